@@ -1,0 +1,110 @@
+# The front door. Needs make and Python 3.11 or later; everything else goes into .venv.
+# Choose an interpreter with `make PYTHON=python3.13 …`, test processes with `make JOBS=4 …`.
+
+VENV = .venv
+BIN = $(VENV)/bin
+JOBS ?= auto
+SIZE ?= 100k
+DB ?= postgres
+
+# Each stamp is renewed when pyproject.toml changed.
+BASE = $(VENV)/.ready-base
+DEV = $(VENV)/.ready-dev
+SERVICES = $(VENV)/.ready-services
+BENCH = $(VENV)/.ready-bench
+TOX = $(VENV)/.ready-tox
+
+PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help demo serve test lint services-test bench-search tox clean
+
+help:
+	@echo "make demo           upload, tag and search real photos; ends by itself"
+	@echo "make serve          the same project left running, with addresses and a login"
+	@echo "make test           the test suite on SQLite, with coverage; needs no service"
+	@echo "make services-test  the suite on PostgreSQL and MariaDB, tasks on Redis and RabbitMQ"
+	@echo "make bench-search   how fast searches are: SIZE=100k|1m, DB=postgres|sqlite|mariadb"
+	@echo "make lint           style, types, import contracts, migrations, spelling"
+	@echo "make tox            the suite on every Python and Django present"
+	@echo "make clean          remove .venv and everything that was generated"
+
+demo: $(BASE)
+	@$(BIN)/python example_project/manage.py demo
+
+serve: $(BASE)
+	@$(BIN)/python example_project/manage.py demo --serve
+
+test: $(DEV)
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m pytest -n $(JOBS) -m "not services"
+	$(BIN)/python -m coverage run -m pytest tests/example --ds example_project.settings
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report --fail-under=95
+
+services-test: $(SERVICES)
+	$(BIN)/python -m tests.services -n $(JOBS)
+
+lint: $(DEV)
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m django makemigrations --check --dry-run --settings tests.settings --pythonpath .
+	$(BIN)/codespell
+
+# MariaDB's driver is compiled, so it is installed only where it is asked for.
+bench-search: $(BENCH) $(if $(filter mariadb,$(DB)),$(SERVICES))
+	$(BIN)/python -m benchmarks.search --size $(SIZE) --db $(DB)
+
+tox: $(TOX)
+	UV_PYTHON_DOWNLOADS=never $(BIN)/python -m tox
+
+clean:
+	rm -rf $(VENV) var dist build .tox .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf *.egg-info .coverage .coverage.*
+
+# An existing .venv is kept. The loop tries the names a Python is usually installed under.
+$(BIN)/python:
+	@for python in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
+	  "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+	  if ! "$$python" -c 'import ensurepip, venv' 2>/dev/null; then \
+	    echo "$$python cannot make virtual environments: install its venv module" >&2; \
+	    echo "(on Debian and Ubuntu: apt-get install python3-venv)." >&2; exit 1; \
+	  fi; \
+	  echo "Making $(VENV) with `$$python --version` …"; \
+	  "$$python" -m venv $(VENV) && exit 0 || exit 1; \
+	done; \
+	echo "No Python 3.11 or later found. Install one, or name it: make PYTHON=/path/to/python3" >&2; \
+	exit 1
+
+# pip reads dependency groups from 25.1 on.
+$(BASE): pyproject.toml | $(BIN)/python
+	@echo "Installing the package …"
+	@$(PIP_INSTALL) --upgrade 'pip>=25.1'
+	@$(PIP_INSTALL) --editable .
+	@$(PIP_INSTALL) --editable '.[local]' || { \
+	  echo "The local tagger cannot be installed here: its libraries have no build for" >&2; \
+	  echo "this platform. Everything else works without it (pip install -e .), but the" >&2; \
+	  echo "demo and the tests tag real pictures with it." >&2; exit 1; }
+	@echo done > $@
+
+$(DEV): $(BASE)
+	@echo "Installing what the tests and the lint run need …"
+	@$(PIP_INSTALL) --group dev
+	@echo done > $@
+
+$(SERVICES): $(DEV)
+	@echo "Installing the database drivers …"
+	@$(PIP_INSTALL) --group services || { \
+	  echo "mysqlclient is compiled: it needs a C compiler, pkg-config and the MariaDB" >&2; \
+	  echo "client headers (on Debian: apt-get install gcc pkg-config libmariadb-dev)." >&2; \
+	  exit 1; }
+	@echo done > $@
+
+$(BENCH): $(DEV)
+	@$(PIP_INSTALL) --group bench
+	@echo done > $@
+
+$(TOX): $(DEV)
+	@$(PIP_INSTALL) --group tox
+	@echo done > $@

@@ -1,0 +1,1 @@
+"""How fast searches are, against the best SQL for each and against other designs."""

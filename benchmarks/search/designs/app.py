@@ -1,0 +1,49 @@
+"""The app as its users call it: a text in the search language, asset instances back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from benchmarks.search.oracle import Oracle
+from benchmarks.search.workload import PAGE, Search
+from filestack_tags.search.facets import Facets, facets
+from filestack_tags.search.keyset import Page, find
+from filestack_tags.search.totals import Total, total
+
+
+class App:
+    """Asks as users do. Where searches go on after a page, its cursor is fetched beforehand."""
+
+    def __init__(self, oracle: Oracle) -> None:
+        self._oracle = oracle
+        self._names = oracle.library.names
+        self._cursors: dict[Search, str | None] = {}
+
+    def turn_to(self, search: Search) -> None:
+        """Fetch the cursor of the page that begins below ``search.after``."""
+        assert search.after is not None
+        above = int((self._oracle.matches(replace(search, after=None)) >= search.after).sum())
+        text = search.text(self._names)
+        self._cursors[search] = find(text, size=above).next if above else None
+
+    def ids(self, kind: str, search: Search) -> list[int]:
+        """Return the ids of a page."""
+        return self._find(kind, search).ids
+
+    def page(self, kind: str, search: Search) -> list[int]:
+        """Return the ids of a page whose assets were fetched."""
+        return [asset.pk for asset in self._find(kind, search).assets()]
+
+    def total(self, search: Search) -> Total:
+        return total(search.text(self._names))
+
+    def facets(self, search: Search, sample: int) -> Facets:
+        return facets(search.text(self._names), sample=sample)
+
+    def _find(self, kind: str, search: Search) -> Page:
+        text = search.text(self._names)
+        if kind.startswith("CONF"):
+            return find(
+                text, order="confidence", tag=self._names[search.every[0][0] - 1], size=PAGE
+            )
+        return find(text, size=PAGE, cursor=self._cursors.get(search))

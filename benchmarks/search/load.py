@@ -1,0 +1,259 @@
+"""Fill a scratch database fast: the app's own tables, as its migrations make them, and the peers'.
+
+Rows go in by ``COPY`` on PostgreSQL and in large batches elsewhere. Secondary indexes of the app's
+largest table are made afterwards, as for any bulk import.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from django.contrib.contenttypes.models import ContentType
+from django.core.management import call_command
+from django.db import connection, models, transaction
+from numpy.typing import NDArray
+
+from filestack_tags.models import Asset, AssetTag, Tag
+from filestack_tags.statistics import refresh
+
+from .data import TAGS, TAGS_PER_ASSET, Library
+from .designs.models import (
+    JsonPicture,
+    NaivePicture,
+    NaivePictureTag,
+    NaiveTag,
+    TaggitItem,
+    TaggitPicture,
+    TaggitTag,
+    peers,
+)
+
+MOMENT = "2026-01-01 00:00:00"
+CHUNK = 50_000
+"""Assets at once."""
+WIDTHS = {"bigint": ">i8", "integer": ">i4", "smallint": ">i2"}
+Column = NDArray[Any] | int
+
+
+def load(library: Library, *, with_peers: bool = True) -> None:
+    """Migrate the empty database, fill it, and bring its statistics up to date."""
+    call_command("migrate", verbosity=0)
+    call_command("migrate", run_syncdb=True, verbosity=0)  # the peers refer to tables of others
+    _fill_app(library)
+    settle()  # counting reads an index only where the table has been vacuumed
+    refresh()
+    if with_peers:
+        _fill_peers(library)
+    settle()
+
+
+def settle() -> None:
+    """Let the database take stock, as its own maintenance does after an import."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("VACUUM ANALYZE")
+            cursor.execute("CHECKPOINT")
+        elif connection.vendor == "sqlite":
+            cursor.execute("ANALYZE")
+        else:
+            tables = ", ".join(connection.introspection.table_names(cursor))
+            cursor.execute(f"ANALYZE TABLE {tables}")
+            cursor.fetchall()
+
+
+def asset_row(pk: int) -> dict[str, Any]:
+    """Return the columns of an asset, all that the database wants to be told."""
+    reference = f"handle{pk:014d}"
+    return {
+        "id": pk,
+        "kind": "handle",
+        "reference": reference,
+        "digest": hashlib.sha256(f"handle:{reference}".encode()).hexdigest(),
+        "filename": f"IMG_{pk:07d}.jpg",
+        "mimetype": "image/jpeg",
+        "size": 100_000 + pk * 7919 % 9_000_000,
+        "width": 4000,
+        "height": 3000,
+        "container": "photos",
+        "key": f"photos/{reference}.jpg",
+        "store_status": "Stored",
+        "upload_tags": "{}",
+        "uploaded_at": MOMENT,
+        "content_version": 1,
+        "tagging_state": "tagged",
+        "attempts": 0,
+        "queued_by": "",
+        "queued_for": "",
+        "last_error": "",
+        "tags_version": 1,
+        "tags_at": MOMENT,
+        "created_at": MOMENT,
+        "changed_at": MOMENT,
+    }
+
+
+def _fill_app(library: Library) -> None:
+    copy_rows(Asset, map(asset_row, range(1, library.assets + 1)))
+    counts = np.bincount(library.tags.ravel(), minlength=TAGS + 1)
+    copy_rows(
+        Tag,
+        (
+            {"id": n, "key": name, "name": name, "hidden": False, "asset_count": int(counts[n])}
+            for n, name in enumerate(library.names, 1)
+        ),
+    )
+    with _without_indexes(AssetTag):
+        for first, tags, confidences in _chunks(library):
+            columns: dict[str, Column] = {
+                "asset_id": np.repeat(np.arange(first, first + len(tags)), TAGS_PER_ASSET),
+                "tag_id": tags.ravel(),
+                "confidence": confidences.ravel(),
+                "score": confidences.ravel(),
+                "source": 0,
+                "decision": 0,
+            }
+            copy_columns(AssetTag, columns)
+
+
+def _fill_peers(library: Library) -> None:
+    if JsonPicture in peers():
+        with _without_indexes(JsonPicture):
+            copy_rows(JsonPicture, _json_rows(library))
+    for model in (NaivePicture, TaggitPicture):
+        copy_rows(model, map(_picture_row, range(1, library.assets + 1)))
+    names = list(enumerate(library.names, 1))
+    copy_rows(NaiveTag, ({"id": n, "name": name} for n, name in names))
+    copy_rows(TaggitTag, ({"id": n, "name": name, "slug": name} for n, name in names))
+    content_type = ContentType.objects.get_for_model(TaggitPicture).pk
+    for first, tags, confidences in _chunks(library):
+        pictures = np.repeat(np.arange(first, first + len(tags)), TAGS_PER_ASSET)
+        ids = np.arange(len(pictures)) + (first - 1) * TAGS_PER_ASSET + 1
+        common: dict[str, Column] = {
+            "id": ids,
+            "tag_id": tags.ravel(),
+            "confidence": confidences.ravel(),
+        }
+        copy_columns(NaivePictureTag, {**common, "picture_id": pictures})
+        generic: dict[str, Column] = {"object_id": pictures, "content_type_id": content_type}
+        copy_columns(TaggitItem, common | generic)
+
+
+def _picture_row(pk: int) -> dict[str, Any]:
+    row = asset_row(pk)
+    return {
+        name: row[name]
+        for name in ("id", "filename", "mimetype", "size", "width", "height", "uploaded_at")
+    }
+
+
+def _json_rows(library: Library) -> Iterator[dict[str, Any]]:
+    names = library.names
+    for number in range(library.assets):
+        tags = zip(
+            library.tags[number].tolist(), library.confidences[number].tolist(), strict=True
+        )
+        held = {names[tag - 1]: confidence for tag, confidence in tags}
+        yield _picture_row(number + 1) | {"tags": json.dumps(held)}
+
+
+def _chunks(library: Library) -> Iterator[tuple[int, NDArray[Any], NDArray[Any]]]:
+    """Yield the first asset id, tags and confidences of some assets, rows in the order of tags."""
+    for start in range(0, library.assets, CHUNK):
+        tags = library.tags[start : start + CHUNK]
+        order = np.argsort(tags, axis=1)
+        confidences = library.confidences[start : start + CHUNK]
+        yield (
+            start + 1,
+            np.take_along_axis(tags, order, axis=1),
+            np.take_along_axis(confidences, order, axis=1),
+        )
+
+
+@contextmanager
+def _without_indexes(model: type[models.Model]) -> Iterator[None]:
+    with connection.schema_editor() as editor:
+        for index in model._meta.indexes:
+            editor.remove_index(model, index)
+    yield
+    with connection.schema_editor() as editor:
+        for index in model._meta.indexes:
+            editor.add_index(model, index)
+
+
+@contextmanager
+def _unchecked() -> Iterator[Any]:
+    """Leave out the check of every foreign key: the rows are consistent by construction."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SET LOCAL session_replication_role = replica")
+            cursor.execute("SET LOCAL synchronous_commit = off")
+        elif connection.vendor == "mysql":
+            cursor.execute("SET foreign_key_checks = 0, unique_checks = 0")
+        yield cursor
+
+
+def copy_rows(model: type[models.Model], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Insert rows that are given by column name."""
+    table = connection.ops.quote_name(model._meta.db_table)
+    rows = iter(rows)
+    while batch := list(islice(rows, CHUNK)):
+        names = list(batch[0])
+        columns = ", ".join(connection.ops.quote_name(name) for name in names)
+        with _unchecked() as cursor:
+            if connection.vendor == "postgresql":
+                with cursor.copy(f"COPY {table} ({columns}) FROM STDIN") as copy:
+                    for row in batch:
+                        copy.write_row(list(row.values()))
+            else:
+                marks = ", ".join(["%s"] * len(names))
+                cursor.executemany(
+                    f"INSERT INTO {table} ({columns}) VALUES ({marks})",
+                    [list(row.values()) for row in batch],
+                )
+    _advance_sequence(model)
+
+
+def copy_columns(model: type[models.Model], columns: Mapping[str, Column]) -> None:
+    """Insert rows that are given as one array of whole numbers, or one number, per column."""
+    length = max(len(values) for values in columns.values() if not isinstance(values, int))
+    if connection.vendor != "postgresql":
+        lists = [np.broadcast_to(values, length).tolist() for values in columns.values()]
+        copy_rows(
+            model, (dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True))
+        )
+        return
+    fields = {field.column: field for field in model._meta.concrete_fields}
+    types = {name: WIDTHS[fields[name].rel_db_type(connection)] for name in columns}
+    layout: list[tuple[str, str]] = [("fields", ">i2")]
+    for name, width in types.items():
+        layout += [(f"{name} length", ">i4"), (name, width)]
+    records = np.empty(length, dtype=layout)
+    records["fields"] = len(columns)
+    for name, values in columns.items():
+        records[f"{name} length"] = np.dtype(types[name]).itemsize
+        records[name] = values
+    named = ", ".join(columns)
+    with _unchecked() as cursor:
+        statement = f"COPY {model._meta.db_table} ({named}) FROM STDIN (FORMAT binary)"
+        with cursor.copy(statement) as copy:
+            copy.write(b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0))
+            copy.write(records.tobytes())
+            copy.write(struct.pack(">h", -1))
+    _advance_sequence(model)
+
+
+def _advance_sequence(model: type[models.Model]) -> None:
+    if connection.vendor == "postgresql" and isinstance(model._meta.pk, models.AutoField):
+        with connection.cursor() as cursor:
+            table, column = model._meta.db_table, model._meta.pk.column
+            cursor.execute(
+                f"SELECT setval(pg_get_serial_sequence('{table}', '{column}'), max({column})) "
+                f"FROM {table}"
+            )

@@ -1,0 +1,127 @@
+"""Time several designs on the same searches, in turn, and compare their answers with the truth."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any, TypeVar
+
+from .workload import Search
+
+CHECKED = 25
+"""Answers of each design and class that are compared with the truth."""
+WARM = 3
+"""Searches that each design answers once before it is timed."""
+MAX_ERRORS = 3
+
+Timed = Callable[[Search], tuple[float, Any]]
+Answer = TypeVar("Answer")
+
+
+@dataclass
+class Figures:
+    """What one design took for one class of searches, in milliseconds."""
+
+    times: list[float] = field(default_factory=list, repr=False)
+    strata: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    checked: int = 0
+    wrong: int = 0
+    errors: int = 0
+    problem: str = ""
+
+    def add(self, milliseconds: float, stratum: str = "") -> None:
+        self.times.append(milliseconds)
+        self.strata[stratum].append(milliseconds)
+
+    def at(self, share: float) -> float:
+        """Return the time that this share of the searches stayed below."""
+        ordered = sorted(self.times)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+    def summary(self) -> dict[str, Any]:
+        kept = {
+            name: value
+            for name, value in vars(self).items()
+            if name not in ("times", "strata") and value not in (0, "")
+        }
+        if not self.times:
+            return {"n": 0, **kept}
+        return {
+            "n": len(self.times),
+            "p50": round(self.at(0.5), 3),
+            "p95": round(self.at(0.95), 3),
+            "max": round(max(self.times), 3),
+            **kept,
+            "strata_p50": {
+                name: round(sorted(times)[len(times) // 2], 3)
+                for name, times in self.strata.items()
+                if name
+            },
+        }
+
+
+def timed(answer: Callable[[Search], Answer]) -> Callable[[Search], tuple[float, Answer]]:
+    """Return ``answer`` together with the milliseconds it took."""
+
+    def run(search: Search) -> tuple[float, Answer]:
+        start = perf_counter()
+        found = answer(search)
+        return (perf_counter() - start) * 1000, found
+
+    return run
+
+
+def interleaved(
+    searches: Sequence[Search],
+    designs: Mapping[str, Timed],
+    *,
+    right: Callable[[Search, Any], bool] | None = None,
+    seconds: Mapping[str, float],
+) -> dict[str, Figures]:
+    """Run every search on every design, in turn, so that all meet the same state of the machine.
+
+    Args:
+        searches: asked in this order.
+        designs: by name; each returns milliseconds and its answer.
+        right: whether an answer is right; None where that is judged elsewhere.
+        seconds: what a design may take in all; it is left out of the rest when that is spent.
+    """
+    figures = {name: Figures() for name in designs}
+    spent = dict.fromkeys(designs, 0.0)
+    for name, run in designs.items():
+        for search in searches[:WARM]:
+            start = perf_counter()
+            _attempt(figures[name], run, search)
+            spent[name] += perf_counter() - start
+    names = list(designs)
+    for number, search in enumerate(searches):
+        turn = number % len(names)
+        for name in names[turn:] + names[:turn]:
+            figure = figures[name]
+            if spent[name] > seconds.get(name, float("inf")) and len(figure.times) >= WARM:
+                continue
+            if figure.errors > MAX_ERRORS:
+                continue
+            start = perf_counter()
+            outcome = _attempt(figure, designs[name], search)
+            spent[name] += perf_counter() - start
+            if outcome is None:
+                continue
+            figure.add(outcome[0], search.stratum)
+            if right is not None and number < CHECKED:
+                figure.checked += 1
+                if not right(search, outcome[1]):
+                    figure.wrong += 1
+                    figure.problem = figure.problem or f"wrong answer to {search}"
+    return figures
+
+
+def _attempt(figure: Figures, run: Timed, search: Search) -> tuple[float, Any] | None:
+    try:
+        return run(search)
+    except Exception as error:  # noqa: BLE001  # a design that fails is reported, not fatal
+        figure.errors += 1
+        figure.problem = figure.problem or repr(error)[:300]
+        return None

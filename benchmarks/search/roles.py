@@ -1,0 +1,89 @@
+"""What a process of the concurrent measurements does with one item."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.db import connection, transaction
+from django.utils import timezone
+
+from filestack_tags import results
+from filestack_tags.models import AssetTag, TaggingRun
+from filestack_tags.search.keyset import find
+from filestack_tags.taggers import TaggerReply, TagScore
+
+from .designs.models import NaivePictureTag, NaiveTag
+
+Tags = dict[str, int]
+
+
+def search() -> Callable[[str], None]:
+    """Answer a search with a page of assets."""
+
+    def do(text: str) -> None:
+        find(text).assets()
+
+    return do
+
+
+def apply_reply() -> Callable[[tuple[int, Tags]], None]:
+    """Apply a tagger's reply to the asset of a run that has been started."""
+
+    def do(item: tuple[int, Tags]) -> None:
+        run_id, tags = item
+        results.apply(run_id, reply(tags), result_at=timezone.now())
+
+    return do
+
+
+def retag_anew() -> Callable[[tuple[int, Tags]], None]:
+    """Start a run on an asset that others work on too, and apply a reply to it."""
+
+    def do(item: tuple[int, Tags]) -> None:
+        asset_id, tags = item
+        run = TaggingRun.objects.create(
+            asset_id=asset_id, tagger="benchmark", trigger="code", content_version=1
+        )
+        results.apply(run.pk, reply(tags), result_at=timezone.now())
+
+    return do
+
+
+def get_or_create_loop() -> Callable[[tuple[int, Tags]], None]:
+    """The peer: one ``get_or_create`` and one ``update_or_create`` for each tag."""
+
+    def do(item: tuple[int, Tags]) -> None:
+        picture_id, tags = item
+        with transaction.atomic():
+            for name, confidence in tags.items():
+                tag, _ = NaiveTag.objects.get_or_create(name=name)
+                NaivePictureTag.objects.update_or_create(
+                    picture_id=picture_id, tag=tag, defaults={"confidence": confidence}
+                )
+
+    return do
+
+
+def unnest() -> Callable[[tuple[int, list[int], list[int]]], None]:
+    """The limit: one prepared statement in one transaction, ids known, nothing else kept."""
+    connection.ensure_connection()
+    session: Any = connection.connection
+    statement = (
+        f"INSERT INTO {AssetTag._meta.db_table} AS old "
+        "(asset_id, tag_id, confidence, score, source, decision) "
+        "SELECT %s::bigint, t, c, c, 0, 0 FROM unnest(%s::int[], %s::smallint[]) AS new (t, c) "
+        "ON CONFLICT (asset_id, tag_id) DO UPDATE SET confidence = excluded.confidence, "
+        "score = excluded.score WHERE old.decision = 0 AND old.confidence <> excluded.confidence"
+    )
+
+    def do(item: tuple[int, list[int], list[int]]) -> None:
+        session.execute(statement, item, prepare=True)
+
+    return do
+
+
+def reply(tags: Tags) -> TaggerReply:
+    """Return tags as a tagger's answer."""
+    scores = tuple(TagScore(name, confidence) for name, confidence in tags.items())
+    return TaggerReply(scores, raw='{"tags": {"auto": {}}}', status=200, version=2)

@@ -1,0 +1,208 @@
+"""The measurements of several processes: replies applied, readers beside writers, a re-tag."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+from time import sleep
+from typing import Any
+
+from django.db import connection, connections
+from django.utils import timezone
+
+from filestack_tags import results
+from filestack_tags.models import Asset, AssetTag, Tag, TaggingRun
+
+from . import roles
+from .data import Library, generate
+from .designs.models import NaivePicture, NaivePictureTag
+from .load import asset_row, copy_rows
+from .oracle import Oracle
+from .processes import Job, Report, together
+from .workload import Search
+
+WRITERS = 4
+READERS = 8
+WRITERS_BESIDE = 2
+SECONDS = 4.0
+REPLIES = {"apply_reply": 1500, "unnest": 6000, "get_or_create_loop": 200}
+"""At most so many for each writer; none runs out before the time does on a usual machine."""
+SOAKED_ASSETS = 20
+SOAKED_REPLIES = 400
+NEW_NAMES = 60
+RETAGGED = 500
+
+
+class Writes:
+    """Writes to assets of its own, numbered after those of the library."""
+
+    def __init__(self, oracle: Oracle) -> None:
+        self._oracle = oracle
+        self._names = oracle.library.names
+        self._library = oracle.library
+        self._next = oracle.library.assets + 1
+        self._fresh: Library = generate(
+            WRITERS * max(REPLIES.values()), seed=oracle.library.assets + 1
+        )
+        self.found: dict[str, Any] = {}
+
+    def replies(self) -> None:
+        """Apply first replies of 20 tags by four writers: the app, the limit, and the loop."""
+        for role in REPLIES:
+            jobs = [self._job(role) for _ in range(WRITERS)]
+            self.found[role] = _observed(jobs, role)
+
+    def soak(self) -> None:
+        """Apply replies that meet on the same assets, tags and names nobody has seen before."""
+        ids = self._assets(SOAKED_ASSETS)
+        jobs = []
+        for writer in range(WRITERS):
+            dice = Random(writer)
+            items = [
+                (dice.choice(ids), self._meeting(dice, number))
+                for number in range(SOAKED_REPLIES)
+            ]
+            jobs.append(Job("retag_anew", items, SECONDS))
+        self.found["soak"] = _observed(jobs, "retag_anew")
+
+    def _meeting(self, dice: Random, number: int) -> dict[str, int]:
+        """Return ten frequent tags and ten names that all writers come up with at that time."""
+        known = dice.sample(self._names[:40], 10)
+        new = [f"new {number // 40} {dice.randrange(NEW_NAMES)}" for _ in range(10)]
+        return {name: dice.randrange(101) for name in known + new}
+
+    def readers(self, searches: Sequence[Search]) -> None:
+        """Search by one client, by eight, and by eight while two writers apply replies."""
+        texts = [search.text(self._names) for search in searches]
+
+        def reading(count: int) -> list[Job]:
+            return [
+                Job("search", texts[start:] + texts[:start], SECONDS, repeat=True)
+                for start in range(0, count * 7, 7)
+            ]
+
+        writing = [self._job("apply_reply") for _ in range(WRITERS_BESIDE)]
+        self.found["1 reader"] = _observed(reading(1), "search")
+        self.found["8 readers"] = _observed(reading(READERS), "search")
+        self.found["8 readers, 2 writers"] = _observed(reading(READERS) + writing, "search")
+
+    def retag(self) -> None:
+        """Apply replies that say what the tags say already, and count the rows that died."""
+        tags: dict[int, dict[str, int]] = {}
+        rows = AssetTag.objects.filter(asset__lte=RETAGGED)
+        for asset, name, confidence in rows.values_list("asset_id", "tag__name", "confidence"):
+            tags.setdefault(asset, {})[name] = confidence
+        runs = self._runs(list(tags))
+        before = _row_versions()
+        for said, run in zip(tags.values(), runs, strict=True):
+            results.apply(run, roles.reply(said), result_at=timezone.now())
+        after = _row_versions()
+        self.found["retag"] = {
+            "replies": len(runs),
+            **{name: after[name] - before[name] for name in after},
+        }
+
+    def clear(self) -> None:
+        """Take back what was written, so that the library is as it was loaded."""
+        last = self._library.assets
+        AssetTag.objects.filter(asset__gt=last).delete()
+        TaggingRun.objects.all().delete()
+        Asset.objects.filter(pk__gt=last).delete()
+        NaivePictureTag.objects.filter(picture__gt=last).delete()
+        NaivePicture.objects.filter(pk__gt=last).delete()
+        Tag.objects.filter(pk__gt=len(self._names)).delete()
+        counts = self._oracle.frequencies
+        tags = [Tag(pk=pk, asset_count=int(counts[pk])) for pk in range(1, len(counts))]
+        Tag.objects.bulk_update(tags, ["asset_count"], batch_size=1000)
+
+    def _job(self, role: str) -> Job:
+        count = REPLIES[role]
+        start = Random(self._next).randrange(len(self._fresh.tags) - count)
+        tags = self._fresh.tags[start : start + count].tolist()
+        confidences = self._fresh.confidences[start : start + count].tolist()
+        said = [
+            {self._names[tag - 1]: score for tag, score in zip(*row, strict=True)}
+            for row in zip(tags, confidences, strict=True)
+        ]
+        if role == "unnest":
+            items: list[Any] = list(zip(self._assets(count), tags, confidences, strict=True))
+        elif role == "apply_reply":
+            items = list(zip(self._runs(self._assets(count)), said, strict=True))
+        else:
+            items = list(zip(self._pictures(count), said, strict=True))
+        return Job(role, items, SECONDS)
+
+    def _assets(self, count: int) -> list[int]:
+        ids = self._numbers(count)
+        copy_rows(Asset, map(asset_row, ids))
+        return ids
+
+    def _pictures(self, count: int) -> list[int]:
+        ids = self._numbers(count)
+        rows = map(asset_row, ids)
+        columns = [field.column for field in NaivePicture._meta.concrete_fields]
+        copy_rows(NaivePicture, ({name: row[name] for name in columns} for row in rows))
+        return ids
+
+    def _numbers(self, count: int) -> list[int]:
+        ids = list(range(self._next, self._next + count))
+        self._next += count
+        return ids
+
+    def _runs(self, assets: list[int]) -> list[int]:
+        made = TaggingRun.objects.bulk_create(
+            TaggingRun(asset_id=asset, tagger="benchmark", trigger="code", content_version=1)
+            for asset in assets
+        )
+        return [run.pk for run in made]
+
+
+def _observed(jobs: list[Job], role: str) -> dict[str, Any]:
+    connections.close_all()
+    before = _deadlocks()
+    connections.close_all()
+    reports = together(jobs)
+    sleep(1.1)  # servers count deadlocks with a delay of up to a second
+    after = _deadlocks()
+    errors = [error for report in reports for error in report.errors]
+    return {
+        **_summary([report for report in reports if report.role == role]),
+        "errors": len(errors),
+        "deadlocks": after - before,
+        **({"problem": errors[0]} if errors else {}),
+    }
+
+
+def _summary(reports: list[Report]) -> dict[str, Any]:
+    times = sorted(time for report in reports for time in report.times)
+    rate = sum(len(report.times) / report.elapsed for report in reports)
+    return {
+        "processes": len(reports),
+        "n": len(times),
+        "per_second": round(rate, 1),
+        "p50": round(times[len(times) // 2], 3),
+        "p95": round(times[min(len(times) - 1, int(0.95 * len(times)))], 3),
+        "max": round(times[-1], 3),
+    }
+
+
+def _deadlocks() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+        )
+        return int(cursor.fetchone()[0])
+
+
+def _row_versions() -> dict[str, int]:
+    """Return how many versions of asset tags the server counts as written, and as dead."""
+    connection.close()  # the server counts what a session did when it ends
+    sleep(1.1)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT n_tup_ins, n_tup_upd, n_tup_del, n_dead_tup FROM pg_stat_user_tables "
+            "WHERE relname = %s",
+            [AssetTag._meta.db_table],
+        )
+        names = ("inserted", "updated", "deleted", "dead")
+        return dict(zip(names, cursor.fetchone(), strict=True))

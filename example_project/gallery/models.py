@@ -1,0 +1,21 @@
+"""What this project knows about a picture beyond what ``filestack_tags`` knows."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from filestack_tags.models import Asset
+
+
+class Picture(models.Model):
+    """A picture of the gallery; its file and its tags belong to the asset."""
+
+    asset = models.OneToOneField(Asset, on_delete=models.CASCADE, related_name="picture")
+    title = models.CharField(max_length=200)
+    alt_text = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        ordering = ("-id",)
+
+    def __str__(self) -> str:
+        return self.title

@@ -1,0 +1,39 @@
+"""An upload on its way: from the browser, through this server, to Filestack and its tags."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from django.contrib.auth.models import AbstractBaseUser
+from django.db import transaction
+
+from example_project.gallery.models import Picture
+from filestack_tags import tasks
+from filestack_tags.assets import Facts
+from filestack_tags.filestack.client import FilestackClient
+from filestack_tags.filestack.sources import Source
+
+if TYPE_CHECKING:
+    from django.core.files.uploadedfile import UploadedFile
+
+
+def store(file: UploadedFile[bytes], title: str, user: AbstractBaseUser) -> Picture:
+    """Store a file at Filestack, register it as an asset and have it tagged.
+
+    Raises:
+        FilestackError: when Filestack does not take the file; nothing is kept then.
+    """
+    with FilestackClient.from_settings() as client:
+        stored = client.store_bytes(
+            file.read(), filename=file.name or "picture", mimetype=file.content_type or ""
+        )
+    facts = Facts(filename=stored.filename, mimetype=stored.mimetype, size=stored.size)
+    with transaction.atomic():
+        asset, _ = tasks.register(
+            Source.handle(stored.handle), facts=facts, uploader=user, trigger="upload"
+        )
+        picture, _ = Picture.objects.update_or_create(
+            asset=asset, defaults={"title": title or Path(stored.filename).stem}
+        )
+    return picture

@@ -1,0 +1,106 @@
+"""Two pages: search, and upload. They use nothing but the public API of ``filestack_tags``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.paginator import Paginator
+from django.db.models import Prefetch
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_safe
+
+from example_project.gallery.forms import UploadForm
+from example_project.gallery.models import Picture
+from example_project.gallery.uploads import store
+from filestack_tags.exceptions import FilestackError, TagQueryError
+from filestack_tags.models import Asset, AssetQuerySet, AssetTag
+from filestack_tags.search.planner import visible_asset_tags
+from filestack_tags.thumbnails import thumbnail_url
+
+PER_PAGE = 24
+TAGS_SHOWN = 6
+SHOWN_TAGS = "shown_tags"
+THUMBNAIL_HEIGHT = 480
+EXAMPLES = ("animal>=80", "coffee OR mountain", "-animal gray", "untagged")
+
+
+@dataclass(frozen=True)
+class TagChip:
+    name: str
+    confidence: int
+    search: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """What one picture shows on the search page."""
+
+    title: str
+    alt: str
+    thumbnail: str | None
+    state: str
+    tags: list[TagChip]
+
+
+@require_safe
+def search(request: HttpRequest) -> HttpResponse:
+    query = request.GET.get("q", "").strip()
+    problem: TagQueryError | None = None
+    assets = Asset.objects.present()
+    try:
+        assets = assets.search(query) if query else assets
+    except TagQueryError as error:
+        problem = error
+        assets = assets.none()
+    page = Paginator(_with_details(assets), PER_PAGE).get_page(request.GET.get("page"))
+    context = {
+        "query": query,
+        "page": page,
+        "items": [_card(asset) for asset in page.object_list],
+        "problem": problem,
+        "pointer": " " * problem.position + "^" if problem else "",
+        "examples": EXAMPLES,
+    }
+    return render(request, "gallery/search.html", context, status=400 if problem else 200)
+
+
+@login_required
+def upload(request: HttpRequest) -> HttpResponse:
+    form = UploadForm(request.POST or None, request.FILES or None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            picture = store(form.cleaned_data["file"], form.cleaned_data["title"], request.user)
+        except FilestackError as error:
+            form.add_error(None, f"Filestack did not take the file. {error}")
+        else:
+            messages.success(
+                request, f"“{picture.title}” is stored and will be tagged shortly."
+            )
+            return redirect("gallery:search")
+    return render(request, "gallery/upload.html", {"form": form})
+
+
+def _with_details(assets: AssetQuerySet) -> AssetQuerySet:
+    visible = visible_asset_tags(AssetTag.objects.all()).select_related("tag")
+    return assets.select_related("picture").prefetch_related(
+        Prefetch("asset_tags", visible.order_by("-confidence", "tag__key"), to_attr=SHOWN_TAGS)
+    )
+
+
+def _card(asset: Asset) -> Card:
+    picture: Picture | None = getattr(asset, "picture", None)
+    shown: list[AssetTag] = getattr(asset, SHOWN_TAGS)[:TAGS_SHOWN]
+    title = picture.title if picture else str(asset)
+    return Card(
+        title=title,
+        alt=(picture.alt_text if picture else "") or title,
+        thumbnail=thumbnail_url(asset, height=THUMBNAIL_HEIGHT),
+        state=asset.get_tagging_state_display(),
+        tags=[
+            TagChip(row.tag.name, row.confidence, f'"{row.tag.name}">={row.confidence}')
+            for row in shown
+        ],
+    )

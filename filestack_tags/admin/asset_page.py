@@ -1,0 +1,311 @@
+"""One asset: its picture, its facts, its tags with everybody's decisions, its history."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, cast
+
+from django.contrib import admin, messages
+from django.contrib.auth.models import AbstractBaseUser
+from django.core.exceptions import PermissionDenied
+from django.forms import ModelForm
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    HttpResponseNotAllowed,
+    HttpResponseRedirect,
+    QueryDict,
+)
+from django.shortcuts import get_object_or_404
+from django.template.defaultfilters import filesizeformat
+from django.template.loader import render_to_string
+from django.urls import URLPattern, path, reverse
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from filestack_tags import curation, tasks
+from filestack_tags.assets import Facts
+from filestack_tags.conf import get_settings
+from filestack_tags.exceptions import CurationError
+from filestack_tags.filestack.sources import Source
+from filestack_tags.models import Asset, AssetTag, Tag
+from filestack_tags.search.planner import visible_asset_tags
+from filestack_tags.thumbnails import thumbnail_url
+
+from .display import raw, text_block
+from .forms import AddTagForm, RegisterForm
+from .ledger import PlainAdmin
+
+RECENT = 5
+"""Runs and deliveries shown on the page."""
+
+DECISIONS: dict[str, tuple[Callable[..., object], Any]] = {
+    "accept": (curation.accept, gettext_lazy("Accepted %(tag)s.")),
+    "reject": (curation.reject, gettext_lazy("Rejected %(tag)s.")),
+    "withdraw": (curation.withdraw, gettext_lazy("Withdrew the decision about %(tag)s.")),
+}
+"""What the buttons do, and what is said afterwards."""
+
+
+class AssetPage(PlainAdmin):
+    """The pages of one asset: registering it, looking at it, deciding about its tags.
+
+    Facts come from Filestack and are not edited here, so nobody "changes" an asset in Django's
+    sense; the permission ``change_asset`` is what deciding about its tags takes.
+    """
+
+    form = RegisterForm
+    add_form_template = "admin/change_form.html"
+    change_form_template = "filestack_tags/admin/asset_page.html"
+    fieldsets = (
+        (
+            gettext_lazy("Facts"),
+            {
+                "fields": (
+                    "kind",
+                    "reference",
+                    "mimetype",
+                    "file_size",
+                    "dimensions",
+                    "container",
+                    "key",
+                    "store_status",
+                    "upload_tags_shown",
+                    "uploader",
+                    "uploaded_at",
+                    "created_at",
+                    "changed_at",
+                    "deleted_at",
+                )
+            },
+        ),
+        (
+            gettext_lazy("Tagging"),
+            {
+                "fields": (
+                    "tagging_state",
+                    "tags_at",
+                    "content_version",
+                    "tags_version",
+                    "attempts",
+                    "due_at",
+                    "error",
+                    "current_run",
+                )
+            },
+        ),
+    )
+
+    def get_urls(self) -> list[URLPattern]:
+        decide = path(
+            "<int:pk>/decide/",
+            self.admin_site.admin_view(self.decide),
+            name="filestack_tags_asset_decide",
+        )
+        return [decide, *super().get_urls()]
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False  # assets are forgotten, and can be restored
+
+    def has_decide_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("filestack_tags.change_asset")
+
+    def has_tag_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("filestack_tags.tag_asset")
+
+    def has_forget_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("filestack_tags.delete_asset")
+
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        if obj is not None:
+            kwargs["form"] = ModelForm  # facts are shown without the help for writing them
+        return super().get_form(request, obj, change, **kwargs)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        if obj is not None:
+            return self.fieldsets
+        tag = ("tag",) if self.has_tag_permission(request) else ()
+        return ((None, {"fields": ("reference", "filename", "mimetype", *tag)}),)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        shown = ("file_size", "dimensions", "upload_tags_shown", "error")
+        return (*shown, "created_at", "changed_at") if obj else ()
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        return {"tag": get_settings().AUTO_TAG}
+
+    # Registering
+
+    def save_form(self, request: HttpRequest, form: Any, change: bool) -> Asset:
+        """Register the file; the form only says which. A known file is not made twice."""
+        said = form.cleaned_data
+        asset, created = tasks.register(
+            Source.parse(said["reference"]),
+            facts=Facts(filename=said["filename"] or None, mimetype=said["mimetype"] or None),
+            uploader=_person(request),
+            trigger="admin",
+            # Without the permission it is not asked, and AUTO_TAG decides.
+            tag=said["tag"] if self.has_tag_permission(request) else None,
+        )
+        asset.is_new_here = created  # type: ignore[attr-defined]  # for the two methods below
+        return asset
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Nothing: :meth:`save_form` had the service write."""
+
+    def save_related(
+        self, request: HttpRequest, form: Any, formsets: Any, change: bool
+    ) -> None:
+        """Nothing: an asset has no other forms."""
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        return super().log_addition(request, obj, message) if obj.is_new_here else None
+
+    def response_add(
+        self, request: HttpRequest, obj: Any, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        if obj.is_new_here or "_popup" in request.POST:
+            return super().response_add(request, obj, post_url_continue)
+        messages.info(request, _("This file was registered already; here it is."))
+        return HttpResponseRedirect(self._url(obj.pk))
+
+    # Looking
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        asset = self.get_object(request, object_id)
+        if asset is None or request.method != "GET":
+            return super().change_view(request, object_id, form_url, extra_context)
+        return super().change_view(
+            request,
+            object_id,
+            form_url,
+            {
+                **(extra_context or {}),
+                "asset": asset,
+                "picture": self.thumbnail(asset, height=320),
+                "rows": _rows(asset),
+                "may_decide": self.has_decide_permission(request),
+                "may_tag": self.has_tag_permission(request),
+                "may_forget": self.has_forget_permission(request),
+                "add_form": AddTagForm(prefix="add"),
+                "runs": asset.runs.defer("raw_reply")[:RECENT],
+                "deliveries": asset.deliveries.defer("raw_body", "headers")[:RECENT],
+                "may_see_runs": request.user.has_perm("filestack_tags.view_taggingrun"),
+                "may_see_deliveries": request.user.has_perm(
+                    "filestack_tags.view_webhookdelivery"
+                ),
+            },
+        )
+
+    def thumbnail(self, asset: Asset, *, height: int) -> SafeString:
+        """Return a picture of the asset, or a frame that says there is none."""
+        return render_to_string(
+            "filestack_tags/admin/thumbnail.html",
+            {"url": thumbnail_url(asset, height=height * 2), "asset": asset, "height": height},
+        )
+
+    @admin.display(description=gettext_lazy("size"))
+    def file_size(self, asset: Asset) -> str:
+        return "–" if asset.size is None else filesizeformat(asset.size)
+
+    @admin.display(description=gettext_lazy("pixels"))
+    def dimensions(self, asset: Asset) -> str:
+        if asset.width is None and asset.height is None:
+            return "–"
+        return f"{asset.width or '?'} × {asset.height or '?'}"
+
+    @admin.display(description=gettext_lazy("upload tags"))
+    def upload_tags_shown(self, asset: Asset) -> str | SafeString:
+        return raw(json.dumps(asset.upload_tags) if asset.upload_tags else "")
+
+    @admin.display(description=gettext_lazy("last error"))
+    def error(self, asset: Asset) -> str | SafeString:
+        return text_block(asset.last_error)
+
+    # Deciding
+
+    def decide(self, request: HttpRequest, pk: int) -> HttpResponseBase:
+        """Accept, reject, withdraw or add, as the button that was pressed says."""
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        if not (self.has_view_permission(request) and self.has_decide_permission(request)):
+            raise PermissionDenied
+        asset = get_object_or_404(Asset, pk=pk)
+        try:
+            done = _decide(asset, request.POST, _person(request))
+        except CurationError as error:
+            messages.error(request, str(error))
+        else:
+            self.log_change(request, asset, done)
+            messages.success(request, done)
+        return HttpResponseRedirect(f"{self._url(asset.pk)}#tags")
+
+    def _url(self, pk: int) -> str:
+        return reverse(
+            "admin:filestack_tags_asset_change", args=(pk,), current_app=self.admin_site.name
+        )
+
+
+def _decide(asset: Asset, said: QueryDict, user: AbstractBaseUser) -> str:
+    """Do what the pressed button says and return it in words.
+
+    Raises:
+        CurationError: when it cannot be done, or no button is known.
+    """
+    if "add" in said:
+        form = AddTagForm(said, prefix="add")
+        if not form.is_valid():
+            raise CurationError(
+                " ".join(str(text) for texts in form.errors.values() for text in texts)
+            )
+        row = curation.add(
+            asset.pk,
+            form.cleaned_data["name"],
+            user=user,
+            confidence=form.cleaned_data["confidence"],
+        )
+        return _("Added %(tag)s.") % {"tag": row.tag}
+    verb = next((verb for verb in DECISIONS if verb in said), None)
+    tag = _tag(said.get(verb, "")) if verb else None
+    if verb is None or tag is None:
+        raise CurationError(_("There is no such decision, or no such tag."))
+    change, words = DECISIONS[verb]
+    change(asset.pk, tag.pk, user=user)
+    return str(words) % {"tag": tag}
+
+
+def _tag(text: str) -> Tag | None:
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        return None
+    return Tag.objects.filter(pk=int(text)).first()
+
+
+def _rows(asset: Asset) -> list[AssetTag]:
+    """Return every tag of the asset: the visible ones first, the rejected ones last."""
+    rows = asset.asset_tags.select_related("tag", "decided_by")
+    visible = set(visible_asset_tags(asset.asset_tags.all()).values_list("tag_id", flat=True))
+    ordered = list(rows.order_by("-confidence", "tag__key"))
+    for row in ordered:
+        row.is_visible = row.tag_id in visible  # type: ignore[attr-defined]  # for the template
+    rejected = AssetTag.Decision.REJECTED
+    return sorted(
+        ordered, key=lambda row: (row.decision == rejected, row.tag_id not in visible)
+    )
+
+
+def _person(request: HttpRequest) -> AbstractBaseUser:
+    return cast("AbstractBaseUser", request.user)  # admin pages need a login

@@ -1,0 +1,221 @@
+"""The asset list: what is there, what is on it, and having it tagged."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from filestack_tags import assets, tasks
+from filestack_tags.exceptions import TagQueryError
+from filestack_tags.models import Asset, AssetQuerySet, AssetTag
+from filestack_tags.search.planner import hints, search_assets, visible_asset_tags
+
+from .asset_page import AssetPage
+from .explain import explained, hinted
+from .filters import AssetTagFilter, PresenceFilter, TypeFilter, asks_for_forgotten
+from .ledger import COUNT_LIMIT
+
+BADGES = 8
+"""Tags shown for each asset of the list; its page shows all."""
+
+
+class AssetChangeList(ChangeList):
+    """Reads the tags of a whole page in one query."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.result_list = list(self.result_list)
+        self.count_is_capped = self.result_count >= COUNT_LIMIT
+        tags = _visible_tags(self.result_list)
+        for asset in self.result_list:
+            asset.shown_tags = tags.get(asset.pk, [])
+
+
+@admin.register(Asset)
+class AssetAdmin(AssetPage):
+    list_display = ("picture", "name", "tag_badges", "state", "mimetype", "uploaded_at")
+    list_display_links = None
+    sortable_by = ("uploaded_at",)
+    list_filter = (
+        AssetTagFilter,
+        "tagging_state",
+        TypeFilter,
+        "kind",
+        PresenceFilter,
+    )
+    search_fields = ("filename",)
+    search_help_text = gettext_lazy(
+        "sky · sky>=80 · “no person” · beach OR sea · -person>=50 · bea* · sky@accepted · "
+        "untagged · status:failed · type:image/* · name:IMG_* · uploaded:>=2026-01"
+    )
+    actions = ("tag_now", "retag", "forget", "restore")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return AssetChangeList
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Search in the search language; say what cannot be read, and show nothing then."""
+        allowed = request.user.has_perm("filestack_tags.search_hidden")
+        try:
+            found = search_assets(
+                queryset,
+                search_term,
+                include_hidden=allowed,
+                forgotten=asks_for_forgotten(request),
+            )
+            unknown = hints(search_term, include_hidden=allowed, using=queryset.db)
+        except TagQueryError as error:
+            if _is_list(request):
+                messages.error(request, explained(error, search_term))
+            return queryset.none(), False
+        if _is_list(request):
+            for tag in unknown:
+                messages.warning(request, hinted(tag))
+        return found, False
+
+    @admin.action(description=gettext_lazy("Tag selected assets now"), permissions=["tag"])
+    def tag_now(self, request: HttpRequest, queryset: AssetQuerySet) -> None:
+        self._request_tagging(request, queryset, force=False)
+
+    @admin.action(description=gettext_lazy("Re-tag selected assets"), permissions=["tag"])
+    def retag(self, request: HttpRequest, queryset: AssetQuerySet) -> None:
+        self._request_tagging(request, queryset, force=True)
+
+    @admin.action(description=gettext_lazy("Forget selected assets"), permissions=["forget"])
+    def forget(self, request: HttpRequest, queryset: AssetQuerySet) -> HttpResponse | None:
+        if not request.POST.get("confirmed"):
+            return self._confirm_forgetting(request, queryset)
+        count = _count_done(assets.forget, queryset)
+        text = ngettext("%(count)d asset forgotten.", "%(count)d assets forgotten.", count)
+        self.message_user(request, text % {"count": count}, messages.SUCCESS)
+        return None
+
+    @admin.action(description=gettext_lazy("Restore selected assets"), permissions=["forget"])
+    def restore(self, request: HttpRequest, queryset: AssetQuerySet) -> None:
+        count = _count_done(assets.restore, queryset)
+        text = ngettext("%(count)d asset restored.", "%(count)d assets restored.", count)
+        self.message_user(request, text % {"count": count}, messages.SUCCESS)
+
+    def get_actions(self, request: HttpRequest, action_location: Any = None) -> dict[str, Any]:
+        # Django 6.1 asks for each place that shows actions; before, there was the list alone.
+        place = {} if action_location is None else {"action_location": action_location}
+        shown: dict[str, Any] = super().get_actions(request, **place)
+        gone = asks_for_forgotten(request)
+        for name in ("tag_now", "retag", "forget") if gone else ("restore",):
+            shown.pop(name, None)
+        return shown
+
+    @admin.display(description=gettext_lazy("picture"))
+    def picture(self, asset: Asset) -> str:
+        return self.thumbnail(asset, height=64)
+
+    @admin.display(description=gettext_lazy("file name"))
+    def name(self, asset: Asset) -> SafeString:
+        url = reverse(
+            "admin:filestack_tags_asset_change",
+            args=(asset.pk,),
+            current_app=self.admin_site.name,
+        )
+        below = (
+            format_html('<span class="fst-reference" dir="ltr">{}</span>', asset.reference)
+            if asset.filename
+            else ""
+        )
+        return format_html(
+            '<a class="fst-name" dir="auto" href="{}">{}</a>{}', url, asset, below
+        )
+
+    @admin.display(description=gettext_lazy("tags"))
+    def tag_badges(self, asset: Any) -> str:
+        tags: list[AssetTag] = asset.shown_tags
+        return render_to_string(
+            "filestack_tags/admin/tag_badges.html",
+            {"tags": tags[:BADGES], "more": max(len(tags) - BADGES, 0), "asset": asset},
+        )
+
+    @admin.display(description=gettext_lazy("tagging"))
+    def state(self, asset: Asset) -> SafeString:
+        return format_html(
+            '<span class="fst-state fst-state-{}">{}</span>',
+            asset.tagging_state,
+            asset.get_tagging_state_display(),
+        )
+
+    def _request_tagging(
+        self, request: HttpRequest, queryset: AssetQuerySet, *, force: bool
+    ) -> None:
+        ids = list(queryset.order_by("pk").values_list("pk", flat=True))
+        queued = len(tasks.request_tagging(ids, trigger="admin", force=force))
+        text = ngettext("%(count)d asset queued.", "%(count)d assets queued.", queued)
+        self.message_user(
+            request,
+            text % {"count": queued},
+            messages.SUCCESS if queued else messages.WARNING,
+        )
+        if left := len(ids) - queued:
+            text = (
+                ngettext(
+                    "%(count)d asset is being tagged already.",
+                    "%(count)d assets are being tagged already.",
+                    left,
+                )
+                if force
+                else ngettext(
+                    "%(count)d asset has its tags or is being tagged already.",
+                    "%(count)d assets have their tags or are being tagged already.",
+                    left,
+                )
+            )
+            self.message_user(request, text % {"count": left}, messages.INFO)
+
+    def _confirm_forgetting(
+        self, request: HttpRequest, queryset: AssetQuerySet
+    ) -> HttpResponse:
+        request.current_app = self.admin_site.name
+        shown = list(queryset[:COUNT_LIMIT])
+        return TemplateResponse(
+            request,
+            "filestack_tags/admin/forget_confirmation.html",
+            {
+                **self.admin_site.each_context(request),
+                "title": _("Forget assets?"),
+                "opts": self.opts,
+                "media": self.media,
+                "assets": shown,
+                "checkbox": ACTION_CHECKBOX_NAME,
+            },
+        )
+
+
+def _visible_tags(shown: Iterable[Asset]) -> dict[int, list[AssetTag]]:
+    rows = visible_asset_tags(AssetTag.objects.filter(asset__in=[asset.pk for asset in shown]))
+    tags: defaultdict[int, list[AssetTag]] = defaultdict(list)
+    for row in rows.select_related("tag").order_by("-confidence", "tag__key"):
+        tags[row.asset_id].append(row)
+    return tags
+
+
+def _count_done(change: Callable[[int], bool], queryset: AssetQuerySet) -> int:
+    ids = list(queryset.order_by("pk").values_list("pk", flat=True))
+    return sum(change(pk) for pk in ids)
+
+
+def _is_list(request: HttpRequest) -> bool:
+    match = request.resolver_match
+    return match is not None and str(match.url_name).endswith("_changelist")

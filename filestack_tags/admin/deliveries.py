@@ -1,0 +1,112 @@
+"""The webhook deliveries: what Filestack sent, and what became of it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from filestack_tags import tasks
+from filestack_tags.events import HANDLERS
+from filestack_tags.models import WebhookDelivery
+
+from .display import link_to, raw, text_block
+from .ledger import LedgerAdmin
+
+
+class ActionFilter(admin.SimpleListFilter):
+    """The documented events; any other is found under "other"."""
+
+    title = _("action")
+    parameter_name = "event"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [*((name, name) for name in sorted(HANDLERS)), ("other", _("other"))]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        if self.value() in HANDLERS:
+            return queryset.filter(action=self.value())
+        return queryset.exclude(action__in=HANDLERS) if self.value() == "other" else queryset
+
+
+@admin.register(WebhookDelivery)
+class WebhookDeliveryAdmin(LedgerAdmin):
+    heavy = ("raw_body", "headers", "error")
+    list_display = (
+        "__str__",
+        "asset_link",
+        "state",
+        "received_at",
+        "processed_at",
+        "attempts",
+        "duplicates",
+        "outcome",
+    )
+    list_select_related = ("asset",)
+    list_filter = ("state", ActionFilter)
+    sortable_by = ()
+    search_fields = ("event_key__exact",)
+    search_help_text = _("An event key, complete.")
+    actions = ("replay",)
+    fieldsets = (
+        (None, {"fields": ("action", "state", "outcome", "asset_link")}),
+        (
+            _("Course"),
+            {
+                "fields": (
+                    "received_at",
+                    "processed_at",
+                    "due_at",
+                    "attempts",
+                    "duplicates",
+                    "event_key",
+                    "last_error",
+                )
+            },
+        ),
+        (_("Request"), {"fields": ("kept_headers", "body")}),
+    )
+
+    def has_replay_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("filestack_tags.replay_webhookdelivery")
+
+    @admin.action(description=_("Replay selected deliveries"), permissions=["replay"])
+    def replay(self, request: HttpRequest, queryset: QuerySet[WebhookDelivery]) -> None:
+        ids = list(queryset.order_by("pk").values_list("pk", flat=True))
+        again = len(tasks.replay(ids))
+        text = ngettext(
+            "%(count)d delivery is processed again.",
+            "%(count)d deliveries are processed again.",
+            again,
+        )
+        level = messages.SUCCESS if again else messages.WARNING
+        self.message_user(request, text % {"count": again}, level)
+        if left := len(ids) - again:
+            text = ngettext(
+                "%(count)d delivery is still open and was left alone.",
+                "%(count)d deliveries are still open and were left alone.",
+                left,
+            )
+            self.message_user(request, text % {"count": left}, messages.WARNING)
+
+    @admin.display(description=_("asset"))
+    def asset_link(self, delivery: WebhookDelivery) -> str | SafeString:
+        return link_to(delivery.asset, self.admin_site.name)
+
+    @admin.display(description=_("error"))
+    def last_error(self, delivery: WebhookDelivery) -> str | SafeString:
+        return text_block(delivery.error)
+
+    @admin.display(description=_("headers"))
+    def kept_headers(self, delivery: WebhookDelivery) -> str | SafeString:
+        return raw(json.dumps(delivery.headers) if delivery.headers else "")
+
+    @admin.display(description=_("raw body"))
+    def body(self, delivery: WebhookDelivery) -> str | SafeString:
+        return raw(bytes(delivery.raw_body))

@@ -1,0 +1,145 @@
+"""Filters of the asset list. None of them counts, and none lists every tag there is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from filestack_tags.exceptions import InvalidLabel, TagQueryError
+from filestack_tags.models import AssetTag, Tag
+from filestack_tags.search.ast import Comparison, HasTag, Query
+from filestack_tags.search.planner import search_assets
+from filestack_tags.text import label_name
+
+SUGGESTED_TAGS = 20
+"""Tags offered by the tag filter's input: those that most assets have."""
+
+BANDS = (("50", _("50 or more")), ("75", _("75 or more")), ("90", _("90 or more")))
+
+
+class AssetTagFilter(admin.ListFilter):
+    """Tag, least confidence, source and decision, all of which one asset tag must meet.
+
+    One form, because they belong together: ``sky`` at 90 is not "has sky, and has something at
+    90".
+    """
+
+    title = _("asset tag")
+    template = "filestack_tags/admin/asset_tag_filter.html"
+    names = ("tag", "confidence", "source", "decision")
+
+    def __init__(
+        self, request: HttpRequest, params: dict[str, Any], model: Any, model_admin: Any
+    ) -> None:
+        super().__init__(request, params, model, model_admin)
+        self.used: dict[str, str] = {}
+        for name in self.names:
+            values = params.pop(name, None)
+            if values and values[-1].strip():
+                self.used[name] = values[-1].strip()
+
+    def has_output(self) -> bool:
+        return True
+
+    def expected_parameters(self) -> list[str | None]:
+        return list(self.names)
+
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        """Yield the one form that the template shows."""
+        others = changelist.get_filters_params()
+        yield {
+            "values": self.used,
+            "suggestions": _most_used_tags(),
+            "bands": BANDS,
+            "sources": [(item.name.lower(), item.label) for item in AssetTag.Source],
+            "decisions": [(item.name.lower(), item.label) for item in AssetTag.Decision],
+            "hidden": [
+                (name, value)
+                for name, values in others.items()
+                if name not in self.names
+                for value in values
+            ]
+            + ([("q", changelist.query)] if changelist.query else []),
+            "clear": changelist.get_query_string(remove=list(self.names)),
+        }
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        used = self.used
+        if not used:
+            return queryset
+        band = used.get("confidence")
+        try:
+            term = HasTag(
+                label=label_name(used["tag"]) if "tag" in used else "",
+                source=_one_of(AssetTag.Source, used.get("source")),
+                decision=_one_of(AssetTag.Decision, used.get("decision")),
+                confidence=Comparison(">=", int(band)) if band in dict(BANDS) else None,
+            )
+            return search_assets(queryset, Query(term), forgotten=asks_for_forgotten(request))
+        except (InvalidLabel, TagQueryError) as error:
+            messages.error(request, str(error))
+            return queryset.none()
+
+
+def asks_for_forgotten(request: HttpRequest) -> bool:
+    """Whether the list shows forgotten assets, by :class:`PresenceFilter`."""
+    return request.GET.get("presence") == "forgotten"
+
+
+class PresenceFilter(admin.SimpleListFilter):
+    """Assets that are there, unless forgotten ones are asked for."""
+
+    title = _("presence")
+    parameter_name = "presence"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("forgotten", _("Forgotten"))]
+
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        shown = list(super().choices(changelist))
+        shown[0]["display"] = _("Present")
+        yield from shown
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        if self.value() == "forgotten":
+            return queryset.exclude(deleted_at=None)
+        return queryset.present()
+
+
+class TypeFilter(admin.SimpleListFilter):
+    """Families of types: the distinct types of a million files take long to find."""
+
+    title = _("type")
+    parameter_name = "family"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [
+            ("image", _("Images")),
+            ("video", _("Videos")),
+            ("audio", _("Sound")),
+            ("application", _("Documents and applications")),
+            ("unknown", _("Unknown")),
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        family = self.value()
+        if family == "unknown":
+            return queryset.filter(mimetype="")
+        if family in {value for value, _label in self.lookup_choices}:
+            return queryset.filter(mimetype__startswith=f"{family}/")
+        return queryset
+
+
+def _most_used_tags() -> list[str]:
+    rows = Tag.objects.filter(hidden=False, asset_count__gt=0).order_by("-asset_count")
+    return list(rows.values_list("name", flat=True)[:SUGGESTED_TAGS])
+
+
+def _one_of(choices: type[AssetTag.Source | AssetTag.Decision], name: str | None) -> str | None:
+    known = {item.name.lower() for item in choices}
+    return name if name in known else None

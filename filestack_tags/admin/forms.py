@@ -1,0 +1,122 @@
+"""Forms of the admin. They check; services write."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib.admin.widgets import AdminTextareaWidget
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from filestack_tags import tags
+from filestack_tags.exceptions import InvalidLabel, InvalidReference
+from filestack_tags.filestack.sources import Source
+from filestack_tags.models import Asset, Tag
+from filestack_tags.text import MAX_LABEL_LENGTH, label_key
+
+
+class RegisterForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in stubs only
+    """A file to register."""
+
+    tag = forms.BooleanField(
+        label=gettext_lazy("Have it tagged"),
+        required=False,
+        initial=True,
+        help_text=gettext_lazy("A file that has tags keeps them; use “Re-tag” for new ones."),
+    )
+
+    class Meta:
+        model = Asset
+        fields = ("reference", "filename", "mimetype")
+        help_texts = {
+            "reference": gettext_lazy(
+                "A Filestack handle, an external URL (https://…), or a path in a storage "
+                "alias (src://ALIAS/PATH)."
+            ),
+            "mimetype": gettext_lazy("Such as image/jpeg; leave empty if unknown."),
+        }
+
+    def clean_reference(self) -> str:
+        try:
+            return Source.parse(self.cleaned_data["reference"]).reference
+        except InvalidReference as error:
+            raise forms.ValidationError(str(error)) from error
+
+
+class AddTagForm(forms.Form):
+    """A tag given by hand."""
+
+    name = forms.CharField(label=gettext_lazy("Tag"), max_length=MAX_LABEL_LENGTH)
+    confidence = forms.IntegerField(
+        label=gettext_lazy("Confidence"),
+        min_value=0,
+        max_value=100,
+        initial=100,
+        required=False,
+    )
+
+    def clean_name(self) -> str:
+        name: str = self.cleaned_data["name"]
+        try:
+            label_key(name)
+        except InvalidLabel as error:
+            raise forms.ValidationError(str(error)) from error
+        return name
+
+    def clean_confidence(self) -> int:
+        confidence = self.cleaned_data["confidence"]
+        return 100 if confidence is None else int(confidence)
+
+
+class TagForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in stubs only
+    """A tag's name, minimum, hiding and aliases. ``cleaned_data["aliases"]`` holds keys."""
+
+    aliases = forms.CharField(
+        label=gettext_lazy("Aliases"),
+        required=False,
+        widget=AdminTextareaWidget(attrs={"rows": 4, "dir": "auto"}),
+        help_text=gettext_lazy("Other labels that lead to this tag, one on each line."),
+    )
+
+    class Meta:
+        model = Tag
+        fields = ("name", "min_confidence", "hidden")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.known_aliases: dict[str, int] = {}
+        if self.instance.pk:
+            self.known_aliases = dict(self.instance.aliases.values_list("key", "pk"))
+            self.initial.setdefault("aliases", "\n".join(self.known_aliases))
+
+    def clean_name(self) -> str:
+        name: str = self.cleaned_data["name"]
+        self._require_free([name])
+        return name
+
+    def clean_aliases(self) -> list[str]:
+        lines = [line for line in self.cleaned_data["aliases"].splitlines() if line.strip()]
+        return self._require_free(lines)
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        name = cleaned.get("name")
+        if name and label_key(name) in set(cleaned.get("aliases", ())) - set(
+            self.known_aliases
+        ):
+            self.add_error("aliases", _("The tag's own name cannot be an alias of it."))
+        return cleaned
+
+    def _require_free(self, labels: list[str]) -> list[str]:
+        try:
+            keys = [label_key(label) for label in labels]
+        except InvalidLabel as error:
+            raise forms.ValidationError(str(error)) from error
+        holders = tags.known(keys)
+        taken = sorted(key for key, holder in holders.items() if holder != self.instance.pk)
+        if taken:
+            raise forms.ValidationError(
+                _("Another tag is called %(names)s.") % {"names": ", ".join(taken)}
+            )
+        return keys

@@ -1,0 +1,74 @@
+"""Lists that are only looked at, and lists so long that counting them costs more than showing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin import ShowFacets
+from django.core.paginator import Paginator
+from django.db import models
+from django.http import HttpRequest
+from django.utils.functional import cached_property
+
+COUNT_LIMIT = 10_000
+"""Rows that are counted. At a million rows the count takes longer than the page."""
+
+
+class CappedPaginator(Paginator):  # type: ignore[type-arg]  # generic in stubs only
+    """Counts no further than :data:`COUNT_LIMIT`; the pages end there too."""
+
+    @cached_property
+    def count(self) -> int:
+        rows: Any = self.object_list
+        return len(rows) if isinstance(rows, list) else int(rows[:COUNT_LIMIT].count())
+
+
+class PlainAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in stubs only
+    """What every screen shares: no facets, no full count, our style sheet.
+
+    Facets make one result column for each choice, which ends in an error at some thousand tags.
+    """
+
+    show_facets = ShowFacets.NEVER
+    show_full_result_count = False
+    paginator = CappedPaginator
+    list_per_page = 50
+    list_max_show_all = 200
+
+    class Media:
+        css = {"all": ("filestack_tags/admin.css",)}
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        """Hand over our columns as methods, not by name.
+
+        By name, Django prefers a field of the model, and a host's relation to it is one: a
+        one-to-one called ``picture`` took the place of the column ``picture``.
+        """
+        ours = set(dir(type(self))) - set(dir(admin.ModelAdmin))
+        return [
+            getattr(self, column) if column in ours else column
+            for column in super().get_list_display(request)
+        ]
+
+
+class LedgerAdmin(PlainAdmin):
+    """A read-only screen: rows are made and changed by the machine alone."""
+
+    heavy: tuple[str, ...] = ()
+    """Columns too large to be read for a list."""
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
+        rows = super().get_queryset(request)
+        match = request.resolver_match
+        is_list = match is not None and str(match.url_name).endswith("_changelist")
+        return rows.defer(*self.heavy) if is_list else rows
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False

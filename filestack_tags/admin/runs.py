@@ -1,0 +1,93 @@
+"""The tagging runs: what was tried, by whom, and what came back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+
+from filestack_tags.models import TaggingRun
+
+from .display import link_to, raw, text_block
+from .ledger import LedgerAdmin
+
+TAGGERS = ("filestack", "workflow", "local")
+
+
+class TaggerFilter(admin.SimpleListFilter):
+    """The taggers of this package; one of the host's own is found under "other"."""
+
+    title = _("tagger")
+    parameter_name = "by"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [*((name, name) for name in TAGGERS), ("other", _("other"))]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        if self.value() in TAGGERS:
+            return queryset.filter(tagger=self.value())
+        return queryset.exclude(tagger__in=TAGGERS) if self.value() == "other" else queryset
+
+
+@admin.register(TaggingRun)
+class TaggingRunAdmin(LedgerAdmin):
+    heavy = ("raw_reply",)
+    list_display = (
+        "__str__",
+        "asset_link",
+        "state",
+        "trigger",
+        "version",
+        "started_at",
+        "seconds",
+        "error_code",
+    )
+    list_select_related = ("asset",)
+    list_filter = ("state", "trigger", TaggerFilter)
+    sortable_by = ()
+    search_fields = ("job_id__exact", "workflow_id__exact", "error_code__exact")
+    search_help_text = _("A job id, a workflow id or an error code, complete.")
+    fieldsets = (
+        (None, {"fields": ("asset_link", "state", "trigger", "tagger", "version")}),
+        (
+            _("Course"),
+            {
+                "fields": (
+                    "started_at",
+                    "finished_at",
+                    "seconds",
+                    "result_at",
+                    "content_version",
+                    "workflow_id",
+                    "job_id",
+                    "delivery_link",
+                )
+            },
+        ),
+        (_("Answer"), {"fields": ("http_status", "error_code", "error", "reply")}),
+    )
+
+    @admin.display(description=_("asset"))
+    def asset_link(self, run: TaggingRun) -> str | SafeString:
+        return link_to(run.asset, self.admin_site.name)
+
+    @admin.display(description=_("delivery"))
+    def delivery_link(self, run: TaggingRun) -> str | SafeString:
+        return link_to(run.delivery, self.admin_site.name)
+
+    @admin.display(description=_("seconds"))
+    def seconds(self, run: TaggingRun) -> str:
+        if run.finished_at is None:
+            return "–"
+        return f"{(run.finished_at - run.started_at).total_seconds():.1f}"
+
+    @admin.display(description=_("error"))
+    def error(self, run: TaggingRun) -> str | SafeString:
+        return text_block(run.error_text)
+
+    @admin.display(description=_("raw reply"))
+    def reply(self, run: TaggingRun) -> str | SafeString:
+        return raw(run.raw_reply)

@@ -1,0 +1,105 @@
+"""The tags: how many assets have each, from which confidence it counts, what else it is called."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib import admin, messages
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+
+from filestack_tags import curation
+from filestack_tags.exceptions import CurationError
+from filestack_tags.models import Tag
+from filestack_tags.text import fold
+
+from .forms import TagForm
+from .ledger import PlainAdmin
+
+
+@admin.register(Tag)
+class TagAdmin(PlainAdmin):
+    form = TagForm
+    fields = ("name", "key", "asset_link", "min_confidence", "hidden", "aliases")
+    readonly_fields = ("key", "asset_link")
+    list_display = ("label", "asset_link", "min_confidence", "hidden", "alias_keys")
+    list_filter = ("hidden", ("min_confidence", admin.EmptyFieldListFilter))
+    search_fields = ("key",)
+    search_help_text = _("Part of a tag's name or of one of its aliases.")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Tag]:
+        return super().get_queryset(request).prefetch_related("aliases")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        text = fold(search_term)
+        if not text:
+            return queryset, False
+        named = Tag.objects.filter(Q(key__contains=text) | Q(aliases__key__contains=text))
+        return queryset.filter(pk__in=named.values("pk")), False
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        if self.has_change_permission(request, obj):
+            return self.readonly_fields
+        return (*self.readonly_fields, "alias_keys")
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        if self.has_change_permission(request, obj):
+            return self.fields
+        return tuple("alias_keys" if name == "aliases" else name for name in self.fields)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False  # a tag comes with an asset that has it
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False  # hiding a tag keeps the decisions about it
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except CurationError as error:  # somebody took the name after the form was checked
+            messages.error(request, str(error))
+            return HttpResponseRedirect(request.get_full_path())
+
+    def save_model(self, request: HttpRequest, obj: Tag, form: TagForm, change: bool) -> None:
+        said, changed = form.cleaned_data, set(form.changed_data)
+        if "name" in changed:
+            curation.rename(obj.pk, said["name"])
+        if "min_confidence" in changed:
+            curation.set_minimum(obj.pk, said["min_confidence"])
+        if "hidden" in changed:
+            curation.hide(obj.pk, hidden=said["hidden"])
+        if "aliases" in changed:
+            # Only what the person changed: a rename adds an alias of its own.
+            for key in set(form.known_aliases) - set(said["aliases"]):
+                curation.remove_alias(form.known_aliases[key])
+            for key in set(said["aliases"]) - set(form.known_aliases):
+                curation.add_alias(obj.pk, key)
+
+    @admin.display(description=_("tag"), ordering="key")
+    def label(self, tag: Tag) -> SafeString:
+        return format_html('<span class="fst-name" dir="auto">{}</span>', tag.name)
+
+    @admin.display(description=_("assets"), ordering="asset_count")
+    def asset_link(self, tag: Tag) -> SafeString:
+        url = reverse("admin:filestack_tags_asset_changelist", current_app=self.admin_site.name)
+        return format_html(
+            '<a href="{}?{}">{}</a>', url, urlencode({"tag": tag.key}), tag.asset_count
+        )
+
+    @admin.display(description=_("aliases"))
+    def alias_keys(self, tag: Tag) -> str | SafeString:
+        keys = ", ".join(alias.key for alias in tag.aliases.all())
+        return format_html('<span dir="auto">{}</span>', keys) if keys else "–"

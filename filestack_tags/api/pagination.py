@@ -1,0 +1,124 @@
+"""Pages by key, not by number: rows that come or go meanwhile are neither repeated nor lost."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from django.utils.translation import gettext as _
+from rest_framework.exceptions import NotFound
+from rest_framework.pagination import Cursor, CursorPagination
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.utils.urls import replace_query_param
+
+from filestack_tags.exceptions import CursorError, InvalidLabel
+from filestack_tags.search.ast import Query
+from filestack_tags.search.keyset import ORDERS, Order, Page, find
+from filestack_tags.text import MAX_LABEL_LENGTH, storable
+
+from .errors import ParameterError
+
+
+class KeysetPagination(CursorPagination):
+    """Pages of 50 (``page_size``, at most 200), each with links to its neighbours."""
+
+    page_size = 50
+    page_size_query_param = "page_size"
+    max_page_size = 200
+
+    def get_page_size(self, request: Request) -> int:
+        text = request.query_params.get("page_size")
+        if text is None:
+            return int(self.page_size or 0)
+        # Four digits at most, so that leading zeros cannot hide a number above the limit.
+        written = text.isascii() and text.isdigit() and len(text) <= 4
+        if not (written and 1 <= int(text) <= self.max_page_size):
+            raise ParameterError(
+                _("page_size is a number from 1 to %(limit)d.") % {"limit": self.max_page_size},
+                parameter="page_size",
+            )
+        return int(text)
+
+    def get_paginated_response(self, data: Any) -> Response:
+        return Response(
+            {
+                "next": self.get_next_link(),
+                "previous": self.get_previous_link(),
+                "results": data,
+            }
+        )
+
+
+class SearchPages(KeysetPagination):
+    """Pages of a search, in the order that ``order`` and ``order_tag`` ask for."""
+
+    def find(self, query: Query, request: Request, *, include_hidden: bool) -> Page:
+        """Return the page that the request asks for.
+
+        Raises:
+            TagQueryError: when the search asks for too much.
+            ParameterError: for an unknown order, tag, page size or cursor.
+        """
+        said = request.query_params
+        order = said.get("order", "newest")
+        if order not in ORDERS:
+            raise ParameterError(
+                _("order is one of %(known)s.") % {"known": ", ".join(ORDERS)},
+                parameter="order",
+            )
+        tag = said.get("order_tag")
+        if tag is not None and order != "confidence":
+            raise ParameterError(_("order_tag needs order=confidence."), parameter="order_tag")
+        self.request = request
+        try:
+            self.found = find(
+                query,
+                order=cast(Order, order),
+                tag=tag,
+                size=self.get_page_size(request),
+                cursor=said.get("cursor") or None,
+                include_hidden=include_hidden,
+            )
+        except CursorError as error:
+            raise ParameterError(str(error), parameter="cursor") from error
+        except InvalidLabel as error:
+            raise ParameterError(str(error), parameter="order_tag") from error
+        return self.found
+
+    def get_next_link(self) -> str | None:
+        return self._link(self.found.next)
+
+    def get_previous_link(self) -> str | None:
+        return self._link(self.found.previous)
+
+    def _link(self, cursor: str | None) -> str | None:
+        if cursor is None:
+            return None
+        return replace_query_param(self.request.build_absolute_uri(), "cursor", cursor)
+
+
+class ByKey(KeysetPagination):
+    """Pages of tags. The key is one unique column: a page continues exactly where the one
+    before it stopped."""
+
+    ordering = "key"
+
+    def decode_cursor(self, request: Request) -> Cursor | None:
+        try:
+            cursor = super().decode_cursor(request)
+        except NotFound as error:
+            raise _foreign_cursor() from error
+        if cursor is None:
+            return None
+        position = str(cursor.position or "")
+        # An offset is needed only where several rows share a position, which ours never do.
+        if cursor.offset or len(position) > MAX_LABEL_LENGTH or position != storable(position):
+            raise _foreign_cursor()
+        return cursor
+
+
+def _foreign_cursor() -> ParameterError:
+    return ParameterError(
+        _("This cursor was not made here; follow next and previous as they are."),
+        parameter="cursor",
+    )

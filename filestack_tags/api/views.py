@@ -1,0 +1,196 @@
+"""The endpoints: assets and tags. Reading asks the models, writing calls tasks and services."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AbstractBaseUser
+from django.db.models import Q, QuerySet
+from django.http import Http404
+from django.utils.translation import gettext as _
+from rest_framework import mixins, status
+from rest_framework.decorators import action
+from rest_framework.exceptions import PermissionDenied
+from rest_framework.generics import get_object_or_404
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.reverse import reverse
+from rest_framework.viewsets import GenericViewSet
+
+from filestack_tags import tasks
+from filestack_tags.assets import Facts, forget
+from filestack_tags.exceptions import InvalidLabel
+from filestack_tags.models import Asset, Tag
+from filestack_tags.text import fold, label_key
+
+from .errors import ParameterError, exception_handler, unknown_parameters
+from .filters import AssetFilter
+from .pagination import ByKey, SearchPages
+from .permissions import ActionPermissions
+from .requests import AlwaysJSON, JSONBody
+from .serializers import AssetSerializer, RegisterSerializer, TagSerializer, tags_of
+
+PAGING = frozenset({"cursor", "page_size"})
+ORDERING = frozenset({"order", "order_tag"})
+
+
+class View(GenericViewSet[Any]):
+    """What both endpoints share: nothing here follows the host's ``REST_FRAMEWORK`` settings,
+    except for authentication and throttling."""
+
+    renderer_classes = (JSONRenderer,)
+    parser_classes = (JSONBody,)
+    content_negotiation_class = AlwaysJSON
+    permission_classes = (ActionPermissions,)
+    filter_backends: Sequence[Any] = ()
+    versioning_class = None
+    metadata_class = None
+
+    required_permissions: ClassVar[dict[str, tuple[str, ...]]] = {}
+    """Permissions needed, by action; see :class:`ActionPermissions`."""
+    parameters: ClassVar[dict[str, frozenset[str]]] = {}
+    """Query parameters known, by action. Others are refused: a misspelt filter that is
+    ignored shows everything."""
+    repeatable: ClassVar[frozenset[str]] = frozenset()
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        known = self.parameters.get(self.action, frozenset())
+        unknown = request.query_params.keys() - known
+        if unknown:
+            raise unknown_parameters(unknown, known)
+        for name, values in request.query_params.lists():
+            if len(values) > 1 and name not in self.repeatable:
+                raise ParameterError(
+                    _("%(name)s was given more than once.") % {"name": name}, parameter=name
+                )
+
+    def get_exception_handler(self) -> Any:
+        return exception_handler
+
+
+class AssetViewSet(View):
+    queryset = Asset.objects.present().select_related("uploader")
+    lookup_value_regex = "[^/]+"
+    required_permissions: ClassVar = {
+        "list": ("filestack_tags.view_asset",),
+        "retrieve": ("filestack_tags.view_asset",),
+        "create": ("filestack_tags.add_asset",),
+        "destroy": ("filestack_tags.delete_asset",),
+        "retag": ("filestack_tags.tag_asset",),
+    }
+    parameters: ClassVar = {"list": PAGING | ORDERING | AssetFilter.base_filters.keys()}
+    repeatable: ClassVar = frozenset({"tag", "tag_any", "tag_none", "state", "kind"})
+
+    def list(self, request: Request) -> Response:
+        """A page of the assets that the parameters ask for, newest first if they say nothing."""
+        query = AssetFilter(request.query_params, request=request).query()
+        pages = SearchPages()
+        page = pages.find(
+            query, request, include_hidden=request.user.has_perm("filestack_tags.search_hidden")
+        )
+        rows = self.get_queryset().using(page.using).in_bulk(page.ids)
+        found = [rows[pk] for pk in page.ids if pk in rows]
+        return pages.get_paginated_response(describe(found))
+
+    def retrieve(self, request: Request, pk: str) -> Response:
+        return Response(describe([self._asset(pk)])[0])
+
+    def create(self, request: Request) -> Response:
+        """Register a file; 201 when it was new, 200 when it was known."""
+        form = RegisterSerializer(data=request.data)
+        form.is_valid(raise_exception=True)
+        said = form.validated_data
+        if said["tag"] and not request.user.has_perm("filestack_tags.tag_asset"):
+            raise PermissionDenied(_("You may register files, but not have them tagged."))
+        known, created = tasks.register(
+            said["source"],
+            facts=Facts(
+                filename=said.get("filename"),
+                mimetype=said.get("mimetype"),
+                upload_tags=said.get("upload_tags"),
+            ),
+            uploader=_person(request),
+            trigger="api",
+            tag=said["tag"],
+        )
+        asset = self._asset(known.pk)
+        place = reverse(
+            "filestack_tags_api:asset-detail", kwargs={"pk": asset.pk}, request=request
+        )
+        return Response(
+            describe([asset])[0],
+            status=status.HTTP_201_CREATED if created else status.HTTP_200_OK,
+            headers={"Location": place},
+        )
+
+    def destroy(self, request: Request, pk: str) -> Response:
+        """Forget an asset: hidden from now on, restored when it is registered again."""
+        forget(self._asset(pk).pk)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    @action(detail=True, methods=["post"])
+    def retag(self, request: Request, pk: str) -> Response:
+        """Have the asset tagged again; it may be queued already, which is as good."""
+        asset = self._asset(pk)
+        queued = tasks.request_tagging([asset.pk], trigger="api", force=True)
+        state = self._asset(asset.pk).tagging_state
+        return Response(
+            {"id": asset.pk, "state": state, "queued": bool(queued)},
+            status=status.HTTP_202_ACCEPTED,
+        )
+
+    def _asset(self, pk: str | int) -> Asset:
+        text = str(pk)
+        if not (text.isascii() and text.isdigit() and len(text) < 20):
+            raise Http404
+        asset: Asset = get_object_or_404(self.get_queryset(), pk=int(text))
+        return asset
+
+
+class TagViewSet(mixins.ListModelMixin, View):
+    """Tags that are not hidden. A tag is found by its key, its name or an alias."""
+
+    queryset = Tag.objects.filter(hidden=False).prefetch_related("aliases")
+    serializer_class = TagSerializer
+    pagination_class = ByKey
+    lookup_field = "key"
+    lookup_value_regex = ".+"
+    required_permissions: ClassVar = {
+        "list": ("filestack_tags.view_tag",),
+        "retrieve": ("filestack_tags.view_tag",),
+    }
+    parameters: ClassVar = {"list": PAGING | {"q"}}
+
+    def filter_queryset(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        text = self.request.query_params.get("q", "")
+        if not text.strip():
+            return queryset
+        try:
+            label_key(text)
+        except InvalidLabel as error:
+            raise ParameterError(str(error), parameter="q") from error
+        return queryset.filter(key__startswith=fold(text))
+
+    def retrieve(self, request: Request, key: str) -> Response:
+        try:
+            wanted = label_key(key)
+        except InvalidLabel as error:
+            raise Http404 from error
+        tags = self.get_queryset().filter(Q(key=wanted) | Q(aliases__key=wanted)).distinct()
+        return Response(TagSerializer(get_object_or_404(tags)).data)
+
+
+def _person(request: Request) -> AbstractBaseUser | None:
+    """Return the user of the request; other kinds of clients register files for nobody."""
+    return request.user if isinstance(request.user, get_user_model()) else None
+
+
+def describe(assets: Iterable[Asset]) -> list[dict[str, Any]]:
+    """Return assets as the API shows them, with their tags. One query for all tags."""
+    shown = list(assets)
+    serializer = AssetSerializer(shown, many=True, context={"tags": tags_of(shown)})
+    return list(serializer.data)

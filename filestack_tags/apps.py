@@ -1,0 +1,13 @@
+from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
+
+
+class FilestackTagsConfig(AppConfig):
+    name = "filestack_tags"
+    verbose_name = _("Filestack tags")
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from . import checks, conf  # noqa: F401  registering checks needs the app registry
+
+        conf.reset_on_setting_changed()

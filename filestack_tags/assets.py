@@ -1,0 +1,197 @@
+"""Assets: register, refresh and forget files. The only writer of what is known about a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import CharField
+from django.utils import timezone
+
+from . import tags
+from .clock import kept
+from .filestack.sources import Source
+from .models import Asset, AssetTag, score_in_sql
+from .signals import asset_registered
+from .text import reference_digest, storable, storable_json
+from .transactions import alias, atomic, locked, on_commit
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser
+
+MAX_SIZE = 2**63 - 1
+MAX_DIMENSION = 2**31 - 1
+MAX_LENGTHS = {
+    field.name: field.max_length
+    for field in Asset._meta.concrete_fields
+    if isinstance(field, CharField)
+}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known about a file. ``None`` means "not said", and changes nothing."""
+
+    filename: str | None = None
+    mimetype: str | None = None
+    size: int | None = None
+    """Bytes."""
+    width: int | None = None
+    """Pixels."""
+    height: int | None = None
+    container: str | None = None
+    key: str | None = None
+    store_status: str | None = None
+    """``Stored``, or what else Filestack says (docs: Webhooks, ``fp.upload``)."""
+    upload_tags: Mapping[str, Any] | None = None
+
+    def columns(self) -> dict[str, Any]:
+        """Return the facts that are said, made fit for their columns.
+
+        Over-long text is cut, numbers no file can have are left out: a name too long must not
+        keep a file from being tagged.
+        """
+        said: dict[str, Any] = {}
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if value is None:
+                continue
+            if isinstance(value, str):
+                value = storable(value, MAX_LENGTHS[item.name])
+            elif isinstance(value, Mapping):
+                value = storable_json(value)
+            elif not 0 <= value <= (MAX_SIZE if item.name == "size" else MAX_DIMENSION):
+                continue
+            said[item.name] = value
+        return said
+
+
+def register(
+    source: Source,
+    *,
+    facts: Facts | None = None,
+    uploader: AbstractBaseUser | None = None,
+    at: datetime | None = None,
+) -> tuple[Asset, bool]:
+    """Make a file known; return ``(asset, created)``.
+
+    Idempotent, also when two processes register the same file at the same moment. An asset that
+    exists is refreshed with ``facts``; a forgotten one is restored, unless ``at`` lies before it
+    was deleted. Nothing is enqueued: see :func:`filestack_tags.tasks.register` for that.
+
+    Args:
+        source: the file.
+        facts: what is known about it.
+        uploader: the user who uploaded it; kept from the first registration that names one.
+        at: when the facts were true (aware datetime); now, if not given. Older facts only fill
+            what is still unknown.
+    """
+    moment = kept(at) if at else timezone.now()
+    said = (facts or Facts()).columns()
+    with atomic():
+        asset, created = Asset.objects.using(alias()).get_or_create(
+            digest=reference_digest(source.kind, source.reference),
+            defaults={  # type: ignore[misc]  # any host's user model
+                "kind": source.kind,
+                "reference": source.reference,
+                "uploader": uploader,
+                "uploaded_at": moment,
+                "facts_at": moment,
+                **said,
+            },
+        )
+        if created:
+            on_commit(partial(asset_registered.send_robust, sender=Asset, asset=asset))
+            return asset, True
+        asset = _lock(asset.pk)
+        _refresh(asset, said, moment)
+        if asset.uploader_id is None and uploader is not None:
+            asset.uploader = uploader  # type: ignore[assignment]  # the host's user model
+        if asset.deleted_at and moment >= asset.deleted_at:
+            _restore(asset)
+        asset.save(using=alias())
+    return asset, False
+
+
+def content_changed(asset_id: int, *, facts: Facts, at: datetime) -> bool:
+    """Record that the file behind a handle was overwritten; return whether that is news.
+
+    The tags then describe an earlier content: they stay, marked stale, until new ones come. An
+    event older than the last known change is no news.
+    """
+    moment = kept(at)
+    with atomic():
+        asset = _lock(asset_id)
+        if asset.content_changed_at and moment < asset.content_changed_at:
+            return False
+        _refresh(asset, facts.columns(), moment)
+        asset.content_version += 1
+        asset.content_changed_at = moment
+        asset.tagging_state = rest_state(asset)
+        asset.due_at = None
+        asset.save(using=alias())
+    return True
+
+
+def forget(asset_id: int, *, at: datetime | None = None) -> bool:
+    """Hide an asset from every search; return whether it was there to hide.
+
+    Its tags and every decision about them are kept: :func:`restore` brings all of it back.
+    """
+    with atomic():
+        asset = _lock(asset_id)
+        if asset.deleted_at:
+            return False
+        asset.deleted_at = kept(at) if at else timezone.now()
+        asset.tagging_state = rest_state(asset)
+        asset.due_at = None
+        asset.save(using=alias())
+        _rescore(asset, -1)
+    return True
+
+
+def restore(asset_id: int) -> bool:
+    """Undo :func:`forget`; return whether there was anything to undo."""
+    with atomic():
+        asset = _lock(asset_id)
+        if not asset.deleted_at:
+            return False
+        _restore(asset)
+        asset.save(using=alias())
+    return True
+
+
+def rest_state(asset: Asset) -> str:
+    """Return the state of an asset that nobody is tagging, from the tags that it has."""
+    if not asset.tags_version:
+        return Asset.State.NEW
+    return Asset.State.STALE if asset.tags_are_stale else Asset.State.TAGGED
+
+
+def _lock(asset_id: int) -> Asset:
+    return locked(Asset.objects.filter(pk=asset_id)).get()
+
+
+def _refresh(asset: Asset, said: Mapping[str, Any], at: datetime) -> None:
+    newer = asset.facts_at is None or at >= asset.facts_at
+    for name, value in said.items():
+        if newer or getattr(asset, name) in ("", None, {}):
+            setattr(asset, name, value)
+    if newer:
+        asset.facts_at = at
+
+
+def _restore(asset: Asset) -> None:
+    asset.deleted_at = None
+    _rescore(asset, +1)
+
+
+def _rescore(asset: Asset, change: int) -> None:
+    """Take every tag of the asset out of all searches, or put it back, and count it so."""
+    rows = AssetTag.objects.using(alias()).filter(asset=asset)
+    counted = rows.exclude(decision=AssetTag.Decision.REJECTED)
+    tags.shift_counts(dict.fromkeys(counted.values_list("tag_id", flat=True), change))
+    counted.update(score=score_in_sql(forgotten=asset.deleted_at is not None))

@@ -1,0 +1,186 @@
+"""System checks: a wrong setting is an error with an id and a cure, never a traceback.
+
+Ids are never used twice: E001–E099 for settings that cannot work, W001–W099 for those that
+probably are not meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
+from difflib import get_close_matches
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings as django_settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+
+from .conf import DEFAULTS, SETTING, Settings, configured, get_settings
+from .exceptions import ConfigurationError
+from .search.language import MAX_DEPTH
+from .taggers.base import BUILT_IN, get_tagger
+
+AppConfigs = Sequence[AppConfig] | None
+
+URLS = ("CDN_URL", "API_URL")
+SECRETS = ("API_KEY", "APP_SECRET")
+LISTS = ("TASKS_BEFORE_TAGS", "AUTO_TAG_MIMETYPES", "WEBHOOK_SECRETS")
+SWITCHES = ("AUTO_TAG", "AUTO_TAG_UPLOADS")
+POSITIVE = (
+    "WEBHOOK_TOLERANCE",
+    *(
+        item.name
+        for item in fields(Settings)
+        if isinstance(getattr(DEFAULTS, item.name), (int, float))
+        and item.name not in (*SWITCHES, "MIN_CONFIDENCE", "TAGS_VERSION")
+    ),
+)
+
+
+@register(Tags.compatibility)
+def check_settings(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
+    """Every key is known and has a usable value (E001–E009, E012)."""
+    try:
+        values = configured()
+    except ConfigurationError as error:
+        return [Error(str(error), id="filestack_tags.E001")]
+    return [*_unknown_keys(values), *_wrong_values(values)]
+
+
+@register(Tags.compatibility)
+def check_tagger(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
+    """The tagger exists and has what it needs (E010, E011, W001–W003)."""
+    if check_settings():
+        return []
+    return list(_tagger_messages(get_settings()))
+
+
+@register(Tags.security, deploy=True)
+def check_deployment(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
+    """Webhooks can be verified and calls are encrypted (W010–W012)."""
+    if check_settings():
+        return []
+    settings = get_settings()
+    messages: list[CheckMessage] = []
+    if not any(settings.WEBHOOK_SECRETS):
+        messages.append(
+            Warning(
+                "No webhook secret is set, so every webhook is answered with 503.",
+                hint=f"Copy the webhook's secret from the Filestack portal to "
+                f"{SETTING}['WEBHOOK_SECRETS'].",
+                id="filestack_tags.W010",
+            )
+        )
+    messages += [
+        Warning(
+            f"{SETTING}[{name!r}] is not https: policies and files travel in the clear.",
+            hint="Use https, or keep the plain address to the emulator and development.",
+            id="filestack_tags.W011",
+        )
+        for name in URLS
+        if not getattr(settings, name).startswith("https://")
+    ]
+    if getattr(django_settings, "CELERY_TASK_ALWAYS_EAGER", False):
+        messages.append(
+            Warning(
+                "CELERY_TASK_ALWAYS_EAGER makes requests wait for Filestack.",
+                hint="Run a Celery worker, and beat for the sweep.",
+                id="filestack_tags.W012",
+            )
+        )
+    return messages
+
+
+def _unknown_keys(values: Any) -> Iterator[CheckMessage]:
+    known = [item.name for item in fields(Settings)]
+    for key in values:
+        if key not in known:
+            near = get_close_matches(str(key).upper(), known, n=1)
+            yield Error(
+                f"{SETTING} has no key {key!r}.",
+                hint=f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}.",
+                id="filestack_tags.E002",
+            )
+
+
+def _wrong_values(values: Any) -> Iterator[CheckMessage]:
+    rules: tuple[tuple[tuple[str, ...], Callable[[Any], bool], str, str], ...] = (
+        (POSITIVE, _is_positive, "a positive number", "E003"),
+        (("MIN_CONFIDENCE",), _is_confidence, "a whole number from 0 to 100", "E004"),
+        (URLS, _is_url, "an http or https URL", "E005"),
+        (LISTS, _is_list_of_text, "a list of strings", "E006"),
+        ((*SECRETS, "TAGGER", "WORKFLOW_ID"), _is_text, "a string", "E007"),
+        (("SEARCH_MAX_DEPTH",), _is_depth, f"at most {MAX_DEPTH}", "E012"),
+        (SWITCHES, lambda value: isinstance(value, bool), "True or False", "E008"),
+        (("TAGS_VERSION",), lambda value: value in (1, 2), "1 or 2", "E009"),
+    )
+    for names, is_valid, expected, number in rules:
+        for name in names:
+            if name in values and not is_valid(values[name]):
+                if values[name] is None and getattr(DEFAULTS, name) is None:
+                    continue
+                # Never the value: it may be a secret in the wrong place.
+                yield Error(
+                    f"{SETTING}[{name!r}] must be {expected}.", id=f"filestack_tags.{number}"
+                )
+
+
+def _tagger_messages(settings: Settings) -> Iterator[CheckMessage]:
+    try:
+        get_tagger(settings.TAGGER)
+    except ConfigurationError as error:
+        yield Error(str(error), id="filestack_tags.E010")
+        return
+    # Not above: it loads the HTTP client, which a process that only serves pages may not need.
+    from .taggers.local import missing_packages
+
+    if settings.TAGGER == "local" and (missing := missing_packages()):
+        yield Error(
+            f"The local tagger lacks {', '.join(missing)}.",
+            hint="pip install 'django-filestack-tags[local]'",
+            id="filestack_tags.E011",
+        )
+    if settings.TAGGER in BUILT_IN:
+        for name in SECRETS:
+            if not getattr(settings, name):
+                yield Warning(
+                    f"{SETTING}[{name!r}] is empty, so no file can be read and tagged.",
+                    hint="Copy it from the Filestack portal, or use the emulator's.",
+                    id="filestack_tags.W001",
+                )
+    if settings.TAGGER == "workflow" and not settings.WORKFLOW_ID:
+        yield Warning(
+            f"{SETTING}['WORKFLOW_ID'] is empty, so the workflow tagger has nothing to run.",
+            hint="Copy the id of a workflow with an Image Tagging task from the portal.",
+            id="filestack_tags.W003",
+        )
+    if settings.TAGS_VERSION == 1:
+        yield Warning(
+            "Version 1 of Filestack's image tagging is deprecated.",
+            hint=f"Remove {SETTING}['TAGS_VERSION'], or set it to 2.",
+            id="filestack_tags.W002",
+        )
+
+
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
+
+
+def _is_confidence(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= 100
+
+
+def _is_depth(value: Any) -> bool:
+    return not _is_positive(value) or value <= MAX_DEPTH  # the other mistake has its own id
+
+
+def _is_url(value: Any) -> bool:
+    return _is_text(value) and value.startswith(("http://", "https://"))
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_list_of_text(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(map(_is_text, value))

@@ -1,0 +1,155 @@
+"""The one setting, ``FILESTACK_TAGS``: a dict, read when it is needed and never at import.
+
+Every key is a field of :class:`Settings`, with its default. Unknown keys and wrong values are
+reported by system checks (:mod:`filestack_tags.checks`); :func:`get_settings` itself only fails
+where a value cannot be used at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.core.signals import setting_changed
+
+from .exceptions import ConfigurationError
+
+SETTING = "FILESTACK_TAGS"
+HOUR = 3600
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The effective settings. Durations are seconds, sizes bytes, confidences 0–100."""
+
+    API_KEY: str = field(default="", repr=False)
+    """The app's API key. Needed for URLs, alias paths, workflows and uploads."""
+
+    APP_SECRET: str = field(default="", repr=False)
+    """The app's secret, which signs policies. Tagging always needs security."""
+
+    CDN_URL: str = "https://cdn.filestackcontent.com"
+    """Where tasks are sent: the default host, a CNAME, or the emulator."""
+
+    API_URL: str = "https://www.filestackapi.com/api"
+    """Where files are stored, described and deleted."""
+
+    CONNECT_TIMEOUT: float = 10.0
+    """Seconds to reach Filestack."""
+
+    READ_TIMEOUT: float = 60.0
+    """Seconds to wait for an answer. Filestack publishes no figure."""
+
+    POLICY_EXPIRY: int = 300
+    """Seconds a policy signed for one call stays valid."""
+
+    TAGGER: str = "filestack"
+    """What tags an asset: ``filestack``, ``workflow``, ``local``, or a dotted path."""
+
+    TAGS_VERSION: int = 2
+    """Version of Filestack's tagging: 2, or the deprecated 1."""
+
+    TASKS_BEFORE_TAGS: tuple[str, ...] = ()
+    """Tasks put before ``tags`` in the call, such as ``("resize=h:2000",)``."""
+
+    WORKFLOW_ID: str = ""
+    """The workflow that the ``workflow`` tagger runs."""
+
+    AUTO_TAG: bool = True
+    """Whether a newly registered or overwritten asset is tagged at once."""
+
+    AUTO_TAG_UPLOADS: bool = True
+    """Whether the ``fp.upload`` webhook has a file tagged too. Turn it off where uploads start a
+    workflow that tags, or where the host registers its files: else a file may be paid for twice."""
+
+    AUTO_TAG_MIMETYPES: tuple[str, ...] = ("image/*",)
+    """Which files are tagged by themselves; an unknown type counts as an image."""
+
+    MAX_ATTEMPTS: int = 6
+    """How often one request to tag is tried before the asset is failed."""
+
+    RETRY_DELAY: int = 15
+    """Seconds before the first retry; doubled for each further one, with jitter."""
+
+    RETRY_DELAY_MAX: int = HOUR
+    """Longest delay that we choose ourselves. ``Filestack-Reset`` may ask for more."""
+
+    LEASE: int = 300
+    """Seconds after which work in progress counts as abandoned and is taken up again."""
+
+    WORKFLOW_POLL_DELAY: int = 600
+    """Seconds without a webhook after which a workflow job is asked for its status."""
+
+    WORKFLOW_DEADLINE: int = 47 * HOUR
+    """Seconds after which a workflow job without result is failed. Filestack keeps results 48 h."""
+
+    WEBHOOK_SECRETS: tuple[str, ...] = field(default=(), repr=False)
+    """Secrets of the webhooks, newest first; several while one is being rotated."""
+
+    WEBHOOK_TOLERANCE: int | None = None
+    """Oldest ``FS-Timestamp`` accepted, in seconds; none by default, because a retry may come
+    more than 12 hours later and is not known to carry a fresh timestamp."""
+
+    WEBHOOK_MAX_BODY: int = 1024 * 1024
+    """Largest webhook body accepted."""
+
+    WEBHOOK_MAX_ATTEMPTS: int = 8
+    """How often processing of one delivery is tried before it is failed."""
+
+    MIN_CONFIDENCE: int = 0
+    """Tags below this confidence are stored but not shown or found by name alone."""
+
+    SEARCH_MAX_LENGTH: int = 1000
+    """Longest search, in characters."""
+
+    SEARCH_MAX_TERMS: int = 32
+    """Most terms in one search."""
+
+    SEARCH_MAX_DEPTH: int = 10
+    """Deepest nesting of parentheses in one search."""
+
+    SEARCH_MAX_WILDCARD_TAGS: int = 1000
+    """Most tags one ``prefix*`` may stand for."""
+
+
+DEFAULTS = Settings()
+_TUPLES = frozenset(
+    item.name for item in fields(Settings) if isinstance(getattr(DEFAULTS, item.name), tuple)
+)
+
+
+def configured() -> Mapping[str, Any]:
+    """Return the host's dict as written, or ``{}``."""
+    value = getattr(django_settings, SETTING, {})
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(f"{SETTING} must be a dict, not {type(value).__name__}.")
+    return value
+
+
+@cache
+def get_settings() -> Settings:
+    """Return the effective settings; cheap, and follows ``override_settings``.
+
+    Raises:
+        ConfigurationError: when ``FILESTACK_TAGS`` is not a dict. Unknown keys are left to the
+            system checks.
+    """
+    known = {item.name for item in fields(Settings)}
+    values = {key: value for key, value in configured().items() if key in known}
+    for key in _TUPLES & values.keys():
+        value = values[key]
+        values[key] = (value,) if isinstance(value, str) else tuple(value)
+    return Settings(**values)
+
+
+def _forget(*, setting: str, **kwargs: Any) -> None:
+    if setting == SETTING:
+        get_settings.cache_clear()
+
+
+def reset_on_setting_changed() -> None:
+    """Make :func:`get_settings` follow ``override_settings`` and the ``settings`` fixture."""
+    setting_changed.connect(_forget, dispatch_uid="filestack_tags.conf")

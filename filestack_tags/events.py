@@ -1,0 +1,230 @@
+"""Events: what each kind of webhook event does to the assets.
+
+A table leads from the action to its function; an action that is not in it is stored and ignored.
+The functions run inside the delivery's transaction and may run again after a crash or a replay.
+The actions and their fields are those of PROTOCOL (docs: Webhooks; docs: Workflows).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import Q
+from django.utils import timezone
+
+from . import assets, metrics, tagging, tags
+from .clock import kept
+from .conf import get_settings
+from .exceptions import PayloadError
+from .filestack.payloads import Event, FileEvent, WorkflowJob
+from .filestack.sources import Source
+from .models import Asset, TaggingRun, WebhookDelivery
+from .taggers import TaggerReply
+from .taggers.filestack import job_error
+from .transactions import alias, locked
+
+PROCESSED = WebhookDelivery.State.PROCESSED
+IGNORED = WebhookDelivery.State.IGNORED
+
+
+@dataclass(frozen=True)
+class Handled:
+    """What an event came to: the delivery's state, a sentence for people, and what is next."""
+
+    state: str
+    text: str
+    asset_id: int | None = None
+    to_tag: tuple[int, ...] = ()
+
+
+def prepare(event: Event) -> None:
+    """Make the tags that ``event`` speaks of, ahead of its transaction; see :mod:`.tags`.
+
+    Raises:
+        PayloadError: as :func:`handle`.
+    """
+    if event.action == "fs.workflow" and (reply := event.workflow().merged_tags()):
+        tags.resolve((*reply.auto, *reply.user))
+
+
+def handle(event: Event, delivery: WebhookDelivery) -> Handled:
+    """Do what ``event`` says.
+
+    Raises:
+        PayloadError: when a known action lacks what it needs.
+    """
+    handler = HANDLERS.get(event.action)
+    if handler is None:
+        metrics.count("webhook.unknown_action")
+        return Handled(IGNORED, f"Unknown action {event.action!r}.")
+    return handler(event, delivery)
+
+
+def known_action(action: str) -> str:
+    """Return ``action`` if it is one of Filestack's, else ``"unknown"``; safe as a label."""
+    return action if action in HANDLERS else "unknown"
+
+
+def _upload(event: Event, delivery: WebhookDelivery) -> Handled:
+    file = event.file()
+    asset, created = assets.register(
+        Source.handle(file.handle), facts=_facts(file), at=_moment(event, delivery)
+    )
+    to_tag: tuple[int, ...] = ()
+    if get_settings().AUTO_TAG_UPLOADS:
+        to_tag = _tag_if_wanted(asset, TaggingRun.Trigger.UPLOAD)
+    text = "Registered the file." if created else "The file was known; its facts are refreshed."
+    return Handled(PROCESSED, text, asset.pk, to_tag)
+
+
+def _overwrite(event: Event, delivery: WebhookDelivery) -> Handled:
+    file = event.file()
+    moment = _moment(event, delivery)
+    asset, created = assets.register(Source.handle(file.handle), facts=_facts(file), at=moment)
+    if created:
+        to_tag = _tag_if_wanted(asset, TaggingRun.Trigger.OVERWRITE)
+        return Handled(PROCESSED, "Registered the overwritten file.", asset.pk, to_tag)
+    if not assets.content_changed(asset.pk, facts=_facts(file), at=moment):
+        return Handled(PROCESSED, "A newer overwrite is known.", asset.pk)
+    asset = Asset.objects.using(alias()).get(pk=asset.pk)
+    to_tag = _tag_if_wanted(asset, TaggingRun.Trigger.OVERWRITE)
+    return Handled(PROCESSED, "The file changed; its tags are stale.", asset.pk, to_tag)
+
+
+def _delete(event: Event, delivery: WebhookDelivery) -> Handled:
+    moment = _moment(event, delivery)
+    # Registered even if unknown: its upload may come later, and must not bring the file back.
+    asset, _ = assets.register(Source.handle(event.file().handle), at=moment)
+    assets.forget(asset.pk, at=moment)
+    return Handled(PROCESSED, "Hid the deleted file.", asset.pk)
+
+
+def _workflow(event: Event, delivery: WebhookDelivery) -> Handled:
+    job = event.workflow()
+    reply = job.merged_tags()
+    run = _run_of(job)
+    if run is None:
+        if reply is None and not any(map(_may_be_tagging, job.errors)):
+            return Handled(IGNORED, "The workflow has no tags among its results.")
+        run = _open_run(job, event, delivery)
+    run.delivery = delivery
+    run.save(using=alias(), update_fields=("delivery",))
+    if reply is not None and not job.is_failed:
+        result_at = job.updated_at or event.timestamp or delivery.received_at
+        state = tagging.complete(run.pk, TaggerReply.of(reply), result_at=result_at).state
+        text = f"Tags of {len(job.tags)} task(s): run {state}."
+        if job.errors:
+            text += f" {job_error(job)}"
+        return Handled(PROCESSED, text, run.asset_id)
+    if job.is_failed or job.is_finished:
+        error = job_error(job)
+        tagging.fail(run.pk, error)
+        return Handled(PROCESSED, str(error), run.asset_id)
+    return Handled(PROCESSED, f"The job is {job.status or 'under way'}.", run.asset_id)
+
+
+def _ignored(event: Event, delivery: WebhookDelivery) -> Handled:
+    return Handled(IGNORED, f"{event.action} says nothing about an asset's tags.")
+
+
+HANDLERS: dict[str, Callable[[Event, WebhookDelivery], Handled]] = {
+    "fp.upload": _upload,
+    "fp.overwrite": _overwrite,
+    "fp.delete": _delete,
+    "fs.workflow": _workflow,
+    "fp.converse": _ignored,
+    "fp.video_converse": _ignored,
+    "fp.scan": _ignored,
+    "fp.export": _ignored,
+    "fp.dialog": _ignored,
+}
+
+
+def _facts(file: FileEvent) -> assets.Facts:
+    return assets.Facts(
+        filename=file.filename or None,
+        mimetype=file.mimetype or None,
+        size=file.size,
+        container=file.container or None,
+        key=file.key or None,
+        store_status=file.status or None,
+        upload_tags=file.upload_tags or None,
+    )
+
+
+def _moment(event: Event, delivery: WebhookDelivery) -> datetime:
+    """When the event happened."""
+    return _past(event.timestamp or delivery.received_at)
+
+
+def _past(moment: datetime) -> datetime:
+    """Return ``moment`` as the host keeps it; the future is not believed."""
+    return min(kept(moment), timezone.now())
+
+
+def _tag_if_wanted(asset: Asset, trigger: TaggingRun.Trigger) -> tuple[int, ...]:
+    if asset.tagging_state not in (Asset.State.NEW, Asset.State.STALE):
+        return ()
+    return (
+        tuple(tagging.request([asset.pk], trigger=trigger))
+        if tagging.wants_tagging(asset)
+        else ()
+    )
+
+
+def _run_of(job: WorkflowJob) -> TaggingRun | None:
+    """Find the run that waits for this job: by job id, else by workflow and source."""
+    runs = TaggingRun.objects.using(alias())
+    if job.job_id:
+        run = runs.filter(job_id=job.job_id).first()
+        if run is not None:
+            return run
+    if len(job.sources) != 1:
+        return None
+    waiting = runs.filter(
+        Q(job_id=None) | Q(job_id="") if job.job_id else Q(),
+        state=TaggingRun.State.STARTED,
+        tagger="workflow",
+        workflow_id__in=("", job.workflow_id),
+        asset__kind=job.sources[0].kind,
+        asset__reference=job.sources[0].reference,
+    )
+    run = waiting.order_by("id").first()
+    if run is not None and job.job_id:
+        run.job_id = job.job_id
+        run.workflow_id = job.workflow_id
+        run.save(using=alias(), update_fields=("job_id", "workflow_id"))
+    return run
+
+
+def _open_run(job: WorkflowJob, event: Event, delivery: WebhookDelivery) -> TaggingRun:
+    """Open a run for a job that was not started here, such as by an upload."""
+    if len(job.sources) != 1:
+        raise PayloadError(
+            f"The job is unknown and names {len(job.sources)} sources; its results belong to one."
+        )
+    moment = _past(job.created_at) if job.created_at else _moment(event, delivery)
+    asset, _ = assets.register(job.sources[0], at=moment)
+    asset = locked(Asset.objects.filter(pk=asset.pk)).get()
+    content_version = asset.content_version
+    if asset.content_changed_at and moment < asset.content_changed_at:
+        content_version -= 1
+    run, _ = TaggingRun.objects.using(alias()).get_or_create(
+        job_id=job.job_id or f"delivery:{delivery.pk}",
+        defaults={
+            "asset": asset,
+            "tagger": "workflow",
+            "trigger": TaggingRun.Trigger.WORKFLOW,
+            "workflow_id": job.workflow_id[:100],
+            "content_version": content_version,
+            "started_at": moment,
+        },
+    )
+    return run
+
+
+def _may_be_tagging(task: str) -> bool:
+    """Whether a task without result may have been to find tags: its default name says so."""
+    return task.casefold().startswith("tags")

@@ -1,0 +1,248 @@
+"""Every error the package raises, in one tree.
+
+::
+
+    FilestackTagsError
+    ├── ConfigurationError              a setting is missing or wrong
+    ├── InvalidReference (ValueError)   not a handle, URL or storage alias path
+    ├── InvalidLabel (ValueError)       not a tag: empty, too long, control characters
+    ├── CurationError (ValueError)      a decision that cannot be made
+    ├── TagQueryError (ValueError)      a search that cannot be read
+    ├── CursorError (ValueError)        a page cursor that is not of this search
+    ├── WebhookError                    a webhook request that is refused
+    │   ├── WebhookMalformed            headers or size wrong: answered 400 or 413
+    │   ├── WebhookSignatureInvalid     no secret of ours signed it: answered 403
+    │   └── WebhookNotConfigured        we hold no secret yet: answered 503
+    ├── PayloadError (ValueError)       a payload whose shape or values are not Filestack's
+    └── TaggerError                     an asset could not be tagged
+        ├── TaggerUnavailable           the tagger cannot run here
+        ├── UnreadableImage             the bytes are not a picture it can read
+        └── FilestackError              a call to Filestack failed
+            ├── ConnectionFailed        no answer: network, DNS, TLS, timeout
+            ├── ServerError             5xx
+            ├── RateLimited             429 (uploads: also 503)
+            ├── RequestRejected         4xx that will not get better by asking again
+            │   └── FileNotFound        the handle, URL or alias path does not exist
+            ├── AccessDenied            401, 403: security, plan or whitelist
+            │   ├── PolicyRejected      the policy or its signature was refused
+            │   └── InvalidApplication  the API key is unknown; Filestack may say so with a 200
+            └── UnexpectedReply         answered, but not with what was asked for
+
+Nothing here imports Django, so that the search language and the payload parsers can be used and
+tested without it. No message ever holds a secret, a policy, a signature or a signed URL.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+
+class FilestackTagsError(Exception):
+    """Root of every error this package raises on purpose."""
+
+
+class ConfigurationError(FilestackTagsError):
+    """A setting is missing or wrong; the message names it and says what to write."""
+
+
+class InvalidReference(FilestackTagsError, ValueError):
+    """The text is not a Filestack handle, an external URL or a storage alias path."""
+
+
+class InvalidLabel(FilestackTagsError, ValueError):
+    """The text cannot be a tag; the message says why and names the limit."""
+
+
+class CurationError(FilestackTagsError, ValueError):
+    """A decision that cannot be made; the message says why."""
+
+
+class TagQueryError(FilestackTagsError, ValueError):
+    """A search that cannot be read.
+
+    Args:
+        message: one sentence for the person who typed the search.
+        position: 0-based index into the search text where reading stopped.
+        found: what stands at that position, ``""`` at the end of the text.
+        expected: what could have stood there, in words.
+        suggestion: a corrected search, or ``""`` when none is obvious.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        position: int = 0,
+        found: str = "",
+        expected: tuple[str, ...] = (),
+        suggestion: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.position = position
+        self.found = found
+        self.expected = expected
+        self.suggestion = suggestion
+
+
+class CursorError(FilestackTagsError, ValueError):
+    """A page cursor that we did not make, or made for another search or another order."""
+
+
+class WebhookError(FilestackTagsError):
+    """A webhook request that is refused; nothing of it is stored.
+
+    ``status`` is the HTTP status to answer with, ``reason`` a short fixed word for counters.
+    """
+
+    status = 400
+    reason = "refused"
+
+    def __init__(self, message: str, *, reason: str = "", status: int = 0) -> None:
+        super().__init__(message)
+        self.reason = reason or self.reason
+        self.status = status or self.status
+
+
+class WebhookMalformed(WebhookError):
+    """Headers or size are wrong; no signature was compared."""
+
+    reason = "malformed"
+
+
+class WebhookSignatureInvalid(WebhookError):
+    """No configured secret signed these bytes at that timestamp."""
+
+    status = 403
+    reason = "signature"
+
+
+class WebhookNotConfigured(WebhookError):
+    """No webhook secret is configured, so nothing can be verified. Filestack will ask again."""
+
+    status = 503
+    reason = "not_configured"
+
+
+class PayloadError(FilestackTagsError, ValueError):
+    """A payload whose shape or values are not Filestack's; the message says what and where."""
+
+
+class TaggerError(FilestackTagsError):
+    """An asset could not be tagged.
+
+    Args:
+        message: what happened, in one sentence, without secrets.
+        code: a stable word for counters, filters and the run's ``error_code``.
+        cure: what a person should do about it, ``""`` when there is nothing to do.
+        retryable: whether asking again later can help.
+        retry_at: when the other side said to ask again, if it did (aware datetime).
+        status: the HTTP status, when there was an answer.
+        raw_reply: the body as received, kept on the run.
+    """
+
+    code = "tagger_error"
+    retryable = False
+    cure = ""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str = "",
+        cure: str = "",
+        retryable: bool | None = None,
+        retry_at: datetime | None = None,
+        status: int | None = None,
+        raw_reply: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code or self.code
+        self.cure = cure or self.cure
+        self.retryable = self.retryable if retryable is None else retryable
+        self.retry_at = retry_at
+        self.status = status
+        self.raw_reply = raw_reply
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.cure}".strip()
+
+
+class TaggerUnavailable(TaggerError):
+    """The tagger cannot run in this process; the message names what is missing."""
+
+    code = "tagger_unavailable"
+
+
+class UnreadableImage(TaggerError):
+    """The bytes are not a picture that the local tagger can read."""
+
+    code = "unreadable_image"
+
+
+class FilestackError(TaggerError):
+    """A call to Filestack failed. See the subclasses for whether asking again can help."""
+
+    code = "filestack_error"
+
+
+class ConnectionFailed(FilestackError):
+    """No answer: the network, name resolution, TLS or a timeout. Asking again can help."""
+
+    code = "connection_failed"
+    retryable = True
+
+
+class ServerError(FilestackError):
+    """Filestack answered 5xx. Asking again can help."""
+
+    code = "server_error"
+    retryable = True
+
+
+class RateLimited(FilestackError):
+    """Too many calls. ``retry_at`` holds ``Filestack-Reset`` when it was sent."""
+
+    code = "rate_limited"
+    retryable = True
+
+
+class RequestRejected(FilestackError):
+    """Filestack refused this request and will refuse it again."""
+
+    code = "request_rejected"
+
+
+class FileNotFound(RequestRejected):
+    """The handle, URL or storage alias path does not exist."""
+
+    code = "file_not_found"
+    cure = "Check the handle; a deleted file can only be forgotten."
+
+
+class AccessDenied(FilestackError):
+    """Security, plan or domain whitelist refused the call."""
+
+    code = "access_denied"
+    cure = "Check the app's security settings, plan and whitelist in the Filestack portal."
+
+
+class PolicyRejected(AccessDenied):
+    """The security policy or its signature was refused."""
+
+    code = "policy_rejected"
+    cure = "Check APP_SECRET, the clock of this machine, and the calls the policy allows."
+
+
+class InvalidApplication(AccessDenied):
+    """The API key is unknown. Filestack may say so with status 200."""
+
+    code = "invalid_application"
+    cure = "Check API_KEY: Filestack does not know this application."
+
+
+class UnexpectedReply(FilestackError):
+    """Filestack answered, but not with what was asked for."""
+
+    code = "unexpected_reply"

@@ -1,0 +1,49 @@
+"""A provider library for Filestack: sources, security, payloads, and a client for each call.
+
+It knows no models, no Celery and no Django REST framework; only :mod:`.client` speaks HTTP.
+"""
+
+from .client import AsyncFilestackClient, FilestackClient
+from .payloads import (
+    Event,
+    FileEvent,
+    FileMetadata,
+    StoredFile,
+    TagsReply,
+    TaskTags,
+    WorkflowJob,
+    event_key,
+    parse_event,
+    parse_file,
+    parse_job,
+    parse_metadata,
+    parse_tags_reply,
+    parse_timestamp,
+)
+from .security import Security, SignedPolicy, sign_webhook, verify_webhook
+from .sources import Source, handle_from_url
+
+__all__ = [
+    "AsyncFilestackClient",
+    "Event",
+    "FileEvent",
+    "FileMetadata",
+    "FilestackClient",
+    "Security",
+    "SignedPolicy",
+    "Source",
+    "StoredFile",
+    "TagsReply",
+    "TaskTags",
+    "WorkflowJob",
+    "event_key",
+    "handle_from_url",
+    "parse_event",
+    "parse_file",
+    "parse_job",
+    "parse_metadata",
+    "parse_tags_reply",
+    "parse_timestamp",
+    "sign_webhook",
+    "verify_webhook",
+]

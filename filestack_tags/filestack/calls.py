@@ -1,0 +1,339 @@
+"""Every call to Filestack as data: how it is written, signed, and how its answer is read.
+
+No HTTP here, so that the blocking and the asynchronous client share all of it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from filestack_tags.exceptions import ConfigurationError, InvalidReference, PayloadError
+
+from .errors import Reply, check_not_refused
+from .exchange import Call, Secrets
+from .payloads import (
+    FileMetadata,
+    StoredFile,
+    TagsReply,
+    WorkflowJob,
+    parse_file,
+    parse_job,
+    parse_metadata,
+    parse_tags_reply,
+)
+from .security import Security
+from .sources import Source
+
+CDN_URL = "https://cdn.filestackcontent.com"
+API_URL = "https://www.filestackapi.com/api"
+
+_Kept = TypeVar("_Kept", TagsReply, WorkflowJob)
+_Stored = TypeVar("_Stored", StoredFile, FileMetadata)
+
+MAX_UPLOAD_TAGS = 10
+MAX_UPLOAD_TAG_KEY = 128
+MAX_UPLOAD_TAG_VALUE = 256
+
+METADATA = ("filename", "mimetype", "size", "width", "height", "sha256", "container", "key")
+
+_TASK = re.compile(r"([a-z][a-z0-9_]*)(=[A-Za-z0-9_.,:;\[\]()!*|~$@&+=-]+)?")
+_IDENTIFIER = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True)
+class _Permit:
+    """A signed policy, what it allows, and what to hide because of it."""
+
+    allows: tuple[str, ...]
+    policy: str = field(repr=False)
+    signature: str = field(repr=False)
+    secrets: Secrets
+
+    @property
+    def segment(self) -> str:
+        """How it stands in the path of a task; the policy's padding is sent as it is."""
+        return f"security=p:{self.policy},s:{self.signature}"
+
+    @property
+    def params(self) -> dict[str, str]:
+        """How it stands in a query, and in the ``security`` task of ``/process``."""
+        return {"policy": self.policy, "signature": self.signature}
+
+
+class Calls:
+    """Builds every call for one app.
+
+    Each is signed for itself: the policy allows no more than the call needs, is pinned to the
+    file when it has a handle, and expires after ``policy_expiry`` seconds.
+
+    Raises:
+        ConfigurationError: without ``app_secret``, or, for a call that needs it, without
+            ``api_key``.
+    """
+
+    def __init__(
+        self,
+        *,
+        api_key: str = "",
+        app_secret: str,
+        cdn_url: str = CDN_URL,
+        api_url: str = API_URL,
+        policy_expiry: int = 300,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._security = Security(app_secret, clock)
+        self._api_key = api_key
+        self._app_secret = app_secret
+        self._cdn_url = cdn_url.rstrip("/")
+        self._api_url = api_url.rstrip("/")
+        self._policy_expiry = policy_expiry
+
+    def tags(
+        self, source: Source, *, before: Sequence[str] = (), version: int | None = None
+    ) -> Call[TagsReply]:
+        """Tag what ``source`` names (docs: Image Tagging).
+
+        Args:
+            source: what is tagged.
+            before: tasks put before ``tags``, such as ``("resize=h:2000",)``.
+            version: 2, the deprecated 1, or ``None`` for what Filestack uses by default.
+        """
+        if version not in (None, 1, 2):
+            raise ConfigurationError(
+                f"Filestack's tagging has versions 1 and 2, not {version}."
+            )
+        task = "tags" if version is None else f"tags=version:{version}"
+        permit = self._permit("read", "convert", handle=_handle(source))
+        return Call(
+            name="tags",
+            method="GET",
+            url=self._task_url(source, permit, *_tasks(before), task),
+            read=lambda reply: _kept(parse_tags_reply(reply.content), reply, permit.secrets),
+            about="file",
+            allows=permit.allows,
+            secrets=permit.secrets,
+        )
+
+    def run_workflow(self, workflow_id: str, source: Source) -> Call[WorkflowJob]:
+        """Start a workflow on ``source`` (docs: Workflows API)."""
+        _check_identifier("workflow id", workflow_id)
+        permit = self._permit("read", "convert", "runWorkflow", handle=_handle(source))
+
+        def read(reply: Reply) -> WorkflowJob:
+            job = _kept(parse_job(reply.content), reply, permit.secrets)
+            if job.job_id is None:
+                raise PayloadError("The reply names no jobid, so no job was started.")
+            return job
+
+        return Call(
+            name="run_workflow",
+            method="GET",
+            url=self._task_url(source, permit, f"run_workflow=id:{workflow_id}"),
+            read=read,
+            about="job",
+            allows=permit.allows,
+            secrets=permit.secrets,
+        )
+
+    def workflow_status(self, job_id: str) -> Call[WorkflowJob]:
+        """Ask how far a workflow job is (docs: Workflows API)."""
+        _check_identifier("job id", job_id)
+        # Which calls it needs is not documented; it is given what running one needs.
+        permit = self._permit("read", "convert", "runWorkflow")
+        segments = (self._key(), permit.segment, f"workflow_status=job_id:{job_id}")
+        return Call(
+            name="workflow_status",
+            method="GET",
+            url="/".join((self._cdn_url, *segments)),
+            read=lambda reply: _kept(parse_job(reply.content), reply, permit.secrets),
+            about="job",
+            allows=permit.allows,
+            secrets=permit.secrets,
+        )
+
+    def store_url(
+        self,
+        url: str,
+        *,
+        filename: str | None = None,
+        upload_tags: Mapping[str, str] | None = None,
+        workflows: Iterable[str] = (),
+    ) -> Call[StoredFile]:
+        """Have Filestack fetch an external URL and store it (``POST /process``).
+
+        ``upload_tags`` are at most 10, keys of 128 and values of 256 characters at most.
+        ``workflows`` are the ids of the workflows started with the stored file.
+        """
+        source = Source.url(url)
+        started = list(workflows)
+        for workflow in started:
+            _check_identifier("workflow id", workflow)
+        permit = self._permit("store", *(("convert", "runWorkflow") if started else ()))
+        store: dict[str, Any] = {"location": "S3"}
+        if filename:
+            store["filename"] = filename
+        if upload_tags:
+            store["upload_tags"] = _upload_tags(upload_tags)
+        if started:
+            store["workflows"] = started
+        body = {
+            "apikey": self._key(),
+            "sources": [source.reference],
+            "tasks": [
+                {"name": "store", "params": store},
+                {"name": "security", "params": permit.params},
+            ],
+        }
+        return Call(
+            name="store",
+            method="POST",
+            url=f"{self._cdn_url}/process",
+            headers={"Content-Type": "application/json"},
+            content=json.dumps(body).encode(),
+            read=lambda reply: _hidden(parse_file(reply.content), permit.secrets),
+            about="upload",
+            allows=permit.allows,
+            secrets=permit.secrets,
+        )
+
+    def store_bytes(self, data: bytes, *, filename: str, mimetype: str) -> Call[StoredFile]:
+        """Store ``data`` as a file (docs: File API, store with a raw body)."""
+        permit = self._permit("store")
+        return Call(
+            name="store",
+            method="POST",
+            url=f"{self._api_url}/store/S3",
+            params={"key": self._key(), "filename": filename, **permit.params},
+            headers={"Content-Type": mimetype},
+            content=data,
+            read=lambda reply: _hidden(parse_file(reply.content), permit.secrets),
+            about="upload",
+            allows=permit.allows,
+            secrets=permit.secrets,
+        )
+
+    def metadata(self, handle: str) -> Call[FileMetadata]:
+        """Ask what is known of a stored file (docs: File API)."""
+        source = Source.handle(handle)
+        permit = self._permit("stat", handle=handle)
+        return Call(
+            name="metadata",
+            method="GET",
+            url=f"{self._api_url}/file/{source.path}/metadata",
+            params={**dict.fromkeys(METADATA, "true"), **permit.params},
+            read=lambda reply: _hidden(parse_metadata(reply.content), permit.secrets),
+            about="file",
+            allows=permit.allows,
+            secrets=permit.secrets,
+        )
+
+    def delete(self, handle: str) -> Call[None]:
+        """Delete a stored file, from storage too (docs: File API)."""
+        source = Source.handle(handle)
+        permit = self._permit("remove", handle=handle)
+        return Call(
+            name="delete",
+            method="DELETE",
+            url=f"{self._api_url}/file/{source.path}",
+            params={"key": self._key(), **permit.params},
+            read=_deleted,
+            about="file",
+            allows=permit.allows,
+            secrets=permit.secrets,
+        )
+
+    def download(self, source: Source, *, max_bytes: int) -> Call[bytes]:
+        """Read the file itself, at most ``max_bytes`` of it (docs: Processing API)."""
+        allows = ("read",) if source.kind == "handle" else ("read", "convert")
+        permit = self._permit(*allows, handle=_handle(source))
+        return Call(
+            name="download",
+            method="GET",
+            url=self._task_url(source, permit),
+            read=_content,
+            about="file",
+            allows=permit.allows,
+            secrets=permit.secrets,
+            max_bytes=max_bytes,
+        )
+
+    def _permit(self, *allows: str, handle: str | None = None) -> _Permit:
+        signed = self._security.policy_for(
+            allows, handle=handle, expires_in=self._policy_expiry
+        )
+        secrets = (signed.policy, signed.signature, self._app_secret, self._api_key)
+        return _Permit(allows, signed.policy, signed.signature, Secrets(*secrets))
+
+    def _key(self) -> str:
+        if not self._api_key:
+            raise ConfigurationError(
+                "FILESTACK_TAGS['API_KEY'] is empty, but this call must name the app. Set it "
+                "to the app's API key from the Filestack portal."
+            )
+        return self._api_key
+
+    def _task_url(self, source: Source, permit: _Permit, *tasks: str) -> str:
+        key = (self._key(),) if source.needs_api_key else ()
+        return "/".join((self._cdn_url, *key, permit.segment, *tasks, source.path))
+
+
+def _handle(source: Source) -> str | None:
+    return source.reference if source.kind == "handle" else None
+
+
+def _check_identifier(what: str, value: str) -> None:
+    if not _IDENTIFIER.fullmatch(value):
+        raise InvalidReference(
+            f"A {what} has 1 to 100 letters, digits, '.', '-' and '_'; got {value[:60]!r}."
+        )
+
+
+def _tasks(before: Sequence[str]) -> Sequence[str]:
+    if isinstance(before, str):
+        raise ConfigurationError("Tasks put before tags are a list of texts, not one text.")
+    for task in before:
+        match = _TASK.fullmatch(task)
+        if match is None or match[1] in ("security", "tags"):
+            raise ConfigurationError(
+                f"FILESTACK_TAGS['TASKS_BEFORE_TAGS'] cannot hold {task[:60]!r}: write a task as "
+                "name or name=option:value, such as resize=h:2000; neither security nor tags."
+            )
+    return before
+
+
+def _upload_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    fits = len(tags) <= MAX_UPLOAD_TAGS and all(
+        isinstance(value, str)
+        and 0 < len(key) <= MAX_UPLOAD_TAG_KEY
+        and len(value) <= MAX_UPLOAD_TAG_VALUE
+        for key, value in tags.items()
+    )
+    if not fits:
+        raise ValueError(
+            f"Upload tags are at most {MAX_UPLOAD_TAGS} pairs of text: keys of 1 to "
+            f"{MAX_UPLOAD_TAG_KEY}, values of at most {MAX_UPLOAD_TAG_VALUE} characters."
+        )
+    return dict(tags)
+
+
+def _kept(parsed: _Kept, reply: Reply, secrets: Secrets) -> _Kept:
+    return replace(parsed, raw=secrets.hide(parsed.raw), http_status=reply.status)
+
+
+def _hidden(parsed: _Stored, secrets: Secrets) -> _Stored:
+    return replace(parsed, raw=secrets.hide(parsed.raw))
+
+
+def _deleted(reply: Reply) -> None:
+    # The body of a successful delete is not documented, so only a refusal is looked for.
+    check_not_refused(reply)
+
+
+def _content(reply: Reply) -> bytes:
+    check_not_refused(reply)
+    return reply.content

@@ -1,0 +1,328 @@
+"""The two clients, blocking and asynchronous: the only place that speaks HTTP."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar, Unpack
+from urllib.parse import urlsplit
+
+import httpx2
+
+from filestack_tags.exceptions import ConfigurationError, ConnectionFailed, FilestackTagsError
+
+from .calls import API_URL, CDN_URL, Calls
+from .errors import Reply
+from .exchange import Call
+from .options import Options, configured
+from .payloads import FileMetadata, StoredFile, TagsReply, WorkflowJob
+from .sources import Source
+
+T = TypeVar("T")
+
+USER_AGENT = "django-filestack-tags"
+
+# InvalidURL and StreamError stand outside HTTPError.
+_HTTP_ERRORS = (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError)
+
+
+class _HideSignedURLs(logging.Filter):
+    """Shorten signed URLs to their host in what the HTTP library logs of each request."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                f"{arg.scheme}://{arg.host}/[hidden]" if isinstance(arg, httpx2.URL) else arg
+                for arg in record.args
+            )
+        return True
+
+
+_HIDE_SIGNED_URLS = _HideSignedURLs()
+
+
+class _Client:
+    """What both clients share: how they are set up, and how failures are named."""
+
+    def __init__(
+        self,
+        *,
+        api_key: str = "",
+        app_secret: str,
+        cdn_url: str = CDN_URL,
+        api_url: str = API_URL,
+        connect_timeout: float = 10,
+        read_timeout: float = 60,
+        policy_expiry: int = 300,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._calls = Calls(
+            api_key=api_key,
+            app_secret=app_secret,
+            cdn_url=cdn_url,
+            api_url=api_url,
+            policy_expiry=policy_expiry,
+            clock=clock,
+        )
+        self._clock = clock
+        self._timeout = httpx2.Timeout(read_timeout, connect=connect_timeout)
+        # Adding the same filter again changes nothing.
+        logging.getLogger("httpx2").addFilter(_HIDE_SIGNED_URLS)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(…)"
+
+
+def _failure(error: Exception, call: Call[Any]) -> FilestackTagsError:
+    """Return our exception for one of the HTTP library's, without the signed URL in it."""
+    host = urlsplit(call.url).hostname or ""
+    if isinstance(error, (httpx2.InvalidURL, httpx2.UnsupportedProtocol)):
+        return ConfigurationError(
+            "FILESTACK_TAGS['CDN_URL'] and ['API_URL'] must be http or https URLs; "
+            f"{call.name} could not be sent."
+        )
+    if isinstance(error, httpx2.TimeoutException):
+        return ConnectionFailed(f"{host} did not answer {call.name} in time.")
+    reason = call.secrets.hide(str(error)) if isinstance(error, httpx2.ConnectError) else ""
+    return ConnectionFailed(
+        f"The connection to {host} failed during {call.name}: {reason or type(error).__name__}."
+    )
+
+
+def _reply(response: httpx2.Response, content: bytearray) -> Reply:
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return Reply(response.status_code, bytes(content), headers)
+
+
+class FilestackClient(_Client):
+    """A blocking client for Filestack; safe to share between threads, reuses connections.
+
+    Args:
+        api_key: the app's API key; needed for URLs, alias paths, uploads, deletes and the
+            status of workflow jobs.
+        app_secret: the app's secret; every call is signed.
+        cdn_url: where tasks are sent.
+        api_url: where files are stored, described and deleted.
+        connect_timeout: seconds to reach Filestack.
+        read_timeout: seconds to wait for the next bytes of an answer.
+        policy_expiry: seconds each signed policy stays valid.
+        transport: an ``httpx2`` transport, such as ``httpx2.WSGITransport(emulator)``; ``None``
+            for the network.
+        clock: returns unix seconds.
+
+    Every method makes one request and retries nothing. Redirects are not followed: their
+    target is chosen by whoever answers.
+
+    Raises:
+        ConfigurationError: without ``app_secret``, or without ``api_key`` where it is needed.
+        FilestackError: the subclass says what happened, and whether asking again can help.
+        InvalidReference: when a handle, URL or id cannot be one; nothing is sent.
+    """
+
+    def __init__(
+        self, *, transport: httpx2.BaseTransport | None = None, **options: Unpack[Options]
+    ) -> None:
+        super().__init__(**options)
+        self._http = httpx2.Client(
+            transport=transport,
+            timeout=self._timeout,
+            follow_redirects=False,
+            headers={"User-Agent": USER_AGENT},
+        )
+
+    @classmethod
+    def from_settings(cls, transport: httpx2.BaseTransport | None = None) -> Self:
+        """Return a client set up from ``FILESTACK_TAGS``, as it is now."""
+        return cls(transport=transport, **configured())
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def tags(
+        self, source: Source, *, before: Sequence[str] = (), version: int | None = None
+    ) -> TagsReply:
+        """Tag what ``source`` names; see :meth:`Calls.tags`."""
+        return self._send(self._calls.tags(source, before=before, version=version))
+
+    def run_workflow(self, workflow_id: str, source: Source) -> WorkflowJob:
+        """Start a workflow on ``source``; the job's ``job_id`` is never ``None``."""
+        return self._send(self._calls.run_workflow(workflow_id, source))
+
+    def workflow_status(self, job_id: str) -> WorkflowJob:
+        """Return how far a workflow job is. Filestack keeps results 48 hours."""
+        return self._send(self._calls.workflow_status(job_id))
+
+    def store_url(
+        self,
+        url: str,
+        *,
+        filename: str | None = None,
+        upload_tags: Mapping[str, str] | None = None,
+        workflows: Iterable[str] = (),
+    ) -> StoredFile:
+        """Have Filestack fetch and store ``url``: not idempotent. See :meth:`Calls.store_url`."""
+        return self._send(
+            self._calls.store_url(
+                url, filename=filename, upload_tags=upload_tags, workflows=workflows
+            )
+        )
+
+    def store_bytes(self, data: bytes, *, filename: str, mimetype: str) -> StoredFile:
+        """Store ``data`` as a file. Not idempotent: each call stores another one."""
+        return self._send(self._calls.store_bytes(data, filename=filename, mimetype=mimetype))
+
+    def metadata(self, handle: str) -> FileMetadata:
+        """Return what is known of a stored file; never its tags."""
+        return self._send(self._calls.metadata(handle))
+
+    def delete(self, handle: str) -> None:
+        """Delete a stored file, from storage too. Deleting twice raises ``FileNotFound``."""
+        self._send(self._calls.delete(handle))
+
+    def download(self, source: Source, *, max_bytes: int) -> bytes:
+        """Return the file itself, or raise ``RequestRejected`` beyond ``max_bytes``."""
+        return self._send(self._calls.download(source, max_bytes=max_bytes))
+
+    def _send(self, call: Call[T]) -> T:
+        try:
+            return call.result(self._receive(call), self._clock())
+        except _HTTP_ERRORS as error:
+            failure = _failure(error, call)
+        # Raised out here: the library's exception holds the request with its signed URL.
+        raise failure
+
+    def _receive(self, call: Call[Any]) -> Reply:
+        content = bytearray()
+        with self._http.stream(
+            call.method,
+            call.url,
+            params=call.params,
+            headers=call.headers,
+            content=call.content,
+        ) as response:
+            for chunk in response.iter_bytes():
+                content += chunk
+                if len(content) > call.longest(response.status_code):
+                    raise call.too_large()
+            return _reply(response, content)
+
+
+class AsyncFilestackClient(_Client):
+    """:class:`FilestackClient` with the same methods, awaited; many calls at once in one task.
+
+    ``transport`` is an asynchronous ``httpx2`` transport.
+    """
+
+    def __init__(
+        self, *, transport: httpx2.AsyncBaseTransport | None = None, **options: Unpack[Options]
+    ) -> None:
+        super().__init__(**options)
+        self._http = httpx2.AsyncClient(
+            transport=transport,
+            timeout=self._timeout,
+            follow_redirects=False,
+            headers={"User-Agent": USER_AGENT},
+        )
+
+    @classmethod
+    def from_settings(cls, transport: httpx2.AsyncBaseTransport | None = None) -> Self:
+        """Return a client set up from ``FILESTACK_TAGS``, as it is now."""
+        return cls(transport=transport, **configured())
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def tags(
+        self, source: Source, *, before: Sequence[str] = (), version: int | None = None
+    ) -> TagsReply:
+        """See :meth:`FilestackClient.tags`."""
+        return await self._send(self._calls.tags(source, before=before, version=version))
+
+    async def run_workflow(self, workflow_id: str, source: Source) -> WorkflowJob:
+        """See :meth:`FilestackClient.run_workflow`."""
+        return await self._send(self._calls.run_workflow(workflow_id, source))
+
+    async def workflow_status(self, job_id: str) -> WorkflowJob:
+        """See :meth:`FilestackClient.workflow_status`."""
+        return await self._send(self._calls.workflow_status(job_id))
+
+    async def store_url(
+        self,
+        url: str,
+        *,
+        filename: str | None = None,
+        upload_tags: Mapping[str, str] | None = None,
+        workflows: Iterable[str] = (),
+    ) -> StoredFile:
+        """See :meth:`FilestackClient.store_url`."""
+        return await self._send(
+            self._calls.store_url(
+                url, filename=filename, upload_tags=upload_tags, workflows=workflows
+            )
+        )
+
+    async def store_bytes(self, data: bytes, *, filename: str, mimetype: str) -> StoredFile:
+        """See :meth:`FilestackClient.store_bytes`."""
+        return await self._send(
+            self._calls.store_bytes(data, filename=filename, mimetype=mimetype)
+        )
+
+    async def metadata(self, handle: str) -> FileMetadata:
+        """See :meth:`FilestackClient.metadata`."""
+        return await self._send(self._calls.metadata(handle))
+
+    async def delete(self, handle: str) -> None:
+        """See :meth:`FilestackClient.delete`."""
+        await self._send(self._calls.delete(handle))
+
+    async def download(self, source: Source, *, max_bytes: int) -> bytes:
+        """See :meth:`FilestackClient.download`."""
+        return await self._send(self._calls.download(source, max_bytes=max_bytes))
+
+    async def _send(self, call: Call[T]) -> T:
+        try:
+            return call.result(await self._receive(call), self._clock())
+        except _HTTP_ERRORS as error:
+            failure = _failure(error, call)
+        raise failure  # out here for the reason given in FilestackClient._send
+
+    async def _receive(self, call: Call[Any]) -> Reply:
+        content = bytearray()
+        async with self._http.stream(
+            call.method,
+            call.url,
+            params=call.params,
+            headers=call.headers,
+            content=call.content,
+        ) as response:
+            async for chunk in response.aiter_bytes():
+                content += chunk
+                if len(content) > call.longest(response.status_code):
+                    raise call.too_large()
+            return _reply(response, content)

@@ -1,0 +1,192 @@
+"""What a reply that is not the answer means, as one of the package's exceptions.
+
+Filestack answers errors as JSON, as plain text, and sometimes with status 200, so an answer is
+proved by its shape and everything else comes here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Literal
+
+from filestack_tags.exceptions import (
+    AccessDenied,
+    FileNotFound,
+    FilestackError,
+    InvalidApplication,
+    PayloadError,
+    PolicyRejected,
+    RateLimited,
+    RequestRejected,
+    ServerError,
+    UnexpectedReply,
+)
+from filestack_tags.text import storable
+
+from .payloads.reading import decode, first_text, mapping
+from .payloads.timestamps import parse_unix
+
+About = Literal["file", "job", "upload"]
+
+RESET_HEADER = "filestack-reset"
+LONGEST_WAIT = timedelta(days=32)
+"""Plan quotas are monthly; a ``Filestack-Reset`` further away is not believed."""
+
+MAX_REFUSAL = 1000
+"""Longest body, in bytes, that is looked at as an error message in place of a file."""
+
+MAX_RAW = 20_000
+MAX_SAID = 200
+
+_POLICY_WORDS = re.compile(r"polic(y|ies)\b|\bsignature\b|proper credentials", re.IGNORECASE)
+_APPLICATION_WORDS = re.compile(r"\binvalid (application|api ?key)\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back: the names in ``headers`` are lower-case, ``content`` is decompressed."""
+
+    status: int
+    content: bytes = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def text(self) -> str:
+        return storable(self.content.decode("utf-8", "replace"))
+
+
+def error_text(reply: Reply) -> str:
+    """Return what the reply says went wrong, on one line, or ``""``.
+
+    Understood are ``{"error": "…"}``, ``{"error": {"msg": "…"}}`` and short plain text.
+    """
+    try:
+        payload, _ = decode(reply.content)
+    except PayloadError:
+        text = reply.text.strip()
+        # A page or a cut JSON document says nothing to a person.
+        said = " ".join(text.split())[:MAX_SAID]
+        readable = said.isprintable() and "\ufffd" not in said
+        return said if readable and said[:1] not in ("<", "{", "[") else ""
+    error = mapping(payload.get("error"))
+    said = (
+        first_text("error", payload) or first_text("msg", error) or first_text("message", error)
+    )
+    return " ".join(said.split())[:MAX_SAID]
+
+
+def refusal(said: str) -> type[AccessDenied] | None:
+    """Return the error that the words stand for whatever the status is, or ``None``."""
+    if _APPLICATION_WORDS.search(said):
+        return InvalidApplication
+    return PolicyRejected if _POLICY_WORDS.search(said) else None
+
+
+def check_not_refused(reply: Reply) -> None:
+    """Raise :class:`PayloadError` when an error message came in place of a file or of nothing.
+
+    A file that merely looks like one is told apart by its size.
+    """
+    if len(reply.content) > MAX_REFUSAL:
+        return
+    try:
+        refused = "error" in decode(reply.content)[0]
+    except PayloadError:
+        refused = refusal(error_text(reply)) is not None
+    if refused:
+        raise PayloadError("The reply is an error message.")
+
+
+def error_for(
+    reply: Reply,
+    *,
+    call: str,
+    about: About,
+    allows: Sequence[str],
+    hide: Callable[[str], str],
+    now: datetime,
+    problem: str = "",
+    retryable: bool = False,
+) -> FilestackError:
+    """Return the exception for a reply that is not the answer to ``call``.
+
+    Args:
+        reply: what came back.
+        call: Filestack's word for what was asked.
+        about: what a 404 means is missing.
+        allows: the calls that the policy we sent allows.
+        hide: takes secrets out of a text.
+        now: against which ``Filestack-Reset`` is believed (aware).
+        problem: why a 2xx reply is not the answer.
+        retryable: whether a 2xx reply may be whole the next time.
+    """
+    said = hide(error_text(reply))
+    kind = _kind(reply.status, said, about)
+    if kind is UnexpectedReply:
+        return UnexpectedReply(
+            _unexpected(call, reply.status, problem),
+            cure="" if retryable else _UNEXPECTED_CURE,
+            retryable=retryable,
+            status=reply.status,
+            raw_reply=hide(reply.text)[:MAX_RAW],
+        )
+    return kind(
+        f"Filestack refused {call} (HTTP {reply.status}){f': {said}' if said else ''}."
+        if kind is not ServerError
+        else f"Filestack failed at {call} (HTTP {reply.status}).",
+        cure=_cure(kind, said, about, allows),
+        retry_at=_reset(reply, now) if kind in (RateLimited, ServerError) else None,
+        status=reply.status,
+        raw_reply=hide(reply.text)[:MAX_RAW],
+    )
+
+
+_UNEXPECTED_CURE = "Check CDN_URL and API_URL: something other than Filestack may answer there."
+
+
+def _kind(status: int, said: str, about: About) -> type[FilestackError]:
+    """Return the kind of error (statuses: filestack-claude-plugin's error table)."""
+    if status == 429 or (status == 503 and about == "upload"):
+        return RateLimited
+    if status >= 500:
+        return ServerError
+    if status < 300 or 400 <= status < 500:
+        words = refusal(said)
+        if words is not None:
+            return words
+    if status < 400:
+        return UnexpectedReply if status >= 300 or not said else RequestRejected
+    if status in (401, 403):
+        return AccessDenied
+    if status in (404, 410) and about == "file":
+        return FileNotFound
+    return RequestRejected
+
+
+def _unexpected(call: str, status: int, problem: str) -> str:
+    if 300 <= status < 400:
+        return (
+            f"Filestack answered {call} with a redirect (HTTP {status}), which is not followed."
+        )
+    return f"Filestack answered {call} with something else than asked for. {problem}".strip()
+
+
+def _cure(kind: type[FilestackError], said: str, about: About, allows: Sequence[str]) -> str:
+    if kind is PolicyRejected:
+        if "expired" in said.lower():
+            return (
+                "The policy had expired on arrival: set this machine's clock, or raise "
+                "POLICY_EXPIRY."
+            )
+        return f"{PolicyRejected.cure[:-1]}; this one allows {', '.join(allows)}."
+    if kind is RequestRejected and about == "job":
+        return "Check the workflow id and the job id; results are kept 48 hours."
+    return ""
+
+
+def _reset(reply: Reply, now: datetime) -> datetime | None:
+    reset = parse_unix(reply.headers.get(RESET_HEADER, "").strip())
+    return reset if reset is not None and now <= reset <= now + LONGEST_WAIT else None

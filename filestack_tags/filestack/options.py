@@ -1,0 +1,36 @@
+"""How a client is set up, in code or from the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Required, TypedDict
+
+
+class Options(TypedDict, total=False):
+    """How a client is set up; :class:`FilestackClient` describes each."""
+
+    api_key: str
+    app_secret: Required[str]
+    cdn_url: str
+    api_url: str
+    connect_timeout: float
+    read_timeout: float
+    policy_expiry: int
+    clock: Callable[[], float]
+
+
+def configured() -> Options:
+    """Return the options as ``FILESTACK_TAGS`` gives them now."""
+    # Imported here, so that the library can be used without Django.
+    from filestack_tags.conf import get_settings
+
+    settings = get_settings()
+    return {
+        "api_key": settings.API_KEY,
+        "app_secret": settings.APP_SECRET,
+        "cdn_url": settings.CDN_URL,
+        "api_url": settings.API_URL,
+        "connect_timeout": settings.CONNECT_TIMEOUT,
+        "read_timeout": settings.READ_TIMEOUT,
+        "policy_expiry": settings.POLICY_EXPIRY,
+    }

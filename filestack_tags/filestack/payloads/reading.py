@@ -1,0 +1,133 @@
+"""Read JSON from outside so that nothing but :class:`PayloadError` can come of it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from filestack_tags.exceptions import PayloadError
+from filestack_tags.text import storable
+
+MAX_DEPTH = 64
+"""Deepest nesting read; Filestack's own replies stay below 10."""
+
+MAX_INTEGER = 2**63 - 1
+
+
+class NotJSON(PayloadError):
+    """The bytes are not JSON at all: cut short, or something else answered."""
+
+
+def decode(data: bytes | str | Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """Return the JSON object in ``data`` and the text it was read from.
+
+    Raises:
+        NotJSON: when it is not UTF-8 or not JSON (NaN and infinity are not JSON).
+        PayloadError: when it is not an object, repeats a key, or is nested deeper than
+            :data:`MAX_DEPTH`.
+    """
+    text = _text(data)
+    try:
+        value = json.loads(
+            text,
+            object_pairs_hook=_object,
+            parse_float=_finite,
+            parse_constant=_finite,
+        )
+    except PayloadError:
+        raise
+    except RecursionError:
+        raise PayloadError(f"The JSON is nested deeper than {MAX_DEPTH} levels.") from None
+    except ValueError as error:
+        # The text around the error is left out: it may echo a policy.
+        position = (
+            f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
+        )
+        raise NotJSON(f"This is not JSON: it cannot be read{position}.") from None
+    if not isinstance(value, dict):
+        raise PayloadError(f"A JSON object was expected, not {shown(value)}.")
+    _check_depth(value)
+    return value, storable(text)
+
+
+def _text(data: bytes | str | Mapping[str, Any]) -> str:
+    if isinstance(data, str):
+        return data
+    if isinstance(data, Mapping):
+        try:
+            return json.dumps(dict(data))
+        except (TypeError, ValueError, RecursionError):
+            raise PayloadError("The mapping cannot be written as JSON.") from None
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise NotJSON(f"This is not JSON: byte {error.start} is not UTF-8.") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise PayloadError("A JSON object repeats a key, so its meaning is uncertain.")
+    return value
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise NotJSON("This is not JSON: it holds a number that is not finite.")
+    return number
+
+
+def _check_depth(value: object) -> None:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            child
+            for item in level
+            if isinstance(item, (dict, list))
+            for child in (item.values() if isinstance(item, dict) else item)
+        ]
+        if not level:
+            return
+    raise PayloadError(f"The JSON is nested deeper than {MAX_DEPTH} levels.")
+
+
+def shown(value: object) -> str:
+    """Return ``value`` as it may stand in a message: short, on one line, never failing."""
+    if value is None:
+        return "null"
+    if isinstance(value, (dict, list)):
+        return "an object" if isinstance(value, dict) else "a list"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int) and abs(value) > MAX_INTEGER:
+        return "an integer beyond 64 bits"
+    text = storable(repr(value))
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def mapping(value: object) -> Mapping[str, Any]:
+    """Return ``value`` when it is an object, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def first_text(key: str, *places: Mapping[str, Any]) -> str:
+    """Return the first non-empty text found under ``key``, or ``""``."""
+    for place in places:
+        value = place.get(key)
+        if isinstance(value, str) and value:
+            return storable(value)
+    return ""
+
+
+def first_integer(key: str, *places: Mapping[str, Any]) -> int | None:
+    """Return the first whole number from 0 to 2^63-1 found under ``key``, or ``None``."""
+    for place in places:
+        value = place.get(key)
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_INTEGER:
+            return value
+    return None

@@ -1,0 +1,200 @@
+"""Policies that sign our calls, and signatures that prove Filestack's webhooks. No Django."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from filestack_tags.exceptions import (
+    ConfigurationError,
+    WebhookMalformed,
+    WebhookNotConfigured,
+    WebhookSignatureInvalid,
+)
+
+CALLS = frozenset(
+    {
+        "pick",
+        "read",
+        "stat",
+        "write",
+        "writeUrl",
+        "store",
+        "convert",
+        "remove",
+        "revoke",
+        "exif",
+        "runWorkflow",
+    }
+)
+"""What a policy can allow (docs: Security policies)."""
+
+TIMESTAMP_HEADER = "FS-Timestamp"
+SIGNATURE_HEADER = "FS-Signature"
+
+_TIMESTAMP = re.compile(r"[0-9]{1,20}")
+_SIGNATURE = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class SignedPolicy:
+    """A policy as it is sent: base64url text and hex signature. Its repr shows neither."""
+
+    policy: str = field(repr=False)
+    signature: str = field(repr=False)
+
+
+class Security:
+    """Signs policies with the app's secret.
+
+    Args:
+        app_secret: the secret from the Filestack portal.
+        clock: returns unix seconds.
+
+    Raises:
+        ConfigurationError: when the secret is empty. Tagging needs security even for apps
+            that have it switched off (docs: Image Tagging).
+    """
+
+    def __init__(self, app_secret: str, clock: Callable[[], float] = time.time) -> None:
+        if not app_secret:
+            raise ConfigurationError(
+                "FILESTACK_TAGS['APP_SECRET'] is empty: calls to Filestack must be signed. "
+                "Set it to the app's secret from the Filestack portal."
+            )
+        self._key = app_secret.encode()
+        self._clock = clock
+
+    def __repr__(self) -> str:
+        return "Security(…)"
+
+    def policy_for(
+        self,
+        calls: Sequence[str] = ("read", "convert"),
+        *,
+        handle: str | None = None,
+        expires_in: int = 300,
+        container: str | None = None,
+        path: str | None = None,
+        max_size: int | None = None,
+    ) -> SignedPolicy:
+        """Return a signed policy that allows ``calls`` for ``expires_in`` seconds.
+
+        A policy can be replayed until it expires, and without ``handle`` it holds for every
+        file of the app. ``container`` and ``path`` are regular expressions that limit where a
+        file is stored, ``max_size`` limits an upload in bytes.
+
+        Raises:
+            ValueError: when a call is unknown to Filestack, none is named (a policy without
+                calls allows nearly everything), or ``expires_in`` is not positive.
+        """
+        unknown = sorted(set(calls) - CALLS)
+        if isinstance(calls, str) or not calls or unknown:
+            raise ValueError(
+                f"A policy names one or more of {', '.join(sorted(CALLS))}; "
+                f"got {unknown or calls!r}."
+            )
+        if expires_in <= 0:
+            raise ValueError(f"A policy expires in 1 second or more, not {expires_in}.")
+        limits: dict[str, Any] = {
+            "handle": handle,
+            "container": container,
+            "path": path,
+            "maxSize": max_size,
+        }
+        policy = {name: value for name, value in limits.items() if value is not None}
+        return self.sign(
+            {"call": list(calls), "expiry": int(self._clock()) + expires_in, **policy}
+        )
+
+    def sign(self, policy: Mapping[str, Any]) -> SignedPolicy:
+        """Return ``policy`` encoded and signed as Filestack's Python SDK does.
+
+        Raises:
+            ValueError: when ``expiry`` (unix seconds) is missing; Filestack requires it.
+        """
+        if type(policy.get("expiry")) is not int:  # a bool is an int, but no time
+            raise ValueError("A policy needs an expiry, in whole unix seconds.")
+        encoded = encode_policy(json.dumps(policy, sort_keys=True))
+        return SignedPolicy(encoded, self.signature(encoded))
+
+    def signature(self, encoded_policy: str) -> str:
+        """Return the hex HMAC-SHA256 of an encoded policy: of its base64, not of its JSON."""
+        return hmac.new(self._key, encoded_policy.encode(), hashlib.sha256).hexdigest()
+
+
+def encode_policy(text: str) -> str:
+    """Return policy JSON as base64url; the padding stays, Filestack refuses it without."""
+    return base64.urlsafe_b64encode(text.encode()).decode("ascii")
+
+
+def sign_webhook(body: bytes, timestamp: str | int, secret: str) -> str:
+    """Return the ``FS-Signature`` of a webhook body sent at ``timestamp`` (docs: Webhooks)."""
+    message = f"{timestamp}.".encode() + body
+    return hmac.new(secret.encode(), message, hashlib.sha256).hexdigest()
+
+
+def verify_webhook(
+    body: bytes,
+    headers: Mapping[str, str],
+    secrets: Sequence[str],
+    *,
+    tolerance: int | None = None,
+    now: float | None = None,
+) -> str:
+    """Return the ``FS-Timestamp`` of a webhook that one of ``secrets`` signed.
+
+    Args:
+        body: the raw bytes as received; never re-serialised JSON.
+        headers: looked up without regard to case; Django's ``request.headers`` fits.
+        secrets: all that may have signed it; several while one is rotated. All are tried.
+        tolerance: seconds the timestamp may lie in the past or future. ``None`` accepts any
+            age: retries come half a day later and may carry the first timestamp.
+        now: unix seconds; the clock of this machine when ``None``.
+
+    Raises:
+        WebhookNotConfigured: there is no secret (503).
+        WebhookMalformed: a header is missing or not what it should be (400).
+        WebhookSignatureInvalid: no secret signed it, or it is older than ``tolerance``; its
+            ``reason`` is ``"signature"`` or ``"stale"`` (403).
+    """
+    if not any(secrets):
+        raise WebhookNotConfigured(
+            "No webhook secret is configured: set FILESTACK_TAGS['WEBHOOK_SECRETS']."
+        )
+    timestamp = _header(
+        headers, TIMESTAMP_HEADER, _TIMESTAMP, "unix seconds, 20 digits at most"
+    )
+    given = _header(headers, SIGNATURE_HEADER, _SIGNATURE, "64 lower-case hex digits")
+    matches = [
+        hmac.compare_digest(sign_webhook(body, timestamp, secret), given)
+        for secret in secrets
+        if secret
+    ]
+    if not any(matches):
+        raise WebhookSignatureInvalid("No configured secret signed this webhook.")
+    if tolerance is not None:
+        age = (time.time() if now is None else now) - int(timestamp)
+        if abs(age) > tolerance:
+            raise WebhookSignatureInvalid(
+                f"{TIMESTAMP_HEADER} is more than {tolerance} seconds from now.", reason="stale"
+            )
+    return timestamp
+
+
+def _header(
+    headers: Mapping[str, str], name: str, pattern: re.Pattern[str], expected: str
+) -> str:
+    values = [value for key, value in headers.items() if key.lower() == name.lower()]
+    if not values:
+        raise WebhookMalformed(f"The {name} header is missing.")
+    if len(values) > 1 or not pattern.fullmatch(values[0]):
+        raise WebhookMalformed(f"The {name} header is not {expected}.")
+    return values[0]

@@ -1,0 +1,167 @@
+"""What Filestack can read, and how each of the three is written into a URL.
+
+A *handle* names a file Filestack stores. An external *URL* is fetched by Filestack. A storage
+*alias* path, ``src://ALIAS/PATH``, reads from storage connected to the app (docs: Processing
+API). No Django.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import Literal, cast
+from urllib.parse import quote, urlsplit
+
+from filestack_tags.exceptions import InvalidReference
+from filestack_tags.text import MAX_REFERENCE_LENGTH
+
+Kind = Literal["handle", "url", "alias"]
+
+# 20 characters are the norm, but an official example has 19; only the charset is certain.
+_HANDLE = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_ALIAS = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_HTTP = re.compile(r"https?://", re.IGNORECASE)
+_ALIAS_SCHEME = "src://"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file that Filestack can read.
+
+    ``reference`` is the text as a person writes it: a handle, a whole URL (fragment included),
+    or ``src://ALIAS/PATH``. Percent signs in it are data: nothing is decoded.
+
+    Raises:
+        InvalidReference: on construction, when ``reference`` is not what ``kind`` says.
+    """
+
+    kind: Kind
+    reference: str
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("handle", "url", "alias"):
+            raise InvalidReference(
+                f"A reference is of kind handle, url or alias, not {str(self.kind)[:32]!r}."
+            )
+        if not isinstance(self.reference, str):
+            raise InvalidReference(f"A reference is text, not {type(self.reference).__name__}.")
+        if len(self.reference) > MAX_REFERENCE_LENGTH:
+            raise InvalidReference(
+                f"A reference has at most {MAX_REFERENCE_LENGTH} characters; "
+                f"this one has {len(self.reference)}."
+            )
+        if any(unicodedata.category(char) in ("Cc", "Cs") for char in self.reference):
+            raise InvalidReference("A reference cannot hold control characters.")
+        if self.kind == "handle":
+            _check_handle(self.reference)
+        elif self.kind == "url":
+            _check_url(self.reference)
+        else:
+            _split_alias(self.reference)
+
+    @classmethod
+    def handle(cls, handle: str) -> Source:
+        """Return the source for a file stored by Filestack."""
+        return cls("handle", handle)
+
+    @classmethod
+    def url(cls, url: str) -> Source:
+        """Return the source for an external ``http`` or ``https`` URL."""
+        return cls("url", url)
+
+    @classmethod
+    def alias(cls, alias: str, path: str) -> Source:
+        """Return the source for ``path`` in the storage known as ``alias``."""
+        return cls("alias", f"{_ALIAS_SCHEME}{alias}/{path.removeprefix('/')}")
+
+    @classmethod
+    def of(cls, kind: str, reference: str) -> Source:
+        """Return the source of that kind, for a reference that was stored as text."""
+        return cls(cast("Kind", kind), reference)
+
+    @classmethod
+    def parse(cls, text: str) -> Source:
+        """Guess the kind from the text; white space around it is ignored.
+
+        Raises:
+            InvalidReference: when it is none of the three.
+        """
+        reference = text.strip()
+        if _HTTP.match(reference):
+            return cls("url", reference)
+        if reference.startswith(_ALIAS_SCHEME):
+            return cls("alias", reference)
+        if "://" in reference:
+            raise InvalidReference(
+                "Only http, https and src:// references can be read by Filestack."
+            )
+        return cls("handle", reference)
+
+    @property
+    def needs_api_key(self) -> bool:
+        """Whether the URL of a task must name the app (docs: Processing API)."""
+        return self.kind != "handle"
+
+    @property
+    def path(self) -> str:
+        """How the source is written at the end of a CDN URL.
+
+        An external URL is percent-encoded completely, so that its own query and fragment belong
+        to it and not to the call; decoding once gives the reference back.
+        """
+        if self.kind == "handle":
+            return self.reference
+        if self.kind == "url":
+            return quote(self.reference, safe="")
+        alias, path = _split_alias(self.reference)
+        return f"{_ALIAS_SCHEME}{alias}/{quote(path, safe='/')}"
+
+
+def handle_from_url(url: str) -> str | None:
+    """Return the handle a Filestack file URL ends in, or ``None``.
+
+    Webhooks name a file by URL only; the handle is its last path segment, under the CDN as well
+    as under ``/api/file/``.
+    """
+    try:
+        path = urlsplit(url).path
+    except ValueError:
+        return None
+    last = path.rstrip("/").rpartition("/")[2]
+    return last if _HANDLE.fullmatch(last) else None
+
+
+def _check_handle(handle: str) -> None:
+    if not _HANDLE.fullmatch(handle):
+        raise InvalidReference(
+            "A handle has 1 to 64 characters: letters, digits, '-' and '_' only."
+        )
+
+
+def _check_url(url: str) -> None:
+    if not _HTTP.match(url):
+        raise InvalidReference("An external URL starts with http:// or https://.")
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise InvalidReference("The URL's host or port cannot be read.") from None
+    if not host:
+        raise InvalidReference("The URL names no host.")
+    if "@" in parts.netloc:
+        raise InvalidReference(
+            "The URL holds a user name or password; Filestack would be sent it in the clear."
+        )
+
+
+def _split_alias(reference: str) -> tuple[str, str]:
+    alias, _, path = reference.removeprefix(_ALIAS_SCHEME).partition("/")
+    if not reference.startswith(_ALIAS_SCHEME) or not _ALIAS.fullmatch(alias) or not path:
+        raise InvalidReference(
+            "A storage alias path is written src://ALIAS/PATH, the alias in letters, digits, "
+            "'-', '_' and '.'."
+        )
+    if not {".", ".."}.isdisjoint(path.split("/")):
+        raise InvalidReference("A storage alias path cannot hold '.' or '..' segments.")
+    return alias, path

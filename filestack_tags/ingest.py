@@ -1,0 +1,203 @@
+"""Ingest: verify a webhook request, store it, and later do what it says, once.
+
+:func:`receive` runs inside the request and only stores; :func:`process` runs in a task. Between
+the two anything may die: the delivery is on its row, and :func:`due` finds it again.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db.models import F
+from django.utils import timezone
+
+from . import events, metrics
+from .conf import get_settings
+from .exceptions import PayloadError
+from .filestack.payloads import event_key, parse_event
+from .filestack.security import verify_webhook
+from .models import WebhookDelivery
+from .text import storable
+from .transactions import alias, atomic, locked
+
+logger = logging.getLogger(__name__)
+
+KEPT_HEADERS = ("FS-Timestamp", "User-Agent", "Content-Type")
+"""Headers stored with a delivery. The signature is not: with the body it is a credential."""
+
+SWEEP_AFTER = timedelta(seconds=60)
+"""How long after it fell due a delivery counts as overlooked by its task."""
+
+OPEN_STATES = (WebhookDelivery.State.RECEIVED, WebhookDelivery.State.PROCESSING)
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What became of a request: the delivery's id, and whether it had come before."""
+
+    delivery_id: int
+    duplicate: bool
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of processing.
+
+    ``to_tag`` are assets whose tagging task should be enqueued; ``retry_at`` is set when the
+    delivery should be processed again then.
+    """
+
+    state: str
+    to_tag: tuple[int, ...] = ()
+    retry_at: datetime | None = None
+
+
+def receive(body: bytes, headers: Mapping[str, str]) -> Receipt:
+    """Verify a request and store it, once for each event.
+
+    Nothing is stored for a request that is refused. One that came before only adds to the
+    delivery's count of duplicates.
+
+    Raises:
+        WebhookError: malformed, not signed by any of ``WEBHOOK_SECRETS``, or none configured.
+    """
+    settings = get_settings()
+    verify_webhook(
+        body, headers, settings.WEBHOOK_SECRETS, tolerance=settings.WEBHOOK_TOLERANCE
+    )
+    key, action = event_key(body)
+    now = timezone.now()
+    delivery, created = WebhookDelivery.objects.using(alias()).get_or_create(
+        event_key=key,
+        defaults={
+            "action": storable(action, 100),
+            "headers": {
+                name: storable(headers[name], 200) for name in KEPT_HEADERS if name in headers
+            },
+            "raw_body": body,
+            "received_at": now,
+            "due_at": now,
+        },
+    )
+    if not created:
+        WebhookDelivery.objects.using(alias()).filter(pk=delivery.pk).update(
+            duplicates=F("duplicates") + 1
+        )
+    metrics.count("webhook.duplicate" if not created else "webhook.received")
+    return Receipt(delivery.pk, duplicate=not created)
+
+
+def due(limit: int = 1000) -> list[int]:
+    """Return deliveries whose task was lost, and take note that they are handed out again."""
+    now = timezone.now()
+    rows = WebhookDelivery.objects.using(alias()).filter(
+        state__in=OPEN_STATES, due_at__lte=now - SWEEP_AFTER
+    )
+    ids = list(rows.order_by("due_at").values_list("pk", flat=True)[:limit])
+    return [pk for pk in ids if rows.filter(pk=pk).update(due_at=now)]
+
+
+def replay(delivery_ids: Iterable[int]) -> list[int]:
+    """Make deliveries fit to be processed again; return the ids to enqueue.
+
+    Deliveries still open are left to their own task. Replaying is safe: events already applied
+    have their effect once, people's decisions stay.
+    """
+    now = timezone.now()
+    rows = WebhookDelivery.objects.using(alias()).exclude(state__in=OPEN_STATES)
+    return [
+        pk
+        for pk in delivery_ids
+        if rows.filter(pk=pk).update(
+            state=WebhookDelivery.State.RECEIVED, due_at=now, attempts=0
+        )
+    ]
+
+
+def process(delivery_id: int) -> Outcome:
+    """Do what a delivery says; the body of the task.
+
+    The effect and the delivery's new state are one transaction. A delivery that is done, taken
+    or not due is left alone. A payload that cannot be understood fails the delivery for good;
+    any other error is tried again later, a bounded number of times.
+    """
+    delivery = _take(delivery_id)
+    if isinstance(delivery, Outcome):
+        return delivery
+    try:
+        event = parse_event(bytes(delivery.raw_body))
+        events.prepare(event)
+        with atomic():
+            done = events.handle(event, delivery)
+            _close(delivery, done.state, outcome=done.text, asset_id=done.asset_id)
+    except PayloadError as error:
+        _close(delivery, WebhookDelivery.State.FAILED, error=str(error))
+        return Outcome(WebhookDelivery.State.FAILED)
+    except Exception as error:
+        logger.exception("Processing webhook delivery %s failed", delivery_id)
+        return _fail(delivery, error)
+    metrics.count("webhook.processed", action=events.known_action(delivery.action))
+    return Outcome(done.state, to_tag=done.to_tag)
+
+
+def _take(delivery_id: int) -> WebhookDelivery | Outcome:
+    settings = get_settings()
+    now = timezone.now()
+    with atomic():
+        delivery = locked(WebhookDelivery.objects.filter(pk=delivery_id)).first()
+        if delivery is None:
+            return Outcome("gone")
+        if delivery.state not in OPEN_STATES or (delivery.due_at and delivery.due_at > now):
+            return Outcome(delivery.state)
+        if delivery.attempts >= settings.WEBHOOK_MAX_ATTEMPTS:
+            _close(
+                delivery,
+                WebhookDelivery.State.FAILED,
+                error=delivery.error or "The process that ran it did not come back.",
+            )
+            return Outcome(delivery.state)
+        delivery.state = WebhookDelivery.State.PROCESSING
+        delivery.attempts += 1
+        delivery.due_at = now + timedelta(seconds=settings.LEASE)
+        delivery.save(using=alias(), update_fields=("state", "attempts", "due_at"))
+    return delivery
+
+
+def _close(
+    delivery: WebhookDelivery,
+    state: str,
+    *,
+    outcome: str = "",
+    error: str = "",
+    asset_id: int | None = None,
+) -> None:
+    delivery.state = state
+    delivery.outcome = storable(outcome)
+    delivery.error = storable(error)
+    delivery.asset_id = asset_id
+    delivery.due_at = None
+    delivery.processed_at = timezone.now()
+    delivery.save(
+        using=alias(),
+        update_fields=("state", "outcome", "error", "asset", "due_at", "processed_at"),
+    )
+
+
+def _fail(delivery: WebhookDelivery, error: Exception) -> Outcome:
+    """Record the error outside the transaction that it rolled back."""
+    settings = get_settings()
+    text = "".join(traceback.format_exception(error))
+    if delivery.attempts >= settings.WEBHOOK_MAX_ATTEMPTS:
+        _close(delivery, WebhookDelivery.State.FAILED, error=text)
+        metrics.count("webhook.failed")
+        return Outcome(delivery.state)
+    delay = min(settings.RETRY_DELAY * 2 ** (delivery.attempts - 1), settings.RETRY_DELAY_MAX)
+    delivery.state = WebhookDelivery.State.RECEIVED
+    delivery.error = storable(text)
+    delivery.due_at = timezone.now() + timedelta(seconds=delay)
+    delivery.save(using=alias(), update_fields=("state", "error", "due_at"))
+    return Outcome(delivery.state, retry_at=delivery.due_at)

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from filestack_tags import tasks
+from filestack_tags.exceptions import TagQueryError
+from filestack_tags.models import Asset, TaggingRun
+
+BATCH = 500
+
+
+class Command(BaseCommand):
+    help = (
+        "Have the assets that match a search tagged: those without tags, or all with --force."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("query", help="a search, such as 'status:failed' or 'sky>=80'")
+        parser.add_argument(
+            "--force", action="store_true", help="also assets whose tags are up to date"
+        )
+        parser.add_argument("--limit", type=int, help="at most this many assets, newest first")
+        parser.add_argument(
+            "--dry-run", action="store_true", help="only say how many assets match"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            assets = Asset.objects.search(options["query"]).order_by("-id")
+        except TagQueryError as error:
+            pointer = " " * error.position + "^"
+            raise CommandError(f"{error.message}\n  {options['query']}\n  {pointer}") from error
+        if options["limit"] is not None:
+            assets = assets[: options["limit"]]
+        if options["dry_run"]:
+            self.stdout.write(f"{assets.count()} assets match; none was queued.")
+            return
+        matched = queued = 0
+        # Ids first: queueing changes what a search for a state finds.
+        ids = list(assets.values_list("pk", flat=True))
+        for start in range(0, len(ids), BATCH):
+            batch = ids[start : start + BATCH]
+            queued += len(
+                tasks.request_tagging(
+                    batch, trigger=TaggingRun.Trigger.COMMAND, force=options["force"]
+                )
+            )
+            matched += len(batch)
+            if len(ids) > BATCH:
+                self.stdout.write(f"{matched} of {len(ids)} assets seen, {queued} queued")
+        self.stdout.write(
+            f"Queued {queued} of {matched} assets; the others are queued already, or tagged "
+            "and need --force."
+            if queued < matched
+            else f"Queued {queued} assets."
+        )

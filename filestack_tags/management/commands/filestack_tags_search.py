@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from filestack_tags.exceptions import TagQueryError
+from filestack_tags.search.keyset import ORDERS, find
+from filestack_tags.search.plan import plan
+from filestack_tags.search.totals import total
+
+
+class Command(BaseCommand):
+    help = "Search assets by tag and confidence; --explain says how the search is answered."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "query",
+            help="a search, such as 'sky>=80 -person'; one that starts with - goes behind --",
+        )
+        parser.add_argument("--order", choices=ORDERS, default="newest")
+        parser.add_argument("--limit", type=int, default=20, help="assets shown; 20 by default")
+        parser.add_argument(
+            "--explain",
+            action="store_true",
+            help="say which term drives and how many rows each is thought to have",
+        )
+        parser.add_argument(
+            "--analyze",
+            action="store_true",
+            help="with --explain: count the rows too, which reads all of them",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        query = options["query"]
+        if options["limit"] < 1:
+            raise CommandError("--limit is 1 or more.")
+        try:
+            if options["explain"]:
+                self.stdout.write(plan(query).explain(analyze=options["analyze"]))
+                return
+            page = find(query, order=options["order"], size=options["limit"])
+            for asset, confidence in zip(page.assets(), page.confidences, strict=False):
+                ranked = "" if confidence is None else f"{confidence:>4}"
+                self.stdout.write(f"{asset.pk:>10}{ranked}  {asset}")
+            self.stdout.write(f"Matches: {total(query)}")
+        except TagQueryError as error:
+            pointer = " " * error.position + "^"
+            raise CommandError(f"{error.message}\n  {query}\n  {pointer}") from error

@@ -1,0 +1,25 @@
+"""State: what is known about files, their tags, and how the tags came about.
+
+Models only declare. Writing is done by the services :mod:`filestack_tags.assets`,
+:mod:`~filestack_tags.tagging`, :mod:`~filestack_tags.ingest` and
+:mod:`~filestack_tags.curation`; questions live on the QuerySets and in
+:mod:`filestack_tags.search`.
+"""
+
+from .assets import Asset, AssetQuerySet
+from .ledger import TaggingRun, WebhookDelivery
+from .tags import NOT_FOUND, AssetTag, Tag, TagAlias, TagStatistic, score_in_sql, score_of
+
+__all__ = [
+    "NOT_FOUND",
+    "Asset",
+    "AssetQuerySet",
+    "AssetTag",
+    "Tag",
+    "TagAlias",
+    "TagStatistic",
+    "TaggingRun",
+    "WebhookDelivery",
+    "score_in_sql",
+    "score_of",
+]

@@ -1,0 +1,130 @@
+"""Assets: the files, what is known about them, and where their tagging stands."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from filestack_tags.fields import ExactCharField
+from filestack_tags.search.ast import Query
+from filestack_tags.search.planner import search_assets
+from filestack_tags.text import MAX_REFERENCE_LENGTH
+
+
+class AssetQuerySet(models.QuerySet["Asset"]):
+    def present(self) -> Self:
+        """Leave out assets whose file was deleted or forgotten."""
+        return self.filter(deleted_at=None)
+
+    def search(self, query: str | Query, *, include_hidden: bool = False) -> Self:
+        """Return the present assets that match ``query``: a text in the search language, or
+        what :func:`.search.language.parse` made of one.
+
+        ``include_hidden`` permits ``include:hidden`` in the query, which reaches hidden tags.
+
+        Raises:
+            TagQueryError: when the query cannot be read; it carries the position.
+        """
+        return search_assets(self.present(), query, include_hidden=include_hidden)
+
+
+class Asset(models.Model):
+    """A file Filestack can read: by handle, by external URL, or by storage alias path."""
+
+    class Kind(models.TextChoices):
+        HANDLE = "handle", _("handle")
+        URL = "url", _("external URL")
+        ALIAS = "alias", _("storage alias")
+
+    class State(models.TextChoices):
+        NEW = "new", _("never tagged")
+        QUEUED = "queued", _("queued")
+        RUNNING = "running", _("running")
+        TAGGED = "tagged", _("tagged")
+        STALE = "stale", _("stale: the file changed")
+        FAILED = "failed", _("failed")
+
+    kind = models.CharField(_("kind"), max_length=8, choices=Kind)
+    reference = ExactCharField(_("reference"), max_length=MAX_REFERENCE_LENGTH)
+    digest = ExactCharField(max_length=64, unique=True, editable=False)
+
+    filename = models.CharField(_("file name"), max_length=1024, blank=True)
+    mimetype = models.CharField(_("type"), max_length=255, blank=True)
+    size = models.BigIntegerField(_("size in bytes"), null=True, blank=True)
+    width = models.PositiveIntegerField(_("width"), null=True, blank=True)
+    height = models.PositiveIntegerField(_("height"), null=True, blank=True)
+    container = models.CharField(_("container"), max_length=255, blank=True)
+    key = models.CharField(_("storage key"), max_length=1024, blank=True)
+    store_status = models.CharField(_("store status"), max_length=32, blank=True)
+    upload_tags = models.JSONField(_("upload tags"), default=dict, blank=True)
+    uploader = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("uploaded by"),
+    )
+    uploaded_at = models.DateTimeField(_("uploaded"), default=timezone.now, db_index=True)
+    facts_at = models.DateTimeField(null=True, editable=False)
+    """When Filestack said what is recorded above; older news does not replace it."""
+
+    content_version = models.PositiveIntegerField(_("content version"), default=1)
+    content_changed_at = models.DateTimeField(_("content changed"), null=True, blank=True)
+
+    tagging_state = models.CharField(
+        _("tagging"), max_length=8, choices=State, default=State.NEW
+    )
+    due_at = models.DateTimeField(_("due"), null=True, blank=True)
+    """When the sweep looks again: next attempt if queued, end of the lease if running."""
+    attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
+    queued_by = models.CharField(_("queued by"), max_length=10, blank=True)
+    """The :class:`.ledger.TaggingRun.Trigger` of the request that queued it."""
+    queued_for = models.CharField(_("queued for"), max_length=100, blank=True)
+    """The tagger the request asked for; the setting ``TAGGER`` when empty."""
+    last_error = models.TextField(_("last error"), blank=True)
+    current_run = models.ForeignKey(
+        "TaggingRun",
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("current run"),
+    )
+    """The run whose result the tags show."""
+    tags_version = models.PositiveIntegerField(_("content version of the tags"), default=0)
+    """Content version that the tags describe, 0 before the first result."""
+    tags_at = models.DateTimeField(_("tagged"), null=True, blank=True)
+    """Time of the result that the tags show; an older result is not applied."""
+
+    created_at = models.DateTimeField(_("registered"), auto_now_add=True)
+    changed_at = models.DateTimeField(_("changed"), auto_now=True)
+    deleted_at = models.DateTimeField(_("deleted"), null=True, blank=True)
+
+    objects = AssetQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("asset")
+        verbose_name_plural = _("assets")
+        ordering = ("-id",)
+        permissions = (
+            ("tag_asset", _("Can have assets tagged")),
+            ("search_hidden", _("Can search hidden tags")),
+        )
+        indexes = (
+            models.Index(fields=("tagging_state", "-id"), name="fst_asset_state"),
+            models.Index(fields=("due_at",), name="fst_asset_due"),
+            models.Index(fields=("mimetype", "-id"), name="fst_asset_mimetype"),
+        )
+
+    def __str__(self) -> str:
+        return self.filename or self.reference
+
+    @property
+    def tags_are_stale(self) -> bool:
+        """Whether the tags describe an earlier content of the file."""
+        return 0 < self.tags_version < self.content_version

@@ -1,0 +1,114 @@
+"""The ledger: attempts to tag, and the webhook requests that told us of something."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from filestack_tags.fields import ExactCharField
+
+from .assets import Asset
+
+
+class TaggingRun(models.Model):
+    """One attempt to get an asset's tags. Keeps the raw reply, never a secret."""
+
+    class State(models.TextChoices):
+        STARTED = "started", _("started")
+        SUCCEEDED = "succeeded", _("succeeded")
+        SUPERSEDED = "superseded", _("superseded by a newer result")
+        FAILED = "failed", _("failed")
+
+    class Trigger(models.TextChoices):
+        UPLOAD = "upload", _("upload")
+        OVERWRITE = "overwrite", _("overwrite")
+        WORKFLOW = "workflow", _("workflow")
+        ADMIN = "admin", _("admin")
+        API = "api", _("API")
+        COMMAND = "command", _("command")
+        CODE = "code", _("code")
+
+    asset = models.ForeignKey(
+        Asset, on_delete=models.CASCADE, related_name="runs", verbose_name=_("asset")
+    )
+    tagger = models.CharField(_("tagger"), max_length=100)
+    version = models.PositiveSmallIntegerField(_("version"), null=True, blank=True)
+    trigger = models.CharField(_("trigger"), max_length=10, choices=Trigger)
+    state = models.CharField(_("state"), max_length=10, choices=State, default=State.STARTED)
+    content_version = models.PositiveIntegerField(_("content version"))
+    workflow_id = models.CharField(_("workflow"), max_length=100, blank=True)
+    job_id = ExactCharField(_("job"), max_length=100, null=True, blank=True, unique=True)
+    delivery = models.ForeignKey(
+        "WebhookDelivery",
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="runs",
+        verbose_name=_("delivery"),
+    )
+    raw_reply = models.TextField(_("raw reply"), blank=True)
+    http_status = models.PositiveSmallIntegerField(_("HTTP status"), null=True, blank=True)
+    error_code = models.CharField(_("error code"), max_length=50, blank=True)
+    error_text = models.TextField(_("error"), blank=True)
+    started_at = models.DateTimeField(_("started"), default=timezone.now)
+    finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
+    result_at = models.DateTimeField(_("time of the result"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("tagging run")
+        verbose_name_plural = _("tagging runs")
+        ordering = ("-id",)
+        indexes = (
+            models.Index(fields=("state", "-id"), name="fst_run_state"),
+            models.Index(fields=("workflow_id", "state"), name="fst_run_workflow"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.tagger} #{self.pk}"
+
+
+class WebhookDelivery(models.Model):
+    """One webhook request with a valid signature, stored before it is understood."""
+
+    class State(models.TextChoices):
+        RECEIVED = "received", _("received")
+        PROCESSING = "processing", _("processing")
+        PROCESSED = "processed", _("processed")
+        IGNORED = "ignored", _("ignored")
+        FAILED = "failed", _("failed")
+
+    event_key = ExactCharField(_("event key"), max_length=200, unique=True)
+    action = models.CharField(_("action"), max_length=100, blank=True)
+    headers = models.JSONField(_("headers"), default=dict)
+    raw_body = models.BinaryField(_("raw body"))
+    state = models.CharField(_("state"), max_length=10, choices=State, default=State.RECEIVED)
+    due_at = models.DateTimeField(_("due"), null=True, blank=True)
+    attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
+    duplicates = models.PositiveIntegerField(_("duplicates"), default=0)
+    outcome = models.TextField(_("outcome"), blank=True)
+    error = models.TextField(_("error"), blank=True)
+    asset = models.ForeignKey(
+        Asset,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="deliveries",
+        verbose_name=_("asset"),
+    )
+    received_at = models.DateTimeField(_("received"), default=timezone.now, db_index=True)
+    processed_at = models.DateTimeField(_("processed"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("webhook delivery")
+        verbose_name_plural = _("webhook deliveries")
+        ordering = ("-id",)
+        permissions = (("replay_webhookdelivery", _("Can replay webhook deliveries")),)
+        indexes = (
+            models.Index(fields=("state", "-id"), name="fst_delivery_state"),
+            models.Index(fields=("action", "-id"), name="fst_delivery_action"),
+            models.Index(fields=("due_at",), name="fst_delivery_due"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.action or '?'} #{self.pk}"

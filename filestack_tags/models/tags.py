@@ -1,0 +1,191 @@
+"""Tags: labels, and which asset has which of them."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Case, F, Q, Value, When
+from django.db.models.expressions import Combinable
+from django.utils.translation import gettext_lazy as _
+
+from filestack_tags.fields import ExactCharField
+from filestack_tags.text import MAX_LABEL_LENGTH
+
+from .assets import Asset
+
+
+class Tag(models.Model):
+    """A normalised label; one row per label."""
+
+    id = models.AutoField(primary_key=True)
+    key = ExactCharField(_("key"), max_length=MAX_LABEL_LENGTH, unique=True)
+    """NFKC, case-folded, white space collapsed: what searches compare with."""
+    name = models.CharField(_("name"), max_length=MAX_LABEL_LENGTH)
+    min_confidence = models.PositiveSmallIntegerField(
+        _("minimum confidence"),
+        null=True,
+        blank=True,
+        help_text=_("Replaces the global minimum for this tag. Applied when reading."),
+    )
+    hidden = models.BooleanField(
+        _("hidden"), default=False, help_text=_("Stored, but neither shown nor found.")
+    )
+    asset_count = models.PositiveIntegerField(_("assets"), default=0, db_index=True)
+    """Assets that have this tag and did not have it rejected."""
+
+    class Meta:
+        verbose_name = _("tag")
+        verbose_name_plural = _("tags")
+        ordering = ("key",)
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(min_confidence=None)
+                | Q(min_confidence__gte=0, min_confidence__lte=100),
+                name="fst_tag_min_confidence",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class TagAlias(models.Model):
+    """Another label for a tag: found by searches, and replaced when a reply holds it."""
+
+    key = ExactCharField(_("key"), max_length=MAX_LABEL_LENGTH, unique=True)
+    tag = models.ForeignKey(
+        Tag, on_delete=models.CASCADE, related_name="aliases", verbose_name=_("tag")
+    )
+
+    class Meta:
+        verbose_name = _("tag alias")
+        verbose_name_plural = _("tag aliases")
+        ordering = ("key",)
+
+    def __str__(self) -> str:
+        return str(self.key)
+
+
+NOT_FOUND = -1
+"""The score of a row that no search finds as a tag of its asset."""
+
+
+class AssetTag(models.Model):
+    """The fact that an asset has a tag: one row per (asset, tag).
+
+    The primary key is (asset, tag) and the two indexes serve every search; a surrogate id would
+    cost a fifth of the table. ``score`` is a key column of both indexes because ``INCLUDE``
+    exists on PostgreSQL only.
+    """
+
+    class Source(models.IntegerChoices):
+        AUTO = 0, _("auto")
+        USER = 1, _("user")
+
+    class Decision(models.IntegerChoices):
+        NONE = 0, _("none")
+        ACCEPTED = 1, _("accepted")
+        REJECTED = 2, _("rejected")
+        ADDED = 3, _("added")
+
+    pk = models.CompositePrimaryKey("asset_id", "tag_id")
+    asset = models.ForeignKey(
+        Asset, on_delete=models.CASCADE, related_name="asset_tags", db_index=False
+    )
+    tag = models.ForeignKey(
+        Tag, on_delete=models.PROTECT, related_name="asset_tags", db_index=False
+    )
+    confidence = models.PositiveSmallIntegerField(_("confidence"))
+    score = models.SmallIntegerField(_("score"), editable=False)
+    """What searches compare: see :func:`score_of`. It has no default, so it must be given."""
+    source = models.PositiveSmallIntegerField(_("source"), choices=Source, default=Source.AUTO)
+    decision = models.PositiveSmallIntegerField(
+        _("decision"), choices=Decision, default=Decision.NONE
+    )
+    decided_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        db_index=False,
+        verbose_name=_("decided by"),
+    )
+    decided_at = models.DateTimeField(_("decided"), null=True, blank=True)
+    run = models.ForeignKey(
+        "TaggingRun",
+        on_delete=models.DO_NOTHING,
+        null=True,
+        blank=True,
+        related_name="+",
+        db_index=False,
+        db_constraint=False,
+        verbose_name=_("run"),
+    )
+    """The run that last changed the row. Runs may be pruned: the id may lead nowhere."""
+
+    class Meta:
+        verbose_name = _("asset tag")
+        verbose_name_plural = _("asset tags")
+        indexes = (
+            models.Index(fields=("tag", "asset", "score"), name="fst_tag_asset_score"),
+            models.Index(fields=("tag", "score", "asset"), name="fst_tag_score_asset"),
+        )
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(confidence__gte=0, confidence__lte=100),
+                name="fst_assettag_confidence",
+            ),
+            # What one row can know of score_of(); whether its asset is forgotten, it cannot.
+            models.CheckConstraint(
+                condition=Q(score=NOT_FOUND) | (Q(score=F("confidence")) & ~Q(decision=2)),
+                name="fst_assettag_score",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.tag} {self.confidence}"
+
+
+def score_of(confidence: int, decision: int, *, forgotten: bool) -> int:
+    """Return the :attr:`AssetTag.score` of a row: the rule that every writer follows.
+
+    It is the row's confidence, or :data:`NOT_FOUND` while a person has rejected the tag or the
+    asset is ``forgotten``. So one index answers "has the tag, with at least this confidence".
+    """
+    if forgotten or decision == AssetTag.Decision.REJECTED:
+        return NOT_FOUND
+    return confidence
+
+
+def score_in_sql(*, forgotten: bool) -> Combinable:
+    """Return :func:`score_of` as an expression over the columns of :class:`AssetTag`."""
+    if forgotten:
+        return Value(NOT_FOUND)
+    return Case(
+        When(decision=AssetTag.Decision.REJECTED, then=Value(NOT_FOUND)),
+        default=F("confidence"),
+        output_field=models.SmallIntegerField(),
+    )
+
+
+class TagStatistic(models.Model):
+    """How many assets had a tag with a score when :mod:`filestack_tags.statistics` last counted.
+
+    A hint for planning a search: old or missing rows cost time, never a wrong answer.
+    """
+
+    pk = models.CompositePrimaryKey("tag_id", "score")
+    # No constraint: counting must not lock the tags that replies are counting up.
+    tag = models.ForeignKey(
+        Tag, on_delete=models.CASCADE, related_name="+", db_index=False, db_constraint=False
+    )
+    score = models.PositiveSmallIntegerField(_("score"))
+    assets = models.PositiveIntegerField(_("assets"))
+
+    class Meta:
+        verbose_name = _("tag statistic")
+        verbose_name_plural = _("tag statistics")
+
+    def __str__(self) -> str:
+        return f"{self.tag_id} {self.score}: {self.assets}"

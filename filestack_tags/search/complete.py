@@ -1,0 +1,195 @@
+"""Autocomplete: the tags that a few typed letters may mean.
+
+The names are kept in the process, sorted, so that an answer takes microseconds and no query.
+They are read again when tags were added, renamed, hidden or removed, and once a minute for the
+counts and for what the cheap question to the database cannot see.
+"""
+
+from __future__ import annotations
+
+import time
+import unicodedata
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass
+from heapq import nsmallest
+from itertools import islice
+from threading import Lock
+from typing import Any, TypeAlias
+
+from django.apps import apps
+from django.db import router
+from django.db.models import Count, Max, Q, Sum
+
+from .names import rows_of
+
+CHECK_AFTER = 1.0
+"""Seconds for which the names at hand are used without asking whether they changed."""
+
+READ_AFTER = 60.0
+"""Seconds after which the names are read again whether or not they seem to have changed."""
+
+SHARE = 20
+"""A process rests this many times as long as reading took, before it reads the names again: so
+reading takes at most a twentieth of its time, however many tags there are and however fast new
+ones come."""
+
+_LAST = "\U0010ffff"
+"""Sorts after every text that goes on with a character that can be typed."""
+
+Version: TypeAlias = tuple[dict[str, Any], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A tag that may be meant; ``count`` is its number of assets, up to a minute old."""
+
+    tag_id: int
+    name: str
+    count: int
+
+
+def complete(
+    text: str, *, limit: int = 10, include_hidden: bool = False, using: str | None = None
+) -> list[Completion]:
+    """Return the most used tags with a name, or a word of a name, that begins with ``text``.
+
+    Case, accents and width are ignored: ``ca`` finds Café, ``york`` and ``york c`` find New
+    York City. An alias finds its tag. The most used comes first, then by key; no text gives the
+    most used of all. Usually no query: two small ones when the names are checked for changes,
+    at most once a second, and two more when they are read again. Safe to call from any thread;
+    within a process all see the same names.
+
+    Args:
+        text: what was typed, of any length; what no name begins with finds nothing.
+        limit: how many tags at most, at least 1.
+        include_hidden: whether hidden tags are found too; who asks needs the permission.
+        using: alias of the database; by default the one that the router reads tags from.
+
+    Raises:
+        ValueError: when ``limit`` is less than 1.
+    """
+    if limit < 1:
+        raise ValueError(f"limit must be at least 1, not {limit}.")
+    if using is None:
+        using = router.db_for_read(apps.get_model("filestack_tags", "Tag"))
+    index = _kept.setdefault(using, _Kept(using)).current()
+    return index.search(folded(text), limit, include_hidden)
+
+
+def forget() -> None:
+    """Have the next call of :func:`complete` read the names again; for this process only."""
+    _kept.clear()
+
+
+def folded(text: str) -> str:
+    """Return ``text`` as it is compared: NFKD, case-folded, without accents, spaces collapsed."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFKD", text).casefold()
+        text = unicodedata.normalize("NFKD", text)
+        text = "".join(char for char in text if not unicodedata.combining(char))
+    return " ".join(text.casefold().split())
+
+
+class _Index:
+    """The names of one moment, sorted. Never changed, so threads share it without a lock."""
+
+    def __init__(
+        self, tags: list[tuple[int, str, str, bool, int]], aliases: list[tuple[str, int]]
+    ) -> None:
+        """Take tags as (id, key, name, hidden, count), aliases as (key, id of the tag)."""
+        tags = sorted(tags, key=lambda tag: (-tag[4], tag[1]))
+        self._found = [Completion(tag_id, name, count) for tag_id, _, name, _, count in tags]
+        self._hidden = frozenset(rank for rank, tag in enumerate(tags) if tag[3])
+        rank_of = {tag[0]: rank for rank, tag in enumerate(tags)}
+        labels = [(key, tag_id) for tag_id, key, _, _, _ in tags]
+        # The tag of an alias may have been removed between the two queries.
+        labels += [(key, tag_id) for key, tag_id in aliases if tag_id in rank_of]
+        entries = sorted(
+            (ending, rank_of[tag_id])
+            for key, tag_id in labels
+            for ending in _from_each_word(folded(key))
+        )
+        self._texts = [text for text, _ in entries]
+        self._ranks = [rank for _, rank in entries]
+
+    def search(self, text: str, limit: int, include_hidden: bool) -> list[Completion]:
+        hidden: frozenset[int] = frozenset() if include_hidden else self._hidden
+        if not text:
+            shown = (rank for rank in range(len(self._found)) if rank not in hidden)
+            return [self._found[rank] for rank in islice(shown, limit)]
+        first = bisect_left(self._texts, text)
+        last = bisect_left(self._texts, text + _LAST, first)
+        ranks = set(self._ranks[first:last]) - hidden
+        return [self._found[rank] for rank in nsmallest(limit, ranks)]
+
+
+class _Kept:
+    """The index of one database, and when to look whether it still holds."""
+
+    def __init__(self, using: str) -> None:
+        self._using = using
+        self._lock = Lock()
+        self._index: _Index | None = None
+        self._version: Version | None = None
+        self._check_at = self._read_at = 0.0
+
+    def current(self) -> _Index:
+        index = self._index
+        if index is None:
+            with self._lock:
+                return self._refreshed()
+        # While one thread reads, the others go on with what there is.
+        if time.monotonic() < self._check_at or not self._lock.acquire(blocking=False):
+            return index
+        try:
+            return self._refreshed()
+        finally:
+            self._lock.release()
+
+    def _refreshed(self) -> _Index:
+        now = time.monotonic()
+        index = self._index
+        if index is not None and now < self._check_at:
+            return index
+        version = self._ask_version()
+        if index is None or version != self._version or now >= self._read_at:
+            index = _read(self._using)
+            took = time.monotonic() - now
+            self._index, self._version = index, version
+            self._check_at = now + took + max(CHECK_AFTER, SHARE * took)
+            self._read_at = now + max(READ_AFTER, SHARE * took)
+        else:
+            self._check_at = now + CHECK_AFTER
+        return index
+
+    def _ask_version(self) -> Version:
+        """Return what changes with new, removed, hidden and renamed tags, and with aliases.
+
+        A tag that is renamed leaves an alias behind.
+        """
+        tags = rows_of("Tag", self._using).aggregate(
+            Max("id"), Count("id"), hidden=Sum("id", filter=Q(hidden=True))
+        )
+        aliases = rows_of("TagAlias", self._using).aggregate(Max("id"), Count("id"))
+        return tags, aliases
+
+
+_kept: dict[str, _Kept] = {}
+
+
+def _read(using: str) -> _Index:
+    aliases = rows_of("TagAlias", using).values_list("key", "tag_id")
+    tags = rows_of("Tag", using).values_list("id", "key", "name", "hidden", "asset_count")
+    return _Index(list(tags), list(aliases))
+
+
+def _from_each_word(text: str) -> Iterator[str]:
+    """Yield ``text`` as a whole, and what remains of it from each further word on."""
+    yield text
+    within = True
+    for position, char in enumerate(text):
+        is_part = char.isalnum() or unicodedata.category(char).startswith("M")
+        if is_part and not within:
+            yield text[position:]
+        within = is_part

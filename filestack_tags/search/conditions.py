@@ -1,0 +1,280 @@
+"""One condition on an asset for each term of a search.
+
+A term about tags is one ``EXISTS`` over asset tags, with tag, confidence, source and decision
+in the same row: two filters across the relation would be met by two different rows.
+
+A person's decision is final: the thresholds do not hide a tag that was accepted or added.
+Rejected rows match only where ``rejected`` is asked for, and then whatever their confidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import BooleanField, Exists, F, Func, OuterRef, Q, QuerySet, Value
+from django.db.models.functions import Lower
+from django.db.models.sql.compiler import SQLCompiler
+from django.utils import timezone
+
+from filestack_tags.text import reference_digest
+
+from .ast import And, Comparison, Everything, Fact, HasTag, Measure, Node, Not, Or, Uploaded
+from .names import Names, rows_of
+
+MAX_SCORE = 100
+_NEVER = Q(pk__in=())
+_LOOKUPS = {">=": "gte", ">": "gt", "<=": "lte", "<": "lt", "=": "exact"}
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """Compiles the terms of one search.
+
+    Args:
+        names: the tags that its labels stand for.
+        min_confidence: threshold of the tags that have none of their own, 0–100.
+        include_hidden: whether hidden tags count for the terms that name no tag.
+        using: alias of the database that will be asked.
+        forgotten: whether forgotten assets are asked about, whose tags have no score; present
+            ones are then found more slowly.
+    """
+
+    names: Names
+    min_confidence: int
+    include_hidden: bool
+    using: str
+    forgotten: bool = False
+
+    def of(self, node: Node) -> Q:
+        """Return the condition on an asset that ``node`` stands for."""
+        match node:
+            case Not(term):
+                return ~self.of(term)
+            case And(terms):
+                return Q(*(self.of(term) for term in terms))
+            case Or(terms):
+                return Q(*(self.of(term) for term in terms), _connector=Q.OR)
+            case HasTag():
+                return self._has_tag(node)
+            case Measure(field, comparison):
+                return _compared(field, comparison)
+            case Uploaded(comparison):
+                return _uploaded(comparison)
+            case Fact(field, value):
+                return self._fact(field, value)
+            case Everything():
+                return Q()
+
+    def _has_tag(self, term: HasTag) -> Q:
+        if term.label:
+            which = self._named(term)
+            if not which:
+                return _NEVER
+        else:
+            which = of_any_tag(term, self.min_confidence, self.include_hidden, self._sure)
+        # The score, and so the index alone, says that a row is not rejected.
+        bare = not self.forgotten and term.decision is None and not term.source
+        rows = rows_of("AssetTag", self.using).filter(which, Q() if bare else decided(term))
+        return _exists(rows, asset_id=OuterRef("pk"))
+
+    def _named(self, term: HasTag) -> Q:
+        """Return the condition on rows of the tags named, each with its own threshold."""
+        tags_of: dict[int, list[int]] = {}
+        for tag in self.names.of(term):
+            own = tag.min_confidence
+            tags_of.setdefault(self.min_confidence if own is None else own, []).append(tag.id)
+        if _ignores_threshold(term):
+            tags_of = {0: [tag for tags in tags_of.values() for tag in tags]} if tags_of else {}
+        which = Q()
+        for threshold, tags in sorted(tags_of.items()):
+            which |= Q(tag_id__in=tags) & self._sure(term, threshold)
+        return which
+
+    @property
+    def _sure(self) -> Callable[[HasTag, int | F], Q]:
+        return confident if self.forgotten else scored
+
+    def _fact(self, field: str, value: str) -> Q:
+        match field:
+            case "status":
+                return Q(tagging_state=value)
+            case "type":
+                return _like("mimetype", value) if "*" in value else Q(mimetype=value)
+            case "kind":
+                return Q(kind=value)
+            case "name":
+                return _like("filename", value)
+            case "handle":
+                kinds: Any = apps.get_model("filestack_tags", "Asset")
+                return Q(digest__in=[reference_digest(k, value) for k in kinds.Kind.values])
+            case "by":
+                users = get_user_model()._base_manager.using(self.using)
+                name = get_user_model().USERNAME_FIELD
+                return _exists(users.filter(**{name: value}), pk=OuterRef("uploader_id"))
+        column, wanted = {
+            "run": ("version", value[1:]),
+            "tagger": ("tagger", value),
+            "workflow": ("workflow_id", value),
+        }[field]
+        runs = rows_of("TaggingRun", self.using).filter(**{column: wanted})
+        return _exists(runs, pk=OuterRef("current_run_id"))
+
+
+def of_any_tag(
+    term: HasTag,
+    min_confidence: int,
+    include_hidden: bool,
+    sure: Callable[[HasTag, int | F], Q],
+) -> Q:
+    """Return the condition on asset tags of any tag, each with its own threshold.
+
+    Args:
+        sure: :func:`scored` or :func:`confident`.
+    """
+    visible = Q() if include_hidden else Q(tag__hidden=False)
+    if _ignores_threshold(term):
+        return visible & sure(term, 0)
+    own = Q(tag__min_confidence__isnull=False)
+    return visible & (
+        (own & sure(term, F("tag__min_confidence"))) | (~own & sure(term, min_confidence))
+    )
+
+
+def _exists(rows: QuerySet[Any], **relation: OuterRef) -> Q:
+    return Q(Exists(rows.filter(**relation)))
+
+
+def _ignores_threshold(term: HasTag) -> bool:
+    return term.confidence is not None or term.decision not in (None, "none")
+
+
+def scored(term: HasTag, threshold: int | F) -> Q:
+    """Return the condition that a row is found: sure enough, and of an asset that is present.
+
+    For rows that are asked for as rejected it says nothing about the asset.
+    """
+    if term.decision == "rejected":
+        return confident(term, threshold)
+    low: int | F = threshold
+    high = MAX_SCORE
+    if term.confidence is not None:
+        low, high = scores_of(term.confidence)
+    found = Q(score__gte=low) if high == MAX_SCORE else Q(score__gte=low, score__lte=high)
+    if low == 0 or term.confidence is not None or term.decision is not None:
+        return found
+    decisions = _asset_tag().Decision
+    return found | Q(score__gte=0, decision__in=[decisions.ACCEPTED, decisions.ADDED])
+
+
+def scores_of(comparison: Comparison[int]) -> tuple[int, int]:
+    """Return the least and the greatest score that meet ``comparison``."""
+    match comparison.operator:
+        case ">=":
+            return comparison.value, MAX_SCORE
+        case ">":
+            return comparison.value + 1, MAX_SCORE
+        case "<=":
+            return 0, comparison.value
+        case "<":
+            return 0, comparison.value - 1
+    upper = comparison.upper
+    return comparison.value, comparison.value if upper is None else upper
+
+
+def confident(term: HasTag, threshold: int | F) -> Q:
+    """Return the condition that a row is sure enough, be its asset forgotten or not."""
+    if term.confidence is not None:
+        return _compared("confidence", term.confidence)
+    if threshold == 0:
+        return Q()
+    enough = Q(confidence__gte=threshold)
+    if term.decision == "none":
+        return enough
+    decisions = _asset_tag().Decision
+    return enough | Q(decision__in=[decisions.ACCEPTED, decisions.ADDED])
+
+
+def decided(term: HasTag) -> Q:
+    """Return the condition on the source and the decision of a row."""
+    model = _asset_tag()
+    if term.decision is None:
+        decided = ~Q(decision=model.Decision.REJECTED)
+    else:
+        decided = Q(decision=model.Decision[term.decision.upper()])
+    return decided & Q(source=model.Source[term.source.upper()]) if term.source else decided
+
+
+def _asset_tag() -> Any:
+    return apps.get_model("filestack_tags", "AssetTag")
+
+
+def _compared(column: str, comparison: Comparison[int]) -> Q:
+    if comparison.operator == "..":
+        return Q(**{f"{column}__gte": comparison.value, f"{column}__lte": comparison.upper})
+    return Q(**{f"{column}__{_LOOKUPS[comparison.operator]}": comparison.value})
+
+
+def _uploaded(comparison: Comparison[str]) -> Q:
+    start, end = bounds_of(comparison)
+    given = {"uploaded_at__gte": start, "uploaded_at__lt": end}
+    return Q(**{lookup: at for lookup, at in given.items() if at is not None})
+
+
+def bounds_of(comparison: Comparison[str]) -> tuple[datetime | None, datetime | None]:
+    """Return the first moment of the periods meant, and the first one after them."""
+    start, end = _bounds(comparison.value)
+    match comparison.operator:
+        case ">=":
+            return start, None
+        case ">":
+            return end, None
+        case "<":
+            return None, start
+        case "<=":
+            return None, end
+    return start, end if comparison.upper is None else _bounds(comparison.upper)[1]
+
+
+def _bounds(period: str) -> tuple[datetime, datetime]:
+    """Return the first moment of a year, month or day, and the first one after it."""
+    year, month, day = (*(int(part) for part in period.split("-")), 0, 0)[:3]
+    if day:
+        start = datetime(year, month, day)  # noqa: DTZ001  # made aware below, if dates are
+        end = start + timedelta(days=1)
+    elif month:
+        start = datetime(year, month, 1)  # noqa: DTZ001  # made aware below, if dates are
+        end = datetime(year + month // 12, month % 12 + 1, 1)  # noqa: DTZ001  # see above
+    else:
+        start = datetime(year, 1, 1)  # noqa: DTZ001  # made aware below, if dates are
+        end = datetime(year + 1, 1, 1)  # noqa: DTZ001  # made aware below, if dates are
+    if settings.USE_TZ:
+        return timezone.make_aware(start), timezone.make_aware(end)
+    return start, end
+
+
+class _Like(Func):
+    """``LIKE`` that ignores case, with ``!`` to escape, which no database treats specially."""
+
+    template = "(%(expressions)s ESCAPE '!')"
+    arg_joiner = " LIKE "
+    output_field = BooleanField()
+
+    def as_mysql(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any
+    ) -> tuple[str, Any]:
+        """Compare bytes: the default collations take é for e, and any emoji for any other."""
+        joiner = " COLLATE utf8mb4_bin LIKE "
+        return self.as_sql(compiler, connection, arg_joiner=joiner, **context)
+
+
+def _like(column: str, pattern: str) -> Q:
+    """Return the condition that a column matches ``pattern`` as a whole, ``*`` for any text."""
+    escaped = pattern.replace("!", "!!").replace("%", "!%").replace("_", "!_")
+    return Q(_Like(Lower(column), Lower(Value(escaped.replace("*", "%")))))

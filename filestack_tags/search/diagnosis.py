@@ -1,0 +1,161 @@
+"""What to tell a person whose search cannot be read. No Django."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+from lark import Token
+from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
+
+from filestack_tags.exceptions import TagQueryError
+
+from .facts import FIELDS
+
+_WORDS = {
+    "WORD": "a tag",
+    "QUOTED": "a tag",
+    "PREFIX": "a tag",
+    "STAR": "a tag",
+    "FIELD": "a field such as status:",
+    "LPAR": "(",
+    "RPAR": ")",
+    "NOT": "NOT",
+    "MINUS": "NOT",
+    "AND": "AND",
+    "OR": "OR",
+    "VBAR": "OR",
+    "CMP": "a comparison such as >=80",
+    "COLON": "a range such as :70..90",
+    "NUMBER": "a confidence from 0 to 100",
+    "BARE": "a value",
+    "AT": "@ with a source or decision",
+    "$END": "the end of the search",
+}
+_STRAIGHT = str.maketrans("“”„", '"""')
+_JOINING = {"AND": "AND", "OR": "OR", "VBAR": "|"}
+_CONTINUES_TAG = frozenset({"CMP", "AT", "COLON"})
+
+
+class SyntaxFailure(Exception):
+    """The parser stopped at ``error``, after ``tokens``, where ``accepts`` could have stood."""
+
+    def __init__(
+        self, error: UnexpectedInput, tokens: tuple[Token, ...], accepts: frozenset[str]
+    ) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.tokens = tokens
+        self.accepts = accepts
+
+
+def explain(text: str, failure: SyntaxFailure) -> TagQueryError:
+    """Return the error for ``text``; its suggestion has yet to be tried."""
+    position, found, kind = _stop(text, failure.error)
+    field = _field_in_the_making(failure.tokens)
+    if field:
+        return unknown_field(*field)
+    message, suggestion = _message(text, failure, position, found, kind)
+    expected = dict.fromkeys(
+        word for terminal, word in _WORDS.items() if terminal in failure.accepts
+    )
+    if "BARE" in failure.accepts:
+        expected = {"a value": None}
+    elif found == '"':
+        expected = {'another "': None}
+    return TagQueryError(
+        message,
+        position=position,
+        found=found,
+        expected=tuple(expected),
+        suggestion=suggestion,
+    )
+
+
+def unknown_field(name: Token, tokens: Sequence[Token]) -> TagQueryError:
+    """Return the error for ``name:…``, where ``tokens`` are the colon and what follows."""
+    value = "".join(tokens[1:])
+    near = get_close_matches(name.lower(), FIELDS, n=1, cutoff=0.6)
+    suggestion = ""
+    if value.lstrip("<>=").isdecimal():
+        suggestion = f"{name}{value if value[0] in '<>=' else f'>={value}'}"
+    elif near and value:
+        suggestion = f"{near[0]}:{value}"
+    nearest = f" Did you mean {near[0]}:?" if near else ""
+    return TagQueryError(
+        f"{name}: is not a field.{nearest} The fields are {', '.join(FIELDS)}; "
+        f"a tag takes a confidence, as in {name}>=80.",
+        position=name.start_pos or 0,
+        found=f"{name}:",
+        expected=tuple(f"{each}:" for each in FIELDS),
+        suggestion=suggestion,
+    )
+
+
+def _field_in_the_making(tokens: tuple[Token, ...]) -> tuple[Token, Sequence[Token]] | None:
+    """Return the tag and what follows it, if the text broke off in ``tag:value``."""
+    for start in range(len(tokens) - 1, max(len(tokens) - 4, 0), -1):
+        if tokens[start].type == "COLON":
+            broken = tokens[start:]
+            if len(broken) > 1 and ".." in broken[-1]:
+                return None
+            return tokens[start - 1], broken
+    return None
+
+
+def _stop(text: str, error: UnexpectedInput) -> tuple[int, str, str]:
+    """Return position, text and kind of what could not be read."""
+    if isinstance(error, UnexpectedToken) and error.token.type != "$END":
+        # Out of its place, @user or :70 is read as the value of a field.
+        kind = {"@": "AT", ":": "COLON"}.get(error.token[0], error.token.type)
+        return error.token.start_pos or 0, str(error.token), kind
+    if isinstance(error, UnexpectedCharacters):
+        position = error.pos_in_stream or 0
+        return position, text[position], ""
+    return len(text), "", "$END"
+
+
+def _message(
+    text: str, failure: SyntaxFailure, position: int, found: str, kind: str
+) -> tuple[str, str]:
+    """Return what is wrong, and a text that may be meant."""
+    last = failure.tokens[-1] if failure.tokens else None
+    before, after = text[:position], text[position + len(found) :]
+    if not kind and found == '"':
+        return "The quote that opens here is not closed.", f'{text}"'
+    if not kind and found in "“”„":
+        return 'Write straight quotes, as in "no person".', text.translate(_STRAIGHT)
+    if last is not None and last.type == "CMP" and kind == "CMP":
+        swapped = found if last == "=" and found == "=" else f"{found}{last}"
+        start = last.start_pos or 0
+        return f"There is no comparison {last}{found}.", f"{text[:start]}{swapped}{after}"
+    if kind == "RPAR" and last is not None and last.type == "LPAR":
+        start = last.start_pos or 0
+        return "There is nothing between the parentheses.", f"{text[:start]}{after}".strip()
+    if last is not None and last.type in ("CMP", "FIELD"):
+        if kind in ("RPAR", "$END"):
+            return f"There is no value after {last}", ""
+        return f"{found} cannot stand after {last}", ""
+    if last is not None and kind in ("RPAR", "$END") and "RPAR" not in failure.accepts:
+        if last.type in (*_JOINING, "NOT", "MINUS", "LPAR"):
+            start = last.start_pos or 0
+            return (
+                f"There is nothing after {last}.",
+                f"{text[:start].rstrip()}{text[position:]}",
+            )
+        return "There is no ( for this ).", f"{before}{after}".strip()
+    if kind == "$END":
+        depth = sum({"LPAR": 1, "RPAR": -1}.get(token.type, 0) for token in failure.tokens)
+        return "A parenthesis is not closed.", f"{text}{')' * depth}"
+    if kind == "RPAR":
+        return "There is no ( for this ).", f"{before}{after}".strip()
+    if kind in _JOINING:
+        return (
+            f"There is no term before {found}.",
+            f"{before.rstrip()} {after.lstrip()}".strip(),
+        )
+    if kind in _CONTINUES_TAG:
+        if "AND" in failure.accepts:
+            return f"{found} is one too many: a range is written as in sky:70..90.", ""
+        return f"There is no tag before {found}.", f"{before}*{text[position:]}"
+    return f"“{found}” cannot stand here.", ""

@@ -1,0 +1,249 @@
+"""Which tags the assets of a search have, and how confident a tag is among them.
+
+Counting the tags of a hundred thousand assets takes seconds, and nobody reads more than the
+first thirty. So a large result is sampled, and the counts are scaled up and flagged. The sample
+is chosen by a hash of the asset's id: the newest assets are often of one occasion, and would
+speak for that only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.db import connections, router
+
+from filestack_tags.conf import get_settings
+
+from .ast import Everything, Query
+from .names import rows_of
+from .plan import Plan, planned
+from .planner import understood
+from .sql import Fragment, Tables
+
+EXACT = 2000
+"""Results of at most so many assets are always counted in full: of fewer, a sample says too
+little about the less frequent tags, and they are quickly counted."""
+
+HASHES = 2**32
+
+_HASH = "((m.asset_id & 2147483647) * 2654435761) & 4294967295"
+"""Fibonacci hashing, in operators and 64-bit integers that every database has."""
+
+_SPARE = 4
+"""How many times the sample is let through where statistics tell how many assets match."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facet:
+    """A tag, and how many assets of the result have it."""
+
+    tag_id: int
+    name: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Facets:
+    """The most frequent tags of a result, the most frequent first.
+
+    Args:
+        tags: tags and counts.
+        is_approximate: whether the counts are scaled up from a sample.
+        sample_size: how many assets were looked at; all of them when exact, and none when the
+            counts are those kept with the tags.
+        matches: how many assets match: exactly, or as estimated from the sample; None when
+            none was looked at.
+    """
+
+    tags: tuple[Facet, ...]
+    is_approximate: bool
+    sample_size: int
+    matches: int | None
+
+
+def facets(
+    query: str | Query = "",
+    *,
+    limit: int = 30,
+    sample: int = 10_000,
+    include_hidden: bool = False,
+    using: str | None = None,
+) -> Facets:
+    """Return the tags that most of the assets that match ``query`` have, with counts.
+
+    Tags count where they are shown: not hidden, not rejected, and at or above the threshold
+    that applies to them unless a person accepted or added them. The tags of the search itself
+    are among them. Tags with equal counts stand in the order in which they were made.
+
+    Exact when at most ``sample``, or :data:`EXACT`, assets match. One query, besides those of
+    :func:`~.plan.plan`; a second one where statistics promised far more matches than there are.
+    Where nothing is searched for and there is no global threshold, the counts are those kept
+    with the tags.
+
+    Args:
+        query: the text, or what :func:`~.language.parse` made of it; "" for all assets.
+        limit: how many tags at most, at least 1.
+        sample: of how many assets the tags are counted when more match, at least 1. Thousands
+            make the order and the counts reliable to about a hundredth.
+        include_hidden: whether ``include:hidden`` is permitted in the query; hidden tags count
+            where it is used.
+        using: alias of the database; by default the one that the router reads assets from.
+
+    Raises:
+        TagQueryError: as :func:`~.plan.plan`.
+        ValueError: when ``limit`` or ``sample`` is less than 1.
+    """
+    if limit < 1 or sample < 1:
+        raise ValueError(f"limit and sample must be at least 1, not {limit} and {sample}.")
+    using = using or router.db_for_read(rows_of("Asset", "default").model)
+    parsed, names = understood(query, include_hidden=include_hidden, using=using)
+    search = planned(parsed, names, using)
+    if search.is_empty:
+        return Facets((), is_approximate=False, sample_size=0, matches=0)
+    if search.where == Everything() and not get_settings().MIN_CONFIDENCE:
+        return _of_all(limit, parsed.include_hidden, using)
+    most = max(sample, EXACT)
+    bound = _bound(search, most)
+    rows = _counted(search, limit, sample, bound, parsed.include_hidden)
+    if bound < HASHES and rows[0][0] <= most:
+        rows = _counted(search, limit, sample, HASHES, parsed.include_hidden)
+    found, edge = rows[0][:2]
+    counted = [(row[2], row[3], row[4]) for row in rows if row[2] is not None]
+    if found <= most:
+        exact = tuple(Facet(*row) for row in counted)
+        return Facets(exact, is_approximate=False, sample_size=found, matches=found)
+    # Of hashes spread evenly, the nth smallest tells how many there are.
+    matches = round(most * HASHES / edge)
+    scaled = tuple(
+        Facet(tag_id, name, round(count * matches / sample)) for tag_id, name, count in counted
+    )
+    return Facets(scaled, is_approximate=True, sample_size=sample, matches=matches)
+
+
+def histogram(
+    tag_id: int,
+    query: str | Query = "",
+    *,
+    include_hidden: bool = False,
+    using: str | None = None,
+) -> dict[int, int]:
+    """Return how many of the assets that match ``query`` have the tag with each confidence.
+
+    Confidences below the tag's threshold are in it, so that people see what another threshold
+    would do; rejected rows are not. Confidences that no asset has are left out; the others
+    ascend. Exact; one query, besides those of :func:`~.plan.plan`.
+
+    Args:
+        tag_id: the tag; {} when it does not exist, or is hidden and the query does not
+            ``include:hidden``.
+        query: the text, or what :func:`~.language.parse` made of it; "" for all assets.
+        include_hidden: whether ``include:hidden`` is permitted in the query.
+        using: alias of the database; by default the one that the router reads assets from.
+
+    Raises:
+        TagQueryError: as :func:`~.plan.plan`.
+    """
+    using = using or router.db_for_read(rows_of("Asset", "default").model)
+    parsed, names = understood(query, include_hidden=include_hidden, using=using)
+    search = planned(parsed, names, using)
+    if search.is_empty:
+        return {}
+    tables = Tables(using)
+    matches = Fragment("")
+    if search.where != Everything():
+        found = search.matches()
+        matches = Fragment(f"JOIN ({found.sql}) m ON m.asset_id = r.asset_id", found.params)
+    shown = "" if parsed.include_hidden else "AND t.hidden = FALSE"
+    statement = (
+        f"SELECT r.score, COUNT(*) FROM {tables.asset_tag} r {matches.sql}"  # noqa: S608  # our own statement
+        " WHERE r.score >= 0 AND r.tag_id ="
+        f" (SELECT t.id FROM {tables.tag} t WHERE t.id = %s {shown})"
+        " GROUP BY r.score ORDER BY r.score"
+    )
+    with connections[using].cursor() as cursor:
+        cursor.execute(statement, (*matches.params, tag_id))
+        return dict(cursor.fetchall())
+
+
+def _of_all(limit: int, include_hidden: bool, using: str) -> Facets:
+    """Return the tags of all assets. Few have a threshold of their own, and are counted."""
+    tables = Tables(using)
+    shown = "" if include_hidden else "WHERE t.hidden = FALSE"
+    visible = "r.score >= t.min_confidence OR (r.score >= 0 AND r.decision IN (1, 3))"
+    statement = (
+        "SELECT f.id, f.name, f.n FROM (SELECT t.id, t.name,"  # noqa: S608  # our own statement
+        " CASE WHEN COALESCE(t.min_confidence, 0) = 0 THEN t.asset_count ELSE"
+        f" (SELECT COUNT(*) FROM {tables.asset_tag} r WHERE r.tag_id = t.id AND ({visible}))"
+        f" END AS n FROM {tables.tag} t {shown}) f WHERE f.n > 0"
+        f" ORDER BY f.n DESC, f.id LIMIT {limit:d}"
+    )
+    with connections[using].cursor() as cursor:
+        cursor.execute(statement)
+        tags = tuple(Facet(*row) for row in cursor.fetchall())
+    return Facets(tags, is_approximate=False, sample_size=0, matches=None)
+
+
+def _bound(search: Plan, most: int) -> int:
+    """Return the hash from which on assets are left out before anything is asked of them."""
+    search.estimate()
+    expected = search.rows
+    for clause in search.clauses:
+        if clause is not search.driver:
+            expected *= min(clause.rows / search.total, 1)
+    wanted = _SPARE * most
+    return HASHES if expected <= 2 * wanted else round(HASHES * wanted / expected)
+
+
+def _counted(
+    search: Plan, limit: int, sample: int, bound: int, include_hidden: bool
+) -> list[tuple[int, int, int | None, str, int]]:
+    """Return rows of (found, edge, tag id, name, count), one without a tag if there are none.
+
+    ``found`` is the number of matches whose hash is below ``bound``, as far as they are needed
+    to see that a sample is, and ``edge`` is the greatest hash of those.
+    """
+    most = max(sample, EXACT)
+    matches = search.matches()
+    below = f"WHERE {_HASH} < {bound:d}" if bound < HASHES else ""
+    sampled = (
+        "SELECT asset_id, found, edge FROM (SELECT asset_id, COUNT(*) OVER () AS found,"  # noqa: S608  # our own statement
+        " MAX(h) OVER () AS edge, ROW_NUMBER() OVER (ORDER BY h) AS place"
+        f" FROM (SELECT m.asset_id, {_HASH} AS h FROM ({matches.sql}) m {below}"
+        f" ORDER BY h LIMIT {most + 1:d}) c) p"
+        f" WHERE place <= CASE WHEN found > {most:d} THEN {sample:d} ELSE {most:d} END"
+    )
+    tables = Tables(search.using)
+    # The subqueries are run once: to join the tags instead costs more than to read the rows.
+    own = (
+        f"CASE WHEN r.tag_id IN (SELECT t.id FROM {tables.tag} t"  # noqa: S608  # our own statement
+        " WHERE t.min_confidence IS NOT NULL)"
+        f" THEN (SELECT t.min_confidence FROM {tables.tag} t WHERE t.id = r.tag_id)"
+        f" ELSE {get_settings().MIN_CONFIDENCE:d} END"
+    )
+    hidden = f"(SELECT t.id FROM {tables.tag} t WHERE t.hidden = TRUE)"  # noqa: S608  # our own statement
+    shown = "" if include_hidden else f"HAVING r.tag_id NOT IN {hidden}"
+    visible = f"r.score >= 0 AND (r.score >= {own} OR r.decision IN (1, 3))"
+    statement = (
+        f"WITH s AS ({sampled}) SELECT e.found, e.edge, f.id, f.name, f.n FROM"  # noqa: S608  # our own statement
+        " (SELECT COALESCE(MAX(found), 0) AS found, MAX(edge) AS edge FROM s) e LEFT JOIN ("
+        "SELECT t.id, t.name, g.n FROM (SELECT r.tag_id, COUNT(*) AS n"
+        f" FROM {_rows_of_sample(search)} AND {visible} GROUP BY r.tag_id {shown}"
+        f" ORDER BY n DESC, r.tag_id LIMIT {limit:d}) g JOIN {tables.tag} t ON t.id = g.tag_id"
+        ") f ON 1 = 1 ORDER BY f.n DESC, f.id"
+    )
+    with connections[search.using].cursor() as cursor:
+        cursor.execute(statement, matches.params)
+        rows: list[tuple[int, int, int | None, str, int]] = cursor.fetchall()
+    return rows
+
+
+def _rows_of_sample(search: Plan) -> str:
+    """Return the rows ``r`` of the assets in ``s``, read by their key and in no other way."""
+    vendor = connections[search.using].vendor
+    rows = search.compiler.tables.asset_tag
+    if vendor == "postgresql":
+        # Given a join, it reads the whole table from some thousand assets on; an array it
+        # takes for short.
+        return f"{rows} r WHERE r.asset_id = ANY(ARRAY(SELECT asset_id FROM s))"  # noqa: S608  # our own statement
+    join = "STRAIGHT_JOIN" if vendor == "mysql" else "CROSS JOIN"
+    return f"s {join} {rows} r WHERE r.asset_id = s.asset_id"

@@ -1,0 +1,201 @@
+"""The fields of the search language: which exist, and how their values are read. No Django."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
+from typing import TypeVar
+
+from filestack_tags.exceptions import TagQueryError
+
+from .ast import SIZE_UNITS, Comparison, Fact, HasTag, Leaf, Measure, Uploaded
+
+SOURCES = ("auto", "user")
+DECISIONS = ("none", "accepted", "rejected", "added")
+KINDS = ("handle", "url", "alias")
+STATUSES = ("new", "queued", "running", "tagged", "stale", "failed")
+
+FIELDS = (
+    "source",
+    "decision",
+    "status",
+    "type",
+    "name",
+    "kind",
+    "handle",
+    "by",
+    "uploaded",
+    "size",
+    "width",
+    "height",
+    "run",
+    "tagger",
+    "workflow",
+    "include",
+)
+
+FIRST_YEAR, LAST_YEAR = 1970, 2999
+MAX_SIZE = 2**63 - 1
+MAX_PIXELS = 2**31 - 1
+MAX_RUN_VERSION = 32767
+
+_CHOICES = {
+    "source": SOURCES,
+    "decision": DECISIONS,
+    "status": STATUSES,
+    "kind": KINDS,
+    "include": ("hidden",),
+}
+_NUMBER = re.compile(r"[0-9]{1,19}")
+_SIZE = re.compile(r"([0-9]{1,19}(?:\.[0-9]{1,6})?)(b|kb|mb|gb)?", re.IGNORECASE)
+_PERIOD = re.compile(r"([0-9]{4})(?:-([0-9]{2}))?(?:-([0-9]{2}))?")
+_VERSION = re.compile(r"[vV]?([0-9]{1,5})")
+
+Read = TypeVar("Read", int, str)
+
+
+def read_fact(field: str, operator: str, value: str, position: int) -> Leaf:
+    """Return the term ``field:operator value``; ``include`` is the caller's to treat.
+
+    Args:
+        field: one of :data:`FIELDS`.
+        operator: ``""`` or a comparison.
+        value: what was written, without quotes.
+        position: where the value starts, for the error.
+
+    Raises:
+        TagQueryError: when the field does not take this operator or value.
+    """
+    if any(unicodedata.category(char) in ("Cc", "Cs") for char in value):
+        raise TagQueryError(
+            f"The value of {field}: cannot hold control characters.",
+            position=position,
+            found=value,
+        )
+    if field in ("size", "width", "height"):
+        read = _read_size if field == "size" else _read_pixels
+        return Measure(field, _comparison(field, operator, value, position, read))
+    if field == "uploaded":
+        return Uploaded(_comparison(field, operator, value, position, _read_period))
+    if operator not in ("", "="):
+        raise TagQueryError(
+            f"{field}: is not a quantity, so it takes no {operator}.",
+            position=position,
+            found=operator,
+            expected=_CHOICES.get(field, ("a value",)),
+            suggestion=str(Fact(field, value)),
+        )
+    if field in _CHOICES:
+        value = _choice(field, value, position)
+    if field == "source":
+        return HasTag(source=value)
+    if field == "decision":
+        return HasTag(decision=value)
+    return Fact(field, _read_text(field, value, position))
+
+
+def _choice(field: str, value: str, position: int) -> str:
+    lowered = value.lower()
+    choices = _CHOICES[field]
+    if lowered not in choices:
+        raise TagQueryError(
+            f"{field}: can be {', '.join(choices)}; “{value}” is none of them.",
+            position=position,
+            found=value,
+            expected=choices,
+        )
+    return lowered
+
+
+def _read_text(field: str, value: str, position: int) -> str:
+    if not value.strip():
+        raise TagQueryError(
+            f"{field}: needs a value.",
+            position=position,
+            found=value,
+            expected=("a value",),
+        )
+    if field == "type":
+        return value.lower()
+    if field == "run":
+        match = _VERSION.fullmatch(value)
+        if match is None or int(match[1]) > MAX_RUN_VERSION:
+            raise TagQueryError(
+                "run: takes the version of the tagging, such as v1 or v2.",
+                position=position,
+                found=value,
+                expected=("v1", "v2"),
+            )
+        return f"v{int(match[1])}"
+    return value
+
+
+def _comparison(
+    field: str, operator: str, value: str, position: int, read: Callable[[str], Read]
+) -> Comparison[Read]:
+    low, dots, high = value.partition("..")
+    if dots and operator:
+        raise TagQueryError(
+            f"A range with .. takes no {operator}.",
+            position=position,
+            found=value,
+            suggestion=f"{field}:{value}",
+        )
+    try:
+        if not dots:
+            return Comparison(operator or "=", read(value))
+        lower, upper = read(low), read(high)
+    except ValueError as error:
+        raise TagQueryError(
+            f"“{value}” is not what {field}: takes; write {error}.",
+            position=position,
+            found=value,
+            expected=(str(error),),
+        ) from None
+    if _runs_backwards(lower, upper):
+        raise TagQueryError(
+            f"The range {value} ends before it starts.",
+            position=position,
+            found=value,
+            suggestion=f"{field}:{high}..{low}",
+        )
+    return Comparison("..", lower, upper)
+
+
+def _runs_backwards(lower: int | str, upper: int | str) -> bool:
+    if isinstance(lower, str) and isinstance(upper, str):
+        # 2026-11..2026 is in order: it ends with the year.
+        shared = min(len(lower), len(upper))
+        return lower[:shared] > upper[:shared]
+    return int(lower) > int(upper)
+
+
+def _read_pixels(text: str) -> int:
+    if not _NUMBER.fullmatch(text) or int(text) > MAX_PIXELS:
+        raise ValueError(f"a whole number of pixels up to {MAX_PIXELS}")
+    return int(text)
+
+
+def _read_size(text: str) -> int:
+    match = _SIZE.fullmatch(text)
+    if match:
+        unit = (match[2] or "b").lower()
+        size = int(Decimal(match[1]) * dict(SIZE_UNITS).get(unit, 1))
+        if size <= MAX_SIZE:
+            return size
+    raise ValueError("a size such as 500, 300kb, 2mb or 1.5gb, below 8 billion gb")
+
+
+def _read_period(text: str) -> str:
+    wanted = f"a date such as 2026-11-30, 2026-11 or 2026, from {FIRST_YEAR} to {LAST_YEAR}"
+    match = _PERIOD.fullmatch(text)
+    if match is None or not FIRST_YEAR <= int(match[1]) <= LAST_YEAR:
+        raise ValueError(wanted)
+    try:
+        date(int(match[1]), int(match[2] or 1), int(match[3] or 1))
+    except ValueError:
+        raise ValueError(wanted) from None
+    return text

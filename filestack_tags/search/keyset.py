@@ -1,0 +1,184 @@
+"""Pages of a search: in four orders, both ways, each match exactly once.
+
+A page starts after the sort key and id at which the one before it ended, so it costs the same
+however far it is, and rows inserted meanwhile move nothing. Cursors are signed and bound to the
+search and its order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Literal
+
+from django.core import signing
+from django.db import router
+
+from filestack_tags.exceptions import CursorError
+from filestack_tags.text import label_key
+
+from .ast import HasTag, Not, Query, conjunction
+from .instances import assets
+from .names import rows_of
+from .plan import Clause, planned
+from .planner import read, understood
+from .walk import Row, by_id, by_score
+
+if TYPE_CHECKING:
+    from filestack_tags.models import Asset
+
+Order = Literal["newest", "oldest", "confidence", "best"]
+ORDERS = ("newest", "oldest", "confidence", "best")
+
+_SALT = "filestack_tags.search.page"
+
+Segment = Callable[..., list[Row]]
+"""Reads rows of one part of a walk: ``(descending=, after=, limit=)``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of matches, in order.
+
+    Args:
+        ids: of the assets.
+        confidences: what the assets are ranked by, beside ``ids``; None for an asset that does
+            not have the tag, and everywhere when ids alone give the order.
+        next: cursor of the page after this one, None on the last.
+        previous: cursor of the page before this one, None on the first.
+        using: alias of the database that was asked.
+    """
+
+    ids: list[int]
+    confidences: list[int | None]
+    next: str | None
+    previous: str | None
+    using: str
+
+    def assets(self) -> list[Asset]:
+        """Return the assets in order, in one query; one that was deleted meanwhile is missing."""
+        return assets(self.ids, self.using)
+
+
+def find(
+    query: str | Query,
+    *,
+    order: Order = "newest",
+    tag: str | None = None,
+    size: int = 50,
+    cursor: str | None = None,
+    include_hidden: bool = False,
+    using: str | None = None,
+) -> Page:
+    """Return one page of the present assets that match ``query``.
+
+    Takes at most three queries: for the tags that the search names, for statistics when they
+    are not remembered and there is a choice, and for the page.
+
+    Args:
+        query: the text, or what :func:`~.language.parse` made of it.
+        order: ``newest`` or ``oldest`` first by id; ``confidence`` of a tag, highest first;
+            ``best``, the highest confidence among the rows that the search's required tag terms
+            match. Where two have the same confidence, the newer asset comes first.
+        tag: whose confidence; the search's first required tag by default. Assets without it
+            come last.
+        size: most assets on the page.
+        cursor: ``next`` or ``previous`` of another page of this search in this order.
+        include_hidden: whether ``include:hidden`` is permitted in the query.
+        using: alias of the database to ask; the one to read from by default.
+
+    Raises:
+        TagQueryError: as :func:`~.plan.plan`.
+        CursorError: when ``cursor`` is not of this search in this order.
+        InvalidLabel: when ``tag`` cannot be a tag.
+        ValueError: for an unknown order, or a size below 1.
+    """
+    if order not in ORDERS:
+        raise ValueError(f"order is one of {', '.join(ORDERS)}, not {order!r}.")
+    if size < 1:
+        raise ValueError(f"A page has at least one asset, not {size}.")
+    parsed = read(query) if isinstance(query, str) else query
+    wanted = label_key(tag) if tag and order == "confidence" else ""
+    binding = _binding(parsed, order, wanted)
+    forward, segment, after = (True, 0, None) if cursor is None else _opened(cursor, binding)
+    using = using or router.db_for_read(rows_of("Asset", "default").model)
+    segments = _segments(parsed, order, wanted, include_hidden, using)
+    descending = (order != "oldest") is forward
+    rows: list[tuple[int, Row]] = []
+    numbers = range(segment, len(segments)) if forward else range(segment, -1, -1)
+    for number in numbers:
+        some = segments[number](descending=descending, after=after, limit=size + 1 - len(rows))
+        rows += [(number, row) for row in some]
+        after = None
+        if len(rows) > size:
+            break
+    more = len(rows) > size
+    rows = rows[:size]
+    if not forward:
+        rows.reverse()
+    ahead, behind = (more, cursor is not None) if forward else (cursor is not None, more)
+    return Page(
+        ids=[row.asset_id for _, row in rows],
+        confidences=[row.score for _, row in rows],
+        next=_sealed(binding, True, *rows[-1]) if rows and ahead else None,
+        previous=_sealed(binding, False, *rows[0]) if rows and behind else None,
+        using=using,
+    )
+
+
+def _segments(
+    query: Query, order: str, wanted: str, include_hidden: bool, using: str
+) -> tuple[Segment, ...]:
+    """Return the parts of the walk: two where assets without the tag come last."""
+    term = HasTag(wanted) if wanted else None
+    asked = Query(conjunction((query.where, term)), query.include_hidden) if term else query
+    asked, names = understood(asked, include_hidden=include_hidden, using=using)
+    plan = planned(query, names, using)
+    if order in ("newest", "oldest"):
+        return (partial(by_id, plan),)
+    ranking = [clause for clause in plan.clauses if clause.has_scores]
+    if wanted:
+        ranking = [clause for clause in ranking if _is_about(clause, wanted)]
+    if order == "confidence":
+        ranking = ranking[:1]
+    if ranking:
+        return (partial(by_score, plan, ranking),)
+    if term is None:
+        return (partial(by_id, plan),)
+    with_tag = plan.also(term)
+    ranking = [clause for clause in with_tag.clauses if clause.node is term]
+    without_tag = plan.also(Not(term))
+    return partial(by_score, with_tag, ranking), partial(by_id, without_tag)
+
+
+def _is_about(clause: Clause, wanted: str) -> bool:
+    node = clause.node
+    return isinstance(node, HasTag) and not node.prefix and label_key(node.label) == wanted
+
+
+@lru_cache(maxsize=1024)
+def _binding(query: Query, order: str, wanted: str) -> str:
+    """Return what tells cursors of this search in this order from all others."""
+    return sha256(f"{order}\n{wanted}\n{query}".encode()).hexdigest()[:16]
+
+
+def _sealed(binding: str, forward: bool, segment: int, row: Row) -> str:
+    content = (binding, int(forward), segment, row.asset_id, row.score)
+    return signing.Signer(salt=_SALT).sign_object(content)
+
+
+def _opened(cursor: str, binding: str) -> tuple[bool, int, Row]:
+    try:
+        content: Any = signing.Signer(salt=_SALT).unsign_object(cursor)
+    except signing.BadSignature:
+        raise CursorError(
+            "This page cursor was not made here, or was changed: start from the first page."
+        ) from None
+    bound, forward, segment, asset_id, score = content
+    if bound != binding:
+        raise CursorError(
+            "This page cursor is of another search or another order: start from the first page."
+        )
+    return bool(forward), segment, Row(asset_id, score)

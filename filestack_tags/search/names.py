@@ -1,0 +1,136 @@
+"""Which tags the labels of a search stand for: resolved for the whole search at once."""
+
+# ruff: noqa: S608  # names of tables and columns are put in, values never are
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from django.apps import apps
+from django.db import connections
+from django.db.models import Q, QuerySet
+
+from filestack_tags.exceptions import TagQueryError
+from filestack_tags.text import label_key
+
+from .ast import HasTag, Node, label_text, leaves
+
+_BYTEWISE = frozenset({"sqlite", "mysql"})
+"""Vendors under which tag keys sort by code point, so that a prefix is a range of the index.
+The others find a prefix with LIKE, which on these two would ignore the index."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownTag:
+    """What a search needs to know of a tag."""
+
+    id: int
+    min_confidence: int | None
+    asset_count: int
+
+
+class Names:
+    """The tags that the labels of one search stand for; hidden ones only if they count."""
+
+    def __init__(self, tags: dict[tuple[str, bool], tuple[KnownTag, ...]]) -> None:
+        self._tags = tags
+
+    def of(self, term: HasTag) -> tuple[KnownTag, ...]:
+        """Return the tags that ``term.label`` stands for, () when there are none."""
+        return self._tags[_wanted(term)]
+
+
+def resolve(where: Node, *, include_hidden: bool, max_tags: int, using: str) -> Names:
+    """Look up every label of ``where``, in at most one query however many there are.
+
+    A label stands for the tag with that key and for the tag it is an alias of; a prefix for
+    every tag whose key, or one of whose aliases, begins so.
+
+    Raises:
+        TagQueryError: when a prefix matches more than ``max_tags`` keys and aliases.
+    """
+    labels = {
+        _wanted(leaf): label_text(leaf.label, prefix=leaf.prefix)
+        for leaf in leaves(where)
+        if isinstance(leaf, HasTag) and leaf.label
+    }
+    found = _find(labels.keys(), include_hidden, max_tags, using) if labels else []
+    tags: dict[tuple[str, bool], tuple[KnownTag, ...]] = {}
+    for (wanted, prefix), label in labels.items():
+        matched = [
+            tag for key, tag in found if (key.startswith(wanted) if prefix else key == wanted)
+        ]
+        if prefix and len(matched) > max_tags:
+            raise TagQueryError(
+                f"{label} stands for more than {max_tags} tags; write more of the tag.",
+                found=label,
+                expected=("a longer beginning of the tag",),
+            )
+        tags[wanted, prefix] = tuple(dict.fromkeys(matched))
+    return Names(tags)
+
+
+def rows_of(model: str, using: str) -> QuerySet[Any]:
+    """Return every row of one of our models, whatever its default manager leaves out."""
+    rows: QuerySet[Any] = apps.get_model("filestack_tags", model)._base_manager.using(using)
+    return rows
+
+
+def starting_with(prefix: str, using: str) -> Q:
+    """Return the condition that ``key`` begins with ``prefix``, byte by byte."""
+    if connections[using].vendor not in _BYTEWISE:
+        return Q(key__startswith=prefix)
+    return Q(key__gte=prefix, key__lt=_end_of_range(prefix))
+
+
+def _find(
+    wanted: Iterable[tuple[str, bool]], include_hidden: bool, max_tags: int, using: str
+) -> list[tuple[str, KnownTag]]:
+    keys = sorted({key for key, prefix in wanted if not prefix})
+    prefixes = sorted({key for key, prefix in wanted if prefix})
+    # Were there more rows than this, one of the prefixes would match too many of them, and
+    # the rows at hand show that already.
+    most = 2 * len(keys) + len(prefixes) * max_tags + 1
+    # Written out, because every search asks this and building two querysets takes longer than
+    # the answer.
+    connection = connections[using]
+    quote = connection.ops.quote_name
+    tag, alias = (
+        quote(apps.get_model("filestack_tags", model)._meta.db_table)
+        for model in ("Tag", "TagAlias")
+    )
+    key = quote("key")
+    conditions = [f"{{0}}.{key} IN ({', '.join(['%s'] * len(keys))})"] if keys else []
+    values = list(keys)
+    for prefix in prefixes:
+        if connection.vendor in _BYTEWISE:
+            conditions.append(f"({{0}}.{key} >= %s AND {{0}}.{key} < %s)")
+            values += [prefix, _end_of_range(prefix)]
+        else:
+            conditions.append(f"{{0}}.{key} LIKE %s")
+            values.append(connection.ops.prep_for_like_query(prefix) + "%")
+    visible = "" if include_hidden else " AND t.hidden = FALSE"
+    matching = f"({' OR '.join(conditions)}){visible}"
+    columns = f"{{0}}.{key}, t.id, t.min_confidence, t.asset_count"
+    statement = (
+        f"SELECT {columns.format('t')} FROM {tag} t WHERE {matching.format('t')}"
+        f" UNION ALL SELECT {columns.format('l')} FROM {alias} l"
+        f" JOIN {tag} t ON t.id = l.tag_id WHERE {matching.format('l')} LIMIT {most}"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values * 2)
+        return [(key, KnownTag(*rest)) for key, *rest in cursor.fetchall()]
+
+
+def _end_of_range(prefix: str) -> str:
+    """Return the first text after all that begin with ``prefix``."""
+    last = ord(prefix[-1]) + 1
+    if last > 0x10FFFF:
+        return _end_of_range(prefix[:-1]) if len(prefix) > 1 else chr(0x10FFFF) * 201
+    return prefix[:-1] + chr(0xE000 if 0xD800 <= last <= 0xDFFF else last)
+
+
+def _wanted(term: HasTag) -> tuple[str, bool]:
+    return label_key(term.label), term.prefix

@@ -1,0 +1,328 @@
+"""How a search is answered: which of its terms drives, and in what order the others are asked.
+
+The rarest term that names tags drives: its rows are read from an index in the order of the page,
+and every other term is asked of each asset, the most selective first and negations last. No
+statistic knows how often two tags meet, so the databases' own planners guess; this one probes.
+A search without such a term walks the assets.
+"""
+
+# ruff: noqa: S608  # names of tables and columns are put in, values never are
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from django.db import connections, router
+
+from filestack_tags.conf import get_settings
+
+from .ast import And, Everything, HasTag, Node, Not, Or, Query, conjunction
+from .estimates import estimates, guess
+from .names import Names, rows_of
+from .planner import understood
+from .sql import NOTHING, Compiler, Fragment, Stream, joined, needs_asset
+
+PROBE_COST = 8
+"""How many rows a join is taken to read in the time of one probe: a rough choice, not tuned."""
+
+CLEARLY_RARER = 4
+"""How many times rarer by its tag's count a clause is to drive without asking statistics."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """A term that names tags, or an OR of such terms: what can drive.
+
+    Args:
+        node: the term.
+        streams: where the rows that meet it stand; () when it names no tag that exists.
+        rows: about how many there are.
+    """
+
+    node: Node
+    streams: tuple[Stream, ...]
+    rows: float
+
+    @property
+    def has_scores(self) -> bool:
+        """Whether whatever meets the clause has a score: rejected rows have none."""
+        return all(leaf.decision != "rejected" for leaf in _named(self.node))
+
+
+class Plan:
+    """The plan of one search. Made by :func:`plan`; asks nothing of the database by itself.
+
+    ``driver`` is the clause that drives, None when the assets are walked; ``probes`` are the
+    other terms in the order they are asked; ``is_empty`` says that nothing can match;
+    ``rows`` is about how many rows the driver has, and ``total`` how many assets there are.
+    """
+
+    def __init__(self, where: Node, compiler: Compiler) -> None:
+        self.where = where
+        self.compiler = compiler
+        terms = where.terms if isinstance(where, And) else (where,)
+        self.clauses, others = _split(terms, compiler)
+        self.total = 0.0
+        self.is_empty = any(not clause.streams for clause in self.clauses)
+        self.driver: Clause | None = None
+        if self.clauses and not self.is_empty:
+            if len(self.clauses) > 1:
+                self.estimate()
+            self.driver = min(self.clauses, key=lambda clause: clause.rows)
+        self.probes = tuple(
+            clause.node
+            for clause in sorted(self.clauses, key=lambda clause: clause.rows)
+            if clause is not self.driver
+        ) + tuple(sorted(others, key=lambda node: isinstance(node, Not)))
+
+    @property
+    def using(self) -> str:
+        return self.compiler.using
+
+    @property
+    def rows(self) -> float:
+        """About how many rows the driver has, 0 before :meth:`estimate`."""
+        return self.driver.rows if self.driver else self.total
+
+    @property
+    def single(self) -> Stream | None:
+        """The one stream that is the whole search, if it is one and the score says it all."""
+        if self.driver and not self.probes and len(self.driver.streams) == 1:
+            (stream,) = self.driver.streams
+            return stream if stream.is_plain else None
+        return None
+
+    def estimate(self) -> None:
+        """Look up about how many rows the clauses have: at most one query, often none."""
+        if self.total:
+            return
+        streams = [each for clause in self.clauses for each in clause.streams]
+        sizes = sorted(sum(map(guess, clause.streams)) for clause in self.clauses)
+        clear = len(sizes) > 1 and 0 < sizes[0] * CLEARLY_RARER < sizes[1]
+        self.total, rows = estimates(streams, self.using, guessing=clear)
+        sized = [
+            Clause(clause.node, clause.streams, sum(rows[each] for each in clause.streams))
+            for clause in self.clauses
+        ]
+        if driver := getattr(self, "driver", None):
+            self.driver = sized[self.clauses.index(driver)]
+        self.clauses = sized
+
+    def matches(self, *, without: Clause | None = None) -> Fragment:
+        """Return a ``SELECT`` of the distinct ids, ``asset_id``, of all matches, in no order.
+
+        Args:
+            without: a clause that the caller asks for by itself.
+        """
+        if self.is_empty:
+            return Fragment(f"SELECT a.id AS asset_id FROM {self._assets} a WHERE 1 = 0")
+        if self.driver is None:
+            return self.assets("a.id AS asset_id")
+        streams = self.driver.streams
+        distinct = "DISTINCT " if len(streams) > 1 else ""
+        probes = self.without(self.driver, without) if without else self.probes
+        return self.tagged(f"{distinct}d.asset_id", streams, probes=probes)
+
+    def without(self, *clauses: Clause) -> tuple[Node, ...]:
+        """Return what is asked of an asset, in order, but for some clauses."""
+        nodes = [clause.node for clause in clauses]
+        driver = (self.driver.node,) if self.driver else ()
+        return tuple(
+            node for node in (*driver, *self.probes) if not any(node is each for each in nodes)
+        )
+
+    def assets(self, columns: str, *more: Fragment, tail: str = "") -> Fragment:
+        """Return a ``SELECT`` of assets, ``a``, that match and meet ``more``."""
+        where = joined(
+            (
+                Fragment("a.deleted_at IS NULL"),
+                *(self.compiler.condition(node, asset="a.id") for node in self.probes),
+                *more,
+            ),
+            "AND",
+        )
+        return Fragment(
+            f"SELECT {columns} FROM {self._assets} a WHERE {where.sql}{tail}", where.params
+        )
+
+    def tagged(
+        self,
+        columns: str,
+        streams: Sequence[Stream],
+        *more: Fragment,
+        probes: Iterable[Node] | None = None,
+        source: str = "",
+        tail: str = "",
+        ordered_by_id: bool = False,
+        examined: float | None = None,
+    ) -> Fragment:
+        """Return a ``SELECT`` of asset tags, ``d``, of streams that match and meet ``more``.
+
+        Args:
+            columns: what to select.
+            streams: whose rows.
+            more: further conditions.
+            probes: what is asked of each row's asset; what the plan says by default.
+            source: another table that the ids of the tags come from, as ``s.tag_id``; the
+                streams then differ in nothing else.
+            tail: what follows the conditions: order and limit.
+            ordered_by_id: whether to keep the database from an index that is in another order.
+            examined: about how many rows will be read; all of the streams' by default.
+        """
+        if examined is None:
+            examined = self.rows
+        probes = self.probes if probes is None else tuple(probes)
+        rejected = any(each.is_rejected for each in streams)
+        join = ""
+        present = NOTHING
+        if rejected or any(needs_asset(node) for node in probes):
+            join = f" JOIN {self._assets} a ON a.id = d.asset_id"
+            present = Fragment("a.deleted_at IS NULL") if rejected else NOTHING
+        if source:
+            rows = joined(
+                (Fragment(f"d.tag_id = {source}"), self.compiler.row(streams[0])), "AND"
+            )
+        else:
+            rows = self.compiler.of_streams(streams, "d", ordered_by_id=ordered_by_id)
+        # (asset, tag) is unique, so that a join finds each asset once.
+        clauses = [each for node in probes if (each := self._joins(node, examined))]
+        conditions = []
+        for number, clause in enumerate(clauses):
+            on = self.compiler.of_streams(clause.streams, f"j{number}")
+            conditions.append(on)
+            join += (
+                f" JOIN {self.compiler.tables.asset_tag} j{number}"
+                f" ON j{number}.asset_id = d.asset_id AND {on.sql}"
+            )
+        # What concerns all tables of the joins can only be asked of what they leave.
+        sides = ", ".join(f"j{number}.asset_id" for number in range(len(clauses)))
+        asset = f"GREATEST(d.asset_id, {sides})" if clauses else "d.asset_id"
+        joined_nodes = [clause.node for clause in clauses]
+        parts = (
+            rows,
+            *more,
+            *((present,) if present else ()),
+            *(
+                self.compiler.condition(node, asset=asset)
+                for node in probes
+                if not any(node is each for each in joined_nodes)
+            ),
+        )
+        where = joined(parts, "AND")
+        return Fragment(
+            f"SELECT {columns} FROM {self.compiler.tables.asset_tag} d{join}"
+            f" WHERE {where.sql}{tail}",
+            (*(value for on in conditions for value in on.params), *where.params),
+        )
+
+    def examined(self, clause: Clause, limit: int) -> float:
+        """Return about how many rows of ``clause`` are read until ``limit`` match."""
+        share = 1.0
+        for other in self.clauses:
+            if other.node is not clause.node and self.total:
+                share *= min(other.rows / self.total, 1.0)
+        return min(clause.rows, limit / max(share, 1e-9))
+
+    def _joins(self, node: Node, examined: float) -> Clause | None:
+        """Return the clause of ``node`` if joining it costs less than probing each row.
+
+        Only PostgreSQL has joins that read both sides in order, or hash one.
+        """
+        clause = next((each for each in self.clauses if each.node is node), None)
+        if clause is None or self.compiler.vendor != "postgresql" or len(clause.streams) > 1:
+            return None
+        return clause if clause.rows < PROBE_COST * examined else None
+
+    def also(self, node: Node) -> Plan:
+        """Return the plan of this search and ``node``, whose labels must be in the search."""
+        return Plan(conjunction((self.where, node)), self.compiler)
+
+    @cached_property
+    def _assets(self) -> str:
+        return self.compiler.tables.asset
+
+    def explain(self, *, analyze: bool = False) -> str:
+        """Return in words which term drives, what is asked of its rows, and how many there are.
+
+        Args:
+            analyze: whether to count the driver's rows and the matches, which reads them all.
+        """
+        if self.is_empty:
+            return "Nothing can match: a required tag does not exist."
+        self.estimate()
+        lines = []
+        if self.driver is None:
+            lines.append(
+                f"Walks the assets, about {self.total:,.0f}: no required term is a tag."
+            )
+        else:
+            tags = len(self.driver.streams)
+            lines.append(
+                f"Driven by {self.driver.node}: {tags} {'tag' if tags == 1 else 'tags'},"
+                f" about {self.driver.rows:,.0f} rows{self._real(analyze)}."
+            )
+        known = {clause.node: clause.rows for clause in self.clauses}
+        for node in self.probes:
+            rows = f", about {known[node]:,.0f} rows" if node in known else ""
+            lines.append(f"Each asset is asked for {node}{rows}.")
+        if analyze:
+            lines.append(f"Matches: {self._count(self.matches()):,}")
+        return "\n".join(lines)
+
+    def _real(self, analyze: bool) -> str:
+        if not (analyze and self.driver):
+            return ""
+        return f", really {self._count(self.tagged('1', self.driver.streams, probes=())):,}"
+
+    def _count(self, rows: Fragment) -> int:
+        with connections[self.using].cursor() as cursor:
+            cursor.execute(f"SELECT COUNT(*) FROM ({rows.sql}) x", rows.params)
+            return int(cursor.fetchone()[0])
+
+
+def plan(query: str | Query, *, include_hidden: bool = False, using: str | None = None) -> Plan:
+    """Return how to answer ``query``: one query for its tags, and one or none for statistics.
+
+    Args:
+        query: the text, or what :func:`~.language.parse` made of it.
+        include_hidden: whether ``include:hidden`` is permitted in the query.
+        using: alias of the database that will be asked; the one to read from by default.
+
+    Raises:
+        TagQueryError: when the query cannot be read, asks for hidden tags without permission,
+            or has a prefix that stands for more than ``SEARCH_MAX_WILDCARD_TAGS`` tags.
+    """
+    using = using or router.db_for_read(rows_of("Asset", "default").model)
+    parsed, names = understood(query, include_hidden=include_hidden, using=using)
+    return planned(parsed, names, using)
+
+
+def planned(query: Query, names: Names, using: str) -> Plan:
+    """Return how to answer a query whose labels are resolved."""
+    compiler = Compiler(names, get_settings().MIN_CONFIDENCE, query.include_hidden, using)
+    return Plan(query.where, compiler)
+
+
+def _split(terms: Iterable[Node], compiler: Compiler) -> tuple[list[Clause], list[Node]]:
+    """Part the terms in those that can drive and the others, without those that say nothing."""
+    clauses: list[Clause] = []
+    others: list[Node] = []
+    for term in terms:
+        named = _named(term)
+        if named:
+            streams = tuple(
+                dict.fromkeys(each for leaf in named for each in compiler.streams(leaf))
+            )
+            clauses.append(Clause(term, streams, float(sum(each.weight for each in streams))))
+        elif not isinstance(term, Everything):
+            others.append(term)
+    return clauses, others
+
+
+def _named(term: Node) -> tuple[HasTag, ...]:
+    """Return the terms of a clause, () when ``term`` cannot drive."""
+    alternatives = term.terms if isinstance(term, Or) else (term,)
+    named = tuple(each for each in alternatives if isinstance(each, HasTag) and each.label)
+    return named if len(named) == len(alternatives) else ()

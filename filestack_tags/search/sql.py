@@ -1,0 +1,401 @@
+"""The terms of a search as SQL: one text for PostgreSQL, SQLite and MariaDB, with parameters.
+
+A term about one tag is a scalar subquery that reads one index entry: unlike ``EXISTS``, no
+database turns it into a join whose order it then guesses wrong. ``score`` is the row's
+confidence, or -1 while the row is rejected or its asset is forgotten; so a score of 0 or more
+says that the asset visibly has the tag, without reading the asset.
+
+What is meant is written down in :mod:`.conditions`, which asks the same through the ORM.
+"""
+
+# ruff: noqa: S608  # names of tables and columns are put in, values never are
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from django.apps import apps
+from django.contrib.auth import get_user_model
+from django.db import connections
+from django.db.models import Model
+
+from filestack_tags.text import reference_digest
+
+from .ast import And, Comparison, Everything, Fact, HasTag, Measure, Node, Not, Or, Uploaded
+from .conditions import MAX_SCORE, bounds_of, scores_of
+from .names import Names
+
+_UNINDEXED = {"mysql": "{} + 0", "sqlite": "+{}"}
+"""How to compare a column without having its index considered."""
+
+NEVER_SHOWN = -1
+"""The score of rows that are rejected or whose asset is forgotten."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """A piece of SQL with ``%s`` placeholders, and their values."""
+
+    sql: str
+    params: tuple[Any, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.sql)
+
+
+NOTHING = Fragment("")
+TRUE = Fragment("1 = 1")
+FALSE = Fragment("1 = 0")
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """The rows of one tag that meet one term.
+
+    Args:
+        tag_id: the tag.
+        low: least score.
+        high: greatest score.
+        rescues: whether a row below ``low`` counts too if a person accepted or added it.
+        extra: a further condition on the row, which stands as ``{row}`` in it.
+        weight: how many assets have the tag, for want of a better estimate.
+    """
+
+    tag_id: int
+    low: int
+    high: int
+    rescues: bool = False
+    extra: Fragment = NOTHING
+    weight: int = 0
+
+    @property
+    def is_rejected(self) -> bool:
+        return self.high == NEVER_SHOWN
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the score alone says which rows count."""
+        return not (self.rescues or self.extra)
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Quoted names of the tables and columns of one database."""
+
+    using: str
+
+    def _table(self, model: type[Model]) -> str:
+        return connections[self.using].ops.quote_name(model._meta.db_table)
+
+    @cached_property
+    def asset(self) -> str:
+        return self._table(apps.get_model("filestack_tags", "Asset"))
+
+    @cached_property
+    def asset_tag(self) -> str:
+        return self._table(apps.get_model("filestack_tags", "AssetTag"))
+
+    @cached_property
+    def tag(self) -> str:
+        return self._table(apps.get_model("filestack_tags", "Tag"))
+
+    @cached_property
+    def run(self) -> str:
+        return self._table(apps.get_model("filestack_tags", "TaggingRun"))
+
+    @cached_property
+    def statistic(self) -> str:
+        return self._table(apps.get_model("filestack_tags", "TagStatistic"))
+
+    @cached_property
+    def user(self) -> tuple[str, str, str]:
+        """Table, key column and name column of the user model."""
+        name: Any = get_user_model()._meta.get_field(get_user_model().USERNAME_FIELD)
+        quote = connections[self.using].ops.quote_name
+        return self._table(name.model), quote(name.model._meta.pk.column), quote(name.column)
+
+
+def joined(parts: Iterable[Fragment], connector: str) -> Fragment:
+    """Return the parts with AND or OR between them; none are the neutral condition."""
+    parts = tuple(parts)
+    if not parts:
+        return TRUE if connector == "AND" else FALSE
+    if len(parts) == 1:
+        return parts[0]
+    return Fragment(
+        "(" + f" {connector} ".join(part.sql for part in parts) + ")",
+        tuple(value for part in parts for value in part.params),
+    )
+
+
+class Compiler:
+    """Compiles the terms of one search.
+
+    Args:
+        names: the tags that its labels stand for.
+        min_confidence: threshold of the tags that have none of their own, 0–100.
+        include_hidden: whether hidden tags count for the terms that name no tag.
+        using: alias of the database that will be asked.
+    """
+
+    def __init__(
+        self, names: Names, min_confidence: int, include_hidden: bool, using: str
+    ) -> None:
+        self._names = names
+        self._min_confidence = min_confidence
+        self._include_hidden = include_hidden
+        self.using = using
+        self.vendor = connections[using].vendor
+        self.tables = Tables(using)
+
+    def condition(
+        self, node: Node, *, asset: str = "d.asset_id", negated: bool = False
+    ) -> Fragment:
+        """Return what ``node`` demands of the asset whose id is the expression ``asset``.
+
+        Facts are read from the alias ``a``, the asset's row; see :func:`needs_asset`. The
+        condition is not about whether the asset is forgotten. It is never NULL where
+        ``negated``, and where it is NULL otherwise it is not met.
+        """
+        match node:
+            case Not(term):
+                return self.condition(term, asset=asset, negated=not negated)
+            case And(terms) | Or(terms):
+                connector = "AND" if isinstance(node, And) is not negated else "OR"
+                return joined(
+                    (self.condition(term, asset=asset, negated=negated) for term in terms),
+                    connector,
+                )
+            case HasTag():
+                return self._has_tag(node, asset, negated)
+            case Everything():
+                return FALSE if negated else TRUE
+            case Measure(field, comparison):
+                fact = _compared(f"a.{field}", comparison)
+            case Uploaded(comparison):
+                fact = self._uploaded(comparison)
+            case Fact(field, value):
+                fact = self._fact(field, value)
+        return Fragment(f"NOT COALESCE({fact.sql}, FALSE)", fact.params) if negated else fact
+
+    def streams(self, term: HasTag) -> tuple[Stream, ...]:
+        """Return where the rows that meet ``term``, which names a tag, stand."""
+        extra = _decided(term, "{row}")
+        if term.decision == "rejected":
+            if term.confidence is not None:
+                extra = joined((extra, _compared("{row}.confidence", term.confidence)), "AND")
+            return tuple(
+                Stream(tag.id, NEVER_SHOWN, NEVER_SHOWN, False, extra, tag.asset_count)
+                for tag in self._names.of(term)
+            )
+        found = []
+        for tag in self._names.of(term):
+            own = tag.min_confidence
+            low, high = _range(term, self._min_confidence if own is None else own)
+            rescues = low > 0 and term.confidence is None and term.decision is None
+            if low <= high:
+                found.append(Stream(tag.id, low, high, rescues, extra, tag.asset_count))
+        return tuple(found)
+
+    def row(self, stream: Stream, alias: str = "d", *, ordered_by_id: bool = False) -> Fragment:
+        """Return the condition on the score, and what else the stream's term says of a row.
+
+        Args:
+            ordered_by_id: whether the rows are wanted by id. MariaDB and SQLite could else
+                take the index that is ordered by the score, and sort what they find.
+        """
+        hidden = _UNINDEXED.get(self.vendor, "{}") if ordered_by_id else "{}"
+        parts = [_scored(hidden.format(f"{alias}.score"), stream)]
+        if stream.rescues:
+            sql, params = parts[0].sql, parts[0].params
+            rescued = f"({sql} OR ({alias}.score >= 0 AND {alias}.decision IN (1, 3)))"
+            parts[0] = Fragment(rescued, params)
+        if stream.extra:
+            parts.append(Fragment(stream.extra.sql.format(row=alias), stream.extra.params))
+        return joined(parts, "AND")
+
+    def of_streams(
+        self, streams: Iterable[Stream], alias: str, *, ordered_by_id: bool = False
+    ) -> Fragment:
+        """Return the condition that a row, under ``alias``, belongs to one of the streams."""
+        alike: dict[Stream, list[int]] = {}
+        for each in streams:
+            kind = Stream(0, each.low, each.high, each.rescues, each.extra)
+            alike.setdefault(kind, []).append(each.tag_id)
+        return joined(
+            (
+                joined(
+                    (
+                        among(f"{alias}.tag_id", tags),
+                        self.row(kind, alias, ordered_by_id=ordered_by_id),
+                    ),
+                    "AND",
+                )
+                for kind, tags in alike.items()
+            ),
+            "OR",
+        )
+
+    def score_of(self, stream: Stream, asset: str) -> Fragment:
+        """Return the scalar subquery of the score that an asset has for a tag, or NULL."""
+        return Fragment(
+            f"(SELECT p.score FROM {self.tables.asset_tag} p"
+            f" WHERE p.tag_id = %s AND p.asset_id = {asset})",
+            (stream.tag_id,),
+        )
+
+    def _has_tag(self, term: HasTag, asset: str, negated: bool) -> Fragment:
+        if not term.label:
+            return self._probe(self._any_tag(term), asset, negated, join_tag=True)
+        streams = self.streams(term)
+        if not streams:
+            return TRUE if negated else FALSE
+        if len(streams) > 1 or not streams[0].is_plain:
+            return self._probe(self.of_streams(streams, "p"), asset, negated)
+        score = self.score_of(streams[0], asset)
+        if negated:
+            return _not_scored(score, streams[0])
+        compared = _scored(score.sql, streams[0])
+        return Fragment(compared.sql, score.params + compared.params)
+
+    def _probe(
+        self, row: Fragment, asset: str, negated: bool, *, join_tag: bool = False
+    ) -> Fragment:
+        join = f" JOIN {self.tables.tag} t ON t.id = p.tag_id" if join_tag else ""
+        outcome = "IS NULL" if negated else "IS NOT NULL"
+        return Fragment(
+            f"(SELECT 1 FROM {self.tables.asset_tag} p{join}"
+            f" WHERE p.asset_id = {asset} AND {row.sql} LIMIT 1) {outcome}",
+            row.params,
+        )
+
+    def _any_tag(self, term: HasTag) -> Fragment:
+        parts = [] if self._include_hidden else [Fragment("t.hidden = FALSE")]
+        if term.decision == "rejected":
+            if term.confidence is not None:
+                parts.append(_compared("p.confidence", term.confidence))
+        elif term.confidence is not None or term.decision in ("accepted", "added"):
+            low, high = _range(term, 0)
+            parts.append(_scored("p.score", Stream(0, low, high)))
+        else:
+            enough = "p.score >= COALESCE(t.min_confidence, %s)"
+            if term.decision is None:
+                enough = f"({enough} OR p.decision IN (1, 3)) AND p.score >= 0"
+            parts.append(Fragment(enough, (self._min_confidence,)))
+        if decided := _decided(term, "p"):
+            parts.append(decided)
+        return joined(parts, "AND")
+
+    def _uploaded(self, comparison: Comparison[str]) -> Fragment:
+        adapt = connections[self.using].ops.adapt_datetimefield_value
+        start, end = bounds_of(comparison)
+        parts = []
+        if start is not None:
+            parts.append(Fragment("a.uploaded_at >= %s", (adapt(start),)))
+        if end is not None:
+            parts.append(Fragment("a.uploaded_at < %s", (adapt(end),)))
+        return joined(parts, "AND")
+
+    def _fact(self, field: str, value: str) -> Fragment:
+        match field:
+            case "status":
+                return Fragment("a.tagging_state = %s", (value,))
+            case "type":
+                if "*" in value:
+                    return self._like("a.mimetype", value)
+                return Fragment("a.mimetype = %s", (value,))
+            case "kind":
+                return Fragment("a.kind = %s", (value,))
+            case "name":
+                return self._like("a.filename", value)
+            case "handle":
+                kinds: Any = apps.get_model("filestack_tags", "Asset")
+                digests = tuple(reference_digest(kind, value) for kind in kinds.Kind.values)
+                return among("a.digest", digests)
+            case "by":
+                table, key, name = self.tables.user
+                return Fragment(
+                    f"(SELECT 1 FROM {table} u WHERE u.{key} = a.uploader_id"
+                    f" AND u.{name} = %s) IS NOT NULL",
+                    (value,),
+                )
+        column, wanted = {
+            "run": ("version", value[1:]),
+            "tagger": ("tagger", value),
+            "workflow": ("workflow_id", value),
+        }[field]
+        return Fragment(
+            f"(SELECT 1 FROM {self.tables.run} r WHERE r.id = a.current_run_id"
+            f" AND r.{column} = %s) IS NOT NULL",
+            (int(wanted) if field == "run" else wanted,),
+        )
+
+    def _like(self, column: str, pattern: str) -> Fragment:
+        escaped = pattern.replace("!", "!!").replace("%", "!%").replace("_", "!_")
+        bytewise = " COLLATE utf8mb4_bin" if self.vendor == "mysql" else ""
+        return Fragment(
+            f"LOWER({column}){bytewise} LIKE LOWER(%s) ESCAPE '!'",
+            (escaped.replace("*", "%"),),
+        )
+
+
+def needs_asset(node: Node) -> bool:
+    """Whether the condition of ``node`` reads the asset's row."""
+    match node:
+        case And(terms) | Or(terms):
+            return any(needs_asset(term) for term in terms)
+        case Not(term):
+            return needs_asset(term)
+    return not isinstance(node, HasTag | Everything)
+
+
+def among(column: str, values: Iterable[Any]) -> Fragment:
+    """Return the condition that a column holds one of some values, at least one."""
+    values = tuple(values)
+    if len(values) == 1:
+        return Fragment(f"{column} = %s", values)
+    return Fragment(f"{column} IN ({', '.join(['%s'] * len(values))})", values)
+
+
+def _range(term: HasTag, threshold: int) -> tuple[int, int]:
+    """Return least and greatest score of a row that meets ``term``, which is not rejected."""
+    if term.confidence is not None:
+        return scores_of(term.confidence)
+    return (threshold if term.decision in (None, "none") else 0), MAX_SCORE
+
+
+def _scored(score: str, stream: Stream) -> Fragment:
+    if stream.high == MAX_SCORE:
+        return Fragment(f"{score} >= %s", (stream.low,))
+    if stream.low == stream.high:
+        return Fragment(f"{score} = %s", (stream.low,))
+    return Fragment(f"{score} BETWEEN %s AND %s", (stream.low, stream.high))
+
+
+def _not_scored(score: Fragment, stream: Stream) -> Fragment:
+    known = f"COALESCE({score.sql}, {NEVER_SHOWN})"
+    if stream.high == MAX_SCORE:
+        return Fragment(f"{known} < %s", (*score.params, stream.low))
+    return Fragment(f"{known} NOT BETWEEN %s AND %s", (*score.params, stream.low, stream.high))
+
+
+def _decided(term: HasTag, alias: str) -> Fragment:
+    """Return the condition on source and decision, where the score does not say it already."""
+    model: Any = apps.get_model("filestack_tags", "AssetTag")
+    parts = []
+    if term.decision:
+        decision = int(model.Decision[term.decision.upper()])
+        parts.append(Fragment(f"{alias}.decision = %s", (decision,)))
+    if term.source:
+        source = int(model.Source[term.source.upper()])
+        parts.append(Fragment(f"{alias}.source = %s", (source,)))
+    return joined(parts, "AND") if parts else NOTHING
+
+
+def _compared(column: str, comparison: Comparison[int]) -> Fragment:
+    if comparison.operator == "..":
+        return Fragment(f"{column} BETWEEN %s AND %s", (comparison.value, comparison.upper))
+    return Fragment(f"{column} {comparison.operator} %s", (comparison.value,))

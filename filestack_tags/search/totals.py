@@ -1,0 +1,76 @@
+"""How many assets match a search: exactly where that is cheap, otherwise up to a cap.
+
+A page never waits for its total: who shows one asks for it apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.db import connections
+
+from .ast import Query
+from .plan import Plan, plan
+from .sql import Fragment
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """A number of assets; the least there are when it is not exact, as in ``10,000+``."""
+
+    count: int
+    is_exact: bool
+
+    def __str__(self) -> str:
+        return f"{self.count:,}" if self.is_exact else f"{self.count:,}+"
+
+
+def total(
+    query: str | Query,
+    *,
+    cap: int = 10_000,
+    include_hidden: bool = False,
+    using: str | None = None,
+) -> Total:
+    """Return how many present assets match ``query``.
+
+    A search for one tag is counted to the end, in an index. Any other is counted until it has
+    passed ``cap``, so the database reads no more matches than that; how many assets it must
+    look at to find them depends on the search. One query, besides those of :func:`~.plan.plan`;
+    none when a required tag does not exist.
+
+    Args:
+        query: the text, or what :func:`~.language.parse` made of it.
+        cap: the greatest total that is still counted exactly, at least 1.
+        include_hidden: whether ``include:hidden`` is permitted in the query.
+        using: alias of the database; by default the one that the router reads assets from.
+
+    Raises:
+        TagQueryError: as :func:`~.plan.plan`.
+        ValueError: when ``cap`` is less than 1.
+    """
+    if cap < 1:
+        raise ValueError(f"cap must be at least 1, not {cap}.")
+    planned = plan(query, include_hidden=include_hidden, using=using)
+    if planned.is_empty:
+        return Total(0, is_exact=True)
+    matches = planned.matches()
+    if _is_one_tag(planned):
+        return Total(_count(matches, planned.using), is_exact=True)
+    capped = Fragment(
+        f"SELECT 1 FROM ({matches.sql}) m LIMIT {cap + 1:d}",  # noqa: S608  # our own statement
+        matches.params,
+    )
+    found = _count(capped, planned.using)
+    return Total(min(found, cap), is_exact=found <= cap)
+
+
+def _is_one_tag(planned: Plan) -> bool:
+    driver = planned.driver
+    return driver is not None and not planned.probes and len(driver.streams) == 1
+
+
+def _count(rows: Fragment, using: str) -> int:
+    with connections[using].cursor() as cursor:
+        cursor.execute(f"SELECT COUNT(*) FROM ({rows.sql}) x", rows.params)  # noqa: S608  # our own statement
+        return int(cursor.fetchone()[0])

@@ -1,0 +1,253 @@
+"""The statements that read a page of a plan: by id, or by confidence and id.
+
+Several tags are read as one limited stream each, which the database merges: on PostgreSQL by
+``LATERAL``, which is planned once for all of them, elsewhere by ``UNION ALL``.
+"""
+
+# ruff: noqa: S608  # names of tables and columns are put in, values never are
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from django.db import connections
+
+from .ast import Node
+from .plan import Clause, Plan
+from .sql import Fragment, Stream
+
+MAX_SELECTS = 200
+"""Most limited selects in one statement: SQLite takes 500."""
+
+
+class Row(NamedTuple):
+    """An asset and the confidence it is ranked by, None where ids alone give the order.
+
+    The sort key of a page, and with it the position that the next page starts after.
+    """
+
+    asset_id: int
+    score: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Rows of streams that differ in their tag only, and what is asked of them."""
+
+    streams: tuple[Stream, ...]
+    conditions: tuple[Fragment, ...]
+    probes: tuple[Node, ...]
+    examined: float
+
+
+def by_id(plan: Plan, *, descending: bool, after: Row | None, limit: int) -> list[Row]:
+    """Return the matches that follow ``after`` in the order of their ids."""
+    if plan.is_empty:
+        return []
+    sign, word = ("<", "DESC") if descending else (">", "ASC")
+    if plan.driver is None:
+        bounds = [Fragment(f"a.id {sign} %s", (after.asset_id,))] if after else []
+        tail = f" ORDER BY a.id {word} LIMIT {limit}"
+        return _asked(plan, plan.assets("a.id, NULL", *bounds, tail=tail))
+    bounds = [Fragment(f"d.asset_id {sign} %s", (after.asset_id,))] if after else []
+    examined = plan.examined(plan.driver, limit)
+    parts = [
+        Part(alike, tuple(bounds), plan.probes, examined)
+        for alike in _alike(plan.driver.streams)
+    ]
+    rows = _merged(
+        plan, parts, f"d.asset_id {word}", f"asset_id {word}", limit, ordered_by_id=True
+    )
+    return [Row(asset_id, None) for asset_id, _ in sorted(rows, reverse=descending)][:limit]
+
+
+def by_score(
+    plan: Plan, ranking: Sequence[Clause], *, descending: bool, after: Row | None, limit: int
+) -> list[Row]:
+    """Return the matches that follow ``after`` in the order of the best confidence they have.
+
+    Args:
+        ranking: clauses of the plan whose every row has a score; an asset's key is its highest.
+    """
+    if plan.is_empty:
+        return []
+    if _sorts(plan, ranking, limit):
+        return _sorted(plan, ranking, descending=descending, after=after, limit=limit)
+    word = "DESC" if descending else "ASC"
+    streams = tuple(dict.fromkeys(each for clause in ranking for each in clause.streams))
+    best = (_no_better(plan, streams),) if len(streams) > 1 else ()
+    parts = [
+        Part(alike, (*bound, *best), plan.without(clause), plan.examined(clause, limit))
+        for clause in ranking
+        for alike in _alike(clause.streams)
+        for bound in _bounds(plan, after, descending)
+    ]
+    rows = _merged(
+        plan,
+        parts,
+        f"d.score {word}, d.asset_id {word}",
+        f"2 {word}, 1 {word}",
+        limit,
+    )
+    return sorted(set(rows), key=lambda row: (row[1], row[0]), reverse=descending)[:limit]
+
+
+def _sorts(plan: Plan, ranking: Sequence[Clause], limit: int) -> bool:
+    """Whether reading all of the driver and sorting costs less than walking by confidence.
+
+    A walk reads as many rows as it takes to find ``limit`` that meet the other terms too.
+    """
+    if len(plan.clauses) < 2 or plan.driver is None:
+        return False
+    return plan.driver.rows < sum(plan.examined(clause, limit) for clause in ranking)
+
+
+def _sorted(
+    plan: Plan, ranking: Sequence[Clause], *, descending: bool, after: Row | None, limit: int
+) -> list[Row]:
+    """Read all matches from the driver, look up their confidence, and sort."""
+    streams = tuple(dict.fromkeys(each for clause in ranking for each in clause.streams))
+    rows = plan.compiler.of_streams(streams, "r")
+    sign, word = ("<", "DESC") if descending else (">", "ASC")
+    several = len(streams) > 1
+    score = "MAX(r.score)" if several else "r.score"
+    bound = Fragment("")
+    if after:
+        bound = Fragment(
+            f"({score} {sign} %s OR ({score} = %s AND x.asset_id {sign} %s))",
+            (after.score, after.score, after.asset_id),
+        )
+    matches = plan.matches(without=None if several else ranking[0])
+    grouped = " GROUP BY x.asset_id" if several else ""
+    keyword = " HAVING " if several else " AND "
+    restriction = f"{keyword}{bound.sql}" if after else ""
+    return _asked(
+        plan,
+        Fragment(
+            f"SELECT x.asset_id, {score} FROM ({matches.sql}) x"
+            f" JOIN {plan.compiler.tables.asset_tag} r ON r.asset_id = x.asset_id"
+            f" WHERE {rows.sql}{grouped}{restriction}"
+            f" ORDER BY 2 {word}, 1 {word} LIMIT {limit}",
+            (*matches.params, *rows.params, *bound.params),
+        ),
+    )
+
+
+def _no_better(plan: Plan, streams: Iterable[Stream]) -> Fragment:
+    """Return the condition that no other row of the asset is ranked before this one."""
+    rows = plan.compiler.of_streams(streams, "b")
+    return Fragment(
+        f"(SELECT 1 FROM {plan.compiler.tables.asset_tag} b WHERE b.asset_id = d.asset_id"
+        f" AND {rows.sql} AND b.score > d.score LIMIT 1) IS NULL",
+        rows.params,
+    )
+
+
+def _bounds(plan: Plan, after: Row | None, descending: bool) -> list[tuple[Fragment, ...]]:
+    """Return the conditions that together say what follows ``after`` by confidence and id.
+
+    MariaDB does not find the place of a pair in an index, so it gets the two ranges of it.
+    """
+    if after is None:
+        return [()]
+    sign = "<" if descending else ">"
+    if plan.compiler.vendor == "mysql":
+        same = Fragment(f"d.score = %s AND d.asset_id {sign} %s", (after.score, after.asset_id))
+        return [(same,), (Fragment(f"d.score {sign} %s", (after.score,)),)]
+    pair = (after.score, after.asset_id)
+    return [(Fragment(f"(d.score, d.asset_id) {sign} (%s, %s)", pair),)]
+
+
+def _alike(streams: Iterable[Stream]) -> list[tuple[Stream, ...]]:
+    """Group streams that differ in their tag only."""
+    groups: dict[tuple[Any, ...], list[Stream]] = {}
+    for each in streams:
+        kind = (each.low, each.high, each.rescues, each.extra)
+        groups.setdefault(kind, []).append(each)
+    return [tuple(group) for group in groups.values()]
+
+
+def _merged(
+    plan: Plan,
+    parts: Sequence[Part],
+    order: str,
+    merged_order: str,
+    limit: int,
+    *,
+    ordered_by_id: bool = False,
+) -> list[Row]:
+    """Return the first rows of every stream, merged; each asset with its highest score.
+
+    The rows are no more than a statement's limit each, and in no order if there were several.
+    """
+    tail = f" ORDER BY {order} LIMIT {limit}"
+    selects: list[Fragment] = []
+    for part in parts:
+        if plan.compiler.vendor == "postgresql" and len(part.streams) > 1:
+            selects.append(_lateral(plan, part, tail))
+            continue
+        selects += [
+            plan.tagged(
+                "d.asset_id, d.score",
+                (stream,),
+                *part.conditions,
+                probes=part.probes,
+                tail=tail,
+                ordered_by_id=ordered_by_id,
+                examined=part.examined,
+            )
+            for stream in part.streams
+        ]
+    if len(selects) == 1 and all(len(part.streams) == 1 for part in parts):
+        return _asked(plan, selects[0])
+    rows: list[Row] = []
+    for start in range(0, len(selects), MAX_SELECTS):
+        some = selects[start : start + MAX_SELECTS]
+        union = " UNION ALL ".join(
+            f"SELECT asset_id, score FROM ({each.sql}) m{number}"
+            for number, each in enumerate(some)
+        )
+        # By id, each asset's rows are alike and their scores do not matter.
+        merging = (
+            f"SELECT DISTINCT asset_id, 0 FROM ({union}) u"
+            if ordered_by_id
+            else f"SELECT asset_id, MAX(score) FROM ({union}) u GROUP BY asset_id"
+        )
+        rows += _asked(
+            plan,
+            Fragment(
+                f"{merging} ORDER BY {merged_order} LIMIT {limit}",
+                tuple(value for each in some for value in each.params),
+            ),
+        )
+    best: dict[int, Any] = {}
+    for asset_id, score in rows:
+        if asset_id not in best or best[asset_id] < score:
+            best[asset_id] = score
+    return [Row(*item) for item in best.items()]
+
+
+def _lateral(plan: Plan, part: Part, tail: str) -> Fragment:
+    inner = plan.tagged(
+        "d.asset_id, d.score",
+        part.streams[:1],
+        *part.conditions,
+        probes=part.probes,
+        examined=part.examined,
+        source="s.tag_id",
+        tail=tail,
+    )
+    tags = ", ".join(str(each.tag_id) for each in part.streams)
+    return Fragment(
+        f"SELECT l.asset_id, l.score FROM unnest(ARRAY[{tags}]) s(tag_id)"
+        f" CROSS JOIN LATERAL ({inner.sql}) l",
+        inner.params,
+    )
+
+
+def _asked(plan: Plan, statement: Fragment) -> list[Row]:
+    with connections[plan.using].cursor() as cursor:
+        cursor.execute(statement.sql, statement.params)
+        return [Row(asset_id, score) for asset_id, score in cursor.fetchall()]

@@ -1,0 +1,118 @@
+"""Statistics: how many assets have each tag with each score, for planning searches.
+
+Nothing is counted while replies are written; :func:`refresh` counts again, every few hours or
+after an import. Between two counts the rows drift, which costs searches time and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from django.db import connections
+from django.db.models import Count
+
+from .models import AssetTag, Tag, TagStatistic
+from .tags import BATCH
+from .transactions import alias, retried
+
+Counts = dict[tuple[int, int], int]
+"""``{(tag id, score): assets}``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """How far the statistics are from what they count.
+
+    Args:
+        rows: how many (tag, score) pairs are wrong, missing or too many.
+        assets: by how many assets in all.
+        counted: how many (asset, tag) pairs searches can find.
+    """
+
+    rows: int = 0
+    assets: int = 0
+    counted: int = 0
+
+    @property
+    def share(self) -> float:
+        """``assets`` as a part of ``counted``: 0 is exact, 1 or more is as good as nothing."""
+        return self.assets / max(self.counted, 1)
+
+    def __add__(self, other: Drift) -> Drift:
+        return Drift(
+            self.rows + other.rows, self.assets + other.assets, self.counted + other.counted
+        )
+
+
+def refresh(tag_ids: Iterable[int] | None = None) -> Drift:
+    """Count again and correct what is wrong; return how wrong it was.
+
+    Goes through the tags in the order of their ids, :data:`~filestack_tags.tags.BATCH` at a
+    time. Only rows that are wrong are written, so a second call writes nothing. Interrupted, it
+    has corrected some tags; run twice at once, both end with what one of them counted.
+
+    Args:
+        tag_ids: the tags to count; all of them, if not given.
+
+    Raises:
+        OperationalError: when the database stays out of reach, or deadlocks, several times.
+    """
+    return sum((retried(partial(_correct, batch)) for batch in _batches(tag_ids)), Drift())
+
+
+def drift(tag_ids: Iterable[int] | None = None) -> Drift:
+    """Return how wrong the statistics are, for the given tags or for all. Writes nothing."""
+    return sum(
+        (_compare(_counted(batch), _stored(batch)) for batch in _batches(tag_ids)), Drift()
+    )
+
+
+def _correct(batch: list[int]) -> Drift:
+    counted, stored = _counted(batch), _stored(batch)
+    rows = TagStatistic.objects.using(alias())
+    gone = sorted(stored.keys() - counted.keys())
+    for start in range(0, len(gone), BATCH // 2):
+        rows.filter(pk__in=gone[start : start + BATCH // 2]).delete()
+    targeted = connections[alias()].features.supports_update_conflicts_with_target
+    rows.bulk_create(
+        [
+            TagStatistic(tag_id=tag_id, score=score, assets=assets)
+            for (tag_id, score), assets in sorted(counted.items())
+            if stored.get((tag_id, score)) != assets
+        ],
+        update_conflicts=True,
+        unique_fields=("tag", "score") if targeted else None,
+        update_fields=("assets",),
+        batch_size=BATCH // 2,
+    )
+    return _compare(counted, stored)
+
+
+def _compare(counted: Counts, stored: Counts) -> Drift:
+    wrong = {pair for pair, _ in counted.items() ^ stored.items()}
+    off = sum(abs(counted.get(pair, 0) - stored.get(pair, 0)) for pair in wrong)
+    return Drift(len(wrong), off, sum(counted.values()))
+
+
+def _counted(batch: list[int]) -> Counts:
+    rows = AssetTag.objects.using(alias()).filter(tag_id__in=batch, score__gte=0)
+    pairs = rows.values_list("tag_id", "score").annotate(assets=Count("*"))
+    return {(tag_id, score): assets for tag_id, score, assets in pairs}
+
+
+def _stored(batch: list[int]) -> Counts:
+    rows = TagStatistic.objects.using(alias()).filter(tag_id__in=batch)
+    return {
+        (tag_id, score): assets
+        for tag_id, score, assets in rows.values_list("tag_id", "score", "assets")
+    }
+
+
+def _batches(tag_ids: Iterable[int] | None) -> Iterator[list[int]]:
+    if tag_ids is None:
+        tag_ids = Tag.objects.using(alias()).values_list("pk", flat=True)
+    ordered = sorted(set(tag_ids))
+    for start in range(0, len(ordered), BATCH):
+        yield ordered[start : start + BATCH]

@@ -1,0 +1,113 @@
+"""What a tagger is: it turns a file that Filestack can read into tags with confidences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+
+from django.utils.module_loading import import_string
+
+from filestack_tags.conf import get_settings
+from filestack_tags.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from filestack_tags.filestack.payloads import TagsReply
+    from filestack_tags.filestack.sources import Source
+
+
+@dataclass(frozen=True)
+class TagScore:
+    """One label as a tagger gave it. ``confidence`` is 0–100."""
+
+    name: str
+    confidence: int
+    source: Literal["auto", "user"] = "auto"
+
+
+@dataclass(frozen=True)
+class TaggerReply:
+    """A finished answer; ``raw`` is what was received, kept on the run."""
+
+    scores: tuple[TagScore, ...]
+    raw: str
+    status: int | None = None
+    version: int | None = None
+
+    @classmethod
+    def of(cls, reply: TagsReply, *, version: int | None = None) -> TaggerReply:
+        """Return Filestack's ``tags`` as an answer, auto tags and user tags kept apart."""
+        auto = (TagScore(name, confidence) for name, confidence in reply.auto.items())
+        user = (TagScore(name, confidence, "user") for name, confidence in reply.user.items())
+        return cls((*auto, *user), raw=reply.raw, status=reply.http_status, version=version)
+
+
+@dataclass(frozen=True)
+class PendingJob:
+    """The work was started elsewhere; the result comes by webhook or by asking for it."""
+
+    workflow_id: str
+    job_id: str
+    raw: str
+    status: int | None = None
+
+
+class Tagger(Protocol):
+    """Tags one file per call. Made with no arguments, and called from several threads."""
+
+    name: str
+    """Written to every run; at most 100 characters."""
+
+    def tag(self, source: Source) -> TaggerReply | PendingJob:
+        """Tag the file now, or start the work and return its job.
+
+        Raises:
+            TaggerError: when the file cannot be tagged; its attributes say whether asking
+                again can help.
+            ConfigurationError: when a setting is missing.
+        """
+        ...
+
+
+@runtime_checkable
+class JobTagger(Tagger, Protocol):
+    """A tagger whose work is done elsewhere, and that can be asked how far it is."""
+
+    def follow(self, job_id: str) -> TaggerReply | PendingJob:
+        """Return the job's tags, or the job itself while it is under way.
+
+        Raises:
+            TaggerError: when the job failed, or ended without tags.
+        """
+        ...
+
+
+BUILT_IN = {
+    "filestack": "filestack_tags.taggers.filestack.FilestackTagger",
+    "workflow": "filestack_tags.taggers.filestack.WorkflowTagger",
+    "local": "filestack_tags.taggers.local.LocalTagger",
+}
+
+
+def get_tagger(name: str | None = None) -> Tagger:
+    """Return a new tagger.
+
+    Args:
+        name: a built-in name (``filestack``, ``workflow``, ``local``) or the dotted path of a
+            class or factory that is called with no arguments; the setting ``TAGGER`` when left
+            out.
+
+    Raises:
+        ConfigurationError: when it cannot be imported or called.
+    """
+    chosen = get_settings().TAGGER if name is None else name
+    try:
+        factory: Callable[[], Tagger] | object = import_string(BUILT_IN.get(chosen, chosen))
+    except ImportError as error:
+        raise ConfigurationError(
+            f"TAGGER {chosen!r} cannot be imported: {error}. Write one of "
+            f"{', '.join(BUILT_IN)}, or the dotted path of a class."
+        ) from error
+    if not callable(factory):
+        raise ConfigurationError(f"TAGGER {chosen!r} is not a class or a function.")
+    return factory()

@@ -1,0 +1,135 @@
+"""The taggers that ask Filestack: at once by the Processing API, or later by a workflow."""
+
+from __future__ import annotations
+
+import os
+from threading import Lock
+from typing import cast
+
+from filestack_tags.conf import Settings, get_settings
+from filestack_tags.exceptions import ConfigurationError, TaggerError
+from filestack_tags.filestack.client import FilestackClient
+from filestack_tags.filestack.payloads import WorkflowJob
+from filestack_tags.filestack.sources import Source
+
+from .base import PendingJob, TaggerReply
+
+
+class _SharedClient:
+    """One client per process and per settings; several threads may ask for it at once."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._client: FilestackClient | None = None
+        self._settings: Settings | None = None
+        self._pid = 0
+
+    def get(self) -> FilestackClient:
+        settings, pid = get_settings(), os.getpid()
+        with self._lock:
+            if self._client is None or self._pid != pid or self._settings is not settings:
+                # A forked worker must not touch the connections of its parent, not even to
+                # close them: both processes hold the same sockets.
+                if self._client is not None and self._pid == pid:
+                    self._client.close()
+                    self._client = None
+                self._client = FilestackClient.from_settings()
+                self._settings, self._pid = settings, pid
+            return self._client
+
+
+_shared = _SharedClient()
+
+
+def shared_client() -> FilestackClient:
+    """Return this process's client, made when it is first needed or the settings changed.
+
+    Raises:
+        ConfigurationError: when the settings do not make a client.
+    """
+    return _shared.get()
+
+
+class FilestackTagger:
+    """Asks for the tags and waits for them (docs: Image Tagging).
+
+    Uses the settings ``TASKS_BEFORE_TAGS`` and ``TAGS_VERSION``.
+    """
+
+    name = "filestack"
+
+    def tag(self, source: Source) -> TaggerReply:
+        """Return the auto tags and the user tags of one file.
+
+        Raises:
+            FilestackError: see its subclasses for whether asking again can help.
+            ConfigurationError: when a needed setting is missing.
+        """
+        settings = get_settings()
+        reply = shared_client().tags(
+            source, before=settings.TASKS_BEFORE_TAGS, version=settings.TAGS_VERSION
+        )
+        return TaggerReply.of(reply, version=settings.TAGS_VERSION)
+
+
+class WorkflowTagger:
+    """Runs the workflow ``WORKFLOW_ID``; its tags come later (docs: Workflows)."""
+
+    name = "workflow"
+
+    def tag(self, source: Source) -> PendingJob:
+        """Start the workflow for one file and return its job.
+
+        Raises:
+            FilestackError: when the workflow could not be started.
+            ConfigurationError: when ``WORKFLOW_ID`` is empty.
+        """
+        workflow_id = get_settings().WORKFLOW_ID
+        if not workflow_id:
+            raise ConfigurationError(
+                "WORKFLOW_ID is empty, so the workflow tagger has nothing to run. Set "
+                "FILESTACK_TAGS['WORKFLOW_ID'] to the id of a workflow that has an Image "
+                "Tagging task; the Filestack portal shows it."
+            )
+        job = shared_client().run_workflow(workflow_id, source)
+        job_id = cast("str", job.job_id)  # the client refuses an answer without one
+        return PendingJob(job.workflow_id, job_id, raw=job.raw, status=job.http_status)
+
+    def follow(self, job_id: str) -> TaggerReply | PendingJob:
+        """Ask Filestack how far a job is; its results are kept for 48 hours.
+
+        Raises:
+            FilestackError: when the question failed; asking again may help.
+            TaggerError: when the job failed, or ended without tags.
+        """
+        job = shared_client().workflow_status(job_id)
+        reply = job.merged_tags()
+        if reply is not None and not job.is_failed:
+            return TaggerReply.of(reply)
+        if job.is_failed or job.is_finished:
+            raise job_error(job)
+        return PendingJob(job.workflow_id, job_id, raw=job.raw, status=job.http_status)
+
+
+def job_error(job: WorkflowJob) -> TaggerError:
+    """Return why a workflow job that ended has no tags."""
+    if job.errors:
+        tasks = "; ".join(f"{task}: {text}" for task, text in sorted(job.errors.items()))
+        return TaggerError(
+            f"The workflow's tasks failed: {tasks}.",
+            code="workflow_task_failed",
+            raw_reply=job.raw,
+        )
+    if job.is_failed:
+        return TaggerError(
+            "The workflow failed.",
+            code="workflow_failed",
+            cure="Look at the workflow in the Filestack portal, then tag again.",
+            raw_reply=job.raw,
+        )
+    return TaggerError(
+        "The workflow finished without tags.",
+        code="no_tags",
+        cure="Give it a tags task, or look at the condition of the one it has.",
+        raw_reply=job.raw,
+    )

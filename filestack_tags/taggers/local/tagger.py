@@ -1,0 +1,76 @@
+"""The local tagger: bytes → tags, on this machine, with no account and no network service.
+
+The packages of the ``local`` extra are imported when the first picture comes, never when this
+module is imported, so that a project without the extra can still be checked and run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from filestack_tags.taggers.base import TaggerReply, TagScore
+from filestack_tags.taggers.filestack import shared_client
+
+from .extra import require_packages
+
+if TYPE_CHECKING:
+    from filestack_tags.filestack.sources import Source
+
+
+def tag_picture(data: bytes) -> dict[str, int]:
+    """Return ``{label: confidence}``, highest first, then by name; the same for the same bytes.
+
+    Confidence is 0–100: a share the network or a measurement gave, rounded; not a probability.
+    A readable picture has at least one tag, its orientation.
+
+    Raises:
+        UnreadableImage: when the bytes are not a picture within the limits; see
+            :func:`~.pictures.open_picture`.
+        TaggerUnavailable: when the ``local`` extra or its weights are missing or not the known
+            ones.
+    """
+    require_packages()
+    from .colours import visual_tags
+    from .labels import content_tags
+    from .pictures import network_views, open_picture
+    from .session import classify
+
+    picture = open_picture(data)
+    return confidences(visual_tags(picture), content_tags(classify(network_views(picture))))
+
+
+def confidences(*found: Mapping[str, float]) -> dict[str, int]:
+    """Return shares (0–1) as confidences (0–100), highest first, then by name.
+
+    A label found twice, such as ``orange`` by its colour and as a fruit, keeps its higher share.
+    """
+    highest: dict[str, float] = {}
+    for shares in found:
+        for label, share in shares.items():
+            highest[label] = max(share, highest.get(label, 0.0))
+    ordered = sorted(highest.items(), key=lambda item: (-round(100 * item[1]), item[0]))
+    return {label: min(100, round(100 * share)) for label, share in ordered}
+
+
+class LocalTagger:
+    """Downloads the file and tags it here."""
+
+    name = "local"
+
+    def tag(self, source: Source) -> TaggerReply:
+        """Return the picture's tags; ``raw`` has the shape of Filestack's own reply.
+
+        Raises:
+            TaggerUnavailable, UnreadableImage: as :func:`tag_picture`.
+            FilestackError: when the file cannot be downloaded.
+        """
+        require_packages()
+        from .pictures import MAX_BYTES
+
+        tags = tag_picture(shared_client().download(source, max_bytes=MAX_BYTES))
+        return TaggerReply(
+            scores=tuple(TagScore(name, confidence) for name, confidence in tags.items()),
+            raw=json.dumps({"tags": {"auto": tags, "user": None}}),
+        )

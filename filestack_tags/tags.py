@@ -1,0 +1,121 @@
+"""Tag rows: from labels to ids, and how many assets have each tag.
+
+Rows are inserted and locked in sorted order, so that writers that meet on the same tags wait for
+each other and do not deadlock. New tags are best made before the transaction that uses them: on
+MariaDB, two transactions that tried to insert the same name both hold it locked, and neither
+could then count it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from django.db import connections
+from django.db.models import Case, F, Value, When
+
+from .models import Tag, TagAlias
+from .text import label_key, label_name
+from .transactions import alias, locked
+
+BATCH = 450
+"""Keys in one statement, which may hold them twice: SQLite's oldest limit is 999 parameters."""
+
+
+def resolve(names: Iterable[str]) -> dict[str, int]:
+    """Return ``{key: tag id}`` for labels, making the tags that do not exist yet.
+
+    A label that is an alias leads to the tag it stands for. Names that differ only in case or
+    spacing share a key; the first spelling names a new tag. Idempotent.
+
+    Raises:
+        InvalidLabel: when a label cannot be a tag.
+    """
+    spelling: dict[str, str] = {}
+    for name in names:
+        spelling.setdefault(label_key(name), label_name(name))
+    ids = known(spelling)
+    missing = sorted(spelling.keys() - ids.keys())
+    if missing:
+        Tag.objects.using(alias()).bulk_create(
+            [Tag(key=key, name=spelling[key]) for key in missing],
+            ignore_conflicts=True,
+            batch_size=BATCH,
+        )
+        ids |= known(missing)
+    return ids
+
+
+def known(keys: Iterable[str]) -> dict[str, int]:
+    """Return ``{key: tag id}`` for those keys that are a tag or an alias of one."""
+    ordered = sorted(keys)
+    connection = connections[alias()]
+    quote = connection.ops.quote_name
+    ids: dict[str, int] = {}
+    for start in range(0, len(ordered), BATCH):
+        batch = ordered[start : start + BATCH]
+        # Written out: every reply asks this, and building two querysets takes longer than both.
+        statement = " UNION ALL ".join(
+            f"SELECT {quote('key')}, {column} FROM {quote(model._meta.db_table)}"  # noqa: S608  no value is in it
+            f" WHERE {quote('key')} IN ({', '.join(['%s'] * len(batch))})"
+            for model, column in ((Tag, "id"), (TagAlias, "tag_id"))
+        )
+        with connection.cursor() as cursor:
+            cursor.execute(statement, batch * 2)
+            ids.update(cursor.fetchall())
+    return ids
+
+
+def hold(tag_ids: Iterable[int]) -> None:
+    """Lock tags in the order of their ids, before rows of theirs are written, on MariaDB.
+
+    There, every row whose index entries change locks its tag, in whatever order the rows come.
+    Elsewhere nothing has to be done until :func:`shift_counts`.
+    """
+    if connections[alias()].vendor == "mysql":
+        _lock(tag_ids)
+
+
+def shift_counts(changes: Mapping[int, int]) -> None:
+    """Add to ``asset_count`` of each tag id; a count never falls below zero.
+
+    The tags stay locked until the transaction ends, and every reply has some tag that others
+    have too: do it last. Rows of tags that are counted by 0 are left alone.
+    """
+    counted = {tag_id: change for tag_id, change in sorted(changes.items()) if change}
+    if connections[alias()].vendor == "postgresql":
+        _shift_at_once(counted)
+        return
+    _lock(counted)
+    by_change: defaultdict[int, list[int]] = defaultdict(list)
+    for tag_id, change in counted.items():
+        by_change[change].append(tag_id)
+    for change, group in by_change.items():
+        # The floor is not in the WHERE: MariaDB would look for it by the index on the count,
+        # and lock rows in that order.
+        floored = Case(
+            When(asset_count__gte=-change, then=F("asset_count") + change), default=Value(0)
+        )
+        Tag.objects.using(alias()).filter(pk__in=group).update(asset_count=floored)
+
+
+def _lock(tag_ids: Iterable[int]) -> None:
+    rows = locked(Tag.objects.filter(pk__in=tag_ids)).order_by("pk")
+    list(rows.values_list("pk", flat=True))  # evaluated for its locks
+
+
+def _shift_at_once(counted: Mapping[int, int]) -> None:
+    """Lock in the order of the ids and count, in one statement."""
+    if not counted:
+        return
+    connection = connections[alias()]
+    table = connection.ops.quote_name(Tag._meta.db_table)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"WITH held AS MATERIALIZED (SELECT id, change FROM {table}"  # noqa: S608  no value is in it
+            " JOIN unnest(%s::int[], %s::int[]) AS shift (tag_id, change) ON id = tag_id"
+            f" ORDER BY id FOR NO KEY UPDATE OF {table})"
+            f" UPDATE {table} AS tag SET asset_count = GREATEST(tag.asset_count + change, 0)"
+            " FROM held WHERE tag.id = held.id",
+            [list(counted), list(counted.values())],
+        )

@@ -1,0 +1,132 @@
+"""What an emulator is told when it starts: the account it plays, and how it behaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .loopback import is_loopback_url, post
+
+Tagger = Callable[[bytes], Mapping[str, int]]
+"""Looks at the bytes of a picture and returns label → confidence 0–100.
+
+Raises:
+    ValueError: (or :class:`~filestack_tags.exceptions.UnreadableImage`) when the bytes are not
+        a picture it can read.
+"""
+
+Send = Callable[[str, bytes, Mapping[str, str]], int]
+"""Posts a body with headers to a URL and returns the HTTP status; raises OSError otherwise."""
+
+RETRIES = (10.0, 60.0, 300.0, 900.0, 3600.0)
+"""Seconds before each retry of a webhook, as Filestack's plugin documents them."""
+
+RETRIES_OF_THE_DOCS = (300.0, 1800.0, 43200.0)
+"""The schedule of the docs (Webhooks page); the sources disagree."""
+
+WORKFLOW_TASKS = ("tags", "sfw", "caption", "metadata")
+_NAMED_AT = 1552311891723
+
+
+@dataclass(frozen=True)
+class Workflow:
+    """A workflow of the account: its id, and its tasks in order.
+
+    A task is written ``"tags"`` or ``"name=tags"``. Filestack names a task ``<task>_<epoch
+    milliseconds>`` unless somebody renames it (docs: Workflows), and so does this.
+    """
+
+    id: str
+    tasks: tuple[str, ...] = ("tags",)
+
+    def __post_init__(self) -> None:
+        if not self.id:
+            raise ValueError("A workflow needs an id.")
+        for name, task in self.named_tasks().items():
+            if task not in WORKFLOW_TASKS:
+                raise ValueError(
+                    f"Workflow task {name!r} is of unknown kind {task!r}; "
+                    f"the emulator runs: {', '.join(WORKFLOW_TASKS)}."
+                )
+
+    def named_tasks(self) -> dict[str, str]:
+        """Return task name → kind of task."""
+        named: dict[str, str] = {}
+        for index, written in enumerate(self.tasks):
+            name, separator, kind = written.partition("=")
+            named[name if separator else f"{name}_{_NAMED_AT + index}"] = kind or name
+        return named
+
+
+@dataclass(frozen=True)
+class Account:
+    """The Filestack app that the emulator plays.
+
+    Args:
+        api_key: the app's API key.
+        app_secret: signs policies.
+        security: whether every call needs a policy; ``tags`` always needs one (docs: Tagging).
+        webhook_url: where events go, on loopback; none when empty.
+        webhook_secret: signs webhooks. It is not the app secret (docs: Webhooks).
+        workflows: the workflows that calls and uploads may run.
+        aliases: storage alias → directory, read by ``src://ALIAS/PATH``.
+    """
+
+    api_key: str = "AKEY"
+    app_secret: str = field(default="TESTSECRET0000000000000000", repr=False)
+    security: bool = True
+    webhook_url: str = ""
+    webhook_secret: str = field(default="whsec-A", repr=False)
+    workflows: tuple[Workflow, ...] = ()
+    aliases: Mapping[str, Path] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.api_key or not self.app_secret:
+            raise ValueError("An account needs an api_key and an app_secret.")
+        if self.webhook_url and not is_loopback_url(self.webhook_url):
+            raise ValueError(
+                "webhook_url must be an http URL on loopback, such as "
+                f"http://127.0.0.1:8000/filestack/webhook/, not {self.webhook_url!r}."
+            )
+
+    def workflow(self, workflow_id: str) -> Workflow | None:
+        """Return the workflow with this id, or ``None``."""
+        return next((item for item in self.workflows if item.id == workflow_id), None)
+
+
+@dataclass(frozen=True)
+class EmulatorConfig:
+    """How an emulator behaves. Durations are seconds, sizes bytes.
+
+    Args:
+        account: the Filestack app it plays.
+        tagger: looks at pictures; :func:`filestack_tags.taggers.local.tag_picture` by default,
+            imported when the first picture is looked at.
+        unsafe_labels: labels that make the ``sfw`` task answer false.
+        directory: keeps files, uploads, jobs and undelivered webhooks, so that they survive a
+            restart and can be shared by processes; in memory when ``None``.
+        workflow_delay: how long a workflow job takes at least.
+        webhook_delay: time between an event and its first delivery.
+        webhook_retries: waits before each retry of a delivery that was not answered 200, 201 or
+            204.
+        time_scale: multiplies every wait above; 0.001 makes a second a millisecond.
+        background: whether jobs and deliveries happen by themselves, in threads. Without,
+            they wait for :meth:`~filestack_tags.testing.app.EmulatorApp.run_due`.
+        send: posts webhooks; over HTTP by default, 30 s at most.
+        seed: makes faults with a probability repeatable.
+        max_body: largest request accepted. Filestack converts up to 256 MB.
+    """
+
+    account: Account = field(default_factory=Account)
+    tagger: Tagger | None = None
+    unsafe_labels: frozenset[str] = frozenset({"blood", "gore", "nudity", "weapon"})
+    directory: Path | None = None
+    workflow_delay: float = 0.0
+    webhook_delay: float = 0.0
+    webhook_retries: tuple[float, ...] = RETRIES
+    time_scale: float = 1.0
+    background: bool = True
+    send: Send = post
+    seed: int = 0
+    max_body: int = 256 * 1024 * 1024

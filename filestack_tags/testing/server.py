@@ -1,0 +1,155 @@
+"""The emulator on a real port of this machine, over http or TLS."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+import sys
+import threading
+from pathlib import Path
+from socketserver import ThreadingMixIn
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+from .app import DROP, EmulatorApp
+from .loopback import is_loopback
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+logger = logging.getLogger(__name__)
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = 60  # seconds; a client that opens a connection and says nothing
+
+    def get_environ(self) -> WSGIEnvironment:
+        environ = super().get_environ()
+        # PATH_INFO is decoded, which an external URL inside a path does not survive.
+        environ["RAW_URI"] = self.path
+        if isinstance(self.connection, ssl.SSLSocket):
+            environ["HTTPS"] = "on"  # where wsgiref finds wsgi.url_scheme
+        environ[DROP] = self._cut
+        return environ
+
+    def _cut(self) -> None:
+        self.connection.shutdown(socket.SHUT_RDWR)
+
+    def address_string(self) -> str:
+        return str(self.client_address[0])
+
+    def log_message(self, format: str, *args: Any) -> None:
+        # Paths hold policies and signatures: only the method and the status are told.
+        if len(args) > 1:
+            logger.info("%s answered %s", str(args[0]).partition(" ")[0], args[1])
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+    request_queue_size = 128
+    scheme = "http"
+
+    def server_bind(self) -> None:
+        # As WSGIServer does, but without asking the name service for this machine's name.
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.bind(self.server_address)
+        self.server_address = self.socket.getsockname()
+        self.server_name = str(self.server_address[0])
+        self.server_port = int(self.server_address[1])
+        self.setup_environ()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        logger.debug("A connection ended with %s", sys.exc_info()[0])
+
+
+class EmulatorServer:
+    """Serves an :class:`~filestack_tags.testing.app.EmulatorApp` in threads.
+
+    Args:
+        app: the emulator; closing it stays with the caller.
+        host: a loopback address or ``localhost``.
+        port: 0 takes a free one.
+        certificate, key: PEM files; with both, it speaks TLS. filestack-python's multipart
+            upload insists on https.
+
+    Raises:
+        ValueError: ``host`` is not loopback, or only one of ``certificate`` and ``key`` is given.
+    """
+
+    def __init__(
+        self,
+        app: EmulatorApp,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        certificate: Path | None = None,
+        key: Path | None = None,
+    ) -> None:
+        if not is_loopback(host):
+            raise ValueError(
+                f"The emulator answers on loopback only, not on {host!r}: "
+                "use 127.0.0.1, ::1 or localhost."
+            )
+        if (certificate is None) != (key is None):
+            raise ValueError("TLS needs both certificate and key.")
+        self.app = app
+        self._host = host
+        self._port = port
+        self._certificate = certificate
+        self._key = key
+        self._server: _Server | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it answers, without a slash at the end."""
+        if self._server is None:
+            raise RuntimeError("The server is not started.")
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"{self._server.scheme}://{host}:{self._server.server_port}"
+
+    def start(self) -> EmulatorServer:
+        """Bind and answer from now on. Raises OSError when the port is taken."""
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        kind = type("_BoundServer", (_Server,), {"address_family": family})
+        server: _Server = kind((self._host, self._port), _Handler)
+        if self._certificate is not None and self._key is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(self._certificate, self._key)
+            # The handshake happens with the first read, in the connection's own thread.
+            server.socket = context.wrap_socket(
+                server.socket, server_side=True, do_handshake_on_connect=False
+            )
+            server.scheme = "https"
+        server.set_app(self.app)
+        self._server = server
+        self._thread = threading.Thread(
+            target=server.serve_forever,
+            kwargs={"poll_interval": 0.05},
+            name="filestack-emulator",
+            daemon=True,
+        )
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Stop answering and free the port. Stopping twice is stopping once."""
+        if self._server is None or self._thread is None:
+            return
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+        self._server = self._thread = None
+
+    def __enter__(self) -> EmulatorServer:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()

@@ -1,0 +1,68 @@
+"""Transactions and row locks on the database that holds this app's tables.
+
+That is ``router.db_for_write(Asset)``, so a host may keep the tables under any alias.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from django.db import OperationalError, connections, models, router, transaction
+from django.db.transaction import Atomic
+
+from .models import Asset
+
+Row = TypeVar("Row", bound=models.Model)
+Result = TypeVar("Result")
+
+TRIES = 5
+FIRST_PAUSE = 0.1
+"""Seconds; doubled after each try, so that a database has 1.5 seconds to come back."""
+
+
+def alias() -> str:
+    """Return the alias of the database that this app writes to."""
+    return router.db_for_write(Asset)
+
+
+def atomic() -> Atomic:
+    """Open a transaction, or a savepoint inside one, on :func:`alias`."""
+    return transaction.atomic(using=alias())
+
+
+def on_commit(callback: Callable[[], object]) -> None:
+    """Call ``callback`` once the outermost transaction on :func:`alias` has committed."""
+    transaction.on_commit(callback, using=alias())
+
+
+def locked(rows: models.QuerySet[Row, Row]) -> models.QuerySet[Row, Row]:
+    """Lock the rows until the transaction ends, where the database can.
+
+    On PostgreSQL the weaker lock is taken, which lets others insert rows that refer to these.
+    SQLite has one writer at a time and needs none.
+    """
+    database = alias()
+    no_key = connections[database].features.has_select_for_no_key_update
+    return rows.using(database).select_for_update(no_key=no_key, of=("self",) if no_key else ())
+
+
+def retried(work: Callable[[], Result]) -> Result:
+    """Do ``work``, a few times if the database deadlocks or the connection is lost.
+
+    Inside a transaction it is done once: only the outermost transaction can be begun again.
+
+    Raises:
+        OperationalError: when the last try failed too.
+    """
+    connection = connections[alias()]
+    for number in range(TRIES - 1):
+        try:
+            return work()
+        except OperationalError:
+            if connection.in_atomic_block:
+                raise
+            connection.close_if_unusable_or_obsolete()
+            time.sleep(FIRST_PAUSE * 2**number)
+    return work()

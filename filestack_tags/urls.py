@@ -1,0 +1,8 @@
+"""The webhook's URL. The API has its own: ``filestack_tags.api.urls``."""
+
+from django.urls import path
+
+from .views import webhook
+
+app_name = "filestack_tags"
+urlpatterns = [path("webhook/", webhook, name="webhook")]

@@ -1,0 +1,49 @@
+"""The webhook endpoint: verify, store, enqueue, answer. Nothing else happens in the request."""
+
+from __future__ import annotations
+
+from django.contrib.auth.decorators import login_not_required
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_POST
+
+from . import metrics, tasks
+from .conf import get_settings
+from .exceptions import WebhookError
+
+
+# Outside ATOMIC_REQUESTS, so that the delivery is committed before it is acknowledged.
+@transaction.non_atomic_requests
+@csrf_exempt
+@login_not_required
+@require_POST
+def webhook(request: HttpRequest) -> HttpResponse:
+    """Receive a Filestack webhook.
+
+    Answers 200 once the delivery is stored, and for one that was stored before. Everything
+    else makes Filestack ask again: 400 for malformed headers, 403 for a wrong signature, 413
+    for a body above ``WEBHOOK_MAX_BODY``, 503 while no secret is configured. The signature is
+    the only authentication (docs: Webhooks).
+    """
+    try:
+        body = _read(request)
+        receipt = tasks.receive(body, request.headers)
+    except WebhookError as error:
+        metrics.count("webhook.refused", reason=error.reason)
+        return _text(str(error), error.status)
+    return _text("Known already." if receipt.duplicate else "Stored.", 200)
+
+
+def _read(request: HttpRequest) -> bytes:
+    limit = get_settings().WEBHOOK_MAX_BODY
+    body = request.read(limit + 1)
+    if len(body) > limit:
+        raise WebhookError(
+            f"The body is larger than {limit} bytes.", reason="too_large", status=413
+        )
+    return body
+
+
+def _text(message: str, status: int) -> HttpResponse:
+    return HttpResponse(message + "\n", status=status, content_type="text/plain; charset=utf-8")

@@ -1,0 +1,9 @@
+from hypothesis import settings
+
+from .celery import app as celery_app
+
+__all__ = ["celery_app"]
+
+# How long one example takes says more about the machine than about the code.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")

@@ -1,0 +1,108 @@
+"""Closed by default, whatever the host's REST framework settings say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import AnonymousUser
+from rest_framework.request import Request
+from rest_framework.test import APIClient, APIRequestFactory
+
+from filestack_tags.api import views
+from filestack_tags.api.permissions import ActionPermissions
+from filestack_tags.models import Asset
+
+from .rows import person, tagged
+
+pytestmark = pytest.mark.django_db
+
+ENDPOINTS = [
+    ("get", "/api/assets/", "view_asset", 200),
+    ("head", "/api/assets/", "view_asset", 200),
+    ("get", "/api/assets/{pk}/", "view_asset", 200),
+    ("post", "/api/assets/", "add_asset", 201),
+    ("delete", "/api/assets/{pk}/", "delete_asset", 204),
+    ("post", "/api/assets/{pk}/retag/", "tag_asset", 202),
+    ("get", "/api/tags/", "view_tag", 200),
+    ("get", "/api/tags/sky/", "view_tag", 200),
+]
+ALL = {row[2] for row in ENDPOINTS}
+
+
+@pytest.mark.parametrize(("method", "path", "needed", "status"), ENDPOINTS)
+def test_each_action_needs_its_own_permission_and_no_other(
+    client_of: Any, method: str, path: str, needed: str, status: int
+) -> None:
+    asset = tagged("h1", {"sky": 90})
+    path = path.format(pk=asset.pk)
+    body = {"handle": "another"} if method == "post" else None
+    others = client_of(*(ALL - {needed}))
+    refused = getattr(others, method)(path, body, format="json")
+    assert refused.status_code == 403
+    allowed = getattr(client_of(needed), method)(path, body, format="json")
+    assert allowed.status_code == status
+
+
+@pytest.mark.parametrize(("method", "path", "needed", "status"), ENDPOINTS)
+def test_nothing_is_open_to_the_public(
+    settings: Any, method: str, path: str, needed: str, status: int
+) -> None:
+    settings.REST_FRAMEWORK = {
+        "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.AllowAny"]
+    }
+    asset = tagged("h1", {"sky": 90})
+    reply = getattr(APIClient(), method)(
+        path.format(pk=asset.pk), {"handle": "x"} if method == "post" else None, format="json"
+    )
+    assert reply.status_code in (401, 403)
+    assert Asset.objects.present().count() == 1
+
+
+def test_authentication_is_the_hosts_and_a_challenge_names_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from rest_framework.authentication import BasicAuthentication
+
+    monkeypatch.setattr(views.View, "authentication_classes", [BasicAuthentication])
+    reply = APIClient().get("/api/assets/")
+    assert reply.status_code == 401
+    assert reply.json()["code"] == "not_authenticated"
+    assert reply["WWW-Authenticate"].startswith("Basic")
+
+
+def test_throttling_is_the_hosts_and_says_when_to_come_back(
+    api: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rest_framework.throttling import BaseThrottle
+
+    class Never(BaseThrottle):
+        def allow_request(self, request: Any, view: Any) -> bool:
+            return False
+
+        def wait(self) -> float:
+            return 7.2
+
+    monkeypatch.setattr(views.View, "throttle_classes", [Never])
+    reply = api.get("/api/assets/")
+    assert reply.status_code == 429
+    assert reply.json()["code"] == "throttled"
+    assert reply["Retry-After"] == "8"
+
+
+class _Unlisted:
+    action = "explode"
+    required_permissions = {"list": ("filestack_tags.view_asset",)}
+
+
+@pytest.mark.parametrize("user", [None, AnonymousUser()])
+def test_a_request_without_user_is_denied(user: Any) -> None:
+    request = Request(APIRequestFactory().get("/"))
+    request.user = user
+    assert ActionPermissions().has_permission(request, _Unlisted()) is False  # type: ignore[arg-type]  # a view as far as it is asked
+
+
+def test_an_action_that_lists_no_permission_is_denied_to_superusers_too() -> None:
+    request = Request(APIRequestFactory().get("/"))
+    request.user = person("root", is_superuser=True)
+    assert ActionPermissions().has_permission(request, _Unlisted()) is False  # type: ignore[arg-type]  # a view as far as it is asked

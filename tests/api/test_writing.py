@@ -1,0 +1,157 @@
+"""Registering, re-tagging and forgetting over the API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from rest_framework.test import APIClient
+
+from filestack_tags import assets
+from filestack_tags.models import Asset
+
+from .rows import tagged
+
+pytestmark = pytest.mark.django_db
+
+HANDLE = "VJQTvCboRVivWJ2BpKgd"
+
+
+def register(api: APIClient, **body: Any) -> Any:
+    return api.post("/api/assets/", body, format="json")
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "reference"),
+    [
+        ({"handle": HANDLE}, "handle", HANDLE),
+        ({"reference": HANDLE}, "handle", HANDLE),
+        ({"kind": "handle", "reference": HANDLE}, "handle", HANDLE),
+        ({"url": "https://example.com/a b.jpg?x=1"}, "url", "https://example.com/a b.jpg?x=1"),
+        ({"reference": "https://example.com/a.jpg"}, "url", "https://example.com/a.jpg"),
+        ({"alias": "pictures", "path": "/a/b.jpg"}, "alias", "src://pictures/a/b.jpg"),
+        ({"reference": "src://pictures/a.jpg"}, "alias", "src://pictures/a.jpg"),
+    ],
+)
+def test_a_file_is_registered_by_handle_url_or_alias_path(
+    api: APIClient, body: dict[str, str], kind: str, reference: str
+) -> None:
+    reply = register(api, **body)
+    assert reply.status_code == 201, reply.json()
+    assert (reply.json()["kind"], reply.json()["reference"]) == (kind, reference)
+    assert reply["Location"].endswith(f"/api/assets/{reply.json()['id']}/")
+    assert api.get(reply["Location"]).json() == reply.json()
+
+
+def test_a_known_file_answers_200_and_is_refreshed(api: APIClient) -> None:
+    first = register(api, handle=HANDLE, filename="a.jpg")
+    again = register(api, handle=HANDLE, mimetype="image/png", upload_tags={"id": "7"})
+    assert again.status_code == 200
+    assert again.json()["id"] == first.json()["id"]
+    assert again.json()["filename"] == "a.jpg"
+    assert again.json()["mimetype"] == "image/png"
+    assert again.json()["upload_tags"] == {"id": "7"}
+    assert Asset.objects.count() == 1
+
+
+def test_registering_notes_who_did_it(client_of: Any) -> None:
+    reply = register(client_of("add_asset", "view_asset"), handle=HANDLE)
+    assert reply.json()["uploader"] == "client0"
+
+
+def test_registering_a_forgotten_file_restores_it(api: APIClient) -> None:
+    asset = tagged(HANDLE, {"sky": 90})
+    assets.forget(asset.pk)
+    reply = register(api, handle=HANDLE)
+    assert reply.status_code == 200
+    assert [tag["key"] for tag in reply.json()["tags"]] == ["sky"]
+
+
+@pytest.mark.parametrize(
+    ("body", "state"),
+    [
+        ({}, "queued"),
+        ({"mimetype": "text/plain"}, "new"),
+        ({"mimetype": "text/plain", "tag": True}, "queued"),
+        ({"tag": False}, "new"),
+        ({"tag": None}, "queued"),
+    ],
+)
+def test_tag_overrules_what_is_tagged_by_itself(
+    api: APIClient, body: dict[str, Any], state: str
+) -> None:
+    reply = register(api, handle=HANDLE, **body)
+    assert reply.json()["tagging"]["state"] == state
+    if state == "queued":
+        assert Asset.objects.get().queued_by == "api"
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "reference"),
+        ({"handle": HANDLE, "url": "https://example.com"}, "reference"),
+        ({"kind": "handle", "handle": HANDLE}, "reference"),
+        ({"alias": "pictures"}, "reference"),
+        ({"handle": "not a handle"}, "handle"),
+        ({"url": "ftp://example.com/a"}, "url"),
+        ({"url": "https://me:pass@example.com/a"}, "url"),
+        ({"alias": "pictures", "path": "../a"}, "path"),
+        ({"kind": "url", "reference": HANDLE}, "reference"),
+        ({"kind": "gopher", "reference": HANDLE}, "kind"),
+        ({"handle": None}, "handle"),
+        ({"handle": ["a"]}, "handle"),
+        ({"handle": "a\x00b"}, "handle"),
+        ({"handle": HANDLE, "filename": "x" * 1025}, "filename"),
+        ({"handle": HANDLE, "tag": "perhaps"}, "tag"),
+        ({"handle": HANDLE, "upload_tags": ["a"]}, "upload_tags"),
+        ({"handle": HANDLE, "upload_tags": {"a": {"b": "c"}}}, "upload_tags"),
+        ({"handle": HANDLE, "upload_tags": {"a": "x" * 257}}, "upload_tags"),
+        ({"handle": HANDLE, "upload_tags": {"x" * 129: "a"}}, "upload_tags"),
+        ({"handle": HANDLE, "upload_tags": {str(n): "" for n in range(11)}}, "upload_tags"),
+        ({"handle": HANDLE, "file_name": "a.jpg"}, "file_name"),
+    ],
+)
+def test_what_cannot_be_registered_is_refused_at_the_field(
+    api: APIClient, body: dict[str, Any], field: str
+) -> None:
+    reply = register(api, **body)
+    assert reply.status_code == 400
+    assert reply.json()["code"] == "invalid"
+    assert list(reply.json()["errors"]) == [field]
+    assert not Asset.objects.exists()
+
+
+def test_a_refused_url_is_not_repeated_with_its_password(api: APIClient) -> None:
+    reply = register(api, url="https://me:hunter2@example.com/a")
+    assert b"hunter2" not in reply.content
+
+
+def test_having_a_file_tagged_on_purpose_needs_the_permission(client_of: Any) -> None:
+    api = client_of("add_asset", "view_asset")
+    assert register(api, handle=HANDLE, tag=True).status_code == 403
+    assert register(api, handle=HANDLE, tag=False).status_code == 201
+
+
+def test_retag_queues_an_asset_that_has_its_tags(api: APIClient) -> None:
+    asset = tagged(HANDLE, {"sky": 90})
+    reply = api.post(f"/api/assets/{asset.pk}/retag/")
+    assert reply.status_code == 202
+    assert reply.json() == {"id": asset.pk, "state": "queued", "queued": True}
+
+
+def test_retag_of_a_queued_asset_changes_nothing_and_says_so(api: APIClient) -> None:
+    asset = tagged(HANDLE)
+    api.post(f"/api/assets/{asset.pk}/retag/")
+    reply = api.post(f"/api/assets/{asset.pk}/retag/")
+    assert reply.status_code == 202
+    assert reply.json() == {"id": asset.pk, "state": "queued", "queued": False}
+
+
+def test_delete_forgets_the_asset_and_keeps_its_row(api: APIClient) -> None:
+    asset = tagged(HANDLE, {"sky": 90})
+    assert api.delete(f"/api/assets/{asset.pk}/").status_code == 204
+    asset.refresh_from_db()
+    assert asset.deleted_at
+    assert asset.asset_tags.count() == 1
+    assert api.delete(f"/api/assets/{asset.pk}/").status_code == 404

@@ -1,0 +1,6 @@
+"""The Celery application of the test suite: tasks run at once, unless a test starts a worker."""
+
+from celery import Celery
+
+app = Celery("tests", set_as_current=True)
+app.config_from_object("django.conf:settings", namespace="CELERY")

@@ -1,0 +1,43 @@
+"""Which tests run: all, those that use the database, or those of the example project."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from django.test import TransactionTestCase
+
+DATABASE_FIXTURES = frozenset({"db", "transactional_db", "django_db_reset_sequences"})
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--only-database",
+        action="store_true",
+        help="run only the tests that use the database, as on PostgreSQL and MariaDB",
+    )
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave the example project's tests to a run with its settings."""
+    of_example = collection_path == Path(__file__).with_name("example")
+    settings = os.environ.get("DJANGO_SETTINGS_MODULE", "")
+    return True if of_example and not settings.startswith("example_project") else None
+
+
+def uses_database(item: pytest.Item) -> bool:
+    """Whether a test reaches the database, by marker, by fixture or by its test case."""
+    if item.get_closest_marker("django_db"):
+        return True
+    if DATABASE_FIXTURES & set(getattr(item, "fixturenames", ())):
+        return True
+    case = getattr(item, "cls", None)
+    return case is not None and issubclass(case, TransactionTestCase)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--only-database"):
+        return
+    config.hook.pytest_deselected(items=[item for item in items if not uses_database(item)])
+    items[:] = [item for item in items if uses_database(item)]

@@ -1,0 +1,107 @@
+"""System checks: each wrong setting has an id and a cure."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.checks import registry, run_checks
+
+from filestack_tags import checks, conf
+from filestack_tags.exceptions import ConfigurationError
+
+# Django 6.1 asks the database whether it can hold the fields of a model.
+pytestmark = pytest.mark.django_db
+
+GOOD = {"API_KEY": "k", "APP_SECRET": "s", "WEBHOOK_SECRETS": ["w"]}
+
+
+def ids(*, deploy: bool = False) -> list[str]:
+    found = run_checks(include_deployment_checks=deploy)
+    return [
+        message.id.removeprefix("filestack_tags.")
+        for message in found
+        if str(message.id).startswith("filestack_tags.")
+    ]
+
+
+def test_good_settings_pass_every_check(settings: Any) -> None:
+    settings.FILESTACK_TAGS = GOOD
+    settings.CELERY_TASK_ALWAYS_EAGER = False
+    assert ids(deploy=True) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ([], ["E001"]),
+        ({"API_KEYS": "k"}, ["E002"]),
+        ({"zzz": 1}, ["E002"]),
+        (GOOD | {"LEASE": 0}, ["E003"]),
+        (GOOD | {"READ_TIMEOUT": None}, ["E003"]),
+        (GOOD | {"MAX_ATTEMPTS": True}, ["E003"]),
+        (GOOD | {"WEBHOOK_TOLERANCE": -1}, ["E003"]),
+        (GOOD | {"WEBHOOK_TOLERANCE": None}, []),
+        (GOOD | {"MIN_CONFIDENCE": 101}, ["E004"]),
+        (GOOD | {"CDN_URL": "cdn.example.com"}, ["E005"]),
+        (GOOD | {"WEBHOOK_SECRETS": "w"}, ["E006"]),
+        (GOOD | {"AUTO_TAG_MIMETYPES": [1]}, ["E006"]),
+        (GOOD | {"APP_SECRET": None}, ["E007"]),
+        (GOOD | {"AUTO_TAG": "yes"}, ["E008"]),
+        (GOOD | {"TAGS_VERSION": 3}, ["E009"]),
+        (GOOD | {"SEARCH_MAX_DEPTH": 31}, ["E012"]),
+        (GOOD | {"SEARCH_MAX_DEPTH": "deep"}, ["E003"]),
+        (GOOD | {"TAGGER": "no.such"}, ["E010"]),
+        (GOOD | {"TAGGER": "workflow", "WORKFLOW_ID": ""}, ["W003"]),
+        (GOOD | {"TAGS_VERSION": 1}, ["W002"]),
+        ({}, ["W001", "W001"]),
+        ({"TAGGER": "local"}, ["W001", "W001"]),
+    ],
+)
+def test_a_wrong_setting_has_its_id(settings: Any, value: Any, expected: list[str]) -> None:
+    settings.FILESTACK_TAGS = value
+    assert ids() == expected
+
+
+def test_a_value_is_never_shown(settings: Any) -> None:
+    settings.FILESTACK_TAGS = {"WEBHOOK_SECRETS": "CANARY", "CDN_URL": "CANARY"}
+    assert "CANARY" not in str(run_checks())
+
+
+def test_the_local_tagger_without_its_extra_is_an_error(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.FILESTACK_TAGS = GOOD | {"TAGGER": "local"}
+    monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
+    assert ids() == ["E011"]
+
+
+def test_deployment_is_warned_of(settings: Any) -> None:
+    settings.FILESTACK_TAGS = {"API_KEY": "k", "APP_SECRET": "s", "API_URL": "http://a"}
+    settings.CELERY_TASK_ALWAYS_EAGER = True
+    assert ids(deploy=True) == ["W010", "W011", "W012"]
+
+
+def test_a_wrong_dict_stops_further_checks(settings: Any) -> None:
+    settings.FILESTACK_TAGS = None
+    assert ids(deploy=True) == ["E001"]
+    with pytest.raises(ConfigurationError, match="must be a dict"):
+        conf.get_settings()
+
+
+def test_no_id_is_used_for_two_things() -> None:
+    source = Path(checks.__file__).read_text()
+    used = re.findall(r'"(?:filestack_tags\.)?([EW]0\d\d)"', source)
+    assert len(used) == len(set(used))
+
+
+def test_the_checks_are_registered() -> None:
+    every = registry.registry.get_checks(include_deployment_checks=True)
+    assert {checks.check_settings, checks.check_tagger, checks.check_deployment} <= set(every)
+
+
+def test_a_single_string_stands_for_a_list_of_one(settings: Any) -> None:
+    settings.FILESTACK_TAGS = {"WEBHOOK_SECRETS": "one"}
+    assert conf.get_settings().WEBHOOK_SECRETS == ("one",)

@@ -1,0 +1,113 @@
+"""The management commands, and what they say."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from filestack_tags import assets, tagging
+from filestack_tags.filestack.sources import Source
+from filestack_tags.management.commands import filestack_tags_retag
+from filestack_tags.models import Asset, TaggingRun, WebhookDelivery
+from filestack_tags.testing.payloads import fp_upload
+
+pytestmark = pytest.mark.django_db
+
+
+def run(*args: str) -> str:
+    out = StringIO()
+    call_command(*args, stdout=out)
+    return out.getvalue()
+
+
+@pytest.fixture
+def three(db: None) -> list[Asset]:
+    return [assets.register(Source.handle(f"h{n}"))[0] for n in range(3)]
+
+
+def test_retag_queues_what_a_search_finds(three: list[Asset], script: Any) -> None:
+    assert run("filestack_tags_retag", "untagged", "--dry-run") == (
+        "3 assets match; none was queued.\n"
+    )
+    assert not Asset.objects.filter(tagging_state="queued").exists()
+    assert run("filestack_tags_retag", "untagged", "--limit", "2") == "Queued 2 assets.\n"
+    assert run("filestack_tags_retag", "untagged").startswith("Queued 1 of 3 assets")
+    assert Asset.objects.filter(queued_by=TaggingRun.Trigger.COMMAND).count() == 3
+
+
+def test_retag_takes_up_to_date_assets_only_by_force(
+    three: list[Asset], script: Any, django_capture_on_commit_callbacks: Any
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        run("filestack_tags_retag", "status:new")
+    assert run("filestack_tags_retag", "sky>=90").startswith("Queued 0 of 3 assets")
+    assert run("filestack_tags_retag", "sky>=90", "--force") == "Queued 3 assets.\n"
+
+
+def test_retag_tells_its_progress(three: list[Asset], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filestack_tags_retag, "BATCH", 2)
+    assert run("filestack_tags_retag", "").splitlines() == [
+        "2 of 3 assets seen, 2 queued",
+        "3 of 3 assets seen, 3 queued",
+        "Queued 3 assets.",
+    ]
+
+
+def test_a_wrong_search_is_pointed_at(db: None) -> None:
+    with pytest.raises(CommandError) as caught:
+        run("filestack_tags_retag", "sky (sea")
+    assert "sky (sea" in str(caught.value)
+    assert str(caught.value).endswith("^")
+
+
+def test_sweep_says_what_it_found(three: list[Asset], script: Any) -> None:
+    run("filestack_tags_retag", "untagged")
+    Asset.objects.update(due_at=timezone.now() - timedelta(minutes=5))
+    assert run("filestack_tags_sweep") == "Enqueued 0 deliveries and 3 assets.\n"
+
+
+def test_replay_chooses_by_state_id_and_action(deliver: Any, script: Any) -> None:
+    deliver(fp_upload("abc"))
+    deliver(fp_upload("abc") | {"text": {}})
+    failed = WebhookDelivery.objects.get(state="failed")
+    assert "2 deliveries would be" in run(
+        "filestack_tags_replay", "--action", "fp.upload", "--dry-run"
+    )
+    assert run("filestack_tags_replay", "--failed") == "Enqueued 1 of 1 deliveries.\n"
+    assert run("filestack_tags_replay", "--id", str(failed.pk)) == (
+        "Enqueued 0 of 1 deliveries.\n"
+    )
+    with pytest.raises(CommandError, match="Say which"):
+        run("filestack_tags_replay")
+
+
+def test_search_shows_matches_in_order_and_how_many_there_are(
+    three: list[Asset], script: Any, django_capture_on_commit_callbacks: Any
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        run("filestack_tags_retag", "untagged")
+    shown = run("filestack_tags_search", "sky", "--order", "best", "--limit", "2").splitlines()
+    assert [line.split() for line in shown] == [
+        [str(three[2].pk), "90", "h2"],
+        [str(three[1].pk), "90", "h1"],
+        ["Matches:", "3"],
+    ]
+    assert run("filestack_tags_search", "--", "-sky") == "Matches: 0\n"
+
+
+def test_search_explains_itself(three: list[Asset], script: Any) -> None:
+    tagging.request([three[0].pk])
+    tagging.tag(three[0].pk)
+    assert run("filestack_tags_search", "sky>=80", "--explain").startswith("Driven by sky>=80")
+    assert "Matches: 1" in run("filestack_tags_search", "sky", "--explain", "--analyze")
+
+
+@pytest.mark.parametrize("options", [("sky (sea",), ("sky", "--limit", "0")])
+def test_a_search_that_cannot_be_made_says_why(db: None, options: tuple[str, ...]) -> None:
+    with pytest.raises(CommandError):
+        run("filestack_tags_search", *options)

@@ -1,0 +1,437 @@
+"""Asking a tagger: leases, retries, failures, jobs, and what the sweep finds."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from django.utils import timezone
+
+from filestack_tags import assets, results, tagging, tasks
+from filestack_tags.exceptions import (
+    ConfigurationError,
+    RateLimited,
+    ServerError,
+    TaggerError,
+    UnexpectedReply,
+)
+from filestack_tags.filestack.sources import Source
+from filestack_tags.models import Asset, TaggingRun
+from filestack_tags.signals import asset_tagged, tagging_failed
+from filestack_tags.taggers import PendingJob
+from tests import scripted
+
+pytestmark = pytest.mark.django_db
+
+State = Asset.State
+
+
+def queue(asset: Asset, **kwargs: Any) -> Asset:
+    assert tagging.request([asset.pk], **kwargs) == [asset.pk]
+    asset.refresh_from_db()
+    return asset
+
+
+def test_a_queued_asset_is_asked_about_once_and_tagged(
+    asset: Asset, script: Any, tags_of: Any
+) -> None:
+    queue(asset, trigger="api")
+    assert tagging.tag(asset.pk).state == TaggingRun.State.SUCCEEDED
+    assert tagging.tag(asset.pk).state == State.TAGGED
+    assert scripted.asked == [Source.handle(asset.reference)]
+    assert tags_of(asset) == {"sky": 90}
+    run = TaggingRun.objects.get()
+    assert (run.tagger, run.trigger, run.http_status) == (
+        "tests.scripted.ScriptedTagger", "api", 200,
+    )  # fmt: skip
+    asset.refresh_from_db()
+    assert (asset.due_at, asset.attempts, asset.current_run) == (None, 0, run)
+
+
+def test_only_what_needs_it_is_queued(asset: Asset, script: Any) -> None:
+    other = assets.register(Source.handle("other"))[0]
+    gone = assets.register(Source.handle("gone"))[0]
+    assets.forget(gone.pk)
+    assert tagging.request([asset.pk, gone.pk, 10**9, other.pk]) == [asset.pk, other.pk]
+    assert tagging.request([asset.pk], force=True) == []
+    tagging.tag(asset.pk)
+    assert tagging.request([asset.pk]) == []
+    assert tagging.request([asset.pk], force=True) == [asset.pk]
+
+
+def test_a_request_may_name_another_tagger(asset: Asset, script: Any, settings: Any) -> None:
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"TAGGER": "filestack"}
+    queue(asset, tagger="tests.scripted.ScriptedTagger")
+    assert tagging.tag(asset.pk).state == TaggingRun.State.SUCCEEDED
+    assert TaggingRun.objects.get().tagger == "tests.scripted.ScriptedTagger"
+    with pytest.raises(ConfigurationError, match="nobody"):
+        tagging.request([asset.pk], tagger="nobody")
+
+
+def test_an_asset_forgotten_meanwhile_is_not_asked_about(asset: Asset, script: Any) -> None:
+    queue(asset)
+    assets.forget(asset.pk)
+    assert tagging.tag(asset.pk).state == "gone"
+    assert tagging.tag(10**9).state == "gone"
+    assert not scripted.asked
+
+
+def test_a_temporary_failure_is_retried_later_and_then_settles(
+    asset: Asset, script: Any, tags_of: Any
+) -> None:
+    queue(asset)
+    script[:] = [
+        ServerError("Filestack answered 502.", status=502),
+        scripted.reply({"sea": 50}),
+    ]
+    with time_machine.travel(datetime(2026, 1, 1, tzinfo=UTC), tick=False) as clock:
+        asset.due_at = timezone.now()
+        asset.save()
+        outcome = tagging.tag(asset.pk)
+        asset.refresh_from_db()
+        assert asset.tagging_state == State.QUEUED
+        assert asset.due_at == outcome.retry_at
+        assert timedelta(seconds=7) <= asset.due_at - timezone.now() <= timedelta(seconds=15)
+        assert tagging.tag(asset.pk).state == State.QUEUED
+        clock.shift(16)
+        tagging.tag(asset.pk)
+    assert tags_of(asset) == {"sea": 50}
+    failed = TaggingRun.objects.last()
+    assert (failed.state, failed.error_code, failed.http_status) == (
+        "failed",
+        "server_error",
+        502,
+    )
+    asset.refresh_from_db()
+    assert (asset.tagging_state, asset.last_error) == (State.TAGGED, "")
+
+
+def test_a_retry_never_comes_before_filestack_said(asset: Asset, script: Any) -> None:
+    reset = timezone.now() + timedelta(minutes=40)
+    queue(asset)
+    script[:] = [RateLimited("Too many calls.", status=429, retry_at=reset)]
+    tagging.tag(asset.pk)
+    asset.refresh_from_db()
+    assert reset <= asset.due_at <= reset + timedelta(seconds=15)
+
+
+def test_a_retry_that_filestack_puts_off_for_ever_comes_within_a_day(
+    asset: Asset, script: Any
+) -> None:
+    queue(asset)
+    script[:] = [RateLimited("No.", retry_at=timezone.now() + timedelta(days=900))]
+    tagging.tag(asset.pk)
+    asset.refresh_from_db()
+    assert asset.due_at <= timezone.now() + timedelta(days=1, minutes=1)
+
+
+def test_retries_are_bounded_and_the_last_error_stays_readable(
+    asset: Asset, script: Any, settings: Any
+) -> None:
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"MAX_ATTEMPTS": 3}
+    script[:] = [ServerError("Filestack answered 502.")]
+    queue(asset)
+    for _ in range(5):
+        Asset.objects.filter(tagging_state=State.QUEUED).update(due_at=timezone.now())
+        tagging.tag(asset.pk)
+    asset.refresh_from_db()
+    assert TaggingRun.objects.count() == 3
+    assert asset.tagging_state == State.FAILED
+    assert asset.last_error == "Filestack answered 502."
+    assert asset.due_at is None
+
+
+def test_a_lasting_failure_is_not_retried_and_earlier_tags_stay(
+    asset: Asset, script: Any, tags_of: Any, django_capture_on_commit_callbacks: Any
+) -> None:
+    queue(asset)
+    tagging.tag(asset.pk)
+    script[:] = [UnexpectedReply("tags.auto gives 'sky' 101.", raw_reply='{"tags": 1}\x00')]
+    queue(asset, force=True)
+    heard: list[Any] = []
+    tagging_failed.connect(
+        lambda **kwargs: heard.append(kwargs["run"]), weak=False, dispatch_uid=1
+    )
+    try:
+        with django_capture_on_commit_callbacks(execute=True):
+            tagging.tag(asset.pk)
+    finally:
+        tagging_failed.disconnect(dispatch_uid=1)
+    asset.refresh_from_db()
+    run = TaggingRun.objects.first()
+    assert (asset.tagging_state, asset.last_error) == (
+        State.FAILED,
+        "tags.auto gives 'sky' 101.",
+    )
+    assert run.raw_reply == '{"tags": 1}�'
+    assert tags_of(asset) == {"sky": 90}
+    assert heard == [run]
+
+
+def test_a_missing_setting_fails_the_run_with_its_cure(asset: Asset, settings: Any) -> None:
+    settings.FILESTACK_TAGS = {"TAGGER": "no.such.Tagger"}
+    queue(asset)
+    tagging.tag(asset.pk)
+    run = TaggingRun.objects.get()
+    assert run.error_code == "configuration"
+    assert "TAGGER" in run.error_text
+
+
+def test_a_tagger_that_raises_anything_is_tried_again(asset: Asset, script: Any) -> None:
+    queue(asset)
+    script[:] = [KeyError("secret")]
+    tagging.tag(asset.pk)
+    asset.refresh_from_db()
+    assert asset.tagging_state == State.QUEUED
+    assert TaggingRun.objects.get().error_code == "tagger_crashed"
+    assert "secret" not in asset.last_error
+
+
+def test_two_workers_with_one_asset_ask_once(asset: Asset, script: Any) -> None:
+    queue(asset)
+
+    def meanwhile(source: Source) -> Any:
+        assert tagging.tag(asset.pk).state == State.RUNNING
+        return scripted.reply({"sky": 1})
+
+    script[:] = [meanwhile]
+    tagging.tag(asset.pk)
+    assert len(scripted.asked) == 1
+
+
+def test_a_worker_that_dies_is_found_by_the_sweep(
+    asset: Asset, script: Any, tags_of: Any
+) -> None:
+    queue(asset)
+
+    def die(source: Source) -> Any:
+        raise SystemExit
+
+    script[:] = [die, scripted.reply({"sky": 70})]
+    with pytest.raises(SystemExit):
+        tagging.tag(asset.pk)
+    asset.refresh_from_db()
+    assert asset.tagging_state == State.RUNNING
+    assert tagging.due() == []
+    with time_machine.travel(timezone.now() + timedelta(seconds=361), tick=False):
+        assert tasks.sweep() == {"deliveries": 0, "assets": 1}
+        tagging.tag(asset.pk)
+    assert tags_of(asset) == {"sky": 70}
+    assert TaggingRun.objects.last().error_code == results.ABANDONED
+
+
+def test_an_asset_whose_worker_always_dies_is_given_up(
+    asset: Asset, script: Any, settings: Any
+) -> None:
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"MAX_ATTEMPTS": 2}
+    queue(asset)
+
+    def die(source: Source) -> Any:
+        raise SystemExit
+
+    script[:] = [die]
+    for _ in range(2):
+        with pytest.raises(SystemExit):
+            tagging.tag(asset.pk)
+        Asset.objects.update(due_at=timezone.now())
+    assert tagging.tag(asset.pk).state == State.FAILED
+    asset.refresh_from_db()
+    assert "2 attempts" in asset.last_error
+    assert asset.due_at is None
+
+
+def test_the_result_of_a_worker_thought_dead_is_used_when_it_comes(
+    asset: Asset, script: Any, tags_of: Any
+) -> None:
+    queue(asset)
+
+    def slow(source: Source) -> Any:
+        Asset.objects.update(due_at=timezone.now())
+        script[:] = [scripted.reply({"second": 2})]
+        tagging.tag(asset.pk)
+        assert tags_of(asset) == {"second": 2}
+        return scripted.reply({"first": 1})
+
+    script[:] = [slow]
+    tagging.tag(asset.pk)
+    assert tags_of(asset) == {"first": 1}
+    assert set(TaggingRun.objects.values_list("state", flat=True)) == {"succeeded"}
+    asset.refresh_from_db()
+    assert asset.tagging_state == State.TAGGED
+
+
+def test_the_failure_of_a_worker_thought_dead_disturbs_nobody(
+    asset: Asset, script: Any
+) -> None:
+    queue(asset)
+
+    def slow(source: Source) -> Any:
+        Asset.objects.update(due_at=timezone.now())
+        script[:] = [scripted.reply({"second": 2})]
+        tagging.tag(asset.pk)
+        raise TaggerError("Too late.")
+
+    script[:] = [slow]
+    tagging.tag(asset.pk)
+    asset.refresh_from_db()
+    assert asset.tagging_state == State.TAGGED
+
+
+def test_a_file_overwritten_while_it_is_tagged_is_tagged_again(
+    asset: Asset, script: Any, tags_of: Any
+) -> None:
+    queue(asset)
+
+    def overwritten(source: Source) -> Any:
+        assets.content_changed(asset.pk, facts=assets.Facts(size=3), at=timezone.now())
+        return scripted.reply({"old": 90})
+
+    script[:] = [overwritten, scripted.reply({"new": 80})]
+    tagging.tag(asset.pk)
+    asset.refresh_from_db()
+    assert asset.tags_are_stale
+    assert tagging.request([asset.pk]) == [asset.pk]
+    tagging.tag(asset.pk)
+    assert tags_of(asset) == {"new": 80}
+
+
+def test_a_sweep_takes_note_of_what_it_handed_out(asset: Asset, script: Any) -> None:
+    queue(asset)
+    Asset.objects.update(due_at=timezone.now() - timedelta(seconds=61))
+    assert tagging.due() == [asset.pk]
+    assert tagging.due() == []
+    assert tagging.tag(asset.pk).state == TaggingRun.State.SUCCEEDED
+
+
+def test_the_signal_is_sent_after_the_commit(
+    asset: Asset, script: Any, django_capture_on_commit_callbacks: Any
+) -> None:
+    heard: list[Any] = []
+    asset_tagged.connect(lambda **kwargs: heard.append(kwargs), weak=False, dispatch_uid=1)
+    try:
+        queue(asset)
+        with django_capture_on_commit_callbacks() as callbacks:
+            tagging.tag(asset.pk)
+        assert heard == []
+        callbacks[0]()
+    finally:
+        asset_tagged.disconnect(dispatch_uid=1)
+    assert heard[0]["asset"] == asset
+    assert heard[0]["run"] == TaggingRun.objects.get()
+
+
+class TestJobs:
+    """Taggers that answer later."""
+
+    @pytest.fixture(autouse=True)
+    def _followed(self, script: Any, settings: Any) -> None:
+        settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {
+            "TAGGER": "tests.scripted.FollowedTagger"
+        }
+        script[:] = [PendingJob("wf-1", "job-1", raw="{}")]
+
+    def test_a_job_keeps_its_run_open_until_the_poll_is_due(
+        self, asset: Asset, script: Any, tags_of: Any
+    ) -> None:
+        queue(asset)
+        assert tagging.tag(asset.pk).state == State.RUNNING
+        run = TaggingRun.objects.get()
+        assert (run.state, run.job_id, run.workflow_id) == ("started", "job-1", "wf-1")
+        assert tagging.tag(asset.pk).state == State.RUNNING
+        script[:] = [scripted.reply({"sky": 90})]
+        with time_machine.travel(timezone.now() + timedelta(seconds=601), tick=False):
+            tagging.tag(asset.pk)
+        assert tags_of(asset) == {"sky": 90}
+        assert TaggingRun.objects.get().state == "succeeded"
+
+    def test_a_question_that_fails_is_asked_again_and_costs_no_attempt(
+        self, asset: Asset, script: Any
+    ) -> None:
+        queue(asset)
+        tagging.tag(asset.pk)
+        script[:] = [ServerError("Filestack answered 502.")]
+        Asset.objects.update(due_at=timezone.now())
+        outcome = tagging.tag(asset.pk)
+        asset.refresh_from_db()
+        assert outcome.retry_at == asset.due_at
+        assert (asset.tagging_state, asset.attempts) == (State.RUNNING, 1)
+        assert TaggingRun.objects.get().state == "started"
+
+    def test_a_job_that_never_ends_is_failed_at_the_deadline(
+        self, asset: Asset, script: Any
+    ) -> None:
+        queue(asset)
+        tagging.tag(asset.pk)
+        with time_machine.travel(timezone.now() + timedelta(hours=48), tick=False):
+            tagging.tag(asset.pk)
+        asset.refresh_from_db()
+        assert asset.tagging_state == State.FAILED
+        assert TaggingRun.objects.get().error_code == "workflow_deadline"
+
+    def test_a_question_that_fails_past_the_deadline_ends_the_job(
+        self, asset: Asset, script: Any, settings: Any
+    ) -> None:
+        settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"MAX_ATTEMPTS": 1}
+        queue(asset)
+        tagging.tag(asset.pk)
+        script[:] = [ServerError("Filestack answered 502.")]
+        with time_machine.travel(timezone.now() + timedelta(hours=48), tick=False):
+            tagging.tag(asset.pk)
+        asset.refresh_from_db()
+        assert asset.tagging_state == State.FAILED
+
+    def test_a_job_whose_webhook_overtook_the_answer_is_not_waited_for(
+        self, asset: Asset, script: Any, tags_of: Any, deliver: Any
+    ) -> None:
+        from filestack_tags.testing.payloads import fs_workflow
+
+        def overtaken(source: Source) -> Any:
+            deliver(fs_workflow(source.reference, tags={"sky": 90}, job_id="job-1"))
+            return PendingJob("wf-1", "job-1", raw="{}")
+
+        script[:] = [overtaken]
+        queue(asset)
+        tagging.tag(asset.pk)
+        asset.refresh_from_db()
+        assert tags_of(asset) == {"sky": 90}
+        assert asset.tagging_state == State.TAGGED
+        assert TaggingRun.objects.exclude(state="superseded").get().job_id == "job-1"
+
+    def test_a_tagger_that_cannot_be_asked_fails_its_job(
+        self, asset: Asset, settings: Any
+    ) -> None:
+        settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {
+            "TAGGER": "tests.scripted.ScriptedTagger"
+        }
+        queue(asset)
+        tagging.tag(asset.pk)
+        Asset.objects.update(due_at=timezone.now())
+        tagging.tag(asset.pk)
+        run = TaggingRun.objects.get()
+        assert run.error_code == "configuration"
+        assert "follow" in run.error_text
+
+
+@pytest.mark.parametrize(
+    ("facts", "wanted"),
+    [
+        (assets.Facts(), True),
+        (assets.Facts(mimetype="image/png"), True),
+        (assets.Facts(mimetype="IMAGE/PNG"), True),
+        (assets.Facts(mimetype="video/mp4"), False),
+        (assets.Facts(mimetype="image/png", store_status="Stored"), True),
+        (assets.Facts(mimetype="image/png", store_status="InTransit"), False),
+    ],
+)
+def test_stored_images_and_unknown_types_want_tags(
+    db: None, facts: assets.Facts, wanted: bool
+) -> None:
+    asset, _ = assets.register(Source.handle("h"), facts=facts)
+    assert tagging.wants_tagging(asset) is wanted
+
+
+def test_nothing_wants_tags_when_switched_off(asset: Asset, settings: Any) -> None:
+    settings.FILESTACK_TAGS = {"AUTO_TAG": False}
+    assert not tagging.wants_tagging(asset)

@@ -1,0 +1,120 @@
+"""Enqueueing: after the commit, and never lost with the broker."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from kombu.exceptions import OperationalError
+
+from filestack_tags import metrics, tagging, tasks
+from filestack_tags.exceptions import ServerError
+from filestack_tags.filestack.sources import Source
+from filestack_tags.models import Asset, WebhookDelivery
+from filestack_tags.testing.payloads import fp_upload
+from tests import scripted
+
+pytestmark = pytest.mark.django_db
+
+HANDLE = Source.handle("VJQTvCboRVivWJ2BpKgd")
+
+
+def test_registering_tags_the_file_after_the_commit(
+    script: Any, django_capture_on_commit_callbacks: Any
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        asset, created = tasks.register(HANDLE, trigger="api")
+        assert (created, asset.tagging_state) == (True, Asset.State.QUEUED)
+        assert not scripted.asked
+    asset.refresh_from_db()
+    assert asset.tagging_state == Asset.State.TAGGED
+    with django_capture_on_commit_callbacks(execute=True):
+        assert tasks.register(HANDLE)[1] is False
+    assert len(scripted.asked) == 1
+
+
+@pytest.mark.parametrize(("auto", "tag", "state"), [
+    (True, None, "queued"), (True, False, "new"), (False, None, "new"), (False, True, "queued"),
+])  # fmt: skip
+def test_the_caller_may_overrule_auto_tagging(
+    settings: Any, auto: bool, tag: bool | None, state: str
+) -> None:
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"AUTO_TAG": auto}
+    assert tasks.register(HANDLE, tag=tag)[0].tagging_state == state
+
+
+def test_a_broker_that_is_down_costs_nothing_but_time(
+    script: Any, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise OperationalError("connection refused: redis://user:password@host")
+
+    monkeypatch.setattr(tasks.tag_asset, "apply_async", refuse)
+    counted: list[str] = []
+    end = metrics.subscribe(lambda name, labels: counted.append(name))
+    with django_capture_on_commit_callbacks(execute=True):
+        asset, _ = tasks.register(HANDLE)
+    end()
+    assert "broker.unreachable" in counted
+    assert "left to the sweep" in caplog.text
+    assert "password" not in caplog.text
+    monkeypatch.undo()
+    Asset.objects.update(due_at=timezone.now() - timedelta(seconds=61))
+    with django_capture_on_commit_callbacks(execute=True):
+        assert tasks.sweep() == {"deliveries": 0, "assets": 1}
+    asset.refresh_from_db()
+    assert asset.tagging_state == Asset.State.TAGGED
+
+
+@pytest.mark.parametrize(("minutes", "sent"), [(5, True), (60, False)])
+def test_only_short_waits_are_left_to_the_broker(
+    script: Any, monkeypatch: pytest.MonkeyPatch, minutes: int, sent: bool
+) -> None:
+    asset, _ = tasks.register(HANDLE)
+    script[:] = [ServerError("502", retry_at=timezone.now() + timedelta(minutes=minutes))]
+    countdowns: list[float] = []
+    monkeypatch.setattr(
+        tasks.tag_asset,
+        "apply_async",
+        lambda args, countdown: countdowns.append(countdown),
+    )
+    tasks.tag_asset.run(asset.pk)
+    assert len(countdowns) == sent
+    assert all(countdown >= minutes * 60 - 1 for countdown in countdowns)
+
+
+def test_a_retry_in_eager_mode_waits_for_the_sweep(script: Any) -> None:
+    script[:] = [ServerError("502")]
+    asset, _ = tasks.register(HANDLE)
+    tasks.tag_asset.delay(asset.pk)
+    asset.refresh_from_db()
+    assert (asset.tagging_state, asset.attempts) == (Asset.State.QUEUED, 1)
+
+
+def test_deliveries_are_replayed_once_they_are_done(
+    deliver: Any, script: Any, django_capture_on_commit_callbacks: Any
+) -> None:
+    deliver(fp_upload(HANDLE.reference))
+    (delivery,) = WebhookDelivery.objects.all()
+    with django_capture_on_commit_callbacks(execute=True):
+        assert tasks.replay([delivery.pk, 10**9]) == [delivery.pk]
+        assert tasks.replay([delivery.pk]) == []
+    delivery.refresh_from_db()
+    assert delivery.state == WebhookDelivery.State.PROCESSED
+    assert len(scripted.asked) == 1
+
+
+def test_a_listener_that_fails_does_not_disturb_the_work(
+    script: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    def listener(name: str, labels: Any) -> None:
+        raise RuntimeError
+
+    end = metrics.subscribe(listener)
+    asset, _ = tasks.register(HANDLE)
+    assert tagging.tag(asset.pk).state == "succeeded"
+    end()
+    assert "metrics listener failed on tagging.completed" in caplog.text

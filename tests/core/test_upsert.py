@@ -1,0 +1,96 @@
+"""The rows a reply changes are written by one statement, and no others are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from filestack_tags import assets, curation, results, upsert
+from filestack_tags.models import Asset, AssetTag, Tag, TaggingRun
+from tests import scripted
+
+pytestmark = pytest.mark.django_db
+TagsOf = Callable[[Asset], dict[str, int]]
+
+
+def apply(asset: Asset, **scores: int) -> list[str]:
+    """Apply a reply; return the statements that wrote asset tags."""
+    run = TaggingRun.objects.create(asset=asset, tagger="t", trigger="code", content_version=1)
+    with CaptureQueriesContext(connection) as captured:
+        results.apply(run.pk, scripted.reply(scores), result_at=timezone.now())
+    table = connection.ops.quote_name(AssetTag._meta.db_table)
+    return [
+        query["sql"]
+        for query in captured.captured_queries
+        if table in query["sql"] and not query["sql"].startswith("SELECT")
+    ]
+
+
+def test_what_is_gained_and_what_moved_is_one_statement(asset: Asset, tags_of: TagsOf) -> None:
+    assert len(apply(asset, sky=90, sea=50)) == 1
+    (statement,) = apply(asset, sky=80, sea=50, sun=70)
+    assert statement.startswith("INSERT")
+    assert tags_of(asset) == {"sky": 80, "sea": 50, "sun": 70}
+
+
+def test_what_is_lost_is_one_statement_more(asset: Asset, tags_of: TagsOf) -> None:
+    apply(asset, sky=90, sea=50)
+    lost, gained = apply(asset, sun=70)
+    assert (lost.split()[0], gained.split()[0]) == ("DELETE", "INSERT")
+    assert tags_of(asset) == {"sun": 70}
+
+
+def test_a_row_that_did_not_change_keeps_the_run_that_wrote_it(asset: Asset) -> None:
+    apply(asset, sky=90, sea=50)
+    first = AssetTag.objects.get(tag__key="sea").run_id
+    apply(asset, sky=80, sea=50)
+    runs = dict(AssetTag.objects.values_list("tag__key", "run_id"))
+    assert runs["sea"] == first
+    assert runs["sky"] > first
+
+
+def test_a_reply_may_hold_more_tags_than_one_statement(asset: Asset, tags_of: TagsOf) -> None:
+    many = {f"tag{number}": number % 101 for number in range(2 * upsert.MAX_ROWS + 1)}
+    apply(asset, **many)
+    assert tags_of(asset) == many
+    less = {key: 100 - confidence for key, confidence in many.items()}
+    apply(asset, **less)
+    assert tags_of(asset) == less
+    assert set(Tag.objects.values_list("asset_count", flat=True)) == {1}
+
+
+def test_a_reply_for_a_forgotten_asset_is_kept_out_of_searches_and_counts(
+    asset: Asset, tags_of: TagsOf
+) -> None:
+    apply(asset, sky=90)
+    assets.forget(asset.pk)
+    apply(asset, sky=80, sea=50)
+    assert set(AssetTag.objects.values_list("score", flat=True)) == {-1}
+    assert set(Tag.objects.values_list("asset_count", flat=True)) == {0}
+    assets.restore(asset.pk)
+    assert dict(AssetTag.objects.values_list("tag__key", "score")) == tags_of(asset)
+    assert set(Tag.objects.values_list("asset_count", flat=True)) == {1}
+
+
+def test_nothing_to_write_asks_nothing(asset: Asset, django_assert_num_queries: Any) -> None:
+    with django_assert_num_queries(0):
+        upsert.upsert(asset.pk, 1, [])
+
+
+@pytest.mark.skipif(
+    not connection.features.supports_update_conflicts_with_target,
+    reason="MariaDB's ON DUPLICATE KEY UPDATE takes no condition; the asset's lock guards it",
+)
+def test_a_decided_row_is_left_alone_even_if_it_is_passed(asset: Asset) -> None:
+    apply(asset, sky=90, sea=50)
+    for key, decide in (("sky", curation.reject), ("sea", curation.accept)):
+        decide(asset.pk, Tag.objects.get(key=key).pk, user=None)
+    before = list(AssetTag.objects.order_by("tag").values())
+    rows = [upsert.Row(row["tag_id"], 1, 1, 0) for row in before]
+    upsert.upsert(asset.pk, 1, rows)
+    assert list(AssetTag.objects.order_by("tag").values()) == before

@@ -1,0 +1,164 @@
+"""The webhook endpoint: what it stores, what it refuses, and how it answers."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from filestack_tags import metrics
+from filestack_tags.filestack.security import sign_webhook
+from filestack_tags.models import Asset, TaggingRun, WebhookDelivery
+from filestack_tags.testing.payloads import event
+
+URL = "/filestack/webhook/"
+
+pytestmark = pytest.mark.django_db
+
+
+def test_the_payload_of_filestacks_tagging_page_is_found_by_tag_and_confidence(
+    deliver: Any, payload: Any
+) -> None:
+    response = deliver(payload("webhook_fs_workflow_tags.json"))
+
+    assert response.status_code == 200
+    (asset,) = Asset.objects.search("umbrella>=95")
+    assert asset.reference == "VJQTvCboRVivWJ2BpKgd"
+    assert asset.tagging_state == Asset.State.TAGGED
+    assert not Asset.objects.search("umbrella>=98").exists()
+
+
+def test_a_delivery_is_stored_whole_but_not_its_signature(deliver: Any, payload: Any) -> None:
+    body = payload("webhook_fp_delete.json")
+    deliver(body, **{"User-Agent": "Filestack"})
+    (delivery,) = WebhookDelivery.objects.all()
+    assert bytes(delivery.raw_body) == body
+    assert delivery.headers == {
+        "FS-Timestamp": "1710000010",
+        "User-Agent": "Filestack",
+        "Content-Type": "application/json",
+    }
+    assert delivery.state == WebhookDelivery.State.PROCESSED
+    assert delivery.action == "fp.delete"
+
+
+def test_the_same_event_twice_is_stored_once_and_counted(deliver: Any, payload: Any) -> None:
+    body = payload("webhook_fs_workflow_tags.json")
+    assert deliver(body).content == b"Stored.\n"
+    assert deliver(body).content == b"Known already.\n"
+    (delivery,) = WebhookDelivery.objects.all()
+    assert delivery.duplicates == 1
+    assert TaggingRun.objects.count() == 1
+
+
+@pytest.mark.parametrize("method", ["get", "head", "put", "patch", "delete", "options"])
+def test_only_post_is_answered(client: Client, method: str) -> None:
+    assert getattr(client, method)(URL).status_code == 405
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"FS-Signature": "0" * 64}, 403),
+        ({"FS-Signature": "0" * 63}, 400),
+        ({"FS-Signature": "é" * 64}, 400),
+        ({"FS-Signature": ""}, 400),
+        ({"FS-Timestamp": ""}, 400),
+        ({"FS-Timestamp": "soon"}, 400),
+        ({"FS-Timestamp": "١٢٣"}, 400),
+        ({"FS-Timestamp": "9" * 5000}, 400),
+        ({"FS-Timestamp": "1710000011"}, 403),
+    ],
+)
+def test_a_bad_signature_is_refused_and_nothing_is_stored(
+    deliver: Any, payload: Any, headers: dict[str, str], status: int
+) -> None:
+    response = deliver(payload("webhook_fp_upload.json"), **headers)
+    assert response.status_code == status
+    assert b"Traceback" not in response.content
+    assert not WebhookDelivery.objects.exists()
+
+
+def test_unsigned_requests_are_refused(client: Client) -> None:
+    response = client.post(URL, b"{}", content_type="application/json")
+    assert response.status_code == 400
+    assert b"FS-Timestamp header is missing" in response.content
+    assert not WebhookDelivery.objects.exists()
+
+
+def test_each_of_several_secrets_may_have_signed(client: Client, settings: Any) -> None:
+    settings.FILESTACK_TAGS = {"WEBHOOK_SECRETS": ["new", "old"]}
+    for secret, status in (("new", 200), ("old", 200), ("older", 403)):
+        body = json.dumps(event("fp.dialog", {"secret": len(secret)})).encode()
+        headers = {"FS-Timestamp": "1", "FS-Signature": sign_webhook(body, "1", secret)}
+        response = client.post(URL, body, content_type="application/json", headers=headers)
+        assert response.status_code == status
+
+
+def test_without_a_secret_filestack_is_asked_to_come_again(deliver: Any, settings: Any) -> None:
+    settings.FILESTACK_TAGS = {}
+    response = deliver(b"{}")
+    assert response.status_code == 503
+    assert b"WEBHOOK_SECRETS" in response.content
+
+
+def test_a_body_above_the_limit_is_refused(deliver: Any, settings: Any) -> None:
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"WEBHOOK_MAX_BODY": 10}
+    assert deliver(b"0123456789").status_code == 200
+    assert deliver(b"0123456789a").status_code == 413
+    assert WebhookDelivery.objects.count() == 1
+
+
+def test_an_old_timestamp_is_refused_only_if_a_tolerance_is_set(
+    deliver: Any, payload: Any, settings: Any
+) -> None:
+    body = payload("webhook_fp_upload.json")
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"WEBHOOK_TOLERANCE": 60}
+    assert deliver(body).status_code == 403
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"WEBHOOK_TOLERANCE": None}
+    assert deliver(body).status_code == 200
+
+
+def test_the_endpoint_needs_no_login_and_no_csrf_token(settings: Any, payload: Any) -> None:
+    settings.MIDDLEWARE = [
+        *settings.MIDDLEWARE,
+        "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    ]
+    body = payload("webhook_fp_delete.json")
+    headers = {"FS-Timestamp": "1", "FS-Signature": sign_webhook(body, "1", "whsec-A")}
+    client = Client(enforce_csrf_checks=True)
+    response = client.post(URL, body, content_type="application/json", headers=headers)
+    assert response.status_code == 200
+
+
+def test_refusals_are_counted_by_reason(deliver: Any) -> None:
+    counted: list[tuple[str, dict[str, str]]] = []
+    end = metrics.subscribe(lambda name, labels: counted.append((name, dict(labels))))
+    deliver(b"{}", **{"FS-Signature": "0" * 64})
+    end()
+    assert counted == [("webhook.refused", {"reason": "signature"})]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"null", b"[]", b"{", b"\xff\xfe", b'{"action": 1}', b'{"text": {}}', b"[" * 100_000],
+)
+def test_signed_nonsense_is_stored_and_never_an_error(deliver: Any, body: bytes) -> None:
+    assert deliver(body).status_code == 200
+    (delivery,) = WebhookDelivery.objects.all()
+    assert bytes(delivery.raw_body) == body
+    assert delivery.state in (WebhookDelivery.State.FAILED, WebhookDelivery.State.IGNORED)
+    assert delivery.error or delivery.outcome
+
+
+def test_the_request_itself_only_stores(
+    client: Client, payload: Any, django_assert_num_queries: Any
+) -> None:
+    body = payload("webhook_fs_workflow_tags.json")
+    headers = {"FS-Timestamp": "1", "FS-Signature": sign_webhook(body, "1", "whsec-A")}
+    # Look up, savepoint, insert, release: nothing else happens before the answer.
+    with django_assert_num_queries(4):
+        client.post(URL, body, content_type="application/json", headers=headers)
+    assert not Asset.objects.exists()

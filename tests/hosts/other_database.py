@@ -1,0 +1,20 @@
+"""Everything of this app, and what it refers to, is kept under another alias than default."""
+
+from tests.settings import *  # noqa: F403  a host's settings on top of the suite's
+from tests.settings import database
+
+DATABASES = {"default": database("sqlite:"), "tagging": database("sqlite:")}
+DATABASE_ROUTERS = ["tests.hosts.other_database.Router"]
+
+
+class Router:
+    """Nothing at all is in the default database: reaching for it fails."""
+
+    def db_for_read(self, model: object, **hints: object) -> str:
+        return "tagging"
+
+    def db_for_write(self, model: object, **hints: object) -> str:
+        return "tagging"
+
+    def allow_migrate(self, db: str, app_label: str, **hints: object) -> bool:
+        return db == "tagging"

@@ -1,0 +1,8 @@
+"""A host that wants the webhook and nothing else: no admin, no REST framework, no sessions."""
+
+from tests.settings import *  # noqa: F403  a host's settings on top of the suite's
+
+INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes", "filestack_tags"]
+MIDDLEWARE: list[str] = []
+TEMPLATES: list[object] = []
+ROOT_URLCONF = "filestack_tags.urls"

@@ -1,0 +1,275 @@
+"""Facets equal a count by hand where they are exact, and say where they are not."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from django.conf import settings as django_settings
+from django.db import connection, transaction
+from django.db.models import Count, Q
+from django.test import override_settings
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from hypothesis import given
+from hypothesis import strategies as st
+
+from filestack_tags.exceptions import TagQueryError
+from filestack_tags.models import Asset, AssetTag, Tag, TagStatistic
+from filestack_tags.search import estimates
+from filestack_tags.search import facets as module
+from filestack_tags.search.ast import HasTag
+from filestack_tags.search.facets import HASHES, Facets, facets, histogram
+from filestack_tags.search.totals import Total, total
+from filestack_tags.text import label_key
+
+from .test_oracle import (
+    BERLIN,
+    MANY_WORLDS,
+    matches,
+    row_matches,
+    searches,
+    store,
+    worlds,
+    wrong_statistics,
+)
+from .test_planner import an_asset, package
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _no_estimates():
+    estimates.forget()
+
+
+def names(found: Facets) -> list[tuple[str, int]]:
+    return [(facet.name, facet.count) for facet in found.tags]
+
+
+def count_up() -> None:
+    """Store with each tag the number of assets that have it, as the services do."""
+    shown = Count("asset_tags", filter=Q(asset_tags__score__gte=0))
+    for pk, count in Tag.objects.annotate(shown=shown).values_list("pk", "shown"):
+        Tag.objects.filter(pk=pk).update(asset_count=count)
+
+
+@MANY_WORLDS
+@given(data=st.data())
+def test_totals_facets_and_histograms_equal_a_count_by_hand(data):
+    world = data.draw(worlds(), label="world")
+    package = dict(django_settings.FILESTACK_TAGS, MIN_CONFIDENCE=world.min_confidence)
+    with (
+        transaction.atomic(),
+        timezone.override(BERLIN),
+        override_settings(FILESTACK_TAGS=package),
+    ):
+        store(world)
+        count_up()
+        wrong_statistics(data)
+        tags = [Tag.objects.get(key=label_key(tag.name)) for tag in world.tags]
+        for _ in range(8):
+            query = data.draw(searches(world), label="query")
+            found = [
+                asset
+                for asset in world.assets
+                if not asset.deleted and matches(world, query, query.where, asset)
+            ]
+            counts = Counter(
+                tags[row.tag].pk
+                for asset in found
+                for row in asset.rows
+                if row_matches(world, query, HasTag(), row)
+            )
+            counted = facets(query, include_hidden=True)
+            assert {each.tag_id: each.count for each in counted.tags} == counts, str(query)
+            order = [(-each.count, each.tag_id) for each in counted.tags]
+            assert order == sorted(order)
+            assert not counted.is_approximate
+            if counted.matches is not None:
+                assert counted.matches == counted.sample_size == len(found), str(query)
+            else:
+                assert str(query) in ("", "include:hidden")
+
+            assert total(query, include_hidden=True) == Total(len(found), is_exact=True)
+            cap = data.draw(st.integers(1, 3), label="cap")
+            capped = total(query, cap=cap, include_hidden=True)
+            assert capped.count == len(found) if capped.is_exact else capped.count == cap
+            assert capped.is_exact or len(found) > cap
+
+            for number, tag in enumerate(tags):
+                scores = Counter(
+                    row.confidence
+                    for asset in found
+                    for row in asset.rows
+                    if row.tag == number and row.decision != 2
+                )
+                if tag.hidden and not query.include_hidden:
+                    scores = Counter()
+                assert histogram(tag.pk, query, include_hidden=True) == scores, str(query)
+        transaction.set_rollback(True)
+
+
+@pytest.fixture
+def shoot() -> list[int]:
+    """Sixty assets with tags that depend on their number; returns those that have sky."""
+    assets = Asset.objects.bulk_create(
+        Asset(kind="handle", reference=f"a{number}", digest=f"a{number}")
+        for number in range(60)
+    )
+    ids = [Asset.objects.get(digest=asset.digest).pk for asset in assets]
+    every = {"sky": 1, "sea": 2, "sand": 3, "sun": 5, "surf": 30}
+    Tag.objects.bulk_create(Tag(key=name, name=name.title()) for name in every)
+    AssetTag.objects.bulk_create(
+        AssetTag(asset_id=pk, tag=Tag.objects.get(key=name), confidence=90, score=90)
+        for name, step in every.items()
+        for pk in ids[::step]
+    )
+    count_up()
+    return ids
+
+
+def hashed(pk: int) -> int:
+    return (pk % 2**31 * 2654435761) % HASHES
+
+
+def test_a_large_result_is_sampled_by_a_hash_and_scaled_up(shoot, monkeypatch):
+    monkeypatch.setattr(module, "EXACT", 5)
+    ordered = sorted(shoot, key=hashed)
+    found = facets("sky", sample=20)
+    assert found.is_approximate
+    assert found.sample_size == 20
+    assert found.matches == round(20 * HASHES / hashed(ordered[20]))
+    for facet in found.tags:
+        sampled = AssetTag.objects.filter(tag=facet.tag_id, asset__in=ordered[:20]).count()
+        assert facet.count == round(sampled * found.matches / 20)
+    assert names(found)[0] == ("Sky", found.matches)
+
+
+def test_the_number_of_matches_is_estimated_well(shoot, monkeypatch):
+    monkeypatch.setattr(module, "EXACT", 5)
+    assert 50 <= facets("sky", sample=30).matches <= 72
+
+
+def test_a_small_sample_of_a_small_result_gives_way_to_all_of_it(shoot):
+    found = facets("sky", sample=3)
+    assert not found.is_approximate
+    assert found.sample_size == found.matches == 60
+    assert names(found) == [
+        ("Sky", 60), ("Sea", 30), ("Sand", 20), ("Sun", 12), ("Surf", 2)
+    ]  # fmt: skip
+
+
+def test_a_sample_smaller_than_what_is_counted_in_full_is_kept_to(shoot, monkeypatch):
+    monkeypatch.setattr(module, "EXACT", 40)
+    found = facets("sky", sample=10)
+    ordered = sorted(shoot, key=hashed)
+    assert (found.is_approximate, found.sample_size) == (True, 10)
+    assert found.matches == round(40 * HASHES / hashed(ordered[40]))
+    assert names(found)[0] == ("Sky", found.matches)
+    assert names(facets("sky", sample=60))[0] == ("Sky", 60)
+
+
+def statistics_say(count: int) -> None:
+    for tag in Tag.objects.all():
+        TagStatistic.objects.create(tag=tag, score=90, assets=count)
+
+
+@pytest.mark.parametrize("query", ["sky", "sky sea", "sky OR sea", "sky -surf"])
+def test_statistics_that_promise_too_much_cost_a_query_and_change_nothing(
+    shoot, monkeypatch, query
+):
+    monkeypatch.setattr(module, "EXACT", 5)
+    expected = facets(query, sample=20)
+    Asset.objects.filter(pk=shoot[-1]).update(size=1)
+    statistics_say(100_000)
+    estimates.forget()
+    with CaptureQueriesContext(connection) as queries:
+        assert facets(query, sample=20) == expected
+    tagged = [each for each in queries if "WITH s AS" in each["sql"]]
+    assert len(tagged) == 2
+
+
+def test_good_statistics_leave_out_most_assets_before_anything_is_asked(shoot, monkeypatch):
+    monkeypatch.setattr(module, "EXACT", 2)
+    expected = facets("sky", sample=2)
+    statistics_say(60)
+    estimates.forget()
+    with CaptureQueriesContext(connection) as queries:
+        assert facets("sky", sample=2) == expected
+    tagged = [each["sql"] for each in queries if "WITH s AS" in each["sql"]]
+    assert len(tagged) == 1
+    assert f"< {round(HASHES * 8 / 60)}" in tagged[0]
+
+
+def test_facets_ask_one_query_besides_the_plan(shoot):
+    facets("sky sea")
+    with CaptureQueriesContext(connection) as queries:
+        facets("sky sea")
+        histogram(1, "sky sea")
+    assert len(queries) == 4
+
+
+def test_facets_without_a_search_take_the_counts_that_are_kept(shoot):
+    Tag.objects.filter(key="sea").update(asset_count=99)
+    Tag.objects.filter(key="sun").update(hidden=True)
+    Tag.objects.filter(key="sand").update(min_confidence=95)
+    with CaptureQueriesContext(connection) as queries:
+        found = facets(limit=2)
+    assert names(found) == [("Sea", 99), ("Sky", 60)]
+    assert (found.is_approximate, found.sample_size, found.matches) == (False, 0, None)
+    assert len(queries) == 1
+    assert names(facets())[2:] == [("Surf", 2)]
+
+
+def test_facets_without_a_search_regard_a_global_threshold():
+    an_asset("a", tags={"sky": 90, "sea": 40})
+    an_asset("b", tags={"sea": {"confidence": 40, "decision": 1}})
+    count_up()
+    with package(MIN_CONFIDENCE=50):
+        assert names(facets()) == [("sky", 1), ("sea", 1)]
+
+
+def test_a_result_without_tags_has_no_facets_but_matches():
+    an_asset("a")
+    an_asset("b", tags={"sky": 90})
+    assert facets("untagged") == Facets((), is_approximate=False, sample_size=1, matches=1)
+    assert facets("sea") == Facets((), is_approximate=False, sample_size=0, matches=0)
+    assert facets("width:>=1") == Facets((), is_approximate=False, sample_size=0, matches=0)
+
+
+def test_an_empty_library_has_no_facets():
+    assert facets() == Facets((), is_approximate=False, sample_size=0, matches=None)
+    assert facets("tagged").matches == 0
+
+
+def test_hidden_tags_are_among_the_facets_only_where_the_search_includes_them():
+    an_asset("a", tags={"sky": 90, "secret": 80})
+    Tag.objects.filter(key="secret").update(hidden=True)
+    secret = Tag.objects.get(key="secret").pk
+    assert names(facets("sky", include_hidden=True)) == [("sky", 1)]
+    assert histogram(secret, include_hidden=True) == {}
+    asked = "sky include:hidden"
+    assert names(facets(asked, include_hidden=True)) == [("sky", 1), ("secret", 1)]
+    assert histogram(secret, asked, include_hidden=True) == {80: 1}
+    for function in (facets, lambda query: histogram(secret, query)):
+        with pytest.raises(TagQueryError):
+            function(asked)
+
+
+def test_a_histogram_reaches_below_the_threshold_and_leaves_out_what_was_rejected():
+    an_asset("a", tags={"sky": 90, "sea": 60})
+    an_asset("b", tags={"sky": 20, "sea": 60})
+    an_asset("c", tags={"sky": 20})
+    an_asset("d", tags={"sky": {"confidence": 50, "decision": 2}, "sea": 60})
+    sky = Tag.objects.get(key="sky").pk
+    with package(MIN_CONFIDENCE=50):
+        assert list(histogram(sky).items()) == [(20, 2), (90, 1)]
+        assert histogram(sky, "sea") == {20: 1, 90: 1}
+    assert histogram(sky, "no-such-tag") == histogram(sky + 1000) == {}
+
+
+@pytest.mark.parametrize("options", [{"limit": 0}, {"sample": 0}])
+def test_a_limit_or_a_sample_below_one_is_refused(options):
+    with pytest.raises(ValueError, match="limit and sample must be at least 1"):
+        facets("sky", **options)

@@ -1,0 +1,423 @@
+"""Searches against the database: thresholds, decisions, limits, hints, and what they cost."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.db import connections
+from django.test import override_settings
+from django.utils import timezone
+
+from filestack_tags.exceptions import TagQueryError
+from filestack_tags.models import Asset, AssetTag, Tag, TagAlias, TaggingRun, score_of
+from filestack_tags.search.facts import DECISIONS, SOURCES, STATUSES
+from filestack_tags.search.language import parse
+from filestack_tags.search.planner import (
+    UnknownTag,
+    hints,
+    search_assets,
+    search_limits,
+    visible_asset_tags,
+)
+from filestack_tags.text import label_key, reference_digest
+
+pytestmark = pytest.mark.django_db
+
+
+def an_asset(reference: str, using: str = "default", **facts: object) -> Asset:
+    kind = str(facts.pop("kind", "handle"))
+    tags = facts.pop("tags", {})
+    asset = Asset.objects.using(using).create(
+        kind=kind,
+        reference=reference,
+        digest=reference_digest(kind, reference),
+        **facts,
+    )
+    for name, row in tags.items():
+        tag, _ = Tag.objects.using(using).get_or_create(
+            key=label_key(name), defaults={"name": name}
+        )
+        row = row if isinstance(row, dict) else {"confidence": row}
+        score = score_of(
+            row["confidence"], row.get("decision", 0), forgotten=bool(asset.deleted_at)
+        )
+        AssetTag.objects.using(using).create(asset=asset, tag=tag, score=score, **row)
+    return asset
+
+
+def found(query: str, **options: object) -> set[str]:
+    return set(Asset.objects.search(query, **options).values_list("reference", flat=True))
+
+
+def package(**values: object) -> override_settings:
+    return override_settings(FILESTACK_TAGS=values)
+
+
+def test_two_tags_of_one_asset_do_not_lend_each_other_their_confidence():
+    an_asset("a", tags={"sky": 20, "sea": 90})
+    an_asset("b", tags={"sky": 90})
+    assert found("sky>=80") == {"b"}
+    assert found("-sky>=80") == {"a"}
+    assert found("sky sea>=80") == {"a"}
+
+
+def test_a_threshold_holds_for_the_name_alone_and_gives_way_to_a_confidence():
+    an_asset("low", tags={"sky": 20})
+    an_asset("high", tags={"sky": 60})
+    with package(MIN_CONFIDENCE=50):
+        assert found("sky") == found("sk*") == found("tagged") == {"high"}
+        assert found("untagged") == {"low"}
+        assert found("sky>=10") == {"low", "high"}
+        Tag.objects.update(min_confidence=70)
+        assert found("sky") == found("sk*") == found("tagged") == set()
+        Tag.objects.update(min_confidence=0)
+        assert found("sky") == found("sk*") == found("tagged") == {"low", "high"}
+
+
+def test_each_tag_of_a_prefix_keeps_its_own_threshold():
+    an_asset("a", tags={"skyline": 40})
+    an_asset("b", tags={"sky": 40})
+    Tag.objects.filter(key="skyline").update(min_confidence=30)
+    with package(MIN_CONFIDENCE=50):
+        assert found("sky*") == {"a"}
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("sky", {"accepted", "added"}),
+        ("sky>=10", {"none", "accepted", "added"}),
+        ("sky>=50", set()),
+        ("sky@rejected", {"rejected"}),
+        ("sky@rejected>=50", set()),
+        ("sky@accepted", {"accepted"}),
+        ("sky@none", set()),
+        ("sky@none>=10", {"none"}),
+        ("decision:rejected", {"rejected"}),
+        ("decision:added", {"added"}),
+        ("decision:none", set()),
+        ("tagged", {"accepted", "added"}),
+        ("sky@user", {"added"}),
+        ("source:user", {"added"}),
+        ("*@auto>=0", {"none", "accepted"}),
+    ],
+)
+def test_a_decision_outweighs_the_threshold_but_not_a_confidence(query, expected):
+    for number, word in enumerate(DECISIONS):
+        source = AssetTag.Source.USER if word == "added" else AssetTag.Source.AUTO
+        row = {
+            "confidence": 20,
+            "decision": AssetTag.Decision[word.upper()],
+            "source": source,
+        }
+        an_asset(word, tags={"sky": row}, size=number)
+    with package(MIN_CONFIDENCE=50):
+        assert found(query) == expected
+
+
+def test_a_hidden_tag_is_found_only_where_permitted_and_asked_for():
+    an_asset("a", tags={"nude": 90})
+    Tag.objects.update(hidden=True)
+    for query in ("nude", "nu*", "tagged", "nude>=1", "source:auto"):
+        assert found(query) == found(query, include_hidden=True) == set()
+        assert found(f"{query} include:hidden", include_hidden=True) == {"a"}
+    assert found("untagged") == {"a"}
+    with pytest.raises(TagQueryError, match="permission") as caught:
+        Asset.objects.search("nude include:hidden")
+    assert caught.value.position == len("nude ")
+
+
+def test_a_tag_that_does_not_exist_matches_nothing():
+    an_asset("a", tags={"sky": 90})
+    assert found("skyy") == found("skyy*") == found("sky skyy") == set()
+    assert found("-skyy") == found("sky OR skyy") == found("-(sky skyy)") == {"a"}
+
+
+def test_an_alias_finds_its_tag_and_the_tag_of_that_name():
+    an_asset("a", tags={"car": 90})
+    an_asset("b", tags={"automobile": 90})
+    TagAlias.objects.create(key="auto", tag=Tag.objects.get(key="car"))
+    TagAlias.objects.create(key="automobile", tag=Tag.objects.get(key="car"))
+    assert found("Auto") == found("car") == {"a"}
+    assert found("automobile") == found("auto*") == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("100*", {"100%", "100% wool", "1000"}),
+        ("100%*", {"100%", "100% wool"}),
+        ("a_*", {"a_b"}),
+        ("a\\*", {"a\\b"}),
+        ('"a \\""*', {'a "b"'}),
+        ("STRASS*", {"Straße"}),
+        ("é*", {"Éclair"}),
+        ("🏖*", {"🏖 beach"}),
+        ("\ud7ff*", {"\ud7ffx"}),
+        ("\U0010ffff*", {"\U0010ffffx"}),
+        ("\U0010ffff\U0010ffff*", set()),
+        ("b\U0010ffff*", {"b\U0010ffffx"}),
+    ],
+)
+def test_a_prefix_is_literal(query, expected):
+    names = [
+        "100%",
+        "100% wool",
+        "1000",
+        "a_b",
+        "axb",
+        "a\\b",
+        'a "b"',
+        "Straße",
+        "Éclair",
+        "eclair",
+        "🏖 beach",
+        "🌋",
+        "\ud7ffx",
+        "\ue000x",
+        "\U0010ffffx",
+        "b\U0010ffffx",
+        "c",
+    ]
+    for name in names:
+        an_asset(name, tags={name: 90})
+    assert found(query) == expected
+
+
+def test_a_prefix_that_matches_too_many_names_is_refused():
+    for number in range(3):
+        an_asset(f"r{number}", tags={f"sky{number}": 90})
+    TagAlias.objects.create(key="skies", tag=Tag.objects.get(key="sky0"))
+    with package(SEARCH_MAX_WILDCARD_TAGS=3):
+        assert len(found("sky*")) == 3
+        assert len(found("sky0 sky* sky1*")) == 0
+        with pytest.raises(TagQueryError, match=r"sk\* stands for more than 3 tags") as caught:
+            Asset.objects.search("sky0 sk*")
+    assert caught.value.found == "sk*"
+    assert caught.value.position == len("sky0 ")
+
+
+def test_names_are_matched_without_case_and_with_stars():
+    an_asset("a", filename="IMG_0001.JPG")
+    an_asset("b", filename="IMGX0001.jpg")
+    an_asset("c", filename="50%!.png")
+    assert found("name:img_*") == {"a"}
+    assert found("name:img*jpg") == {"a", "b"}
+    assert found("name:img_0001.jpg") == {"a"}
+    assert found("name:0001") == set()
+    assert found('name:"*%!*"') == {"c"}
+
+
+def test_a_handle_is_matched_exactly():
+    an_asset("aBc")
+    an_asset("abc")
+    an_asset("https://a.example/x.jpg", kind="url")
+    assert found("handle:aBc") == {"aBc"}
+    assert found("handle:aB") == set()
+    assert found("handle:https://a.example/x.jpg") == {"https://a.example/x.jpg"}
+
+
+def test_facts_that_are_not_known_match_nothing_and_their_negation_everything():
+    an_asset("a")
+    for query in ("size:>=0", "width:>=0", "height:<5", "by:anna", "run:v1", "workflow:x"):
+        assert found(query) == set()
+        assert found(f"-{query}") == found(f"-(tagged {query})") == {"a"}
+
+
+def test_who_uploaded_it_is_matched_by_user_name():
+    anna = get_user_model().objects.create(username="anna@example.com")
+    an_asset("a", uploader=anna)
+    an_asset("b")
+    assert found("by:anna@example.com") == {"a"}
+
+
+def test_the_current_run_counts_and_no_earlier_one():
+    asset = an_asset("a")
+    for version, tagger in ((1, "filestack"), (2, "workflow")):
+        run = TaggingRun.objects.create(
+            asset=asset,
+            tagger=tagger,
+            version=version,
+            workflow_id="w-1",
+            trigger="api",
+            content_version=1,
+        )
+    Asset.objects.update(current_run=run)
+    assert found("run:v2") == found("tagger:workflow") == found("workflow:w-1") == {"a"}
+    assert found("run:v1") == found("tagger:filestack") == set()
+
+
+def test_days_are_those_of_the_current_time_zone(settings):
+    at = datetime(2026, 10, 31, 23, 30, tzinfo=UTC)
+    an_asset("a", uploaded_at=at if settings.USE_TZ else at.replace(tzinfo=None))
+    with timezone.override(ZoneInfo("Europe/Berlin") if settings.USE_TZ else UTC):
+        month = "2026-11" if settings.USE_TZ else "2026-10"
+        assert found(f"uploaded:{month}") == {"a"}
+    with timezone.override(UTC):
+        assert found("uploaded:2026-10-31") == {"a"}
+        assert found("uploaded:>2026-10") == found("uploaded:<2026-10-31") == set()
+        assert found("uploaded:2026-12") == set()
+
+
+def test_without_time_zones_days_are_those_of_the_clock_on_the_wall(settings):
+    settings.USE_TZ = False
+    an_asset("a", uploaded_at=datetime(2026, 10, 31, 23, 30))  # noqa: DTZ001  # USE_TZ is off
+    assert found("uploaded:2026-10-31") == found("uploaded:2026-12") ^ {"a"} == {"a"}
+
+
+def test_forgotten_assets_are_not_found():
+    an_asset("a", deleted_at=timezone.now(), tags={"sky": 90})
+    assert found("sky") == found("") == set()
+
+
+def test_a_search_chains_with_everything_a_queryset_does():
+    for number in range(4):
+        an_asset(f"r{number}", size=number, tags={"sky": 80 + number, "sea": 80})
+    skies = Asset.objects.filter(size__gte=1).search("sky>=81")
+    assert skies.count() == 3
+    assert [each.reference for each in skies.order_by("size")[1:]] == ["r2", "r3"]
+    assert skies.search("sky<83").search("sea").exclude(size=1).get().reference == "r2"
+    assert skies.first().reference == "r3"
+    assert skies.filter(asset_tags__tag__key="sea").values_list("size").count() == 3
+    assert sorted(skies.in_bulk()) == sorted(skies.values_list("pk", flat=True))
+    assert (skies | Asset.objects.filter(size=0)).count() == 4
+    assert skies.update(store_status="Stored") == 3
+    assert skies.search("sky=83").delete()[1]["filestack_tags.Asset"] == 1
+
+
+def test_a_query_may_be_given_as_text_or_as_value():
+    an_asset("a", tags={"sky": 90})
+    assert search_assets(Asset.objects.all(), parse("sky>80")).get().reference == "a"
+    assert type(search_assets(Asset.objects.all(), "sky")) is type(Asset.objects.all())
+
+
+def test_thirty_two_terms_of_the_widest_kind_run_on_every_database():
+    an_asset("a", tags={"sky": 90})
+    assert found(" ".join(["tagged"] * 32)) == {"a"}
+    assert found(" ".join(["sky"] * 16 + ["-run:v1"] * 8 + ["-by:x"] * 8)) == {"a"}
+
+
+def test_the_deepest_search_permitted_runs():
+    an_asset("a", tags={"sky": 90})
+    with package(SEARCH_MAX_DEPTH=30):
+        # Fifteen negations: of what holds, and of what does not.
+        assert found("-(sea OR (sky " * 15 + "sky" + "))" * 15) == set()
+        assert found("-(sea OR (sky " * 15 + "sea" + "))" * 15) == {"a"}
+
+
+@pytest.mark.parametrize(
+    ("query", "queries"),
+    [
+        ("", 1),
+        ("tagged status:new", 1),
+        ("sky", 2),
+        ('sky>=80 sky1 -sky2 (bea* | sk* | -"x y") run:v1 by:anna name:a*', 2),
+    ],
+)
+def test_the_number_of_queries_does_not_grow(query, queries, django_assert_num_queries):
+    for number in range(12):
+        an_asset(f"r{number}", tags={f"sky{number}": 90, f"beach{number}": 80, "sky": 85})
+    with django_assert_num_queries(queries):
+        list(Asset.objects.search(query))
+    with django_assert_num_queries(queries):
+        Asset.objects.search(query).count()
+
+
+def test_limits_come_from_the_settings():
+    with package(SEARCH_MAX_LENGTH=20, SEARCH_MAX_TERMS=2, SEARCH_MAX_DEPTH=1):
+        limits = search_limits()
+        assert (limits.length, limits.terms, limits.depth) == (20, 2, 1)
+        for text in ("x" * 21, "a b c", "((a))"):
+            with pytest.raises(TagQueryError, match="at most"):
+                Asset.objects.search(text)
+
+
+def test_the_words_of_the_language_are_those_of_the_models():
+    assert set(STATUSES) == set(Asset.State.values)
+    assert [word.upper() for word in SOURCES] == AssetTag.Source.names
+    assert [word.upper() for word in DECISIONS] == AssetTag.Decision.names
+
+
+def test_visible_asset_tags_are_those_that_tagged_asks_for():
+    rows = {
+        "low": {"confidence": 10},
+        "high": {"confidence": 60},
+        "kept": {"confidence": 10, "decision": AssetTag.Decision.ACCEPTED},
+        "refused": {"confidence": 90, "decision": AssetTag.Decision.REJECTED},
+        "secret": {"confidence": 90},
+        "own": {"confidence": 60},
+    }
+    an_asset("a", tags=rows)
+    Tag.objects.filter(key="secret").update(hidden=True)
+    Tag.objects.filter(key="own").update(min_confidence=70)
+    with package(MIN_CONFIDENCE=50):
+        shown = visible_asset_tags(AssetTag.objects.all())
+        assert set(shown.values_list("tag__key", flat=True)) == {"high", "kept"}
+        shown = visible_asset_tags(AssetTag.objects.all(), include_hidden=True)
+        assert set(shown.values_list("tag__key", flat=True)) == {"high", "kept", "secret"}
+
+
+def test_hints_name_unknown_tags_with_near_ones():
+    an_asset("a", tags={"Sky": 90, "skyline": 90, "beach": 90, "no person": 90})
+    assert hints("sky beach") == hints("tagged status:failed") == ()
+    assert hints("skyy -(bech | sky) zzz") == (
+        UnknownTag("skyy", ("Sky",)),
+        UnknownTag("bech", ("beach",)),
+        UnknownTag("zzz", ()),
+    )
+    assert hints('"no persons" and "no persons"') == (
+        UnknownTag("no persons", ("no person",)),
+        UnknownTag("and", ("AND",)),
+    )
+    assert [hint.name for hint in hints("bex* ſkyy")] == ["bex*", "ſkyy"]
+
+
+def test_hints_treat_hidden_tags_as_unknown_and_never_name_them():
+    an_asset("a", tags={"nude": 90})
+    Tag.objects.update(hidden=True)
+    assert hints("nude nudes") == (UnknownTag("nude", ()), UnknownTag("nudes", ()))
+    assert hints("nude nudes include:hidden") == hints("nude nudes", include_hidden=True)
+    assert hints("nude nudes include:hidden", include_hidden=True) == (
+        UnknownTag("nudes", ("nude",)),
+    )
+
+
+def test_hints_are_bounded(django_assert_num_queries):
+    an_asset("a", tags={"sky": 90})
+    with django_assert_num_queries(3):
+        assert len(hints(" ".join(f"x{number}" for number in range(9)))) == 5
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """A second database, in SQLite whatever the first one is.
+
+    In a file: Django never closes the connection to one in memory.
+    """
+    name = "elsewhere"
+    entry = {"ENGINE": "django.db.backends.sqlite3", "NAME": tmp_path / "elsewhere.sqlite3"}
+    configured = connections.configure_settings({"default": {}, name: entry})
+    connections.settings[name] = configured[name]
+    connections[name].connect()
+    call_command("migrate", database=name, verbosity=0)
+    yield name
+    connections[name].close()
+    del connections[name]
+    del connections.settings[name]
+
+
+def test_a_search_asks_the_database_of_its_queryset(elsewhere):
+    an_asset("here", tags={"sea": 90})
+    an_asset("there", using=elsewhere, tags={"sky": 90, "skyline": 80})
+    there = Asset.objects.using(elsewhere)
+    assert there.search("sky skyl* -by:x -run:v1 tagged").get().reference == "there"
+    assert not there.search("sea").exists()
+    assert not Asset.objects.search("sky").exists()
+    assert hints("sea skyy", using=elsewhere) == (
+        UnknownTag("sea", ()),
+        UnknownTag("skyy", ("sky",)),
+    )

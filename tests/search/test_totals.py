@@ -1,0 +1,101 @@
+"""Totals are exact for one tag, and up to a cap for everything else."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from filestack_tags.exceptions import TagQueryError
+from filestack_tags.search import estimates
+from filestack_tags.search.totals import Total, total
+
+from .test_planner import an_asset, package
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _no_estimates():
+    estimates.forget()
+
+
+@pytest.fixture
+def five_skies() -> None:
+    for number in range(5):
+        tags = {"sky": 50 + 10 * number} | ({"sea": 90} if number else {})
+        an_asset(f"sky{number}", tags=tags, width=number)
+    an_asset("sand", tags={"sand": 90})
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("sky", 5),
+        ("sky>=70", 3),
+        ("sky:50..60", 2),
+        ("sky@accepted", 0),
+        ("no-such-tag", 0),
+        ("sky no-such-tag", 0),
+    ],
+)
+def test_one_tag_is_counted_to_the_end(five_skies, query, expected):
+    assert total(query, cap=2) == Total(expected, is_exact=True)
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("", 6),
+        ("sky sea", 4),
+        ("sky OR sand", 6),
+        ("s*", 6),
+        ("-sand", 5),
+        ("sky width:>=2", 3),
+        ("width:>=2", 3),
+        ("tagged", 6),
+    ],
+)
+def test_anything_else_is_exact_up_to_the_cap(five_skies, query, expected):
+    assert total(query, cap=expected) == Total(expected, is_exact=True)
+    assert total(query, cap=expected - 1) == Total(expected - 1, is_exact=False)
+
+
+def test_a_threshold_does_not_hide_what_a_person_accepted():
+    an_asset("a", tags={"sky": 90})
+    an_asset("b", tags={"sky": 10})
+    an_asset("c", tags={"sky": {"confidence": 10, "decision": 1}})
+    an_asset("d", tags={"sky": {"confidence": 90, "decision": 2}})
+    with package(MIN_CONFIDENCE=50):
+        assert total("sky") == Total(2, is_exact=True)
+
+
+def test_a_total_reads_as_people_write_it():
+    assert str(Total(1234, is_exact=True)) == "1,234"
+    assert str(Total(10_000, is_exact=False)) == "10,000+"
+
+
+def test_the_database_reads_one_match_more_than_the_cap(five_skies):
+    with CaptureQueriesContext(connection) as queries:
+        total("sky sea", cap=3)
+    assert "LIMIT 4" in queries[-1]["sql"]
+
+
+def test_a_total_asks_one_query_besides_the_plan(five_skies):
+    total("sky sea")
+    with CaptureQueriesContext(connection) as queries:
+        total("sky sea")
+    assert len(queries) == 2
+
+
+@pytest.mark.parametrize("cap", [0, -1])
+def test_a_cap_below_one_is_refused(cap):
+    with pytest.raises(ValueError, match="cap must be at least 1"):
+        total("sky", cap=cap)
+
+
+def test_hidden_tags_are_counted_with_permission_only():
+    an_asset("a", tags={"sky": 90})
+    with pytest.raises(TagQueryError):
+        total("sky include:hidden")
+    assert total("sky include:hidden", include_hidden=True).count == 1
