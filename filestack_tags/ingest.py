@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from django.db.models import F
 from django.utils import timezone
@@ -22,7 +23,7 @@ from .filestack.payloads import event_key, parse_event
 from .filestack.security import verify_webhook
 from .models import WebhookDelivery
 from .text import storable
-from .transactions import alias, atomic, locked
+from .transactions import alias, atomic, locked, retried
 
 logger = logging.getLogger(__name__)
 
@@ -92,13 +93,31 @@ def receive(body: bytes, headers: Mapping[str, str]) -> Receipt:
 
 
 def due(limit: int = 1000) -> list[int]:
-    """Return deliveries whose task was lost, and take note that they are handed out again."""
-    now = timezone.now()
-    rows = WebhookDelivery.objects.using(alias()).filter(
-        state__in=OPEN_STATES, due_at__lte=now - SWEEP_AFTER
+    """Return deliveries whose task was lost, and take note that they are handed out again.
+
+    One that somebody writes at this moment is not lost. Two sweeps at once hand a delivery out
+    once.
+    """
+    overlooked = WebhookDelivery.objects.using(alias()).filter(
+        state__in=OPEN_STATES, due_at__lte=timezone.now() - SWEEP_AFTER
     )
-    ids = list(rows.order_by("due_at").values_list("pk", flat=True)[:limit])
-    return [pk for pk in ids if rows.filter(pk=pk).update(due_at=now)]
+    ids = list(overlooked.order_by("due_at").values_list("pk", flat=True)[:limit])
+    return [pk for pk in ids if retried(partial(_hand_out, pk))]
+
+
+def _hand_out(delivery_id: int) -> bool:
+    now = timezone.now()
+    with atomic():
+        delivery = locked(
+            WebhookDelivery.objects.filter(pk=delivery_id), skip_held=True
+        ).first()
+        if delivery is None or delivery.state not in OPEN_STATES:
+            return False
+        if delivery.due_at is None or delivery.due_at > now - SWEEP_AFTER:
+            return False
+        delivery.due_at = now
+        delivery.save(using=alias(), update_fields=("due_at",))
+    return True
 
 
 def replay(delivery_ids: Iterable[int]) -> list[int]:

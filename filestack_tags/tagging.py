@@ -119,16 +119,27 @@ def due(limit: int = 1000) -> list[int]:
     """Return assets whose task was lost, and take note that they are handed out again.
 
     These are queued or running ones that fell due more than :data:`SWEEP_AFTER` ago: never
-    enqueued, dropped by the broker, or held by a process that died. Two sweeps at once hand an
-    asset out twice at worst, which :func:`tag` tells apart.
+    enqueued, dropped by the broker, or held by a process that died. One that somebody writes
+    at this moment is not lost. Two sweeps at once hand an asset out once.
     """
-    now = timezone.now()
-    rows = Asset.objects.using(alias()).filter(
-        tagging_state__in=OPEN_STATES, due_at__lte=now - SWEEP_AFTER
+    overlooked = Asset.objects.using(alias()).filter(
+        tagging_state__in=OPEN_STATES, due_at__lte=timezone.now() - SWEEP_AFTER
     )
-    ids = list(rows.order_by("due_at").values_list("pk", flat=True)[:limit])
-    # One by one and only if still overlooked: a bulk update would lock in index order.
-    return [pk for pk in ids if rows.filter(pk=pk).update(due_at=now)]
+    ids = list(overlooked.order_by("due_at").values_list("pk", flat=True)[:limit])
+    return [pk for pk in ids if retried(partial(_hand_out, pk))]
+
+
+def _hand_out(asset_id: int) -> bool:
+    now = timezone.now()
+    with atomic():
+        asset = locked(Asset.objects.filter(pk=asset_id), skip_held=True).first()
+        if asset is None or asset.tagging_state not in OPEN_STATES:
+            return False
+        if asset.due_at is None or asset.due_at > now - SWEEP_AFTER:
+            return False
+        asset.due_at = now
+        asset.save(using=alias(), update_fields=("due_at",))
+    return True
 
 
 def tag(asset_id: int) -> Outcome:

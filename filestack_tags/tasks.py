@@ -54,8 +54,9 @@ def process_delivery(delivery_id: int) -> str:
 @shared_task(name="filestack_tags.sweep", ignore_result=True)
 def sweep() -> dict[str, int]:
     """Enqueue what lost its task; return how many of each. Run it every minute."""
-    deliveries, queued = ingest.due(), tagging.due()
-    _enqueue(process_delivery, deliveries)
+    deliveries = ingest.due()
+    _enqueue(process_delivery, deliveries)  # first: they count as handed out from here on
+    queued = tagging.due()
     _enqueue(tag_asset, queued)
     return {"deliveries": len(deliveries), "assets": len(queued)}
 

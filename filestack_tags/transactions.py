@@ -37,15 +37,30 @@ def on_commit(callback: Callable[[], object]) -> None:
     transaction.on_commit(callback, using=alias())
 
 
-def locked(rows: models.QuerySet[Row, Row]) -> models.QuerySet[Row, Row]:
+def locked(
+    rows: models.QuerySet[Row, Row], *, skip_held: bool = False
+) -> models.QuerySet[Row, Row]:
     """Lock the rows until the transaction ends, where the database can.
+
+    ``rows`` are found by their primary key or a unique one and by nothing else: InnoDB locks
+    the index it finds a row by before the row, and whoever holds the row may wait for that
+    index. What else has to hold is asked of the locked row.
 
     On PostgreSQL the weaker lock is taken, which lets others insert rows that refer to these.
     SQLite has one writer at a time and needs none.
+
+    Args:
+        rows: what to lock.
+        skip_held: leave out, rather than wait for, rows that another transaction holds.
     """
     database = alias()
-    no_key = connections[database].features.has_select_for_no_key_update
-    return rows.using(database).select_for_update(no_key=no_key, of=("self",) if no_key else ())
+    features = connections[database].features
+    no_key = features.has_select_for_no_key_update
+    return rows.using(database).select_for_update(
+        skip_locked=skip_held and features.has_select_for_update_skip_locked,
+        no_key=no_key,
+        of=("self",) if no_key else (),
+    )
 
 
 def retried(work: Callable[[], Result]) -> Result:

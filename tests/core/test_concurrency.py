@@ -13,7 +13,7 @@ import pytest
 from django.db import connection, connections
 from django.utils import timezone
 
-from filestack_tags import assets, curation, ingest, results, tagging
+from filestack_tags import assets, curation, ingest, results, tagging, transactions
 from filestack_tags.filestack.security import sign_webhook
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetTag, Tag, TaggingRun, WebhookDelivery
@@ -126,6 +126,30 @@ def test_two_sweeps_at_once_lead_to_one_call(script: Any) -> None:
 
     at_once(sweep)
     assert len(scripted.asked) == 1
+
+
+def test_a_sweep_neither_waits_for_nor_hands_out_what_somebody_writes() -> None:
+    """A sweep that waited here, with an index locked, was one half of a deadlock on MariaDB."""
+    held, free = (assets.register(Source.handle(name))[0].pk for name in ("held", "free"))
+    tagging.request([held, free])
+    body = json.dumps(fs_workflow("held", tags={"sky": 90}, job_id="j")).encode()
+    headers = {"FS-Timestamp": "1", "FS-Signature": sign_webhook(body, "1", "whsec-A")}
+    delivery = ingest.receive(body, headers).delivery_id
+    overdue = timezone.now() - 2 * tagging.SWEEP_AFTER
+    Asset.objects.update(due_at=overdue)
+    WebhookDelivery.objects.update(due_at=overdue)
+
+    def sweep() -> tuple[list[int], list[int]]:
+        try:
+            return ingest.due(), tagging.due()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as pool, transactions.atomic():
+        transactions.locked(Asset.objects.filter(pk=held)).get()
+        transactions.locked(WebhookDelivery.objects.filter(pk=delivery)).get()
+        assert pool.submit(sweep).result(timeout=10) == ([], [free])
+    assert (ingest.due(), tagging.due()) == ([delivery], [held])
 
 
 def test_writers_that_meet_on_assets_tags_and_new_names_never_deadlock() -> None:
