@@ -14,7 +14,7 @@ from datetime import datetime
 from django.db.models import Q
 from django.utils import timezone
 
-from . import assets, metrics, tagging, tags
+from . import assets, metrics, results, tagging, tags
 from .clock import kept
 from .conf import get_settings
 from .exceptions import PayloadError
@@ -23,6 +23,7 @@ from .filestack.sources import Source
 from .models import Asset, TaggingRun, WebhookDelivery
 from .taggers import TaggerReply
 from .taggers.filestack import job_error
+from .text import reference_digest
 from .transactions import alias, locked
 
 PROCESSED = WebhookDelivery.State.PROCESSED
@@ -109,8 +110,13 @@ def _workflow(event: Event, delivery: WebhookDelivery) -> Handled:
         if reply is None and not any(map(_may_be_tagging, job.errors)):
             return Handled(IGNORED, "The workflow has no tags among its results.")
         run = _open_run(job, event, delivery)
+    # Locked after its asset, as everywhere: a poll of the same job may be at work on both.
+    run, _ = results.lock_run(run.pk)
+    if job.job_id and not run.job_id:
+        run.job_id = job.job_id
+        run.workflow_id = job.workflow_id
     run.delivery = delivery
-    run.save(using=alias(), update_fields=("delivery",))
+    run.save(using=alias(), update_fields=("job_id", "workflow_id", "delivery"))
     if reply is not None and not job.is_failed:
         result_at = job.updated_at or event.timestamp or delivery.received_at
         state = tagging.complete(run.pk, TaggerReply.of(reply), result_at=result_at).state
@@ -175,7 +181,10 @@ def _tag_if_wanted(asset: Asset, trigger: TaggingRun.Trigger) -> tuple[int, ...]
 
 
 def _run_of(job: WorkflowJob) -> TaggingRun | None:
-    """Find the run that waits for this job: by job id, else by workflow and source."""
+    """Find the run that waits for this job: by job id, else by workflow and source.
+
+    One that was found by source stays what it is: its asset is locked.
+    """
     runs = TaggingRun.objects.using(alias())
     if job.job_id:
         run = runs.filter(job_id=job.job_id).first()
@@ -183,20 +192,17 @@ def _run_of(job: WorkflowJob) -> TaggingRun | None:
             return run
     if len(job.sources) != 1:
         return None
+    source = job.sources[0]
+    digest = reference_digest(source.kind, source.reference)
+    asset = locked(Asset.objects.filter(digest=digest)).first()
     waiting = runs.filter(
         Q(job_id=None) | Q(job_id="") if job.job_id else Q(),
         state=TaggingRun.State.STARTED,
         tagger="workflow",
         workflow_id__in=("", job.workflow_id),
-        asset__kind=job.sources[0].kind,
-        asset__reference=job.sources[0].reference,
+        asset=asset,
     )
-    run = waiting.order_by("id").first()
-    if run is not None and job.job_id:
-        run.job_id = job.job_id
-        run.workflow_id = job.workflow_id
-        run.save(using=alias(), update_fields=("job_id", "workflow_id"))
-    return run
+    return waiting.order_by("id").first() if asset else None
 
 
 def _open_run(job: WorkflowJob, event: Event, delivery: WebhookDelivery) -> TaggingRun:

@@ -128,6 +128,34 @@ def test_two_sweeps_at_once_lead_to_one_call(script: Any) -> None:
     assert len(scripted.asked) == 1
 
 
+@pytest.mark.parametrize("job_id", ["j", None], ids=["by job", "by file"])
+def test_a_job_s_webhook_takes_its_asset_before_its_run(job_id: str | None) -> None:
+    """As the poll of the same job does; the other order was the other half of a deadlock."""
+    asset, _ = assets.register(Source.handle("h"))
+    run = TaggingRun.objects.create(
+        asset=asset, tagger="workflow", trigger="code", content_version=1, job_id=job_id
+    )
+    body = json.dumps(fs_workflow("h", tags={"sky": 90}, job_id="j")).encode()
+    headers = {"FS-Timestamp": "1", "FS-Signature": sign_webhook(body, "1", "whsec-A")}
+    delivery = ingest.receive(body, headers).delivery_id
+
+    def process() -> str:
+        try:
+            return ingest.process(delivery).state
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transactions.atomic():
+            transactions.locked(Asset.objects.filter(pk=asset.pk)).get()
+            processing = pool.submit(process)
+            with pytest.raises(TimeoutError):
+                processing.result(timeout=0.5)
+            TaggingRun.objects.select_for_update(nowait=True).get(pk=run.pk)
+        assert processing.result(timeout=10) == WebhookDelivery.State.PROCESSED
+    assert TaggingRun.objects.get().state == TaggingRun.State.SUCCEEDED
+
+
 def test_a_sweep_neither_waits_for_nor_hands_out_what_somebody_writes() -> None:
     """A sweep that waited here, with an index locked, was one half of a deadlock on MariaDB."""
     held, free = (assets.register(Source.handle(name))[0].pk for name in ("held", "free"))
