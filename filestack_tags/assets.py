@@ -17,7 +17,7 @@ from .filestack.sources import Source
 from .models import Asset, AssetTag, score_in_sql
 from .signals import asset_registered
 from .text import reference_digest, storable, storable_json
-from .transactions import alias, atomic, locked, on_commit
+from .transactions import alias, atomic, locked, on_commit, retrying
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
@@ -69,6 +69,7 @@ class Facts:
         return said
 
 
+@retrying
 def register(
     source: Source,
     *,
@@ -116,6 +117,7 @@ def register(
     return asset, False
 
 
+@retrying
 def content_changed(asset_id: int, *, facts: Facts, at: datetime) -> bool:
     """Record that the file behind a handle was overwritten; return whether that is news.
 
@@ -136,6 +138,7 @@ def content_changed(asset_id: int, *, facts: Facts, at: datetime) -> bool:
     return True
 
 
+@retrying
 def forget(asset_id: int, *, at: datetime | None = None) -> bool:
     """Hide an asset from every search; return whether it was there to hide.
 
@@ -153,6 +156,7 @@ def forget(asset_id: int, *, at: datetime | None = None) -> bool:
     return True
 
 
+@retrying
 def restore(asset_id: int) -> bool:
     """Undo :func:`forget`; return whether there was anything to undo."""
     with atomic():

@@ -17,7 +17,7 @@ from .exceptions import CurationError
 from .models import Asset, AssetTag, Tag, TagAlias, score_of
 from .signals import tag_decided
 from .text import label_key, label_name
-from .transactions import alias, atomic, locked, on_commit
+from .transactions import alias, atomic, locked, on_commit, retrying
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
@@ -26,6 +26,7 @@ Decision = AssetTag.Decision
 DECIDED = ("decision", "decided_by", "decided_at", "score")
 
 
+@retrying
 def accept(asset_id: int, tag_id: int, *, user: AbstractBaseUser | None) -> AssetTag:
     """Confirm that the asset has the tag. Idempotent.
 
@@ -35,6 +36,7 @@ def accept(asset_id: int, tag_id: int, *, user: AbstractBaseUser | None) -> Asse
     return _decide(asset_id, tag_id, Decision.ACCEPTED, user)
 
 
+@retrying
 def reject(asset_id: int, tag_id: int, *, user: AbstractBaseUser | None) -> AssetTag:
     """Say that the asset does not have the tag. Idempotent.
 
@@ -46,6 +48,7 @@ def reject(asset_id: int, tag_id: int, *, user: AbstractBaseUser | None) -> Asse
     return _decide(asset_id, tag_id, Decision.REJECTED, user)
 
 
+@retrying
 def add(
     asset_id: int, name: str, *, user: AbstractBaseUser | None, confidence: int = 100
 ) -> AssetTag:
@@ -82,6 +85,7 @@ def add(
     return row
 
 
+@retrying
 def withdraw(asset_id: int, tag_id: int, *, user: AbstractBaseUser | None) -> None:
     """Undo a decision. Idempotent.
 
@@ -107,6 +111,7 @@ def withdraw(asset_id: int, tag_id: int, *, user: AbstractBaseUser | None) -> No
         _announce(row)
 
 
+@retrying
 def rename(tag_id: int, name: str) -> Tag:
     """Give a tag another name; its former one becomes an alias, so replies still reach it.
 
@@ -129,6 +134,7 @@ def rename(tag_id: int, name: str) -> Tag:
     return tag
 
 
+@retrying
 def set_minimum(tag_id: int, confidence: int | None) -> Tag:
     """Set the confidence from which the tag counts, or ``None`` for the global minimum.
 
@@ -146,6 +152,7 @@ def set_minimum(tag_id: int, confidence: int | None) -> Tag:
     return tag
 
 
+@retrying
 def hide(tag_id: int, *, hidden: bool = True) -> Tag:
     """Keep a tag out of sight and out of searches, or bring it back. Nothing is removed."""
     with atomic():
@@ -155,6 +162,7 @@ def hide(tag_id: int, *, hidden: bool = True) -> Tag:
     return tag
 
 
+@retrying
 def add_alias(tag_id: int, name: str) -> TagAlias:
     """Let another label lead to the tag, in searches and in later replies. Idempotent.
 
@@ -172,6 +180,7 @@ def add_alias(tag_id: int, name: str) -> TagAlias:
     return made
 
 
+@retrying
 def remove_alias(alias_id: int) -> bool:
     """Let an alias lead nowhere; return whether there was one. Tags already given stay."""
     with atomic():

@@ -19,11 +19,11 @@ from django.utils import timezone
 from . import events, metrics
 from .conf import get_settings
 from .exceptions import PayloadError
-from .filestack.payloads import event_key, parse_event
+from .filestack.payloads import Event, event_key, parse_event
 from .filestack.security import verify_webhook
 from .models import WebhookDelivery
 from .text import storable
-from .transactions import alias, atomic, locked, retried
+from .transactions import alias, atomic, locked, retried, retrying
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +71,15 @@ def receive(body: bytes, headers: Mapping[str, str]) -> Receipt:
         body, headers, settings.WEBHOOK_SECRETS, tolerance=settings.WEBHOOK_TOLERANCE
     )
     key, action = event_key(body)
+    delivery_id, created = _store(key, action, body, headers)
+    metrics.count("webhook.duplicate" if not created else "webhook.received")
+    return Receipt(delivery_id, duplicate=not created)
+
+
+@retrying
+def _store(key: str, action: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bool]:
+    """Return ``(id, created)``. The insert and the count are each a transaction of their own:
+    on MariaDB, two requests that found the key taken both hold it locked."""
     now = timezone.now()
     delivery, created = WebhookDelivery.objects.using(alias()).get_or_create(
         event_key=key,
@@ -88,8 +97,7 @@ def receive(body: bytes, headers: Mapping[str, str]) -> Receipt:
         WebhookDelivery.objects.using(alias()).filter(pk=delivery.pk).update(
             duplicates=F("duplicates") + 1
         )
-    metrics.count("webhook.duplicate" if not created else "webhook.received")
-    return Receipt(delivery.pk, duplicate=not created)
+    return delivery.pk, created
 
 
 def due(limit: int = 1000) -> list[int]:
@@ -102,9 +110,10 @@ def due(limit: int = 1000) -> list[int]:
         state__in=OPEN_STATES, due_at__lte=timezone.now() - SWEEP_AFTER
     )
     ids = list(overlooked.order_by("due_at").values_list("pk", flat=True)[:limit])
-    return [pk for pk in ids if retried(partial(_hand_out, pk))]
+    return [pk for pk in ids if _hand_out(pk)]
 
 
+@retrying
 def _hand_out(delivery_id: int) -> bool:
     now = timezone.now()
     with atomic():
@@ -126,15 +135,20 @@ def replay(delivery_ids: Iterable[int]) -> list[int]:
     Deliveries still open are left to their own task. Replaying is safe: events already applied
     have their effect once, people's decisions stay.
     """
-    now = timezone.now()
-    rows = WebhookDelivery.objects.using(alias()).exclude(state__in=OPEN_STATES)
-    return [
-        pk
-        for pk in delivery_ids
-        if rows.filter(pk=pk).update(
-            state=WebhookDelivery.State.RECEIVED, due_at=now, attempts=0
-        )
-    ]
+    return [pk for pk in delivery_ids if _reopen(pk)]
+
+
+@retrying
+def _reopen(delivery_id: int) -> bool:
+    with atomic():
+        delivery = locked(WebhookDelivery.objects.filter(pk=delivery_id)).first()
+        if delivery is None or delivery.state in OPEN_STATES:
+            return False
+        delivery.state = WebhookDelivery.State.RECEIVED
+        delivery.due_at = timezone.now()
+        delivery.attempts = 0
+        delivery.save(using=alias(), update_fields=("state", "due_at", "attempts"))
+    return True
 
 
 def process(delivery_id: int) -> Outcome:
@@ -149,13 +163,11 @@ def process(delivery_id: int) -> Outcome:
         return delivery
     try:
         event = parse_event(bytes(delivery.raw_body))
-        events.prepare(event)
-        with atomic():
-            done = events.handle(event, delivery)
-            _close(delivery, done.state, outcome=done.text, asset_id=done.asset_id)
+        done = _handle(event, delivery)
     except PayloadError as error:
-        _close(delivery, WebhookDelivery.State.FAILED, error=str(error))
-        return Outcome(WebhookDelivery.State.FAILED)
+        refused = WebhookDelivery.State.FAILED
+        retried(partial(_close, delivery, refused, error=str(error)))
+        return Outcome(refused)
     except Exception as error:
         logger.exception("Processing webhook delivery %s failed", delivery_id)
         return _fail(delivery, error)
@@ -163,6 +175,16 @@ def process(delivery_id: int) -> Outcome:
     return Outcome(done.state, to_tag=done.to_tag)
 
 
+@retrying
+def _handle(event: Event, delivery: WebhookDelivery) -> events.Handled:
+    events.prepare(event)
+    with atomic():
+        done = events.handle(event, delivery)
+        _close(delivery, done.state, outcome=done.text, asset_id=done.asset_id)
+    return done
+
+
+@retrying
 def _take(delivery_id: int) -> WebhookDelivery | Outcome:
     settings = get_settings()
     now = timezone.now()
@@ -206,6 +228,7 @@ def _close(
     )
 
 
+@retrying
 def _fail(delivery: WebhookDelivery, error: Exception) -> Outcome:
     """Record the error outside the transaction that it rolled back."""
     settings = get_settings()

@@ -26,7 +26,7 @@ from .models import Asset, TaggingRun
 from .signals import tagging_failed
 from .taggers import JobTagger, PendingJob, Tagger, TaggerReply, get_tagger
 from .text import storable
-from .transactions import alias, atomic, locked, on_commit, retried
+from .transactions import alias, atomic, locked, on_commit, retried, retrying
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +35,9 @@ SLACK = timedelta(seconds=5)
 
 SWEEP_AFTER = timedelta(seconds=60)
 """How long after it fell due an asset counts as overlooked by its task."""
+
+ABANDONED = ("state", "error_code", "error_text", "finished_at")
+"""Columns of a run that nobody will close."""
 
 OPEN_STATES = (Asset.State.QUEUED, Asset.State.RUNNING)
 
@@ -81,7 +84,8 @@ def request(
 
     Left out are unknown and forgotten assets, those already queued or running, and, unless
     ``force``, those whose tags describe the present content. Each asset is its own transaction,
-    so that a long list holds no locks.
+    so that a long list holds no locks. Inside a transaction of the caller's it holds them all,
+    and takes them in the order of the ids.
 
     Args:
         asset_ids: the assets.
@@ -96,9 +100,12 @@ def request(
     if tagger:
         get_tagger(tagger)
     why = TaggingRun.Trigger(trigger)
-    return [pk for pk in asset_ids if _request(pk, why, force=force, tagger=tagger)]
+    asked = list(dict.fromkeys(asset_ids))
+    queued = {pk for pk in sorted(asked) if _request(pk, why, force=force, tagger=tagger)}
+    return [pk for pk in asked if pk in queued]
 
 
+@retrying
 def _request(asset_id: int, trigger: TaggingRun.Trigger, *, force: bool, tagger: str) -> bool:
     with atomic():
         asset = locked(Asset.objects.filter(pk=asset_id)).first()
@@ -126,9 +133,10 @@ def due(limit: int = 1000) -> list[int]:
         tagging_state__in=OPEN_STATES, due_at__lte=timezone.now() - SWEEP_AFTER
     )
     ids = list(overlooked.order_by("due_at").values_list("pk", flat=True)[:limit])
-    return [pk for pk in ids if retried(partial(_hand_out, pk))]
+    return [pk for pk in ids if _hand_out(pk)]
 
 
+@retrying
 def _hand_out(asset_id: int) -> bool:
     now = timezone.now()
     with atomic():
@@ -175,6 +183,7 @@ def tag(asset_id: int) -> Outcome:
     return complete(work.run_id, reply, result_at=timezone.now())
 
 
+@retrying
 def _take(asset_id: int) -> _Work | Outcome:
     """Lease the asset and open a run, or say why not."""
     settings = get_settings()
@@ -196,12 +205,12 @@ def _take(asset_id: int) -> _Work | Outcome:
                 asset.due_at = now + timedelta(seconds=settings.LEASE)
                 asset.save(using=alias())
                 return _Work(job.pk, job.tagger, _source(asset), job.job_id)
-        runs.update(
-            state=TaggingRun.State.FAILED,
-            error_code=results.ABANDONED,
-            error_text="The process that ran it did not come back.",
-            finished_at=now,
-        )
+        for run in runs.order_by("id"):
+            run.state = TaggingRun.State.FAILED
+            run.error_code = results.ABANDONED
+            run.error_text = "The process that ran it did not come back."
+            run.finished_at = now
+            run.save(using=alias(), update_fields=ABANDONED)
         if asset.attempts >= settings.MAX_ATTEMPTS:
             asset.tagging_state = Asset.State.FAILED
             asset.due_at = None
@@ -241,6 +250,12 @@ def _source(asset: Asset) -> Source:
 
 def _wait(run_id: int, job: PendingJob) -> Outcome:
     """Keep the run open for the job's webhook, and look again if none comes."""
+    kept_open = _keep_open(run_id, job)
+    return kept_open if isinstance(kept_open, Outcome) else fail(run_id, kept_open)
+
+
+@retrying
+def _keep_open(run_id: int, job: PendingJob) -> Outcome | TaggerError:
     settings = get_settings()
     now = timezone.now()
     with atomic():
@@ -263,16 +278,14 @@ def _wait(run_id: int, job: PendingJob) -> Outcome:
             run.save(using=alias())
         deadline = run.started_at + timedelta(seconds=settings.WORKFLOW_DEADLINE)
         if now >= deadline:
-            error = TaggerError(
+            return TaggerError(
                 "The workflow job did not finish in time.",
                 code="workflow_deadline",
                 cure="Look at the workflow in the Filestack portal, then tag again.",
             )
-        else:
-            asset.due_at = min(deadline, now + timedelta(seconds=settings.WORKFLOW_POLL_DELAY))
-            asset.save(using=alias())
-            return Outcome(asset.tagging_state)
-    return fail(run_id, error)
+        asset.due_at = min(deadline, now + timedelta(seconds=settings.WORKFLOW_POLL_DELAY))
+        asset.save(using=alias())
+        return Outcome(asset.tagging_state)
 
 
 def complete(run_id: int, reply: TaggerReply, *, result_at: datetime) -> Outcome:
@@ -285,6 +298,7 @@ def complete(run_id: int, reply: TaggerReply, *, result_at: datetime) -> Outcome
     return Outcome(state)
 
 
+@retrying
 def fail(run_id: int, error: TaggerError) -> Outcome:
     """Close a run without tags; the asset keeps those it has.
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from functools import partial, wraps
+from typing import ParamSpec, TypeVar
 
 from django.db import OperationalError, connections, models, router, transaction
 from django.db.transaction import Atomic
@@ -16,6 +17,7 @@ from .models import Asset
 
 Row = TypeVar("Row", bound=models.Model)
 Result = TypeVar("Result")
+Arguments = ParamSpec("Arguments")
 
 TRIES = 5
 FIRST_PAUSE = 0.1
@@ -81,3 +83,17 @@ def retried(work: Callable[[], Result]) -> Result:
             connection.close_if_unusable_or_obsolete()
             time.sleep(FIRST_PAUSE * 2**number)
     return work()
+
+
+def retrying(service: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Decorate a function whose work is one transaction, or done twice does no harm.
+
+    However rows are locked, a deadlock remains possible: with the host's own transactions, or
+    by an index record that only the database knows of. See :func:`retried`.
+    """
+
+    @wraps(service)
+    def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        return retried(partial(service, *args, **kwargs))
+
+    return call

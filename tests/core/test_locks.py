@@ -1,0 +1,183 @@
+"""How rows are locked and written, so that no two writers wait for each other for ever."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from traceback import walk_stack
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+import time_machine
+from django.db import OperationalError, connection
+from django.utils import timezone
+
+from filestack_tags import assets, curation, events, ingest, tagging, transactions
+from filestack_tags.filestack.errors import ServerError
+from filestack_tags.filestack.security import sign_webhook
+from filestack_tags.filestack.sources import Source
+from filestack_tags.models import Asset, AssetTag, Tag, TaggingRun, WebhookDelivery
+from filestack_tags.taggers import PendingJob
+from filestack_tags.testing.payloads import fp_delete, fp_overwrite, fp_upload, fs_workflow
+from tests import scripted
+
+KEYS = {
+    "filestack_tags_asset": {"id", "digest"},
+    "filestack_tags_taggingrun": {"id", "job_id"},
+    "filestack_tags_webhookdelivery": {"id", "event_key"},
+    "filestack_tags_tag": {"id", "key"},
+}
+"""Columns by which a row may be found for writing: each is unique on its own."""
+
+WRITES = re.compile(r"^(INSERT|UPDATE|DELETE|WITH held)|FOR (NO KEY )?UPDATE")
+
+
+def receive(event: Mapping[str, Any]) -> int:
+    body = json.dumps(event).encode()
+    headers = {"FS-Timestamp": "1", "FS-Signature": sign_webhook(body, "1", "whsec-A")}
+    return ingest.receive(body, headers).delivery_id
+
+
+def unable(event: Any, delivery: WebhookDelivery) -> events.Handled:
+    raise RuntimeError("a fault of our own")
+
+
+def everything(script: Any, settings: Any) -> None:
+    """Call every service that writes, through every way that it can take."""
+    settings.FILESTACK_TAGS |= {"TAGGER": "tests.scripted.FollowedTagger", "LEASE": 300}
+    with time_machine.travel(timezone.now(), tick=False) as clock:
+
+        def process(event: Mapping[str, Any]) -> None:
+            outcome = ingest.process(receive(event))
+            assert outcome.state == WebhookDelivery.State.PROCESSED
+
+        def later(**how_long: float) -> None:
+            clock.shift(timedelta(**how_long))
+
+        # An upload whose task is lost; a question that fails, a lease that expires, an answer.
+        upload = fp_upload("h")
+        delivery = receive(upload)
+        receive(upload)
+        later(seconds=61)
+        assert ingest.due() == [delivery]
+        (pk,) = ingest.process(delivery).to_tag
+        later(seconds=61)
+        assert tagging.due() == [pk]
+        script[:] = [ServerError("Filestack answered 502."), scripted.reply({"sky": 90})]
+        assert tagging.tag(pk).retry_at
+        later(hours=1)
+        assert isinstance(tagging._take(pk), tagging._Work)  # and its process dies
+        later(hours=1)
+        assert tagging.tag(pk).state == TaggingRun.State.SUCCEEDED
+        assert ingest.replay([delivery]) == [delivery]
+        assert ingest.process(delivery).state == WebhookDelivery.State.PROCESSED
+
+        # A job that is polled, one that another run holds already, one that never ends.
+        script[:] = [PendingJob("wf", "job-1", raw="{}")]
+        assert tagging.request([pk], force=True) == [pk]
+        assert tagging.tag(pk).state == Asset.State.RUNNING
+        later(hours=1)
+        script[:] = [ServerError("Filestack answered 502.")]
+        assert tagging.tag(pk).retry_at
+        process(fs_workflow("h", tags={"sky": 80, "sea": 70}, job_id="job-1"))
+        process(fs_workflow("h", tags={"sea": 75}, job_id="job-2"))
+        tagging.request([pk], force=True)
+        script[:] = [PendingJob("wf", "job-2", raw="{}")]
+        assert tagging.tag(pk).state == Asset.State.TAGGED
+        tagging.request([pk], force=True)
+        script[:] = [PendingJob("wf", "job-3", raw="{}")]
+        tagging.tag(pk)
+        later(hours=48)
+        assert tagging.tag(pk).state == Asset.State.FAILED
+
+        # A job whose answer is lost: its webhook finds the run by the file.
+        tagging.request([pk], tagger="workflow")
+        assert isinstance(tagging._take(pk), tagging._Work)
+        process(fs_workflow("h", tags={"sea": 60}, job_id="job-4"))
+        assert TaggingRun.objects.get(job_id="job-4").trigger == TaggingRun.Trigger.CODE
+
+        sea = Tag.objects.get(key="sea").pk
+        curation.reject(pk, sea, user=None)
+        curation.accept(pk, sea, user=None)
+        curation.withdraw(pk, sea, user=None)
+        sun = curation.add(pk, "sun", user=None).tag_id
+        curation.withdraw(pk, sun, user=None)
+        curation.rename(sun, "Sunshine")
+        curation.remove_alias(curation.add_alias(sun, "sol").pk)
+        curation.set_minimum(sun, 50)
+        curation.hide(sun)
+
+        later(seconds=1)
+        process(fp_overwrite("h"))
+        later(seconds=1)
+        facts = assets.Facts(size=1)
+        assert assets.content_changed(pk, facts=facts, at=timezone.now())
+        later(seconds=1)
+        process(fp_delete("h"))
+        assert assets.restore(pk)
+        assert assets.forget(pk)
+        assets.register(Source.handle("h"), facts=facts)
+        with patch.dict(events.HANDLERS, {"fp.export": unable}):
+            failing = receive({"id": 2, "action": "fp.export", "text": {}})
+            assert ingest.process(failing).retry_at
+        nonsense = receive({"id": 1, "action": "fp.upload", "text": {}})
+        assert ingest.process(nonsense).state == WebhookDelivery.State.FAILED
+
+
+def what_there_is() -> dict[str, Any]:
+    rows = AssetTag.objects.order_by("tag__key")
+    return {
+        "tags": list(rows.values_list("tag__key", "confidence", "decision", "score")),
+        "counts": dict(Tag.objects.values_list("key", "asset_count")),
+        "asset": Asset.objects.values("tagging_state", "attempts", "content_version").get(),
+        "runs": list(TaggingRun.objects.order_by("id").values_list("state", "job_id")),
+        "deliveries": list(
+            WebhookDelivery.objects.order_by("id").values_list("state", "duplicates")
+        ),
+    }
+
+
+@pytest.mark.django_db(transaction=True)
+class TestEveryWriter:
+    def test_finds_its_rows_by_a_key_and_nothing_else(self, script: Any, settings: Any) -> None:
+        statements: list[str] = []
+
+        def record(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
+            if WRITES.search(sql):
+                statements.append(sql)
+            return execute(sql, *rest)
+
+        with connection.execute_wrapper(record):
+            everything(script, settings)
+        assert len(statements) > 50
+        for table, keys in KEYS.items():
+            column = re.compile(rf"""[`"]{table}[`"]\.[`"](\w+)[`"]""")
+            for sql in statements:
+                condition = sql.partition(" WHERE ")[2]
+                assert set(column.findall(condition)) <= keys, sql
+
+    def test_survives_a_deadlock_at_each_statement(
+        self, script: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(transactions, "FIRST_PAUSE", 0)
+        monkeypatch.setattr(transactions, "TRIES", 50)
+        failed: set[tuple[str, ...]] = set()
+
+        def deadlock(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
+            place = (sql, *(frame.f_code.co_name for frame, _ in walk_stack(None)))
+            if WRITES.search(sql) and place not in failed:
+                failed.add(place)
+                raise OperationalError(1213, "Deadlock found when trying to get lock")
+            return execute(sql, *rest)
+
+        everything(script, settings)
+        undisturbed = what_there_is()
+        for model in (AssetTag, Asset, Tag, WebhookDelivery):
+            model.objects.all().delete()
+        with connection.execute_wrapper(deadlock):
+            everything(script, settings)
+        assert len(failed) > 50
+        assert what_there_is() == undisturbed
