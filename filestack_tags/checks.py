@@ -14,11 +14,15 @@ from typing import Any
 from django.apps import AppConfig
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.db import connections
 
 from .conf import DEFAULTS, SETTING, Settings, configured, get_settings
 from .exceptions import ConfigurationError
 from .search.language import MAX_DEPTH
 from .taggers.base import BUILT_IN, get_tagger
+from .transactions import alias
+
+READ_COMMITTED = "read committed"
 
 AppConfigs = Sequence[AppConfig] | None
 
@@ -53,6 +57,25 @@ def check_tagger(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMes
     if check_settings():
         return []
     return list(_tagger_messages(get_settings()))
+
+
+@register(Tags.compatibility)
+def check_isolation(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
+    """Who waited for a lock reads what is there afterwards (E013)."""
+    connection = connections[alias()]
+    options = connection.settings_dict.get("OPTIONS") or {}
+    # Django's default, for when nothing is said; None leaves it to the server.
+    level = options.get("isolation_level", READ_COMMITTED)
+    if connection.vendor != "mysql" or str(level).lower() == READ_COMMITTED:
+        return []
+    return [
+        Error(
+            f"The database {connection.alias!r} is read at the isolation level {level!r}: "
+            "counts and people's decisions would be overwritten from old reads.",
+            hint=f"Remove OPTIONS['isolation_level'], or set it to {READ_COMMITTED!r}.",
+            id="filestack_tags.E013",
+        )
+    ]
 
 
 @register(Tags.security, deploy=True)

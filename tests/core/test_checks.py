@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.core.checks import registry, run_checks
+from django.db import connection
 
 from filestack_tags import checks, conf
 from filestack_tags.exceptions import ConfigurationError
@@ -76,6 +77,19 @@ def test_the_local_tagger_without_its_extra_is_an_error(
     settings.FILESTACK_TAGS = GOOD | {"TAGGER": "local"}
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
     assert ids() == ["E011"]
+
+
+@pytest.mark.parametrize(
+    ("level", "expected"),
+    [("READ COMMITTED", []), ("repeatable read", ["E013"]), (None, ["E013"])],
+)
+def test_mariadb_is_read_at_the_isolation_level_that_locks_need(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, level: str | None, expected: list[str]
+) -> None:
+    settings.FILESTACK_TAGS = GOOD
+    options = connection.settings_dict["OPTIONS"]
+    monkeypatch.setitem(options, "isolation_level", level)
+    assert ids() == (expected if connection.vendor == "mysql" else [])
 
 
 def test_deployment_is_warned_of(settings: Any) -> None:
