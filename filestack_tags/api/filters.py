@@ -7,6 +7,8 @@ from typing import Any
 
 import django_filters  # type: ignore[import-untyped]  # ships no types
 from django import forms
+from django.forms.utils import ErrorDict, ErrorList
+from django.http import QueryDict
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django_filters.utils import translate_validation  # type: ignore[import-untyped]  # as above
@@ -52,8 +54,8 @@ class WholeNumberFilter(django_filters.Filter):  # type: ignore[misc]  # untyped
 class AssetFilter(django_filters.FilterSet):  # type: ignore[misc]  # untyped library
     """``q``, ``tag``, ``tag_any``, ``tag_none``, ``min_confidence``, ``state`` and ``kind``.
 
-    Only reads them: :meth:`query` puts them together to one search, which is then planned as
-    any other.
+    Only declares them: :func:`asked` puts them together to one search, which is then planned
+    as any other.
     """
 
     q = django_filters.CharFilter(
@@ -74,51 +76,62 @@ class AssetFilter(django_filters.FilterSet):  # type: ignore[misc]  # untyped li
         model = Asset
         fields: Sequence[str] = ()
 
-    def query(self) -> Query:
-        """Return the one search that the parameters stand for.
 
-        Raises:
-            TagQueryError: when ``q`` cannot be read; its position is one in ``q``.
-            ParameterError: when together they ask for more than a search may.
-            ValidationError: when another parameter cannot be used.
-        """
-        if not self.form.is_valid():
-            raise translate_validation(self.errors)
-        said = self.form.cleaned_data
-        asked = read(said["q"] or "")
-        parameters = {
-            "tag": conjunction(map(self._term, said["tag"])),
-            "tag_any": disjunction(map(self._term, said["tag_any"]))
-            if said["tag_any"]
-            else None,
-            "tag_none": conjunction(negation(self._term(term)) for term in said["tag_none"]),
-            "min_confidence": self._any_tag(),
-            "state": _one_of("status", said["state"]),
-            "kind": _one_of("kind", said["kind"]),
-        }
-        for name, where in parameters.items():
-            if where is not None:
-                _require_readable(name, Query(where))
-        terms = [where for where in parameters.values() if where is not None]
-        if not terms:
-            return asked
-        whole = Query(conjunction((asked.where, *terms)), asked.include_hidden)
-        _require_readable("q", whole)
-        return whole
+def asked(parameters: QueryDict) -> Query:
+    """Return the one search that the parameters stand for.
 
-    def _any_tag(self) -> Node | None:
-        said = self.form.cleaned_data
-        least = said["min_confidence"]
-        # Beside tags it is part of their terms: the same row must meet both.
-        if least is None or said["tag"] or said["tag_any"] or said["tag_none"]:
-            return None
-        return HasTag(confidence=Comparison(">=", least))
+    Raises:
+        TagQueryError: when ``q`` cannot be read; its position is one in ``q``.
+        ParameterError: when together they ask for more than a search may.
+        ValidationError: when another parameter cannot be used.
+    """
+    said = _said(parameters)
+    least = said["min_confidence"]
 
-    def _term(self, term: HasTag) -> HasTag:
-        least = self.form.cleaned_data["min_confidence"]
-        if term.confidence is not None or least is None:
-            return term
-        return HasTag(term.label, confidence=Comparison(">=", least))
+    def term(has: HasTag) -> HasTag:
+        if has.confidence is not None or least is None:
+            return has
+        return HasTag(has.label, confidence=Comparison(">=", least))
+
+    searched = read(said["q"] or "")
+    # Beside tags the least confidence is part of their terms: the same row must meet both.
+    alone = not (said["tag"] or said["tag_any"] or said["tag_none"])
+    wanted = {
+        "tag": conjunction(map(term, said["tag"])),
+        "tag_any": disjunction(map(term, said["tag_any"])) if said["tag_any"] else None,
+        "tag_none": conjunction(negation(term(has)) for has in said["tag_none"]),
+        "min_confidence": term(HasTag()) if alone and least is not None else None,
+        "state": _one_of("status", said["state"]),
+        "kind": _one_of("kind", said["kind"]),
+    }
+    for name, where in wanted.items():
+        if where is not None:
+            _require_readable(name, Query(where))
+    terms = [where for where in wanted.values() if where is not None]
+    if not terms:
+        return searched
+    whole = Query(conjunction((searched.where, *terms)), searched.include_hidden)
+    _require_readable("q", whole)
+    return whole
+
+
+def _said(parameters: QueryDict) -> dict[str, Any]:
+    """Return the value of each parameter.
+
+    A filter set and its form are copies of all filters and fields, made anew for each request
+    in a time in which the assets are found. The fields remember nothing, so they are shared.
+    """
+    said: dict[str, Any] = {}
+    errors = ErrorDict()
+    for name, parameter in AssetFilter.base_filters.items():
+        field = parameter.field
+        try:
+            said[name] = field.clean(field.widget.value_from_datadict(parameters, {}, name))
+        except forms.ValidationError as error:
+            errors[name] = ErrorList(error.error_list)
+    if errors:
+        raise translate_validation(errors)
+    return said
 
 
 def _has_tag(text: str) -> HasTag:

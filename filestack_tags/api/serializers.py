@@ -1,9 +1,7 @@
-"""What the API shows of an asset and a tag, and what it takes to register a file."""
+"""What the API shows of a tag, and what it takes to register a file."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -16,8 +14,7 @@ from filestack_tags.filestack.calls import (
     MAX_UPLOAD_TAGS,
 )
 from filestack_tags.filestack.sources import Source
-from filestack_tags.models import Asset, AssetTag, Tag
-from filestack_tags.search.planner import visible_asset_tags
+from filestack_tags.models import Asset, Tag
 
 FORMS: tuple[tuple[set[str], set[str]], ...] = (
     ({"reference"}, {"kind"}),
@@ -25,59 +22,6 @@ FORMS: tuple[tuple[set[str], set[str]], ...] = (
     ({"url"}, set()),
     ({"alias", "path"}, set()),
 )
-
-
-class AssetSerializer(serializers.ModelSerializer[Asset]):
-    """An asset. ``context["tags"]`` holds its tags, as :func:`tags_of` returns them."""
-
-    uploader = serializers.SerializerMethodField()
-    tagging = serializers.SerializerMethodField()
-    tags = serializers.SerializerMethodField()
-    uploaded_at = serializers.DateTimeField(format="iso-8601")
-    created_at = serializers.DateTimeField(format="iso-8601")
-    changed_at = serializers.DateTimeField(format="iso-8601")
-
-    class Meta:
-        model = Asset
-        fields = (
-            "id",
-            "kind",
-            "reference",
-            "filename",
-            "mimetype",
-            "size",
-            "width",
-            "height",
-            "container",
-            "key",
-            "store_status",
-            "upload_tags",
-            "uploader",
-            "uploaded_at",
-            "content_version",
-            "created_at",
-            "changed_at",
-            "tagging",
-            "tags",
-        )
-        read_only_fields = fields
-
-    def get_uploader(self, asset: Asset) -> str | None:
-        return asset.uploader.get_username() if asset.uploader else None
-
-    def get_tagging(self, asset: Asset) -> dict[str, Any]:
-        moment = serializers.DateTimeField(format="iso-8601").to_representation
-        return {
-            "state": asset.tagging_state,
-            "attempts": asset.attempts,
-            "last_error": asset.last_error,
-            "tagged_at": moment(asset.tags_at) if asset.tags_at else None,
-            "stale": asset.tags_are_stale,
-        }
-
-    def get_tags(self, asset: Asset) -> list[dict[str, Any]]:
-        tags: list[dict[str, Any]] = self.context["tags"].get(asset.pk, [])
-        return tags
 
 
 class TagSerializer(serializers.ModelSerializer[Tag]):
@@ -152,22 +96,3 @@ def _source(attrs: dict[str, Any]) -> Source:
         return Source.of(field, attrs[field])
     except InvalidReference as error:
         raise serializers.ValidationError({field: str(error)}) from error
-
-
-def tags_of(assets: Iterable[Asset]) -> dict[int, list[dict[str, Any]]]:
-    """Return the visible tags of assets, by asset id, most confident first. One query."""
-    rows = visible_asset_tags(AssetTag.objects.filter(asset__in=[asset.pk for asset in assets]))
-    tags: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
-    for asset_id, name, key, confidence, source, decision in rows.order_by(
-        "-confidence", "tag__key"
-    ).values_list("asset_id", "tag__name", "tag__key", "confidence", "source", "decision"):
-        tags[asset_id].append(
-            {
-                "name": name,
-                "key": key,
-                "confidence": confidence,
-                "source": AssetTag.Source(source).name.lower(),
-                "decision": AssetTag.Decision(decision).name.lower(),
-            }
-        )
-    return tags

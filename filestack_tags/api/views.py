@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
+from django.db import router
 from django.db.models import Q, QuerySet
 from django.http import Http404
 from django.utils.translation import gettext as _
@@ -14,7 +15,6 @@ from rest_framework import mixins, status
 from rest_framework.decorators import action
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.generics import get_object_or_404
-from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
@@ -27,11 +27,13 @@ from filestack_tags.models import Asset, Tag
 from filestack_tags.text import fold, label_key
 
 from .errors import ParameterError, exception_handler, unknown_parameters
-from .filters import AssetFilter
+from .filters import AssetFilter, asked
 from .pagination import ByKey, SearchPages
 from .permissions import ActionPermissions
+from .rendering import JSON
+from .representation import describe
 from .requests import AlwaysJSON, JSONBody
-from .serializers import AssetSerializer, RegisterSerializer, TagSerializer, tags_of
+from .serializers import RegisterSerializer, TagSerializer
 
 PAGING = frozenset({"cursor", "page_size"})
 ORDERING = frozenset({"order", "order_tag"})
@@ -41,7 +43,7 @@ class View(GenericViewSet[Any]):
     """What both endpoints share: nothing here follows the host's ``REST_FRAMEWORK`` settings,
     except for authentication and throttling."""
 
-    renderer_classes = (JSONRenderer,)
+    renderer_classes = (JSON,)
     parser_classes = (JSONBody,)
     content_negotiation_class = AlwaysJSON
     permission_classes = (ActionPermissions,)
@@ -73,7 +75,6 @@ class View(GenericViewSet[Any]):
 
 
 class AssetViewSet(View):
-    queryset = Asset.objects.present().select_related("uploader")
     lookup_value_regex = "[^/]+"
     required_permissions: ClassVar = {
         "list": ("filestack_tags.view_asset",),
@@ -87,17 +88,16 @@ class AssetViewSet(View):
 
     def list(self, request: Request) -> Response:
         """A page of the assets that the parameters ask for, newest first if they say nothing."""
-        query = AssetFilter(request.query_params, request=request).query()
         pages = SearchPages()
         page = pages.find(
-            query, request, include_hidden=request.user.has_perm("filestack_tags.search_hidden")
+            asked(request.query_params),
+            request,
+            include_hidden=request.user.has_perm("filestack_tags.search_hidden"),
         )
-        rows = self.get_queryset().using(page.using).in_bulk(page.ids)
-        found = [rows[pk] for pk in page.ids if pk in rows]
-        return pages.get_paginated_response(describe(found))
+        return pages.get_paginated_response(describe(page.ids, page.using))
 
     def retrieve(self, request: Request, pk: str) -> Response:
-        return Response(describe([self._asset(pk)])[0])
+        return Response(_described(_id(pk)))
 
     def create(self, request: Request) -> Response:
         """Register a file; 201 when it was new, 200 when it was known."""
@@ -117,38 +117,30 @@ class AssetViewSet(View):
             trigger="api",
             tag=said["tag"],
         )
-        asset = self._asset(known.pk)
         place = reverse(
-            "filestack_tags_api:asset-detail", kwargs={"pk": asset.pk}, request=request
+            "filestack_tags_api:asset-detail", kwargs={"pk": known.pk}, request=request
         )
         return Response(
-            describe([asset])[0],
+            _described(known.pk),
             status=status.HTTP_201_CREATED if created else status.HTTP_200_OK,
             headers={"Location": place},
         )
 
     def destroy(self, request: Request, pk: str) -> Response:
         """Forget an asset: hidden from now on, restored when it is registered again."""
-        forget(self._asset(pk).pk)
+        forget(_asset(pk).pk)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     @action(detail=True, methods=["post"])
     def retag(self, request: Request, pk: str) -> Response:
         """Have the asset tagged again; it may be queued already, which is as good."""
-        asset = self._asset(pk)
+        asset = _asset(pk)
         queued = tasks.request_tagging([asset.pk], trigger="api", force=True)
-        state = self._asset(asset.pk).tagging_state
+        state = _asset(asset.pk).tagging_state
         return Response(
             {"id": asset.pk, "state": state, "queued": bool(queued)},
             status=status.HTTP_202_ACCEPTED,
         )
-
-    def _asset(self, pk: str | int) -> Asset:
-        text = str(pk)
-        if not (text.isascii() and text.isdigit() and len(text) < 20):
-            raise Http404
-        asset: Asset = get_object_or_404(self.get_queryset(), pk=int(text))
-        return asset
 
 
 class TagViewSet(mixins.ListModelMixin, View):
@@ -189,8 +181,21 @@ def _person(request: Request) -> AbstractBaseUser | None:
     return request.user if isinstance(request.user, get_user_model()) else None
 
 
-def describe(assets: Iterable[Asset]) -> list[dict[str, Any]]:
-    """Return assets as the API shows them, with their tags. One query for all tags."""
-    shown = list(assets)
-    serializer = AssetSerializer(shown, many=True, context={"tags": tags_of(shown)})
-    return list(serializer.data)
+def _id(text: str | int) -> int:
+    """Return the id of an asset that a path names."""
+    text = str(text)
+    if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) < 2**63):
+        raise Http404
+    return int(text)
+
+
+def _asset(pk: str | int) -> Asset:
+    asset: Asset = get_object_or_404(Asset.objects.present(), pk=_id(pk))
+    return asset
+
+
+def _described(pk: int) -> dict[str, Any]:
+    """Return one asset as the API shows it."""
+    for shown in describe([pk], router.db_for_read(Asset)):
+        return shown
+    raise Http404
