@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from .exceptions import InvalidLabel
@@ -63,6 +64,7 @@ def label_name(text: str) -> str:
     return name
 
 
+@lru_cache(maxsize=10_000)
 def label_key(text: str) -> str:
     """Return the key under which a label is stored and searched.
 

@@ -16,7 +16,7 @@ from time import monotonic
 from django.db import connections
 
 from .conditions import MAX_SCORE
-from .sql import Stream, Tables
+from .sql import Stream, tables_of
 
 LIFETIME = 300.0
 """Seconds for which an estimate is remembered."""
@@ -84,7 +84,7 @@ def _rows(stream: Stream, known: dict[Key, int | None], using: str) -> float:
 
 
 def _counted(wanted: Iterable[Key], using: str) -> dict[Key, int | None]:
-    tables = Tables(using)
+    tables = tables_of(using)
     tags_of: dict[int, list[int]] = {}
     for _, tag_id, low in wanted:
         if tag_id != TOTAL:

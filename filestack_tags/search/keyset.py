@@ -74,8 +74,9 @@ def find(
 ) -> Page:
     """Return one page of the present assets that match ``query``.
 
-    Takes at most three queries: for the tags that the search names, for statistics when they
-    are not remembered and there is a choice, and for the page.
+    Takes three queries at most times: for the tags that the search names, for statistics when
+    they are not remembered and there is a choice, and for the page. A fourth one is for aliases
+    among the names, a fifth one where assets have very many of a prefix's tags.
 
     Args:
         query: the text, or what :func:`~.language.parse` made of it.

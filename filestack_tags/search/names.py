@@ -43,7 +43,7 @@ class Names:
 
 
 def resolve(where: Node, *, include_hidden: bool, max_tags: int, using: str) -> Names:
-    """Look up every label of ``where``, in at most one query however many there are.
+    """Look up every label of ``where`` in one query, and one more if an alias is among them.
 
     A label stands for the tag with that key and for the tag it is an alias of; a prefix for
     every tag whose key, or one of whose aliases, begins so.
@@ -111,17 +111,29 @@ def _find(
         else:
             conditions.append(f"{{0}}.{key} LIKE %s")
             values.append(connection.ops.prep_for_like_query(prefix) + "%")
+    matching = " OR ".join(conditions)
     visible = "" if include_hidden else " AND t.hidden = FALSE"
-    matching = f"({' OR '.join(conditions)}){visible}"
-    columns = f"{{0}}.{key}, t.id, t.min_confidence, t.asset_count"
+    columns = "t.id, t.min_confidence, t.asset_count"
+    # Aliases are few, and joining them to their tags would cost more than all the rest: a row
+    # with the id 0 tells that there are some.
+    aliased = f"SELECT '', 0, 0, 0 FROM {alias} l WHERE {matching.format('l')}"
+    if prefixes:
+        aliased = f"SELECT * FROM ({aliased} LIMIT 1) x"
     statement = (
-        f"SELECT {columns.format('t')} FROM {tag} t WHERE {matching.format('t')}"
-        f" UNION ALL SELECT {columns.format('l')} FROM {alias} l"
-        f" JOIN {tag} t ON t.id = l.tag_id WHERE {matching.format('l')} LIMIT {most}"
+        f"SELECT t.{key}, {columns} FROM {tag} t WHERE ({matching.format('t')}){visible}"
+        f" UNION ALL {aliased} LIMIT {most}"
     )
     with connection.cursor() as cursor:
         cursor.execute(statement, values * 2)
-        return [(key, KnownTag(*rest)) for key, *rest in cursor.fetchall()]
+        rows = cursor.fetchall()
+        if any(row[1] == 0 for row in rows) or len(rows) == most:
+            cursor.execute(
+                f"SELECT l.{key}, {columns} FROM {alias} l JOIN {tag} t ON t.id = l.tag_id"
+                f" WHERE ({matching.format('l')}){visible} LIMIT {most}",
+                values,
+            )
+            rows += cursor.fetchall()
+    return [(key, KnownTag(*rest)) for key, *rest in rows if rest[0]]
 
 
 def _end_of_range(prefix: str) -> str:

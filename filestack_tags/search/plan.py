@@ -125,6 +125,19 @@ class Plan:
         probes = self.without(self.driver, without) if without else self.probes
         return self.tagged(f"{distinct}d.asset_id", streams, probes=probes)
 
+    def matches_between(self, first: str, end: str) -> Fragment:
+        """Return :meth:`matches` whose ids are at least ``first`` and less than ``end``.
+
+        The bounds are expressions in SQL, and are taken to be close to each other.
+        """
+        if self.driver is None:
+            within = Fragment(f"a.id >= {first} AND a.id < {end}")
+            return self.assets("a.id AS asset_id", within)
+        streams = self.driver.streams
+        distinct = "DISTINCT " if len(streams) > 1 else ""
+        within = Fragment(f"d.asset_id >= {first} AND d.asset_id < {end}")
+        return self.tagged(f"{distinct}d.asset_id", streams, within, examined=0)
+
     def without(self, *clauses: Clause) -> tuple[Node, ...]:
         """Return what is asked of an asset, in order, but for some clauses."""
         nodes = [clause.node for clause in clauses]
@@ -283,7 +296,7 @@ class Plan:
 
 
 def plan(query: str | Query, *, include_hidden: bool = False, using: str | None = None) -> Plan:
-    """Return how to answer ``query``: one query for its tags, and one or none for statistics.
+    """Return how to answer ``query``: a query for its tags, and at most one for statistics.
 
     Args:
         query: the text, or what :func:`~.language.parse` made of it.

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from django.apps import apps
@@ -81,11 +81,11 @@ class Stream:
         return not (self.rescues or self.extra)
 
 
-@dataclass(frozen=True)
 class Tables:
-    """Quoted names of the tables and columns of one database."""
+    """Quoted names of the tables and columns of one database; see :func:`tables_of`."""
 
-    using: str
+    def __init__(self, using: str) -> None:
+        self.using = using
 
     def _table(self, model: type[Model]) -> str:
         return connections[self.using].ops.quote_name(model._meta.db_table)
@@ -116,6 +116,12 @@ class Tables:
         name: Any = get_user_model()._meta.get_field(get_user_model().USERNAME_FIELD)
         quote = connections[self.using].ops.quote_name
         return self._table(name.model), quote(name.model._meta.pk.column), quote(name.column)
+
+
+@lru_cache
+def tables_of(using: str) -> Tables:
+    """Return the tables of the database with this alias."""
+    return Tables(using)
 
 
 def joined(parts: Iterable[Fragment], connector: str) -> Fragment:
@@ -149,7 +155,7 @@ class Compiler:
         self._include_hidden = include_hidden
         self.using = using
         self.vendor = connections[using].vendor
-        self.tables = Tables(using)
+        self.tables = tables_of(using)
 
     def condition(
         self, node: Node, *, asset: str = "d.asset_id", negated: bool = False

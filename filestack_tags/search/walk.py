@@ -1,7 +1,7 @@
 """The statements that read a page of a plan: by id, or by confidence and id.
 
-Several tags are read as one limited stream each, which the database merges: on PostgreSQL by
-``LATERAL``, which is planned once for all of them, elsewhere by ``UNION ALL``.
+Several tags are read as one limited stream each, which the database merges: by ``UNION ALL``,
+or for many on PostgreSQL by ``LATERAL``, which is planned once for all of them.
 """
 
 # ruff: noqa: S608  # names of tables and columns are put in, values never are
@@ -20,6 +20,13 @@ from .sql import Fragment, Stream
 
 MAX_SELECTS = 200
 """Most limited selects in one statement: SQLite takes 500."""
+
+
+MAX_UNION = 2
+"""Most streams that PostgreSQL reads as one select each: it plans every one of them."""
+
+USUALLY_ALIKE = 4
+"""How many rows of an asset are expected at most where many streams are merged."""
 
 
 class Row(NamedTuple):
@@ -185,7 +192,7 @@ def _merged(
     tail = f" ORDER BY {order} LIMIT {limit}"
     selects: list[Fragment] = []
     for part in parts:
-        if plan.compiler.vendor == "postgresql" and len(part.streams) > 1:
+        if plan.compiler.vendor == "postgresql" and len(part.streams) > MAX_UNION:
             selects.append(_lateral(plan, part, tail))
             continue
         selects += [
@@ -202,31 +209,38 @@ def _merged(
         ]
     if len(selects) == 1 and all(len(part.streams) == 1 for part in parts):
         return _asked(plan, selects[0])
-    rows: list[Row] = []
+    alike = min(sum(len(part.streams) for part in parts), USUALLY_ALIKE)
+    best: dict[int, Any] = {}
     for start in range(0, len(selects), MAX_SELECTS):
         some = selects[start : start + MAX_SELECTS]
-        union = " UNION ALL ".join(
-            f"SELECT asset_id, score FROM ({each.sql}) m{number}"
-            for number, each in enumerate(some)
-        )
-        # By id, each asset's rows are alike and their scores do not matter.
-        merging = (
-            f"SELECT DISTINCT asset_id, 0 FROM ({union}) u"
-            if ordered_by_id
-            else f"SELECT asset_id, MAX(score) FROM ({union}) u GROUP BY asset_id"
-        )
-        rows += _asked(
-            plan,
-            Fragment(
-                f"{merging} ORDER BY {merged_order} LIMIT {limit}",
-                tuple(value for each in some for value in each.params),
-            ),
-        )
-    best: dict[int, Any] = {}
-    for asset_id, score in rows:
-        if asset_id not in best or best[asset_id] < score:
-            best[asset_id] = score
+        for row in _first(plan, some, merged_order, limit, alike):
+            if row.asset_id not in best or best[row.asset_id] < row.score:
+                best[row.asset_id] = row.score
     return [Row(*item) for item in best.items()]
+
+
+def _first(
+    plan: Plan, selects: Sequence[Fragment], order: str, limit: int, alike: int
+) -> list[Row]:
+    """Return the first rows of several selects, of at least ``limit`` assets if there are more.
+
+    An asset that several streams hold comes several times; more rows are asked for if it is
+    more than ``alike`` times. To tell them apart here is far cheaper than in the database,
+    which would have to sort all rows of all streams.
+    """
+    union = " UNION ALL ".join(
+        f"SELECT asset_id, score FROM ({each.sql}) m{number}"
+        for number, each in enumerate(selects)
+    )
+    params = tuple(value for each in selects for value in each.params)
+    most = alike * limit
+    while True:
+        rows = _asked(
+            plan, Fragment(f"SELECT * FROM ({union}) u ORDER BY {order} LIMIT {most}", params)
+        )
+        if len(rows) < most or len({row.asset_id for row in rows}) >= limit:
+            return rows
+        most *= 4
 
 
 def _lateral(plan: Plan, part: Part, tail: str) -> Fragment:
