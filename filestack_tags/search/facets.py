@@ -2,8 +2,8 @@
 
 Counting the tags of a hundred thousand assets takes seconds, and nobody reads more than the
 first thirty. So a large result is sampled, and the counts are scaled up and flagged. The sample
-is chosen by a hash of the asset's id: the newest assets are often of one occasion, and would
-speak for that only.
+is chosen by a hash of the asset's id, or in stretches of ids from everywhere: the newest assets
+are often of one occasion, and would speak for that only.
 """
 
 from __future__ import annotations
