@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from django.conf import settings
 from django.utils import timezone
@@ -19,3 +20,18 @@ def kept(moment: datetime) -> datetime:
     if timezone.is_aware(moment):
         return timezone.make_naive(moment, timezone.get_default_timezone())
     return moment
+
+
+def read_times_in_c(cursor: Any) -> bool:
+    """Have psycopg read the times of this cursor itself, and return whether it will.
+
+    Django has them read by a class in Python, to replace their zone by its own; for a page of
+    assets that takes longer than the statement. Read in C, they are aware, and in the zone of
+    the database connection.
+    """
+    if not hasattr(cursor, "adapters"):  # another database, or psycopg 2
+        return False
+    from psycopg.types.datetime import TimestamptzLoader  # only where it is installed
+
+    cursor.adapters.register_loader("timestamptz", TimestamptzLoader)
+    return True

@@ -21,6 +21,7 @@ from django.db import connections
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from filestack_tags.clock import read_times_in_c
 from filestack_tags.conf import get_settings
 from filestack_tags.models import Asset, AssetTag, Tag
 
@@ -163,7 +164,9 @@ def _rows(name: str, ids: Iterable[int], using: str) -> Sequence[Row]:
     # Whole numbers of the database's own. As parameters they take twice as long.
     among = ", ".join(map(str, ids))
     with connection.cursor() as cursor:
-        _load_times_in_c(cursor)
+        if settings.USE_TZ:
+            # Whatever zone they come in, they are shown in that of the request.
+            read_times_in_c(cursor)
         cursor.execute(f"{statement.sql} IN ({among})", statement.params)
         rows: Sequence[Row] = cursor.fetchall()
     if not statement.converters:
@@ -174,18 +177,6 @@ def _rows(name: str, ids: Iterable[int], using: str) -> Sequence[Row]:
             for convert in converts:
                 values[index] = convert(values[index], expression, connection)
     return converted
-
-
-def _load_times_in_c(cursor: Any) -> None:
-    """Have psycopg read times itself, where it can.
-
-    Django reads them in Python, to give them another time zone, which takes longer than the
-    rest of the statement of a page's assets. Here they get the zone of the request anyway.
-    """
-    if settings.USE_TZ and hasattr(cursor, "adapters"):  # psycopg 3
-        from psycopg.types.datetime import TimestamptzLoader  # only there it is installed
-
-        cursor.adapters.register_loader("timestamptz", TimestamptzLoader)
 
 
 @lru_cache

@@ -12,6 +12,8 @@ from django.apps import apps
 from django.db import connections
 from django.db.models import DateTimeField
 
+from filestack_tags.clock import read_times_in_c
+
 if TYPE_CHECKING:
     from filestack_tags.models import Asset
 
@@ -26,16 +28,15 @@ def assets(ids: Sequence[int], using: str) -> list[Asset]:
     select, names, timestamps, converters = _statement(using)
     connection = connections[using]
     with connection.cursor() as cursor:
-        loader = _timestamp_loader() if connection.vendor == "postgresql" else None
-        if loader:
-            cursor.adapters.register_loader("timestamptz", loader)
+        # Django's own way of giving times its zone takes longer than all else.
+        foreign_zone = read_times_in_c(cursor)
         cursor.execute(f"{select} ({', '.join(['%s'] * len(ids))})", tuple(ids))
         rows = cursor.fetchall()
     zone = connection.timezone
     found = {}
     for row in rows:
         values = list(row)
-        for index in timestamps if loader else ():
+        for index in timestamps if foreign_zone else ():
             value = values[index]
             if value is not None and value.tzinfo is not zone:
                 values[index] = value.replace(tzinfo=zone)
@@ -78,17 +79,3 @@ def _statement(using: str) -> _Statement:
         tuple(n for n, field in enumerate(fields) if isinstance(field, DateTimeField)),
         tuple(converters),
     )
-
-
-@lru_cache
-def _timestamp_loader() -> Any:
-    """Return psycopg's own loader of timestamps, which is compiled where psycopg is.
-
-    Django's subclasses it in Python to give each timestamp the zone of the connection, which
-    for a page takes longer than all else. None under psycopg 2.
-    """
-    try:
-        from psycopg import adapters, pq
-    except ImportError:
-        return None
-    return adapters.get_loader(adapters.types["timestamptz"].oid, pq.Format.TEXT)
