@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME, ActionForm
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -22,27 +21,25 @@ from django.utils.translation import gettext_lazy, ngettext
 from filestack_tags import assets, tasks
 from filestack_tags.exceptions import TagQueryError
 from filestack_tags.models import Asset, AssetQuerySet, AssetTag
-from filestack_tags.search.planner import hints, search_assets, visible_asset_tags
+from filestack_tags.search.planner import hints, search_assets
 
 from .asset_page import AssetPage
+from .changelist import AssetChangeList, KeysetChangeList
 from .explain import explained, hinted
-from .filters import AssetTagFilter, PresenceFilter, TypeFilter, asks_for_forgotten
-from .ledger import COUNT_LIMIT
+from .filters import (
+    AssetTagFilter,
+    ChoiceFilter,
+    PresenceFilter,
+    TypeFilter,
+    asks_for_forgotten,
+)
+from .ledger import counted, total_text
 
 BADGES = 8
 """Tags shown for each asset of the list; its page shows all."""
 
-
-class AssetChangeList(ChangeList):
-    """Reads the tags of a whole page in one query."""
-
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        self.result_list = list(self.result_list)
-        self.count_is_capped = self.result_count >= COUNT_LIMIT
-        tags = _visible_tags(self.result_list)
-        for asset in self.result_list:
-            asset.shown_tags = tags.get(asset.pk, [])
+NAMED = 20
+"""Assets that are named before all that match are forgotten."""
 
 
 @admin.register(Asset)
@@ -52,9 +49,9 @@ class AssetAdmin(AssetPage):
     sortable_by = ("uploaded_at",)
     list_filter = (
         AssetTagFilter,
-        "tagging_state",
+        ("tagging_state", ChoiceFilter),
         TypeFilter,
-        "kind",
+        ("kind", ChoiceFilter),
         PresenceFilter,
     )
     search_fields = ("filename",)
@@ -65,7 +62,9 @@ class AssetAdmin(AssetPage):
     actions = ("tag_now", "retag", "forget", "restore")
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return AssetChangeList
+        """Page by keyset, unless a host searches in its own way."""
+        ours = type(self).get_search_results is AssetAdmin.get_search_results
+        return KeysetChangeList if ours else AssetChangeList
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -188,7 +187,12 @@ class AssetAdmin(AssetPage):
         self, request: HttpRequest, queryset: AssetQuerySet
     ) -> HttpResponse:
         request.current_app = self.admin_site.name
-        shown = list(queryset[:COUNT_LIMIT])
+        # All that matches can be more than a form may hold, so that is asked for once more.
+        across = (
+            ActionForm(request.POST)
+            .fields["select_across"]
+            .clean(request.POST.get("select_across"))
+        )
         return TemplateResponse(
             request,
             "filestack_tags/admin/forget_confirmation.html",
@@ -197,18 +201,12 @@ class AssetAdmin(AssetPage):
                 "title": _("Forget assets?"),
                 "opts": self.opts,
                 "media": self.media,
-                "assets": shown,
+                "assets": list(queryset[:NAMED] if across else queryset),
+                "total": total_text(counted(queryset)) if across else "",
+                "chosen": request.POST.getlist(ACTION_CHECKBOX_NAME)[0],
                 "checkbox": ACTION_CHECKBOX_NAME,
             },
         )
-
-
-def _visible_tags(shown: Iterable[Asset]) -> dict[int, list[AssetTag]]:
-    rows = visible_asset_tags(AssetTag.objects.filter(asset__in=[asset.pk for asset in shown]))
-    tags: defaultdict[int, list[AssetTag]] = defaultdict(list)
-    for row in rows.select_related("tag").order_by("-confidence", "tag__key"):
-        tags[row.asset_id].append(row)
-    return tags
 
 
 def _count_done(change: Callable[[int], bool], queryset: AssetQuerySet) -> int:

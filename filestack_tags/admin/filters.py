@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
@@ -12,7 +12,15 @@ from django.utils.translation import gettext_lazy as _
 
 from filestack_tags.exceptions import InvalidLabel, TagQueryError
 from filestack_tags.models import AssetTag, Tag
-from filestack_tags.search.ast import Comparison, HasTag, Query
+from filestack_tags.search.ast import (
+    Comparison,
+    Everything,
+    Fact,
+    HasTag,
+    Node,
+    Query,
+    disjunction,
+)
 from filestack_tags.search.planner import search_assets
 from filestack_tags.text import label_name
 
@@ -20,6 +28,15 @@ SUGGESTED_TAGS = 20
 """Tags offered by the tag filter's input: those that most assets have."""
 
 BANDS = (("50", _("50 or more")), ("75", _("75 or more")), ("90", _("90 or more")))
+
+
+@runtime_checkable
+class HasTerm(Protocol):
+    """A filter that the search language can say, so that the list it narrows has keyset pages."""
+
+    def term(self) -> Node | None:
+        """Return what the filter asks for now, as :meth:`queryset` does; None if that cannot
+        be said."""
 
 
 class AssetTagFilter(admin.ListFilter):
@@ -65,22 +82,34 @@ class AssetTagFilter(admin.ListFilter):
                 for value in values
             ]
             + ([("q", changelist.query)] if changelist.query else []),
-            "clear": changelist.get_query_string(remove=list(self.names)),
+            "clear": changelist.get_query_string(dict.fromkeys(self.names)),
         }
 
-    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        used = self.used
-        if not used:
-            return queryset
-        band = used.get("confidence")
+    def term(self) -> Node | None:
+        """Return the term; None for what cannot be a tag, which :meth:`queryset` explains."""
+        if not self.used:
+            return Everything()
         try:
-            term = HasTag(
-                label=label_name(used["tag"]) if "tag" in used else "",
-                source=_one_of(AssetTag.Source, used.get("source")),
-                decision=_one_of(AssetTag.Decision, used.get("decision")),
-                confidence=Comparison(">=", int(band)) if band in dict(BANDS) else None,
-            )
-            return search_assets(queryset, Query(term), forgotten=asks_for_forgotten(request))
+            return self._term()
+        except InvalidLabel:
+            return None
+
+    def _term(self) -> HasTag:
+        used = self.used
+        band = used.get("confidence")
+        return HasTag(
+            label=label_name(used["tag"]) if "tag" in used else "",
+            source=_one_of(AssetTag.Source, used.get("source")),
+            decision=_one_of(AssetTag.Decision, used.get("decision")),
+            confidence=Comparison(">=", int(band)) if band in dict(BANDS) else None,
+        )
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        if not self.used:
+            return queryset
+        try:
+            query = Query(self._term())
+            return search_assets(queryset, query, forgotten=asks_for_forgotten(request))
         except (InvalidLabel, TagQueryError) as error:
             messages.error(request, str(error))
             return queryset.none()
@@ -105,10 +134,29 @@ class PresenceFilter(admin.SimpleListFilter):
         shown[0]["display"] = _("Present")
         yield from shown
 
+    def term(self) -> Node | None:
+        return None if self.value() == "forgotten" else Everything()
+
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         if self.value() == "forgotten":
             return queryset.exclude(deleted_at=None)
         return queryset.present()
+
+
+class ChoiceFilter(admin.ChoicesFieldListFilter):
+    """A column with choices, which the search language has under a name of its own."""
+
+    fields = {"tagging_state": "status", "kind": "kind"}
+
+    def term(self) -> Node | None:
+        if not self.used_parameters:
+            return Everything()
+        values = [str(value) for value in self.lookup_val or ()]
+        known = {value for value, _label in self.field.flatchoices}
+        if not values or len(self.used_parameters) > 1 or not known.issuperset(values):
+            return None
+        field = self.fields[self.field.name]
+        return disjunction([Fact(field, value) for value in values])
 
 
 class TypeFilter(admin.SimpleListFilter):
@@ -125,6 +173,13 @@ class TypeFilter(admin.SimpleListFilter):
             ("application", _("Documents and applications")),
             ("unknown", _("Unknown")),
         ]
+
+    def term(self) -> Node | None:
+        family = self.value()
+        if family == "unknown":
+            return Fact("type", "")
+        known = family in {value for value, _label in self.lookup_choices}
+        return Fact("type", f"{family}/*") if known else Everything()
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         family = self.value()

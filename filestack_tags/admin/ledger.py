@@ -9,10 +9,26 @@ from django.contrib.admin import ShowFacets
 from django.core.paginator import Paginator
 from django.db import models
 from django.http import HttpRequest
+from django.utils.formats import number_format
 from django.utils.functional import cached_property
+
+from filestack_tags.search.totals import Total
 
 COUNT_LIMIT = 10_000
 """Rows that are counted. At a million rows the count takes longer than the page."""
+
+
+def counted(rows: models.QuerySet[Any]) -> Total:
+    """Return how many rows there are, up to :data:`COUNT_LIMIT`."""
+    # In any order, so that the database can stop at the first ones it comes upon.
+    found = rows.order_by()[: COUNT_LIMIT + 1].count()
+    return Total(min(found, COUNT_LIMIT), is_exact=found <= COUNT_LIMIT)
+
+
+def total_text(total: Total) -> str:
+    """Return a total as people of the active language write numbers, as in ``10,000+``."""
+    count = number_format(total.count, force_grouping=True)
+    return count if total.is_exact else f"{count}+"
 
 
 class CappedPaginator(Paginator):  # type: ignore[type-arg]  # generic in stubs only
@@ -20,8 +36,13 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]  # generic in stubs 
 
     @cached_property
     def count(self) -> int:
+        return self.total.count
+
+    @cached_property
+    def total(self) -> Total:
+        """How many rows there are, or that there are more than are counted."""
         rows: Any = self.object_list
-        return len(rows) if isinstance(rows, list) else int(rows[:COUNT_LIMIT].count())
+        return Total(len(rows), is_exact=True) if isinstance(rows, list) else counted(rows)
 
 
 class PlainAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in stubs only

@@ -1,0 +1,174 @@
+"""A list of assets as a request asks for it: the search, the order and the place; and its page.
+
+Whatever shows such a list reads the request here. What it looks like is nothing of this module's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from django.utils.translation import gettext as _
+
+from filestack_tags.exceptions import CursorError, InvalidLabel
+from filestack_tags.search.ast import And, HasTag, Node, Or, Query, conjunction
+from filestack_tags.search.keyset import ORDERS, Order, Page, find
+from filestack_tags.search.planner import read
+from filestack_tags.search.totals import Total, total
+from filestack_tags.text import label_key
+
+ORDER, ORDER_TAG, CURSOR = PARAMETERS = ("order", "order_tag", "cursor")
+"""The parameters of a request that say order and place, called as in the REST API."""
+
+MAX_TAG_ORDERS = 5
+"""How many tags of one search are offered to sort by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sorting:
+    """An order, and the tag whose confidence it goes by."""
+
+    order: Order = "newest"
+    tag: str | None = None
+
+    @property
+    def parameters(self) -> dict[str, str | None]:
+        """What a link has to say to get this order; None for what it must not say."""
+        return {ORDER: None if self.order == "newest" else self.order, ORDER_TAG: self.tag}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request asks for.
+
+    Args:
+        query: the search of its text and of its filters.
+        sorting: the order.
+        cursor: the place, None for the first page.
+        include_hidden: whether ``include:hidden`` is permitted.
+        notes: what is said of what could not be done as asked.
+    """
+
+    query: Query
+    sorting: Sorting = Sorting()
+    cursor: str | None = None
+    include_hidden: bool = False
+    notes: tuple[str, ...] = ()
+
+    @property
+    def sortings(self) -> tuple[Sorting, ...]:
+        """The orders to choose from, this one among them."""
+        offered = (Sorting(), Sorting("oldest"), *_by_confidence(self.query))
+        return offered if self.sorting in offered else (*offered, self.sorting)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A page, how many assets match, and what is said of the page."""
+
+    page: Page
+    total: Total
+    notes: tuple[str, ...] = ()
+
+
+def asked(
+    said: Mapping[str, str], text: str, terms: Iterable[Node], *, include_hidden: bool
+) -> Asked:
+    """Return what a request asks for.
+
+    An order that is unknown, or that nothing can be sorted by, is taken for the newest first.
+
+    Args:
+        said: the request's parameters.
+        text: the search as typed.
+        terms: what filters ask for besides.
+        include_hidden: whether ``include:hidden`` is permitted.
+
+    Raises:
+        TagQueryError: when the text cannot be read.
+    """
+    typed = read(text)
+    query = Query(conjunction((typed.where, *terms)), typed.include_hidden)
+    notes: tuple[str, ...] = ()
+    try:
+        sorting = _sorting(said, query)
+    except InvalidLabel as error:
+        sorting, notes = Sorting(), (str(error),)
+    return Asked(query, sorting, said.get(CURSOR) or None, include_hidden, notes)
+
+
+def listed(asked: Asked, *, size: int, cap: int, using: str) -> Listed:
+    """Return the page that is asked for, and the total up to ``cap``.
+
+    A cursor that is not of this search and order, or that nothing follows any more, leads to
+    the first page, with a note. Nothing is counted where the page holds all there is.
+
+    Raises:
+        TagQueryError: as :func:`~filestack_tags.search.keyset.find`.
+    """
+    page, notes = _page(asked, size, using)
+    if page.next is None and page.previous is None:
+        return Listed(page, Total(len(page.ids), is_exact=True), notes)
+    counted = total(asked.query, cap=cap, include_hidden=asked.include_hidden, using=using)
+    return Listed(page, counted, notes)
+
+
+def _page(asked: Asked, size: int, using: str) -> tuple[Page, tuple[str, ...]]:
+    try:
+        page = find(
+            asked.query,
+            order=asked.sorting.order,
+            tag=asked.sorting.tag,
+            size=size,
+            cursor=asked.cursor,
+            include_hidden=asked.include_hidden,
+            using=using,
+        )
+    except CursorError:
+        note = _("That link is not to a page of this list in this order. This is the first.")
+    else:
+        if page.ids or asked.cursor is None:
+            return page, asked.notes
+        note = _("There is nothing on that page any more. This is the first.")
+    page, notes = _page(replace(asked, cursor=None), size, using)
+    return page, (*notes, note)
+
+
+def _sorting(said: Mapping[str, str], query: Query) -> Sorting:
+    order = said.get(ORDER, "")
+    if order not in ORDERS or order == "newest":
+        return Sorting()
+    if order == "oldest":
+        return Sorting("oldest")
+    offered = _by_confidence(query)
+    if order == "confidence":
+        if tag := said.get(ORDER_TAG, "").strip():
+            key = label_key(tag)
+            same = (each for each in offered if each.tag and label_key(each.tag) == key)
+            return next(same, Sorting("confidence", tag))
+        offered = tuple(each for each in offered if each.tag) or offered
+    return offered[0] if offered else Sorting()
+
+
+def _by_confidence(query: Query) -> tuple[Sorting, ...]:
+    """Return the orders by confidence that tell the matches of ``query`` apart."""
+    where = query.where
+    required = where.terms if isinstance(where, And) else (where,)
+    ranking = [term for term in required if _is_ranked(term)]
+    if not ranking:
+        return ()
+    labels: dict[str, str] = {}
+    for term in ranking:
+        if isinstance(term, HasTag) and not term.prefix:
+            labels.setdefault(label_key(term.label), term.label)
+    tags = tuple(Sorting("confidence", each) for each in [*labels.values()][:MAX_TAG_ORDERS])
+    # Of one tag alone, the best match is its confidence.
+    return tags if len(ranking) == len(labels) == 1 else (Sorting("best"), *tags)
+
+
+def _is_ranked(term: Node) -> bool:
+    alternatives = term.terms if isinstance(term, Or) else (term,)
+    return all(
+        isinstance(each, HasTag) and bool(each.label) and each.decision != "rejected"
+        for each in alternatives
+    )

@@ -1,0 +1,234 @@
+"""The asset list's pages: by keyset where the search language can say what is asked for.
+
+A host's own filter, a click on a column and the list of forgotten assets are for Django's pages,
+whose count ends at a limit.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.admin.views.main import ALL_VAR, ORDER_VAR, ChangeList
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext as _
+
+from filestack_tags.exceptions import TagQueryError
+from filestack_tags.models import Asset, AssetTag
+from filestack_tags.search.ast import Everything, Node
+from filestack_tags.search.planner import hints, search_assets, understood, visible_asset_tags
+from filestack_tags.search.totals import Total
+
+from . import browsing, ledger
+from .explain import explained, hinted
+from .filters import HasTerm
+
+
+class AssetChangeList(ChangeList):
+    """Django's numbered pages, with the tags of a whole page read in one query."""
+
+    listed: browsing.Listed | None = None
+    """The page, where it was read by keyset."""
+
+    total: Total
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        exact = Total(self.result_count, is_exact=True)
+        self.total = getattr(self.paginator, "total", exact)  # a host may have a paginator
+        self._complete()
+
+    def _complete(self) -> None:
+        # The total is shown once, below the list, and not beside the search as well.
+        self.full_result_count = self.result_count
+        self.result_list = list(self.result_list)
+        tags = _visible_tags(self.result_list)
+        for asset in self.result_list:
+            asset.shown_tags = tags.get(asset.pk, [])
+
+    @property
+    def total_text(self) -> str:
+        return ledger.total_text(self.total)
+
+
+class KeysetChangeList(AssetChangeList):
+    """Pages without numbers, each of which costs the same however far it is."""
+
+    asked: browsing.Asked | None
+    """The search, the order and the place, None where the search language cannot say them."""
+
+    # Reading the request
+
+    def get_filters_params(self, params: Any = None) -> dict[str, Any]:
+        found = super().get_filters_params(params)
+        return {name: found[name] for name in found if name not in browsing.PARAMETERS}
+
+    def get_filters(self, request: HttpRequest) -> Any:
+        """Read the filters once: some look up what they offer."""
+        if not hasattr(self, "_filters"):
+            self._filters = super().get_filters(request)
+        return self._filters
+
+    def get_queryset(
+        self, request: HttpRequest, exclude_parameters: Any = None
+    ) -> QuerySet[Any]:
+        """Return all that matches; it is only read for an action on all of it."""
+        self.params.pop(browsing.CURSOR, None)  # another search starts at its first page
+        self.asked, self._matches = None, None
+        self.notes: list[tuple[int, str]] = []
+        terms = self._terms(request)
+        if terms is None or exclude_parameters is not None:
+            return super().get_queryset(request, exclude_parameters)
+        self.filter_specs, self.has_filters, _unclaimed, _twice, active = self._filters
+        self.has_active_filters = active
+        self.clear_all_filters_qs = self.get_query_string(remove=self.get_filters_params())
+        allowed = request.user.has_perm("filestack_tags.search_hidden")
+        try:
+            self._matches = self._matching(request, terms, include_hidden=allowed)
+        except TagQueryError as error:
+            self.notes.append((messages.ERROR, explained(error, self.query)))
+            return self.root_queryset.none()
+        if self.params.get(ORDER_VAR):
+            return super().get_queryset(request, exclude_parameters)
+        return self._matches
+
+    def _terms(self, request: HttpRequest) -> list[Node] | None:
+        """Return what the filters ask for, None if the search language cannot say it."""
+        specs, _any, unclaimed, _twice, _active = self.get_filters(request)
+        ordered = self.model_admin.get_ordering(request) and browsing.ORDER not in self.params
+        if unclaimed or ordered or _is_narrowed(self.root_queryset):
+            return None
+        terms = []
+        for spec in specs:
+            if isinstance(spec, HasTerm):
+                term = spec.term()
+            else:
+                left = spec.queryset(request, self.root_queryset)
+                term = None if left is not None and _is_narrowed(left) else Everything()
+            if term is None:
+                return None
+            terms.append(term)
+        return terms
+
+    def _matching(
+        self, request: HttpRequest, terms: Iterable[Node], *, include_hidden: bool
+    ) -> QuerySet[Any]:
+        using = self.root_queryset.db
+        self.asked = browsing.asked(
+            request.GET, self.query, terms, include_hidden=include_hidden
+        )
+        matches = self.root_queryset.filter(deleted_at=None)
+        try:
+            matches = search_assets(matches, self.asked.query, include_hidden=include_hidden)
+        except TagQueryError:
+            # Asked alone, the text is refused with the place in it as it was typed.
+            understood(self.query, include_hidden=include_hidden, using=using)
+            raise
+        for tag in hints(self.query, include_hidden=include_hidden, using=using):
+            self.notes.append((messages.WARNING, hinted(tag)))
+        return self._with_related(matches).order_by("-pk")
+
+    def _with_related(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        return rows if rows.query.select_related else self.apply_select_related(rows)
+
+    # Reading the page
+
+    def get_results(self, request: HttpRequest) -> None:
+        # Somebody's subclass may have narrowed the queryset further.
+        if self.asked is None or self.queryset is not self._matches:
+            super().get_results(request)
+        else:
+            self._read_page(request, self.asked)
+        if request.method == "GET":  # after an action comes the page again, with its notes
+            for level, note in self.notes:
+                messages.add_message(request, level, note)
+
+    def _read_page(self, request: HttpRequest, asked: browsing.Asked) -> None:
+        using = self.root_queryset.db
+        size, cap = self.list_per_page, ledger.COUNT_LIMIT
+        self.listed = browsing.listed(asked, size=size, cap=cap, using=using)
+        self.total = self.listed.total
+        self.result_count = self.total.count
+        self.can_show_all = self.total.is_exact and self.result_count <= self.list_max_show_all
+        if self.show_all and self.can_show_all and self.result_count > size:
+            every = replace(asked, cursor=None)
+            size = self.list_max_show_all
+            self.listed = browsing.listed(every, size=size, cap=cap, using=using)
+        self.notes += [(messages.WARNING, note) for note in self.listed.notes]
+        # Through the admin's own queryset: a host may have added columns to it.
+        ids = self.listed.page.ids
+        found = self._with_related(self.root_queryset).in_bulk(ids)
+        self.result_list = [found[pk] for pk in ids if pk in found]
+        self.multi_page = False
+        self.show_full_result_count = self.model_admin.show_full_result_count
+        self.show_admin_actions = True
+        self.paginator = self.model_admin.get_paginator(request, self.queryset, size)
+        self._complete()
+
+    # Links
+
+    def get_query_string(self, new_params: Any = None, remove: Any = None) -> str:
+        """Return the parameters of a link: to the first page, unless it says which."""
+        said = {browsing.CURSOR: None, **(new_params or {})}
+        if said.get(ORDER_VAR) is not None:
+            said = {browsing.ORDER: None, browsing.ORDER_TAG: None, **said}
+        return super().get_query_string(said, remove)
+
+    @property
+    def page_links(self) -> dict[str, str]:
+        """Links to the first, the previous, the next and one long page, where there are any."""
+        if self.listed is None:
+            return {}
+        links = {}
+        page = self.listed.page
+        if page.previous:
+            links["first"] = self.get_query_string()
+            links["previous"] = self.get_query_string({browsing.CURSOR: page.previous})
+        if page.next:
+            links["next"] = self.get_query_string({browsing.CURSOR: page.next})
+        if links and self.can_show_all:
+            links["all"] = self.get_query_string({ALL_VAR: ""})
+        return links
+
+    @property
+    def order_links(self) -> list[dict[str, Any]]:
+        """Links to the orders there are, and which of them the list is in."""
+        if self.asked is None:
+            return []
+        return [
+            {
+                "name": _name(each),
+                "url": self.get_query_string({**each.parameters, ORDER_VAR: None}),
+                "is_current": self.listed is not None and each == self.asked.sorting,
+            }
+            for each in self.asked.sortings
+        ]
+
+
+def _is_narrowed(rows: QuerySet[Any]) -> bool:
+    query = rows.query
+    return bool(query.where or query.is_sliced or query.combinator or query.distinct)
+
+
+def _name(sorting: browsing.Sorting) -> str:
+    match sorting.order:
+        case "newest":
+            return _("Newest")
+        case "oldest":
+            return _("Oldest")
+        case "best":
+            return _("Best match")
+        case "confidence":
+            return _("Confidence of “%(tag)s”") % {"tag": sorting.tag}
+
+
+def _visible_tags(shown: Iterable[Asset]) -> dict[int, list[AssetTag]]:
+    rows = visible_asset_tags(AssetTag.objects.filter(asset__in=[asset.pk for asset in shown]))
+    tags: defaultdict[int, list[AssetTag]] = defaultdict(list)
+    for row in rows.select_related("tag").order_by("-confidence", "tag__key"):
+        tags[row.asset_id].append(row)
+    return tags
