@@ -20,11 +20,11 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from filestack_tags import assets, tasks
 from filestack_tags.exceptions import TagQueryError
-from filestack_tags.models import Asset, AssetQuerySet, AssetTag
+from filestack_tags.models import Asset, AssetQuerySet
 from filestack_tags.search.planner import hints, search_assets
 
 from .asset_page import AssetPage
-from .changelist import AssetChangeList, KeysetChangeList
+from .changelist import AssetChangeList, Badge, KeysetChangeList
 from .explain import explained, hinted
 from .filters import (
     AssetTagFilter,
@@ -142,7 +142,7 @@ class AssetAdmin(AssetPage):
 
     @admin.display(description=gettext_lazy("tags"))
     def tag_badges(self, asset: Any) -> str:
-        tags: list[AssetTag] = asset.shown_tags
+        tags: list[Badge] = asset.badges
         return render_to_string(
             "filestack_tags/admin/tag_badges.html",
             {"tags": tags[:BADGES], "more": max(len(tags) - BADGES, 0), "asset": asset},

@@ -56,10 +56,10 @@ class Asked:
     notes: tuple[str, ...] = ()
 
     @property
-    def sortings(self) -> tuple[Sorting, ...]:
+    def offered(self) -> tuple[Sorting, ...]:
         """The orders to choose from, this one among them."""
-        offered = (Sorting(), Sorting("oldest"), *_by_confidence(self.query))
-        return offered if self.sorting in offered else (*offered, self.sorting)
+        known = (Sorting(), Sorting("oldest"), *_by_confidence(self.query))
+        return known if self.sorting in known else (*known, self.sorting)
 
 
 @dataclass(frozen=True, slots=True)

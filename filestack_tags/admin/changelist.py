@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.contrib import messages
@@ -43,12 +43,12 @@ class AssetChangeList(ChangeList):
         self._complete()
 
     def _complete(self) -> None:
-        # The total is shown once, below the list, and not beside the search as well.
+        # Django shows the count beside the search too, and would not say that there are more.
         self.full_result_count = self.result_count
         self.result_list = list(self.result_list)
-        tags = _visible_tags(self.result_list)
+        badges = _badges(self.result_list)
         for asset in self.result_list:
-            asset.shown_tags = tags.get(asset.pk, [])
+            asset.badges = badges.get(asset.pk, [])
 
     @property
     def total_text(self) -> str:
@@ -205,7 +205,7 @@ class KeysetChangeList(AssetChangeList):
                 "url": self.get_query_string({**each.parameters, ORDER_VAR: None}),
                 "is_current": self.listed is not None and each == self.asked.sorting,
             }
-            for each in self.asked.sortings
+            for each in self.asked.offered
         ]
 
 
@@ -226,9 +226,25 @@ def _name(sorting: browsing.Sorting) -> str:
             return _("Confidence of “%(tag)s”") % {"tag": sorting.tag}
 
 
-def _visible_tags(shown: Iterable[Asset]) -> dict[int, list[AssetTag]]:
+@dataclass(frozen=True, slots=True)
+class Badge:
+    """What the list shows of an asset's tag. A thousand rows of the model would take longer to
+    make than to read."""
+
+    tag: str
+    confidence: int
+    decision: int
+
+    def get_decision_display(self) -> str:
+        return str(AssetTag.Decision(self.decision).label)
+
+
+def _badges(shown: Iterable[Asset]) -> dict[int, list[Badge]]:
     rows = visible_asset_tags(AssetTag.objects.filter(asset__in=[asset.pk for asset in shown]))
-    tags: defaultdict[int, list[AssetTag]] = defaultdict(list)
-    for row in rows.select_related("tag").order_by("-confidence", "tag__key"):
-        tags[row.asset_id].append(row)
-    return tags
+    badges: defaultdict[int, list[Badge]] = defaultdict(list)
+    columns = ("asset_id", "tag__name", "confidence", "decision")
+    for asset, tag, confidence, decision in rows.order_by(
+        "-confidence", "tag__key"
+    ).values_list(*columns):
+        badges[asset].append(Badge(tag, confidence, decision))
+    return badges
