@@ -77,7 +77,8 @@ class KeysetChangeList(AssetChangeList):
         self, request: HttpRequest, exclude_parameters: Any = None
     ) -> QuerySet[Any]:
         """Return all that matches; it is only read for an action on all of it."""
-        self.params.pop(browsing.CURSOR, None)  # another search starts at its first page
+        for held in (self.params, self.filter_params):
+            held.pop(browsing.CURSOR, None)  # only links to pages say where to go on
         self.asked, self._matches = None, None
         self.notes: list[tuple[int, str]] = []
         terms = self._terms(request)
@@ -93,6 +94,7 @@ class KeysetChangeList(AssetChangeList):
             self.notes.append((messages.ERROR, explained(error, self.query)))
             return self.root_queryset.none()
         if self.params.get(ORDER_VAR):
+            self.notes.clear()  # said on the way that Django goes
             return super().get_queryset(request, exclude_parameters)
         return self._matches
 
@@ -172,11 +174,10 @@ class KeysetChangeList(AssetChangeList):
     # Links
 
     def get_query_string(self, new_params: Any = None, remove: Any = None) -> str:
-        """Return the parameters of a link: to the first page, unless it says which."""
-        said = {browsing.CURSOR: None, **(new_params or {})}
-        if said.get(ORDER_VAR) is not None:
-            said = {browsing.ORDER: None, browsing.ORDER_TAG: None, **said}
-        return super().get_query_string(said, remove)
+        """Return the parameters of a link; a column to order by takes the place of an order."""
+        if new_params and new_params.get(ORDER_VAR):
+            new_params = {browsing.ORDER: None, browsing.ORDER_TAG: None, **new_params}
+        return super().get_query_string(new_params, remove)
 
     @property
     def page_links(self) -> dict[str, str]:

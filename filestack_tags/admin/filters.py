@@ -68,7 +68,6 @@ class AssetTagFilter(admin.ListFilter):
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
         """Yield the one form that the template shows."""
-        others = changelist.get_filters_params()
         yield {
             "values": self.used,
             "suggestions": _most_used_tags(),
@@ -77,11 +76,10 @@ class AssetTagFilter(admin.ListFilter):
             "decisions": [(item.name.lower(), item.label) for item in AssetTag.Decision],
             "hidden": [
                 (name, value)
-                for name, values in others.items()
+                for name, values in changelist.filter_params.items()
                 if name not in self.names
                 for value in values
-            ]
-            + ([("q", changelist.query)] if changelist.query else []),
+            ],
             "clear": changelist.get_query_string(dict.fromkeys(self.names)),
         }
 

@@ -13,9 +13,9 @@ from django.db.models import Count
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from filestack_tags import assets
+from filestack_tags import assets, curation
 from filestack_tags.admin.assets import AssetAdmin
-from filestack_tags.models import Asset
+from filestack_tags.models import Asset, Tag
 from filestack_tags.search.totals import Total
 from tests.api.rows import person, tagged
 
@@ -284,6 +284,16 @@ def test_links_keep_the_search_and_the_order_but_not_the_place(
     assert "cursor" not in second.inputs
 
 
+def test_the_tag_filter_keeps_what_else_the_list_is_asked_for(
+    editor: Client, ten: list[str], page: Any
+) -> None:
+    query = {"q": "sky", "order": "oldest", "_popup": "1"}
+    following = page(editor.get(LIST, query)).links["Next"]
+    form = page(editor.get(LIST + following)).html.partition('class="fst-filter"')[2]
+    hidden = dict(re.findall(r'type="hidden" name="([^"]*)" value="([^"]*)"', form))
+    assert hidden == query
+
+
 def test_clearing_the_tag_filter_leaves_the_state(
     editor: Client, ten: list[str], page: Any
 ) -> None:
@@ -320,6 +330,26 @@ def test_our_filters_have_pages_by_keyset(
     editor: Client, ten: list[str], query: dict[str, str]
 ) -> None:
     assert is_by_keyset(editor.get(LIST, query))
+
+
+def test_hidden_tags_are_acted_on_where_they_were_searched(
+    client_of: Any, ten: list[str]
+) -> None:
+    curation.hide(Tag.objects.get(key="sea").pk)
+    allowed = client_of("view_asset", "tag_asset", "search_hidden")
+    query = {"q": "include:hidden", "tag": "sea"}
+    assert listed(allowed.get(LIST, query)) == ["h9", "h7", "h5"]
+    response = act(allowed, "?q=include:hidden&tag=sea", action="retag", index=0)
+    assert said(response) == ["5 assets queued."]
+
+
+def test_a_beginning_of_too_many_tags_is_marked_in_the_text_as_typed(
+    editor: Client, ten: list[str], settings: Any
+) -> None:
+    settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "SEARCH_MAX_WILDCARD_TAGS": 1}
+    response = editor.get(LIST, {"q": "kind:handle    s*", "kind__exact": "handle"})
+    assert listed(response) == []
+    assert "kind:handle    <mark>s*</mark>" in said(response)[0]
 
 
 def test_two_states_are_either_of_them(editor: Client, ten: list[str]) -> None:
@@ -364,8 +394,16 @@ def test_a_column_orders_by_numbered_pages_until_another_order_is_chosen(
     assert page(response).links["Oldest"] == "?order=oldest&q=sky"
     monkeypatch.setattr("filestack_tags.admin.ledger.COUNT_LIMIT", 4)
     text = page(editor.get(LIST + by_column)).text
-    assert "There are 4+ assets." in text
+    assert "4+ assets" in text
+    assert "In this order or with this filter, pages end at the first 4." in text
     assert listed(editor.get(f"{LIST}{by_column}&p=2")) == ["h3"]
+
+
+def test_what_is_to_be_said_of_a_search_is_said_once_by_column_too(
+    editor: Client, ten: list[str]
+) -> None:
+    assert said(editor.get(LIST, {"q": "-nowhere", "o": "6"})) == ["There is no tag “nowhere”."]
+    assert len(said(editor.get(LIST, {"q": "sky (", "o": "6"}))) == 1
 
 
 def test_a_capped_count_stops_in_the_database(
