@@ -309,6 +309,8 @@ def test_up_to_two_hundred_are_shown_on_one_page_if_asked_for(
     response = editor.get(LIST + link)
     assert listed(response) == ten[::-1]
     assert "Show all" not in page(response).links
+    second = page(editor.get(LIST)).links["Next"]
+    assert listed(editor.get(f"{LIST}{second}&all=")) == ten[::-1]
     monkeypatch.setattr(AssetAdmin, "list_max_show_all", 9)
     assert "Show all" not in page(editor.get(LIST)).links
     assert len(listed(editor.get(LIST, {"all": ""}))) == 3
@@ -556,6 +558,11 @@ def test_an_action_on_all_that_matches_reaches_what_is_on_no_page_shown(
     queued = Asset.objects.filter(queued_by="admin").values_list("reference", flat=True)
     assert set(queued) == {"h1", "h3", "h5", "h7", "h9"}
     assert listed(response) == ["h3", "h1"]
+
+
+def test_an_action_on_all_leaves_forgotten_assets_alone(editor: Client, ten: list[str]) -> None:
+    assets.forget(Asset.objects.get(reference="h3").pk)
+    assert said(act(editor, "", action="retag", index=0)) == ["9 assets queued."]
 
 
 def test_forgetting_all_that_matches_asks_once_without_naming_each(
