@@ -1,77 +1,176 @@
-"""Results: write a tagger's reply to an asset, exactly once and never over a newer one."""
+"""Results: write taggers' replies to assets, exactly once and never over a newer one.
+
+Replies that wait are best applied together: each statement then serves all of them, and they
+share one commit.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
+from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
-from . import tags
+from . import standing, tags, upsert
 from .clock import kept
 from .models import Asset, AssetTag, TaggingRun, score_of
+from .rowsets import check_references
 from .signals import asset_tagged
+from .standing import AssetStanding, RunStanding
 from .taggers import TaggerReply, TagScore
 from .text import label_key, storable
 from .transactions import alias, atomic, locked, on_commit
-from .upsert import Row, upsert
 
 ABANDONED = "abandoned"
 """Error code of a run whose lease expired. Should its result still come, it is used."""
 
-CLOSED = (
-    "state", "raw_reply", "http_status", "version", "error_code", "error_text", "result_at",
-    "finished_at",
-)  # fmt: skip
-"""Columns of a run that :func:`apply` writes."""
-
-SETTLED = (
-    "tags_version", "tags_at", "current_run", "tagging_state", "due_at", "attempts",
-    "last_error", "changed_at",
-)  # fmt: skip
-"""Columns of an asset that :func:`apply` writes."""
-
 SOURCES = {"auto": AssetTag.Source.AUTO, "user": AssetTag.Source.USER}
+
+NONE = int(AssetTag.Decision.NONE)
+AT_ONCE = 50
+"""Results in one transaction: more gain little, and hold their locks longer."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a tagger said, for the run that asked it, and when it said so."""
+
+    run_id: int
+    reply: TaggerReply
+    result_at: datetime
+
+
+Shown = tuple[RunStanding, TaggerReply]
+"""The run whose result an asset shows, and what it said."""
 
 
 def apply(run_id: int, reply: TaggerReply, *, result_at: datetime) -> str:
     """Close a run with ``reply`` and make the asset's tags say the same; return the run's state.
 
-    One transaction, with the asset's row locked. A run is applied once: later calls change
-    nothing. A result is not applied when the asset already shows one that is newer by (content
-    version, ``result_at``); the run is kept as *superseded*. Rows that a person decided are never
-    touched, rows that did not change are not written.
+    See :func:`apply_all`.
+
+    Raises:
+        InvalidLabel: when a label of the reply cannot be a tag.
+        TaggingRun.DoesNotExist: when there is no such run.
     """
-    result_at = kept(result_at)
-    ids = tags.resolve(score.name for score in reply.scores)
+    return _apply([Result(run_id, reply, result_at)])[0]
+
+
+def apply_all(results: Sequence[Result]) -> list[str | Exception]:
+    """Close runs with the replies they got; return each run's state, or what kept it open.
+
+    A transaction for every :data:`AT_ONCE` of them, with the assets' rows locked. A run is
+    applied once: later calls change nothing. Of several results for one asset the newest by
+    (content version, ``result_at``) is applied, unless the asset already shows a newer one; the
+    other runs are kept as *superseded*. Rows that a person decided are never touched, rows that
+    did not change are not written.
+
+    A result that cannot be applied keeps no other from being applied.
+
+    Raises:
+        OperationalError: when the database deadlocked or is gone. Trying all of them again is
+            safe.
+    """
+    states: list[str | Exception] = []
+    for start in range(0, len(results), AT_ONCE):
+        states += _apply_or_halve(results[start : start + AT_ONCE])
+    return states
+
+
+def _apply_or_halve(results: Sequence[Result]) -> list[str | Exception]:
+    try:
+        return [*_apply(results)]
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception as error:  # noqa: BLE001  # handed to the caller, with the others applied
+        if len(results) == 1:
+            return [error]
+    half = len(results) // 2
+    return _apply_or_halve(results[:half]) + _apply_or_halve(results[half:])
+
+
+def _apply(results: Sequence[Result]) -> list[str]:
+    """Apply results in one transaction, all or none."""
+    ids = tags.resolve(score.name for result in results for score in result.reply.scores)
     with atomic():
-        run, asset = lock_run(run_id)
+        assets, runs = standing.lock({result.run_id for result in results})
+        for result in results:
+            if result.run_id not in runs:
+                raise TaggingRun.DoesNotExist(f"There is no run {result.run_id}.")
+        closed, shown = _close(results, assets, runs)
+        if closed:
+            standing.write_runs(closed)
+            counts = _write(assets, shown, ids)
+            _settle_all([assets[pk] for pk in sorted({run.asset_id for run in closed})])
+            if shown:
+                runs_shown = {pk: run.id for pk, (run, _) in shown.items()}
+                on_commit(partial(_announce, runs_shown))
+            if len(closed) > 1:  # for one, asking takes as long as it saves
+                check_references()
+            tags.shift_counts(counts)
+    return [runs[result.run_id].state for result in results]
+
+
+def _close(
+    results: Sequence[Result],
+    assets: Mapping[int, AssetStanding],
+    runs: Mapping[int, RunStanding],
+) -> tuple[list[RunStanding], dict[int, Shown]]:
+    """Close the open runs, newest result first; return them, and what each asset shows now."""
+    now = timezone.now()
+    closed: list[RunStanding] = []
+    shown: dict[int, Shown] = {}
+    moments = [(result, kept(result.result_at)) for result in results]
+    moments.sort(key=lambda item: (runs[item[0].run_id].content_version, item[1]), reverse=True)
+    for result, result_at in moments:
+        run, reply = runs[result.run_id], result.reply
         if run.state != TaggingRun.State.STARTED and run.error_code != ABANDONED:
-            return run.state
+            continue
+        asset = assets[run.asset_id]
         newest = (asset.tags_version, asset.tags_at or result_at)
-        superseded = (run.content_version, result_at) < newest
+        superseded = asset.id in shown or (run.content_version, result_at) < newest
         run.state = TaggingRun.State.SUPERSEDED if superseded else TaggingRun.State.SUCCEEDED
         run.raw_reply = storable(reply.raw)
         run.http_status = reply.status
         run.version = reply.version
         run.error_code = run.error_text = ""
         run.result_at = result_at
-        run.finished_at = timezone.now()
-        run.save(using=alias(), update_fields=CLOSED)
-        counts: dict[int, int] = {}
+        run.finished_at = now
+        closed.append(run)
         if not superseded:
-            counts = _write(asset, run, _by_tag(reply.scores, ids))
             asset.tags_version = run.content_version
             asset.tags_at = result_at
-            asset.current_run = run
-            on_commit(
-                partial(asset_tagged.send_robust, sender=TaggingRun, asset=asset, run=run)
-            )
-        settle(asset, run)
-        asset.save(using=alias(), update_fields=SETTLED)
-        tags.shift_counts(counts)
-    return run.state
+            asset.current_run_id = run.id
+            shown[asset.id] = (run, reply)
+    return closed, shown
+
+
+def _settle_all(assets: Sequence[AssetStanding]) -> None:
+    """Settle assets whose runs have been closed, and write what that changed."""
+    now = timezone.now()
+    running = [asset.id for asset in assets if asset.tagging_state == Asset.State.RUNNING]
+    held = standing.started(running) if running else set()
+    for asset in assets:
+        asset.changed_at = now
+        if asset.id not in held:
+            _rest(asset)
+    standing.write_assets(assets)
+
+
+def _announce(shown: Mapping[int, int]) -> None:
+    """Tell the host's listeners, if there are any, which assets show which run now."""
+    if not asset_tagged.has_listeners(TaggingRun):
+        return
+    assets = Asset.objects.using(alias()).in_bulk(shown.keys())
+    runs = TaggingRun.objects.using(alias()).in_bulk(shown.values())
+    for asset_id, run_id in shown.items():
+        if asset_id in assets and run_id in runs:
+            asset, run = assets[asset_id], runs[run_id]
+            asset_tagged.send_robust(sender=TaggingRun, asset=asset, run=run)
 
 
 def lock_run(run_id: int) -> tuple[TaggingRun, Asset]:
@@ -92,7 +191,12 @@ def is_held_by_another(asset: Asset, run: TaggingRun) -> bool:
 
 def settle(asset: Asset, run: TaggingRun) -> None:
     """Put an asset to rest if its tags describe its present content and nobody is at work."""
-    if asset.deleted_at or is_held_by_another(asset, run):
+    if not is_held_by_another(asset, run):
+        _rest(asset)
+
+
+def _rest(asset: Asset | AssetStanding) -> None:
+    if asset.deleted_at:
         return
     if asset.tags_version == asset.content_version:
         asset.tagging_state = Asset.State.TAGGED
@@ -105,37 +209,38 @@ def settle(asset: Asset, run: TaggingRun) -> None:
         asset.due_at = timezone.now()
 
 
-def _write(asset: Asset, run: TaggingRun, wanted: dict[int, tuple[int, int]]) -> dict[int, int]:
-    """Make the asset's rows say ``{tag id: (confidence, source)}``, decided ones left alone.
+def _write(
+    assets: Mapping[int, AssetStanding], shown: Mapping[int, Shown], ids: Mapping[str, int]
+) -> Counter[int]:
+    """Make the assets' rows say what the replies said, decided ones left alone.
 
     Return ``{tag id: by how many its assets are more}``.
     """
-    rows = AssetTag.objects.using(alias()).filter(asset=asset)
-    present = {
-        tag_id: (confidence, source, decision)
-        for tag_id, confidence, source, decision in rows.values_list(
-            "tag_id", "confidence", "source", "decision"
-        )
-    }
-    machine = {
-        tag_id: (confidence, source)
-        for tag_id, (confidence, source, decision) in present.items()
-        if decision == AssetTag.Decision.NONE
-    }
-    gained = wanted.keys() - present.keys()
-    lost = machine.keys() - wanted.keys()
-    moved = {pk for pk in machine.keys() & wanted.keys() if machine[pk] != wanted[pk]}
-    forgotten = asset.deleted_at is not None
-    tags.hold(gained | lost | moved)
-    if lost:
-        rows.filter(tag_id__in=sorted(lost), decision=AssetTag.Decision.NONE).delete()
-    changed = []
-    for tag_id in sorted(gained | moved):
-        confidence, source = wanted[tag_id]
-        score = score_of(confidence, AssetTag.Decision.NONE, forgotten=forgotten)
-        changed.append(Row(tag_id, confidence, score, source))
-    upsert(asset.pk, run.pk, changed)
-    return {} if forgotten else dict.fromkeys(gained, +1) | dict.fromkeys(lost, -1)
+    present = upsert.present(shown)
+    changed: list[upsert.Row] = []
+    lost: list[tuple[int, int]] = []
+    counts: Counter[int] = Counter()
+    for asset_id, (run, reply) in sorted(shown.items()):
+        wanted = _by_tag(reply.scores, ids)
+        forgotten = assets[asset_id].deleted_at is not None
+        rows = present[asset_id]
+        for tag_id, (confidence, source) in sorted(wanted.items()):
+            row = rows.get(tag_id)
+            if row is not None and (row[2] != NONE or row[:2] == (confidence, source)):
+                continue
+            score = score_of(confidence, NONE, forgotten=forgotten)
+            changed.append((asset_id, tag_id, confidence, score, source, run.id))
+            if row is None and not forgotten:
+                counts[tag_id] += 1
+        for tag_id, (_, _, decision) in rows.items():
+            if decision == NONE and tag_id not in wanted:
+                lost.append((asset_id, tag_id))
+                if not forgotten:
+                    counts[tag_id] -= 1
+    tags.hold({row[1] for row in (*changed, *lost)})
+    upsert.remove(lost)
+    upsert.upsert(changed)
+    return counts
 
 
 def _by_tag(scores: Iterable[TagScore], ids: Mapping[str, int]) -> dict[int, tuple[int, int]]:

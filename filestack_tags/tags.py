@@ -15,6 +15,7 @@ from django.db import connections
 from django.db.models import Case, F, Value, When
 
 from .models import Tag, TagAlias
+from .rowsets import among, unnested
 from .text import label_key, label_name
 from .transactions import alias, locked
 
@@ -33,12 +34,12 @@ def resolve(names: Iterable[str]) -> dict[str, int]:
     """
     spelling: dict[str, str] = {}
     for name in names:
-        spelling.setdefault(label_key(name), label_name(name))
+        spelling.setdefault(label_key(name), name)
     ids = known(spelling)
     missing = sorted(spelling.keys() - ids.keys())
     if missing:
         Tag.objects.using(alias()).bulk_create(
-            [Tag(key=key, name=spelling[key]) for key in missing],
+            [Tag(key=key, name=label_name(spelling[key])) for key in missing],
             ignore_conflicts=True,
             batch_size=BATCH,
         )
@@ -54,14 +55,14 @@ def known(keys: Iterable[str]) -> dict[str, int]:
     ids: dict[str, int] = {}
     for start in range(0, len(ordered), BATCH):
         batch = ordered[start : start + BATCH]
+        wanted, parameters = among(quote("key"), batch, "text")
         # Written out: every reply asks this, and building two querysets takes longer than both.
         statement = " UNION ALL ".join(
-            f"SELECT {quote('key')}, {column} FROM {quote(model._meta.db_table)}"  # noqa: S608  no value is in it
-            f" WHERE {quote('key')} IN ({', '.join(['%s'] * len(batch))})"
+            f"SELECT {quote('key')}, {column} FROM {quote(model._meta.db_table)} WHERE {wanted}"  # noqa: S608  no value is in it
             for model, column in ((Tag, "id"), (TagAlias, "tag_id"))
         )
         with connection.cursor() as cursor:
-            cursor.execute(statement, batch * 2)
+            cursor.execute(statement, parameters * 2)
             ids.update(cursor.fetchall())
     return ids
 
@@ -110,12 +111,14 @@ def _shift_at_once(counted: Mapping[int, int]) -> None:
         return
     connection = connections[alias()]
     table = connection.ops.quote_name(Tag._meta.db_table)
+    shift, parameters = unnested(
+        (("tag_id", "integer"), ("change", "integer")), counted.items()
+    )
     with connection.cursor() as cursor:
         cursor.execute(
             f"WITH held AS MATERIALIZED (SELECT id, change FROM {table}"  # noqa: S608  no value is in it
-            " JOIN unnest(%s::int[], %s::int[]) AS shift (tag_id, change) ON id = tag_id"
-            f" ORDER BY id FOR NO KEY UPDATE OF {table})"
+            f" JOIN {shift} ON id = tag_id ORDER BY id FOR NO KEY UPDATE OF {table})"
             f" UPDATE {table} AS tag SET asset_count = GREATEST(tag.asset_count + change, 0)"
             " FROM held WHERE tag.id = held.id",
-            [list(counted), list(counted.values())],
+            parameters,
         )

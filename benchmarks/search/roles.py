@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.db import connection, transaction
@@ -27,25 +27,39 @@ def search() -> Callable[[str], None]:
     return do
 
 
-def apply_reply() -> Callable[[tuple[int, Tags]], None]:
+def apply_reply() -> Callable[[tuple[int, TaggerReply]], None]:
     """Apply a tagger's reply to the asset of a run that has been started."""
 
-    def do(item: tuple[int, Tags]) -> None:
-        run_id, tags = item
-        results.apply(run_id, reply(tags), result_at=timezone.now())
+    def do(item: tuple[int, TaggerReply]) -> None:
+        run_id, answer = item
+        results.apply(run_id, answer, result_at=timezone.now())
 
     return do
 
 
-def retag_anew() -> Callable[[tuple[int, Tags]], None]:
-    """Start a run on an asset that others work on too, and apply a reply to it."""
+def apply_together() -> Callable[[Sequence[tuple[int, TaggerReply]]], None]:
+    """Apply taggers' replies together."""
 
-    def do(item: tuple[int, Tags]) -> None:
-        asset_id, tags = item
-        run = TaggingRun.objects.create(
-            asset_id=asset_id, tagger="benchmark", trigger="code", content_version=1
+    def do(items: Sequence[tuple[int, TaggerReply]]) -> None:
+        now = timezone.now()
+        states = results.apply_all([results.Result(run, answer, now) for run, answer in items])
+        for state in states:
+            if isinstance(state, Exception):
+                raise state
+
+    return do
+
+
+def retag_anew() -> Callable[[Sequence[tuple[int, TaggerReply]]], None]:
+    """Start runs on assets that others work on too, and apply replies to them."""
+    together = apply_together()
+
+    def do(items: Sequence[tuple[int, TaggerReply]]) -> None:
+        runs = TaggingRun.objects.bulk_create(
+            TaggingRun(asset_id=asset, tagger="benchmark", trigger="code", content_version=1)
+            for asset, _ in items
         )
-        results.apply(run.pk, reply(tags), result_at=timezone.now())
+        together([(run.pk, answer) for run, (_, answer) in zip(runs, items, strict=True)])
 
     return do
 
@@ -65,19 +79,20 @@ def get_or_create_loop() -> Callable[[tuple[int, Tags]], None]:
     return do
 
 
-def unnest() -> Callable[[tuple[int, list[int], list[int]]], None]:
+def unnest() -> Callable[[tuple[list[int], list[int], list[int]]], None]:
     """The limit: one prepared statement in one transaction, ids known, nothing else kept."""
     connection.ensure_connection()
     session: Any = connection.connection
     statement = (
         f"INSERT INTO {AssetTag._meta.db_table} AS old "
         "(asset_id, tag_id, confidence, score, source, decision) "
-        "SELECT %s::bigint, t, c, c, 0, 0 FROM unnest(%s::int[], %s::smallint[]) AS new (t, c) "
+        "SELECT a, t, c, c, 0, 0 FROM unnest(%s::bigint[], %s::int[], %s::smallint[]) "
+        "AS new (a, t, c) "
         "ON CONFLICT (asset_id, tag_id) DO UPDATE SET confidence = excluded.confidence, "
         "score = excluded.score WHERE old.decision = 0 AND old.confidence <> excluded.confidence"
     )
 
-    def do(item: tuple[int, list[int], list[int]]) -> None:
+    def do(item: tuple[list[int], list[int], list[int]]) -> None:
         session.execute(statement, item, prepare=True)
 
     return do

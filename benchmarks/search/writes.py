@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from random import Random
 from time import sleep
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import connection, connections
 from django.utils import timezone
@@ -14,7 +16,7 @@ from filestack_tags import results
 from filestack_tags.models import Asset, AssetTag, Tag, TaggingRun
 
 from . import roles
-from .data import Library, generate
+from .data import TAGS_PER_ASSET, Library, generate
 from .designs.models import NaivePicture, NaivePictureTag
 from .load import asset_row, copy_rows
 from .oracle import Oracle
@@ -25,12 +27,25 @@ WRITERS = 4
 READERS = 8
 WRITERS_BESIDE = 2
 SECONDS = 4.0
-REPLIES = {"apply_reply": 1500, "unnest": 6000, "get_or_create_loop": 200}
-"""At most so many for each writer; none runs out before the time does on a usual machine."""
+ROUNDS = 3
+ROUND_SECONDS = 1.5
+TOGETHER = 50
+REPLIES = {
+    "apply_reply": ("apply_reply", 1, 2000),
+    "unnest": ("unnest", 1, 4000),
+    f"apply_reply, {TOGETHER} together": ("apply_together", TOGETHER, 4000),
+    f"unnest, {TOGETHER} together": ("unnest", TOGETHER, 6000),
+    "get_or_create_loop": ("get_or_create_loop", 1, 200),
+}
+"""The role, how many replies it gets at once, and at most how many in all for each writer; none
+runs out before the time does on a usual machine."""
 SOAKED_ASSETS = 20
 SOAKED_REPLIES = 400
+SOAKED_TOGETHER = 8
 NEW_NAMES = 60
 RETAGGED = 500
+
+T = TypeVar("T")
 
 
 class Writes:
@@ -42,33 +57,45 @@ class Writes:
         self._library = oracle.library
         self._next = oracle.library.assets + 1
         self._fresh: Library = generate(
-            WRITERS * max(REPLIES.values()), seed=oracle.library.assets + 1
+            WRITERS * max(most for _, _, most in REPLIES.values()),
+            seed=oracle.library.assets + 1,
         )
         self.found: dict[str, Any] = {}
 
     def replies(self) -> None:
-        """Apply first replies of 20 tags by four writers: the app, the limit, and the loop."""
-        for role in REPLIES:
-            jobs = [self._job(role) for _ in range(WRITERS)]
-            self.found[role] = _observed(jobs, role)
+        """Apply first replies of 20 tags by four writers: the app, the limit, and the loop.
+
+        In turn and each several times, so that all meet the same state of the machine.
+        """
+        rounds: dict[str, list[Observed]] = {name: [] for name in REPLIES}
+        for _ in range(ROUNDS):
+            for name, (role, _, _) in REPLIES.items():
+                jobs = [self._job(name, ROUND_SECONDS) for _ in range(WRITERS)]
+                rounds[name].append(_observe(jobs, role))
+        for name, (_, size, _) in REPLIES.items():
+            self.found[name] = _summary(rounds[name], size)
 
     def soak(self) -> None:
         """Apply replies that meet on the same assets, tags and names nobody has seen before."""
         ids = self._assets(SOAKED_ASSETS)
-        jobs = []
-        for writer in range(WRITERS):
-            dice = Random(writer)
-            items = [
-                (dice.choice(ids), self._meeting(dice, number))
-                for number in range(SOAKED_REPLIES)
-            ]
-            jobs.append(Job("retag_anew", items, SECONDS))
-        self.found["soak"] = _observed(jobs, "retag_anew")
+        for name, size in (("soak", 1), (f"soak, {SOAKED_TOGETHER} together", SOAKED_TOGETHER)):
+            jobs = []
+            for writer in range(WRITERS):
+                dice = Random(writer)
+                items = [
+                    [
+                        (dice.choice(ids), roles.reply(self._meeting(dice, name, number)))
+                        for _ in range(size)
+                    ]
+                    for number in range(SOAKED_REPLIES)
+                ]
+                jobs.append(Job("retag_anew", items, SECONDS))
+            self.found[name] = _summary([_observe(jobs, "retag_anew")], size)
 
-    def _meeting(self, dice: Random, number: int) -> dict[str, int]:
+    def _meeting(self, dice: Random, soak: str, number: int) -> dict[str, int]:
         """Return ten frequent tags and ten names that all writers come up with at that time."""
         known = dice.sample(self._names[:40], 10)
-        new = [f"new {number // 40} {dice.randrange(NEW_NAMES)}" for _ in range(10)]
+        new = [f"{soak} {number // 40} {dice.randrange(NEW_NAMES)}" for _ in range(10)]
         return {name: dice.randrange(101) for name in known + new}
 
     def readers(self, searches: Sequence[Search]) -> None:
@@ -81,10 +108,12 @@ class Writes:
                 for start in range(0, count * 7, 7)
             ]
 
-        writing = [self._job("apply_reply") for _ in range(WRITERS_BESIDE)]
-        self.found["1 reader"] = _observed(reading(1), "search")
-        self.found["8 readers"] = _observed(reading(READERS), "search")
-        self.found["8 readers, 2 writers"] = _observed(reading(READERS) + writing, "search")
+        writing = [self._job("apply_reply", SECONDS) for _ in range(WRITERS_BESIDE)]
+        self.found["1 reader"] = _summary([_observe(reading(1), "search")])
+        self.found["8 readers"] = _summary([_observe(reading(READERS), "search")])
+        self.found["8 readers, 2 writers"] = _summary(
+            [_observe(reading(READERS) + writing, "search")]
+        )
 
     def retag(self) -> None:
         """Apply replies that say what the tags say already, and count the rows that died."""
@@ -115,8 +144,8 @@ class Writes:
         tags = [Tag(pk=pk, asset_count=int(counts[pk])) for pk in range(1, len(counts))]
         Tag.objects.bulk_update(tags, ["asset_count"], batch_size=1000)
 
-    def _job(self, role: str) -> Job:
-        count = REPLIES[role]
+    def _job(self, name: str, seconds: float) -> Job:
+        role, size, count = REPLIES[name]
         start = Random(self._next).randrange(len(self._fresh.tags) - count)
         tags = self._fresh.tags[start : start + count].tolist()
         confidences = self._fresh.confidences[start : start + count].tolist()
@@ -124,13 +153,25 @@ class Writes:
             {self._names[tag - 1]: score for tag, score in zip(*row, strict=True)}
             for row in zip(tags, confidences, strict=True)
         ]
+        items: list[Any]
         if role == "unnest":
-            items: list[Any] = list(zip(self._assets(count), tags, confidences, strict=True))
-        elif role == "apply_reply":
-            items = list(zip(self._runs(self._assets(count)), said, strict=True))
-        else:
+            items = [
+                (
+                    [asset for asset in some for _ in range(TAGS_PER_ASSET)],
+                    list(chain.from_iterable(tags[start : start + size])),
+                    list(chain.from_iterable(confidences[start : start + size])),
+                )
+                for start, some in _sliced(self._assets(count), size)
+            ]
+        elif role == "get_or_create_loop":
             items = list(zip(self._pictures(count), said, strict=True))
-        return Job(role, items, SECONDS)
+        else:
+            items = list(
+                zip(self._runs(self._assets(count)), map(roles.reply, said), strict=True)
+            )
+            if role == "apply_together":
+                items = [some for _, some in _sliced(items, size)]
+        return Job(role, items, seconds)
 
     def _assets(self, count: int) -> list[int]:
         ids = self._numbers(count)
@@ -157,32 +198,50 @@ class Writes:
         return [run.pk for run in made]
 
 
-def _observed(jobs: list[Job], role: str) -> dict[str, Any]:
+def _sliced(items: Sequence[T], size: int) -> Iterator[tuple[int, Sequence[T]]]:
+    """Yield slices of so many items, each with where it begins."""
+    for start in range(0, len(items), size):
+        yield start, items[start : start + size]
+
+
+@dataclass
+class Observed:
+    """What one round of processes came to."""
+
+    reports: list[Report]
+    """Of the role that is measured."""
+    errors: list[str]
+    deadlocks: int
+
+
+def _observe(jobs: Sequence[Job], role: str) -> Observed:
     connections.close_all()
     before = _deadlocks()
     connections.close_all()
     reports = together(jobs)
     sleep(1.1)  # servers count deadlocks with a delay of up to a second
-    after = _deadlocks()
-    errors = [error for report in reports for error in report.errors]
-    return {
-        **_summary([report for report in reports if report.role == role]),
-        "errors": len(errors),
-        "deadlocks": after - before,
-        **({"problem": errors[0]} if errors else {}),
-    }
+    return Observed(
+        [report for report in reports if report.role == role],
+        [error for report in reports for error in report.errors],
+        _deadlocks() - before,
+    )
 
 
-def _summary(reports: list[Report]) -> dict[str, Any]:
-    times = sorted(time for report in reports for time in report.times)
-    rate = sum(len(report.times) / report.elapsed for report in reports)
+def _summary(rounds: Sequence[Observed], size: int = 1) -> dict[str, Any]:
+    """Return rates and times of all rounds; ``size`` is how many replies are one item."""
+    times = sorted(t for seen in rounds for report in seen.reports for t in report.times)
+    rates = [sum(len(r.times) / r.elapsed for r in seen.reports) for seen in rounds]
+    errors = [error for seen in rounds for error in seen.errors]
     return {
-        "processes": len(reports),
+        "processes": len(rounds[0].reports),
         "n": len(times),
-        "per_second": round(rate, 1),
+        "per_second": round(size * sum(rates) / len(rates), 1),
         "p50": round(times[len(times) // 2], 3),
         "p95": round(times[min(len(times) - 1, int(0.95 * len(times)))], 3),
         "max": round(times[-1], 3),
+        "errors": len(errors),
+        "deadlocks": sum(seen.deadlocks for seen in rounds),
+        **({"problem": errors[0]} if errors else {}),
     }
 
 

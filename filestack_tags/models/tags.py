@@ -30,8 +30,9 @@ class Tag(models.Model):
     hidden = models.BooleanField(
         _("hidden"), default=False, help_text=_("Stored, but neither shown nor found.")
     )
-    asset_count = models.PositiveIntegerField(_("assets"), default=0, db_index=True)
-    """Assets that have this tag and did not have it rejected."""
+    asset_count = models.PositiveIntegerField(_("assets"), default=0)
+    """Assets that have this tag and did not have it rejected. Every reply changes some, so no
+    index holds it: that would triple what counting costs."""
 
     class Meta:
         verbose_name = _("tag")

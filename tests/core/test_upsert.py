@@ -79,7 +79,19 @@ def test_a_reply_for_a_forgotten_asset_is_kept_out_of_searches_and_counts(
 
 def test_nothing_to_write_asks_nothing(asset: Asset, django_assert_num_queries: Any) -> None:
     with django_assert_num_queries(0):
-        upsert.upsert(asset.pk, 1, [])
+        upsert.upsert([])
+        upsert.remove([])
+        assert upsert.present([]) == {}
+
+
+def test_a_decided_row_is_not_removed_even_if_it_is_passed(
+    asset: Asset, tags_of: TagsOf
+) -> None:
+    apply(asset, sky=90, sea=50)
+    ids = dict(Tag.objects.values_list("key", "id"))
+    curation.accept(asset.pk, ids["sky"], user=None)
+    upsert.remove([(asset.pk, tag_id) for tag_id in ids.values()])
+    assert tags_of(asset) == {"sky": 90}
 
 
 @pytest.mark.skipif(
@@ -91,6 +103,5 @@ def test_a_decided_row_is_left_alone_even_if_it_is_passed(asset: Asset) -> None:
     for key, decide in (("sky", curation.reject), ("sea", curation.accept)):
         decide(asset.pk, Tag.objects.get(key=key).pk, user=None)
     before = list(AssetTag.objects.order_by("tag").values())
-    rows = [upsert.Row(row["tag_id"], 1, 1, 0) for row in before]
-    upsert.upsert(asset.pk, 1, rows)
+    upsert.upsert([(asset.pk, row["tag_id"], 1, 1, 0, 1) for row in before])
     assert list(AssetTag.objects.order_by("tag").values()) == before
