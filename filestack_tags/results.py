@@ -69,7 +69,9 @@ def apply_all(results: Sequence[Result]) -> list[str | Exception]:
     other runs are kept as *superseded*. Rows that a person decided are never touched, rows that
     did not change are not written.
 
-    A result that cannot be applied keeps no other from being applied.
+    A result that cannot be applied keeps no other from being applied. Inside a transaction of
+    the caller's, pass :data:`AT_ONCE` at most: its locks last until the end, and more results
+    would lock assets after tags.
 
     Raises:
         OperationalError: when the database deadlocked or is gone. Trying all of them again is
@@ -104,14 +106,11 @@ def _apply(results: Sequence[Result]) -> list[str]:
         closed, shown = _close(results, assets, runs)
         if closed:
             standing.write_runs(closed)
-            counts = _write(assets, shown, ids)
             _settle_all([assets[pk] for pk in sorted({run.asset_id for run in closed})])
             if shown:
                 runs_shown = {pk: run.id for pk, (run, _) in shown.items()}
                 on_commit(partial(_announce, runs_shown))
-            if len(closed) > 1:  # for one, asking takes as long as it saves
-                check_references()
-            tags.shift_counts(counts)
+            tags.shift_counts(_write(assets, shown, ids))
     return [runs[result.run_id].state for result in results]
 
 
@@ -239,7 +238,9 @@ def _write(
                     counts[tag_id] -= 1
     tags.hold({row[1] for row in (*changed, *lost)})
     upsert.remove(lost)
-    upsert.upsert(changed)
+    if changed:
+        upsert.upsert(changed)
+        check_references()
     return counts
 
 

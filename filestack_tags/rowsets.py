@@ -117,8 +117,8 @@ def update(
 def check_references() -> None:
     """Have PostgreSQL look now whether what was written refers to rows that exist.
 
-    It would at the commit, for as long again as writing took, and locks that are taken after
-    this are held for so much less. Elsewhere it was done at once, or takes no lock.
+    It would at the commit, which is late: locks that are taken after this are held for so much
+    less, and an error rolls back to the savepoint instead of the caller's transaction.
     """
     connection = connections[alias()]
     if connection.vendor == "postgresql":

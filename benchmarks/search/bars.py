@@ -63,11 +63,6 @@ def bars(vendor: str) -> list[Bar]:
             _replies("apply_reply", "unnest", 0.7),
         ),
         Bar(
-            "replies, unnest singly",
-            "50 together ≥ 70 % of unnest, one by one",
-            _replies("apply_reply, 50 together", "unnest", 0.7),
-        ),
-        Bar(
             "replies, loop",
             "50 together ≥ 15 × get_or_create",
             _replies("apply_reply, 50 together", "get_or_create_loop", 15),
