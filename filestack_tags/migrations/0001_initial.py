@@ -197,9 +197,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "asset_count",
-                    models.PositiveIntegerField(
-                        db_index=True, default=0, verbose_name="assets"
-                    ),
+                    models.PositiveIntegerField(default=0, verbose_name="assets"),
                 ),
             ],
             options={
