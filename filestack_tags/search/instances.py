@@ -30,7 +30,8 @@ def assets(ids: Sequence[int], using: str) -> list[Asset]:
     with connection.cursor() as cursor:
         # Django's own way of giving times its zone takes longer than all else.
         foreign_zone = read_times_in_c(cursor)
-        cursor.execute(f"{select} ({', '.join(['%s'] * len(ids))})", tuple(ids))
+        # The database's own whole numbers; as parameters they take longer.
+        cursor.execute(f"{select} ({', '.join(map(str, ids))})")
         rows = cursor.fetchall()
     zone = connection.timezone
     found = {}

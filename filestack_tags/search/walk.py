@@ -39,6 +39,10 @@ class Row(NamedTuple):
     score: int | None
 
 
+Found = tuple[int, Any]
+"""An asset and a score, as the database returns them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """Rows of streams that differ in their tag only, and what is asked of them."""
@@ -57,7 +61,9 @@ def by_id(plan: Plan, *, descending: bool, after: Row | None, limit: int) -> lis
     if plan.driver is None:
         bounds = [Fragment(f"a.id {sign} %s", (after.asset_id,))] if after else []
         tail = f" ORDER BY a.id {word} LIMIT {limit}"
-        return _asked(plan, plan.assets("a.id, NULL", *bounds, tail=tail))
+        return [
+            Row(*row) for row in _asked(plan, plan.assets("a.id, NULL", *bounds, tail=tail))
+        ]
     bounds = [Fragment(f"d.asset_id {sign} %s", (after.asset_id,))] if after else []
     examined = plan.examined(plan.driver, limit)
     parts = [
@@ -67,7 +73,8 @@ def by_id(plan: Plan, *, descending: bool, after: Row | None, limit: int) -> lis
     rows = _merged(
         plan, parts, f"d.asset_id {word}", f"asset_id {word}", limit, ordered_by_id=True
     )
-    return [Row(asset_id, None) for asset_id, _ in sorted(rows, reverse=descending)][:limit]
+    ids = sorted((row[0] for row in rows), reverse=descending)
+    return [Row(asset_id, None) for asset_id in ids[:limit]]
 
 
 def by_score(
@@ -98,7 +105,8 @@ def by_score(
         f"2 {word}, 1 {word}",
         limit,
     )
-    return sorted(set(rows), key=lambda row: (row[1], row[0]), reverse=descending)[:limit]
+    ranked = sorted(rows, key=lambda row: (row[1], row[0]), reverse=descending)
+    return [Row(*row) for row in ranked[:limit]]
 
 
 def _sorts(plan: Plan, ranking: Sequence[Clause], limit: int) -> bool:
@@ -130,7 +138,7 @@ def _sorted(
     grouped = " GROUP BY x.asset_id" if several else ""
     keyword = " HAVING " if several else " AND "
     restriction = f"{keyword}{bound.sql}" if after else ""
-    return _asked(
+    found = _asked(
         plan,
         Fragment(
             f"SELECT x.asset_id, {score} FROM ({matches.sql}) x"
@@ -140,6 +148,7 @@ def _sorted(
             (*matches.params, *rows.params, *bound.params),
         ),
     )
+    return [Row(*row) for row in found]
 
 
 def _no_better(plan: Plan, streams: Iterable[Stream]) -> Fragment:
@@ -184,7 +193,7 @@ def _merged(
     limit: int,
     *,
     ordered_by_id: bool = False,
-) -> list[Row]:
+) -> Sequence[Found]:
     """Return the first rows of every stream, merged; each asset with its highest score.
 
     The rows are no more than a statement's limit each, and in no order if there were several.
@@ -213,15 +222,15 @@ def _merged(
     best: dict[int, Any] = {}
     for start in range(0, len(selects), MAX_SELECTS):
         some = selects[start : start + MAX_SELECTS]
-        for row in _first(plan, some, merged_order, limit, alike):
-            if row.asset_id not in best or best[row.asset_id] < row.score:
-                best[row.asset_id] = row.score
-    return [Row(*item) for item in best.items()]
+        for asset_id, score in _first(plan, some, merged_order, limit, alike):
+            if asset_id not in best or best[asset_id] < score:
+                best[asset_id] = score
+    return list(best.items())
 
 
 def _first(
     plan: Plan, selects: Sequence[Fragment], order: str, limit: int, alike: int
-) -> list[Row]:
+) -> Sequence[Found]:
     """Return the first rows of several selects, of at least ``limit`` assets if there are more.
 
     An asset that several streams hold comes several times; more rows are asked for if it is
@@ -238,7 +247,7 @@ def _first(
         rows = _asked(
             plan, Fragment(f"SELECT * FROM ({union}) u ORDER BY {order} LIMIT {most}", params)
         )
-        if len(rows) < most or len({row.asset_id for row in rows}) >= limit:
+        if len(rows) < most or len({row[0] for row in rows}) >= limit:
             return rows
         most *= 4
 
@@ -261,7 +270,8 @@ def _lateral(plan: Plan, part: Part, tail: str) -> Fragment:
     )
 
 
-def _asked(plan: Plan, statement: Fragment) -> list[Row]:
+def _asked(plan: Plan, statement: Fragment) -> Sequence[Found]:
     with connections[plan.using].cursor() as cursor:
         cursor.execute(statement.sql, statement.params)
-        return [Row(asset_id, score) for asset_id, score in cursor.fetchall()]
+        rows: Sequence[Found] = cursor.fetchall()
+    return rows
