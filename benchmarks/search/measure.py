@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,9 @@ from .workload import Search
 CHECKED = 25
 """Answers of each design and class that are compared with the truth."""
 WARM = 3
-"""Searches that each design answers once before it is timed."""
+"""Searches that a design answers however long they take."""
+BLOCK = 15
+"""Searches that a design answers before it is the next one's turn."""
 MAX_ERRORS = 3
 
 Timed = Callable[[Search], tuple[float, Any]]
@@ -80,7 +83,10 @@ def interleaved(
     right: Callable[[Search, Any], bool] | None = None,
     seconds: Mapping[str, float],
 ) -> dict[str, Figures]:
-    """Run every search on every design, in turn, so that all meet the same state of the machine.
+    """Run every search on every design, a few at a time in turn.
+
+    So all meet the same state of the machine, and each is measured as in a process that does
+    nothing else: after one search that is not counted, and without the garbage of the others.
 
     Args:
         searches: asked in this order.
@@ -90,31 +96,32 @@ def interleaved(
     """
     figures = {name: Figures() for name in designs}
     spent = dict.fromkeys(designs, 0.0)
-    for name, run in designs.items():
-        for search in searches[:WARM]:
-            start = perf_counter()
-            _attempt(figures[name], run, search)
-            spent[name] += perf_counter() - start
     names = list(designs)
-    for number, search in enumerate(searches):
-        turn = number % len(names)
-        for name in names[turn:] + names[:turn]:
-            figure = figures[name]
-            if spent[name] > seconds.get(name, float("inf")) and len(figure.times) >= WARM:
+    for turn, start in enumerate(range(0, len(searches), BLOCK)):
+        block = searches[start : start + BLOCK]
+        first = turn % len(names)
+        for name in names[first:] + names[:first]:
+            figure, most = figures[name], seconds.get(name, float("inf"))
+            if spent[name] > most or figure.errors > MAX_ERRORS:
                 continue
-            if figure.errors > MAX_ERRORS:
-                continue
-            start = perf_counter()
-            outcome = _attempt(figure, designs[name], search)
-            spent[name] += perf_counter() - start
-            if outcome is None:
-                continue
-            figure.add(outcome[0], search.stratum)
-            if right is not None and number < CHECKED:
-                figure.checked += 1
-                if not right(search, outcome[1]):
-                    figure.wrong += 1
-                    figure.problem = figure.problem or f"wrong answer to {search}"
+            gc.collect()
+            begun = perf_counter()
+            _attempt(figure, designs[name], searches[start - 1])
+            spent[name] += perf_counter() - begun
+            for number, search in enumerate(block, start):
+                if spent[name] > most and len(figure.times) >= WARM:
+                    break
+                begun = perf_counter()
+                outcome = _attempt(figure, designs[name], search)
+                spent[name] += perf_counter() - begun
+                if outcome is None:
+                    continue
+                figure.add(outcome[0], search.stratum)
+                if right is not None and number < CHECKED:
+                    figure.checked += 1
+                    if not right(search, outcome[1]):
+                        figure.wrong += 1
+                        figure.problem = figure.problem or f"wrong answer to {search}"
     return figures
 
 
