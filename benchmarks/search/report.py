@@ -146,6 +146,7 @@ def _cells(run: Run) -> Iterator[str]:
     for name, cell in cells.items():
         yield f"| {name} | " + " | ".join(_figures(cell.get(d)) for d in designs) + " |"
     yield ""
+    yield from _asked_first(run)
     yield from _by_stratum(run)
     faults = [
         f"* {name}, {design}: {found.get('wrong', 0)} of {found.get('checked', 0)} answers wrong, "
@@ -160,6 +161,16 @@ def _cells(run: Run) -> Iterator[str]:
         + ("these were wrong:" if faults else "all are right.")
     )
     yield from faults
+    yield ""
+
+
+def _asked_first(run: Run) -> Iterator[str]:
+    yield "The app when each search was asked for the first time, p50 / p95:"
+    yield ""
+    for name, cell in run["cells"].items():
+        for design, found in cell.items():
+            if design.startswith("app") and "first_p50" in found:
+                yield f"* {name}, {design}: {found['first_p50']:.2f} / {found['first_p95']:.2f}"
     yield ""
 
 
