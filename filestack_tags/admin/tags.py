@@ -82,10 +82,11 @@ class TagAdmin(PlainAdmin):
         if "hidden" in changed:
             curation.hide(obj.pk, hidden=said["hidden"])
         if "aliases" in changed:
-            # Only what the person changed: a rename adds an alias of its own.
-            for key in set(form.known_aliases) - set(said["aliases"]):
+            # Only what the person changed: a rename adds an alias of its own. In order, because
+            # all of it is one transaction, and somebody else may be changing the same.
+            for key in sorted(set(form.known_aliases) - set(said["aliases"])):
                 curation.remove_alias(form.known_aliases[key])
-            for key in set(said["aliases"]) - set(form.known_aliases):
+            for key in sorted(set(said["aliases"]) - set(form.known_aliases)):
                 curation.add_alias(obj.pk, key)
 
     @admin.display(description=_("tag"), ordering="key")
