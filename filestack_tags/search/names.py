@@ -115,10 +115,11 @@ def _find(
     visible = "" if include_hidden else " AND t.hidden = FALSE"
     columns = "t.id, t.min_confidence, t.asset_count"
     # Aliases are few, and joining them to their tags would cost more than all the rest: a row
-    # with the id 0 tells that there are some.
-    aliased = f"SELECT '', 0, 0, 0 FROM {alias} l WHERE {matching.format('l')}"
+    # without an id tells that there are some.
+    aliased = f"SELECT '', NULL, NULL, NULL FROM {alias} l WHERE {matching.format('l')}"
     if prefixes:
-        aliased = f"SELECT * FROM ({aliased} LIMIT 1) x"
+        one = f"SELECT 1 AS found FROM {alias} l WHERE {matching.format('l')} LIMIT 1"
+        aliased = f"SELECT '', NULL, NULL, NULL FROM ({one}) x"
     statement = (
         f"SELECT t.{key}, {columns} FROM {tag} t WHERE ({matching.format('t')}){visible}"
         f" UNION ALL {aliased} LIMIT {most}"
@@ -126,14 +127,19 @@ def _find(
     with connection.cursor() as cursor:
         cursor.execute(statement, values * 2)
         rows = cursor.fetchall()
-        if any(row[1] == 0 for row in rows) or len(rows) == most:
+        if any(row[1] is None for row in rows) or len(rows) == most:
             cursor.execute(
                 f"SELECT l.{key}, {columns} FROM {alias} l JOIN {tag} t ON t.id = l.tag_id"
                 f" WHERE ({matching.format('l')}){visible} LIMIT {most}",
                 values,
             )
             rows += cursor.fetchall()
-    return [(key, KnownTag(*rest)) for key, *rest in rows if rest[0]]
+    # MariaDB makes decimals of the numbers in a union.
+    return [
+        (key, KnownTag(int(pk), None if minimum is None else int(minimum), int(count)))
+        for key, pk, minimum, count in rows
+        if pk is not None
+    ]
 
 
 def _end_of_range(prefix: str) -> str:
