@@ -6,7 +6,7 @@ probably are not meant.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
 from typing import Any
@@ -28,10 +28,20 @@ AppConfigs = Sequence[AppConfig] | None
 
 URLS = ("CDN_URL", "API_URL")
 SECRETS = ("API_KEY", "APP_SECRET")
-LISTS = ("TASKS_BEFORE_TAGS", "AUTO_TAG_MIMETYPES", "WEBHOOK_SECRETS")
-SWITCHES = ("AUTO_TAG", "AUTO_TAG_UPLOADS")
+LISTS = (
+    "TASKS_BEFORE_TAGS",
+    "AUTO_TAG_MIMETYPES",
+    "WEBHOOK_SECRETS",
+    "REGISTER_FROM_WORKFLOWS",
+    "SINKS",
+)
+MAPPINGS = ("WORKFLOWS", "RULES")
+SWITCHES = ("AUTO_TAG", "AUTO_TAG_UPLOADS", "SHARE_TAGS", "ASK_FOR_SHA256")
+COUNTS = ("BUDGET_PER_DAY", "BUDGET_PER_MONTH")
+TEXTS = (*SECRETS, "TAGGER", "WORKFLOW_ID", "RATE_LIMIT", "REDIS_URL")
 POSITIVE = (
     "WEBHOOK_TOLERANCE",
+    "PRICE_PER_CALL",
     *(
         item.name
         for item in fields(Settings)
@@ -132,10 +142,12 @@ def _wrong_values(values: Any) -> Iterator[CheckMessage]:
         (("MIN_CONFIDENCE",), _is_confidence, "a whole number from 0 to 100", "E004"),
         (URLS, _is_url, "an http or https URL", "E005"),
         (LISTS, _is_list_of_text, "a list of strings", "E006"),
-        ((*SECRETS, "TAGGER", "WORKFLOW_ID"), _is_text, "a string", "E007"),
+        (TEXTS, _is_text, "a string", "E007"),
         (("SEARCH_MAX_DEPTH",), _is_depth, f"at most {MAX_DEPTH}", "E012"),
         (SWITCHES, lambda value: isinstance(value, bool), "True or False", "E008"),
         (("TAGS_VERSION",), lambda value: value in (1, 2), "1 or 2", "E009"),
+        (MAPPINGS, _is_mapping_of_text, "a dict of strings", "E014"),
+        (COUNTS, _is_count, "a whole number, 0 or more, or None", "E015"),
     )
     for names, is_valid, expected, number in rules:
         for name in names:
@@ -207,3 +219,11 @@ def _is_text(value: Any) -> bool:
 
 def _is_list_of_text(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and all(map(_is_text, value))
+
+
+def _is_mapping_of_text(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(map(_is_text, (*value, *value.values())))
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0

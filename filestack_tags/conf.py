@@ -58,6 +58,18 @@ class Settings:
     WORKFLOW_ID: str = ""
     """The workflow that the ``workflow`` tagger runs."""
 
+    WORKFLOWS: Mapping[str, str] = field(default_factory=dict)
+    """Names for further workflows, each with its id; ``workflow:NAME`` is the tagger that runs
+    it."""
+
+    REGISTER_FROM_WORKFLOWS: tuple[str, ...] = ("*",)
+    """Whose jobs make a file known when nobody started them here, such as those of uploads:
+    names or ids of workflows, ``*`` for all."""
+
+    RULES: Mapping[str, str] = field(default_factory=dict)
+    """Names, each with a rule such as ``tags.auto kex "sky"``. What they say of a result is
+    recorded on its run."""
+
     AUTO_TAG: bool = True
     """Whether a newly registered or overwritten asset is tagged at once."""
 
@@ -80,6 +92,40 @@ class Settings:
     LEASE: int = 300
     """Seconds after which work in progress counts as abandoned and is taken up again."""
 
+    CONCURRENCY: int = 8
+    """How many calls one worker process keeps in flight."""
+
+    RATE_LIMIT: str = ""
+    """Most calls that all processes make together, such as ``20/second`` or ``1000/minute``."""
+
+    REDIS_URL: str = field(default="", repr=False)
+    """Where processes share ``RATE_LIMIT``. Without it, each has the rate to itself."""
+
+    CIRCUIT_FAILURES: int = 5
+    """After how many refusals in a row for want of access no further call is made. A wrong key
+    or signature needs only one."""
+
+    CIRCUIT_DELAY: int = 60
+    """Seconds until one call tries again after that; doubled each time it fails."""
+
+    CIRCUIT_DELAY_MAX: int = HOUR
+    """The longest such delay. ``Filestack-Reset`` may ask for more."""
+
+    BUDGET_PER_DAY: int | None = None
+    """Most calls to tag in one day (UTC)."""
+
+    BUDGET_PER_MONTH: int | None = None
+    """Most calls to tag in one calendar month (UTC)."""
+
+    PRICE_PER_CALL: float | None = None
+    """What one call to tag costs, in your currency; for estimates only."""
+
+    SHARE_TAGS: bool = True
+    """Whether files with the same bytes are tagged by one call. Their SHA-256 must be known."""
+
+    ASK_FOR_SHA256: bool = False
+    """Whether Filestack is asked for the SHA-256 of a file before it is tagged."""
+
     WORKFLOW_POLL_DELAY: int = 600
     """Seconds without a webhook after which a workflow job is asked for its status."""
 
@@ -98,6 +144,15 @@ class Settings:
 
     WEBHOOK_MAX_ATTEMPTS: int = 8
     """How often processing of one delivery is tried before it is failed."""
+
+    KEEP_DELIVERIES: int = 30
+    """Days for which ``filestack_tags_prune`` keeps deliveries that were processed or ignored."""
+
+    KEEP_RAW_REPLIES: int = 90
+    """Days for which it keeps the raw reply of a run whose tags no asset shows any more."""
+
+    SINKS: tuple[str, ...] = ()
+    """Where events go: ``logging``, ``prometheus``, ``opentelemetry``, or dotted paths."""
 
     MIN_CONFIDENCE: int = 0
     """Tags below this confidence are stored but not shown or found by name alone."""

@@ -19,6 +19,10 @@ from filestack_tags.conf import DEFAULTS, Settings
 from filestack_tags.models import (
     Asset,
     AssetTag,
+    Backfill,
+    Circuit,
+    Heartbeat,
+    Spending,
     Tag,
     TagAlias,
     TaggingRun,
@@ -38,7 +42,10 @@ SOURCES = sorted(
     if "migrations" not in path.parts
 )
 DOCS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))
-MODELS = (Asset, AssetTag, Tag, TagAlias, TagStatistic, TaggingRun, WebhookDelivery)
+MODELS = (
+    *(Asset, AssetTag, Tag, TagAlias, TagStatistic, TaggingRun, WebhookDelivery),
+    *(Backfill, Circuit, Heartbeat, Spending),
+)
 
 
 def text(name: str) -> str:

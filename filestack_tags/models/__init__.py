@@ -8,6 +8,7 @@ Models only declare. Writing is done by the services :mod:`filestack_tags.assets
 
 from .assets import Asset, AssetQuerySet
 from .ledger import TaggingRun, WebhookDelivery
+from .operations import Backfill, Circuit, Heartbeat, Spending
 from .tags import NOT_FOUND, AssetTag, Tag, TagAlias, TagStatistic, score_in_sql, score_of
 
 __all__ = [
@@ -15,6 +16,10 @@ __all__ = [
     "Asset",
     "AssetQuerySet",
     "AssetTag",
+    "Backfill",
+    "Circuit",
+    "Heartbeat",
+    "Spending",
     "Tag",
     "TagAlias",
     "TagStatistic",

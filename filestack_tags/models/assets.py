@@ -57,6 +57,8 @@ class Asset(models.Model):
     size = models.BigIntegerField(_("size in bytes"), null=True, blank=True)
     width = models.PositiveIntegerField(_("width"), null=True, blank=True)
     height = models.PositiveIntegerField(_("height"), null=True, blank=True)
+    sha256 = ExactCharField(_("SHA-256"), max_length=64, null=True, blank=True, db_index=True)
+    """Digest of the bytes, in lower-case hex, once Filestack or the host has said it."""
     container = models.CharField(_("container"), max_length=255, blank=True)
     key = models.CharField(_("storage key"), max_length=1024, blank=True)
     store_status = models.CharField(_("store status"), max_length=32, blank=True)

@@ -47,6 +47,21 @@ class TaggingRun(models.Model):
         related_name="runs",
         verbose_name=_("delivery"),
     )
+    shared_from = models.ForeignKey(
+        "self",
+        # Neither an index nor a constraint: nobody asks who shared a run, and every call would
+        # pay for them.
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("shared from"),
+    )
+    """The run of another asset with the same bytes, whose reply this is: no call was made."""
+    rule_results = models.JSONField(_("rules"), default=dict, blank=True)
+    """What each of the setting ``RULES`` says of the result: ``{name: true or false}``."""
     raw_reply = models.TextField(_("raw reply"), blank=True)
     http_status = models.PositiveSmallIntegerField(_("HTTP status"), null=True, blank=True)
     error_code = models.CharField(_("error code"), max_length=50, blank=True)

@@ -1,0 +1,90 @@
+"""Operations: what calls cost, whether they may be made, and what runs by the clock."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from filestack_tags.fields import ExactCharField
+
+
+class Spending(models.Model):
+    """How many calls to tag were made on one day. Counted before they are made."""
+
+    day = models.DateField(_("day (UTC)"), unique=True)
+    calls = models.PositiveIntegerField(_("calls"), default=0)
+
+    class Meta:
+        verbose_name = _("spending")
+        verbose_name_plural = _("spending")
+        ordering = ("-day",)
+
+    def __str__(self) -> str:
+        return f"{self.day}: {self.calls}"
+
+
+class Circuit(models.Model):
+    """Whether a tagger may be asked. Open, while every call would be refused."""
+
+    tagger = ExactCharField(_("tagger"), max_length=100, unique=True)
+    failures = models.PositiveIntegerField(_("refusals in a row"), default=0)
+    opened_at = models.DateTimeField(_("open since"), null=True, blank=True)
+    opened_times = models.PositiveIntegerField(_("tried in vain"), default=0)
+    """How often a call was tried since it opened; each waits twice as long as the one before."""
+    retry_at = models.DateTimeField(_("next try"), null=True, blank=True)
+    error_code = models.CharField(_("error code"), max_length=50, blank=True)
+    reason = models.TextField(_("reason"), blank=True)
+
+    class Meta:
+        verbose_name = _("circuit")
+        verbose_name_plural = _("circuits")
+        ordering = ("tagger",)
+
+    def __str__(self) -> str:
+        return self.tagger
+
+
+class Heartbeat(models.Model):
+    """When something that runs by the clock, such as the sweep, last came to its end."""
+
+    name = ExactCharField(_("name"), max_length=50, unique=True)
+    at = models.DateTimeField(_("last run"), default=timezone.now)
+    found = models.JSONField(_("found"), default=dict, blank=True)
+    """What it did, as ``{what: how many}``."""
+
+    class Meta:
+        verbose_name = _("heartbeat")
+        verbose_name_plural = _("heartbeats")
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Backfill(models.Model):
+    """One run of ``filestack_tags_backfill``, so that it can go on where it was stopped."""
+
+    class State(models.TextChoices):
+        RUNNING = "running", _("running")
+        STOPPED = "stopped", _("stopped")
+        FINISHED = "finished", _("finished")
+
+    query = models.TextField(_("search"), blank=True)
+    options = models.JSONField(_("options"), default=dict, blank=True)
+    state = models.CharField(_("state"), max_length=10, choices=State, default=State.RUNNING)
+    position = models.BigIntegerField(_("position"), null=True, blank=True)
+    """Assets with this id and above were handed out; it goes from the newest to the oldest."""
+    counts = models.JSONField(_("counts"), default=dict, blank=True)
+    """``{outcome: how many}``."""
+    started_at = models.DateTimeField(_("started"), default=timezone.now)
+    changed_at = models.DateTimeField(_("changed"), auto_now=True)
+    finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("backfill")
+        verbose_name_plural = _("backfills")
+        ordering = ("-id",)
+
+    def __str__(self) -> str:
+        return f"#{self.pk}"
