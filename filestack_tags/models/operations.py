@@ -42,7 +42,7 @@ class Circuit(models.Model):
         ordering = ("tagger",)
 
     def __str__(self) -> str:
-        return self.tagger
+        return str(self.tagger)
 
 
 class Heartbeat(models.Model):
@@ -59,7 +59,7 @@ class Heartbeat(models.Model):
         ordering = ("name",)
 
     def __str__(self) -> str:
-        return self.name
+        return str(self.name)
 
 
 class Backfill(models.Model):
