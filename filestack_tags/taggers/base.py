@@ -58,6 +58,9 @@ class Tagger(Protocol):
     name: str
     """Written to every run; at most 100 characters."""
 
+    # Not among the members, since taggers may leave it out: ``paid = True`` has each call of
+    # ``tag`` counted against the budget and the rate limit.
+
     def tag(self, source: Source) -> TaggerReply | PendingJob:
         """Tag the file now, or start the work and return its job.
 
@@ -79,6 +82,24 @@ class JobTagger(Tagger, Protocol):
         Raises:
             TaggerError: when the job failed, or ended without tags.
         """
+        ...
+
+
+@runtime_checkable
+class AsyncTagger(Tagger, Protocol):
+    """A tagger that can wait for its answer without a thread of its own."""
+
+    async def atag(self, source: Source) -> TaggerReply | PendingJob:
+        """As :meth:`Tagger.tag`; awaited on one event loop for the whole process."""
+        ...
+
+
+@runtime_checkable
+class AsyncJobTagger(JobTagger, Protocol):
+    """A :class:`JobTagger` that can be asked so, too."""
+
+    async def afollow(self, job_id: str) -> TaggerReply | PendingJob:
+        """As :meth:`JobTagger.follow`."""
         ...
 
 
@@ -111,3 +132,15 @@ def get_tagger(name: str | None = None) -> Tagger:
     if not callable(factory):
         raise ConfigurationError(f"TAGGER {chosen!r} is not a class or a function.")
     return factory()
+
+
+def is_paid(name: str) -> bool:
+    """Whether each call of the tagger is counted against the budget and the rate limit.
+
+    So it is where the tagger's ``paid`` is true, as that of ``filestack`` and ``workflow``. One
+    that cannot be made costs nothing.
+    """
+    try:
+        return bool(getattr(get_tagger(name), "paid", False))
+    except ConfigurationError:
+        return False

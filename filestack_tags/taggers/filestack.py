@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from threading import Lock
 from typing import cast
 
 from filestack_tags.conf import Settings, get_settings
-from filestack_tags.exceptions import ConfigurationError, TaggerError
-from filestack_tags.filestack.client import FilestackClient
+from filestack_tags.exceptions import ConfigurationError, ConnectionFailed, TaggerError
+from filestack_tags.filestack.client import AsyncFilestackClient, FilestackClient
 from filestack_tags.filestack.payloads import WorkflowJob
 from filestack_tags.filestack.sources import Source
 
@@ -50,6 +53,40 @@ def shared_client() -> FilestackClient:
     return _shared.get()
 
 
+class _SharedAsyncClient:
+    """One asynchronous client per process and per settings, for the one loop of the calls."""
+
+    def __init__(self) -> None:
+        self._client: AsyncFilestackClient | None = None
+        self._settings: Settings | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def get(self) -> AsyncFilestackClient:
+        settings, loop = get_settings(), asyncio.get_running_loop()
+        if self._client is None or self._loop is not loop or self._settings is not settings:
+            # Not closed: calls may be under way on it. They keep it for as long as they last.
+            self._client = AsyncFilestackClient.from_settings()
+            self._settings, self._loop = settings, loop
+        return self._client
+
+
+_shared_async = _SharedAsyncClient()
+
+
+@asynccontextmanager
+async def _client_in_time() -> AsyncIterator[AsyncFilestackClient]:
+    """Lend the client for one call, which must end in time as a whole, not byte by byte."""
+    settings = get_settings()
+    try:
+        async with asyncio.timeout(settings.CONNECT_TIMEOUT + settings.READ_TIMEOUT):
+            yield await _shared_async.get()
+    except TimeoutError:
+        late = ConnectionFailed("Filestack did not answer completely in time.")
+    else:
+        return
+    raise late  # out here: the library's exception may hold the signed URL
+
+
 class FilestackTagger:
     """Asks for the tags and waits for them (docs: Image Tagging).
 
@@ -57,6 +94,7 @@ class FilestackTagger:
     """
 
     name = "filestack"
+    paid = True
 
     def tag(self, source: Source) -> TaggerReply:
         """Return the auto tags and the user tags of one file.
@@ -71,11 +109,21 @@ class FilestackTagger:
         )
         return TaggerReply.of(reply, version=settings.TAGS_VERSION)
 
+    async def atag(self, source: Source) -> TaggerReply:
+        """As :meth:`tag`, awaited."""
+        settings = get_settings()
+        async with _client_in_time() as client:
+            reply = await client.tags(
+                source, before=settings.TASKS_BEFORE_TAGS, version=settings.TAGS_VERSION
+            )
+        return TaggerReply.of(reply, version=settings.TAGS_VERSION)
+
 
 class WorkflowTagger:
     """Runs the workflow ``WORKFLOW_ID``; its tags come later (docs: Workflows)."""
 
     name = "workflow"
+    paid = True
 
     def tag(self, source: Source) -> PendingJob:
         """Start the workflow for one file and return its job.
@@ -84,16 +132,13 @@ class WorkflowTagger:
             FilestackError: when the workflow could not be started.
             ConfigurationError: when ``WORKFLOW_ID`` is empty.
         """
-        workflow_id = get_settings().WORKFLOW_ID
-        if not workflow_id:
-            raise ConfigurationError(
-                "WORKFLOW_ID is empty, so the workflow tagger has nothing to run. Set "
-                "FILESTACK_TAGS['WORKFLOW_ID'] to the id of a workflow that has an Image "
-                "Tagging task; the Filestack portal shows it."
-            )
-        job = shared_client().run_workflow(workflow_id, source)
-        job_id = cast("str", job.job_id)  # the client refuses an answer without one
-        return PendingJob(job.workflow_id, job_id, raw=job.raw, status=job.http_status)
+        return _pending(shared_client().run_workflow(_workflow_id(), source))
+
+    async def atag(self, source: Source) -> PendingJob:
+        """As :meth:`tag`, awaited."""
+        workflow_id = _workflow_id()
+        async with _client_in_time() as client:
+            return _pending(await client.run_workflow(workflow_id, source))
 
     def follow(self, job_id: str) -> TaggerReply | PendingJob:
         """Ask Filestack how far a job is; its results are kept for 48 hours.
@@ -102,13 +147,38 @@ class WorkflowTagger:
             FilestackError: when the question failed; asking again may help.
             TaggerError: when the job failed, or ended without tags.
         """
-        job = shared_client().workflow_status(job_id)
-        reply = job.merged_tags()
-        if reply is not None and not job.is_failed:
-            return TaggerReply.of(reply)
-        if job.is_failed or job.is_finished:
-            raise job_error(job)
-        return PendingJob(job.workflow_id, job_id, raw=job.raw, status=job.http_status)
+        return _outcome(shared_client().workflow_status(job_id), job_id)
+
+    async def afollow(self, job_id: str) -> TaggerReply | PendingJob:
+        """As :meth:`follow`, awaited."""
+        async with _client_in_time() as client:
+            job = await client.workflow_status(job_id)
+        return _outcome(job, job_id)
+
+
+def _workflow_id() -> str:
+    workflow_id = get_settings().WORKFLOW_ID
+    if not workflow_id:
+        raise ConfigurationError(
+            "WORKFLOW_ID is empty, so the workflow tagger has nothing to run. Set "
+            "FILESTACK_TAGS['WORKFLOW_ID'] to the id of a workflow that has an Image "
+            "Tagging task; the Filestack portal shows it."
+        )
+    return workflow_id
+
+
+def _pending(job: WorkflowJob, job_id: str | None = None) -> PendingJob:
+    known = job_id or cast("str", job.job_id)  # the client refuses an answer without one
+    return PendingJob(job.workflow_id, known, raw=job.raw, status=job.http_status)
+
+
+def _outcome(job: WorkflowJob, job_id: str) -> TaggerReply | PendingJob:
+    reply = job.merged_tags()
+    if reply is not None and not job.is_failed:
+        return TaggerReply.of(reply)
+    if job.is_failed or job.is_finished:
+        raise job_error(job)
+    return _pending(job, job_id)
 
 
 def job_error(job: WorkflowJob) -> TaggerError:

@@ -1,0 +1,162 @@
+"""The circuit: stop asking a tagger that would refuse every call, and try again now and then.
+
+Closed, calls are made. Once the key or the signature was refused, the quota is used up, or
+several calls in a row were denied, it opens: nobody calls. When its delay is over, one call is
+let through; an answer closes the circuit, a refusal opens it for twice as long. It is a row, so
+that all processes on all hosts heed it, and people can read why.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+
+from . import metrics
+from .clock import kept
+from .conf import get_settings
+from .exceptions import (
+    AccessDenied,
+    InvalidApplication,
+    PolicyRejected,
+    RateLimited,
+    RequestRejected,
+    TaggerError,
+)
+from .models import Circuit
+from .text import storable
+from .transactions import alias, atomic, locked, retrying
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE = frozenset({InvalidApplication.code, PolicyRejected.code})
+"""Errors of the account, which every other call would get too."""
+COUNTED = frozenset({AccessDenied.code, RateLimited.code})
+"""Errors that several calls in a row must get: one of them may be about one file."""
+LONGEST_WAIT = timedelta(days=32)
+"""Plan quotas are monthly."""
+
+
+def trips(error: TaggerError) -> bool:
+    """Whether an error says more about the account than about the file."""
+    return error.code in AT_ONCE or error.code in COUNTED
+
+
+def blocked() -> set[str]:
+    """Return the taggers that nobody may ask now."""
+    rows = Circuit.objects.using(alias()).filter(retry_at__gt=timezone.now())
+    return set(rows.values_list("tagger", flat=True))
+
+
+def open_circuits() -> list[Circuit]:
+    """Return the open circuits, those included whose next try is due."""
+    return list(Circuit.objects.using(alias()).exclude(opened_at=None))
+
+
+def admit(tagger: str, wanted: int) -> int:
+    """Return how many of ``wanted`` calls may be made: all, none, or the one that tries.
+
+    Inside a transaction. Of any number of processes one gets to try, and has as long as a lease
+    lasts.
+    """
+    row = Circuit.objects.using(alias()).filter(tagger=tagger).first()
+    if row is None or row.opened_at is None:
+        return wanted
+    now = timezone.now()
+    if not wanted or row.retry_at is None or row.retry_at > now:
+        return 0
+    held = locked(Circuit.objects.filter(pk=row.pk), skip_held=True).first()
+    if held is None:
+        return 0
+    if held.opened_at is None:
+        return wanted
+    if held.retry_at is None or held.retry_at > now:
+        return 0
+    held.retry_at = now + timedelta(seconds=get_settings().LEASE)
+    held.save(using=alias(), update_fields=("retry_at",))
+    return 1
+
+
+def note(tagger: str, calls: Iterable[tuple[datetime, TaggerError | None]]) -> None:
+    """Take note of what calls came to: when each began, and its error if it had one.
+
+    A call that began before the circuit opened neither closes it nor keeps it open.
+    """
+    made = list(calls)
+    answered = [began for began, error in made if _is_answer(error)]
+    refused = [(began, error) for began, error in made if error and trips(error)]
+    row = Circuit.objects.using(alias()).filter(tagger=tagger).first()
+    if refused or (answered and row and (row.failures or row.opened_at)):
+        _note(tagger, answered, refused)
+
+
+@retrying
+def close(tagger: str) -> bool:
+    """Have a tagger asked again at once; return whether its circuit was open."""
+    with atomic():
+        row = locked(Circuit.objects.filter(tagger=tagger)).first()
+        if row is None or row.opened_at is None:
+            return False
+        _close(row)
+        row.save(using=alias())
+    return True
+
+
+@retrying
+def _note(
+    tagger: str, answered: list[datetime], refused: list[tuple[datetime, TaggerError]]
+) -> None:
+    with atomic():
+        Circuit.objects.using(alias()).get_or_create(tagger=tagger)
+        row = locked(Circuit.objects.filter(tagger=tagger)).get()
+        since = row.opened_at
+        errors = [error for began, error in refused if since is None or began > since]
+        if any(map(_opens_at_once, errors)):
+            _open(row, errors)
+        elif any(since is None or began > since for began in answered):
+            _close(row)
+        elif errors:
+            row.failures += len(errors)
+            if since is not None or row.failures >= get_settings().CIRCUIT_FAILURES:
+                _open(row, errors)
+        row.save(using=alias())
+
+
+def _is_answer(error: TaggerError | None) -> bool:
+    """Whether the tagger did its work, or refused one file for what it is."""
+    return error is None or isinstance(error, RequestRejected)
+
+
+def _opens_at_once(error: TaggerError) -> bool:
+    return error.code in AT_ONCE or error.retry_at is not None
+
+
+def _close(row: Circuit) -> None:
+    if row.opened_at is not None:
+        metrics.count("circuit.closed", tagger=row.tagger)
+        logger.warning("Tagger %s answers again; its circuit is closed", row.tagger)
+    row.failures = row.opened_times = 0
+    row.opened_at = row.retry_at = None
+    row.error_code = row.reason = ""
+
+
+def _open(row: Circuit, errors: list[TaggerError]) -> None:
+    settings = get_settings()
+    now = timezone.now()
+    if row.opened_at is None:
+        row.opened_at = now
+        metrics.count("circuit.opened", tagger=row.tagger)
+        logger.error("Tagger %s is not asked for now: %s", row.tagger, errors[-1])
+    else:
+        row.opened_times += 1
+    delay = min(
+        settings.CIRCUIT_DELAY * 2 ** min(row.opened_times, 20), settings.CIRCUIT_DELAY_MAX
+    )
+    told = [kept(error.retry_at) for error in errors if error.retry_at]
+    row.retry_at = (
+        min(max(told), now + LONGEST_WAIT) if told else now + timedelta(seconds=delay)
+    )
+    row.error_code = errors[-1].code[:50]
+    row.reason = storable(str(errors[-1]))

@@ -1,0 +1,158 @@
+"""In flight: many calls to taggers at once, from one thread that goes on with other work.
+
+An event loop in a thread of its own makes the calls; taggers that cannot wait without blocking
+are called from threads. Whoever started the calls collects what they came to, in whatever
+order they end. Nothing here touches the database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from time import monotonic
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+from filestack_tags.exceptions import TaggerError
+from filestack_tags.filestack.sources import Source
+
+from .base import (
+    AsyncJobTagger,
+    AsyncTagger,
+    JobTagger,
+    PendingJob,
+    Tagger,
+    TaggerReply,
+    get_tagger,
+)
+
+Key = TypeVar("Key")
+Answer = TaggerReply | PendingJob
+
+LINGER = 0.03
+"""Seconds to wait for further answers once there is one: together they are applied sooner."""
+
+
+@dataclass(frozen=True)
+class Landed(Generic[Key]):
+    """A call that ended: its key, its answer or what it raised, and how long it took (seconds)."""
+
+    key: Key
+    answer: Answer | Exception
+    seconds: float
+
+
+class InFlight(Generic[Key]):
+    """Makes calls, at most ``concurrency`` at once; the others wait for a free place.
+
+    Used as a context, by one thread. Calls that have not ended when it is left are given up.
+    """
+
+    def __init__(self, concurrency: int) -> None:
+        self._concurrency = concurrency
+        self._ended: SimpleQueue[Landed[Key]] = SimpleQueue()
+        self._loop = _thread.get()
+        self._places = asyncio.Semaphore(concurrency)
+        self._threads = ThreadPoolExecutor(concurrency, "filestack_tags-tagger")
+        self._calls: set[Any] = set()
+        self._count = 0
+
+    def __len__(self) -> int:
+        """How many calls were started and not collected."""
+        return self._count
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for call in tuple(self._calls):
+            call.cancel()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def start(self, key: Key, tagger: str, source: Source, job_id: str | None = None) -> None:
+        """Ask ``tagger`` for the tags of ``source``, or how far its job is."""
+        self._count += 1
+        call = asyncio.run_coroutine_threadsafe(
+            self._make(key, tagger, source, job_id), self._loop
+        )
+        self._calls.add(call)
+        call.add_done_callback(self._calls.discard)
+
+    def landed(self, timeout: float) -> list[Landed[Key]]:
+        """Return the calls that ended, after waiting up to ``timeout`` seconds for the first."""
+        ended: list[Landed[Key]] = []
+        until = monotonic() + timeout
+        while len(ended) < self._count:
+            try:
+                ended.append(self._ended.get(timeout=max(until - monotonic(), 0)))
+            except Empty:
+                break
+            if len(ended) == 1:
+                until = min(until, monotonic() + LINGER)
+        self._count -= len(ended)
+        return ended
+
+    async def _make(self, key: Key, name: str, source: Source, job_id: str | None) -> None:
+        async with self._places:
+            began = monotonic()
+            answer: Answer | Exception
+            try:
+                answer = await self._ask(get_tagger(name), source, job_id)
+            except Exception as error:  # noqa: BLE001  # handed to whoever started the call
+                answer = error
+        self._ended.put(Landed(key, answer, monotonic() - began))
+
+    async def _ask(self, tagger: Tagger, source: Source, job_id: str | None) -> Answer:
+        if job_id is None and isinstance(tagger, AsyncTagger):
+            return await tagger.atag(source)
+        if job_id is not None and isinstance(tagger, AsyncJobTagger):
+            return await tagger.afollow(job_id)
+        return await self._loop.run_in_executor(self._threads, ask, tagger, source, job_id)
+
+
+def ask(tagger: Tagger, source: Source, job_id: str | None) -> Answer:
+    """Ask a tagger for the tags of a file, or how far its job is, and wait for it.
+
+    Raises:
+        TaggerError: when it cannot say, or cannot be asked about jobs.
+    """
+    if job_id is None:
+        return tagger.tag(source)
+    if not isinstance(tagger, JobTagger):
+        raise TaggerError(
+            "The tagger that started this job cannot be asked about it.",
+            code="configuration",
+            cure="Give it a method follow(job_id).",
+        )
+    return tagger.follow(job_id)
+
+
+class _LoopThread:
+    """One event loop for each process, in a thread; made when it is first needed."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pid = 0
+
+    def get(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None or self._pid != os.getpid():  # threads do not survive a fork
+                loop = asyncio.new_event_loop()
+                threading.Thread(
+                    target=loop.run_forever, name="filestack_tags-calls", daemon=True
+                ).start()
+                self._loop, self._pid = loop, os.getpid()
+            return self._loop
+
+
+_thread = _LoopThread()
