@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -22,6 +23,7 @@ from .transactions import alias, atomic, locked, on_commit, retrying
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
 
+SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
 MAX_SIZE = 2**63 - 1
 MAX_DIMENSION = 2**31 - 1
 MAX_LENGTHS = {
@@ -42,6 +44,8 @@ class Facts:
     width: int | None = None
     """Pixels."""
     height: int | None = None
+    sha256: str | None = None
+    """Digest of the bytes, in hex. Files with the same one are tagged by one call."""
     container: str | None = None
     key: str | None = None
     store_status: str | None = None
@@ -59,7 +63,11 @@ class Facts:
             value = getattr(self, item.name)
             if value is None:
                 continue
-            if isinstance(value, str):
+            if item.name == "sha256":
+                if not SHA256.fullmatch(value):
+                    continue
+                value = value.lower()
+            elif isinstance(value, str):
                 value = storable(value, MAX_LENGTHS[item.name])
             elif isinstance(value, Mapping):
                 value = storable_json(value)
@@ -129,6 +137,7 @@ def content_changed(asset_id: int, *, facts: Facts, at: datetime) -> bool:
         asset = _lock(asset_id)
         if asset.content_changed_at and moment < asset.content_changed_at:
             return False
+        asset.sha256 = None
         _refresh(asset, facts.columns(), moment)
         asset.content_version += 1
         asset.content_changed_at = moment

@@ -1,15 +1,15 @@
 """Tagging: ask a tagger for an asset's tags and apply what it says, once.
 
-An asset that wants tags is *queued*; :func:`tag` takes it under a *lease*, opens a run, asks the
-tagger outside any transaction, and closes the run in one short transaction. Whoever dies on the
-way leaves a lease that expires, and :func:`due` finds the asset again.
+An asset that wants tags is *queued*; :mod:`.claims` takes it under a lease and opens a run. The
+tagger is asked outside any transaction, and :func:`land` closes the run in a short one. Whoever
+dies on the way leaves a lease that expires, and :func:`due` finds the asset again.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from functools import partial
@@ -17,45 +17,45 @@ from random import SystemRandom
 
 from django.utils import timezone
 
-from . import metrics, results
+from . import circuit, claims, metrics, results
+from .claims import OPEN_STATES, Refusal, Work
 from .clock import kept
 from .conf import get_settings
 from .exceptions import FilestackTagsError, TaggerError
-from .filestack.sources import Source
-from .models import Asset, TaggingRun
+from .models import Asset, AssetQuerySet, TaggingRun
+from .rowsets import update
 from .signals import tagging_failed
-from .taggers import JobTagger, PendingJob, Tagger, TaggerReply, get_tagger
+from .taggers import PendingJob, TaggerReply, get_tagger
+from .taggers.inflight import ask
 from .text import storable
 from .transactions import alias, atomic, locked, on_commit, retried, retrying
 
 logger = logging.getLogger(__name__)
 
-SLACK = timedelta(seconds=5)
-"""How much too early a task may arrive, for clocks that differ a little."""
-
 SWEEP_AFTER = timedelta(seconds=60)
 """How long after it fell due an asset counts as overlooked by its task."""
 
-ABANDONED = ("state", "error_code", "error_text", "finished_at")
-"""Columns of a run that nobody will close."""
+AT_ONCE = 500
+"""Assets queued in one transaction."""
 
-OPEN_STATES = (Asset.State.QUEUED, Asset.State.RUNNING)
+QUEUED = (
+    *("tagging_state", "queued_by", "queued_for"),
+    *("attempts", "due_at", "changed_at"),
+)
+"""What queueing writes of an asset."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one task. ``retry_at`` is set when the asset should be tried again then."""
+    """What came of one asset. ``retry_at`` is set when it should be tried again then."""
 
     state: str
     retry_at: datetime | None = None
+    asset_id: int | None = None
 
 
-@dataclass(frozen=True)
-class _Work:
-    run_id: int
-    tagger: str
-    source: Source
-    job_id: str | None
+Answer = TaggerReply | PendingJob | Exception
+"""What a call came to."""
 
 
 def wants_tagging(asset: Asset) -> bool:
@@ -83,9 +83,8 @@ def request(
     """Queue assets for tagging; return the ids whose task should be enqueued.
 
     Left out are unknown and forgotten assets, those already queued or running, and, unless
-    ``force``, those whose tags describe the present content. Each asset is its own transaction,
-    so that a long list holds no locks. Inside a transaction of the caller's it holds them all,
-    and takes them in the order of the ids.
+    ``force``, those whose tags describe the present content. There is a transaction for every
+    :data:`AT_ONCE` of them, which locks them in the order of their ids.
 
     Args:
         asset_ids: the assets.
@@ -101,39 +100,64 @@ def request(
         get_tagger(tagger)
     why = TaggingRun.Trigger(trigger)
     asked = list(dict.fromkeys(asset_ids))
-    queued = {pk for pk in sorted(asked) if _request(pk, why, force=force, tagger=tagger)}
+    queued: set[int] = set()
+    ordered = sorted(asked)
+    for start in range(0, len(ordered), AT_ONCE):
+        queued |= _request(ordered[start : start + AT_ONCE], why, force=force, tagger=tagger)
     return [pk for pk in asked if pk in queued]
 
 
 @retrying
-def _request(asset_id: int, trigger: TaggingRun.Trigger, *, force: bool, tagger: str) -> bool:
+def _request(
+    asset_ids: Sequence[int], trigger: TaggingRun.Trigger, *, force: bool, tagger: str
+) -> set[int]:
+    now = timezone.now()
     with atomic():
-        asset = locked(Asset.objects.filter(pk=asset_id)).first()
-        if asset is None or asset.deleted_at or asset.tagging_state in OPEN_STATES:
-            return False
-        if asset.tagging_state == Asset.State.TAGGED and not force:
-            return False
-        asset.tagging_state = Asset.State.QUEUED
-        asset.queued_by = trigger
-        asset.queued_for = tagger
-        asset.attempts = 0
-        asset.due_at = timezone.now()
-        asset.save(using=alias())
-    return True
+        rows = locked(Asset.objects.filter(pk__in=asset_ids)).order_by("pk")
+        queued = [
+            asset.pk
+            for asset in rows
+            if not asset.deleted_at
+            and asset.tagging_state not in OPEN_STATES
+            and (force or asset.tagging_state != Asset.State.TAGGED)
+        ]
+        if queued:
+            said = (Asset.State.QUEUED, trigger, tagger, 0, now, now)
+            update(Asset, QUEUED, [(pk, *said) for pk in queued])
+    return set(queued)
+
+
+def waiting(limit: int) -> list[int]:
+    """Return queued assets that are due and that may be asked about now, the oldest first."""
+    due_now = _may_be_claimed().filter(
+        tagging_state=Asset.State.QUEUED, due_at__lte=timezone.now()
+    )
+    return list(due_now.order_by("due_at").values_list("pk", flat=True)[:limit])
 
 
 def due(limit: int = 1000) -> list[int]:
     """Return assets whose task was lost, and take note that they are handed out again.
 
     These are queued or running ones that fell due more than :data:`SWEEP_AFTER` ago: never
-    enqueued, dropped by the broker, or held by a process that died. One that somebody writes
-    at this moment is not lost. Two sweeps at once hand an asset out once.
+    enqueued, dropped by the broker, or held by a process that died. Those that only wait for a
+    circuit to close or for the next day's budget are not. One that somebody writes at this
+    moment is not lost. Two sweeps at once hand an asset out once.
     """
-    overlooked = Asset.objects.using(alias()).filter(
+    overlooked = _may_be_claimed().filter(
         tagging_state__in=OPEN_STATES, due_at__lte=timezone.now() - SWEEP_AFTER
     )
     ids = list(overlooked.order_by("due_at").values_list("pk", flat=True)[:limit])
     return [pk for pk in ids if _hand_out(pk)]
+
+
+def _may_be_claimed() -> AssetQuerySet:
+    """Return the assets but for those queued for a tagger that is held up."""
+    assets = Asset.objects.using(alias())
+    held = claims.held_up()
+    if not held:
+        return assets.all()
+    usual = {""} if get_settings().TAGGER in held else set()
+    return assets.exclude(tagging_state=Asset.State.QUEUED, queued_for__in=held | usual)
 
 
 @retrying
@@ -151,101 +175,99 @@ def _hand_out(asset_id: int) -> bool:
 
 
 def tag(asset_id: int) -> Outcome:
-    """Get and apply the tags of one queued asset; the body of the task.
+    """Get and apply the tags of one queued asset, waiting for the tagger.
 
     Idempotent: an asset that is not due, already taken, forgotten or gone is left alone. Never
     raises for what the tagger does: the run and the asset carry the error.
     """
-    work = _take(asset_id)
-    if isinstance(work, Outcome):
-        return work
+    (claimed,) = claims.claim([asset_id])
+    if isinstance(claimed, Refusal):
+        return Outcome(claimed.state, claimed.retry_at, asset_id)
+    answer: Answer
     try:
-        tagger = get_tagger(work.tagger)
-        reply = tagger.tag(work.source) if work.job_id is None else _follow(tagger, work.job_id)
-    except TaggerError as error:
-        return fail(work.run_id, error)
-    except FilestackTagsError as error:  # a setting that no tagger can work with
-        return fail(work.run_id, TaggerError(str(error), code="configuration"))
-    except Exception as error:
-        logger.exception("Tagger %s failed on asset %s", work.tagger, asset_id)
-        name = type(error).__name__
-        return fail(
-            work.run_id,
-            TaggerError(
-                f"The tagger {work.tagger!r} raised {name}.",
-                code="tagger_crashed",
-                cure="The log holds the traceback.",
-                retryable=True,
-            ),
+        answer = claimed.shared or ask(
+            get_tagger(claimed.tagger), claimed.source, claimed.job_id
         )
-    if isinstance(reply, PendingJob):
-        return _wait(work.run_id, reply)
-    return complete(work.run_id, reply, result_at=timezone.now())
+    except Exception as error:  # noqa: BLE001  # land() tells what it means
+        answer = error
+    return land([(claimed, answer)])[0]
 
 
-@retrying
-def _take(asset_id: int) -> _Work | Outcome:
-    """Lease the asset and open a run, or say why not."""
-    settings = get_settings()
+def land(answers: Sequence[tuple[Work, Answer]]) -> list[Outcome]:
+    """Close the runs of claimed assets with what their taggers answered; return what came of each.
+
+    Replies are applied together, see :func:`.results.apply_all`. A deadlock or a lost
+    connection is tried again: the replies are here, and were paid for.
+
+    Raises:
+        OperationalError: when the database stayed away. Landing the same again is safe.
+    """
+    outcomes: dict[int, Outcome] = {}
+    errors = [(work, _error(work, answer)) for work, answer in answers if _failed(answer)]
+    replies = [(work, answer) for work, answer in answers if isinstance(answer, TaggerReply)]
     now = timezone.now()
-    with atomic():
-        asset = locked(Asset.objects.filter(pk=asset_id)).first()
-        if asset is None or asset.deleted_at:
-            return Outcome("gone")
-        if asset.tagging_state not in OPEN_STATES:
-            return Outcome(asset.tagging_state)
-        if asset.due_at and asset.due_at > now + SLACK:
-            return Outcome(asset.tagging_state)
-        runs = TaggingRun.objects.using(alias()).filter(
-            asset=asset, state=TaggingRun.State.STARTED
-        )
-        if asset.tagging_state == Asset.State.RUNNING:
-            job = runs.exclude(job_id=None).order_by("-id").first()
-            if job is not None:
-                asset.due_at = now + timedelta(seconds=settings.LEASE)
-                asset.save(using=alias())
-                return _Work(job.pk, job.tagger, _source(asset), job.job_id)
-        for run in runs.order_by("id"):
-            run.state = TaggingRun.State.FAILED
-            run.error_code = results.ABANDONED
-            run.error_text = "The process that ran it did not come back."
-            run.finished_at = now
-            run.save(using=alias(), update_fields=ABANDONED)
-        if asset.attempts >= settings.MAX_ATTEMPTS:
-            asset.tagging_state = Asset.State.FAILED
-            asset.due_at = None
-            asset.last_error = (
-                f"Given up after {asset.attempts} attempts; the last one was abandoned."
-            )
-            asset.save(using=alias())
-            metrics.count("tagging.failed", code=results.ABANDONED)
-            return Outcome(asset.tagging_state)
-        asset.tagging_state = Asset.State.RUNNING
-        asset.attempts += 1
-        asset.due_at = now + timedelta(seconds=settings.LEASE)
-        run = TaggingRun.objects.using(alias()).create(
-            asset=asset,
-            tagger=asset.queued_for or settings.TAGGER,
-            trigger=asset.queued_by or TaggingRun.Trigger.CODE,
-            content_version=asset.content_version,
-            started_at=now,
-        )
-        asset.save(using=alias())
-    return _Work(run.pk, run.tagger, _source(asset), None)
+    offered = [results.Result(work.run_id, reply, now) for work, reply in replies]
+    states = retried(partial(results.apply_all, offered))
+    for (work, _), state in zip(replies, states, strict=True):
+        if isinstance(state, Exception):
+            errors.append((work, _unusable(work, state)))
+        else:
+            metrics.count("tagging.completed", state=state)
+            outcomes[work.run_id] = Outcome(state)
+    for work, answer in answers:
+        if isinstance(answer, PendingJob):
+            outcomes[work.run_id] = _wait(work.run_id, answer)
+    _note_circuits(answers, errors)
+    for work, error in errors:
+        outcomes[work.run_id] = fail(work.run_id, error)
+    return [replace(outcomes[work.run_id], asset_id=work.asset_id) for work, _ in answers]
 
 
-def _follow(tagger: Tagger, job_id: str) -> TaggerReply | PendingJob:
-    if not isinstance(tagger, JobTagger):
-        raise TaggerError(
-            "The tagger that started this job cannot be asked about it.",
-            code="configuration",
-            cure="Give it a method follow(job_id).",
-        )
-    return tagger.follow(job_id)
+def _failed(answer: Answer) -> bool:
+    return isinstance(answer, Exception)
 
 
-def _source(asset: Asset) -> Source:
-    return Source.of(asset.kind, asset.reference)
+def _error(work: Work, error: Answer) -> TaggerError:
+    """Return what a tagger raised as an error that the run can carry."""
+    if isinstance(error, TaggerError):
+        return error
+    if isinstance(error, FilestackTagsError):  # a setting that no tagger can work with
+        return TaggerError(str(error), code="configuration")
+    name = type(error).__name__
+    logger.error(
+        "Tagger %s failed on asset %s",
+        work.tagger,
+        work.asset_id,
+        exc_info=error if isinstance(error, Exception) else None,
+    )
+    return TaggerError(
+        f"The tagger {work.tagger!r} raised {name}.",
+        code="tagger_crashed",
+        cure="The log holds the traceback.",
+        retryable=True,
+    )
+
+
+def _unusable(work: Work, error: Exception) -> TaggerError:
+    """Return the error for a reply that cannot be applied, such as for a label that is no tag."""
+    logger.error("The reply for asset %s cannot be applied", work.asset_id, exc_info=error)
+    return TaggerError(
+        f"The reply of the tagger {work.tagger!r} cannot be applied: {error}",
+        code="unusable_reply",
+    )
+
+
+def _note_circuits(
+    answers: Sequence[tuple[Work, Answer]], errors: Sequence[tuple[Work, TaggerError]]
+) -> None:
+    failed = {work.run_id: error for work, error in errors}
+    made: dict[str, list[tuple[datetime, TaggerError | None]]] = {}
+    for work, _ in answers:
+        if work.shared is None:
+            call = (work.began, failed.get(work.run_id))
+            made.setdefault(work.tagger, []).append(call)
+    for tagger, calls in sorted(made.items()):
+        circuit.note(tagger, calls)
 
 
 def _wait(run_id: int, job: PendingJob) -> Outcome:
@@ -332,7 +354,8 @@ def fail(run_id: int, error: TaggerError) -> Outcome:
         holds = asset.tagging_state == Asset.State.RUNNING and not results.is_held_by_another(
             asset, run
         )
-        if holds and error.retryable and asset.attempts < settings.MAX_ATTEMPTS:
+        again = error.retryable or error.code in circuit.AT_ONCE
+        if holds and again and asset.attempts < settings.MAX_ATTEMPTS:
             retry_at = _retry_at(asset.attempts, error, now)
             asset.tagging_state = Asset.State.QUEUED
             asset.due_at = retry_at

@@ -17,7 +17,7 @@ from celery import Task, shared_task
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-from . import assets, ingest, metrics, statistics, tagging
+from . import assets, ingest, metrics, pipeline, statistics, tagging
 from .filestack.sources import Source
 from .models import Asset, TaggingRun
 from .transactions import on_commit
@@ -34,11 +34,13 @@ the visibility timeout is delivered twice."""
 
 @shared_task(name="filestack_tags.tag_asset", acks_late=True, ignore_result=True)
 def tag_asset(asset_id: int) -> str:
-    """Tag one asset; see :func:`filestack_tags.tagging.tag`."""
-    outcome = tagging.tag(asset_id)
-    if outcome.retry_at:
-        _publish(tag_asset, asset_id, at=outcome.retry_at)
-    return outcome.state
+    """Tag one asset, and others that are due with it; see :func:`filestack_tags.pipeline.work`."""
+    return pipeline.work(asset_id, _try_again)
+
+
+def _try_again(outcome: tagging.Outcome) -> None:
+    if outcome.retry_at and outcome.asset_id:
+        _publish(tag_asset, outcome.asset_id, at=outcome.retry_at)
 
 
 @shared_task(name="filestack_tags.process_delivery", acks_late=True, ignore_result=True)

@@ -1,5 +1,27 @@
 """What turns an asset into tags. Importing this needs none of the optional packages."""
 
-from .base import JobTagger, PendingJob, Tagger, TaggerReply, TagScore, get_tagger
+from .base import (
+    BUILT_IN,
+    AsyncJobTagger,
+    AsyncTagger,
+    JobTagger,
+    PendingJob,
+    Tagger,
+    TaggerReply,
+    TagScore,
+    get_tagger,
+    is_paid,
+)
 
-__all__ = ["JobTagger", "PendingJob", "TagScore", "Tagger", "TaggerReply", "get_tagger"]
+__all__ = [
+    "BUILT_IN",
+    "AsyncJobTagger",
+    "AsyncTagger",
+    "JobTagger",
+    "PendingJob",
+    "TagScore",
+    "Tagger",
+    "TaggerReply",
+    "get_tagger",
+    "is_paid",
+]

@@ -24,7 +24,17 @@ from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
 import filestack_tags
-from filestack_tags import assets, curation, events, ingest, metrics, results, tagging, tasks
+from filestack_tags import (
+    assets,
+    circuit,
+    curation,
+    events,
+    ingest,
+    metrics,
+    results,
+    tagging,
+    tasks,
+)
 from filestack_tags.filestack.security import sign_webhook
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import (
@@ -345,6 +355,7 @@ def test_6_no_secret_reaches_a_row_a_log_a_metric_or_a_message(
             for source in (Source.handle("abc"), Source.url("https://example.com/a.jpg")):
                 asset, _ = tasks.register(source)
                 tagging.tag(asset.pk)
+                assert circuit.close("filestack")
         refused = deliver(b"{}", **{"FS-Signature": "0" * 64})
     finally:
         end()

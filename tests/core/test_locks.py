@@ -15,7 +15,15 @@ import time_machine
 from django.db import OperationalError, connection
 from django.utils import timezone
 
-from filestack_tags import assets, curation, events, ingest, tagging, transactions
+from filestack_tags import (
+    assets,
+    claims,
+    curation,
+    events,
+    ingest,
+    tagging,
+    transactions,
+)
 from filestack_tags.filestack.errors import ServerError
 from filestack_tags.filestack.security import sign_webhook
 from filestack_tags.filestack.sources import Source
@@ -29,6 +37,8 @@ KEYS = {
     "filestack_tags_taggingrun": {"id", "job_id"},
     "filestack_tags_webhookdelivery": {"id", "event_key"},
     "filestack_tags_tag": {"id", "key"},
+    "filestack_tags_circuit": {"id", "tagger"},
+    "filestack_tags_spending": {"id", "day"},
 }
 """Columns by which a row may be found for writing: each is unique on its own."""
 
@@ -47,7 +57,10 @@ def unable(event: Any, delivery: WebhookDelivery) -> events.Handled:
 
 def everything(script: Any, settings: Any) -> None:
     """Call every service that writes, through every way that it can take."""
-    settings.FILESTACK_TAGS |= {"TAGGER": "tests.scripted.FollowedTagger", "LEASE": 300}
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {
+        "TAGGER": "tests.scripted.FollowedTagger",
+        "LEASE": 300,
+    }
     with time_machine.travel(timezone.now(), tick=False) as clock:
 
         def process(event: Mapping[str, Any]) -> None:
@@ -69,7 +82,7 @@ def everything(script: Any, settings: Any) -> None:
         script[:] = [ServerError("Filestack answered 502."), scripted.reply({"sky": 90})]
         assert tagging.tag(pk).retry_at
         later(hours=1)
-        assert isinstance(tagging._take(pk), tagging._Work)  # and its process dies
+        assert isinstance(claims.claim([pk])[0], claims.Work)  # and its process dies
         later(hours=1)
         assert tagging.tag(pk).state == TaggingRun.State.SUCCEEDED
         assert ingest.replay([delivery]) == [delivery]
@@ -95,7 +108,7 @@ def everything(script: Any, settings: Any) -> None:
 
         # A job whose answer is lost: its webhook finds the run by the file.
         tagging.request([pk], tagger="workflow")
-        assert isinstance(tagging._take(pk), tagging._Work)
+        assert isinstance(claims.claim([pk])[0], claims.Work)
         process(fs_workflow("h", tags={"sea": 60}, job_id="job-4"))
         assert TaggingRun.objects.get(job_id="job-4").trigger == TaggingRun.Trigger.CODE
 

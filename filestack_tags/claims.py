@@ -1,0 +1,387 @@
+"""Claims: who may ask for the tags of which assets now, many at once.
+
+A claim is one short transaction. It takes the assets under a *lease*, opens a run for each, and
+counts the calls that are going to be made; whoever dies afterwards leaves a lease that expires.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from operator import attrgetter
+
+from django.db.models import F
+from django.utils import timezone
+
+from . import circuit, metrics, results, spending
+from .assets import rest_state
+from .conf import get_settings
+from .filestack.payloads import parse_tags_reply
+from .filestack.sources import Source
+from .models import Asset, TaggingRun
+from .rowsets import update
+from .taggers import BUILT_IN, TaggerReply, is_paid
+from .transactions import alias, atomic, locked, retrying
+
+SLACK = timedelta(seconds=5)
+"""How much too early a task may arrive, for clocks that differ a little."""
+
+SHARED_WAIT = timedelta(seconds=5)
+"""How long an asset waits for the tags of another with the same bytes."""
+
+OPEN_STATES = (Asset.State.QUEUED, Asset.State.RUNNING)
+RELEASED = "released"
+"""Error code of a run whose call was not made, and not counted."""
+
+CLAIMED = (
+    *("tagging_state", "attempts", "due_at", "last_error"),
+    *("queued_by", "queued_for", "changed_at"),
+)
+"""What a claim writes of an asset."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """That assets at rest are tagged now, without being queued first.
+
+    Args:
+        trigger: why, a :class:`TaggingRun.Trigger`.
+        tagger: overrules the setting ``TAGGER``.
+        force: also those whose tags describe the present content.
+    """
+
+    trigger: str
+    tagger: str = ""
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class Work:
+    """An asset that was claimed: whom to ask about it, and the run that waits for the answer.
+
+    ``job_id`` is set when a job that was started before is to be asked about. ``shared`` is the
+    answer itself, when another asset with the same bytes has it.
+    """
+
+    asset_id: int
+    run_id: int
+    tagger: str
+    source: Source
+    began: datetime
+    job_id: str | None = None
+    shared: TaggerReply | None = None
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why an asset was not claimed: its state, or what holds it up.
+
+    ``held`` is ``circuit`` or ``budget`` when it stays queued for as long as that lasts.
+    ``retry_at`` is when it should be tried again.
+    """
+
+    asset_id: int
+    state: str
+    held: str = ""
+    retry_at: datetime | None = None
+
+
+@retrying
+def claim(
+    asset_ids: Collection[int], *, request: Request | None = None, skip_held: bool = False
+) -> list[Work | Refusal]:
+    """Claim assets that are queued and due, or whose lease expired; say why not of the others.
+
+    Two who claim at once get different assets. The circuit admits the calls, and the budget
+    counts them, here; assets whose call is not admitted stay as they are.
+
+    Args:
+        asset_ids: the assets, fifty or so at a time.
+        request: claims assets at rest as well.
+        skip_held: leave out, without a word, assets that somebody writes at this moment.
+    """
+    day = spending.open_day()
+    with atomic():
+        rows = locked(Asset.objects.filter(pk__in=sorted(asset_ids)), skip_held=skip_held)
+        assets = {asset.pk: asset for asset in rows.order_by("pk")}
+        claimed = _Claim(request, day).make([*assets.values()])
+    if not skip_held:
+        claimed += [Refusal(pk, "gone") for pk in asset_ids if pk not in assets]
+    return claimed
+
+
+@retrying
+def release(works: Sequence[Work], *, to_rest: bool = False) -> None:
+    """Give back assets whose calls were not made, as if they had not been claimed.
+
+    They are queued again, or with ``to_rest`` wait for nothing.
+    """
+    day = spending.open_day()
+    claimed = {work.run_id: work for work in works if work.job_id is None}
+    with atomic():
+        rows = locked(Asset.objects.filter(pk__in=sorted(work.asset_id for work in works)))
+        assets = {asset.pk: asset for asset in rows.order_by("pk")}
+        runs = TaggingRun.objects.using(alias()).filter(pk__in=sorted(claimed))
+        not_made = [run for run in runs if run.state == TaggingRun.State.STARTED]
+        running = {
+            pk: asset
+            for pk, asset in assets.items()
+            if asset.tagging_state == Asset.State.RUNNING
+        }
+        for asset in running.values():  # a job goes on, and is asked about by somebody else
+            asset.due_at = timezone.now()
+        for run in not_made:
+            if (asset := running.get(run.asset_id)) is None:
+                continue
+            asset.attempts = max(asset.attempts - 1, 0)
+            asset.tagging_state = rest_state(asset) if to_rest else Asset.State.QUEUED
+            if to_rest:
+                asset.due_at = None
+        _write([*running.values()])
+        _close(not_made, RELEASED, "Stopped before the call was made.")
+        spending.refund(sum(map(_is_call, not_made)), day)
+
+
+def held_up() -> set[str]:
+    """Return the taggers that nothing may be claimed for now: open circuits, a budget used up."""
+    settings = get_settings()
+    held = circuit.blocked()
+    if spending.spent().left() == 0:
+        known = {settings.TAGGER, *BUILT_IN}
+        held |= {tagger for tagger in known if is_paid(tagger)}
+    return held
+
+
+class _Claim:
+    """One claim, inside its transaction and with its assets locked."""
+
+    def __init__(self, request: Request | None, day: date) -> None:
+        self._settings = get_settings()
+        self._now = timezone.now()
+        self._lease = self._now + timedelta(seconds=self._settings.LEASE)
+        self._request = request
+        self._day = day
+        self._refusals: list[Refusal] = []
+
+    def make(self, assets: Sequence[Asset]) -> list[Work | Refusal]:
+        wanted = [asset for asset in assets if self._is_wanted(asset)]
+        started = _started(wanted)
+        jobs = _jobs(wanted, started)
+        given_up = [
+            asset
+            for asset in wanted
+            if asset.pk not in jobs and asset.attempts >= self._settings.MAX_ATTEMPTS
+        ]
+        self._give_up(given_up)
+        admitted = self._admitted(_without(wanted, given_up), jobs)
+        followed = [asset for asset in admitted if asset.pk in jobs]
+        for asset in followed:
+            asset.due_at = self._lease
+        asked, shared = self._paid_or_shared(_without(admitted, followed))
+        self._lease_to_call([*asked, *shared])
+        over = {asset.pk for asset in (*given_up, *asked, *shared)}
+        _close(
+            # Should its result still come, it is used.
+            [run for pk in over for run in started.get(pk, ())],
+            results.ABANDONED,
+            "The process that ran it did not come back.",
+        )
+        runs = self._open_runs(asked, shared)
+        _write([*given_up, *followed, *asked, *shared])
+        return [
+            *(_work(asset, jobs[asset.pk], self._now) for asset in followed),
+            *(_work(asset, runs[asset.pk], self._now) for asset in asked),
+            *(_work(asset, runs[asset.pk], self._now, shared[asset][1]) for asset in shared),
+            *self._refusals,
+        ]
+
+    def _refuse(
+        self, asset: Asset, *, held: str = "", retry_at: datetime | None = None
+    ) -> None:
+        state = "gone" if asset.deleted_at else asset.tagging_state
+        self._refusals.append(Refusal(asset.pk, state, held, retry_at))
+
+    def _is_wanted(self, asset: Asset) -> bool:
+        request = self._request
+        if not asset.deleted_at:
+            if asset.tagging_state in OPEN_STATES:
+                if asset.due_at is None or asset.due_at <= self._now + SLACK:
+                    return True
+            elif request and (asset.tagging_state != Asset.State.TAGGED or request.force):
+                asset.queued_by, asset.queued_for = request.trigger, request.tagger
+                asset.attempts = 0
+                return True
+        self._refuse(asset)
+        return False
+
+    def _tagger(self, asset: Asset) -> str:
+        return asset.queued_for or self._settings.TAGGER
+
+    def _give_up(self, assets: Sequence[Asset]) -> None:
+        for asset in assets:
+            asset.tagging_state = Asset.State.FAILED
+            asset.due_at = None
+            asset.last_error = (
+                f"Given up after {asset.attempts} attempts; the last one was abandoned."
+            )
+            metrics.count("tagging.failed", code=results.ABANDONED)
+            self._refuse(asset)
+
+    def _admitted(self, assets: Sequence[Asset], jobs: Mapping[int, TaggingRun]) -> list[Asset]:
+        """Return the assets whose tagger the circuit lets be asked, those with a job first."""
+        by_tagger: dict[str, list[Asset]] = {}
+        for asset in sorted(assets, key=lambda asset: asset.pk not in jobs):
+            tagger = jobs[asset.pk].tagger if asset.pk in jobs else self._tagger(asset)
+            by_tagger.setdefault(tagger, []).append(asset)
+        admitted: list[Asset] = []
+        for tagger, those in sorted(by_tagger.items()):
+            number = circuit.admit(tagger, len(those))
+            admitted += those[:number]
+            for asset in those[number:]:
+                self._refuse(asset, held="circuit")
+        return admitted
+
+    def _paid_or_shared(
+        self, assets: Sequence[Asset]
+    ) -> tuple[list[Asset], dict[Asset, tuple[int, TaggerReply]]]:
+        """Return whom to ask about, and the answers that other assets have already."""
+        shared, waiting = self._same_bytes(assets)
+        for asset in waiting:
+            self._refuse(asset, retry_at=self._now + SHARED_WAIT)
+        asked = _without(assets, [*shared, *waiting])
+        paid = [asset for asset in asked if is_paid(self._tagger(asset))]
+        granted = spending.reserve(len(paid), self._day)
+        for asset in paid[granted:]:
+            self._refuse(asset, held="budget")
+        return _without(asked, paid[granted:]), shared
+
+    def _same_bytes(
+        self, assets: Sequence[Asset]
+    ) -> tuple[dict[Asset, tuple[int, TaggerReply]], list[Asset]]:
+        """Return the answers there are for files with the same bytes, and who waits for one.
+
+        Only ``filestack`` is shared: its answer depends on the bytes alone, and is paid for.
+        """
+        known = [
+            asset
+            for asset in assets
+            if asset.sha256 and self._settings.SHARE_TAGS and self._tagger(asset) == "filestack"
+        ]
+        if not known:
+            return {}, []
+        others = Asset.objects.using(alias()).filter(
+            sha256__in={asset.sha256 for asset in known}, deleted_at=None
+        )
+        runs = TaggingRun.objects.using(alias()).filter(
+            pk__in=others.filter(
+                tagging_state=Asset.State.TAGGED, content_version=F("tags_version")
+            ).values("current_run"),
+            tagger="filestack",
+            version=self._settings.TAGS_VERSION,
+        )
+        answers = {
+            digest: (pk, TaggerReply.of(parse_tags_reply(raw), version=version))
+            for digest, pk, raw, version in runs.exclude(raw_reply="").values_list(
+                "asset__sha256", "pk", "raw_reply", "version"
+            )
+        }
+        busy = set(
+            others.filter(tagging_state=Asset.State.RUNNING, due_at__gt=self._now).values_list(
+                "sha256", flat=True
+            )
+        )
+        shared: dict[Asset, tuple[int, TaggerReply]] = {}
+        waiting: list[Asset] = []
+        for asset in known:
+            if asset.sha256 in answers and not (self._request and self._request.force):
+                shared[asset] = answers[asset.sha256]
+            elif asset.sha256 in busy:
+                waiting.append(asset)
+            else:
+                busy.add(asset.sha256)
+        return shared, waiting
+
+    def _lease_to_call(self, assets: Iterable[Asset]) -> None:
+        for asset in assets:
+            asset.tagging_state = Asset.State.RUNNING
+            asset.attempts += 1
+            asset.due_at = self._lease
+
+    def _open_runs(
+        self, asked: Sequence[Asset], shared: Mapping[Asset, tuple[int, TaggerReply]]
+    ) -> dict[int, TaggingRun]:
+        runs = [
+            TaggingRun(
+                asset=asset,
+                tagger=self._tagger(asset),
+                trigger=asset.queued_by or TaggingRun.Trigger.CODE,
+                content_version=asset.content_version,
+                started_at=self._now,
+                shared_from_id=shared[asset][0] if asset in shared else None,
+            )
+            for asset in (*asked, *shared)
+        ]
+        opened = TaggingRun.objects.using(alias()).bulk_create(runs)
+        return {run.asset_id: run for run in opened}
+
+
+def _without(assets: Sequence[Asset], left_out: Iterable[Asset]) -> list[Asset]:
+    """Return ``assets`` in their order, but for those left out."""
+    ids = {asset.pk for asset in left_out}
+    return [asset for asset in assets if asset.pk not in ids]
+
+
+def _started(assets: Sequence[Asset]) -> dict[int, list[TaggingRun]]:
+    """Return the runs at work on each asset, oldest first."""
+    runs = TaggingRun.objects.using(alias()).filter(
+        asset__in=[asset.pk for asset in assets], state=TaggingRun.State.STARTED
+    )
+    found: dict[int, list[TaggingRun]] = {}
+    for run in runs.order_by("id"):
+        found.setdefault(run.asset_id, []).append(run)
+    return found
+
+
+def _jobs(
+    assets: Sequence[Asset], started: Mapping[int, Sequence[TaggingRun]]
+) -> dict[int, TaggingRun]:
+    """Return the newest job of each asset that is running one."""
+    return {
+        asset.pk: run
+        for asset in assets
+        if asset.tagging_state == Asset.State.RUNNING
+        for run in started.get(asset.pk, ())
+        if run.job_id is not None
+    }
+
+
+def _close(runs: Sequence[TaggingRun], code: str, text: str) -> None:
+    if runs:
+        TaggingRun.objects.using(alias()).filter(pk__in=sorted(run.pk for run in runs)).update(
+            state=TaggingRun.State.FAILED,
+            error_code=code,
+            error_text=text,
+            finished_at=timezone.now(),
+        )
+
+
+def _write(assets: Sequence[Asset]) -> None:
+    now = timezone.now()
+    for asset in assets:
+        asset.changed_at = now
+    values = attrgetter("pk", *CLAIMED)
+    if assets:
+        update(Asset, CLAIMED, [values(asset) for asset in assets])
+
+
+def _work(
+    asset: Asset, run: TaggingRun, now: datetime, shared: TaggerReply | None = None
+) -> Work:
+    source = Source.of(asset.kind, asset.reference)
+    return Work(asset.pk, run.pk, run.tagger, source, now, run.job_id, shared)
+
+
+def _is_call(run: TaggingRun) -> bool:
+    """Whether a run was counted as a call."""
+    return run.shared_from_id is None and is_paid(run.tagger)

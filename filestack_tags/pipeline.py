@@ -1,0 +1,257 @@
+"""The pipeline: keep many calls in flight, and land what they come to together.
+
+One thread claims assets, starts their calls and lands the answers, so that only it uses the
+database; the calls themselves are made beside it (:mod:`.taggers.inflight`). While some are
+landed the others go on.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from random import SystemRandom
+from time import monotonic
+from typing import Protocol
+
+from django.db import InterfaceError, OperationalError, connections
+from django.utils import timezone
+
+from . import claims, ratelimit, tagging
+from .claims import Refusal, Work
+from .conf import get_settings
+from .models import Asset
+from .taggers.inflight import InFlight
+from .tagging import Answer, Outcome
+from .transactions import alias
+
+logger = logging.getLogger(__name__)
+
+SLICE = 10.0
+"""Seconds after which a task makes room for others: what is left goes on in the next."""
+
+SAMPLED = 4
+"""How many times as many assets as wanted are looked at, so that two pipelines seldom reach for
+the same."""
+
+PAUSE = 0.5
+"""Seconds between looks at the database, while there is nothing to do but wait."""
+
+Tell = Callable[[Outcome], None]
+
+
+class Supply(Protocol):
+    """Where the assets come from."""
+
+    def candidates(self, limit: int) -> list[int]:
+        """Return up to ``limit`` assets that could be asked about now."""
+        ...
+
+    def claim(self, asset_ids: Sequence[int]) -> list[Work | Refusal]:
+        """Claim them."""
+        ...
+
+    def may_have_more(self) -> bool:
+        """Whether to look again, now that nothing is in flight and there were no candidates."""
+        ...
+
+
+def run(
+    supply: Supply, *, concurrency: int, tell: Tell, is_stopped: Callable[[], bool]
+) -> None:
+    """Ask about all that ``supply`` has, ``concurrency`` at once; tell what came of each.
+
+    Once ``is_stopped``, nothing more is started and what is in flight is landed. While the
+    database is away the answers are kept, for as long as their lease lasts, since they were
+    paid for.
+
+    Raises:
+        OperationalError: when the database stayed away.
+    """
+    with InFlight[Work](concurrency) as flight:
+        ahead = _ahead(concurrency)
+        problem: Exception | None = None
+        while True:
+            wait = PAUSE
+            if problem is None and not is_stopped():
+                try:
+                    wait = _fill(flight, supply, ahead, tell)
+                except (OperationalError, InterfaceError) as error:
+                    problem = error  # raised once what is in flight has landed
+            if not len(flight):
+                if problem is not None:
+                    raise problem
+                if is_stopped() or not supply.may_have_more():
+                    return
+                time.sleep(min(wait, PAUSE))
+                continue
+            ended = flight.landed(wait)
+            for outcome in _insist([(one.key, one.answer) for one in ended]):
+                tell(outcome)
+
+
+def _ahead(concurrency: int) -> int:
+    """Return how many to claim: some more than can be called, to take the places that get free.
+
+    With a rate limit none, since a call that waits for a place would be made later than it was
+    permitted.
+    """
+    if concurrency == 1 or get_settings().RATE_LIMIT:
+        return concurrency
+    return concurrency + max(concurrency // 2, 1)
+
+
+def _fill(flight: InFlight[Work], supply: Supply, ahead: int, tell: Tell) -> float:
+    """Claim and start as many as there is room for; return after how many seconds to look again."""
+    room = ahead - len(flight)
+    if room < max(ahead // 8, 1) and len(flight):  # a claim for few costs as much as for many
+        return PAUSE
+    ids = supply.candidates(room)
+    if not ids:
+        return PAUSE
+    permitted, wait = ratelimit.permits(len(ids))
+    landed: list[tuple[Work, Answer]] = []
+    for claimed in supply.claim(ids[:permitted]):
+        if isinstance(claimed, Refusal):
+            tell(Outcome(claimed.state, claimed.retry_at, claimed.asset_id))
+        elif claimed.shared is not None:
+            landed.append((claimed, claimed.shared))
+        else:
+            flight.start(claimed, claimed.tagger, claimed.source, claimed.job_id)
+    for outcome in _insist(landed):
+        tell(outcome)
+    return wait or PAUSE
+
+
+def _insist(answers: Sequence[tuple[Work, Answer]]) -> list[Outcome]:
+    """Land answers, and while the database is away keep trying for as long as the leases last."""
+    if not answers:
+        return []
+    connection = connections[alias()]
+    until = monotonic() + get_settings().LEASE
+    while True:
+        try:
+            return tagging.land(answers)
+        except (OperationalError, InterfaceError):
+            if connection.in_atomic_block or monotonic() >= until:
+                raise
+            logger.warning("The database is away; %s answers are kept", len(answers))
+            connection.close_if_unusable_or_obsolete()
+            time.sleep(PAUSE)
+
+
+class _Desk:
+    """What tasks of this process asked for. One of them works at a time, for all of them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._asked: deque[int] = deque()
+        self._is_taken = False
+
+    def ask(self, asset_id: int) -> bool:
+        """Note an asset; return whether the caller is the one who has to work."""
+        with self._lock:
+            self._asked.append(asset_id)
+            if self._is_taken:
+                return False
+            self._is_taken = True
+            return True
+
+    def next(self, limit: int) -> list[int]:
+        """Return up to ``limit`` of the assets that were asked for."""
+        with self._lock:
+            number = min(limit, len(self._asked))
+            return [self._asked.popleft() for _ in range(number)]
+
+    def leave(self) -> None:
+        """Make room for the next one, whatever was asked for."""
+        with self._lock:
+            self._is_taken = False
+
+    def leave_if_done(self) -> bool:
+        """Make room for the next one, unless somebody asked meanwhile; return whether."""
+        with self._lock:
+            self._is_taken = bool(self._asked)
+            return not self._is_taken
+
+
+_desk = _Desk()
+
+
+class _Queue:
+    """The assets that tasks asked for, and with them others that are queued and due.
+
+    A burst of uploads is a burst of tasks; the first finds most of their assets in the database
+    and takes them along, the others find their work done.
+    """
+
+    def __init__(self) -> None:
+        self._asked: list[int] = []
+        self._refused: set[int] = set()
+        self.has_left = False
+
+    def candidates(self, limit: int) -> list[int]:
+        self._asked = _desk.next(limit)
+        if len(self._asked) == limit:
+            return self._asked
+        found = [
+            pk
+            for pk in tagging.waiting(limit * SAMPLED + len(self._refused))
+            if pk not in self._refused and pk not in self._asked
+        ]
+        wanted = limit - len(self._asked)
+        if len(found) > wanted:
+            found = SystemRandom().sample(found, wanted)
+        return [*self._asked, *found]
+
+    def claim(self, asset_ids: Sequence[int]) -> list[Work | Refusal]:
+        asked = set(self._asked)
+        alone = [pk for pk in asset_ids if pk in asked]
+        others = [pk for pk in asset_ids if pk not in asked]
+        for pk in asked.difference(asset_ids):  # not permitted yet
+            _desk.ask(pk)
+        claimed = claims.claim(alone) if alone else []
+        claimed += claims.claim(others, skip_held=True) if others else []
+        self._refused |= {item.asset_id for item in claimed if isinstance(item, Refusal)}
+        return claimed
+
+    def may_have_more(self) -> bool:
+        self.has_left = _desk.leave_if_done()
+        return not self.has_left
+
+
+def work(asset_id: int, tell: Tell) -> str:
+    """Have a queued asset tagged, and others that are due along with it; the body of the task.
+
+    Tells what came of each. Of several callers in one process one works, for at most
+    :data:`SLICE` seconds, and the others return at once. Returns the asset's state as far as it
+    is known; never raises for what a tagger does.
+    """
+    if not _desk.ask(asset_id):
+        return Asset.State.QUEUED
+    state: str = Asset.State.QUEUED
+    until = monotonic() + SLICE
+
+    def remember(outcome: Outcome) -> None:
+        nonlocal state
+        if outcome.asset_id == asset_id:
+            state = outcome.state
+        tell(outcome)
+
+    queue = _Queue()
+    try:
+        run(
+            queue,
+            concurrency=get_settings().CONCURRENCY,
+            tell=remember,
+            is_stopped=lambda: monotonic() >= until,
+        )
+    finally:
+        if not queue.has_left:
+            _desk.leave()
+    if not queue.has_left:
+        for pk in tagging.waiting(1) or _desk.next(1):
+            tell(Outcome(Asset.State.QUEUED, timezone.now(), pk))
+    return state

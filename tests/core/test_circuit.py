@@ -1,0 +1,165 @@
+"""The circuit: opens when every call would be refused, and lets one try now and then."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from django.utils import timezone
+
+from filestack_tags import circuit, tagging
+from filestack_tags.exceptions import (
+    AccessDenied,
+    FileNotFound,
+    InvalidApplication,
+    RateLimited,
+    ServerError,
+    TaggerError,
+)
+from filestack_tags.models import Asset, Circuit
+from filestack_tags.transactions import atomic
+from tests import scripted
+
+pytestmark = pytest.mark.django_db
+
+NAME = "tests.scripted.ScriptedTagger"
+
+
+@pytest.fixture
+def clock() -> Iterator[time_machine.Traveller]:
+    with time_machine.travel(datetime(2026, 1, 1, 12, tzinfo=UTC), tick=False) as traveller:
+        yield traveller
+
+
+def note(*errors: TaggerError | None, began: datetime | None = None) -> None:
+    circuit.note("filestack", [(began or timezone.now(), error) for error in errors])
+
+
+def admitted(wanted: int = 10) -> int:
+    with atomic():
+        return circuit.admit("filestack", wanted)
+
+
+def row() -> Circuit:
+    return Circuit.objects.get(tagger="filestack")
+
+
+def test_a_closed_circuit_admits_all_and_writes_nothing(clock: Any) -> None:
+    note(None, ServerError("down"), FileNotFound("gone"))
+    assert admitted() == 10
+    assert not Circuit.objects.exists()
+    assert not circuit.blocked()
+
+
+def test_one_wrong_key_opens_it_and_says_why(clock: Any) -> None:
+    note(None, InvalidApplication("The key is unknown."))
+    assert admitted() == 0
+    assert circuit.blocked() == {"filestack"}
+    assert [str(found) for found in circuit.open_circuits()] == ["filestack"]
+    assert row().reason.startswith("The key is unknown. Check API_KEY")
+    assert row().retry_at == timezone.now() + timedelta(seconds=60)
+
+
+def test_denials_open_it_when_several_come_in_a_row(clock: Any) -> None:
+    for _ in range(4):
+        note(AccessDenied("no"))
+    note(None)
+    for _ in range(4):
+        note(AccessDenied("no"))
+        assert admitted() == 10
+    note(AccessDenied("no"))
+    assert admitted() == 0
+
+
+def test_a_used_up_quota_opens_it_until_filestack_said(clock: Any) -> None:
+    reset = timezone.now() + timedelta(hours=7)
+    note(RateLimited("Too many calls.", retry_at=reset), None)
+    assert row().retry_at == reset
+
+
+def test_a_quota_that_never_comes_back_is_asked_about_within_the_month(clock: Any) -> None:
+    note(RateLimited("No.", retry_at=timezone.now() + timedelta(days=900)))
+    assert row().retry_at == timezone.now() + timedelta(days=32)
+
+
+def test_one_of_many_tries_when_the_delay_is_over(clock: Any) -> None:
+    note(InvalidApplication("no"))
+    clock.shift(61)
+    assert not circuit.blocked()
+    assert [admitted(), admitted()] == [1, 0]
+    clock.shift(301)  # it did not come back
+    assert admitted() == 1
+
+
+def test_each_vain_try_doubles_the_delay_up_to_the_longest(clock: Any) -> None:
+    delays = []
+    for _ in range(9):
+        clock.shift(1)
+        note(InvalidApplication("no"))
+        delays.append((row().retry_at - timezone.now()).total_seconds())
+        clock.shift(3600)
+    assert delays == [60, 120, 240, 480, 960, 1920, 3600, 3600, 3600]
+
+
+def test_an_answer_to_the_try_closes_it(clock: Any) -> None:
+    note(InvalidApplication("no"))
+    clock.shift(61)
+    assert admitted() == 1
+    note(FileNotFound("this file is gone, but the account is known"))
+    assert admitted() == 10
+    assert (row().opened_at, row().reason, row().failures) == (None, "", 0)
+
+
+def test_calls_from_before_it_opened_neither_close_it_nor_keep_it_open(clock: Any) -> None:
+    before = timezone.now()
+    clock.shift(1)
+    note(InvalidApplication("no"))
+    opened = row()
+    clock.shift(1)
+    note(None, InvalidApplication("no"), began=before)
+    after = row()
+    assert (after.opened_at, after.retry_at, after.opened_times) == (
+        opened.opened_at,
+        opened.retry_at,
+        0,
+    )
+
+
+def test_a_person_closes_it(clock: Any) -> None:
+    assert not circuit.close("filestack")
+    note(InvalidApplication("no"))
+    assert circuit.close("filestack")
+    assert not circuit.close("filestack")
+    assert admitted() == 10
+
+
+def test_while_it_is_open_assets_stay_queued_and_nobody_is_asked(
+    asset: Asset, script: Any, clock: Any
+) -> None:
+    script[:] = [InvalidApplication("The key is unknown."), scripted.reply({"sky": 90})]
+    tagging.request([asset.pk])
+    tagging.tag(asset.pk)
+    clock.shift(59)
+    Asset.objects.update(due_at=timezone.now())
+    assert tagging.tag(asset.pk).state == Asset.State.QUEUED
+    assert tagging.waiting(10) == []
+    asset.refresh_from_db()
+    assert (asset.attempts, len(scripted.asked)) == (1, 1)
+    clock.shift(62)
+    assert tagging.waiting(10) == tagging.due(10) == [asset.pk]
+    assert tagging.tag(asset.pk).state == "succeeded"
+    assert Circuit.objects.get(tagger=NAME).opened_at is None
+
+
+def test_the_sweep_leaves_alone_what_waits_for_it_to_close(
+    asset: Asset, script: Any, settings: Any, clock: Any
+) -> None:
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"CIRCUIT_DELAY": 3600}
+    script[:] = [InvalidApplication("no")]
+    tagging.request([asset.pk])
+    tagging.tag(asset.pk)
+    clock.shift(1800)
+    assert tagging.due() == []

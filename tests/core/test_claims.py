@@ -1,0 +1,168 @@
+"""Claims: many assets at once, each by one, and the same bytes paid for once."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from django.utils import timezone
+
+from filestack_tags import assets, claims, spending, tagging
+from filestack_tags.filestack.payloads import parse_tags_reply
+from filestack_tags.filestack.sources import Source
+from filestack_tags.models import Asset, AssetTag, TaggingRun
+from filestack_tags.taggers import PendingJob, TaggerReply
+
+pytestmark = pytest.mark.django_db
+
+SKY = '{"tags": {"auto": {"sky": 90}, "user": null}}'
+
+
+def registered(number: int, **facts: Any) -> list[int]:
+    return [
+        assets.register(Source.handle(f"h{n}"), facts=assets.Facts(**facts))[0].pk
+        for n in range(number)
+    ]
+
+
+def works(ids: list[int], **options: Any) -> list[claims.Work]:
+    return [item for item in claims.claim(ids, **options) if isinstance(item, claims.Work)]
+
+
+def refusals(ids: list[int], **options: Any) -> list[claims.Refusal]:
+    return [item for item in claims.claim(ids, **options) if isinstance(item, claims.Refusal)]
+
+
+def reply() -> TaggerReply:
+    return TaggerReply.of(parse_tags_reply(SKY), version=2)
+
+
+def test_what_is_claimed_cannot_be_claimed_again(script: Any) -> None:
+    ids = registered(3)
+    tagging.request(ids)
+    assert [work.asset_id for work in works(ids)] == ids
+    assert [item.state for item in refusals(ids)] == [Asset.State.RUNNING] * 3
+
+
+def test_many_are_claimed_by_as_many_statements_as_one(
+    script: Any, django_assert_max_num_queries: Any
+) -> None:
+    ids = registered(31)
+    tagging.request(ids)
+    for batch in (ids[:1], ids[1:]):
+        with django_assert_max_num_queries(12):
+            assert len(works(batch)) == len(batch)
+
+
+def test_assets_at_rest_are_claimed_on_request_alone(script: Any) -> None:
+    new, tagged, queued, gone = registered(4)
+    tagging.request([tagged])
+    tagging.tag(tagged)
+    tagging.request([queued])
+    assets.forget(gone)
+    ids = [new, tagged, queued, gone]
+    by_id = {item.asset_id: item.state for item in refusals([new, tagged, gone])}
+    assert by_id == {new: "new", tagged: "tagged", gone: "gone"}
+    backfill = claims.Request(TaggingRun.Trigger.COMMAND)
+    assert [work.asset_id for work in works(ids, request=backfill)] == [new, queued]
+    again = claims.Request(TaggingRun.Trigger.COMMAND, force=True)
+    assert [work.asset_id for work in works(ids, request=again)] == [tagged]
+    assert TaggingRun.objects.get(asset=new).trigger == TaggingRun.Trigger.COMMAND
+
+
+def test_an_unknown_asset_is_gone(script: Any) -> None:
+    assert [item.state for item in refusals([10**9])] == ["gone"]
+
+
+def test_a_job_is_asked_about_again_and_an_abandoned_run_is_replaced(
+    script: Any, settings: Any
+) -> None:
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {
+        "TAGGER": "tests.scripted.FollowedTagger"
+    }
+    with_job, abandoned = registered(2)
+    tagging.request([with_job, abandoned])
+    script[:] = [PendingJob("wf", "job-1", raw="{}")]
+    tagging.tag(with_job)
+    (first,) = works([abandoned])
+    with time_machine.travel(timezone.now() + timedelta(hours=1)):
+        following, again = sorted(works([with_job, abandoned]), key=lambda work: work.asset_id)
+    assert following.job_id == "job-1"
+    assert again.run_id != first.run_id
+    assert TaggingRun.objects.get(pk=first.run_id).error_code == "abandoned"
+    # Its process was only slow: the result is used all the same.
+    assert tagging.land([(first, reply())])[0].state == TaggingRun.State.SUCCEEDED
+
+
+class TestTheSameBytes:
+    @pytest.fixture(autouse=True)
+    def _filestack(self, settings: Any) -> None:
+        settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"TAGGER": "filestack"}
+
+    def test_are_tagged_by_one_call(self) -> None:
+        first, second = registered(2, sha256="ab" * 32)
+        tagging.request([first])
+        tagging.land([(works([first])[0], reply())])
+        tagging.request([second])
+        (work,) = works([second])
+        assert work.shared is not None
+        assert tagging.land([(work, work.shared)])[0].state == TaggingRun.State.SUCCEEDED
+        assert AssetTag.objects.filter(asset=second, tag__key="sky", confidence=90).exists()
+        run = TaggingRun.objects.get(asset=second)
+        assert run.shared_from == TaggingRun.objects.get(asset=first)
+        assert (run.raw_reply, run.version) == (SKY, 2)
+        assert spending.spent().today == 1
+
+    def test_wait_for_the_call_that_is_under_way(self) -> None:
+        ids = registered(3, sha256="ab" * 32)
+        tagging.request(ids)
+        claimed = claims.claim(ids)
+        assert [type(item) for item in claimed] == [
+            claims.Work, claims.Refusal, claims.Refusal,
+        ]  # fmt: skip
+        assert all(item.retry_at for item in claimed[1:] if isinstance(item, claims.Refusal))
+        assert spending.spent().today == 1
+        assert isinstance(claims.claim(ids[1:2])[0], claims.Refusal)
+
+    def test_are_asked_about_again_by_force(self) -> None:
+        first, second = registered(2, sha256="ab" * 32)
+        tagging.request([first])
+        tagging.land([(works([first])[0], reply())])
+        force = claims.Request(TaggingRun.Trigger.COMMAND, force=True)
+        assert works([second], request=force)[0].shared is None
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"SHARE_TAGS": False},
+            {"TAGS_VERSION": 1},
+            {"TAGGER": "tests.scripted.ScriptedTagger"},
+        ],
+    )
+    def test_are_not_shared_where_the_answer_may_differ(
+        self, settings: Any, change: dict[str, Any]
+    ) -> None:
+        first, second = registered(2, sha256="ab" * 32)
+        tagging.request([first])
+        tagging.land([(works([first])[0], reply())])
+        settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | change
+        tagging.request([second])
+        assert works([second])[0].shared is None
+
+    def test_are_not_shared_once_the_file_changed(self) -> None:
+        first, second = registered(2, sha256="ab" * 32)
+        tagging.request([first])
+        tagging.land([(works([first])[0], reply())])
+        assets.content_changed(first, facts=assets.Facts(), at=timezone.now())
+        tagging.request([second])
+        assert works([second])[0].shared is None
+        assert Asset.objects.get(pk=first).sha256 is None
+
+
+def test_the_bytes_of_others_are_others(settings: Any) -> None:
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"TAGGER": "filestack"}
+    ids = registered(2)
+    tagging.request(ids)
+    assert len(works(ids)) == 2
