@@ -129,12 +129,12 @@ def _insist(answers: Sequence[tuple[Work, Answer]]) -> list[Outcome]:
     """Land answers, and while the database is away keep trying for as long as the leases last."""
     if not answers:
         return []
-    connection = connections[alias()]
     until = monotonic() + get_settings().LEASE
     while True:
         try:
             return tagging.land(answers)
         except (OperationalError, InterfaceError):
+            connection = connections[alias()]
             if connection.in_atomic_block or monotonic() >= until:
                 raise
             logger.warning("The database is away; %s answers are kept", len(answers))

@@ -12,9 +12,8 @@ from dataclasses import replace
 from functools import lru_cache
 from hashlib import sha256
 
-from redis.exceptions import RedisError
 from throttled import BaseStore, MemoryStore, Quota, RedisStore, Throttled
-from throttled.exceptions import BaseThrottledError
+from throttled.exceptions import BaseThrottledError, StoreUnavailableError
 from throttled.rate_limiter.quota_parser import parse
 
 from . import metrics
@@ -63,7 +62,7 @@ def permits(wanted: int) -> tuple[int, float]:
     if settings.REDIS_URL:
         try:
             return _take(_shared(settings.RATE_LIMIT, settings.REDIS_URL), key, wanted)
-        except RedisError:
+        except StoreUnavailableError:
             metrics.count("rate_limit.unreachable")
             logger.warning("REDIS_URL cannot be reached; this process keeps RATE_LIMIT alone")
     return _take(_alone(settings.RATE_LIMIT), key, wanted)
@@ -100,5 +99,5 @@ def _shared(rate: str, url: str) -> Throttled:
 
 def _limiter(rate: str, store: BaseStore) -> Throttled:
     return Throttled(
-        using="gcra", quota=quota(rate), store=store, key_prefix="filestack_tags:rate:"
+        using="gcra", quota=quota(rate), store=store, key_prefix="filestack_tags:rate"
     )

@@ -1,0 +1,164 @@
+"""The pipeline: what is due is tagged together, and nothing is lost on the way."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from django.db import OperationalError
+from django.utils import timezone
+
+from filestack_tags import assets, pipeline, spending, tagging, tasks
+from filestack_tags.exceptions import ServerError
+from filestack_tags.filestack.sources import Source
+from filestack_tags.models import Asset, TaggingRun
+from filestack_tags.taggers import PendingJob
+from tests import scripted
+
+pytestmark = pytest.mark.django_db
+
+
+def queued(number: int) -> list[int]:
+    ids = [assets.register(Source.handle(f"h{n}"))[0].pk for n in range(number)]
+    assert tagging.request(ids) == ids
+    return ids
+
+
+def work(asset_id: int) -> list[tagging.Outcome]:
+    told: list[tagging.Outcome] = []
+    pipeline.work(asset_id, told.append)
+    return told
+
+
+def states() -> list[str]:
+    return list(Asset.objects.order_by("id").values_list("tagging_state", flat=True))
+
+
+def test_one_task_takes_along_what_else_is_due(script: Any) -> None:
+    ids = queued(30)
+    assert {outcome.asset_id for outcome in work(ids[0])} == set(ids)
+    assert states() == ["tagged"] * 30
+    assert TaggingRun.objects.count() == len(scripted.asked) == 30
+    assert [outcome.state for outcome in work(ids[7])] == [Asset.State.TAGGED]
+
+
+def test_the_task_says_what_became_of_its_asset(script: Any) -> None:
+    (pk,) = queued(1)
+    assert tasks.tag_asset(pk) == "succeeded"
+    assert tasks.tag_asset(pk) == "tagged"
+    assert tasks.tag_asset(10**9) == "gone"
+
+
+def test_what_failed_for_now_is_told_with_its_time(script: Any) -> None:
+    script[:] = [ServerError("Filestack answered 502.")]
+    ids = queued(3)
+    told = work(ids[0])
+    due = dict(Asset.objects.values_list("pk", "due_at"))
+    assert {outcome.asset_id: outcome.retry_at for outcome in told} == due
+    assert all(moment > timezone.now() for moment in due.values())
+
+
+def test_a_job_is_left_to_its_webhook(script: Any) -> None:
+    script[:] = [PendingJob("wf", f"job-{number}", raw="{}") for number in range(3)]
+    work(queued(3)[0])
+    assert states() == ["running"] * 3
+
+
+def test_jobs_that_are_handed_out_again_are_asked_about(script: Any, settings: Any) -> None:
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {
+        "TAGGER": "tests.scripted.FollowedTagger"
+    }
+    (pk,) = queued(1)
+    script[:] = [PendingJob("wf", "job-1", raw="{}"), scripted.reply({"sky": 90})]
+    work(pk)
+    Asset.objects.update(due_at=timezone.now())
+    assert [outcome.state for outcome in work(pk)] == ["succeeded"]
+
+
+def test_the_budget_ends_it(script: Any, settings: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(scripted.ScriptedTagger, "paid", True, raising=False)
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"BUDGET_PER_DAY": 5}
+    work(queued(9)[0])
+    assert sorted(states()) == ["queued"] * 4 + ["tagged"] * 5
+    assert len(scripted.asked) == spending.spent().today == 5
+
+
+def test_the_rate_only_slows_it_down(script: Any, settings: Any) -> None:
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"RATE_LIMIT": "200/second"}
+    work(queued(20)[0])
+    assert states() == ["tagged"] * 20
+
+
+def test_after_its_slice_it_asks_for_another_task(
+    script: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "SLICE", -1)
+    ids = queued(2)
+    told = work(ids[1])
+    assert [one.state for one in told] == [Asset.State.QUEUED]
+    assert told[0].retry_at
+    assert told[0].asset_id in ids
+    monkeypatch.setattr(pipeline, "SLICE", 10)
+    work(ids[0])
+    assert states() == ["tagged"] * 2
+
+
+def test_a_task_that_arrives_meanwhile_leaves_its_asset_to_the_one_at_work(
+    script: Any,
+) -> None:
+    (first, second) = queued(2)
+    Asset.objects.filter(pk=second).update(due_at=timezone.now() + tagging.SWEEP_AFTER)
+    arrived: list[str] = []
+
+    def meanwhile(source: Source) -> Any:
+        thread = threading.Thread(
+            target=lambda: arrived.append(pipeline.work(second, lambda outcome: None))
+        )
+        thread.start()
+        thread.join()
+        return scripted.reply({"sky": 90})
+
+    script[:] = [meanwhile]
+    told = work(first)
+    assert arrived == [Asset.State.QUEUED]
+    assert [one.asset_id for one in told] == [first, second]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_answers_are_kept_while_the_database_is_away(
+    script: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land, failures = tagging.land, [OperationalError("gone"), OperationalError("still")]
+
+    def away(answers: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return land(answers)
+
+    monkeypatch.setattr(tagging, "land", away)
+    monkeypatch.setattr(pipeline, "PAUSE", 0.01)
+    work(queued(1)[0])
+    assert states() == ["tagged"]
+    assert len(scripted.asked) == 1
+
+
+def test_what_is_in_flight_lands_before_an_error_is_raised(
+    script: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = tagging.waiting
+    calls: list[int] = []
+
+    def once(limit: int) -> list[int]:
+        calls.append(limit)
+        if len(calls) > 1:
+            raise OperationalError("the database is away")
+        return waiting(limit)
+
+    monkeypatch.setattr(tagging, "waiting", once)
+    ids = queued(3)
+    with pytest.raises(OperationalError, match="away"):
+        work(ids[0])
+    assert states() == ["tagged"] * 3
+    monkeypatch.undo()
+    assert work(ids[0])  # the place is free again

@@ -1,0 +1,26 @@
+"""The rate that processes share, in a real Redis."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from filestack_tags import ratelimit
+
+from .reachable import REDIS
+from .test_brokers import broker_url
+
+pytestmark = pytest.mark.services
+
+
+def test_processes_share_one_rate(settings: Any) -> None:
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {
+        "RATE_LIMIT": "10/hour", "REDIS_URL": broker_url(REDIS), "API_KEY": str(uuid4()),
+    }  # fmt: skip
+    granted = []
+    for _ in range(3):
+        ratelimit._shared.cache_clear()  # as in another process, which remembers nothing
+        granted.append(ratelimit.permits(5)[0])
+    assert granted == [1, 0, 0]

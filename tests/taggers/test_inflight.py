@@ -1,0 +1,131 @@
+"""Calls in flight: many at once, collected in the order they end."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+from filestack_tags.exceptions import ServerError, TaggerError
+from filestack_tags.filestack.sources import Source
+from filestack_tags.taggers import TaggerReply
+from filestack_tags.taggers.inflight import InFlight
+from tests import scripted
+
+HERE = "tests.taggers.test_inflight"
+SOURCE = Source.handle("h")
+
+
+class Gate:
+    """Holds calls until it is opened, and counts how many are inside at once."""
+
+    def __init__(self) -> None:
+        self.opened = threading.Event()
+        self.inside = 0
+        self.most = 0
+
+    async def pass_through(self) -> None:
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        while not self.opened.is_set():
+            await asyncio.sleep(0.001)
+        self.inside -= 1
+
+
+gate = Gate()
+
+
+class Awaited:
+    name = "awaited"
+
+    def tag(self, source: Source) -> TaggerReply:
+        raise AssertionError("it can be awaited")
+
+    async def atag(self, source: Source) -> TaggerReply:
+        await gate.pass_through()
+        if source.reference == "bad":
+            raise ServerError("Filestack answered 502.")
+        return scripted.reply({source.reference: 90})
+
+    def follow(self, job_id: str) -> TaggerReply:
+        raise AssertionError("it can be awaited")
+
+    async def afollow(self, job_id: str) -> TaggerReply:
+        return scripted.reply({job_id: 80})
+
+
+class Blocking:
+    name = "blocking"
+
+    def tag(self, source: Source) -> TaggerReply:
+        return scripted.reply({threading.current_thread().name: 1})
+
+
+@pytest.fixture(autouse=True)
+def _closed_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    global gate
+    gate = Gate()
+
+
+def collect(flight: InFlight[Any], number: int) -> dict[Any, Any]:
+    ended: dict[Any, Any] = {}
+    while len(ended) < number:
+        landed = flight.landed(10)
+        assert landed, "a call did not end"
+        ended |= {one.key: one.answer for one in landed}
+    return ended
+
+
+def label(answer: Any) -> str:
+    return answer.scores[0].name
+
+
+def test_as_many_are_made_at_once_as_are_allowed_and_no_more() -> None:
+    with InFlight[int](3) as flight:
+        for number in range(7):
+            flight.start(number, f"{HERE}.Awaited", Source.handle(f"h{number}"))
+        assert len(flight) == 7
+        assert flight.landed(0.2) == []
+        assert gate.most == 3
+        gate.opened.set()
+        ended = collect(flight, 7)
+        assert {key: label(answer) for key, answer in ended.items()} == {
+            number: f"h{number}" for number in range(7)
+        }
+        assert len(flight) == 0
+    assert gate.most == 3
+
+
+def test_what_a_call_raised_is_its_answer() -> None:
+    gate.opened.set()
+    with InFlight[str](2) as flight:
+        flight.start("failed", f"{HERE}.Awaited", Source.handle("bad"))
+        flight.start("unknown", "no.such.tagger", SOURCE)
+        flight.start("no job", f"{HERE}.Blocking", SOURCE, "job-1")
+        ended = collect(flight, 3)
+    assert isinstance(ended["failed"], ServerError)
+    assert "cannot be imported" in str(ended["unknown"])
+    assert isinstance(ended["no job"], TaggerError)
+    assert ended["no job"].code == "configuration"
+
+
+def test_a_job_is_asked_about_in_the_same_way() -> None:
+    with InFlight[str](1) as flight:
+        flight.start("job", f"{HERE}.Awaited", SOURCE, "job-7")
+        assert label(collect(flight, 1)["job"]) == "job-7"
+
+
+def test_a_tagger_that_blocks_is_called_from_a_thread_of_its_own() -> None:
+    with InFlight[str](1) as flight:
+        flight.start("x", f"{HERE}.Blocking", SOURCE)
+        assert label(collect(flight, 1)["x"]).startswith("filestack_tags-tagger")
+
+
+def test_calls_that_nobody_waits_for_any_more_are_given_up() -> None:
+    with InFlight[str](1) as flight:
+        flight.start("x", f"{HERE}.Awaited", SOURCE)
+        assert flight.landed(0.05) == []
+    with InFlight[str](1) as flight:
+        assert flight.landed(0.05) == []
