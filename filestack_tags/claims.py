@@ -49,11 +49,14 @@ class Request:
         trigger: why, a :class:`TaggingRun.Trigger`.
         tagger: overrules the setting ``TAGGER``.
         force: also those whose tags describe the present content.
+        shares_since: answers for the same bytes are used if they are no older than this; all
+            of them if it is ``None``.
     """
 
     trigger: str
     tagger: str = ""
     force: bool = False
+    shares_since: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -132,8 +135,9 @@ def release(works: Sequence[Work], *, to_rest: bool = False) -> None:
         for asset in running.values():  # a job goes on, and is asked about by somebody else
             asset.due_at = timezone.now()
         for run in not_made:
-            if (asset := running.get(run.asset_id)) is None:
+            if run.asset_id not in running:
                 continue
+            asset = running[run.asset_id]
             asset.attempts = max(asset.attempts - 1, 0)
             asset.tagging_state = rest_state(asset) if to_rest else Asset.State.QUEUED
             if to_rest:
@@ -280,6 +284,8 @@ class _Claim:
             tagger="filestack",
             version=self._settings.TAGS_VERSION,
         )
+        if self._request and self._request.shares_since:
+            runs = runs.filter(started_at__gte=self._request.shares_since)
         answers = {
             digest: (pk, TaggerReply.of(parse_tags_reply(raw), version=version))
             for digest, pk, raw, version in runs.exclude(raw_reply="").values_list(
@@ -294,7 +300,7 @@ class _Claim:
         shared: dict[Asset, tuple[int, TaggerReply]] = {}
         waiting: list[Asset] = []
         for asset in known:
-            if asset.sha256 in answers and not (self._request and self._request.force):
+            if asset.sha256 in answers:
                 shared[asset] = answers[asset.sha256]
             elif asset.sha256 in busy:
                 waiting.append(asset)

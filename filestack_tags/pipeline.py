@@ -59,13 +59,18 @@ class Supply(Protocol):
 
 
 def run(
-    supply: Supply, *, concurrency: int, tell: Tell, is_stopped: Callable[[], bool]
+    supply: Supply,
+    *,
+    concurrency: int,
+    tell: Tell,
+    is_stopped: Callable[[], bool],
+    gives_back: bool = False,
 ) -> None:
     """Ask about all that ``supply`` has, ``concurrency`` at once; tell what came of each.
 
-    Once ``is_stopped``, nothing more is started and what is in flight is landed. While the
-    database is away the answers are kept, for as long as their lease lasts, since they were
-    paid for.
+    Once ``is_stopped``, nothing more is claimed and what is in flight is landed; with
+    ``gives_back``, assets whose call has not begun go to rest. While the database is away the
+    answers are kept, for as long as their lease lasts, since they were paid for.
 
     Raises:
         OperationalError: when the database stayed away.
@@ -74,18 +79,20 @@ def run(
         ahead = _ahead(concurrency)
         problem: Exception | None = None
         while True:
-            wait = PAUSE
+            wait, is_limited = PAUSE, False
             if problem is None and not is_stopped():
                 try:
-                    wait = _fill(flight, supply, ahead, tell)
+                    wait, is_limited = _fill(flight, supply, ahead, tell)
                 except (OperationalError, InterfaceError) as error:
                     problem = error  # raised once what is in flight has landed
+            elif gives_back and (back := flight.withdraw()):
+                claims.release(back, to_rest=True)
             if not len(flight):
                 if problem is not None:
                     raise problem
-                if is_stopped() or not supply.may_have_more():
+                if is_stopped() or not (is_limited or supply.may_have_more()):
                     return
-                time.sleep(min(wait, PAUSE))
+                time.sleep(wait)
                 continue
             ended = flight.landed(wait)
             for outcome in _insist([(one.key, one.answer) for one in ended]):
@@ -103,26 +110,30 @@ def _ahead(concurrency: int) -> int:
     return concurrency + max(concurrency // 2, 1)
 
 
-def _fill(flight: InFlight[Work], supply: Supply, ahead: int, tell: Tell) -> float:
-    """Claim and start as many as there is room for; return after how many seconds to look again."""
+def _fill(flight: InFlight[Work], supply: Supply, ahead: int, tell: Tell) -> tuple[float, bool]:
+    """Claim and start as many as there is room for.
+
+    Return after how many seconds to look again, and whether the rate keeps some from being
+    claimed.
+    """
     room = ahead - len(flight)
     if room < max(ahead // 8, 1) and len(flight):  # a claim for few costs as much as for many
-        return PAUSE
+        return PAUSE, False
     ids = supply.candidates(room)
     if not ids:
-        return PAUSE
+        return PAUSE, False
     permitted, wait = ratelimit.permits(len(ids))
     landed: list[tuple[Work, Answer]] = []
     for claimed in supply.claim(ids[:permitted]):
         if isinstance(claimed, Refusal):
-            tell(Outcome(claimed.state, claimed.retry_at, claimed.asset_id))
+            tell(Outcome.of(claimed))
         elif claimed.shared is not None:
             landed.append((claimed, claimed.shared))
         else:
             flight.start(claimed, claimed.tagger, claimed.source, claimed.job_id)
     for outcome in _insist(landed):
         tell(outcome)
-    return wait or PAUSE
+    return (wait, True) if permitted < len(ids) else (PAUSE, False)
 
 
 def _insist(answers: Sequence[tuple[Work, Answer]]) -> list[Outcome]:

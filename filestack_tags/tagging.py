@@ -47,11 +47,22 @@ QUEUED = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one asset. ``retry_at`` is set when it should be tried again then."""
+    """What came of one asset.
+
+    ``retry_at`` is set when it should be tried again then, ``held`` when it waits for a
+    ``circuit`` to close or for more ``budget``. ``made`` is false when no call was made for it.
+    """
 
     state: str
     retry_at: datetime | None = None
     asset_id: int | None = None
+    held: str = ""
+    made: bool = True
+
+    @classmethod
+    def of(cls, refusal: Refusal) -> Outcome:
+        """Return what came of an asset that could not be claimed."""
+        return cls(refusal.state, refusal.retry_at, refusal.asset_id, refusal.held, made=False)
 
 
 Answer = TaggerReply | PendingJob | Exception
@@ -182,7 +193,7 @@ def tag(asset_id: int) -> Outcome:
     """
     (claimed,) = claims.claim([asset_id])
     if isinstance(claimed, Refusal):
-        return Outcome(claimed.state, claimed.retry_at, asset_id)
+        return Outcome.of(claimed)
     answer: Answer
     try:
         answer = claimed.shared or ask(
@@ -220,7 +231,10 @@ def land(answers: Sequence[tuple[Work, Answer]]) -> list[Outcome]:
     _note_circuits(answers, errors)
     for work, error in errors:
         outcomes[work.run_id] = fail(work.run_id, error)
-    return [replace(outcomes[work.run_id], asset_id=work.asset_id) for work, _ in answers]
+    return [
+        replace(outcomes[work.run_id], asset_id=work.asset_id, made=work.shared is None)
+        for work, _ in answers
+    ]
 
 
 def _failed(answer: Answer) -> bool:

@@ -59,7 +59,9 @@ class InFlight(Generic[Key]):
         self._places = asyncio.Semaphore(concurrency)
         self._threads = ThreadPoolExecutor(concurrency, "filestack_tags-tagger")
         self._calls: set[Any] = set()
+        self._waiting: dict[int, Key] = {}
         self._count = 0
+        self._number = 0
 
     def __len__(self) -> int:
         """How many calls were started and not collected."""
@@ -81,8 +83,10 @@ class InFlight(Generic[Key]):
     def start(self, key: Key, tagger: str, source: Source, job_id: str | None = None) -> None:
         """Ask ``tagger`` for the tags of ``source``, or how far its job is."""
         self._count += 1
+        self._number += 1
+        self._waiting[self._number] = key
         call = asyncio.run_coroutine_threadsafe(
-            self._make(key, tagger, source, job_id), self._loop
+            self._make(self._number, tagger, source, job_id), self._loop
         )
         self._calls.add(call)
         call.add_done_callback(self._calls.discard)
@@ -101,8 +105,22 @@ class InFlight(Generic[Key]):
         self._count -= len(ended)
         return ended
 
-    async def _make(self, key: Key, name: str, source: Source, job_id: str | None) -> None:
+    def withdraw(self) -> list[Key]:
+        """Return the calls that have not begun; they will not be made, and do not count."""
+        taken = asyncio.run_coroutine_threadsafe(self._take_back(), self._loop).result()
+        self._count -= len(taken)
+        return taken
+
+    async def _take_back(self) -> list[Key]:
+        taken = [*self._waiting.values()]
+        self._waiting.clear()
+        return taken
+
+    async def _make(self, number: int, name: str, source: Source, job_id: str | None) -> None:
         async with self._places:
+            if number not in self._waiting:  # withdrawn
+                return
+            key = self._waiting.pop(number)
             began = monotonic()
             answer: Answer | Exception
             try:

@@ -126,12 +126,17 @@ class TestTheSameBytes:
         assert spending.spent().today == 1
         assert isinstance(claims.claim(ids[1:2])[0], claims.Refusal)
 
-    def test_are_asked_about_again_by_force(self) -> None:
-        first, second = registered(2, sha256="ab" * 32)
+    def test_are_asked_about_again_where_a_newer_answer_is_wanted(self) -> None:
+        first, second, third = registered(3, sha256="ab" * 32)
         tagging.request([first])
         tagging.land([(works([first])[0], reply())])
-        force = claims.Request(TaggingRun.Trigger.COMMAND, force=True)
-        assert works([second], request=force)[0].shared is None
+        fresh = claims.Request(
+            TaggingRun.Trigger.COMMAND, force=True, shares_since=timezone.now()
+        )
+        (work,) = works([second], request=fresh)
+        assert work.shared is None
+        tagging.land([(work, reply())])
+        assert works([third], request=fresh)[0].shared is not None
 
     @pytest.mark.parametrize(
         "change",

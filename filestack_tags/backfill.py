@@ -1,0 +1,290 @@
+"""Backfill: have everything that matches a search tagged, from this process.
+
+It goes from the newest asset to the oldest and notes how far it came, so that it can be stopped
+at any point and go on later. Its assets do not wait in the queue: uploads go their own way
+meanwhile, only the rate and the budget are shared.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from heapq import heappop, heappush
+from time import monotonic
+
+from django.db.models import Count, Q
+from django.utils import timezone
+
+from . import claims, pipeline, spending
+from .claims import Refusal, Work
+from .conf import get_settings
+from .models import Asset, AssetQuerySet, Backfill, TaggingRun
+from .taggers import get_tagger, is_paid
+from .tagging import Outcome
+from .transactions import alias, retrying
+
+READ_AHEAD = 500
+"""Assets looked up at once."""
+
+NOTED_EVERY = 2.0
+"""Seconds between notes of how far it came."""
+
+LONGEST_RETRY = timedelta(minutes=10)
+"""Retries that are due later are left to the workers."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a backfill is to do.
+
+    Args:
+        query: a search; all assets when empty.
+        limit: at most so many assets.
+        tagger: overrules the setting ``TAGGER``.
+        outdated: also assets whose tags another tagger or version made.
+        force: all that match, however they were tagged.
+    """
+
+    query: str = ""
+    limit: int | None = None
+    tagger: str = ""
+    outdated: bool = False
+    force: bool = False
+
+    def chosen_tagger(self) -> str:
+        """Return the name of the tagger that is asked."""
+        return self.tagger or get_settings().TAGGER
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a backfill would do: assets that match, calls it would make, and what they cost.
+
+    ``cost`` is in the currency of ``PRICE_PER_CALL``, ``None`` where that is not set or the
+    tagger costs nothing. ``left`` is what the budget still allows, ``None`` without one.
+    """
+
+    assets: int
+    calls: int
+    cost: float | None
+    left: int | None
+
+
+def matching(options: Options) -> AssetQuerySet:
+    """Return the assets that a backfill is about.
+
+    Raises:
+        TagQueryError: when the query cannot be read.
+        ConfigurationError: when there is no such tagger.
+    """
+    tagger = options.chosen_tagger()
+    get_tagger(tagger)
+    objects = Asset.objects.using(alias())
+    assets = objects.search(options.query) if options.query.strip() else objects.present()
+    if options.force:
+        return assets.exclude(tagging_state__in=claims.OPEN_STATES)
+    resting = Q(tagging_state__in=(Asset.State.NEW, Asset.State.STALE, Asset.State.FAILED))
+    if options.outdated:
+        same = Q(current_run__tagger=tagger)
+        if tagger == "filestack":
+            same &= Q(current_run__version=get_settings().TAGS_VERSION)
+        resting |= Q(tagging_state=Asset.State.TAGGED) & ~same
+    return assets.filter(resting)
+
+
+def estimate(options: Options, *, going_on: Backfill | None = None) -> Estimate:
+    """Return what a backfill would do and cost, and what the budget still allows.
+
+    Files that are known to have the same bytes count as one call. With ``going_on``, only what
+    is left of that one counts.
+
+    Raises:
+        TagQueryError: when the query cannot be read.
+        ConfigurationError: when there is no such tagger.
+    """
+    settings = get_settings()
+    assets = matching(options)
+    if going_on is not None and going_on.position is not None:
+        assets = assets.filter(pk__lt=going_on.position)
+    number = assets.count()
+    if options.limit is not None:
+        number = min(number, options.limit)
+    calls = number if is_paid(options.chosen_tagger()) else 0
+    if calls and options.limit is None and options.chosen_tagger() == "filestack":
+        calls -= _repeated(assets) if settings.SHARE_TAGS else 0
+    price = settings.PRICE_PER_CALL
+    cost = None if price is None or not calls else calls * price
+    return Estimate(number, calls, cost, spending.spent().left())
+
+
+def _repeated(assets: AssetQuerySet) -> int:
+    """Return how many of the assets have the same bytes as another of them."""
+    known = assets.exclude(sha256=None).order_by()
+    counted = known.aggregate(files=Count("pk"), contents=Count("sha256", distinct=True))
+    return int(counted["files"] - counted["contents"])
+
+
+@retrying
+def start(options: Options) -> Backfill:
+    """Note a new backfill, and return it.
+
+    Raises:
+        TagQueryError: when the query cannot be read.
+        ConfigurationError: when there is no such tagger.
+    """
+    matching(options)
+    return Backfill.objects.using(alias()).create(query=options.query, options=asdict(options))
+
+
+def unfinished(pk: int | None = None) -> Backfill | None:
+    """Return a backfill that can go on: the newest, or the one with this id."""
+    stopped = Backfill.objects.using(alias()).exclude(state=Backfill.State.FINISHED)
+    return (stopped if pk is None else stopped.filter(pk=pk)).first()
+
+
+def run(
+    backfill: Backfill,
+    *,
+    concurrency: int | None = None,
+    tell: Callable[[Backfill], None],
+    is_stopped: Callable[[], bool],
+) -> str:
+    """Go through a backfill's assets; return what ended it.
+
+    That is ``""`` at the end of the walk, ``stopped`` when ``is_stopped`` came true, ``budget``
+    or ``circuit`` when one of them allows no more calls. Calls that were made are landed first;
+    assets whose call was not made are as they were. Needs little memory, however many there are.
+
+    Args:
+        backfill: where it goes on, and what is noted of it.
+        concurrency: calls in flight; the setting ``CONCURRENCY`` when left out.
+        tell: called after each asset, with its counts.
+        is_stopped: asked all the time.
+    """
+    walk = _Walk(backfill, tell)
+    backfill.state = Backfill.State.RUNNING
+    walk.note()
+    try:
+        pipeline.run(
+            walk,
+            concurrency=concurrency or get_settings().CONCURRENCY,
+            tell=walk.tell,
+            is_stopped=lambda: bool(walk.held) or is_stopped(),
+            gives_back=True,
+        )
+    finally:
+        is_done = not (walk.held or is_stopped()) and not walk.may_have_more()
+        backfill.state = Backfill.State.FINISHED if is_done else Backfill.State.STOPPED
+        backfill.finished_at = timezone.now() if is_done else None
+        walk.note()
+    return walk.held or ("" if is_done else "stopped")
+
+
+class _Walk:
+    """The supply of a backfill: its assets, newest first, and then those that are tried again."""
+
+    def __init__(self, backfill: Backfill, tell: Callable[[Backfill], None]) -> None:
+        self._backfill = backfill
+        self._tell = tell
+        self._options = Options(**backfill.options)
+        self._counts = Counter(backfill.counts)
+        self._request = claims.Request(
+            TaggingRun.Trigger.COMMAND,
+            tagger=self._options.tagger,
+            force=self._options.force or self._options.outdated,
+            shares_since=backfill.started_at if self._options.force else None,
+        )
+        self._rows = self._read()
+        self._next: list[int] = []
+        self._retries: list[tuple[datetime, int]] = []
+        self._pending: set[int] = set()
+        self._is_read = False
+        self._lowest = backfill.position
+        self._noted = monotonic()
+        self.held = ""
+
+    def candidates(self, limit: int) -> list[int]:
+        now = timezone.now()
+        while self._retries and self._retries[0][0] <= now and len(self._next) < limit:
+            self._next.append(heappop(self._retries)[1])
+        while len(self._next) < limit and not self._is_read:
+            pk = next(self._rows, None)
+            if pk is None:
+                self._is_read = True
+            else:
+                self._next.append(pk)
+        return self._next[:limit]
+
+    def claim(self, asset_ids: Sequence[int]) -> list[Work | Refusal]:
+        del self._next[: len(asset_ids)]
+        self._pending.update(asset_ids)
+        self._lowest = min([*asset_ids, *([] if self._lowest is None else [self._lowest])])
+        return claims.claim(asset_ids, request=self._request) if asset_ids else []
+
+    def may_have_more(self) -> bool:
+        return bool(self._next or self._retries or not self._is_read)
+
+    def tell(self, outcome: Outcome) -> None:
+        pk = outcome.asset_id or 0
+        if outcome.held:
+            self.held = outcome.held
+            return
+        soon = timezone.now() + LONGEST_RETRY
+        if outcome.retry_at and outcome.retry_at <= soon:
+            heappush(self._retries, (outcome.retry_at, pk))
+            if outcome.made:  # it is queued: whoever comes first tries again
+                self._pending.discard(pk)
+            return
+        self._pending.discard(pk)
+        self._counts[_word(outcome)] += 1
+        if monotonic() - self._noted >= NOTED_EVERY:
+            self.note()
+        self._backfill.counts = dict(self._counts)
+        self._tell(self._backfill)
+
+    @retrying
+    def note(self) -> None:
+        """Write down how far it came: all above the highest asset that is not done yet."""
+        self._noted = monotonic()
+        self._backfill.counts = dict(self._counts)
+        if self._pending:
+            self._backfill.position = max(self._pending) + 1
+        else:
+            self._backfill.position = self._lowest
+        self._backfill.save(using=alias())
+
+    def _read(self) -> Iterator[int]:
+        """Read the ids, some at a time, so that what changes meanwhile is seen."""
+        left = self._options.limit
+        if left is not None:
+            left -= sum(self._counts.values())
+        position = self._backfill.position
+        while left is None or left > 0:
+            assets = matching(self._options)
+            if self._options.force:  # what it tagged before it was stopped
+                assets = assets.exclude(
+                    tagging_state=Asset.State.TAGGED,
+                    current_run__started_at__gte=self._backfill.started_at,
+                )
+            if position is not None:
+                assets = assets.filter(pk__lt=position)
+            wanted = READ_AHEAD if left is None else min(left, READ_AHEAD)
+            ids = list(assets.order_by("-pk").values_list("pk", flat=True)[:wanted])
+            if not ids:
+                return
+            position = ids[-1]
+            left = None if left is None else left - len(ids)
+            yield from ids
+
+
+def _word(outcome: Outcome) -> str:
+    """Return what an outcome is counted as."""
+    if outcome.retry_at:
+        return "left"  # to the workers
+    if outcome.state in (TaggingRun.State.SUCCEEDED, TaggingRun.State.SUPERSEDED):
+        return "tagged" if outcome.made else "shared"
+    if outcome.state == Asset.State.FAILED:
+        return "failed"
+    return "started" if outcome.made else "skipped"

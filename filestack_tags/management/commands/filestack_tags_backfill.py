@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import signal
+import threading
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic
+from types import FrameType
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from tqdm import tqdm
+
+from filestack_tags import backfill, circuit
+from filestack_tags.conf import get_settings
+from filestack_tags.exceptions import ConfigurationError, TagQueryError
+from filestack_tags.models import Backfill
+
+LINE_EVERY = 10.0
+"""Seconds between lines of progress where there is no terminal."""
+
+HELD = {
+    "budget": "The budget is used up: BUDGET_PER_DAY or BUDGET_PER_MONTH allows no more calls.",
+    "circuit": "Filestack refuses every call, so none is made for now.",
+}
+WORDS = {
+    "tagged": "tagged",
+    "shared": "shared the tags of the same bytes",
+    "started": "wait for their workflow",
+    "failed": "failed (search for status:failed)",
+    "left": "are tried again later by the workers",
+    "skipped": "needed nothing",
+}
+
+
+class Command(BaseCommand):
+    help = (
+        "Have every asset that matches a search tagged from here, newest first: those without "
+        "tags of their present content, or more of them by --outdated or --force. Ctrl-C lands "
+        "what is in flight; --resume goes on."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "query",
+            nargs="?",
+            default="",
+            help="a search, such as 'type:image/png'; all assets if left out",
+        )
+        parser.add_argument("--limit", type=int, help="at most this many assets")
+        parser.add_argument(
+            "--concurrency",
+            type=int,
+            help="calls in flight; the setting CONCURRENCY by default",
+        )
+        parser.add_argument("--tagger", default="", help="overrules the setting TAGGER")
+        parser.add_argument(
+            "--outdated",
+            action="store_true",
+            help="also assets whose tags another tagger or version made",
+        )
+        parser.add_argument(
+            "--force", action="store_true", help="also assets whose tags are up to date"
+        )
+        parser.add_argument(
+            "--resume",
+            type=int,
+            nargs="?",
+            const=0,
+            metavar="ID",
+            help="go on with a backfill that was stopped: the latest, or the one with this id",
+        )
+        parser.add_argument(
+            "--dry-run", action="store_true", help="only say how many calls, and what they cost"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        for name in ("limit", "concurrency"):
+            if options[name] is not None and options[name] < 1:
+                raise CommandError(f"--{name} is 1 or more.")
+        row, chosen = self._chosen(options)
+        try:
+            estimate = backfill.estimate(chosen, going_on=row)
+        except TagQueryError as error:
+            pointer = " " * error.position + "^"
+            raise CommandError(f"{error.message}\n  {chosen.query}\n  {pointer}") from error
+        except ConfigurationError as error:
+            raise CommandError(str(error)) from error
+        self._say(estimate)
+        if options["dry_run"]:
+            self.stdout.write("Nothing was tagged.")
+            return
+        row = row or backfill.start(chosen)
+        with _stop_signals() as stopped, self._progress(estimate.assets, options) as tell:
+            ended = backfill.run(
+                row, concurrency=options["concurrency"], tell=tell, is_stopped=stopped.is_set
+            )
+        self._report(row, ended)
+
+    def _chosen(self, options: dict[str, Any]) -> tuple[Backfill | None, backfill.Options]:
+        if options["resume"] is None:
+            names = ("query", "limit", "tagger", "outdated", "force")
+            return None, backfill.Options(**{name: options[name] for name in names})
+        row = backfill.unfinished(options["resume"] or None)
+        if row is None:
+            raise CommandError(
+                "There is no backfill that was stopped; start one with a search."
+            )
+        self.stdout.write(f"Going on with backfill {row.pk}: {row.query or 'all assets'}")
+        return row, backfill.Options(**row.options)
+
+    def _say(self, estimate: backfill.Estimate) -> None:
+        cost = "" if estimate.cost is None else f", about {estimate.cost:,.2f} in all"
+        rate = get_settings().RATE_LIMIT
+        at_most = f", at most {rate}" if rate and estimate.calls else ""
+        self.stdout.write(
+            f"{estimate.assets:,} assets to tag, {estimate.calls:,} calls{cost}{at_most}."
+        )
+        if estimate.left is not None and estimate.left < estimate.calls:
+            self.stdout.write(f"The budget allows {estimate.left:,} more calls for now.")
+
+    @contextmanager
+    def _progress(self, total: int, options: dict[str, Any]) -> Iterator[Any]:
+        """Show a bar on a terminal, and a line now and then elsewhere."""
+        quiet = options["verbosity"] == 0
+        on_terminal = self.stdout.isatty() and not quiet
+        with tqdm(
+            total=total, unit=" assets", disable=not on_terminal, file=self.stdout
+        ) as bar:
+            began = spoke = monotonic()
+            before: int | None = None
+
+            def tell(row: Backfill) -> None:
+                nonlocal spoke, before
+                done = sum(row.counts.values())
+                before = done - 1 if before is None else before
+                bar.update(done - before - bar.n)
+                now = monotonic()
+                if not on_terminal and not quiet and now - spoke >= LINE_EVERY:
+                    spoke = now
+                    self.stdout.write(_line(done - before, total, now - began))
+                    self.stdout.flush()
+
+            yield tell
+
+    def _report(self, row: Backfill, ended: str) -> None:
+        said = [
+            f"{row.counts[key]:,} {word}" for key, word in WORDS.items() if row.counts.get(key)
+        ]
+        self.stdout.write(f"{', '.join(said) or 'Nothing was tagged'}.")
+        if not ended:
+            return
+        again = f"Go on with: manage.py filestack_tags_backfill --resume {row.pk}"
+        if ended in HELD:
+            reasons = [found.reason for found in circuit.open_circuits()]
+            why = " ".join([HELD[ended], *(reasons if ended == "circuit" else ())])
+            raise CommandError(f"{why}\n{again}")
+        self.stdout.write(f"Stopped; nothing is lost. {again}")
+        raise SystemExit(130)
+
+
+def _line(done: int, total: int, seconds: float) -> str:
+    rate = done / seconds if seconds else 0.0
+    left = f"{max(total - done, 0) / rate / 60:,.0f} min left" if rate else "no end in sight"
+    return f"{done:,} of {total:,} assets, {rate:,.1f} a second, {left}"
+
+
+@contextmanager
+def _stop_signals() -> Iterator[threading.Event]:
+    """Note the first SIGINT or SIGTERM; the second has its usual effect."""
+    stopped = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stopped
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def note(number: int, frame: FrameType | None) -> None:
+        stopped.set()
+        restore()
+
+    for number in before:
+        signal.signal(number, note)
+    try:
+        yield stopped
+    finally:
+        restore()
