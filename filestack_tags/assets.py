@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import partial
@@ -123,6 +123,45 @@ def register(
             _restore(asset)
         asset.save(using=alias())
     return asset, False
+
+
+def describe(asset_ids: Collection[int]) -> int:
+    """Ask Filestack for the facts of stored files whose SHA-256 is not known; return of how many
+    it was told.
+
+    Files that nothing can be said of stay as they are. Makes no call to tag.
+    """
+    from .taggers.filestack import metadata_of  # loads the HTTP client, which few processes need
+
+    unknown = Asset.objects.using(alias()).filter(
+        pk__in=sorted(asset_ids), kind=Asset.Kind.HANDLE, sha256=None, deleted_at=None
+    )
+    moment = timezone.now()
+    handles = dict(unknown.values_list("reference", "pk"))
+    found = metadata_of([*handles])
+    for handle, metadata in sorted(found.items(), key=lambda item: handles[item[0]]):
+        facts = Facts(
+            filename=metadata.filename or None,
+            mimetype=metadata.mimetype or None,
+            size=metadata.size,
+            width=metadata.width,
+            height=metadata.height,
+            sha256=metadata.sha256 or None,
+            container=metadata.container or None,
+            key=metadata.key or None,
+        )
+        _learn(handles[handle], facts, moment)
+    return len(found)
+
+
+@retrying
+def _learn(asset_id: int, facts: Facts, moment: datetime) -> None:
+    with atomic():
+        asset = _lock(asset_id)
+        if asset.content_changed_at and asset.content_changed_at > moment:
+            return  # the answer may be of what the file was before
+        _refresh(asset, facts.columns(), moment)
+        asset.save(using=alias())
 
 
 @retrying

@@ -189,11 +189,41 @@ def _tagger_messages(settings: Settings) -> Iterator[CheckMessage]:
             hint="Copy the id of a workflow with an Image Tagging task from the portal.",
             id="filestack_tags.W003",
         )
+    if settings.RATE_LIMIT:
+        yield from _rate_messages(settings)
+    longest = settings.CONNECT_TIMEOUT + settings.READ_TIMEOUT
+    if settings.TAGGER in BUILT_IN and longest >= settings.LEASE:
+        yield Warning(
+            f"{SETTING}['LEASE'] is over before a call to Filestack is: the file would be "
+            "asked about, and paid for, twice.",
+            hint=f"Set it to more than CONNECT_TIMEOUT and READ_TIMEOUT, {longest:g} seconds.",
+            id="filestack_tags.W005",
+        )
     if settings.TAGS_VERSION == 1:
         yield Warning(
             "Version 1 of Filestack's image tagging is deprecated.",
             hint=f"Remove {SETTING}['TAGS_VERSION'], or set it to 2.",
             id="filestack_tags.W002",
+        )
+
+
+def _rate_messages(settings: Settings) -> Iterator[CheckMessage]:
+    from .ratelimit import quota  # only where a rate is kept
+
+    try:
+        quota(settings.RATE_LIMIT)
+    except ConfigurationError as error:
+        yield Error(
+            str(error),
+            hint="Leave it empty for no limit of your own.",
+            id="filestack_tags.E030",
+        )
+        return
+    if not settings.REDIS_URL:
+        yield Warning(
+            f"{SETTING}['REDIS_URL'] is empty, so each process has RATE_LIMIT to itself.",
+            hint="Name a Redis that all of them reach, or divide the rate among them.",
+            id="filestack_tags.W004",
         )
 
 

@@ -19,7 +19,7 @@ from typing import Protocol
 from django.db import InterfaceError, OperationalError, connections
 from django.utils import timezone
 
-from . import claims, ratelimit, tagging
+from . import assets, claims, ratelimit, tagging
 from .claims import Refusal, Work
 from .conf import get_settings
 from .models import Asset
@@ -123,6 +123,9 @@ def _fill(flight: InFlight[Work], supply: Supply, ahead: int, tell: Tell) -> tup
     if not ids:
         return PAUSE, False
     permitted, wait = ratelimit.permits(len(ids))
+    settings = get_settings()
+    if permitted and settings.ASK_FOR_SHA256 and settings.SHARE_TAGS:
+        assets.describe(ids[:permitted])
     landed: list[tuple[Work, Answer]] = []
     for claimed in supply.claim(ids[:permitted]):
         if isinstance(claimed, Refusal):

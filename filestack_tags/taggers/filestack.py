@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from threading import Lock
 from typing import cast
@@ -12,10 +12,11 @@ from typing import cast
 from filestack_tags.conf import Settings, get_settings
 from filestack_tags.exceptions import ConfigurationError, ConnectionFailed, TaggerError
 from filestack_tags.filestack.client import AsyncFilestackClient, FilestackClient
-from filestack_tags.filestack.payloads import WorkflowJob
+from filestack_tags.filestack.payloads import FileMetadata, WorkflowJob
 from filestack_tags.filestack.sources import Source
 
 from .base import PendingJob, TaggerReply
+from .inflight import run_at_once
 
 
 class _SharedClient:
@@ -85,6 +86,24 @@ async def _client_in_time() -> AsyncIterator[AsyncFilestackClient]:
     else:
         return
     raise late  # out here: the library's exception may hold the signed URL
+
+
+def metadata_of(handles: Sequence[str]) -> dict[str, FileMetadata]:
+    """Ask what is known of stored files, all at once; leave out those nothing can be said of.
+
+    Never raises: whatever is wrong shows itself again when they are to be tagged.
+    """
+
+    async def ask(handle: str) -> FileMetadata:
+        async with _client_in_time() as client:
+            return await client.metadata(handle)
+
+    found = run_at_once(ask(handle) for handle in handles)
+    return {
+        handle: metadata
+        for handle, metadata in zip(handles, found, strict=True)
+        if isinstance(metadata, FileMetadata)
+    }
 
 
 class FilestackTagger:

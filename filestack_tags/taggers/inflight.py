@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from collections.abc import Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -31,6 +32,7 @@ from .base import (
 )
 
 Key = TypeVar("Key")
+Done = TypeVar("Done")
 Answer = TaggerReply | PendingJob
 
 LINGER = 0.03
@@ -174,3 +176,12 @@ class _LoopThread:
 
 
 _thread = _LoopThread()
+
+
+def run_at_once(work: Iterable[Coroutine[Any, Any, Done]]) -> list[Done | BaseException]:
+    """Await all of ``work`` on the event loop of the calls; return what each came to."""
+
+    async def gather() -> list[Done | BaseException]:
+        return await asyncio.gather(*work, return_exceptions=True)
+
+    return asyncio.run_coroutine_threadsafe(gather(), _thread.get()).result()

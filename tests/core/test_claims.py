@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 import time_machine
 from django.utils import timezone
 
-from filestack_tags import assets, claims, spending, tagging
+from filestack_tags import assets, claims, pipeline, spending, tagging
+from filestack_tags.filestack.client import FilestackClient
 from filestack_tags.filestack.payloads import parse_tags_reply
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetTag, TaggingRun
 from filestack_tags.taggers import PendingJob, TaggerReply
+from filestack_tags.testing import EmulatorApp, EmulatorConfig, EmulatorServer
 
 pytestmark = pytest.mark.django_db
 
@@ -171,3 +175,34 @@ def test_the_bytes_of_others_are_others(settings: Any) -> None:
     ids = registered(2)
     tagging.request(ids)
     assert len(works(ids)) == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_files_whose_digest_is_asked_for_are_tagged_by_one_call(settings: Any) -> None:
+    picture = (Path(__file__).parents[2] / "example_project/photos/cat.jpg").read_bytes()
+    looked: list[bytes] = []
+
+    def look(content: bytes) -> dict[str, int]:
+        looked.append(content)
+        return {"red": 90}
+
+    config = EmulatorConfig(tagger=look)
+    with EmulatorApp(config) as app, EmulatorServer(app) as server:
+        settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {
+            "CDN_URL": server.url, "API_URL": f"{server.url}/api", "TAGGER": "filestack",
+            "API_KEY": config.account.api_key, "APP_SECRET": config.account.app_secret,
+            "ASK_FOR_SHA256": True,
+        }  # fmt: skip
+        with FilestackClient.from_settings() as client:
+            handles = [
+                client.store_bytes(picture, filename=f"{n}.jpg", mimetype="image/jpeg").handle
+                for n in range(2)
+            ]
+        first, second = (assets.register(Source.handle(handle))[0].pk for handle in handles)
+        tagging.request([first, second])
+        pipeline.work(first, lambda outcome: None)
+        Asset.objects.filter(tagging_state="queued").update(due_at=timezone.now())
+        pipeline.work(second, lambda outcome: None)
+    assert len(looked) == spending.spent().today == 1
+    known = set(Asset.objects.values_list("sha256", "tagging_state", "size"))
+    assert known == {(hashlib.sha256(picture).hexdigest(), "tagged", len(picture))}
