@@ -131,7 +131,9 @@ def describe(asset_ids: Collection[int]) -> int:
 
     Files that nothing can be said of stay as they are. Makes no call to tag.
     """
-    from .taggers.filestack import metadata_of  # loads the HTTP client, which few processes need
+    from .taggers.filestack import (
+        metadata_of,  # loads the HTTP client, which few processes need
+    )
 
     unknown = Asset.objects.using(alias()).filter(
         pk__in=sorted(asset_ids), kind=Asset.Kind.HANDLE, sha256=None, deleted_at=None

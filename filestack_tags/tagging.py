@@ -21,7 +21,7 @@ from . import circuit, claims, metrics, results
 from .claims import OPEN_STATES, Refusal, Work
 from .clock import kept
 from .conf import get_settings
-from .exceptions import FilestackTagsError, TaggerError
+from .exceptions import FilestackTagsError, RateLimited, TaggerError
 from .models import Asset, AssetQuerySet, TaggingRun
 from .rowsets import update
 from .signals import tagging_failed
@@ -276,10 +276,15 @@ def _note_circuits(
 ) -> None:
     failed = {work.run_id: error for work, error in errors}
     made: dict[str, list[tuple[datetime, TaggerError | None]]] = {}
-    for work, _ in answers:
+    for work, answer in answers:
         if work.shared is None:
             call = (work.began, failed.get(work.run_id))
             made.setdefault(work.tagger, []).append(call)
+            if isinstance(answer, TaggerReply | PendingJob) and answer.resumes_at:
+                last = RateLimited(
+                    "Filestack allows no more calls for now.", retry_at=answer.resumes_at
+                )
+                made[work.tagger].append((work.began, last))
     for tagger, calls in sorted(made.items()):
         circuit.note(tagger, calls)
 

@@ -10,11 +10,12 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from filestack_tags.exceptions import ConfigurationError, InvalidReference, PayloadError
 
-from .errors import Reply, check_not_refused
+from .errors import Reply, check_not_refused, resumes_at
 from .exchange import Call, Secrets
 from .payloads import (
     FileMetadata,
@@ -87,6 +88,7 @@ class Calls:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._security = Security(app_secret, clock)
+        self._clock = clock
         self._api_key = api_key
         self._app_secret = app_secret
         self._cdn_url = cdn_url.rstrip("/")
@@ -113,7 +115,9 @@ class Calls:
             name="tags",
             method="GET",
             url=self._task_url(source, permit, *_tasks(before), task),
-            read=lambda reply: _kept(parse_tags_reply(reply.content), reply, permit.secrets),
+            read=lambda reply: self._kept(
+                parse_tags_reply(reply.content), reply, permit.secrets
+            ),
             about="file",
             allows=permit.allows,
             secrets=permit.secrets,
@@ -125,7 +129,7 @@ class Calls:
         permit = self._permit("read", "convert", "runWorkflow", handle=_handle(source))
 
         def read(reply: Reply) -> WorkflowJob:
-            job = _kept(parse_job(reply.content), reply, permit.secrets)
+            job = self._kept(parse_job(reply.content), reply, permit.secrets)
             if job.job_id is None:
                 raise PayloadError("The reply names no jobid, so no job was started.")
             return job
@@ -150,10 +154,18 @@ class Calls:
             name="workflow_status",
             method="GET",
             url="/".join((self._cdn_url, *segments)),
-            read=lambda reply: _kept(parse_job(reply.content), reply, permit.secrets),
+            read=lambda reply: self._kept(parse_job(reply.content), reply, permit.secrets),
             about="job",
             allows=permit.allows,
             secrets=permit.secrets,
+        )
+
+    def _kept(self, parsed: _Kept, reply: Reply, secrets: Secrets) -> _Kept:
+        return replace(
+            parsed,
+            raw=secrets.hide(parsed.raw),
+            http_status=reply.status,
+            resumes_at=resumes_at(reply, datetime.fromtimestamp(self._clock(), UTC)),
         )
 
     def store_url(
@@ -319,10 +331,6 @@ def _upload_tags(tags: Mapping[str, str]) -> dict[str, str]:
             f"{MAX_UPLOAD_TAG_KEY}, values of at most {MAX_UPLOAD_TAG_VALUE} characters."
         )
     return dict(tags)
-
-
-def _kept(parsed: _Kept, reply: Reply, secrets: Secrets) -> _Kept:
-    return replace(parsed, raw=secrets.hide(parsed.raw), http_status=reply.status)
 
 
 def _hidden(parsed: _Stored, secrets: Secrets) -> _Stored:

@@ -32,6 +32,7 @@ from .payloads.timestamps import parse_unix
 About = Literal["file", "job", "upload"]
 
 RESET_HEADER = "filestack-reset"
+REMAINING_HEADER = "filestack-remaining"
 LONGEST_WAIT = timedelta(days=32)
 """Plan quotas are monthly; a ``Filestack-Reset`` further away is not believed."""
 
@@ -185,6 +186,16 @@ def _cure(kind: type[FilestackError], said: str, about: About, allows: Sequence[
     if kind is RequestRejected and about == "job":
         return "Check the workflow id and the job id; results are kept 48 hours."
     return ""
+
+
+def resumes_at(reply: Reply, now: datetime) -> datetime | None:
+    """Return when further calls are accepted, if this was the last one allowed for now.
+
+    By ``Filestack-Remaining`` and ``Filestack-Reset`` (filestack-claude-plugin's error table).
+    """
+    if reply.headers.get(REMAINING_HEADER, "").strip() != "0":
+        return None
+    return _reset(reply, now)
 
 
 def _reset(reply: Reply, now: datetime) -> datetime | None:

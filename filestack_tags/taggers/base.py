@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from django.utils.module_loading import import_string
@@ -27,19 +28,29 @@ class TagScore:
 
 @dataclass(frozen=True)
 class TaggerReply:
-    """A finished answer; ``raw`` is what was received, kept on the run."""
+    """A finished answer; ``raw`` is what was received, kept on the run.
+
+    ``resumes_at`` says that the call was the last one allowed until then (aware).
+    """
 
     scores: tuple[TagScore, ...]
     raw: str
     status: int | None = None
     version: int | None = None
+    resumes_at: datetime | None = None
 
     @classmethod
     def of(cls, reply: TagsReply, *, version: int | None = None) -> TaggerReply:
         """Return Filestack's ``tags`` as an answer, auto tags and user tags kept apart."""
         auto = (TagScore(name, confidence) for name, confidence in reply.auto.items())
         user = (TagScore(name, confidence, "user") for name, confidence in reply.user.items())
-        return cls((*auto, *user), raw=reply.raw, status=reply.http_status, version=version)
+        return cls(
+            (*auto, *user),
+            raw=reply.raw,
+            status=reply.http_status,
+            version=version,
+            resumes_at=reply.resumes_at,
+        )
 
 
 @dataclass(frozen=True)
@@ -50,6 +61,7 @@ class PendingJob:
     job_id: str
     raw: str
     status: int | None = None
+    resumes_at: datetime | None = None
 
 
 class Tagger(Protocol):

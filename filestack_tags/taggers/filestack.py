@@ -188,7 +188,9 @@ def _workflow_id() -> str:
 
 def _pending(job: WorkflowJob, job_id: str | None = None) -> PendingJob:
     known = job_id or cast("str", job.job_id)  # the client refuses an answer without one
-    return PendingJob(job.workflow_id, known, raw=job.raw, status=job.http_status)
+    return PendingJob(
+        job.workflow_id, known, raw=job.raw, status=job.http_status, resumes_at=job.resumes_at
+    )
 
 
 def _outcome(job: WorkflowJob, job_id: str) -> TaggerReply | PendingJob:

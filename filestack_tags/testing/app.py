@@ -17,7 +17,7 @@ from . import wire
 from .access import Access
 from .config import EmulatorConfig
 from .control import CONTROL, Control
-from .faults import ANSWER_FAULTS, INSTEAD, Fault, Faults, answer_instead
+from .faults import ANSWER_FAULTS, INSTEAD, Fault, Faults, answer_instead, used_up
 from .files import Files
 from .grammar import Source
 from .pictures import Eye
@@ -241,6 +241,8 @@ def _spoil(fault: Fault, handler: Handler) -> Reply:
         time.sleep(fault.seconds)
         return handler()
     reply = handler()
+    if fault.kind == "last_call":
+        return replace(reply, headers={**reply.headers, **used_up(fault)})
     if fault.kind == "lost_reply":
         raise Dropped("the reply was lost on purpose")
     return replace(reply, body=reply.body[: len(reply.body) // 2])

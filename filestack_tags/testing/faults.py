@@ -25,6 +25,7 @@ ANSWER_FAULTS: Mapping[str, str] = {
     "accepted": "202 with an empty object: multipart.complete is still merging",
     "slow": "answers after some seconds",
     "truncated": "does the work, then sends half of the body",
+    "last_call": "the right answer, with Filestack-Remaining: 0 and -Reset (seconds from now)",
     "drop": "closes the connection; nothing was done",
     "lost_reply": "does the work, then closes the connection",
 }
@@ -41,7 +42,7 @@ WEBHOOK_FAULTS: Mapping[str, str] = {
     "wrong_signature": "one attempt is signed with another secret",
 }
 KINDS: Mapping[str, str] = {**ANSWER_FAULTS, **JOB_FAULTS, **WEBHOOK_FAULTS}
-INSTEAD = frozenset(ANSWER_FAULTS) - {"slow", "truncated", "lost_reply"}
+INSTEAD = frozenset(ANSWER_FAULTS) - {"slow", "truncated", "lost_reply", "last_call"}
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,15 @@ class Faults:
         return None
 
 
+def used_up(fault: Fault) -> dict[str, str]:
+    """Return the headers that say that no further call is accepted for ``fault.seconds``."""
+    return {
+        "Filestack-Limit": "100",
+        "Filestack-Remaining": "0",
+        "Filestack-Reset": str(int(time.time() + fault.seconds)),
+    }
+
+
 def answer_instead(fault: Fault) -> Reply:
     """Return the reply of a fault in :data:`INSTEAD`.
 
@@ -134,11 +144,7 @@ def answer_instead(fault: Fault) -> Reply:
     if fault.kind == "drop":
         raise Dropped("dropped on purpose")
     if fault.kind == "rate_limited":
-        headers = {
-            "Filestack-Limit": "100",
-            "Filestack-Remaining": "0",
-            "Filestack-Reset": str(int(time.time() + fault.seconds)),
-        }
+        headers = used_up(fault)
         error = {"error": fault.text or "Too many requests"}
         return json_reply(error, fault.status or 429, headers)
     if fault.kind == "server_error":

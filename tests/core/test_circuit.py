@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -126,6 +127,17 @@ def test_calls_from_before_it_opened_neither_close_it_nor_keep_it_open(clock: An
         opened.retry_at,
         0,
     )
+
+
+def test_after_the_last_call_allowed_nobody_calls_until_filestack_said(
+    asset: Asset, script: Any, clock: Any
+) -> None:
+    reset = timezone.now() + timedelta(minutes=7)
+    script[:] = [replace(scripted.reply({"sky": 90}), resumes_at=reset)]
+    tagging.request([asset.pk])
+    assert tagging.tag(asset.pk).state == "succeeded"
+    found = Circuit.objects.get(tagger=NAME)
+    assert (found.retry_at, found.reason) == (reset, "Filestack allows no more calls for now.")
 
 
 def test_a_person_closes_it(clock: Any) -> None:

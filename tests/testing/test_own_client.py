@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx2
@@ -100,6 +101,17 @@ def test_wrong_credentials_are_named(app: EmulatorApp, handle: str) -> None:
             client.store_bytes(b"x", filename="a", mimetype="text/plain")
         with pytest.raises(AccessDenied):
             client.tags(Source.url("http://127.0.0.1:1/a.jpg"))
+
+
+def test_the_last_call_allowed_says_when_further_ones_are(
+    app: EmulatorApp, client: FilestackClient, handle: str
+) -> None:
+    app.faults.add("last_call", operation="tags", seconds=90)
+    before = datetime.now(UTC)
+    reset = client.tags(Source.handle(handle)).resumes_at
+    assert reset
+    assert timedelta(seconds=89) <= reset - before <= timedelta(seconds=120)
+    assert client.tags(Source.handle(handle)).resumes_at is None
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from filestack_tags.exceptions import InvalidLabel, PayloadError
@@ -22,13 +23,15 @@ class TagsReply:
 
     ``auto`` and ``user`` map a label, white space collapsed, to its confidence (0–100); no two
     labels in one of them have the same :func:`~filestack_tags.text.label_key`. ``raw`` is the
-    JSON text as received; ``http_status`` is set when a call brought it.
+    JSON text as received. ``http_status`` is set when a call brought it, ``resumes_at`` when
+    that call was the last that Filestack allows until then.
     """
 
     auto: Mapping[str, int]
     user: Mapping[str, int]
     raw: str = ""
     http_status: int | None = None
+    resumes_at: datetime | None = None
 
 
 def parse_tags_reply(data: bytes | str | Mapping[str, Any]) -> TagsReply:

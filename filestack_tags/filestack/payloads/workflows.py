@@ -51,6 +51,8 @@ class WorkflowJob:
     raw_results: Mapping[str, Any]
     raw: str = ""
     http_status: int | None = None
+    resumes_at: datetime | None = None
+    """When further calls are accepted, if a call brought it that was the last allowed for now."""
 
     @property
     def is_finished(self) -> bool:
