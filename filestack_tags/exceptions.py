@@ -9,6 +9,7 @@
     ├── CurationError (ValueError)      a decision that cannot be made
     ├── TagQueryError (ValueError)      a search that cannot be read
     ├── CursorError (ValueError)        a page cursor that is not of this search
+    ├── RuleError (ValueError)          a rule that cannot be read
     ├── WebhookError                    a webhook request that is refused
     │   ├── WebhookMalformed            headers or size wrong: answered 400 or 413
     │   ├── WebhookSignatureInvalid     no secret of ours signed it: answered 403
@@ -87,6 +88,20 @@ class TagQueryError(FilestackTagsError, ValueError):
 
 class CursorError(FilestackTagsError, ValueError):
     """A page cursor that we did not make, or made for another search or another order."""
+
+
+class RuleError(FilestackTagsError, ValueError):
+    """A rule of workflow logic that cannot be read.
+
+    Args:
+        message: one sentence for the person who wrote the rule.
+        position: 0-based index into the rule where reading stopped.
+    """
+
+    def __init__(self, message: str, *, position: int = 0) -> None:
+        super().__init__(message)
+        self.message = message
+        self.position = position
 
 
 class WebhookError(FilestackTagsError):

@@ -4,6 +4,7 @@ It knows no models, no Celery and no Django REST framework; only :mod:`.client` 
 """
 
 from .client import AsyncFilestackClient, FilestackClient
+from .logic import Rule, parse_rule
 from .payloads import (
     Event,
     FileEvent,
@@ -29,6 +30,7 @@ __all__ = [
     "FileEvent",
     "FileMetadata",
     "FilestackClient",
+    "Rule",
     "Security",
     "SignedPolicy",
     "Source",
@@ -42,6 +44,7 @@ __all__ = [
     "parse_file",
     "parse_job",
     "parse_metadata",
+    "parse_rule",
     "parse_tags_reply",
     "parse_timestamp",
     "sign_webhook",
