@@ -298,8 +298,13 @@ def _handle(source: Source) -> str | None:
     return source.reference if source.kind == "handle" else None
 
 
+def is_identifier(value: str) -> bool:
+    """Whether ``value`` can be the id of a workflow or a job: it has to stand in a URL."""
+    return _IDENTIFIER.fullmatch(value) is not None
+
+
 def _check_identifier(what: str, value: str) -> None:
-    if not _IDENTIFIER.fullmatch(value):
+    if not is_identifier(value):
         raise InvalidReference(
             f"A {what} has 1 to 100 letters, digits, '.', '-' and '_'; got {value[:60]!r}."
         )

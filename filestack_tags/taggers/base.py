@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from django.utils.module_loading import import_string
 
+from filestack_tags import workflows
 from filestack_tags.conf import get_settings
 from filestack_tags.exceptions import ConfigurationError
 
@@ -126,24 +127,40 @@ def get_tagger(name: str | None = None) -> Tagger:
     """Return a new tagger.
 
     Args:
-        name: a built-in name (``filestack``, ``workflow``, ``local``) or the dotted path of a
-            class or factory that is called with no arguments; the setting ``TAGGER`` when left
-            out.
+        name: a built-in name (``filestack``, ``workflow``, ``local``), ``workflow:NAME`` for
+            one of ``WORKFLOWS``, or the dotted path of a class or factory that is called with
+            no arguments; the setting ``TAGGER`` when left out.
 
     Raises:
-        ConfigurationError: when it cannot be imported or called.
+        ConfigurationError: when it cannot be imported or called, or no workflow has the name.
     """
     chosen = get_settings().TAGGER if name is None else name
+    kind, named, workflow = chosen.partition(":")
+    if named and kind == workflows.TAGGER:
+        return _workflow_tagger(workflow)
     try:
         factory: Callable[[], Tagger] | object = import_string(BUILT_IN.get(chosen, chosen))
     except ImportError as error:
         raise ConfigurationError(
             f"TAGGER {chosen!r} cannot be imported: {error}. Write one of "
-            f"{', '.join(BUILT_IN)}, or the dotted path of a class."
+            f"{', '.join(BUILT_IN)}, workflow:NAME, or the dotted path of a class."
         ) from error
     if not callable(factory):
         raise ConfigurationError(f"TAGGER {chosen!r} is not a class or a function.")
     return factory()
+
+
+def _workflow_tagger(name: str) -> Tagger:
+    names = get_settings().WORKFLOWS
+    if name not in names:
+        known = f"It names: {', '.join(sorted(names))}." if names else "It is empty."
+        raise ConfigurationError(
+            f"There is no tagger 'workflow:{name}': FILESTACK_TAGS['WORKFLOWS'] has no "
+            f"workflow {name!r}. {known}"
+        )
+    factory = import_string(BUILT_IN[workflows.TAGGER])
+    tagger: Tagger = factory(name)
+    return tagger
 
 
 def is_paid(name: str) -> bool:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from threading import Lock
 from typing import cast
 
+from filestack_tags import workflows
 from filestack_tags.conf import Settings, get_settings
 from filestack_tags.exceptions import ConfigurationError, ConnectionFailed, TaggerError
 from filestack_tags.filestack.client import AsyncFilestackClient, FilestackClient
@@ -139,23 +140,29 @@ class FilestackTagger:
 
 
 class WorkflowTagger:
-    """Runs the workflow ``WORKFLOW_ID``; its tags come later (docs: Workflows)."""
+    """Runs a workflow; its tags come later (docs: Workflows).
 
-    name = "workflow"
+    Args:
+        workflow: the workflow's name in ``WORKFLOWS``; ``WORKFLOW_ID`` is run without one.
+    """
+
     paid = True
+
+    def __init__(self, workflow: str = "") -> None:
+        self.name = f"{workflows.TAGGER}:{workflow}" if workflow else workflows.TAGGER
 
     def tag(self, source: Source) -> PendingJob:
         """Start the workflow for one file and return its job.
 
         Raises:
             FilestackError: when the workflow could not be started.
-            ConfigurationError: when ``WORKFLOW_ID`` is empty.
+            ConfigurationError: when the workflow has no id.
         """
-        return _pending(shared_client().run_workflow(_workflow_id(), source))
+        return _pending(shared_client().run_workflow(_workflow_id(self.name), source))
 
     async def atag(self, source: Source) -> PendingJob:
         """As :meth:`tag`, awaited."""
-        workflow_id = _workflow_id()
+        workflow_id = _workflow_id(self.name)
         async with _client_in_time() as client:
             return _pending(await client.run_workflow(workflow_id, source))
 
@@ -175,13 +182,18 @@ class WorkflowTagger:
         return _outcome(job, job_id)
 
 
-def _workflow_id() -> str:
-    workflow_id = get_settings().WORKFLOW_ID
+def _workflow_id(tagger: str) -> str:
+    workflow_id = workflows.taggers().get(tagger, "")
     if not workflow_id:
+        _, named, name = tagger.partition(":")
+        setting = (
+            f"FILESTACK_TAGS['WORKFLOWS'][{name!r}]"
+            if named
+            else "FILESTACK_TAGS['WORKFLOW_ID']"
+        )
         raise ConfigurationError(
-            "WORKFLOW_ID is empty, so the workflow tagger has nothing to run. Set "
-            "FILESTACK_TAGS['WORKFLOW_ID'] to the id of a workflow that has an Image "
-            "Tagging task; the Filestack portal shows it."
+            f"The tagger {tagger!r} has nothing to run. Set {setting} to the id of a workflow "
+            "that has an Image Tagging task; the Filestack portal shows it."
         )
     return workflow_id
 
@@ -195,7 +207,7 @@ def _pending(job: WorkflowJob, job_id: str | None = None) -> PendingJob:
 
 def _outcome(job: WorkflowJob, job_id: str) -> TaggerReply | PendingJob:
     reply = job.merged_tags()
-    if reply is not None and not job.is_failed:
+    if reply is not None and not job.is_under_way:
         return TaggerReply.of(reply)
     if job.is_failed or job.is_finished:
         raise job_error(job)

@@ -10,6 +10,7 @@ from filestack_tags.exceptions import ConfigurationError
 from filestack_tags.filestack.payloads import TagsReply
 from filestack_tags.filestack.sources import Source
 from filestack_tags.taggers import JobTagger, TaggerReply, TagScore, get_tagger
+from filestack_tags.taggers.base import is_paid
 
 if TYPE_CHECKING:
     from pytest_django import Settings
@@ -34,6 +35,30 @@ NOT_CALLABLE = 1
 @pytest.mark.parametrize("name", ["filestack", "workflow", "local"])
 def test_a_built_in_tagger_goes_by_its_name(name: str) -> None:
     assert get_tagger(name).name == name
+
+
+def test_a_workflow_that_the_settings_name_is_a_tagger(settings: Settings) -> None:
+    settings.FILESTACK_TAGS = {"WORKFLOWS": {"look": "wf-1"}}
+    tagger = get_tagger("workflow:look")
+    assert tagger.name == "workflow:look"
+    assert isinstance(tagger, JobTagger)
+    assert is_paid("workflow:look")
+
+
+@pytest.mark.parametrize(
+    ("known", "says"),
+    [({"b": "2", "a": "1"}, "It names: a, b."), ({}, "It is empty.")],
+)
+def test_an_unknown_workflow_is_refused_with_those_there_are(
+    settings: Settings, known: dict[str, str], says: str
+) -> None:
+    settings.FILESTACK_TAGS = {"WORKFLOWS": known}
+    with pytest.raises(ConfigurationError) as caught:
+        get_tagger("workflow:look")
+    assert str(caught.value) == (
+        "There is no tagger 'workflow:look': FILESTACK_TAGS['WORKFLOWS'] has no workflow "
+        f"'look'. {says}"
+    )
 
 
 def test_without_a_name_the_setting_decides(settings: Settings) -> None:

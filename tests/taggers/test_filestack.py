@@ -12,7 +12,7 @@ import pytest
 
 from filestack_tags.exceptions import ConfigurationError, ConnectionFailed, TaggerError
 from filestack_tags.filestack.sources import Source
-from filestack_tags.taggers import PendingJob, TagScore
+from filestack_tags.taggers import PendingJob, TagScore, get_tagger
 from filestack_tags.taggers.filestack import FilestackTagger, WorkflowTagger, shared_client
 
 from .conftest import Filestack
@@ -82,8 +82,34 @@ def test_without_a_workflow_id_nothing_is_sent(
     assert filestack.paths == []
 
 
-def test_a_job_under_way_stays_pending(filestack: Filestack) -> None:
-    filestack.answers(job())
+def test_a_named_workflow_is_the_one_that_runs(
+    filestack: Filestack, settings: Settings
+) -> None:
+    settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "WORKFLOWS": {"look": "687r07d2"}}
+    filestack.answers(job(workflow="687r07d2"))
+    tagger = get_tagger("workflow:look")
+    assert tagger.tag(SOURCE) == PendingJob(
+        "687r07d2", JOB, raw=job(workflow="687r07d2").decode(), status=200
+    )
+    assert "run_workflow=id:687r07d2" in filestack.paths[0]
+
+
+def test_a_named_workflow_without_an_id_sends_nothing(
+    filestack: Filestack, settings: Settings
+) -> None:
+    settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "WORKFLOWS": {"look": ""}}
+    with pytest.raises(ConfigurationError, match=r"\['WORKFLOWS'\]\['look'\]"):
+        get_tagger("workflow:look").tag(SOURCE)
+    assert filestack.paths == []
+
+
+@pytest.mark.parametrize("results", [{}, tags_task(rain=96)], ids=["no tags", "tags so far"])
+@pytest.mark.parametrize("status", ["Started", "started", "pending"])
+def test_a_job_under_way_stays_pending(
+    filestack: Filestack, status: str, results: dict[str, Any]
+) -> None:
+    """The tags of one task need not be all that will come."""
+    filestack.answers(job(status=status, results=results))
     assert isinstance(WorkflowTagger().follow(JOB), PendingJob)
     assert f"job_id:{JOB}" in filestack.paths[0]
 
@@ -95,12 +121,22 @@ def test_a_finished_job_gives_its_tags(filestack: Filestack) -> None:
     assert set(reply.scores) == {TagScore("umbrella", 97), TagScore("rain", 96)}
 
 
+@pytest.mark.parametrize("status", ["Finished", "Failed", "Done"])
+def test_a_job_of_which_a_part_failed_gives_the_tags_it_has(
+    filestack: Filestack, status: str
+) -> None:
+    failed = {"tags_2": {"error": "service temporarily unavailable"}}
+    filestack.answers(job(status=status, results=tags_task(rain=96) | failed))
+    reply = WorkflowTagger().follow(JOB)
+    assert not isinstance(reply, PendingJob)
+    assert reply.scores == (TagScore("rain", 96),)
+
+
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
         ({"status": "Finished"}, "no_tags"),
         ({"status": "Failed"}, "workflow_failed"),
-        ({"status": "Failed", "results": tags_task(rain=96)}, "workflow_failed"),
         (
             {
                 "status": "Finished",

@@ -64,6 +64,11 @@ class WorkflowJob:
         """Whether the job will never finish. Only clients, no docs, name these statuses."""
         return self.status.casefold() in ("failed", "error")
 
+    @property
+    def is_under_way(self) -> bool:
+        """Whether more results are to come: the tags of one task need not be all."""
+        return self.status.casefold() in ("started", "pending")
+
     def merged_tags(self) -> TagsReply | None:
         """The tags of all tasks in one, the highest confidence winning; ``None`` without."""
         raw = json.dumps(self.raw_results)
