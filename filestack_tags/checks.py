@@ -17,7 +17,7 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import connections
 
 from .conf import DEFAULTS, SETTING, Settings, configured, get_settings
-from .exceptions import ConfigurationError
+from .exceptions import ConfigurationError, RuleError
 from .search.language import MAX_DEPTH
 from .taggers.base import BUILT_IN, get_tagger
 from .transactions import alias
@@ -67,6 +67,14 @@ def check_tagger(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMes
     if check_settings():
         return []
     return list(_tagger_messages(get_settings()))
+
+
+@register(Tags.compatibility)
+def check_workflows(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
+    """Rules can be read, workflows can be run (E020, E021)."""
+    if check_settings():
+        return []
+    return [*_rule_messages(get_settings()), *_workflow_messages(get_settings())]
 
 
 @register(Tags.compatibility)
@@ -175,7 +183,8 @@ def _tagger_messages(settings: Settings) -> Iterator[CheckMessage]:
             hint="pip install 'django-filestack-tags[local]'",
             id="filestack_tags.E011",
         )
-    if settings.TAGGER in BUILT_IN:
+    is_built_in = settings.TAGGER.partition(":")[0] in BUILT_IN
+    if is_built_in:
         for name in SECRETS:
             if not getattr(settings, name):
                 yield Warning(
@@ -192,7 +201,7 @@ def _tagger_messages(settings: Settings) -> Iterator[CheckMessage]:
     if settings.RATE_LIMIT:
         yield from _rate_messages(settings)
     longest = settings.CONNECT_TIMEOUT + settings.READ_TIMEOUT
-    if settings.TAGGER in BUILT_IN and longest >= settings.LEASE:
+    if is_built_in and longest >= settings.LEASE:
         yield Warning(
             f"{SETTING}['LEASE'] is over before a call to Filestack is: the file would be "
             "asked about, and paid for, twice.",
@@ -225,6 +234,41 @@ def _rate_messages(settings: Settings) -> Iterator[CheckMessage]:
             hint="Name a Redis that all of them reach, or divide the rate among them.",
             id="filestack_tags.W004",
         )
+
+
+def _rule_messages(settings: Settings) -> Iterator[CheckMessage]:
+    from .filestack.logic import parse_rule  # not above: as in _tagger_messages
+
+    for name, text in settings.RULES.items():
+        try:
+            parse_rule(text)
+        except RuleError as error:
+            yield Error(
+                f"{SETTING}['RULES'][{name!r}] cannot be read: {error.message}",
+                hint=f"Reading stopped at character {error.position + 1} of {len(text)}. Until "
+                "it is mended, the rule is left out of what runs record.",
+                id="filestack_tags.E020",
+            )
+
+
+def _workflow_messages(settings: Settings) -> Iterator[CheckMessage]:
+    from .filestack.calls import is_identifier  # not above: as in _tagger_messages
+
+    ids = {f"['WORKFLOWS'][{name!r}]": key for name, key in settings.WORKFLOWS.items()}
+    if settings.WORKFLOW_ID:
+        ids["['WORKFLOW_ID']"] = settings.WORKFLOW_ID
+    # A tagger's name has at most 100 characters.
+    names = {
+        f"['WORKFLOWS']: the name {name!r}": f"workflow.{name}" for name in settings.WORKFLOWS
+    }
+    for place, text in (ids | names).items():
+        if not is_identifier(text):
+            yield Error(
+                f"{SETTING}{place} cannot be used.",
+                hint="Ids of workflows and names for them are letters, digits, '.', '-' and "
+                "'_', at most 100 and 91 of them; the portal shows the id.",
+                id="filestack_tags.E021",
+            )
 
 
 def _is_positive(value: Any) -> bool:

@@ -47,7 +47,8 @@ class Settings:
     """Seconds a policy signed for one call stays valid."""
 
     TAGGER: str = "filestack"
-    """What tags an asset: ``filestack``, ``workflow``, ``local``, or a dotted path."""
+    """What tags an asset: ``filestack``, ``workflow``, ``workflow:NAME``, ``local``, or a dotted
+    path."""
 
     TAGS_VERSION: int = 2
     """Version of Filestack's tagging: 2, or the deprecated 1."""
@@ -64,7 +65,7 @@ class Settings:
 
     REGISTER_FROM_WORKFLOWS: tuple[str, ...] = ("*",)
     """Whose jobs make a file known when nobody started them here, such as those of uploads:
-    names or ids of workflows, ``*`` for all."""
+    names or ids of workflows or patterns of them, ``*`` for all."""
 
     RULES: Mapping[str, str] = field(default_factory=dict)
     """Names, each with a rule such as ``tags.auto kex "sky"``. What they say of a result is
@@ -127,7 +128,8 @@ class Settings:
     """Whether Filestack is asked for the SHA-256 of a file before it is tagged."""
 
     WORKFLOW_POLL_DELAY: int = 600
-    """Seconds without a webhook after which a workflow job is asked for its status."""
+    """Seconds without a webhook after which a workflow job is asked for its status; doubled each
+    time, up to ``RETRY_DELAY_MAX``."""
 
     WORKFLOW_DEADLINE: int = 47 * HOUR
     """Seconds after which a workflow job without result is failed. Filestack keeps results 48 h."""

@@ -62,6 +62,17 @@ def test_good_settings_pass_every_check(settings: Any) -> None:
         (GOOD | {"RATE_LIMIT": "20/second"}, ["W004"]),
         (GOOD | {"RATE_LIMIT": "20/second", "REDIS_URL": "redis://r/0"}, []),
         (GOOD | {"LEASE": 70}, ["W005"]),
+        (GOOD | {"RULES": {"beach": 'tags.auto kex "beach"'}}, []),
+        (GOOD | {"RULES": {"beach": "tags.auto kex beach", "b": "a = 1"}}, ["E020", "E020"]),
+        (GOOD | {"WORKFLOWS": {"look": "687r07d2", "x" * 91: "wf.1_b-C"}}, []),
+        (GOOD | {"WORKFLOWS": {"look": "a/b"}}, ["E021"]),
+        (GOOD | {"WORKFLOWS": {"look": ""}}, ["E021"]),
+        (GOOD | {"WORKFLOWS": {"x" * 92: "wf"}}, ["E021"]),
+        (GOOD | {"WORKFLOWS": {"a look": "wf"}}, ["E021"]),
+        (GOOD | {"WORKFLOW_ID": "wf,x:1"}, ["E021"]),
+        (GOOD | {"WORKFLOWS": {"look": "wf"}, "TAGGER": "workflow:look"}, []),
+        (GOOD | {"WORKFLOWS": {"look": "wf"}, "TAGGER": "workflow:loop"}, ["E010"]),
+        ({"WORKFLOWS": {"look": "wf"}, "TAGGER": "workflow:look"}, ["W001", "W001"]),
         (GOOD | {"TAGGER": "no.such"}, ["E010"]),
         (GOOD | {"TAGGER": "workflow", "WORKFLOW_ID": ""}, ["W003"]),
         (GOOD | {"TAGS_VERSION": 1}, ["W002"]),
@@ -72,6 +83,14 @@ def test_good_settings_pass_every_check(settings: Any) -> None:
 def test_a_wrong_setting_has_its_id(settings: Any, value: Any, expected: list[str]) -> None:
     settings.FILESTACK_TAGS = value
     assert ids() == expected
+
+
+def test_a_rule_that_cannot_be_read_is_told_with_its_place(settings: Any) -> None:
+    settings.FILESTACK_TAGS = GOOD | {"RULES": {"beach": "tags.auto kex beach"}}
+    (message,) = (found for found in run_checks() if found.id == "filestack_tags.E020")
+    assert "['RULES']['beach']" in message.msg
+    assert 'Did you mean "beach"?' in message.msg
+    assert "character 15 of 19" in str(message.hint)
 
 
 def test_a_value_is_never_shown(settings: Any) -> None:
