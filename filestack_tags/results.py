@@ -15,7 +15,7 @@ from functools import partial
 from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
-from . import standing, tags, upsert
+from . import rules, standing, tags, upsert
 from .clock import kept
 from .models import Asset, AssetTag, TaggingRun, score_of
 from .rowsets import check_references
@@ -133,6 +133,7 @@ def _close(
         newest = (asset.tags_version, asset.tags_at or result_at)
         superseded = asset.id in shown or (run.content_version, result_at) < newest
         run.state = TaggingRun.State.SUPERSEDED if superseded else TaggingRun.State.SUCCEEDED
+        run.rule_results = rules.said_of(reply)
         run.raw_reply = storable(reply.raw)
         run.http_status = reply.status
         run.version = reply.version

@@ -6,6 +6,7 @@ dozens of columns takes longer than the database does.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -136,7 +137,7 @@ def _kind(field: Any, connection: BaseDatabaseWrapper) -> str:
 
 
 def _array(kind: str, values: Iterable[Any]) -> str:
-    """Return numbers, texts or moments as PostgreSQL reads an array.
+    """Return numbers, texts, moments or objects as PostgreSQL reads an array.
 
     As text, because the driver takes five times as long to look at each item's type.
     """
@@ -148,5 +149,6 @@ def _array(kind: str, values: Iterable[Any]) -> str:
 
 
 def _quoted(value: Any) -> str:
-    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    written = json.dumps(value) if isinstance(value, dict) else str(value)
+    text = written.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{text}"'

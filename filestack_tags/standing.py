@@ -6,7 +6,7 @@ Of any number of runs at once, and only the columns that closing a run is about.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from operator import attrgetter
 
@@ -44,6 +44,7 @@ class RunStanding:
     state: str
     error_code: str
     error_text: str = ""
+    rule_results: dict[str, bool] = field(default_factory=dict)
     raw_reply: str = ""
     http_status: int | None = None
     version: int | None = None

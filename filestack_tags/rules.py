@@ -1,0 +1,77 @@
+"""Rules: what each of the setting ``RULES`` says of a result."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from .conf import get_settings
+from .exceptions import PayloadError, RuleError
+from .filestack.logic import Rule, parse_rule
+from .filestack.payloads.reading import decode
+from .taggers import TaggerReply
+from .text import storable
+
+logger = logging.getLogger(__name__)
+
+
+def said_of(reply: TaggerReply) -> dict[str, bool]:
+    """Return ``{name: whether the rule holds}`` for every rule that can be read.
+
+    A rule is asked of each task's output, and holds if it does of one of them; see
+    :func:`outputs`. One that cannot be read is left out: the system checks tell of it.
+    """
+    rules = _read(tuple(get_settings().RULES.items()))
+    if not rules:
+        return {}
+    looked_at = outputs(reply)
+    return {
+        name: any(rule.holds(output) for output in looked_at) for name, rule in rules.items()
+    }
+
+
+def outputs(reply: TaggerReply) -> list[Mapping[str, Any]]:
+    """Return the documents that a rule is asked of.
+
+    Of a workflow job these are the ``data`` of its tasks, each for itself, as Filestack's own
+    logic sees the output of the task before it. A call has one, its reply as received. A tagger
+    of the host's that keeps neither has its tags, in the shape of Filestack's reply.
+    """
+    try:
+        received, _ = decode(reply.raw)
+    except PayloadError:
+        received = {}
+    if _is_tags(received):
+        return [received]
+    tasks = [
+        task["data"]
+        for task in received.values()
+        if isinstance(task, dict) and isinstance(task.get("data"), dict)
+    ]
+    return tasks or [_written(reply)]
+
+
+def _is_tags(received: Mapping[str, Any]) -> bool:
+    """Whether this is the reply of a call; a task may be called ``tags``, too."""
+    tags = received.get("tags")
+    return isinstance(tags, dict) and isinstance(tags.get("auto"), dict)
+
+
+def _written(reply: TaggerReply) -> dict[str, Any]:
+    by_source: dict[str, dict[str, int]] = {"auto": {}, "user": {}}
+    for score in reply.scores:
+        by_source[score.source][score.name] = score.confidence
+    return {"tags": {"auto": by_source["auto"], "user": by_source["user"] or None}}
+
+
+@lru_cache(maxsize=8)
+def _read(rules: tuple[tuple[str, str], ...]) -> dict[str, Rule]:
+    readable: dict[str, Rule] = {}
+    for name, text in rules:
+        try:
+            readable[storable(name)] = parse_rule(text)
+        except RuleError as error:
+            logger.warning("The rule %r is left out: %s", name, error)
+    return readable
