@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db.models import Q
 from django.utils import timezone
 
-from . import assets, metrics, results, tagging, tags
+from . import assets, metrics, results, tagging, tags, workflows
 from .clock import kept
 from .conf import get_settings
 from .exceptions import PayloadError
@@ -25,6 +25,9 @@ from .taggers import TaggerReply
 from .taggers.filestack import job_error
 from .text import reference_digest
 from .transactions import alias, locked
+
+SLACK = timedelta(minutes=2)
+"""How much earlier than its run a job may seem to have started, for clocks that differ."""
 
 PROCESSED = WebhookDelivery.State.PROCESSED
 IGNORED = WebhookDelivery.State.IGNORED
@@ -105,11 +108,22 @@ def _delete(event: Event, delivery: WebhookDelivery) -> Handled:
 def _workflow(event: Event, delivery: WebhookDelivery) -> Handled:
     job = event.workflow()
     reply = job.merged_tags()
-    run = _run_of(job)
+    workflow = f"the workflow {workflows.described(job.workflow_id) or 'without a name'}"
+    run = _run_of(job, event)
     if run is None:
         if reply is None and not any(map(_may_be_tagging, job.errors)):
-            return Handled(IGNORED, "The workflow has no tags among its results.")
-        run = _open_run(job, event, delivery)
+            return Handled(IGNORED, f"There are no tags among the results of {workflow}.")
+        if job.is_under_way:
+            return Handled(IGNORED, f"This job of {workflow} is {job.status}; its end counts.")
+        opened = _open_run(job, event, delivery)
+        if opened is None:
+            return Handled(
+                IGNORED,
+                f"Nobody here started this job of {workflow}, and its file is not known. To have "
+                "such files registered, add the workflow to REGISTER_FROM_WORKFLOWS, then replay "
+                "this delivery.",
+            )
+        run = opened
     # Locked after its asset, as everywhere: a poll of the same job may be at work on both.
     run, _ = results.lock_run(run.pk)
     if job.job_id and not run.job_id:
@@ -117,18 +131,19 @@ def _workflow(event: Event, delivery: WebhookDelivery) -> Handled:
         run.workflow_id = job.workflow_id
     run.delivery = delivery
     run.save(using=alias(), update_fields=("job_id", "workflow_id", "delivery"))
-    if reply is not None and not job.is_failed:
-        result_at = job.updated_at or event.timestamp or delivery.received_at
+    if reply is not None and not job.is_under_way:
+        result_at = _past(job.updated_at or event.timestamp or delivery.received_at)
         state = tagging.complete(run.pk, TaggerReply.of(reply), result_at=result_at).state
-        text = f"Tags of {len(job.tags)} task(s): run {state}."
-        if job.errors:
+        text = f"Tags of {len(job.tags)} task(s) of {workflow}: run {state}."
+        if job.errors or job.is_failed:
             text += f" {job_error(job)}"
         return Handled(PROCESSED, text, run.asset_id)
     if job.is_failed or job.is_finished:
         error = job_error(job)
         tagging.fail(run.pk, error)
-        return Handled(PROCESSED, str(error), run.asset_id)
-    return Handled(PROCESSED, f"The job is {job.status or 'under way'}.", run.asset_id)
+        return Handled(PROCESSED, f"No tags of {workflow}: {error}", run.asset_id)
+    status = job.status or "under way"
+    return Handled(PROCESSED, f"This job of {workflow} is {status}.", run.asset_id)
 
 
 def _ignored(event: Event, delivery: WebhookDelivery) -> Handled:
@@ -180,8 +195,8 @@ def _tag_if_wanted(asset: Asset, trigger: TaggingRun.Trigger) -> tuple[int, ...]
     )
 
 
-def _run_of(job: WorkflowJob) -> TaggingRun | None:
-    """Find the run that waits for this job: by job id, else by workflow and source.
+def _run_of(job: WorkflowJob, event: Event) -> TaggingRun | None:
+    """Find the run that waits for this job: by job id, else by workflow, source and time.
 
     One that was found by source stays what it is: its asset is locked.
     """
@@ -190,38 +205,46 @@ def _run_of(job: WorkflowJob) -> TaggingRun | None:
         run = runs.filter(job_id=job.job_id).first()
         if run is not None:
             return run
-    if len(job.sources) != 1:
+    if len(job.sources) != 1 or not job.workflow_id:
         return None
-    source = job.sources[0]
-    digest = reference_digest(source.kind, source.reference)
-    asset = locked(Asset.objects.filter(digest=digest)).first()
+    asset = locked(Asset.objects.filter(digest=_digest(job))).first()
     waiting = runs.filter(
+        Q(state=TaggingRun.State.STARTED) | Q(error_code=results.ABANDONED),
+        # Before Filestack answered, a run knows neither its job nor its workflow.
         Q(job_id=None) | Q(job_id="") if job.job_id else Q(),
-        state=TaggingRun.State.STARTED,
-        tagger="workflow",
-        workflow_id__in=("", job.workflow_id),
+        Q(workflow_id=job.workflow_id)
+        | Q(workflow_id="", tagger__in=workflows.taggers_of(job.workflow_id)),
         asset=asset,
     )
-    return waiting.order_by("id").first() if asset else None
+    if created_at := job.created_at or event.timestamp:
+        waiting = waiting.filter(started_at__lte=_past(created_at) + SLACK)
+    return waiting.order_by("-id").first() if asset else None
 
 
-def _open_run(job: WorkflowJob, event: Event, delivery: WebhookDelivery) -> TaggingRun:
-    """Open a run for a job that was not started here, such as by an upload."""
+def _open_run(job: WorkflowJob, event: Event, delivery: WebhookDelivery) -> TaggingRun | None:
+    """Open a run for a job that was not started here, such as by an upload.
+
+    Not for a file that is unknown, if ``REGISTER_FROM_WORKFLOWS`` leaves the workflow out.
+    """
     if len(job.sources) != 1:
         raise PayloadError(
             f"The job is unknown and names {len(job.sources)} sources; its results belong to one."
         )
     moment = _past(job.created_at) if job.created_at else _moment(event, delivery)
-    asset, _ = assets.register(job.sources[0], at=moment)
-    asset = locked(Asset.objects.filter(pk=asset.pk)).get()
+    if workflows.makes_known(job.workflow_id):
+        assets.register(job.sources[0], at=moment)
+    asset = locked(Asset.objects.filter(digest=_digest(job))).first()
+    if asset is None:
+        return None
     content_version = asset.content_version
     if asset.content_changed_at and moment < asset.content_changed_at:
         content_version -= 1
+    running = workflows.taggers_of(job.workflow_id)
     run, _ = TaggingRun.objects.using(alias()).get_or_create(
         job_id=job.job_id or f"delivery:{delivery.pk}",
         defaults={
             "asset": asset,
-            "tagger": "workflow",
+            "tagger": running[0] if running else workflows.TAGGER,
             "trigger": TaggingRun.Trigger.WORKFLOW,
             "workflow_id": job.workflow_id[:100],
             "content_version": content_version,
@@ -229,6 +252,11 @@ def _open_run(job: WorkflowJob, event: Event, delivery: WebhookDelivery) -> Tagg
         },
     )
     return run
+
+
+def _digest(job: WorkflowJob) -> str:
+    source = job.sources[0]
+    return reference_digest(source.kind, source.reference)
 
 
 def _may_be_tagging(task: str) -> bool:

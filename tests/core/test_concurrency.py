@@ -132,10 +132,12 @@ def test_two_sweeps_at_once_lead_to_one_call(script: Any) -> None:
 def test_a_job_s_webhook_takes_its_asset_before_its_run(job_id: str | None) -> None:
     """As the poll of the same job does; the other order was the other half of a deadlock."""
     asset, _ = assets.register(Source.handle("h"))
+    event = fs_workflow("h", tags={"sky": 90}, job_id="j")
     run = TaggingRun.objects.create(
-        asset=asset, tagger="workflow", trigger="code", content_version=1, job_id=job_id
-    )
-    body = json.dumps(fs_workflow("h", tags={"sky": 90}, job_id="j")).encode()
+        asset=asset, tagger="workflow", trigger="code", content_version=1, job_id=job_id,
+        workflow_id=event["text"]["workflow"],
+    )  # fmt: skip
+    body = json.dumps(event).encode()
     headers = {"FS-Timestamp": "1", "FS-Signature": sign_webhook(body, "1", "whsec-A")}
     delivery = ingest.receive(body, headers).delivery_id
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
-from filestack_tags import events
+from filestack_tags import events, results, tasks
+from filestack_tags.clock import kept
 from filestack_tags.models import Asset, TaggingRun, WebhookDelivery
 from filestack_tags.testing.payloads import event, fp_upload, fs_workflow
 from tests import scripted
@@ -15,10 +18,16 @@ from tests import scripted
 pytestmark = pytest.mark.django_db
 
 HANDLE = "VJQTvCboRVivWJ2BpKgd"
+STARTED = datetime(2019, 3, 11, 13, 49, 20, tzinfo=UTC)
+"""A moment before the recorded job was created."""
 DOCUMENTED = {
     "fp.upload", "fp.converse", "fp.overwrite", "fp.delete", "fs.workflow",
     "fp.video_converse", "fp.scan", "fp.export", "fp.dialog",
 }  # fmt: skip
+
+
+def configure(settings: Any, **values: Any) -> None:
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | values
 
 
 def test_every_documented_action_has_its_line_in_the_table() -> None:
@@ -292,6 +301,7 @@ def test_a_webhook_without_job_id_finds_the_run_that_waits_for_it(
     run = TaggingRun.objects.create(
         asset=asset, tagger="workflow", trigger="code", content_version=1,
         job_id="job-7", workflow_id="c516519f-3755-4fb5-85a4-15ae4b31d475",
+        started_at=kept(STARTED),
     )  # fmt: skip
     deliver(payload("webhook_fs_workflow_tags.json"))
     run.refresh_from_db()
@@ -299,15 +309,163 @@ def test_a_webhook_without_job_id_finds_the_run_that_waits_for_it(
     assert TaggingRun.objects.count() == 1
 
 
+@pytest.mark.parametrize("tagger", ["workflow", "workflow:look"])
 def test_a_webhook_that_overtakes_the_answer_to_its_call_gives_the_run_its_job(
-    deliver: Any, asset: Asset
+    deliver: Any, asset: Asset, settings: Any, tagger: str
 ) -> None:
+    configure(settings, WORKFLOW_ID="wf-1", WORKFLOWS={"look": "wf-1", "other": "wf-2"})
     run = TaggingRun.objects.create(
-        asset=asset, tagger="workflow", trigger="code", content_version=1
+        asset=asset, tagger=tagger, trigger="code", content_version=1
     )
     deliver(fs_workflow(HANDLE, tags={"sky": 60}, job_id="job-9", workflow="wf-1"))
     run.refresh_from_db()
     assert (run.state, run.job_id, run.workflow_id) == ("succeeded", "job-9", "wf-1")
+
+
+def test_a_webhook_that_comes_after_its_worker_was_given_up_is_that_runs_result(
+    deliver: Any, asset: Asset, settings: Any
+) -> None:
+    configure(settings, WORKFLOW_ID="wf-1", REGISTER_FROM_WORKFLOWS=())
+    run = TaggingRun.objects.create(
+        asset=asset, tagger="workflow", trigger="code", content_version=1,
+        state="failed", error_code=results.ABANDONED,
+    )  # fmt: skip
+    deliver(fs_workflow(HANDLE, tags={"sky": 60}, job_id="job-9", workflow="wf-1"))
+    run.refresh_from_db()
+    assert (run.state, run.job_id, run.error_code) == ("succeeded", "job-9", "")
+
+
+@pytest.mark.parametrize(
+    "waiting",
+    [
+        {"tagger": "workflow", "workflow_id": "wf-2"},
+        {"tagger": "workflow:other"},
+        {"tagger": "filestack"},
+        {"tagger": "workflow", "job_id": "job-8"},
+        {"tagger": "workflow", "started_at": timezone.now() + timedelta(minutes=4)},
+        {"tagger": "workflow", "state": "failed", "error_code": "workflow_failed"},
+    ],
+    ids=["another workflow", "another name", "no workflow", "another job", "later", "closed"],
+)
+def test_a_run_that_waits_for_something_else_is_not_this_jobs(
+    deliver: Any, asset: Asset, settings: Any, waiting: dict[str, Any]
+) -> None:
+    configure(settings, WORKFLOW_ID="wf-1", WORKFLOWS={"other": "wf-2"})
+    run = TaggingRun.objects.create(asset=asset, trigger="code", content_version=1, **waiting)
+    before = (run.state, run.job_id)
+    deliver(fs_workflow(HANDLE, tags={"sky": 60}, job_id="job-9", workflow="wf-1"))
+    run.refresh_from_db()
+    assert (run.state, run.job_id) == before
+    opened = TaggingRun.objects.get(job_id="job-9")
+    assert (opened.state, opened.tagger, opened.workflow_id) == (
+        "succeeded", "workflow", "wf-1",
+    )  # fmt: skip
+
+
+def test_of_two_runs_that_wait_the_last_one_before_the_job_is_its(
+    deliver: Any, asset: Asset, settings: Any
+) -> None:
+    configure(settings, WORKFLOW_ID="wf-1")
+    now = timezone.now()
+    given_up, started, later = (
+        TaggingRun.objects.create(
+            asset=asset, tagger="workflow", trigger="code", content_version=1,
+            started_at=now + timedelta(minutes=minutes), **columns,
+        )
+        for minutes, columns in (
+            (-20, {"state": "failed", "error_code": results.ABANDONED}), (-10, {}), (10, {}),
+        )
+    )  # fmt: skip
+    deliver(fs_workflow(HANDLE, tags={"sky": 60}, job_id="job-9", workflow="wf-1"))
+    assert TaggingRun.objects.get(job_id="job-9") == started
+    assert TaggingRun.objects.filter(pk__in=(given_up.pk, later.pk), job_id=None).count() == 2
+
+
+@pytest.mark.parametrize("status", ["Started", "pending"])
+def test_tags_of_a_job_that_goes_on_are_not_its_result(
+    deliver: Any, asset: Asset, status: str, tags_of: Any
+) -> None:
+    TaggingRun.objects.create(
+        asset=asset, tagger="workflow", trigger="code", content_version=1, job_id="job-1"
+    )
+    deliver(fs_workflow(HANDLE, tags={"sky": 60}, job_id="job-1", status=status))
+    assert TaggingRun.objects.get().state == TaggingRun.State.STARTED
+    deliver(fs_workflow(HANDLE, tags={"sky": 60, "sea": 50}, job_id="job-1"))
+    assert tags_of(asset) == {"sky": 60, "sea": 50}
+
+
+def test_an_unknown_job_that_goes_on_is_left_until_its_end(deliver: Any) -> None:
+    deliver(fs_workflow(HANDLE, tags={"sky": 60}, job_id="job-1", status="Started"))
+    assert WebhookDelivery.objects.get().state == WebhookDelivery.State.IGNORED
+    assert not Asset.objects.exists()
+    deliver(fs_workflow(HANDLE, tags={"sky": 60}, job_id="job-1"))
+    assert Asset.objects.get().tagging_state == Asset.State.TAGGED
+
+
+def test_a_failed_job_keeps_the_tags_that_it_has(deliver: Any, tags_of: Any) -> None:
+    deliver(fs_workflow(HANDLE, tags={"sky": 60}, status="Failed"))
+    assert tags_of(Asset.objects.get()) == {"sky": 60}
+    assert "The workflow failed." in WebhookDelivery.objects.get().outcome
+
+
+@pytest.mark.parametrize(
+    ("allowed", "registered"),
+    [
+        (("*",), True),
+        (("look",), True),
+        (("wf-1",), True),
+        (("lo*", "x"), True),
+        ((), False),
+        (("Look", "wf-2", "ook"), False),
+    ],
+)
+def test_whose_jobs_make_a_file_known_is_a_setting(
+    deliver: Any, settings: Any, allowed: tuple[str, ...], registered: bool
+) -> None:
+    configure(settings, WORKFLOWS={"look": "wf-1"}, REGISTER_FROM_WORKFLOWS=allowed)
+    deliver(fs_workflow(HANDLE, tags={"sky": 60}, workflow="wf-1"))
+    delivery = WebhookDelivery.objects.get()
+    assert Asset.objects.exists() is registered
+    if registered:
+        assert delivery.state == WebhookDelivery.State.PROCESSED
+        assert TaggingRun.objects.get().tagger == "workflow:look"
+        assert (
+            delivery.outcome == "Tags of 1 task(s) of the workflow look (wf-1): run succeeded."
+        )
+    else:
+        assert delivery.state == WebhookDelivery.State.IGNORED
+        assert delivery.outcome == (
+            "Nobody here started this job of the workflow look (wf-1), and its file is not "
+            "known. To have such files registered, add the workflow to "
+            "REGISTER_FROM_WORKFLOWS, then replay this delivery."
+        )
+
+
+def test_the_job_of_a_known_file_is_applied_whoever_may_register(
+    deliver: Any, asset: Asset, settings: Any, tags_of: Any
+) -> None:
+    configure(settings, REGISTER_FROM_WORKFLOWS=())
+    deliver(fs_workflow(HANDLE, tags={"sky": 60}))
+    assert tags_of(asset) == {"sky": 60}
+
+
+def test_an_ignored_job_is_applied_when_it_is_replayed_under_another_setting(
+    deliver: Any, settings: Any, django_capture_on_commit_callbacks: Any
+) -> None:
+    configure(settings, REGISTER_FROM_WORKFLOWS=())
+    deliver(fs_workflow(HANDLE, tags={"sky": 60}))
+    configure(settings, REGISTER_FROM_WORKFLOWS=("*",))
+    with django_capture_on_commit_callbacks(execute=True):
+        tasks.replay([WebhookDelivery.objects.get().pk])
+    assert Asset.objects.search("sky>=60").exists()
+
+
+@pytest.mark.parametrize("created", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"])
+def test_a_job_of_an_absurd_time_is_no_error(deliver: Any, asset: Asset, created: str) -> None:
+    body = fs_workflow(HANDLE, tags={"sky": 60})
+    body["text"] |= {"createdAt": created, "updatedAt": created}
+    deliver(body)
+    assert WebhookDelivery.objects.get().state == WebhookDelivery.State.PROCESSED
 
 
 def test_a_job_of_the_content_before_an_overwrite_does_not_count_as_new(

@@ -60,6 +60,7 @@ def everything(script: Any, settings: Any) -> None:
     settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {
         "TAGGER": "tests.scripted.FollowedTagger",
         "LEASE": 300,
+        "WORKFLOW_ID": "c516519f-3755-4fb5-85a4-15ae4b31d475",
     }
     with time_machine.travel(timezone.now(), tick=False) as clock:
 
