@@ -324,9 +324,17 @@ def _keep_open(run_id: int, job: PendingJob) -> Outcome | TaggerError:
                 code="workflow_deadline",
                 cure="Look at the workflow in the Filestack portal, then tag again.",
             )
-        asset.due_at = min(deadline, now + timedelta(seconds=settings.WORKFLOW_POLL_DELAY))
+        asset.due_at = min(deadline, now + _poll_delay(now - run.started_at))
         asset.save(using=alias())
         return Outcome(asset.tagging_state)
+
+
+def _poll_delay(age: timedelta) -> timedelta:
+    """How long a job of this age is left to its webhook: as long again, within the settings."""
+    settings = get_settings()
+    shortest = settings.WORKFLOW_POLL_DELAY
+    longest = max(shortest, settings.RETRY_DELAY_MAX)
+    return min(max(age, timedelta(seconds=shortest)), timedelta(seconds=longest))
 
 
 def complete(run_id: int, reply: TaggerReply, *, result_at: datetime) -> Outcome:
@@ -353,11 +361,13 @@ def fail(run_id: int, error: TaggerError) -> Outcome:
         if run.state != TaggingRun.State.STARTED:
             return Outcome(asset.tagging_state)
         following_job = run.job_id is not None and error.retryable
-        if following_job and now < run.started_at + timedelta(
-            seconds=settings.WORKFLOW_DEADLINE
-        ):
+        deadline = run.started_at + timedelta(seconds=settings.WORKFLOW_DEADLINE)
+        if following_job and now < deadline:
             # Only the question failed, the job goes on: asking for it again costs nothing.
-            asset.due_at = _retry_at(asset.attempts, error, now)
+            asset.due_at = max(
+                _retry_at(asset.attempts, error, now),
+                min(deadline, now + _poll_delay(now - run.started_at)),
+            )
             asset.last_error = storable(str(error))
             asset.save(using=alias())
             return Outcome(asset.tagging_state, retry_at=asset.due_at)
