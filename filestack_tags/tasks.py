@@ -84,7 +84,7 @@ def request_tagging(
     Left out are unknown and forgotten assets, those already queued or running, and, unless
     ``force``, those whose tags describe the present content. The tasks are enqueued when the
     surrounding transaction commits. ``tagger`` overrules the setting ``TAGGER``: ``workflow``
-    runs the workflow of ``WORKFLOW_ID``.
+    runs the workflow of ``WORKFLOW_ID``, ``workflow:NAME`` one of ``WORKFLOWS``.
 
     Raises:
         ConfigurationError: when there is no such tagger.

@@ -18,7 +18,8 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from filestack_tags import assets, tasks
+from filestack_tags import assets, tasks, workflows
+from filestack_tags.conf import get_settings
 from filestack_tags.exceptions import TagQueryError
 from filestack_tags.models import Asset, AssetQuerySet
 from filestack_tags.search.planner import hints, search_assets
@@ -118,6 +119,10 @@ class AssetAdmin(AssetPage):
         gone = asks_for_forgotten(request)
         for name in ("tag_now", "retag", "forget") if gone else ("restore",):
             shown.pop(name, None)
+        # Who may re-tag here may do so by each workflow, but for the one that tags anyway.
+        if "retag" in shown:
+            others = workflows.taggers().keys() - {get_settings().TAGGER}
+            shown |= {tagger: _by_workflow(tagger) for tagger in sorted(others)}
         return shown
 
     @admin.display(description=gettext_lazy("picture"))
@@ -157,10 +162,15 @@ class AssetAdmin(AssetPage):
         )
 
     def _request_tagging(
-        self, request: HttpRequest, queryset: AssetQuerySet, *, force: bool
+        self,
+        request: HttpRequest,
+        queryset: AssetQuerySet,
+        *,
+        force: bool,
+        tagger: str = "",
     ) -> None:
         ids = list(queryset.order_by("pk").values_list("pk", flat=True))
-        queued = len(tasks.request_tagging(ids, trigger="admin", force=force))
+        queued = len(tasks.request_tagging(ids, trigger="admin", force=force, tagger=tagger))
         text = ngettext("%(count)d asset queued.", "%(count)d assets queued.", queued)
         self.message_user(
             request,
@@ -207,6 +217,21 @@ class AssetAdmin(AssetPage):
                 "checkbox": ACTION_CHECKBOX_NAME,
             },
         )
+
+
+def _by_workflow(tagger: str) -> tuple[Callable[..., None], str, str]:
+    """Return the action that has assets tagged by a workflow, as Django keeps its actions."""
+
+    def run(page: AssetAdmin, request: HttpRequest, queryset: AssetQuerySet) -> None:
+        page._request_tagging(request, queryset, force=True, tagger=tagger)
+
+    _kind, _colon, name = tagger.partition(":")
+    label = (
+        _("Run the workflow %(name)s on selected assets") % {"name": name}
+        if name
+        else _("Run the workflow on selected assets")
+    )
+    return run, tagger, label
 
 
 def _count_done(change: Callable[[int], bool], queryset: AssetQuerySet) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
@@ -55,7 +56,7 @@ class WebhookDeliveryAdmin(LedgerAdmin):
     search_help_text = _("An event key, complete.")
     actions = ("replay",)
     fieldsets = (
-        (None, {"fields": ("action", "state", "outcome", "asset_link")}),
+        (None, {"fields": ("action", "state", "outcome", "asset_link", "run_links")}),
         (
             _("Course"),
             {
@@ -98,6 +99,13 @@ class WebhookDeliveryAdmin(LedgerAdmin):
     @admin.display(description=_("asset"))
     def asset_link(self, delivery: WebhookDelivery) -> str | SafeString:
         return link_to(delivery.asset, self.admin_site.name)
+
+    @admin.display(description=_("runs"))
+    def run_links(self, delivery: WebhookDelivery) -> str | SafeString:
+        """The runs it brought a result for; their pages show what the rules said of it."""
+        runs = delivery.runs.defer("raw_reply").order_by("pk")
+        links = ((link_to(run, self.admin_site.name), run.get_state_display()) for run in runs)
+        return format_html_join(", ", "{} ({})", links) or "–"
 
     @admin.display(description=_("error"))
     def last_error(self, delivery: WebhookDelivery) -> str | SafeString:

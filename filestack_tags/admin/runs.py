@@ -6,9 +6,12 @@ from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from filestack_tags import workflows
 from filestack_tags.models import TaggingRun
 
 from .display import link_to, raw, text_block
@@ -17,24 +20,32 @@ from .ledger import LedgerAdmin
 TAGGERS = ("filestack", "workflow", "local")
 
 
+def _taggers() -> list[str]:
+    return list(dict.fromkeys((*TAGGERS, *workflows.taggers())))
+
+
+def _yes_no(holds: object) -> str:
+    return gettext("yes") if holds else gettext("no")
+
+
 class TaggerFilter(admin.SimpleListFilter):
-    """The taggers of this package; one of the host's own is found under "other"."""
+    """The taggers of this package, each named workflow too; the host's own are "other"."""
 
     title = _("tagger")
     parameter_name = "by"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [*((name, name) for name in TAGGERS), ("other", _("other"))]
+        return [*((name, name) for name in _taggers()), ("other", _("other"))]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        if self.value() in TAGGERS:
+        if self.value() in _taggers():
             return queryset.filter(tagger=self.value())
-        return queryset.exclude(tagger__in=TAGGERS) if self.value() == "other" else queryset
+        return queryset.exclude(tagger__in=_taggers()) if self.value() == "other" else queryset
 
 
 @admin.register(TaggingRun)
 class TaggingRunAdmin(LedgerAdmin):
-    heavy = ("raw_reply",)
+    heavy = ("raw_reply", "rule_results")
     list_display = (
         "__str__",
         "asset_link",
@@ -61,13 +72,13 @@ class TaggingRunAdmin(LedgerAdmin):
                     "seconds",
                     "result_at",
                     "content_version",
-                    "workflow_id",
+                    "workflow",
                     "job_id",
                     "delivery_link",
                 )
             },
         ),
-        (_("Answer"), {"fields": ("http_status", "error_code", "error", "reply")}),
+        (_("Answer"), {"fields": ("http_status", "error_code", "error", "rules", "reply")}),
     )
 
     @admin.display(description=_("asset"))
@@ -83,6 +94,19 @@ class TaggingRunAdmin(LedgerAdmin):
         if run.finished_at is None:
             return "–"
         return f"{(run.finished_at - run.started_at).total_seconds():.1f}"
+
+    @admin.display(description=_("workflow"))
+    def workflow(self, run: TaggingRun) -> str:
+        return workflows.described(run.workflow_id) or "–"
+
+    @admin.display(description=_("rules"))
+    def rules(self, run: TaggingRun) -> str | SafeString:
+        """What each rule said of the result when it was applied."""
+        said = sorted(run.rule_results.items())
+        lines = format_html_join(
+            "", "<li>{}: {}</li>", ((name, _yes_no(so)) for name, so in said)
+        )
+        return format_html('<ul dir="auto">{}</ul>', lines) if said else "–"
 
     @admin.display(description=_("error"))
     def error(self, run: TaggingRun) -> str | SafeString:

@@ -233,6 +233,29 @@ def test_retag_queues_what_has_tags_too(editor: Client) -> None:
     ]
 
 
+def test_each_workflow_is_an_action_for_who_may_tag(
+    editor: Client, client_of: Any, settings: Any
+) -> None:
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {
+        "WORKFLOW_ID": "wf-0", "WORKFLOWS": {"look": "wf-1", "usual": "wf-2"},
+        "TAGGER": "workflow:usual",
+    }  # fmt: skip
+    actions = dict(editor.get(LIST).context["action_form"].fields["action"].choices)
+    assert actions["workflow"] == "Run the workflow on selected assets"
+    assert actions["workflow:look"] == "Run the workflow look on selected assets"
+    assert "workflow:usual" not in actions
+    done = tagged("done", {"sky": 90})
+    act(client_of("view_asset"), "workflow:look", done)
+    done.refresh_from_db()
+    assert done.tagging_state != "queued"
+    assert said(act(editor, "workflow:look", done)) == ["1 asset queued."]
+    done.refresh_from_db()
+    assert (done.tagging_state, done.queued_for) == ("queued", "workflow:look")
+    assets.forget(done.pk)
+    gone = editor.get(LIST, {"presence": "forgotten"}).context["action_form"]
+    assert "workflow:look" not in dict(gone.fields["action"].choices)
+
+
 def test_forgetting_asks_first_and_can_be_undone(editor: Client, page: Any) -> None:
     asset, other = tagged("h1", {"sky": 90}), tagged("h2")
     question = page(act(editor, "forget", asset))

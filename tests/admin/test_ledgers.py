@@ -52,6 +52,31 @@ def test_runs_are_filtered_by_state_trigger_and_tagger(editor: Client) -> None:
     assert listed(editor, RUNS, by="nonsense") == [str(hosts), str(ours)]
 
 
+def test_a_run_shows_its_workflow_by_name_and_what_the_rules_said(
+    editor: Client, page: Any, settings: Any
+) -> None:
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"WORKFLOWS": {"look": "wf-1"}}
+    row = run(
+        tagged("h1"), tagger="workflow:look", workflow_id="wf-1",
+        rule_results={"safe": False, "<b>beach": True},
+    )  # fmt: skip
+    shown = page(editor.get(f"{RUNS}{row.pk}/change/"))
+    assert "look (wf-1)" in shown.text
+    assert "<li>&lt;b&gt;beach: yes</li><li>safe: no</li>" in shown.html
+    assert listed(editor, RUNS, by="workflow:look") == [str(row)]
+    assert listed(editor, RUNS, by="other") == []
+
+
+def test_a_delivery_leads_to_the_runs_it_brought_a_result_for(
+    editor: Client, page: Any
+) -> None:
+    told = delivery("a", action="fs.workflow")
+    row = run(tagged("h1"), delivery=told, state="succeeded")
+    shown = page(editor.get(f"{DELIVERIES}{told.pk}/change/"))
+    assert shown.links[str(row)] == f"{RUNS}{row.pk}/change/"
+    assert f"{row} (succeeded)" in shown.text
+
+
 def test_runs_are_found_by_job(editor: Client) -> None:
     asset = tagged("h1")
     wanted = run(asset, job_id="job-1")

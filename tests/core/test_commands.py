@@ -49,6 +49,24 @@ def test_retag_takes_up_to_date_assets_only_by_force(
     assert run("filestack_tags_retag", "sky>=90", "--force") == "Queued 3 assets.\n"
 
 
+def test_retag_may_name_another_tagger(three: list[Asset], settings: Any) -> None:
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"WORKFLOWS": {"look": "wf-1"}}
+    run("filestack_tags_retag", "", "--tagger", "workflow:look")
+    assert Asset.objects.filter(queued_for="workflow:look").count() == 3
+
+
+@pytest.mark.parametrize(
+    ("tagger", "says"), [("workflow:loop", "names: look"), ("no", "TAGGER")]
+)
+def test_retag_by_an_unknown_tagger_queues_nothing_and_says_which_there_are(
+    three: list[Asset], settings: Any, tagger: str, says: str
+) -> None:
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"WORKFLOWS": {"look": "wf-1"}}
+    with pytest.raises(CommandError, match=says):
+        run("filestack_tags_retag", "", "--tagger", tagger, "--dry-run")
+    assert not Asset.objects.filter(tagging_state="queued").exists()
+
+
 def test_retag_tells_its_progress(three: list[Asset], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(filestack_tags_retag, "BATCH", 2)
     assert run("filestack_tags_retag", "").splitlines() == [

@@ -6,8 +6,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from filestack_tags import tasks
-from filestack_tags.exceptions import TagQueryError
+from filestack_tags.exceptions import ConfigurationError, TagQueryError
 from filestack_tags.models import Asset, TaggingRun
+from filestack_tags.taggers import get_tagger
 
 BATCH = 500
 
@@ -22,6 +23,9 @@ class Command(BaseCommand):
         parser.add_argument(
             "--force", action="store_true", help="also assets whose tags are up to date"
         )
+        parser.add_argument(
+            "--tagger", default="", help="instead of TAGGER, such as workflow:NAME or local"
+        )
         parser.add_argument("--limit", type=int, help="at most this many assets, newest first")
         parser.add_argument(
             "--dry-run", action="store_true", help="only say how many assets match"
@@ -33,6 +37,11 @@ class Command(BaseCommand):
         except TagQueryError as error:
             pointer = " " * error.position + "^"
             raise CommandError(f"{error.message}\n  {options['query']}\n  {pointer}") from error
+        if options["tagger"]:
+            try:
+                get_tagger(options["tagger"])
+            except ConfigurationError as error:
+                raise CommandError(str(error)) from error
         if options["limit"] is not None:
             assets = assets[: options["limit"]]
         if options["dry_run"]:
@@ -45,7 +54,10 @@ class Command(BaseCommand):
             batch = ids[start : start + BATCH]
             queued += len(
                 tasks.request_tagging(
-                    batch, trigger=TaggingRun.Trigger.COMMAND, force=options["force"]
+                    batch,
+                    trigger=TaggingRun.Trigger.COMMAND,
+                    force=options["force"],
+                    tagger=options["tagger"],
                 )
             )
             matched += len(batch)
