@@ -109,12 +109,16 @@ def _workflow(event: Event, delivery: WebhookDelivery) -> Handled:
     job = event.workflow()
     reply = job.merged_tags()
     workflow = f"the workflow {workflows.described(job.workflow_id) or 'without a name'}"
+    status = job.status or "under way"
+    has_ended = job.is_failed or job.is_finished
+    has_tags = reply is not None and not job.is_under_way
     run = _run_of(job, event)
     if run is None:
         if reply is None and not any(map(_may_be_tagging, job.errors)):
             return Handled(IGNORED, f"There are no tags among the results of {workflow}.")
-        if job.is_under_way:
-            return Handled(IGNORED, f"This job of {workflow} is {job.status}; its end counts.")
+        if not (has_tags or has_ended):
+            # Nobody would ask for it: the run would stay open for ever.
+            return Handled(IGNORED, f"This job of {workflow} is {status}; its end counts.")
         opened = _open_run(job, event, delivery)
         if opened is None:
             return Handled(
@@ -131,18 +135,17 @@ def _workflow(event: Event, delivery: WebhookDelivery) -> Handled:
         run.workflow_id = job.workflow_id
     run.delivery = delivery
     run.save(using=alias(), update_fields=("job_id", "workflow_id", "delivery"))
-    if reply is not None and not job.is_under_way:
+    if reply is not None and has_tags:
         result_at = _past(job.updated_at or event.timestamp or delivery.received_at)
         state = tagging.complete(run.pk, TaggerReply.of(reply), result_at=result_at).state
         text = f"Tags of {len(job.tags)} task(s) of {workflow}: run {state}."
         if job.errors or job.is_failed:
             text += f" {job_error(job)}"
         return Handled(PROCESSED, text, run.asset_id)
-    if job.is_failed or job.is_finished:
+    if has_ended:
         error = job_error(job)
         tagging.fail(run.pk, error)
         return Handled(PROCESSED, f"No tags of {workflow}: {error}", run.asset_id)
-    status = job.status or "under way"
     return Handled(PROCESSED, f"This job of {workflow} is {status}.", run.asset_id)
 
 

@@ -402,6 +402,18 @@ def test_an_unknown_job_that_goes_on_is_left_until_its_end(deliver: Any) -> None
     assert Asset.objects.get().tagging_state == Asset.State.TAGGED
 
 
+def test_a_failed_task_of_an_unknown_job_without_an_end_opens_no_run(
+    deliver: Any, payload: Any
+) -> None:
+    body = json.loads(payload("webhook_fs_workflow_task_error.json"))
+    body["text"]["status"] = "Queued"
+    deliver(body)
+    delivery = WebhookDelivery.objects.get()
+    assert delivery.state == WebhookDelivery.State.IGNORED
+    assert "is Queued; its end counts." in delivery.outcome
+    assert not TaggingRun.objects.exists()
+
+
 def test_a_failed_job_keeps_the_tags_that_it_has(deliver: Any, tags_of: Any) -> None:
     deliver(fs_workflow(HANDLE, tags={"sky": 60}, status="Failed"))
     assert tags_of(Asset.objects.get()) == {"sky": 60}
