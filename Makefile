@@ -6,6 +6,7 @@ BIN = $(VENV)/bin
 JOBS ?= auto
 SIZE ?= 100k
 DB ?= postgres
+FUZZ_SECONDS ?= 300
 
 # Each stamp is renewed when pyproject.toml changed.
 BASE = $(VENV)/.ready-base
@@ -16,7 +17,7 @@ TOX = $(VENV)/.ready-tox
 
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo serve test lint services-test bench-search tox clean
+.PHONY: help demo serve test lint fuzz services-test bench-search tox clean
 
 help:
 	@echo "make demo           upload, tag and search real photos; ends by itself"
@@ -24,6 +25,7 @@ help:
 	@echo "make test           the test suite on SQLite, with coverage; needs no service"
 	@echo "make services-test  the suite on PostgreSQL and MariaDB, tasks on Redis and RabbitMQ"
 	@echo "make bench-search   how fast searches are: SIZE=100k|1m, DB=postgres|sqlite|mariadb"
+	@echo "make fuzz           the suite's property tests with ever new input: FUZZ_SECONDS=300"
 	@echo "make lint           style, types, import contracts, migrations, spelling"
 	@echo "make tox            the suite on every Python and Django present"
 	@echo "make clean          remove .venv and everything that was generated"
@@ -43,6 +45,9 @@ test: $(DEV)
 
 services-test: $(SERVICES)
 	$(BIN)/python -m tests.services -n $(JOBS)
+
+fuzz: $(DEV)
+	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
 lint: $(DEV)
 	$(BIN)/python -m ruff check .

@@ -1,0 +1,1 @@
+"""What outsiders may send: signed garbage, payloads with a part changed, rules, searches."""
