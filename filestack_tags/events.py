@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.db.models import Q
 from django.utils import timezone
@@ -26,6 +26,7 @@ from .taggers.filestack import job_error
 from .text import reference_digest
 from .transactions import alias, locked
 
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 SLACK = timedelta(minutes=2)
 """How much earlier than its run a job may seem to have started, for clocks that differ."""
 
@@ -184,7 +185,10 @@ def _moment(event: Event, delivery: WebhookDelivery) -> datetime:
 
 
 def _past(moment: datetime) -> datetime:
-    """Return ``moment`` as the host keeps it; the future is not believed."""
+    """Return ``moment`` as the host keeps it; neither the future nor a time before computers is
+    believed, and at the ends of the calendar no time can be told in every zone."""
+    if timezone.is_aware(moment):
+        moment = min(max(moment, EARLIEST), datetime.now(UTC))
     return min(kept(moment), timezone.now())
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.test import Client
 from django.utils import timezone
 
 from filestack_tags import events, results, tasks
@@ -472,12 +473,22 @@ def test_an_ignored_job_is_applied_when_it_is_replayed_under_another_setting(
     assert Asset.objects.search("sky>=60").exists()
 
 
-@pytest.mark.parametrize("created", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"])
-def test_a_job_of_an_absurd_time_is_no_error(deliver: Any, asset: Asset, created: str) -> None:
+@pytest.mark.parametrize("use_tz", [True, False])
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Tokyo"])
+@pytest.mark.parametrize("moment", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"])
+def test_a_job_of_an_absurd_time_is_no_error_in_any_time_zone(
+    deliver: Any, settings: Any, admin_client: Client, moment: str, zone: str, use_tz: bool
+) -> None:
+    settings.USE_TZ, settings.TIME_ZONE = use_tz, zone
     body = fs_workflow(HANDLE, tags={"sky": 60})
-    body["text"] |= {"createdAt": created, "updatedAt": created}
+    body["text"] |= {"createdAt": moment, "updatedAt": moment}
     deliver(body)
-    assert WebhookDelivery.objects.get().state == WebhookDelivery.State.PROCESSED
+    delivery = WebhookDelivery.objects.get()
+    assert delivery.state == WebhookDelivery.State.PROCESSED, delivery.error
+    run = TaggingRun.objects.get()
+    assert 1969 <= run.started_at.year <= run.result_at.year <= timezone.now().year
+    page = admin_client.get(f"/admin/filestack_tags/taggingrun/{run.pk}/change/")
+    assert page.status_code == 200
 
 
 def test_a_job_of_the_content_before_an_overwrite_does_not_count_as_new(
