@@ -12,7 +12,7 @@ import time_machine
 from django.db import connection
 from django.utils import timezone
 
-from filestack_tags import assets, tagging, workflows
+from filestack_tags import assets, tagging, tasks, workflows
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, TaggingRun, WebhookDelivery
 from filestack_tags.taggers import PendingJob, TaggerReply
@@ -90,6 +90,26 @@ def test_a_named_workflow_is_started_and_its_webhook_applied(
     assert run.rule_results == {"safe": True, "red": True}
     assert tags_of(picture_of) == EXPECTED
     assert calls(emulator, "workflow_status") == 0
+
+
+def test_a_task_starts_the_workflow_that_the_request_names_and_asks_for_its_job(
+    emulator: EmulatorApp,
+    picture_of: Asset,
+    settings: Any,
+    tags_of: Any,
+    django_capture_on_commit_callbacks: Any,
+) -> None:
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"TAGGER": "filestack"}
+    emulator.faults.add("no_webhook")
+    with django_capture_on_commit_callbacks(execute=True):
+        tasks.request_tagging([picture_of.pk], tagger="workflow:look")
+    assert calls(emulator, "run_workflow") == 1
+    emulator.run_due()
+    with time_machine.travel(timezone.now() + timedelta(seconds=662), tick=False):
+        assert tagging.due() == [picture_of.pk]
+        tasks.tag_asset(picture_of.pk)
+    assert tags_of(picture_of) == EXPECTED
+    assert TaggingRun.objects.get().tagger == "workflow:look"
 
 
 def test_a_job_whose_webhook_never_came_is_asked_for_and_applied(
