@@ -332,6 +332,14 @@ class TestFileEvents:
         found = parse_event(payload("webhook_fp_upload_with_tags.json")).file()
         assert found.upload_tags == {"tenant": "7", "upload_id": "0190c0de"}
 
+    def test_what_is_no_handle_does_not_hide_the_one_beside_it(self):
+        text = {
+            "link": {"handle": ":", "url": "/"},
+            "url": "https://cdn.filestackcontent.com/abc",
+        }
+        body = json.dumps({"id": 1, "action": "fp.converse", "text": text}).encode()
+        assert parse_event(body).file().handle == "abc"
+
     def test_an_event_without_handle_is_refused(self):
         with pytest.raises(PayloadError, match="handle"):
             parse_event(payload("webhook_fp_upload_python_test.json")).file()

@@ -133,9 +133,9 @@ def parse_metadata(data: bytes | str | Mapping[str, Any]) -> FileMetadata:
 
 def _handle(*places: Mapping[str, Any]) -> str:
     for key in ("handle", "url"):
-        handle = handle_from_url(first_text(key, *places))
-        if handle:
-            return handle
+        for place in places:
+            if handle := handle_from_url(first_text(key, place)):
+                return handle
     raise PayloadError("There is neither a handle nor a url that ends in one.")
 
 
