@@ -343,7 +343,7 @@ def test_a_webhook_that_comes_after_its_worker_was_given_up_is_that_runs_result(
         {"tagger": "workflow:other"},
         {"tagger": "filestack"},
         {"tagger": "workflow", "job_id": "job-8"},
-        {"tagger": "workflow", "started_at": timezone.now() + timedelta(minutes=4)},
+        {"tagger": "workflow", "started_at": timezone.now() + timedelta(hours=4)},
         {"tagger": "workflow", "state": "failed", "error_code": "workflow_failed"},
     ],
     ids=["another workflow", "another name", "no workflow", "another job", "later", "closed"],
