@@ -221,7 +221,13 @@ def _close(
     delivery.error = storable(error)
     delivery.asset_id = asset_id
     delivery.due_at = None
+    first_time = delivery.processed_at is None
     delivery.processed_at = timezone.now()
+    if first_time:
+        waited = (delivery.processed_at - delivery.received_at).total_seconds()
+        metrics.observe("webhook.seconds", waited, action=events.known_action(delivery.action))
+    if state == WebhookDelivery.State.FAILED:
+        metrics.count("webhook.failed")
     delivery.save(
         using=alias(),
         update_fields=("state", "outcome", "error", "asset", "due_at", "processed_at"),
@@ -235,11 +241,11 @@ def _fail(delivery: WebhookDelivery, error: Exception) -> Outcome:
     text = "".join(traceback.format_exception(error))
     if delivery.attempts >= settings.WEBHOOK_MAX_ATTEMPTS:
         _close(delivery, WebhookDelivery.State.FAILED, error=text)
-        metrics.count("webhook.failed")
         return Outcome(delivery.state)
     delay = min(settings.RETRY_DELAY * 2 ** (delivery.attempts - 1), settings.RETRY_DELAY_MAX)
     delivery.state = WebhookDelivery.State.RECEIVED
     delivery.error = storable(text)
     delivery.due_at = timezone.now() + timedelta(seconds=delay)
     delivery.save(using=alias(), update_fields=("state", "error", "due_at"))
+    metrics.count("webhook.retried")
     return Outcome(delivery.state, retry_at=delivery.due_at)

@@ -1,35 +1,277 @@
-"""Counts of what happened, for whoever listens.
+"""What happened, for whoever listens: one stream of counts and durations.
 
-The package calls :func:`count`; a host connects a listener with :func:`subscribe` and sends
-the counts to its own monitoring. Labels are short fixed words: never ids, URLs or secrets.
+:data:`CATALOGUE` declares every event with its labels and all their values; the services tell of
+them by :func:`count` and :func:`observe`. A host listens by :func:`subscribe`, or by the setting
+``SINKS``. Labels are short fixed words: never ids, URLs or secrets.
+
+Told is what a process did, not what the database holds: work that was rolled back and done again
+is told of twice. What is waiting now is in :mod:`filestack_tags.operations`.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
 
-logger = logging.getLogger("filestack_tags.metrics")
+logger = logging.getLogger(__name__)
 
-Listener = Callable[[str, Mapping[str, str]], None]
+OTHER = "other"
+"""Told in place of a value that a label does not have, such as a tagger of the host's own."""
 
-_listeners: list[Listener] = []
+TAGGERS = frozenset({"filestack", "workflow", "local", OTHER})
+CODES = frozenset(
+    {
+        "abandoned",
+        "access_denied",
+        "configuration",
+        "connection_failed",
+        "file_not_found",
+        "file_too_large",
+        "filestack_error",
+        "invalid_application",
+        "no_tags",
+        "policy_rejected",
+        "rate_limited",
+        "request_rejected",
+        "server_error",
+        "tagger_crashed",
+        "tagger_error",
+        "tagger_unavailable",
+        "unexpected_reply",
+        "unknown_parameter",
+        "unreadable_image",
+        "unusable_reply",
+        "workflow_deadline",
+        "workflow_failed",
+        "workflow_task_failed",
+        OTHER,
+    }
+)
+ACTIONS = frozenset(
+    {
+        "fp.converse",
+        "fp.delete",
+        "fp.dialog",
+        "fp.export",
+        "fp.overwrite",
+        "fp.scan",
+        "fp.upload",
+        "fp.video_converse",
+        "fs.workflow",
+        "unknown",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One kind of thing that happens.
+
+    Args:
+        name: how it is called by :func:`count` or :func:`observe`.
+        kind: whether it is counted or takes time (seconds).
+        says: what it means, in one sentence.
+        labels: its labels, each with all values it can have.
+        is_trouble: whether somebody should hear of it.
+        buckets: upper bounds (seconds) that fit a duration, for histograms.
+    """
+
+    name: str
+    kind: Literal["counter", "duration"]
+    says: str
+    labels: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    is_trouble: bool = False
+    buckets: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """That an event happened: ``value`` times, or for ``value`` seconds."""
+
+    event: Event
+    value: float
+    labels: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """The event's name."""
+        return self.event.name
+
+
+Listener = Callable[[Measurement], object]
+
+
+def _counter(
+    name: str, says: str, *, is_trouble: bool = False, **labels: frozenset[str]
+) -> Event:
+    return Event(name, "counter", says, labels, is_trouble)
+
+
+def _duration(
+    name: str, says: str, buckets: tuple[float, ...], **labels: frozenset[str]
+) -> Event:
+    return Event(name, "duration", says, labels, buckets=buckets)
+
+
+EVENTS = (
+    _duration(
+        "call.seconds",
+        "A tagger was asked, and answered or failed; `pending` is a job that was started or "
+        "goes on.",
+        (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80),
+        tagger=TAGGERS,
+        outcome=CODES | {"answered", "pending"},
+    ),
+    _counter(
+        "tagging.completed",
+        "A reply was applied to its asset, or an older one was kept as superseded.",
+        state=frozenset({"succeeded", "superseded", "failed", "started"}),
+    ),
+    _counter("tagging.retried", "A run failed, and the asset is tried again later.", code=CODES),
+    _counter(
+        "tagging.failed",
+        "A run failed, and the asset is not tried again by itself.",
+        is_trouble=True,
+        code=CODES,
+    ),
+    _counter("webhook.received", "A delivery was verified and stored."),
+    _counter("webhook.duplicate", "A delivery came that was stored before."),
+    _counter(
+        "webhook.refused",
+        "A webhook request was refused, and nothing of it stored.",
+        is_trouble=True,
+        reason=frozenset(
+            {"malformed", "signature", "stale", "too_large", "not_configured", "refused"}
+        ),
+    ),
+    _counter("webhook.processed", "A delivery was processed or ignored.", action=ACTIONS),
+    _counter("webhook.unknown_action", "A delivery's action is none that is known."),
+    _duration(
+        "webhook.seconds",
+        "From the first request of a delivery until it was processed, ignored or failed.",
+        (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 1800, 7200, 43200),
+        action=ACTIONS,
+    ),
+    _counter("webhook.retried", "Processing a delivery failed, and is tried again later."),
+    _counter(
+        "webhook.failed",
+        "A delivery is not processed any more: its payload cannot be read, or too many attempts "
+        "failed.",
+        is_trouble=True,
+    ),
+    _counter(
+        "broker.unreachable",
+        "A task could not be handed to the broker, and is left to the sweep.",
+        is_trouble=True,
+    ),
+    _counter(
+        "database.retried",
+        "A transaction was done again after a deadlock or a lost connection.",
+    ),
+    _counter(
+        "rate_limit.unreachable",
+        "Redis could not be reached, and the process kept `RATE_LIMIT` by itself.",
+        is_trouble=True,
+    ),
+    _counter(
+        "circuit.opened",
+        "Calls to a tagger were stopped, because it would refuse every one.",
+        is_trouble=True,
+        tagger=TAGGERS,
+    ),
+    _counter("circuit.closed", "A tagger is asked again.", tagger=TAGGERS),
+    _counter(
+        "budget.exhausted",
+        "Calls were not made, because the budget is used up.",
+        is_trouble=True,
+    ),
+    _counter(
+        "sweep.found",
+        "The sweep enqueued again what had lost its task.",
+        what=frozenset({"assets", "deliveries"}),
+    ),
+)
+
+CATALOGUE: Mapping[str, Event] = {event.name: event for event in EVENTS}
+"""Every event there is, by its name."""
+
+_listeners: tuple[Listener, ...] = ()
 
 
 def subscribe(listener: Listener) -> Callable[[], None]:
-    """Call ``listener(name, labels)`` for every count; return a function that ends it."""
-    _listeners.append(listener)
-    return lambda: _listeners.remove(listener)
+    """Call ``listener(measurement)`` for every event; return a function that ends it.
 
-
-def count(name: str, **labels: str) -> None:
-    """Tell every listener that ``name`` happened once.
-
-    A listener that raises is logged and does not disturb the work that is being counted.
+    It is called at once, by whichever thread does the work, perhaps inside a transaction: be
+    quick, and do not use the database. One that raises is logged and disturbs nothing.
     """
-    logger.debug("%s %s", name, labels)
-    for listener in tuple(_listeners):
+    global _listeners
+    _listeners = (*_listeners, listener)
+    return lambda: _end(listener)
+
+
+def count(name: str, times: int = 1, /, **labels: str) -> None:
+    """Tell every listener that ``name`` happened, once or several ``times``. Never raises."""
+    if _listeners and times:
+        _tell(name, times, labels)
+
+
+def observe(name: str, seconds: float, /, **labels: str) -> None:
+    """Tell every listener that ``name`` took so many seconds. Never raises.
+
+    Two hosts' clocks may differ, so a negative duration is told as 0.
+    """
+    if _listeners:
+        _tell(name, max(seconds, 0.0), labels)
+
+
+def tagger_label(tagger: str) -> str:
+    """Return the label for a tagger: a built-in name without what it was set up with, or
+    ``other``."""
+    name = tagger.partition(":")[0]
+    return name if name in TAGGERS else OTHER
+
+
+def undeclared(name: str, problem: str) -> None:
+    """Note that an event was told that :data:`CATALOGUE` does not have."""
+    logger.error("The event %s is not as its catalogue says: %s", name, problem)
+
+
+def _end(listener: Listener) -> None:
+    global _listeners
+    rest = list(_listeners)
+    if listener in rest:
+        rest.remove(listener)
+    _listeners = tuple(rest)
+
+
+def _tell(name: str, value: float, labels: Mapping[str, str]) -> None:
+    event = CATALOGUE.get(name)
+    if event is None:
+        undeclared(name, "it is not in it")
+        return
+    if labels.keys() != event.labels.keys():
+        undeclared(name, f"its labels are {', '.join(sorted(event.labels)) or 'none'}")
+        return
+    measurement = Measurement(
+        event,
+        value,
+        {label: _word(event, label, word) for label, word in labels.items()},
+    )
+    for listener in _listeners:
         try:
-            listener(name, labels)
+            listener(measurement)
         except Exception:  # a monitoring fault must not undo the work
             logger.exception("A metrics listener failed on %s", name)
+
+
+def _word(event: Event, label: str, word: str) -> str:
+    values = event.labels[label]
+    if word in values:
+        return str(word)
+    if label == "tagger":
+        return tagger_label(word)
+    if OTHER not in values:
+        undeclared(event.name, f"{label} is none of {', '.join(sorted(values))}")
+    return OTHER

@@ -17,7 +17,7 @@ from celery import Task, shared_task
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-from . import assets, ingest, metrics, pipeline, statistics, tagging
+from . import assets, heartbeat, ingest, metrics, pipeline, statistics, tagging
 from .filestack.sources import Source
 from .models import Asset, TaggingRun
 from .transactions import on_commit
@@ -60,7 +60,9 @@ def sweep() -> dict[str, int]:
     _enqueue(process_delivery, deliveries)  # first: they count as handed out from here on
     queued = tagging.due()
     _enqueue(tag_asset, queued)
-    return {"deliveries": len(deliveries), "assets": len(queued)}
+    metrics.count("sweep.found", len(deliveries), what="deliveries")
+    metrics.count("sweep.found", len(queued), what="assets")
+    return heartbeat.beat("sweep", deliveries=len(deliveries), assets=len(queued))
 
 
 @shared_task(name="filestack_tags.refresh_statistics", ignore_result=True)
@@ -69,7 +71,9 @@ def refresh_statistics() -> float:
 
     See :func:`filestack_tags.statistics.refresh`.
     """
-    return statistics.refresh().share
+    share = statistics.refresh().share
+    heartbeat.beat("statistics")
+    return share
 
 
 def request_tagging(

@@ -13,6 +13,7 @@ from typing import ParamSpec, TypeVar
 from django.db import OperationalError, connections, models, router, transaction
 from django.db.transaction import Atomic
 
+from . import metrics
 from .models import Asset
 
 Row = TypeVar("Row", bound=models.Model)
@@ -81,6 +82,7 @@ def retried(work: Callable[[], Result]) -> Result:
             if connection.in_atomic_block:
                 raise
             connection.close_if_unusable_or_obsolete()
+            metrics.count("database.retried")
             time.sleep(FIRST_PAUSE * 2**number)
     return work()
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from django.test import TransactionTestCase
+
+from filestack_tags import metrics
 
 DATABASE_FIXTURES = frozenset({"db", "transactional_db", "django_db_reset_sequences"})
 
@@ -41,3 +44,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     config.hook.pytest_deselected(items=[item for item in items if not uses_database(item)])
     items[:] = [item for item in items if uses_database(item)]
+
+
+@pytest.fixture
+def told() -> Iterator[list[metrics.Measurement]]:
+    """Return the events that are told of during the test."""
+    heard: list[metrics.Measurement] = []
+    end = metrics.subscribe(heard.append)
+    yield heard
+    end()
+
+
+@pytest.fixture(autouse=True)
+def _events_are_declared(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fail a test that tells of an event which the catalogue does not have like this."""
+    wrong: list[str] = []
+    monkeypatch.setattr(metrics, "undeclared", lambda name, why: wrong.append(f"{name}: {why}"))
+    end = metrics.subscribe(lambda told: None)  # without a listener nothing is looked at
+    yield
+    end()
+    assert not wrong

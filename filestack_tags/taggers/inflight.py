@@ -18,7 +18,8 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-from filestack_tags.exceptions import TaggerError
+from filestack_tags import metrics
+from filestack_tags.exceptions import ConfigurationError, TaggerError
 from filestack_tags.filestack.sources import Source
 
 from .base import (
@@ -129,7 +130,9 @@ class InFlight(Generic[Key]):
                 answer = await self._ask(get_tagger(name), source, job_id)
             except Exception as error:  # noqa: BLE001  # handed to whoever started the call
                 answer = error
-        self._ended.put(Landed(key, answer, monotonic() - began))
+        seconds = monotonic() - began
+        metrics.observe("call.seconds", seconds, tagger=name, outcome=outcome_of(answer))
+        self._ended.put(Landed(key, answer, seconds))
 
     async def _ask(self, tagger: Tagger, source: Source, job_id: str | None) -> Answer:
         if job_id is None and isinstance(tagger, AsyncTagger):
@@ -154,6 +157,17 @@ def ask(tagger: Tagger, source: Source, job_id: str | None) -> Answer:
             cure="Give it a method follow(job_id).",
         )
     return tagger.follow(job_id)
+
+
+def outcome_of(answer: Answer | Exception) -> str:
+    """Return the word by which metrics tell what a call came to."""
+    if isinstance(answer, TaggerReply):
+        return "answered"
+    if isinstance(answer, PendingJob):
+        return "pending"
+    if isinstance(answer, TaggerError):
+        return answer.code
+    return "configuration" if isinstance(answer, ConfigurationError) else "tagger_crashed"
 
 
 class _LoopThread:

@@ -340,7 +340,7 @@ def test_6_no_secret_reaches_a_row_a_log_a_metric_or_a_message(
     secrets = ("CANARY-KEY", "CANARY-APP-SECRET", "CANARY-WEBHOOK")
     caplog.set_level(logging.DEBUG)
     counted: list[Any] = []
-    end = metrics.subscribe(lambda name, labels: counted.append((name, dict(labels))))
+    end = metrics.subscribe(lambda told: counted.append((told.name, dict(told.labels))))
     settings.FILESTACK_TAGS = {
         "API_KEY": secrets[0],
         "APP_SECRET": secrets[1],

@@ -54,7 +54,7 @@ def test_a_broker_that_is_down_costs_nothing_but_time(
 
     monkeypatch.setattr(tasks.tag_asset, "apply_async", refuse)
     counted: list[str] = []
-    end = metrics.subscribe(lambda name, labels: counted.append(name))
+    end = metrics.subscribe(lambda told: counted.append(told.name))
     with django_capture_on_commit_callbacks(execute=True):
         asset, _ = tasks.register(HANDLE)
     end()
@@ -110,7 +110,7 @@ def test_deliveries_are_replayed_once_they_are_done(
 def test_a_listener_that_fails_does_not_disturb_the_work(
     script: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def listener(name: str, labels: Any) -> None:
+    def listener(told: metrics.Measurement) -> None:
         raise RuntimeError
 
     end = metrics.subscribe(listener)

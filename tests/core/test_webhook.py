@@ -135,7 +135,7 @@ def test_the_endpoint_needs_no_login_and_no_csrf_token(settings: Any, payload: A
 
 def test_refusals_are_counted_by_reason(deliver: Any) -> None:
     counted: list[tuple[str, dict[str, str]]] = []
-    end = metrics.subscribe(lambda name, labels: counted.append((name, dict(labels))))
+    end = metrics.subscribe(lambda told: counted.append((told.name, dict(told.labels))))
     deliver(b"{}", **{"FS-Signature": "0" * 64})
     end()
     assert counted == [("webhook.refused", {"reason": "signature"})]

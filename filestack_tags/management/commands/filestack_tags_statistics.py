@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from filestack_tags import statistics
+from filestack_tags import heartbeat, statistics
 
 
 class Command(BaseCommand):
@@ -20,6 +20,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, check: bool, **options: Any) -> None:
         found = statistics.drift() if check else statistics.refresh()
+        if not check:
+            heartbeat.beat("statistics")
         self.stdout.write(
             f"{found.rows} rows {'are' if check else 'were'} off by {found.assets} assets, "
             f"{found.share:.1%} of {found.counted}."
