@@ -8,6 +8,8 @@ class FilestackTagsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import checks, conf  # noqa: F401  registering checks needs the app registry
+        from . import checks, conf, sinks  # noqa: F401  registering checks needs the app registry
 
         conf.reset_on_setting_changed()
+        sinks.follow_settings()
+        sinks.connect()

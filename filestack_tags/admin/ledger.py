@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from django.utils.formats import number_format
 from django.utils.functional import cached_property
 
-from filestack_tags.search.totals import Total
+from filestack_tags.search.totals import Total, capped
 
 COUNT_LIMIT = 10_000
 """Rows that are counted. At a million rows the count takes longer than the page."""
@@ -20,9 +20,7 @@ COUNT_LIMIT = 10_000
 
 def counted(rows: models.QuerySet[Any]) -> Total:
     """Return how many rows there are, up to :data:`COUNT_LIMIT`."""
-    # In any order, so that the database can stop at the first ones it comes upon.
-    found = rows.order_by()[: COUNT_LIMIT + 1].count()
-    return Total(min(found, COUNT_LIMIT), is_exact=found <= COUNT_LIMIT)
+    return capped(rows, COUNT_LIMIT)
 
 
 def total_text(total: Total) -> str:

@@ -6,12 +6,16 @@ A page never waits for its total: who shows one asks for it apart.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from django.db import connections
 
 from .ast import Query
 from .plan import Plan, plan
 from .sql import Fragment
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,13 @@ class Total:
 
     def __str__(self) -> str:
         return f"{self.count:,}" if self.is_exact else f"{self.count:,}+"
+
+
+def capped(rows: QuerySet[Any, Any], cap: int) -> Total:
+    """Return how many rows there are, counted no further than ``cap``."""
+    # In any order, so that the database can stop at the first ones it comes upon.
+    found = rows.order_by()[: cap + 1].count()
+    return Total(min(found, cap), is_exact=found <= cap)
 
 
 def total(

@@ -1,0 +1,244 @@
+"""Operations: how things stand now, for whoever is on duty. Only reads.
+
+:func:`snapshot` has the figures, :func:`concerns` what somebody should do something about. Every
+statement is served by an index and reads a bounded number of rows, however many assets there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+
+from django.db.models import Count, QuerySet
+from django.utils import timezone
+from django.utils.timesince import timesince
+from django.utils.translation import gettext as _
+
+from . import spending
+from .conf import get_settings
+from .models import Asset, Circuit, Heartbeat, TaggingRun, WebhookDelivery
+from .search.totals import Total, capped
+from .transactions import alias
+
+COUNT_LIMIT = 10_000
+"""Rows of each kind that are counted; beyond, a total is no longer exact."""
+
+RECENT = timedelta(hours=24)
+"""How far back failures are looked at, and no further than the last :data:`COUNT_LIMIT`."""
+
+TOP_CODES = 10
+
+SWEEP_OVERDUE = timedelta(minutes=5)
+"""Five sweeps that did not come."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Calls to tag in one period: how many were made, and how many may be (``None``: any)."""
+
+    period: str
+    used: int
+    limit: int | None
+
+    @property
+    def left(self) -> int | None:
+        """How many more may be made, ``None`` when there is no limit."""
+        return None if self.limit is None else max(self.limit - self.used, 0)
+
+
+@dataclass(frozen=True)
+class Beat:
+    """When something that runs by the clock last came to its end, and what it found."""
+
+    name: str
+    at: datetime
+    age: float
+    found: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Concern:
+    """Something that a person should look at: a fixed word, and a text with cause and cure."""
+
+    code: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """How things stand. Ages are in seconds, 0 when nothing waits.
+
+    Args:
+        at: when it was taken.
+        queued: assets that wait for a call.
+        running: assets that are being asked about, or whose workflow job goes on.
+        queue_age: for how long the asset that waits longest has been due. The sweep hands it out
+            anew each minute, so while nothing can be called this stays near a minute.
+        failed_assets: assets that are not tried again by themselves.
+        open_deliveries: deliveries that are not processed yet.
+        inbox_lag: how long ago the oldest of them was received; replayed ones do not count.
+        failed_deliveries: deliveries that are not tried again by themselves.
+        failures: how many runs failed in the last 24 hours, by error code, the most frequent
+            ten.
+        circuits: every tagger that was refused, open or closed again.
+        budgets: today and this calendar month (UTC).
+        beats: what runs by the clock.
+        concerns: what somebody should look at.
+    """
+
+    at: datetime
+    queued: Total
+    running: Total
+    queue_age: float
+    failed_assets: Total
+    open_deliveries: Total
+    inbox_lag: float
+    failed_deliveries: Total
+    failures: Mapping[str, int]
+    circuits: tuple[Circuit, ...]
+    budgets: tuple[Budget, ...]
+    beats: tuple[Beat, ...]
+    concerns: tuple[Concern, ...]
+
+
+def snapshot() -> Snapshot:
+    """Return how things stand. Fourteen statements, a few milliseconds."""
+    standing = _Standing(timezone.now())
+    assets = Asset.objects.using(alias())
+    states = WebhookDelivery.State
+    received, processing = _open(states.RECEIVED), _open(states.PROCESSING)
+    return Snapshot(
+        at=standing.now,
+        queued=_count(assets.filter(tagging_state=Asset.State.QUEUED)),
+        running=_count(assets.filter(tagging_state=Asset.State.RUNNING)),
+        queue_age=_age(
+            assets.filter(due_at__lte=standing.now).order_by("due_at"), "due_at", standing.now
+        ),
+        failed_assets=_count(assets.filter(tagging_state=Asset.State.FAILED)),
+        open_deliveries=_sum(_count(received), _count(processing)),
+        inbox_lag=max(
+            _age(rows.filter(processed_at=None).order_by("id"), "received_at", standing.now)
+            for rows in (received, processing)
+        ),
+        failed_deliveries=_count(_open(states.FAILED)),
+        failures=_failures(standing.now),
+        circuits=standing.circuits,
+        budgets=standing.budgets,
+        beats=standing.beats,
+        concerns=tuple(standing.concerns()),
+    )
+
+
+def concerns() -> tuple[Concern, ...]:
+    """Return what somebody should look at. Three statements on tables of a few rows."""
+    return tuple(_Standing(timezone.now()).concerns())
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """What a few rows say, each read once."""
+
+    now: datetime
+
+    @cached_property
+    def circuits(self) -> tuple[Circuit, ...]:
+        return tuple(Circuit.objects.using(alias()).order_by("tagger"))
+
+    @cached_property
+    def budgets(self) -> tuple[Budget, ...]:
+        settings = get_settings()
+        spent = spending.spent()
+        return (
+            Budget("day", spent.today, settings.BUDGET_PER_DAY),
+            Budget("month", spent.month, settings.BUDGET_PER_MONTH),
+        )
+
+    @cached_property
+    def beats(self) -> tuple[Beat, ...]:
+        return tuple(
+            Beat(row.name, row.at, max((self.now - row.at).total_seconds(), 0.0), row.found)
+            for row in Heartbeat.objects.using(alias()).order_by("name")
+        )
+
+    def concerns(self) -> Iterator[Concern]:
+        yield from (_open_circuit(row) for row in self.circuits if row.opened_at is not None)
+        yield from (_used_up(budget) for budget in self.budgets if budget.left == 0)
+        swept = next((beat for beat in self.beats if beat.name == "sweep"), None)
+        if swept is None:
+            yield Concern(
+                "sweep_overdue",
+                _(
+                    "The sweep has never run, so work that lost its task is not found again. "
+                    "Add filestack_tags.sweep to CELERY_BEAT_SCHEDULE and run beat, or run "
+                    "filestack_tags_sweep from cron."
+                ),
+            )
+        elif swept.age > SWEEP_OVERDUE.total_seconds():
+            yield Concern(
+                "sweep_overdue",
+                _(
+                    "The sweep has not run for %(ago)s, so work that lost its task is not found "
+                    "again. See whether Celery beat, the broker and a worker are running."
+                )
+                % {"ago": timesince(swept.at, self.now)},
+            )
+
+
+def _open_circuit(row: Circuit) -> Concern:
+    return Concern(
+        "circuit_open",
+        _("The tagger %(tagger)s is not asked for tags until %(next)s: %(reason)s")
+        % {
+            "tagger": row.tagger,
+            "next": row.retry_at.isoformat(" ", "minutes") if row.retry_at else "–",
+            "reason": row.reason,
+        },
+    )
+
+
+def _used_up(budget: Budget) -> Concern:
+    texts = {
+        "day": _(
+            "The budget of %(limit)d calls for this day (UTC) is used up; assets wait until "
+            "tomorrow, or until BUDGET_PER_DAY is raised."
+        ),
+        "month": _(
+            "The budget of %(limit)d calls for this month (UTC) is used up; assets wait until "
+            "the next, or until BUDGET_PER_MONTH is raised."
+        ),
+    }
+    return Concern("budget_exhausted", texts[budget.period] % {"limit": budget.limit})
+
+
+def _open(state: str) -> QuerySet[WebhookDelivery]:
+    return WebhookDelivery.objects.using(alias()).filter(state=state)
+
+
+def _count(rows: QuerySet[Asset] | QuerySet[WebhookDelivery]) -> Total:
+    return capped(rows, COUNT_LIMIT)
+
+
+def _sum(one: Total, other: Total) -> Total:
+    return Total(one.count + other.count, is_exact=one.is_exact and other.is_exact)
+
+
+def _age(
+    rows: QuerySet[Asset] | QuerySet[WebhookDelivery], column: str, now: datetime
+) -> float:
+    """Return for how long the first of ``rows`` has waited (seconds)."""
+    since = rows.values_list(column, flat=True).first()
+    return max((now - since).total_seconds(), 0.0) if since else 0.0
+
+
+def _failures(now: datetime) -> dict[str, int]:
+    # No index has their time. The last ones are found by that of their state, and few of them
+    # are older than a day where that matters.
+    failed = TaggingRun.objects.using(alias()).filter(state=TaggingRun.State.FAILED)
+    last = failed.order_by("-id").values_list("pk", flat=True)
+    earliest = last[COUNT_LIMIT - 1 : COUNT_LIMIT].first()
+    if earliest is not None:
+        failed = failed.filter(pk__gte=earliest)
+    counted = failed.filter(finished_at__gte=now - RECENT).values_list("error_code")
+    return dict(counted.annotate(runs=Count("*")).order_by("-runs", "error_code")[:TOP_CODES])

@@ -1,0 +1,98 @@
+"""Gauges: the figures of a snapshot by name, as every sink shows them."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from django.db import connections
+
+from filestack_tags import metrics
+from filestack_tags.operations import Snapshot, snapshot
+from filestack_tags.transactions import alias
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """One figure of a snapshot, as sinks show it."""
+
+    name: str
+    unit: str
+    says: str
+    labels: tuple[str, ...] = ()
+
+
+GAUGES: Mapping[str, Gauge] = {
+    gauge.name: gauge
+    for gauge in (
+        Gauge("assets.queued", "", "Assets that wait for a call, up to 10,000."),
+        Gauge("assets.running", "", "Assets that are being asked about, up to 10,000."),
+        Gauge("assets.failed", "", "Assets that failed for good, up to 10,000."),
+        Gauge("queue.age", "seconds", "For how long the oldest asset that is due has been so."),
+        Gauge("deliveries.open", "", "Deliveries not processed yet, up to 20,000."),
+        Gauge("deliveries.failed", "", "Deliveries that failed for good, up to 10,000."),
+        Gauge("inbox.lag", "seconds", "How long ago the oldest open delivery was received."),
+        Gauge(
+            "failures.recent",
+            "",
+            "Runs that failed in the last 24 hours, of the ten most frequent codes.",
+            ("code",),
+        ),
+        Gauge("circuit.open", "", "1 while a tagger is not asked, else 0.", ("tagger",)),
+        Gauge("budget.used", "", "Calls made this day or month (UTC).", ("period",)),
+        Gauge("budget.left", "", "Calls that may still be made, if limited.", ("period",)),
+        Gauge("heartbeat.age", "seconds", "How long ago something ran by the clock.", ("name",)),
+    )
+}
+"""Every gauge there is, by its name."""
+
+Reading = tuple[Gauge, Mapping[str, str], float]
+
+
+def readings(taken: Snapshot) -> Iterator[Reading]:
+    """Return what every gauge shows: the gauge, its labels and its value."""
+
+    def read(name: str, value: float, **labels: str) -> Reading:
+        return GAUGES[name], labels, float(value)
+
+    yield read("assets.queued", taken.queued.count)
+    yield read("assets.running", taken.running.count)
+    yield read("assets.failed", taken.failed_assets.count)
+    yield read("queue.age", taken.queue_age)
+    yield read("deliveries.open", taken.open_deliveries.count)
+    yield read("deliveries.failed", taken.failed_deliveries.count)
+    yield read("inbox.lag", taken.inbox_lag)
+    codes: Counter[str] = Counter()
+    for code, number in taken.failures.items():
+        codes[code if code in metrics.CODES else metrics.OTHER] += number
+    for code, number in sorted(codes.items()):
+        yield read("failures.recent", number, code=code)
+    for row in taken.circuits:
+        yield read("circuit.open", row.opened_at is not None, tagger=row.tagger)
+    for budget in taken.budgets:
+        yield read("budget.used", budget.used, period=budget.period)
+        if budget.left is not None:
+            yield read("budget.left", budget.left, period=budget.period)
+    for beat in taken.beats:
+        yield read("heartbeat.age", beat.age, name=beat.name)
+
+
+def read_now() -> list[Reading]:
+    """Return what every gauge shows now, or nothing when the database cannot be asked.
+
+    Called by whatever thread collects, which may be none of Django's: a connection that has
+    outlived ``CONN_MAX_AGE`` is closed here.
+    """
+    connection = connections[alias()]
+    try:
+        connection.close_if_unusable_or_obsolete()
+        return list(readings(snapshot()))
+    except Exception:  # whatever it is, the events of this process are still to be collected
+        logger.exception("The gauges cannot be read")
+        return []
+    finally:
+        connection.close_if_unusable_or_obsolete()
