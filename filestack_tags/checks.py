@@ -14,13 +14,15 @@ from typing import Any
 from django.apps import AppConfig
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
-from django.db import connections
+from django.db import DatabaseError, connections
 
+from . import sinks
 from .conf import DEFAULTS, SETTING, Settings, configured, get_settings
 from .exceptions import ConfigurationError, RuleError
+from .operations import concerns
 from .search.language import MAX_DEPTH
 from .taggers.base import BUILT_IN, get_tagger
-from .transactions import alias
+from .transactions import alias, atomic
 
 READ_COMMITTED = "read committed"
 
@@ -96,6 +98,35 @@ def check_isolation(app_configs: AppConfigs = None, **kwargs: Any) -> list[Check
     ]
 
 
+@register(Tags.compatibility)
+def check_sinks(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
+    """Every sink could be made (E016)."""
+    if check_settings():
+        return []
+    return [Error(str(problem), id="filestack_tags.E016") for problem in sinks.problems()]
+
+
+@register(Tags.database)
+def check_operations(
+    app_configs: AppConfigs = None, databases: Sequence[str] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Nothing is held up by a circuit, the budget or a sweep that does not run (W020–W022).
+
+    Runs where a database may be asked: ``manage.py check --database default``.
+    """
+    if alias() not in (databases or ()) or check_settings():
+        return []
+    try:
+        with atomic():
+            found = concerns()
+    except DatabaseError:  # before the first migration
+        return []
+    return [
+        Warning(concern.text, id=f"filestack_tags.{_CONCERNS[concern.code]}")
+        for concern in found
+    ]
+
+
 @register(Tags.security, deploy=True)
 def check_deployment(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
     """Webhooks can be verified and calls are encrypted (W010–W012)."""
@@ -130,6 +161,13 @@ def check_deployment(app_configs: AppConfigs = None, **kwargs: Any) -> list[Chec
             )
         )
     return messages
+
+
+_CONCERNS = {
+    "circuit_open": "W020",
+    "budget_exhausted": "W021",
+    "sweep_overdue": "W022",
+}
 
 
 def _unknown_keys(values: Any) -> Iterator[CheckMessage]:

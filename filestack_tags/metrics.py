@@ -129,7 +129,9 @@ EVENTS = (
         "A reply was applied to its asset, or an older one was kept as superseded.",
         state=frozenset({"succeeded", "superseded", "failed", "started"}),
     ),
-    _counter("tagging.retried", "A run failed, and the asset is tried again later.", code=CODES),
+    _counter(
+        "tagging.retried", "A run failed, and the asset is tried again later.", code=CODES
+    ),
     _counter(
         "tagging.failed",
         "A run failed, and the asset is not tried again by itself.",

@@ -12,6 +12,7 @@ from typing import ParamSpec, TypeVar
 
 from django.db import OperationalError, connections, models, router, transaction
 from django.db.transaction import Atomic
+from django.utils.functional import SimpleLazyObject
 
 from . import metrics
 from .models import Asset
@@ -19,10 +20,20 @@ from .models import Asset
 Row = TypeVar("Row", bound=models.Model)
 Result = TypeVar("Result")
 Arguments = ParamSpec("Arguments")
+View = TypeVar("View", bound=Callable[..., object])
 
 TRIES = 5
 FIRST_PAUSE = 0.1
 """Seconds; doubled after each try, so that a database has 1.5 seconds to come back."""
+
+
+def outside_transactions(view: View) -> View:
+    """Decorate a view that ``ATOMIC_REQUESTS`` is to leave alone, whichever database asks for it.
+
+    Django's own decorator has to be told the databases, which are not known at import.
+    """
+    view._non_atomic_requests = SimpleLazyObject(lambda: set(connections))  # type: ignore[attr-defined]  # as Django's decorator marks it
+    return view
 
 
 def alias() -> str:

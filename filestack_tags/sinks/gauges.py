@@ -45,7 +45,9 @@ GAUGES: Mapping[str, Gauge] = {
         Gauge("circuit.open", "", "1 while a tagger is not asked, else 0.", ("tagger",)),
         Gauge("budget.used", "", "Calls made this day or month (UTC).", ("period",)),
         Gauge("budget.left", "", "Calls that may still be made, if limited.", ("period",)),
-        Gauge("heartbeat.age", "seconds", "How long ago something ran by the clock.", ("name",)),
+        Gauge(
+            "heartbeat.age", "seconds", "How long ago something ran by the clock.", ("name",)
+        ),
     )
 }
 """Every gauge there is, by its name."""
@@ -56,8 +58,8 @@ Reading = tuple[Gauge, Mapping[str, str], float]
 def readings(taken: Snapshot) -> Iterator[Reading]:
     """Return what every gauge shows: the gauge, its labels and its value."""
 
-    def read(name: str, value: float, **labels: str) -> Reading:
-        return GAUGES[name], labels, float(value)
+    def read(gauge: str, value: float, /, **labels: str) -> Reading:
+        return GAUGES[gauge], labels, float(value)
 
     yield read("assets.queued", taken.queued.count)
     yield read("assets.running", taken.running.count)
@@ -87,12 +89,13 @@ def read_now() -> list[Reading]:
     Called by whatever thread collects, which may be none of Django's: a connection that has
     outlived ``CONN_MAX_AGE`` is closed here.
     """
-    connection = connections[alias()]
     try:
+        connection = connections[alias()]
         connection.close_if_unusable_or_obsolete()
-        return list(readings(snapshot()))
+        try:
+            return list(readings(snapshot()))
+        finally:
+            connection.close_if_unusable_or_obsolete()
     except Exception:  # whatever it is, the events of this process are still to be collected
         logger.exception("The gauges cannot be read")
         return []
-    finally:
-        connection.close_if_unusable_or_obsolete()

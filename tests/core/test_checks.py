@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 from django.core.checks import registry, run_checks
-from django.db import connection
+from django.db import ProgrammingError, connection
+from django.utils import timezone
 
-from filestack_tags import checks, conf
+from filestack_tags import checks, conf, heartbeat
 from filestack_tags.exceptions import ConfigurationError
+from filestack_tags.models import Circuit
 
 # Django 6.1 asks the database whether it can hold the fields of a model.
 pytestmark = pytest.mark.django_db
@@ -146,3 +148,47 @@ def test_the_checks_are_registered() -> None:
 def test_a_single_string_stands_for_a_list_of_one(settings: Any) -> None:
     settings.FILESTACK_TAGS = {"WEBHOOK_SECRETS": "one"}
     assert conf.get_settings().WEBHOOK_SECRETS == ("one",)
+
+
+def found_in_database(*databases: str) -> list[tuple[str, str]]:
+    return [
+        (str(found.id).removeprefix("filestack_tags."), str(found.msg))
+        for found in run_checks(databases=list(databases))
+        if str(found.id).startswith("filestack_tags.")
+    ]
+
+
+def test_an_open_circuit_is_reported_with_its_reason(settings: Any) -> None:
+    settings.FILESTACK_TAGS = GOOD
+    heartbeat.beat("sweep")
+    assert found_in_database("default") == []
+    now = timezone.now()
+    Circuit.objects.create(tagger="filestack", opened_at=now, retry_at=now, reason="Why.")
+    ((number, text),) = found_in_database("default")
+    assert number == "W020"
+    assert "Why." in text
+
+
+def test_a_budget_and_a_sweep_are_reported_too(settings: Any) -> None:
+    settings.FILESTACK_TAGS = GOOD | {"BUDGET_PER_DAY": 0}
+    assert [number for number, _ in found_in_database("default")] == ["W021", "W022"]
+
+
+def test_the_database_is_asked_only_where_that_is_permitted(
+    settings: Any, django_assert_num_queries: Any
+) -> None:
+    settings.FILESTACK_TAGS = GOOD
+    with django_assert_num_queries(0):
+        assert checks.check_operations() == []
+        assert checks.check_operations(databases=["another"]) == []
+
+
+def test_checks_pass_before_the_first_migration(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise ProgrammingError('relation "filestack_tags_circuit" does not exist')
+
+    settings.FILESTACK_TAGS = GOOD
+    monkeypatch.setattr(checks, "concerns", fail)
+    assert found_in_database("default") == []

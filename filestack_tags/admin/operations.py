@@ -1,0 +1,92 @@
+"""What calls cost, whether they may be made, and what runs by the clock: looked at, not written."""
+
+from __future__ import annotations
+
+import json
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from filestack_tags import circuit
+from filestack_tags.models import Backfill, Circuit, Heartbeat, Spending
+
+from .display import raw, text_block
+from .ledger import LedgerAdmin
+
+
+@admin.register(Circuit)
+class CircuitAdmin(LedgerAdmin):
+    list_display = ("__str__", "is_open", "opened_at", "retry_at", "error_code", "reason")
+    sortable_by = ()
+    actions = ("try_again",)
+    fieldsets = (
+        (None, {"fields": ("tagger", "is_open", "why")}),
+        (
+            _("Course"),
+            {"fields": ("opened_at", "retry_at", "opened_times", "failures", "error_code")},
+        ),
+    )
+
+    def has_try_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("filestack_tags.change_circuit")
+
+    @admin.action(description=_("Try again now"), permissions=["try"])
+    def try_again(self, request: HttpRequest, queryset: QuerySet[Circuit]) -> None:
+        taggers = list(queryset.values_list("tagger", flat=True))
+        closed = sum(circuit.close(tagger) for tagger in taggers)
+        text = ngettext(
+            "%(count)d tagger is asked again.", "%(count)d taggers are asked again.", closed
+        )
+        level = messages.SUCCESS if closed else messages.WARNING
+        self.message_user(request, text % {"count": closed}, level)
+
+    @admin.display(description=_("is asked"), boolean=True)
+    def is_open(self, row: Circuit) -> bool:
+        return row.opened_at is None
+
+    @admin.display(description=_("reason"))
+    def why(self, row: Circuit) -> str | SafeString:
+        return text_block(row.reason)
+
+
+@admin.register(Spending)
+class SpendingAdmin(LedgerAdmin):
+    list_display = ("day", "calls")
+    sortable_by = ()
+    date_hierarchy = "day"
+
+
+@admin.register(Heartbeat)
+class HeartbeatAdmin(LedgerAdmin):
+    list_display = ("__str__", "at", "did")
+    sortable_by = ()
+    fields = ("name", "at", "did")
+
+    @admin.display(description=_("found"))
+    def did(self, row: Heartbeat) -> str:
+        return (
+            ", ".join(f"{what} {number}" for what, number in sorted(row.found.items())) or "–"
+        )
+
+
+@admin.register(Backfill)
+class BackfillAdmin(LedgerAdmin):
+    list_display = ("__str__", "query", "state", "started_at", "changed_at", "finished_at")
+    list_filter = ("state",)
+    sortable_by = ()
+    fieldsets = (
+        (None, {"fields": ("query", "state", "asked_for", "came_to")}),
+        (_("Course"), {"fields": ("started_at", "changed_at", "finished_at", "position")}),
+    )
+
+    @admin.display(description=_("options"))
+    def asked_for(self, row: Backfill) -> str | SafeString:
+        return raw(json.dumps(row.options) if row.options else "")
+
+    @admin.display(description=_("counts"))
+    def came_to(self, row: Backfill) -> str | SafeString:
+        return raw(json.dumps(row.counts) if row.counts else "")
