@@ -14,7 +14,7 @@ from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from filestack_tags import metrics
-from filestack_tags.conf import SETTING, get_settings
+from filestack_tags.conf import SETTING, configured
 from filestack_tags.exceptions import ConfigurationError
 
 logger = logging.getLogger(__name__)
@@ -75,6 +75,18 @@ def make(name: str) -> Sink:
     return sink
 
 
+def _names() -> list[str]:
+    """Return the setting as written: a project that is starting may still change others."""
+    try:
+        value = configured().get("SINKS", ())
+    except ConfigurationError:
+        return []
+    names = (value,) if isinstance(value, str) else value
+    if not isinstance(names, (list, tuple)):
+        return []  # the system check of the setting says it, as of names that are no text
+    return [name for name in names if isinstance(name, str)]
+
+
 class _Connected:
     """The sinks of this process."""
 
@@ -85,13 +97,9 @@ class _Connected:
     def connect(self) -> None:
         """Make the sinks of the setting and have them told, in place of those before."""
         self.disconnect()
-        try:
-            names = get_settings().SINKS
-        except (ConfigurationError, TypeError):
-            return  # the system check of the setting says it
-        for name in dict.fromkeys(names):
+        for name in dict.fromkeys(_names()):
             try:
-                sink = make(str(name))
+                sink = make(name)
             except ConfigurationError as problem:
                 self.problems.append(problem)
                 continue
