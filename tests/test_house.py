@@ -16,6 +16,7 @@ from django.apps import apps
 import filestack_tags.checks
 from filestack_tags import signals
 from filestack_tags.conf import DEFAULTS, Settings
+from filestack_tags.metrics import CATALOGUE
 from filestack_tags.models import (
     Asset,
     AssetTag,
@@ -29,6 +30,7 @@ from filestack_tags.models import (
     TagStatistic,
     WebhookDelivery,
 )
+from filestack_tags.sinks.gauges import GAUGES
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "filestack_tags"
@@ -154,6 +156,35 @@ def test_every_system_check_is_documented_with_its_cure() -> None:
     }
     assert known == documented.keys()
     assert all(cells[1] for cells in documented.values())
+
+
+def test_every_event_is_documented_with_its_labels() -> None:
+    rows = table_rows("docs/observability.md")
+    assert CATALOGUE.keys() == {name for name in rows if rows[name][0] in ("count", "duration")}
+    for event in CATALOGUE.values():
+        kind, labels, says = rows[event.name]
+        assert kind == {"counter": "count"}.get(event.kind, event.kind), event.name
+        assert re.findall(r"`(\w+)`", labels) == [*event.labels], event.name
+        assert says == event.says + (" **Trouble.**" if event.is_trouble else ""), event.name
+
+
+def test_every_label_is_documented_with_all_its_values() -> None:
+    rows = table_rows("docs/observability.md")
+    codes = set(re.findall(r"`([\w.]+)`", rows["code"][0]))
+    for event in CATALOGUE.values():
+        for label, values in event.labels.items():
+            written = set(re.findall(r"`([\w.]+)`", rows[label][0]))
+            if "code" in written:
+                written = written - {"code"} | codes
+            assert written == values, f"{event.name}: {label}"
+
+
+def test_every_gauge_is_documented() -> None:
+    rows = table_rows("docs/observability.md")
+    for gauge in GAUGES.values():
+        unit, labels, says = rows[gauge.name]
+        assert (unit, says) == (gauge.unit, gauge.says), gauge.name
+        assert re.findall(r"`(\w+)`", labels) == [*gauge.labels], gauge.name
 
 
 def test_every_dependency_has_its_reason() -> None:
