@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from filestack_tags import metrics
 from filestack_tags.operations import Snapshot, snapshot
@@ -91,11 +92,16 @@ def read_now() -> list[Reading]:
     """
     try:
         connection = connections[alias()]
-        connection.close_if_unusable_or_obsolete()
+        _close_if_old(connection)
         try:
             return list(readings(snapshot()))
         finally:
-            connection.close_if_unusable_or_obsolete()
+            _close_if_old(connection)
     except Exception:  # whatever it is, the events of this process are still to be collected
         logger.exception("The gauges cannot be read")
         return []
+
+
+def _close_if_old(connection: BaseDatabaseWrapper) -> None:
+    if not connection.in_atomic_block:  # a request's, which closes its own
+        connection.close_if_unusable_or_obsolete()

@@ -124,6 +124,16 @@ def test_a_thread_that_scrapes_keeps_no_connection_open(scraped: Any) -> None:
 
 
 @pytest.mark.django_db
+def test_a_scrape_inside_a_transaction_leaves_it_alone(
+    scraped: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[str] = []
+    monkeypatch.setattr(connection, "close", lambda: closed.append("closed"))
+    assert scraped()["filestack_tags_gauges_up"] == 1
+    assert not closed
+
+
+@pytest.mark.django_db
 def test_processes_that_share_a_folder_are_added_up(tmp_path: Path) -> None:
     script = """
 import django
