@@ -21,6 +21,7 @@ from django.db import router  # noqa: E402
 from django.test import Client  # noqa: E402
 from django.test.utils import setup_test_environment  # noqa: E402
 
+from filestack_tags import tasks  # noqa: E402
 from filestack_tags.filestack.security import sign_webhook  # noqa: E402
 from filestack_tags.models import Asset  # noqa: E402
 from filestack_tags.testing.payloads import fp_upload, fs_workflow  # noqa: E402
@@ -41,9 +42,14 @@ def use_admin_and_api(client: Client, asset: Asset) -> None:
     names = {get_user_model().USERNAME_FIELD: "ann@example.com", "password": "x"}
     user = get_user_model().objects.create_superuser(**names)
     client.force_login(user)
-    for page in ("asset", "tag", "taggingrun", "webhookdelivery"):
+    pages = ("asset", "tag", "taggingrun", "webhookdelivery")
+    for page in (*pages, "circuit", "spending", "heartbeat", "backfill"):
         found = client.get(f"/admin/filestack_tags/{page}/")
         assert found.status_code == 200, page
+    tasks.sweep()
+    assert client.get("/health/").json()["status"] == "ok"
+    assert "figures" in client.get("/health/").json()
+    call_command("check", databases=[router.db_for_write(Asset)], fail_level="WARNING")
     assert client.get(f"/admin/filestack_tags/asset/{asset.pk}/change/").status_code == 200
     registered = client.post(
         "/api/assets/", json.dumps({"handle": "other"}), content_type="application/json"
@@ -77,6 +83,8 @@ def main() -> None:
     assert asset.tagging_state == Asset.State.TAGGED
     if apps.is_installed("django.contrib.admin"):
         use_admin_and_api(client, asset)
+    else:
+        assert client.get("/health/").status_code == 404  # only what was mounted
     sys.stdout.write("One upload went all the way.\n")
 
 
