@@ -1,7 +1,7 @@
 """Ingest: verify a webhook request, store it, and later do what it says, once.
 
 :func:`receive` runs inside the request and only stores; :func:`process` runs in a task. Between
-the two anything may die: the delivery is on its row, and :func:`due` finds it again.
+the two anything may die: the delivery is on its row, and :func:`waiting` finds it again.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from random import sample
 
-from django.db.models import F
+from django.db.models import F, Q
 from django.utils import timezone
 
 from . import events, metrics
@@ -21,6 +22,7 @@ from .conf import get_settings
 from .exceptions import PayloadError
 from .filestack.payloads import Event, event_key, parse_event
 from .filestack.security import verify_webhook
+from .inserting import insert_new
 from .models import WebhookDelivery
 from .text import storable
 from .transactions import alias, atomic, locked, retried, retrying
@@ -30,8 +32,11 @@ logger = logging.getLogger(__name__)
 KEPT_HEADERS = ("FS-Timestamp", "User-Agent", "Content-Type")
 """Headers stored with a delivery. The signature is not: with the body it is a credential."""
 
-SWEEP_AFTER = timedelta(seconds=60)
-"""How long after it fell due a delivery counts as overlooked by its task."""
+AT_ONCE = 16
+"""Deliveries that a worker takes upon itself before it looks what else waits."""
+
+CANDIDATES = 256
+"""The oldest deliveries, from which workers draw theirs."""
 
 OPEN_STATES = (WebhookDelivery.State.RECEIVED, WebhookDelivery.State.PROCESSING)
 
@@ -49,12 +54,13 @@ class Outcome:
     """What came of processing.
 
     ``to_tag`` are assets whose tagging task should be enqueued; ``retry_at`` is set when the
-    delivery should be processed again then.
+    delivery should be processed again then. ``taken`` is false when it was left alone.
     """
 
     state: str
     to_tag: tuple[int, ...] = ()
     retry_at: datetime | None = None
+    taken: bool = True
 
 
 def receive(body: bytes, headers: Mapping[str, str]) -> Receipt:
@@ -81,52 +87,42 @@ def _store(key: str, action: str, body: bytes, headers: Mapping[str, str]) -> tu
     """Return ``(id, created)``. The insert and the count are each a transaction of their own:
     on MariaDB, two requests that found the key taken both hold it locked."""
     now = timezone.now()
-    delivery, created = WebhookDelivery.objects.using(alias()).get_or_create(
+    delivery = WebhookDelivery(
         event_key=key,
-        defaults={
-            "action": storable(action, 100),
-            "headers": {
-                name: storable(headers[name], 200) for name in KEPT_HEADERS if name in headers
-            },
-            "raw_body": body,
-            "received_at": now,
-            "due_at": now,
+        action=storable(action, 100),
+        headers={
+            name: storable(headers[name], 200) for name in KEPT_HEADERS if name in headers
         },
+        raw_body=body,
+        received_at=now,
+        due_at=now,
     )
-    if not created:
-        WebhookDelivery.objects.using(alias()).filter(pk=delivery.pk).update(
-            duplicates=F("duplicates") + 1
-        )
-    return delivery.pk, created
+    known = WebhookDelivery.objects.using(alias()).filter(event_key=key)
+    while (created := insert_new(delivery)) is None:
+        pk = known.values_list("pk", flat=True).first()
+        if pk is not None:  # else it was pruned in between
+            known.filter(pk=pk).update(duplicates=F("duplicates") + 1)
+            return pk, False
+    return created, True
 
 
-def due(limit: int = 1000) -> list[int]:
-    """Return deliveries whose task was lost, and take note that they are handed out again.
+def waiting(limit: int = AT_ONCE) -> list[int]:
+    """Return deliveries that may be processed now, in the order of their receipt.
 
-    One that somebody writes at this moment is not lost. Two sweeps at once hand a delivery out
-    once.
+    Of many that wait, some are drawn from the oldest, so that workers who ask at the same moment
+    seldom get the same ones.
     """
-    overlooked = WebhookDelivery.objects.using(alias()).filter(
-        state__in=OPEN_STATES, due_at__lte=timezone.now() - SWEEP_AFTER
-    )
-    ids = list(overlooked.order_by("due_at").values_list("pk", flat=True)[:limit])
-    return [pk for pk in ids if _hand_out(pk)]
-
-
-@retrying
-def _hand_out(delivery_id: int) -> bool:
     now = timezone.now()
-    with atomic():
-        delivery = locked(
-            WebhookDelivery.objects.filter(pk=delivery_id), skip_held=True
-        ).first()
-        if delivery is None or delivery.state not in OPEN_STATES:
-            return False
-        if delivery.due_at is None or delivery.due_at > now - SWEEP_AFTER:
-            return False
-        delivery.due_at = now
-        delivery.save(using=alias(), update_fields=("due_at",))
-    return True
+    deliveries = WebhookDelivery.objects.using(alias()).filter(
+        Q(due_at__lte=now) | Q(state=WebhookDelivery.State.RECEIVED, attempts=0),
+        state__in=OPEN_STATES,
+        due_at__isnull=False,
+    )
+    oldest = deliveries.order_by("due_at").values_list("pk", flat=True)
+    ids = list(oldest[: max(limit, CANDIDATES)])
+    if len(ids) <= limit:
+        return ids
+    return [ids[place] for place in sorted(sample(range(len(ids)), limit))]
 
 
 def replay(delivery_ids: Iterable[int]) -> list[int]:
@@ -191,9 +187,9 @@ def _take(delivery_id: int) -> WebhookDelivery | Outcome:
     with atomic():
         delivery = locked(WebhookDelivery.objects.filter(pk=delivery_id)).first()
         if delivery is None:
-            return Outcome("gone")
-        if delivery.state not in OPEN_STATES or (delivery.due_at and delivery.due_at > now):
-            return Outcome(delivery.state)
+            return Outcome("gone", taken=False)
+        if delivery.state not in OPEN_STATES or not _is_due(delivery, now):
+            return Outcome(delivery.state, taken=False)
         if delivery.attempts >= settings.WEBHOOK_MAX_ATTEMPTS:
             _close(
                 delivery,
@@ -206,6 +202,12 @@ def _take(delivery_id: int) -> WebhookDelivery | Outcome:
         delivery.due_at = now + timedelta(seconds=settings.LEASE)
         delivery.save(using=alias(), update_fields=("state", "attempts", "due_at"))
     return delivery
+
+
+def _is_due(delivery: WebhookDelivery, now: datetime) -> bool:
+    """A delivery that was never tried is due whatever the clock of the host that received it."""
+    is_new = delivery.state == WebhookDelivery.State.RECEIVED and not delivery.attempts
+    return is_new or delivery.due_at is None or delivery.due_at <= now
 
 
 def _close(

@@ -11,6 +11,8 @@ import logging
 from collections.abc import Iterable
 from datetime import datetime
 from functools import partial
+from threading import BoundedSemaphore, Event
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from celery import Task, shared_task
@@ -20,7 +22,8 @@ from kombu.exceptions import OperationalError
 from . import assets, heartbeat, ingest, metrics, pipeline, statistics, tagging
 from .filestack.sources import Source
 from .models import Asset, TaggingRun
-from .transactions import on_commit
+from .transactions import in_transaction, on_commit
+from .wakeups import Wakeups
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
@@ -30,6 +33,15 @@ logger = logging.getLogger(__name__)
 LONGEST_COUNTDOWN = 600.0
 """Seconds. Later retries are left to :func:`sweep`: on Redis a message that waits longer than
 the visibility timeout is delivered twice."""
+
+INBOX_SLICE = 5.0
+"""Seconds for which one task processes deliveries, so that others get their turn."""
+
+INBOX_TASKS = 4
+"""How many such tasks do something at the same time in one process, as in a pool of threads."""
+
+WAKE_INTERVAL = 0.1
+"""Seconds between two messages that a web process sends about deliveries it has stored."""
 
 
 @shared_task(name="filestack_tags.tag_asset", acks_late=True, ignore_result=True)
@@ -43,21 +55,50 @@ def _try_again(outcome: tagging.Outcome) -> None:
         _publish(tag_asset, outcome.asset_id, at=outcome.retry_at)
 
 
-@shared_task(name="filestack_tags.process_delivery", acks_late=True, ignore_result=True)
-def process_delivery(delivery_id: int) -> str:
-    """Process one webhook delivery; see :func:`filestack_tags.ingest.process`."""
-    outcome = ingest.process(delivery_id)
-    _enqueue(tag_asset, outcome.to_tag)
-    if outcome.retry_at:
-        _publish(process_delivery, delivery_id, at=outcome.retry_at)
-    return outcome.state
+@shared_task(name="filestack_tags.process_inbox", acks_late=True, ignore_result=True)
+def process_inbox() -> None:
+    """Process the webhook deliveries that wait; see :func:`filestack_tags.ingest.process`.
+
+    After :data:`INBOX_SLICE` seconds the rest is left to another task of this name. Any number
+    may run at once; those too many for one process leave their work to the others in it.
+    """
+    until = monotonic() + INBOX_SLICE
+    _inbox_called.set()
+    # Called first, then refused: so whoever leaves a seat sees that it has to look again.
+    while _inbox_called.is_set() and _inbox_seats.acquire(blocking=False):
+        try:
+            _inbox_called.clear()
+            is_done = _process_waiting(until)
+        finally:
+            _inbox_seats.release()
+        if not is_done:
+            _publish(process_inbox)
+            return
+
+
+def _process_waiting(until: float) -> bool:
+    """Return whether nothing is left; at ``until``, of the monotonic clock, something may be."""
+    while ids := ingest.waiting():
+        taken = 0
+        for pk in ids:
+            outcome = ingest.process(pk)
+            taken += outcome.taken
+            _enqueue(tag_asset, outcome.to_tag)
+            if outcome.retry_at:
+                _publish(process_inbox, at=outcome.retry_at)
+            if monotonic() > until:
+                return False
+        if not taken:  # others have them all, and will look what else there is
+            break
+    return True
 
 
 @shared_task(name="filestack_tags.sweep", ignore_result=True)
 def sweep() -> dict[str, int]:
     """Enqueue what lost its task; return how many of each. Run it every minute."""
-    deliveries = ingest.due()
-    _enqueue(process_delivery, deliveries)  # first: they count as handed out from here on
+    deliveries = ingest.waiting(limit=1000)
+    if deliveries:
+        on_commit(partial(_publish, process_inbox))
     queued = tagging.due()
     _enqueue(tag_asset, queued)
     metrics.count("sweep.found", len(deliveries), what="deliveries")
@@ -122,17 +163,24 @@ def register(
 
 
 def receive(body: bytes, headers: Any) -> ingest.Receipt:
-    """Store a webhook request and enqueue its processing; see :func:`.ingest.receive`."""
+    """Store a webhook request and have it processed; see :func:`.ingest.receive`.
+
+    A burst of requests shares its messages: one at once, then one each :data:`WAKE_INTERVAL`. A
+    duplicate is a reason to look, too: the first may have lost its message.
+    """
     receipt = ingest.receive(body, headers)
-    if not receipt.duplicate:
-        _enqueue(process_delivery, [receipt.delivery_id])
+    if in_transaction() or process_inbox.app.conf.task_always_eager:
+        on_commit(partial(_publish, process_inbox))
+    else:
+        _inbox_wakeups.ring()
     return receipt
 
 
 def replay(delivery_ids: Iterable[int]) -> list[int]:
-    """Process deliveries again; return the ids that were enqueued."""
+    """Have deliveries processed again; return the ids of those that will be."""
     again = ingest.replay(delivery_ids)
-    _enqueue(process_delivery, again)
+    if again:
+        on_commit(partial(_publish, process_inbox))
     return again
 
 
@@ -141,15 +189,20 @@ def _enqueue(task: Task[Any, Any], ids: Iterable[int]) -> None:
         on_commit(partial(_publish, task, pk))
 
 
-def _publish(task: Task[Any, Any], pk: int, *, at: datetime | None = None) -> None:
-    """Hand one id to the broker; a broker that is down is logged, and left to the sweep."""
+def _publish(task: Task[Any, Any], *ids: int, at: datetime | None = None) -> None:
+    """Hand a task to the broker; a broker that is down is logged, and left to the sweep."""
     countdown = max((at - timezone.now()).total_seconds(), 0.0) if at else 0.0
     if countdown > LONGEST_COUNTDOWN:
         return
     try:
-        task.apply_async((pk,), countdown=countdown)
+        task.apply_async(ids, countdown=countdown)
     except OperationalError:
         metrics.count("broker.unreachable")
         logger.warning(
-            "The broker cannot be reached; %s(%s) is left to the sweep", task.name, pk
+            "The broker cannot be reached; %s%s is left to the sweep", task.name, ids or ""
         )
+
+
+_inbox_seats = BoundedSemaphore(INBOX_TASKS)
+_inbox_called = Event()
+_inbox_wakeups = Wakeups(partial(_publish, process_inbox), interval=WAKE_INTERVAL)

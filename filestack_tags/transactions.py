@@ -46,6 +46,11 @@ def atomic() -> Atomic:
     return transaction.atomic(using=alias())
 
 
+def in_transaction() -> bool:
+    """Whether a transaction is open on :func:`alias`, in this thread."""
+    return connections[alias()].in_atomic_block
+
+
 def on_commit(callback: Callable[[], object]) -> None:
     """Call ``callback`` once the outermost transaction on :func:`alias` has committed."""
     transaction.on_commit(callback, using=alias())

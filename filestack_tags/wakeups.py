@@ -1,0 +1,80 @@
+"""Wake-ups: one message for all that happened within a moment, instead of one for each.
+
+No Django, no Celery: what a wake-up does is the caller's.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from threading import Lock, Thread
+
+logger = logging.getLogger(__name__)
+
+
+class Wakeups:
+    """Have ``publish`` called soon after each :meth:`ring`, at most once in ``interval`` seconds.
+
+    The first ring is published at once, those that follow it together at the end of the interval,
+    so that ``publish`` always begins after the last ring. A thread does it, which ends when
+    nothing rang for an interval: a broker that hangs delays nobody who rings. The interpreter
+    waits for it before it exits.
+
+    Safe to share among threads. A forked child begins anew; what rang in its parent is its
+    parent's to publish.
+    """
+
+    def __init__(
+        self,
+        publish: Callable[[], object],
+        *,
+        interval: float = 0.1,
+        pause: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self._publish = publish
+        self._interval = interval
+        self._pause = pause
+        self._begin_anew()
+        if hasattr(os, "register_at_fork"):  # not on Windows
+            os.register_at_fork(after_in_child=self._begin_anew)
+
+    def _begin_anew(self) -> None:
+        self._lock = Lock()
+        self._running = False
+        self._rung = False
+
+    def ring(self) -> None:
+        """Have ``publish`` called; returns at once, and never raises."""
+        with self._lock:
+            self._rung = True
+            if self._running:
+                return
+            self._running = True
+        try:
+            Thread(target=self._run, name="filestack_tags wake-ups").start()
+        except RuntimeError:  # no thread is to be had; the interpreter may be about to exit
+            self._run_once()
+
+    def _run_once(self) -> None:
+        with self._lock:
+            self._running = self._rung = False
+        self._call()
+
+    def _run(self) -> None:
+        while self._take():
+            self._call()
+            self._pause(self._interval)
+
+    def _take(self) -> bool:
+        """Whether somebody rang since it was last asked; if nobody did, the thread ends."""
+        with self._lock:
+            self._running, self._rung = self._rung, False
+            return self._running
+
+    def _call(self) -> None:
+        try:
+            self._publish()
+        except Exception as error:  # whoever rang has gone on; its text may hold an address
+            logger.error("A wake-up failed: %s", type(error).__name__)  # noqa: TRY400  as above
