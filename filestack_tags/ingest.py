@@ -87,23 +87,24 @@ def _store(key: str, action: str, body: bytes, headers: Mapping[str, str]) -> tu
     """Return ``(id, created)``. The insert and the count are each a transaction of their own:
     on MariaDB, two requests that found the key taken both hold it locked."""
     now = timezone.now()
-    delivery = WebhookDelivery(
-        event_key=key,
-        action=storable(action, 100),
-        headers={
-            name: storable(headers[name], 200) for name in KEPT_HEADERS if name in headers
-        },
-        raw_body=body,
-        received_at=now,
-        due_at=now,
-    )
-    known = WebhookDelivery.objects.using(alias()).filter(event_key=key)
-    while (created := insert_new(delivery)) is None:
+    kept = {name: storable(headers[name], 200) for name in KEPT_HEADERS if name in headers}
+    while True:
+        pk = insert_new(
+            event_key=key,
+            action=storable(action, 100),
+            headers=kept,
+            raw_body=body,
+            at=now,
+        )
+        if pk is not None:
+            return pk, True
+        known = WebhookDelivery.objects.using(alias()).filter(event_key=key)
         pk = known.values_list("pk", flat=True).first()
         if pk is not None:  # else it was pruned in between
-            known.filter(pk=pk).update(duplicates=F("duplicates") + 1)
+            WebhookDelivery.objects.using(alias()).filter(pk=pk).update(
+                duplicates=F("duplicates") + 1
+            )
             return pk, False
-    return created, True
 
 
 def waiting(limit: int = AT_ONCE) -> list[int]:

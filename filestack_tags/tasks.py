@@ -169,7 +169,7 @@ def receive(body: bytes, headers: Any) -> ingest.Receipt:
     duplicate is a reason to look, too: the first may have lost its message.
     """
     receipt = ingest.receive(body, headers)
-    if in_transaction() or process_inbox.app.conf.task_always_eager:
+    if in_transaction():
         on_commit(partial(_publish, process_inbox))
     else:
         _inbox_wakeups.ring()
@@ -205,4 +205,8 @@ def _publish(task: Task[Any, Any], *ids: int, at: datetime | None = None) -> Non
 
 _inbox_seats = BoundedSemaphore(INBOX_TASKS)
 _inbox_called = Event()
-_inbox_wakeups = Wakeups(partial(_publish, process_inbox), interval=WAKE_INTERVAL)
+_inbox_wakeups = Wakeups(
+    partial(_publish, process_inbox),
+    inline=lambda: bool(process_inbox.app.conf.task_always_eager),
+    interval=WAKE_INTERVAL,
+)

@@ -5,12 +5,18 @@ from __future__ import annotations
 from django.contrib.auth.decorators import login_not_required
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
+from django.http.request import HttpHeaders
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
 from . import metrics, tasks
 from .conf import get_settings
 from .exceptions import WebhookError
+from .filestack.security import SIGNATURE_HEADER
+from .ingest import KEPT_HEADERS
+
+HEADERS = {name: HttpHeaders.to_wsgi_name(name) for name in (SIGNATURE_HEADER, *KEPT_HEADERS)}
+"""The headers of a delivery, and what WSGI calls them."""
 
 
 # Outside ATOMIC_REQUESTS, so that the delivery is committed before it is acknowledged.
@@ -28,11 +34,16 @@ def webhook(request: HttpRequest) -> HttpResponse:
     """
     try:
         body = _read(request)
-        receipt = tasks.receive(body, request.headers)
+        receipt = tasks.receive(body, _headers(request))
     except WebhookError as error:
         metrics.count("webhook.refused", reason=error.reason)
         return _text(str(error), error.status)
     return _text("Known already." if receipt.duplicate else "Stored.", 200)
+
+
+def _headers(request: HttpRequest) -> dict[str, str]:
+    """Return the few that matter: to read all of them takes as long as to verify the body."""
+    return {name: request.META[key] for name, key in HEADERS.items() if key in request.META}
 
 
 def _read(request: HttpRequest) -> bytes:
@@ -46,4 +57,10 @@ def _read(request: HttpRequest) -> bytes:
 
 
 def _text(message: str, status: int) -> HttpResponse:
-    return HttpResponse(message + "\n", status=status, content_type="text/plain; charset=utf-8")
+    content = f"{message}\n".encode()
+    # With its length, servers need not send it in chunks; CommonMiddleware may not be there.
+    headers = {
+        "Content-Type": "text/plain; charset=utf-8",
+        "Content-Length": str(len(content)),
+    }
+    return HttpResponse(content, status=status, headers=headers)

@@ -20,7 +20,7 @@ class Wakeups:
     The first ring is published at once, those that follow it together at the end of the interval,
     so that ``publish`` always begins after the last ring. A thread does it, which ends when
     nothing rang for an interval: a broker that hangs delays nobody who rings. The interpreter
-    waits for it before it exits.
+    waits for it before it exits. While ``inline()`` is true, :meth:`ring` itself publishes.
 
     Safe to share among threads. A forked child begins anew; what rang in its parent is its
     parent's to publish.
@@ -30,10 +30,12 @@ class Wakeups:
         self,
         publish: Callable[[], object],
         *,
+        inline: Callable[[], bool] = bool,
         interval: float = 0.1,
         pause: Callable[[float], object] = time.sleep,
     ) -> None:
         self._publish = publish
+        self._inline = inline
         self._interval = interval
         self._pause = pause
         self._begin_anew()
@@ -46,21 +48,25 @@ class Wakeups:
         self._rung = False
 
     def ring(self) -> None:
-        """Have ``publish`` called; returns at once, and never raises."""
+        """Have ``publish`` called; returns at once."""
         with self._lock:
             self._rung = True
             if self._running:
                 return
             self._running = True
+        if self._inline():
+            self._stop()
+            self._publish()
+            return
         try:
             Thread(target=self._run, name="filestack_tags wake-ups").start()
         except RuntimeError:  # no thread is to be had; the interpreter may be about to exit
-            self._run_once()
+            self._stop()
+            self._call()
 
-    def _run_once(self) -> None:
+    def _stop(self) -> None:
         with self._lock:
             self._running = self._rung = False
-        self._call()
 
     def _run(self) -> None:
         while self._take():
@@ -76,5 +82,5 @@ class Wakeups:
     def _call(self) -> None:
         try:
             self._publish()
-        except Exception as error:  # whoever rang has gone on; its text may hold an address
-            logger.error("A wake-up failed: %s", type(error).__name__)  # noqa: TRY400  as above
+        except Exception as error:  # noqa: BLE001  whoever rang has gone on
+            logger.error("A wake-up failed: %s", type(error).__name__)  # noqa: TRY400  its text may hold an address

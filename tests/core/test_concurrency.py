@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from threading import Barrier
@@ -13,7 +13,7 @@ import pytest
 from django.db import connection, connections
 from django.utils import timezone
 
-from filestack_tags import assets, curation, ingest, results, tagging, transactions
+from filestack_tags import assets, curation, ingest, results, tagging, tasks, transactions
 from filestack_tags.filestack.security import sign_webhook
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetTag, Tag, TaggingRun, WebhookDelivery
@@ -55,6 +55,12 @@ def true_counts() -> dict[str, int]:
     return {tag.key: rows.filter(tag=tag).count() for tag in Tag.objects.all()}
 
 
+def receive(event: Mapping[str, Any]) -> int:
+    body = json.dumps(event).encode()
+    headers = {"FS-Timestamp": "1", "FS-Signature": sign_webhook(body, "1", "whsec-A")}
+    return ingest.receive(body, headers).delivery_id
+
+
 def new_run(asset: Asset) -> TaggingRun:
     return TaggingRun.objects.create(asset=asset, tagger="t", trigger="code", content_version=1)
 
@@ -91,11 +97,7 @@ def test_one_event_delivered_to_all_at_once_is_stored_and_processed_once() -> No
 
 def test_one_job_told_by_different_deliveries_at_once_has_one_run() -> None:
     event = fs_workflow("h", tags={"sky": 90}, job_id="j")
-    ids = []
-    for number in range(WRITERS):
-        body = json.dumps(event | {"id": number}).encode()
-        headers = {"FS-Timestamp": "1", "FS-Signature": sign_webhook(body, "1", "whsec-A")}
-        ids.append(ingest.receive(body, headers).delivery_id)
+    ids = [receive(event | {"id": number}) for number in range(WRITERS)]
     outcomes = at_once(lambda number: ingest.process(ids[number]))
     for pk, outcome in zip(ids, outcomes, strict=True):
         if outcome.retry_at:  # lost a race for the row; its task would come again
@@ -137,9 +139,7 @@ def test_a_job_s_webhook_takes_its_asset_before_its_run(job_id: str | None) -> N
         asset=asset, tagger="workflow", trigger="code", content_version=1, job_id=job_id,
         workflow_id=event["text"]["workflow"],
     )  # fmt: skip
-    body = json.dumps(event).encode()
-    headers = {"FS-Timestamp": "1", "FS-Signature": sign_webhook(body, "1", "whsec-A")}
-    delivery = ingest.receive(body, headers).delivery_id
+    delivery = receive(event)
 
     def process() -> str:
         try:
@@ -162,24 +162,29 @@ def test_a_sweep_neither_waits_for_nor_hands_out_what_somebody_writes() -> None:
     """A sweep that waited here, with an index locked, was one half of a deadlock on MariaDB."""
     held, free = (assets.register(Source.handle(name))[0].pk for name in ("held", "free"))
     tagging.request([held, free])
-    body = json.dumps(fs_workflow("held", tags={"sky": 90}, job_id="j")).encode()
-    headers = {"FS-Timestamp": "1", "FS-Signature": sign_webhook(body, "1", "whsec-A")}
-    delivery = ingest.receive(body, headers).delivery_id
-    overdue = timezone.now() - 2 * tagging.SWEEP_AFTER
-    Asset.objects.update(due_at=overdue)
-    WebhookDelivery.objects.update(due_at=overdue)
+    Asset.objects.update(due_at=timezone.now() - 2 * tagging.SWEEP_AFTER)
+    delivery = receive(fs_workflow("held", tags={"sky": 90}, job_id="j"))
 
     def sweep() -> tuple[list[int], list[int]]:
         try:
-            return ingest.due(), tagging.due()
+            return ingest.waiting(), tagging.due()
         finally:
             connections.close_all()
 
     with ThreadPoolExecutor(1) as pool, transactions.atomic():
         transactions.locked(Asset.objects.filter(pk=held)).get()
         transactions.locked(WebhookDelivery.objects.filter(pk=delivery)).get()
-        assert pool.submit(sweep).result(timeout=10) == ([], [free])
-    assert (ingest.due(), tagging.due()) == ([delivery], [held])
+        assert pool.submit(sweep).result(timeout=10) == ([delivery], [free])
+    assert tagging.due() == [held]
+
+
+def test_workers_that_share_an_inbox_process_each_delivery_once() -> None:
+    ids = [receive(fs_workflow(f"h{n}", tags={"sky": n}, job_id=f"j{n}")) for n in range(60)]
+    at_once(lambda _: tasks.process_inbox())
+    deliveries = WebhookDelivery.objects.values_list("pk", "state", "attempts")
+    assert sorted(deliveries) == [(pk, WebhookDelivery.State.PROCESSED, 1) for pk in ids]
+    assert TaggingRun.objects.count() == len(ids)
+    assert counts() == {"sky": len(ids)}
 
 
 def test_writers_that_meet_on_assets_tags_and_new_names_never_deadlock() -> None:

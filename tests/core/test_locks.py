@@ -71,12 +71,11 @@ def everything(script: Any, settings: Any) -> None:
         def later(**how_long: float) -> None:
             clock.shift(timedelta(**how_long))
 
-        # An upload whose task is lost; a question that fails, a lease that expires, an answer.
+        # An upload that comes twice; a question that fails, a lease that expires, an answer.
         upload = fp_upload("h")
         delivery = receive(upload)
         receive(upload)
-        later(seconds=61)
-        assert ingest.due() == [delivery]
+        assert ingest.waiting() == [delivery]
         (pk,) = ingest.process(delivery).to_tag
         later(seconds=61)
         assert tagging.due() == [pk]

@@ -1,0 +1,1 @@
+"""How many webhooks a second are stored and applied, against the least that storing can cost."""

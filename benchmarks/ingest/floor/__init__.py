@@ -1,0 +1,1 @@
+"""The least that accepting a webhook can cost: verify its signature, insert one row."""
