@@ -20,6 +20,7 @@ from . import sinks
 from .conf import DEFAULTS, SETTING, Settings, configured, get_settings
 from .exceptions import ConfigurationError, RuleError
 from .operations import concerns
+from .retention import LEAST_DAYS
 from .search.language import MAX_DEPTH
 from .taggers.base import BUILT_IN, get_tagger
 from .transactions import alias, atomic
@@ -40,6 +41,7 @@ LISTS = (
 MAPPINGS = ("WORKFLOWS", "RULES")
 SWITCHES = ("AUTO_TAG", "AUTO_TAG_UPLOADS", "SHARE_TAGS", "ASK_FOR_SHA256")
 COUNTS = ("BUDGET_PER_DAY", "BUDGET_PER_MONTH")
+DAYS = ("KEEP_DELIVERIES", "KEEP_RAW_REPLIES")
 TEXTS = (*SECRETS, "TAGGER", "WORKFLOW_ID", "RATE_LIMIT", "REDIS_URL")
 POSITIVE = (
     "WEBHOOK_TOLERANCE",
@@ -193,6 +195,7 @@ def _wrong_values(values: Any) -> Iterator[CheckMessage]:
         (SWITCHES, lambda value: isinstance(value, bool), "True or False", "E008"),
         (("TAGS_VERSION",), lambda value: value in (1, 2), "1 or 2", "E009"),
         (MAPPINGS, _is_mapping_of_text, "a dict of strings", "E014"),
+        (DAYS, _is_long_enough, "1 day or more: Filestack resends half a day later", "E040"),
         (COUNTS, _is_count, "a whole number, 0 or more, or None", "E015"),
     )
     for names, is_valid, expected, number in rules:
@@ -339,3 +342,7 @@ def _is_mapping_of_text(value: Any) -> bool:
 
 def _is_count(value: Any) -> bool:
     return type(value) is int and value >= 0
+
+
+def _is_long_enough(value: Any) -> bool:
+    return not _is_positive(value) or value >= LEAST_DAYS  # what is no number has E003

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import datetime
 from functools import partial
 from threading import BoundedSemaphore, Event
@@ -19,7 +20,16 @@ from celery import Task, shared_task
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-from . import assets, heartbeat, ingest, metrics, pipeline, statistics, tagging
+from . import (
+    assets,
+    heartbeat,
+    ingest,
+    metrics,
+    pipeline,
+    retention,
+    statistics,
+    tagging,
+)
 from .filestack.sources import Source
 from .models import Asset, TaggingRun
 from .transactions import in_transaction, on_commit
@@ -115,6 +125,15 @@ def refresh_statistics() -> float:
     share = statistics.refresh().share
     heartbeat.beat("statistics")
     return share
+
+
+@shared_task(name="filestack_tags.prune", ignore_result=True)
+def prune() -> dict[str, int]:
+    """Delete what is old enough; return how many of each. Run it once a day.
+
+    See :func:`filestack_tags.retention.prune`.
+    """
+    return asdict(retention.prune())
 
 
 def request_tagging(

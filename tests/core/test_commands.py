@@ -12,9 +12,9 @@ from django.utils import timezone
 
 from filestack_tags import assets, tagging
 from filestack_tags.filestack.sources import Source
-from filestack_tags.management.commands import filestack_tags_retag
+from filestack_tags.management.commands import filestack_tags_replay, filestack_tags_retag
 from filestack_tags.models import Asset, TaggingRun, WebhookDelivery
-from filestack_tags.testing.payloads import fp_upload
+from filestack_tags.testing.payloads import fp_delete, fp_upload
 
 pytestmark = pytest.mark.django_db
 
@@ -89,19 +89,96 @@ def test_sweep_says_what_it_found(three: list[Asset], script: Any) -> None:
     assert run("filestack_tags_sweep") == "Enqueued 0 deliveries and 3 assets.\n"
 
 
-def test_replay_chooses_by_state_id_and_action(deliver: Any, script: Any) -> None:
+@pytest.fixture
+def deliveries(deliver: Any, script: Any) -> dict[str, WebhookDelivery]:
+    """One that failed and one that did not, of two actions each; the first a day old."""
     deliver(fp_upload("abc"))
     deliver(fp_upload("abc") | {"text": {}})
-    failed = WebhookDelivery.objects.get(state="failed")
-    assert "2 deliveries would be" in run(
-        "filestack_tags_replay", "--action", "fp.upload", "--dry-run"
+    deliver(fp_delete("abc"))
+    deliver(fp_delete("abc") | {"text": {}})
+    names = ("upload", "failed upload", "delete", "failed delete")
+    rows = WebhookDelivery.objects.order_by("id")
+    rows.filter(action="fp.upload").update(received_at=timezone.now() - timedelta(days=1))
+    return dict(zip(names, rows, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--failed",), ["failed upload", "failed delete"]),
+        (("--action", "fp.upload"), ["upload", "failed upload"]),
+        (("--action", "fp.upload", "--failed"), ["failed upload"]),
+        (("--since", "2h"), ["delete", "failed delete"]),
+        (("--since", "25h", "--failed"), ["failed upload", "failed delete"]),
+        (("--since", "30m", "--action", "fp.upload"), []),
+        (("--since", "2020-01-01", "--action", "fp.delete"), ["delete", "failed delete"]),
+    ],
+)
+def test_replay_takes_what_all_options_agree_on(
+    deliveries: dict[str, WebhookDelivery], options: tuple[str, ...], expected: list[str]
+) -> None:
+    count = len(expected)
+    assert run("filestack_tags_replay", *options, "--dry-run") == (
+        f"{count} deliveries would be processed again.\n"
     )
-    assert run("filestack_tags_replay", "--failed") == "Enqueued 1 of 1 deliveries.\n"
-    assert run("filestack_tags_replay", "--id", str(failed.pk)) == (
-        "Enqueued 0 of 1 deliveries.\n"
+    said = run("filestack_tags_replay", *options)
+    assert said == (
+        f"{count} deliveries are processed again.\n" if count else "No delivery matches.\n"
     )
-    with pytest.raises(CommandError, match="Say which"):
-        run("filestack_tags_replay")
+    received = WebhookDelivery.objects.filter(state="received").order_by("id")
+    assert list(received) == [deliveries[name] for name in expected]
+
+
+def test_replay_by_id_says_how_many_were_left_alone(
+    deliveries: dict[str, WebhookDelivery],
+) -> None:
+    ids = [str(delivery.pk) for delivery in deliveries.values()]
+    assert run("filestack_tags_replay", "--id", *ids[:2]) == (
+        "2 deliveries are processed again.\n"
+    )
+    expected = "processed again. 2 are still open and were left alone.\n"
+    assert run("filestack_tags_replay", "--id", *ids, "--dry-run") == (
+        f"2 deliveries would be {expected}"
+    )
+    assert run("filestack_tags_replay", "--id", *ids) == f"2 deliveries are {expected}"
+
+
+def test_replay_reads_a_few_at_a_time(
+    deliveries: dict[str, WebhookDelivery],
+    monkeypatch: pytest.MonkeyPatch,
+    django_capture_on_commit_callbacks: Any,
+) -> None:
+    monkeypatch.setattr(filestack_tags_replay, "BATCH", 2)
+    with django_capture_on_commit_callbacks(execute=True):
+        said = run("filestack_tags_replay", "--since", "2d")
+    assert said.splitlines() == [
+        "2 deliveries seen …",
+        "4 deliveries seen …",
+        "4 deliveries are processed again.",
+    ]
+    states = WebhookDelivery.objects.order_by("id").values_list("state", flat=True)
+    assert list(states) == ["processed", "failed", "processed", "failed"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ((), "Say which deliveries"),
+        (("--since", "yesterday"), "'yesterday' is no time: write for example 2h"),
+        (("--since", "2026-13-01"), "is no time"),
+        (("--since", "99999999999d"), "is no time"),
+        (("--since", "0001-01-01T00:00+14:00"), "No delivery can have come"),
+        (("--since", "9999-12-31T23:59-12:00"), "No delivery can have come"),
+        (("--id", "-1"), "expected at least one|is no id"),
+        (("--id", str(2**63)), "is no id of a delivery"),
+        (("--id", "x"), "is no id of a delivery"),
+    ],
+)
+def test_a_replay_that_cannot_be_made_says_why(
+    db: None, options: tuple[str, ...], said: str
+) -> None:
+    with pytest.raises(CommandError, match=said):
+        run("filestack_tags_replay", *options)
 
 
 def test_search_shows_matches_in_order_and_how_many_there_are(

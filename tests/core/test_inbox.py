@@ -226,7 +226,7 @@ def test_the_effect_of_an_event_that_fails_is_gone_but_its_traceback_is_kept(
 def test_a_process_that_dies_each_time_leaves_a_failed_delivery_in_the_end(
     monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
-    settings.FILESTACK_TAGS |= {"WEBHOOK_MAX_ATTEMPTS": 3}
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"WEBHOOK_MAX_ATTEMPTS": 3}
 
     def die(event: Any, delivery: WebhookDelivery) -> events.Handled:
         raise SystemExit  # as a killed process: nobody records it

@@ -21,6 +21,7 @@ from filestack_tags import (
     curation,
     events,
     ingest,
+    retention,
     tagging,
     transactions,
 )
@@ -138,6 +139,11 @@ def everything(script: Any, settings: Any) -> None:
             assert ingest.process(failing).retry_at
         nonsense = receive({"id": 1, "action": "fp.upload", "text": {}})
         assert ingest.process(nonsense).state == WebhookDelivery.State.FAILED
+
+        later(days=100)
+        pruned = retention.prune()
+        assert pruned.deliveries > 5
+        assert pruned.raw_replies
 
 
 def what_there_is() -> dict[str, Any]:

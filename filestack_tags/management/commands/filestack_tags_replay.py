@@ -1,37 +1,121 @@
 from __future__ import annotations
 
-from argparse import ArgumentParser
+import re
+from argparse import ArgumentTypeError
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime, time, timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db.models import Max, QuerySet
+from django.utils import timezone
+from django.utils.dateparse import parse_date, parse_datetime
 
-from filestack_tags import tasks
+from filestack_tags import ingest, tasks
+from filestack_tags.clock import kept
 from filestack_tags.models import WebhookDelivery
+from filestack_tags.transactions import alias
+
+BATCH = 500
+UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+LARGEST_ID = 2**63 - 1
+EARLIEST = 2000
+"""Databases differ in how far back their calendars go."""
+
+
+def moment(text: str) -> datetime:
+    """Return the moment that ``2h``, ``3d``, a date or a time in ISO 8601 stands for."""
+    now = timezone.now()
+    at: datetime | None = None
+    with suppress(ValueError, OverflowError):
+        if ago := re.fullmatch(r"(\d+)([mhd])", text, re.ASCII):
+            at = now - timedelta(**{UNITS[ago[2]]: int(ago[1])})
+        elif day := parse_date(text):
+            at = kept(datetime.combine(day, time.min))
+        elif given := parse_datetime(text):
+            at = kept(given)
+    if at is None:
+        raise ArgumentTypeError(
+            f"{text!r} is no time: write for example 2h, 3d, 2026-11-24 or 2026-11-24T10:30."
+        )
+    if at.year < EARLIEST or at > now:
+        raise ArgumentTypeError(f"No delivery can have come since {text!r}.")
+    return at
+
+
+def identifier(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,19}", text) or int(text) > LARGEST_ID:
+        raise ArgumentTypeError(f"{text!r} is no id of a delivery.")
+    return int(text)
 
 
 class Command(BaseCommand):
-    help = "Process stored webhook deliveries again. Safe: each event has its effect once."
+    help = (
+        "Process stored webhook deliveries again: those that every option given agrees on. "
+        "Safe: each event has its effect once, and people's decisions stay."
+    )
 
-    def add_arguments(self, parser: ArgumentParser) -> None:
+    def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--failed", action="store_true", help="those that failed")
-        parser.add_argument("--id", type=int, nargs="+", metavar="ID", help="those by id")
+        parser.add_argument(
+            "--id", type=identifier, nargs="+", metavar="ID", help="those by id"
+        )
         parser.add_argument("--action", help="those of one action, such as fs.workflow")
+        parser.add_argument(
+            "--since",
+            type=moment,
+            metavar="WHEN",
+            help="those received in the last 2h or 3d, or since a date or time in ISO 8601",
+        )
         parser.add_argument(
             "--dry-run", action="store_true", help="only say how many would be processed"
         )
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        if not (options["failed"] or options["id"] or options["action"]):
-            raise CommandError("Say which deliveries: --failed, --id or --action.")
-        deliveries = WebhookDelivery.objects.order_by("id")
-        if options["failed"]:
-            deliveries = deliveries.filter(state=WebhookDelivery.State.FAILED)
-        if options["id"]:
-            deliveries = deliveries.filter(pk__in=options["id"])
-        if options["action"]:
-            deliveries = deliveries.filter(action=options["action"])
-        ids = list(deliveries.values_list("pk", flat=True))
-        if options["dry_run"]:
-            self.stdout.write(f"{len(ids)} deliveries would be processed again.")
+    def handle(self, *args: Any, dry_run: bool, **options: Any) -> None:
+        deliveries = _chosen(options)
+        if dry_run:
+            left = deliveries.filter(state__in=ingest.OPEN_STATES).count()
+            count = deliveries.count() - left
+            self.stdout.write(f"{count:,} deliveries would be processed again.{_open(left)}")
             return
-        self.stdout.write(f"Enqueued {len(tasks.replay(ids))} of {len(ids)} deliveries.")
+        seen = again = 0
+        for ids in _batches(deliveries):
+            again += len(tasks.replay(ids))
+            seen += len(ids)
+            if len(ids) == BATCH:
+                self.stdout.write(f"{seen:,} deliveries seen …")
+        if not seen:
+            self.stdout.write("No delivery matches.")
+            return
+        self.stdout.write(f"{again:,} deliveries are processed again.{_open(seen - again)}")
+
+
+def _chosen(options: dict[str, Any]) -> QuerySet[WebhookDelivery]:
+    conditions = {
+        "state": WebhookDelivery.State.FAILED if options["failed"] else None,
+        "pk__in": options["id"],
+        "action": options["action"],
+        "received_at__gte": options["since"],
+    }
+    given = {name: value for name, value in conditions.items() if value is not None}
+    if not given:
+        raise CommandError("Say which deliveries: --failed, --id, --action or --since.")
+    return WebhookDelivery.objects.using(alias()).filter(**given)
+
+
+def _batches(deliveries: QuerySet[WebhookDelivery]) -> Iterator[list[int]]:
+    """Yield the ids there are now, a few at a time; what comes meanwhile is left out."""
+    newest = deliveries.aggregate(newest=Max("pk"))["newest"] or 0
+    last = 0
+    while ids := list(
+        deliveries.filter(pk__gt=last, pk__lte=newest)
+        .order_by("pk")
+        .values_list("pk", flat=True)[:BATCH]
+    ):
+        yield ids
+        last = ids[-1]
+
+
+def _open(count: int) -> str:
+    return f" {count:,} are still open and were left alone." if count else ""

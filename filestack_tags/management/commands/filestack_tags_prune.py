@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from filestack_tags import retention
+from filestack_tags.exceptions import ConfigurationError
+from filestack_tags.retention import Pruned
+
+TOLD_EVERY = 20
+"""Batches between two lines of progress, where no terminal shows a running count."""
+
+
+class Command(BaseCommand):
+    help = (
+        "Delete webhook deliveries that were processed or ignored, and empty raw replies whose "
+        "tags no asset shows, once they are old enough. Deliveries that failed are kept. The task "
+        "filestack_tags.prune does the same."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--deliveries", type=int, metavar="DAYS", help="instead of KEEP_DELIVERIES"
+        )
+        parser.add_argument(
+            "--raw-replies", type=int, metavar="DAYS", help="instead of KEEP_RAW_REPLIES"
+        )
+        parser.add_argument(
+            "--dry-run", action="store_true", help="only say how many there are"
+        )
+
+    def handle(
+        self,
+        *args: Any,
+        deliveries: int | None,
+        raw_replies: int | None,
+        dry_run: bool,
+        **options: Any,
+    ) -> None:
+        self.done = Pruned()
+        self.batches = 0
+        try:
+            found = retention.prune(
+                deliveries=deliveries, raw_replies=raw_replies, dry_run=dry_run, tell=self.tell
+            )
+        except ConfigurationError as error:
+            raise CommandError(str(error)) from error
+        except KeyboardInterrupt:
+            raise CommandError(
+                f"\nStopped. {told(self.done)} Run it again for the rest.", returncode=130
+            ) from None
+        if self.batches and self.stdout.isatty():
+            self.stdout.write("\r", ending="")
+        self.stdout.write(told(found, "would be " if dry_run else ""))
+
+    def tell(self, so_far: Pruned) -> None:
+        self.done = so_far
+        self.batches += 1
+        if self.stdout.isatty():
+            self.stdout.write(f"\r{told(so_far)}", ending="")
+            self.stdout.flush()
+        elif not self.batches % TOLD_EVERY:
+            self.stdout.write(told(so_far))
+
+
+def told(done: Pruned, would: str = "") -> str:
+    return (
+        f"{done.deliveries:,} deliveries {would}deleted, "
+        f"{done.raw_replies:,} raw replies {would}emptied."
+    )
