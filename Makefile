@@ -17,7 +17,7 @@ TOX = $(VENV)/.ready-tox
 
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo serve test lint fuzz services-test bench-search tox clean
+.PHONY: help demo serve test lint fuzz services-test bench-search bench-ingest tox clean
 
 help:
 	@echo "make demo           upload, tag and search real photos; ends by itself"
@@ -26,6 +26,7 @@ help:
 	@echo "make services-test  the suite on PostgreSQL and MariaDB, tasks on Redis and RabbitMQ"
 	@echo "make bench-search   how fast searches are: SIZE=100k|1m, DB=postgres|sqlite|mariadb"
 	@echo "make fuzz           the suite's property tests with ever new input: FUZZ_SECONDS=300"
+	@echo "make bench-ingest   how many webhooks a second are stored and applied; needs PostgreSQL, Redis"
 	@echo "make lint           style, types, import contracts, migrations, spelling"
 	@echo "make tox            the suite on every Python and Django present"
 	@echo "make clean          remove .venv and everything that was generated"
@@ -60,6 +61,9 @@ lint: $(DEV)
 # MariaDB's driver is compiled, so it is installed only where it is asked for.
 bench-search: $(BENCH) $(if $(filter mariadb,$(DB)),$(SERVICES))
 	$(BIN)/python -m benchmarks.search --size $(SIZE) --db $(DB)
+
+bench-ingest: $(BENCH)
+	$(BIN)/python -m benchmarks.ingest
 
 tox: $(TOX)
 	UV_PYTHON_DOWNLOADS=never $(BIN)/python -m tox
