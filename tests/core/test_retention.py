@@ -37,10 +37,9 @@ def delivery(key: str, *, days: float = 31, state: str = State.PROCESSED) -> Web
 def run(
     asset: Asset, *, days: float = 91, state: str = TaggingRun.State.SUCCEEDED, **columns: Any
 ) -> TaggingRun:
-    ended = state != TaggingRun.State.STARTED
     return TaggingRun.objects.create(
         asset=asset, tagger="t", trigger="code", content_version=1, state=state, raw_reply="{}",
-        finished_at=timezone.now() - timedelta(days=days) if ended else None, **columns,
+        finished_at=timezone.now() - timedelta(days=days), **columns,
     )  # fmt: skip
 
 

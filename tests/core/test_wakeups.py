@@ -137,7 +137,7 @@ def test_inline_the_ring_itself_publishes_and_its_errors_are_the_caller_s() -> N
 PROGRAM = """
 import os, sys
 from filestack_tags.wakeups import Wakeups
-wakeups = Wakeups(lambda: os.write(1, b"%d " % os.getpid()), interval=0.01)
+wakeups = Wakeups(lambda: os.write(1, b"%d " % os.getpid()), interval=0.2)
 wakeups.ring()
 """
 
