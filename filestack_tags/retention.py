@@ -14,9 +14,10 @@ from datetime import datetime, timedelta
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
+from . import heartbeat
 from .conf import get_settings
 from .exceptions import ConfigurationError
-from .models import Asset, Heartbeat, TaggingRun, WebhookDelivery
+from .models import Asset, TaggingRun, WebhookDelivery
 from .transactions import Row, alias, atomic, locked, retrying
 
 BATCH = 500
@@ -79,7 +80,7 @@ def prune(
         emptied = _empty([pk for pk in ids if pk not in shown])
         done = replace(done, raw_replies=done.raw_replies + emptied)
         tell(done)
-    _record(done)
+    heartbeat.beat("prune", **asdict(done))
     return done
 
 
@@ -173,10 +174,3 @@ def _empty(run_ids: list[int]) -> int:
 
 def _hold(rows: QuerySet[Row]) -> list[Row]:
     return list(locked(rows.order_by("pk"), skip_held=True))
-
-
-@retrying
-def _record(done: Pruned) -> None:
-    Heartbeat.objects.using(alias()).update_or_create(
-        name="prune", defaults={"at": timezone.now(), "found": asdict(done)}
-    )

@@ -304,7 +304,7 @@ class TestOutsideATransaction:
             raise OperationalError("connection refused: redis://user:password@host")
 
         counted: list[str] = []
-        end = metrics.subscribe(lambda name, labels: counted.append(name))
+        end = metrics.subscribe(lambda told: counted.append(told.name))
         with monkeypatch.context() as patch:
             patch.setattr(tasks.process_inbox, "apply_async", refuse)
             tasks.receive(*request(fp_upload("h")))
