@@ -216,7 +216,7 @@ def _run_of(job: WorkflowJob, event: Event) -> TaggingRun | None:
         return None
     asset = locked(Asset.objects.filter(digest=_digest(job))).first()
     waiting = runs.filter(
-        Q(state=TaggingRun.State.STARTED) | Q(error_code=results.ABANDONED),
+        Q(state=TaggingRun.State.STARTED) | Q(error_code__in=results.GIVEN_UP),
         # Before Filestack answered, a run knows neither its job nor its workflow.
         Q(job_id=None) | Q(job_id="") if job.job_id else Q(),
         Q(workflow_id=job.workflow_id)

@@ -74,8 +74,7 @@ class Snapshot:
         at: when it was taken.
         queued: assets that wait for a call.
         running: assets that are being asked about, or whose workflow job goes on.
-        queue_age: for how long the asset that waits longest has been due. The sweep hands it out
-            anew each minute, so while nothing can be called this stays near a minute.
+        queue_age: for how long the asset that waits longest has been due.
         failed_assets: assets that are not tried again by themselves.
         open_deliveries: deliveries that are not processed yet.
         inbox_lag: how long ago the oldest of them was received; replayed ones do not count.

@@ -26,7 +26,10 @@ from .text import label_key, storable
 from .transactions import alias, atomic, locked, on_commit
 
 ABANDONED = "abandoned"
-"""Error code of a run whose lease expired. Should its result still come, it is used."""
+"""Error code of a run whose lease expired."""
+
+GIVEN_UP = frozenset({ABANDONED, "workflow_deadline"})
+"""Error codes of runs that nobody waits for any more. Should a result still come, it is used."""
 
 SOURCES = {"auto": AssetTag.Source.AUTO, "user": AssetTag.Source.USER}
 
@@ -127,7 +130,7 @@ def _close(
     moments.sort(key=lambda item: (runs[item[0].run_id].content_version, item[1]), reverse=True)
     for result, result_at in moments:
         run, reply = runs[result.run_id], result.reply
-        if run.state != TaggingRun.State.STARTED and run.error_code != ABANDONED:
+        if run.state != TaggingRun.State.STARTED and run.error_code not in GIVEN_UP:
             continue
         asset = assets[run.asset_id]
         newest = (asset.tags_version, asset.tags_at or result_at)

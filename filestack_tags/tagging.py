@@ -139,26 +139,27 @@ def _request(
 
 
 def waiting(limit: int) -> list[int]:
-    """Return queued assets that are due and that may be asked about now, the oldest first."""
-    due_now = _may_be_claimed().filter(
-        tagging_state=Asset.State.QUEUED, due_at__lte=timezone.now()
-    )
-    return list(due_now.order_by("due_at").values_list("pk", flat=True)[:limit])
+    """Return assets that are due and may be asked about now, the oldest first.
 
-
-def due(limit: int = 1000) -> list[int]:
-    """Return assets whose task was lost, and take note that they are handed out again.
-
-    These are queued or running ones that fell due more than :data:`SWEEP_AFTER` ago: never
-    enqueued, dropped by the broker, or held by a process that died. Those that only wait for a
-    circuit to close or for the next day's budget are not. One that somebody writes at this
-    moment is not lost. Two sweeps at once hand an asset out once.
+    These are queued ones, and running ones whose lease expired or whose job is to be asked
+    about. Those that wait for a circuit to close or for the next day's budget are left out.
     """
-    overlooked = _may_be_claimed().filter(
-        tagging_state__in=OPEN_STATES, due_at__lte=timezone.now() - SWEEP_AFTER
-    )
-    ids = list(overlooked.order_by("due_at").values_list("pk", flat=True)[:limit])
-    return [pk for pk in ids if _hand_out(pk)]
+    return _due(timezone.now(), limit)
+
+
+def due(limit: int = 16) -> list[int]:
+    """Return some assets whose task was lost, the oldest first; a task takes along the others.
+
+    These fell due more than :data:`SWEEP_AFTER` ago: they were never enqueued, were dropped by
+    the broker, or were held by a process that died. Nothing is written, so each sweep finds
+    them until somebody claims them.
+    """
+    return _due(timezone.now() - SWEEP_AFTER, limit)
+
+
+def _due(moment: datetime, limit: int) -> list[int]:
+    assets = _may_be_claimed().filter(tagging_state__in=OPEN_STATES, due_at__lte=moment)
+    return list(assets.order_by("due_at").values_list("pk", flat=True)[:limit])
 
 
 def _may_be_claimed() -> AssetQuerySet:
@@ -169,20 +170,6 @@ def _may_be_claimed() -> AssetQuerySet:
         return assets.all()
     usual = {""} if get_settings().TAGGER in held else set()
     return assets.exclude(tagging_state=Asset.State.QUEUED, queued_for__in=held | usual)
-
-
-@retrying
-def _hand_out(asset_id: int) -> bool:
-    now = timezone.now()
-    with atomic():
-        asset = locked(Asset.objects.filter(pk=asset_id), skip_held=True).first()
-        if asset is None or asset.tagging_state not in OPEN_STATES:
-            return False
-        if asset.due_at is None or asset.due_at > now - SWEEP_AFTER:
-            return False
-        asset.due_at = now
-        asset.save(using=alias(), update_fields=("due_at",))
-    return True
 
 
 def tag(asset_id: int) -> Outcome:

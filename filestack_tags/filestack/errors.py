@@ -124,7 +124,7 @@ def error_for(
         problem: why a 2xx reply is not the answer.
         retryable: whether a 2xx reply may be whole the next time.
     """
-    said = hide(error_text(reply))
+    said = hide(error_text(reply)).rstrip(".")
     kind = _kind(reply.status, said, about)
     if kind is UnexpectedReply:
         return UnexpectedReply(

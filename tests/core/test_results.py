@@ -192,8 +192,9 @@ class TestTogether:
         busy.refresh_from_db()
         assert busy.tagging_state == Asset.State.TAGGED
 
-    def test_an_abandoned_run_is_used_and_a_failed_one_is_not(self) -> None:
-        abandoned = new_run(new_asset(), state=State.FAILED, error_code=results.ABANDONED)
+    @pytest.mark.parametrize("code", sorted(results.GIVEN_UP))
+    def test_a_run_that_was_given_up_is_used_and_a_failed_one_is_not(self, code: str) -> None:
+        abandoned = new_run(new_asset(), state=State.FAILED, error_code=code)
         failed = new_run(new_asset(), state=State.FAILED, error_code="timeout")
         given = [result(abandoned, sky=9), result(failed, sky=9)]
         assert results.apply_all(given) == [State.SUCCEEDED, State.FAILED]

@@ -297,12 +297,15 @@ def test_a_file_overwritten_while_it_is_tagged_is_tagged_again(
     assert tags_of(asset) == {"new": 80}
 
 
-def test_a_sweep_takes_note_of_what_it_handed_out(asset: Asset, script: Any) -> None:
+def test_a_sweep_finds_what_is_overdue_until_somebody_claims_it(
+    asset: Asset, script: Any
+) -> None:
     queue(asset)
-    Asset.objects.update(due_at=timezone.now() - timedelta(seconds=61))
-    assert tagging.due() == [asset.pk]
     assert tagging.due() == []
+    Asset.objects.update(due_at=timezone.now() - timedelta(seconds=61))
+    assert tagging.due() == tagging.due() == [asset.pk]
     assert tagging.tag(asset.pk).state == TaggingRun.State.SUCCEEDED
+    assert tagging.due() == []
 
 
 def test_the_signal_is_sent_after_the_commit(
