@@ -138,8 +138,10 @@ def _wait_for(events: int) -> None:
 def _forget_messages() -> int:
     """Remove the benchmark's queue from the broker; return how many messages were in it."""
     with app.connection_for_write() as broker:
-        queue = settings.CELERY_TASK_DEFAULT_QUEUE
         channel = broker.default_channel
-        waiting = channel.queue_declare(queue, passive=False, durable=True).message_count
-        channel.queue_delete(queue)
+        # Declared here, too: Redis only deletes a queue that this connection knows to be bound.
+        queue = app.amqp.queues[settings.CELERY_TASK_DEFAULT_QUEUE].bind(channel)
+        queue.declare()
+        waiting = channel.queue_declare(queue.name, durable=True).message_count
+        queue.delete()
     return int(waiting)
