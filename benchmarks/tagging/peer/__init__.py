@@ -1,1 +1,1 @@
-"""What projects write with Celery and Filestack's SDK: a task makes one call and stores its tags."""
+"""What projects write with Celery and Filestack's SDK: a task, a call, and rows one by one."""
