@@ -29,6 +29,7 @@ class _Handler(WSGIRequestHandler):
         environ = super().get_environ()
         # PATH_INFO is decoded, which an external URL inside a path does not survive.
         environ["RAW_URI"] = self.path
+        environ["REMOTE_PORT"] = str(self.client_address[1])
         if isinstance(self.connection, ssl.SSLSocket):
             environ["HTTPS"] = "on"  # where wsgiref finds wsgi.url_scheme
         environ[DROP] = self._cut

@@ -1,0 +1,67 @@
+"""What a chaos run changes in the app: how soon the sweep looks, and where processes may die."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from functools import wraps
+from typing import Any
+
+import time_machine
+from django.apps import AppConfig
+
+from . import crashing, plan
+
+SWEEP_AFTER = timedelta(seconds=2)
+"""Instead of a minute, so that a run of minutes sees many sweeps find something."""
+
+CLOCK = "CHAOS_CLOCK"
+"""Environment variable: by how many seconds this process's clock is wrong."""
+
+
+class ChaosConfig(AppConfig):
+    name = "tests.chaos"
+    label = "chaos"
+
+    def ready(self) -> None:
+        set_the_clock_wrong(float(os.environ.get(CLOCK, "0")))
+        if crashing.DIRECTORY not in os.environ:
+            return
+        from filestack_tags import ingest, tagging
+        from filestack_tags.filestack.client import AsyncFilestackClient, FilestackClient
+
+        from . import celery_app  # noqa: F401  the tasks are enqueued with this application
+
+        tagging.SWEEP_AFTER = ingest.SWEEP_AFTER = SWEEP_AFTER
+        FilestackClient.tags = _mortal(FilestackClient.tags)  # type: ignore[method-assign]
+        AsyncFilestackClient.tags = _amortal(AsyncFilestackClient.tags)  # type: ignore[method-assign]
+
+
+def set_the_clock_wrong(seconds: float) -> None:
+    """Move this process's clock, which goes on; those of monotonic time stay."""
+    if seconds:
+        now = datetime.now(UTC)
+        time_machine.travel(now + timedelta(seconds=seconds), tick=True).start()
+
+
+def _mortal(call: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(call)
+    def tags(*args: Any, **kwargs: Any) -> Any:
+        crashing.crash(plan.BEFORE_CALL)
+        reply = call(*args, **kwargs)
+        crashing.crash(plan.AFTER_CALL)
+        return reply
+
+    return tags
+
+
+def _amortal(call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    @wraps(call)
+    async def tags(*args: Any, **kwargs: Any) -> Any:
+        crashing.crash(plan.BEFORE_CALL)
+        reply = await call(*args, **kwargs)
+        crashing.crash(plan.AFTER_CALL)
+        return reply
+
+    return tags

@@ -1,0 +1,278 @@
+"""One run with one broker: processes started, storm survived, calm awaited, rows judged."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+from . import apps, crashing, plan
+from .brokers import BROKERS
+from .cluster import Cluster
+from .emulator import FAULTS
+from .feeder import Feeder
+from .processes import ROOT, Group, answers, free_port, python
+from .storm import Keeper, Storm
+
+WORKERS = 2
+POOL = 2
+"""Processes in the pool of each worker."""
+FAR_UNTIL = 0.4
+"""Share of the storm in which clocks are far wrong, so that all that is due then falls due."""
+CALM = 100.0
+"""Seconds that everything left gets to be done in, once nothing is killed any more."""
+GUNICORN = ("--workers=2", "--threads=4", "--worker-class=gthread", "--graceful-timeout=1")
+OPEN_WORK = """
+SELECT (SELECT count(*) FROM filestack_tags_webhookdelivery WHERE state IN ('received', 'processing')),
+       (SELECT count(*) FROM filestack_tags_asset WHERE tagging_state IN ('queued', 'running')),
+       (SELECT count(*) FROM filestack_tags_taggingrun WHERE state = 'started')
+"""
+
+
+@dataclass
+class Report:
+    """What a campaign came to."""
+
+    broker: str
+    tried: Counter[str] = field(default_factory=Counter)
+    struck: Counter[str] = field(default_factory=Counter)
+    starts: dict[str, int] = field(default_factory=dict)
+    findings: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def broken(self) -> bool:
+        return not self.findings or any(finding["broken"] for finding in self.findings)
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """One run. ``seconds`` is how long all of it may take."""
+
+    broker: str
+    seed: str
+    mix: plan.Mix
+    kills: int
+    seconds: float
+    run: Path
+    say: Callable[[str], None]
+
+    def fight(self, cluster: Cluster) -> Report:
+        """Do it; everything that was started has ended when this returns or raises."""
+        begun = time.monotonic()
+        (self.run / "tokens").mkdir(parents=True)
+        report = Report(self.broker)
+        with ExitStack() as stack:
+            broker = stack.enter_context(BROKERS[self.broker](self.run))
+            database = f"chaos_{self.broker}"
+            emulator_port, web_port = free_port(), free_port()
+            webhook = f"http://127.0.0.1:{web_port}/filestack/webhook/"
+            environment = os.environ | {
+                "DJANGO_SETTINGS_MODULE": "tests.chaos.settings",
+                "PYTHONPATH": str(ROOT),
+                "DATABASE_URL": cluster.create(database),
+                "BROKER_URL": broker.url,
+                "FILESTACK_URL": f"http://127.0.0.1:{emulator_port}",
+                crashing.DIRECTORY: str(self.run),
+            }
+            self._migrate(environment)
+            emulator = Group(
+                "emulator",
+                python("tests.chaos.emulator", str(emulator_port), webhook),
+                self.run / "emulator.log",
+            )
+            stack.callback(emulator.stop)
+            emulator.start(environment)
+            workers = [self._worker(number) for number in range(WORKERS)]
+            clocks = Clocks()
+            others = {
+                "web": python(
+                    "gunicorn", *GUNICORN, f"--bind=127.0.0.1:{web_port}", "tests.chaos.wsgi"
+                ),
+                "sweeper-1": python("tests.chaos.sweeper", "1"),
+                "sweeper-2": python("tests.chaos.sweeper", "2"),
+                "people": python("tests.chaos.people", self.seed),
+            }
+            groups: dict[Group, Callable[[], dict[str, str]]] = {
+                worker: partial(clocks.wrong, environment, -1 if number % 2 else 1)
+                for number, worker in enumerate(workers)
+            }
+            for name, command in others.items():
+                groups[Group(name, command, self.run / f"{name}.log")] = lambda: environment
+            keeper = Keeper(groups)
+            stack.callback(keeper.stop)
+            keeper.start()
+            while not (answers(web_port) and answers(emulator_port)):
+                time.sleep(0.1)
+            for fault in FAULTS:
+                _control(emulator_port, "POST", fault | {"times": None})
+            lasting = self.seconds - (time.monotonic() - begun) - CALM - 10
+            self.say(f"{self.broker}: everything is up; the storm lasts {lasting:.0f} s")
+            storm = Storm(
+                plan.draw(self.seed, kills=self.kills, seconds=lasting),
+                run=self.run,
+                workers=workers,
+                broker=broker,
+                cluster=cluster,
+                database=database,
+            )
+            stack.callback(storm.stop)
+            feeder = Feeder(
+                self.seed, self.mix, f"http://127.0.0.1:{emulator_port}", webhook, lasting * 0.95
+            )
+            stack.callback(feeder.stop)
+            storm.start()
+            feeder.start()
+            self._wait(lasting * FAR_UNTIL, storm, feeder)
+            clocks.seconds = plan.NEAR
+            for worker in workers:
+                worker.kill()
+            self._wait(lasting * (1 - FAR_UNTIL), storm, feeder)
+            storm.stop()
+            left = crashing.disarm(self.run)
+            _control(emulator_port, "DELETE")
+            clocks.seconds = 0.0
+            for worker in workers:
+                worker.stop()
+            told = feeder.join(30)
+            self._end_people(groups)
+            calm = self._await_calm(cluster, database, emulator_port)
+            keeper.stop()
+            feeder.save(self.run / "facts.json")
+            self._write_events(emulator_port)
+            report.tried = storm.tried
+            report.struck = self._struck(storm)
+            report.starts = {group.name: group.starts for group in groups}
+            report.notes = [
+                *(storm.failures),
+                *([] if told else ["Not everything happened in time at Filestack."]),
+                *([f"{left} armed point(s) that nobody came by"] if left else []),
+                calm,
+                f"clocks wrong by {', '.join(f'{s:+.0f} s ×{n}' for s, n in clocks.given())}",
+            ]
+            report.findings = self._judge(environment)
+        return report
+
+    def _migrate(self, environment: dict[str, str]) -> None:
+        with (self.run / "migrate.log").open("wb") as log:
+            subprocess.run(
+                python("django", "migrate", "--verbosity=0"),
+                cwd=ROOT,
+                env=environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                check=True,
+            )
+
+    def _worker(self, number: int) -> Group:
+        command = python(
+            *("celery", "--app=tests.chaos.celery_app", "worker", f"--hostname=w{number}@%h"),
+            *(f"--concurrency={POOL}", "--prefetch-multiplier=4", "--loglevel=WARNING"),
+            *("--without-gossip", "--without-mingle"),
+        )
+        return Group(f"worker-{number}", command, self.run / f"worker-{number}.log")
+
+    def _wait(self, lasting: float, storm: Storm, feeder: Feeder) -> None:
+        until = time.monotonic() + lasting
+        told = time.monotonic()
+        while time.monotonic() < until and not storm.over:
+            time.sleep(0.2)
+            if time.monotonic() - told > 20:
+                told = time.monotonic()
+                self.say(
+                    f"{self.broker}: {until - told:.0f} s to go, {sum(feeder.done.values())} "
+                    f"events so far, {sum(storm.tried.values())} strikes"
+                )
+        while time.monotonic() < until and not feeder.join(0.2):
+            pass
+
+    def _end_people(self, groups: dict[Group, Any]) -> None:
+        """Nobody decides any more: the keeper must not start them again."""
+        for group in [group for group in groups if group.name == "people"]:
+            del groups[group]
+            group.stop()
+
+    def _await_calm(self, cluster: Cluster, database: str, emulator: int) -> str:
+        begun = time.monotonic()
+        quiet = 0
+        while time.monotonic() - begun < CALM:
+            with cluster.connect(database) as connection:
+                left = connection.execute(OPEN_WORK).fetchone() or (0,)
+            pending = _control(emulator, "GET", what="")["pending_deliveries"]
+            quiet = 0 if any(left) or pending else quiet + 1
+            if quiet == 4:
+                return f"calm after {time.monotonic() - begun:.0f} s"
+            time.sleep(0.5)
+        return (
+            f"NOT calm after {CALM:.0f} s: {left[0]} deliveries, {left[1]} assets and {left[2]} "
+            f"runs are open, {pending} events undelivered"
+        )
+
+    def _write_events(self, emulator: int) -> None:
+        events = _control(emulator, "GET", what="events")["events"]
+        (self.run / "events.json").write_text(json.dumps(events))
+
+    def _struck(self, storm: Storm) -> Counter[str]:
+        """Return what was hit: processes that died at a point, transactions that were open."""
+        log = self.run / "crashes.log"
+        lines = log.read_text().splitlines() if log.exists() else []
+        return Counter(line.split("\t")[1] for line in lines) + storm.caught
+
+    def _judge(self, environment: dict[str, str]) -> list[dict[str, Any]]:
+        done = subprocess.run(
+            python("tests.chaos.verdict"),
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=sys.stderr,
+            check=True,
+        )
+        findings: list[dict[str, Any]] = json.loads(done.stdout)
+        return findings
+
+
+class Clocks:
+    """By how much the clocks of workers that are started now are wrong.
+
+    Attributes:
+        seconds: for one worker; the other's is slow by as much.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = plan.FAR
+        self._given: Counter[float] = Counter()
+
+    def wrong(self, environment: dict[str, str], sign: int) -> dict[str, str]:
+        """Return the environment of a worker."""
+        self._given[sign * self.seconds] += 1
+        return environment | {apps.CLOCK: str(sign * self.seconds)}
+
+    def given(self) -> list[tuple[float, int]]:
+        """Return by how many seconds how many were wrong."""
+        return sorted((item for item in self._given.items() if item[0]), reverse=True)
+
+
+def _control(port: int, method: str, body: Any = None, *, what: str = "faults") -> Any:
+    """Ask the emulator's control."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        headers = {"Content-Type": "application/json"}
+        sent = None if body is None else json.dumps(body).encode()
+        connection.request(method, f"/_emulator/{what}", sent, headers)
+        response = connection.getresponse()
+        read = response.read()
+    finally:
+        connection.close()
+    if response.status >= 300:
+        raise RuntimeError(f"The emulator's control answered {response.status}: {read!r}")
+    return json.loads(read) if read else None

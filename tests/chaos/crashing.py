@@ -1,0 +1,81 @@
+"""Dying at a known place: points in the code where a process kills itself, once armed.
+
+Arming a point leaves a token, a file. Whoever comes by first takes it and dies with SIGKILL,
+alone or with its whole process group: no handler runs, nothing is closed, as when the kernel
+runs out of memory or the machine is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from .plan import POINTS
+
+DIRECTORY = "CHAOS_DIRECTORY"
+"""Environment variable: the directory of the run, which holds the tokens."""
+
+ALONE, WITH_ITS_GROUP = "alone", "group"
+
+
+def directory() -> Path:
+    """Return the directory of this run."""
+    return Path(os.environ[DIRECTORY])
+
+
+def arm(run: Path, point: str, number: int, *, whole_group: bool) -> None:
+    """Have the next process that comes to ``point`` die there."""
+    token = run / "tokens" / f"{POINTS.index(point)}-{number}"
+    draft = token.with_name(f".{token.name}")
+    draft.write_text(WITH_ITS_GROUP if whole_group else ALONE)
+    draft.rename(token)
+
+
+def disarm(run: Path) -> int:
+    """Take back every token; return how many nobody came by."""
+    tokens = list((run / "tokens").glob("[0-9]*"))
+    for token in tokens:
+        token.unlink(missing_ok=True)
+    return len(tokens)
+
+
+def take(point: str) -> str | None:
+    """Take a token of ``point``; return who is to die, or ``None`` when it is not armed."""
+    for token in (directory() / "tokens").glob(f"{POINTS.index(point)}-*"):
+        try:
+            who = token.read_text()
+            token.unlink()
+        except FileNotFoundError:
+            continue  # another process was faster
+        return who
+    return None
+
+
+def kill(point: str, who: str, pid: int) -> None:
+    """Kill a process, or its group, and write down that it was."""
+    append("crashes.log", f"{time.time():.3f}\t{point}\t{pid}\t{who}")
+    if who == WITH_ITS_GROUP:
+        os.killpg(os.getpgid(pid), signal.SIGKILL)
+    else:
+        os.kill(pid, signal.SIGKILL)
+
+
+def end(pid: int) -> None:
+    """Kill a process that may have ended by itself."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def crash(point: str) -> None:
+    """Die here, if this point is armed."""
+    if (who := take(point)) is not None:
+        kill(point, who, os.getpid())
+
+
+def append(name: str, line: str) -> None:
+    """Add a line to a file of the run; lines of several processes do not mix."""
+    with (directory() / name).open("ab", buffering=0) as file:
+        file.write(line.encode() + b"\n")

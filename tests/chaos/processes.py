@@ -1,0 +1,100 @@
+"""Processes of a run: started in a group of their own, killed with it, started again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+ENDS_IN = 5
+"""Seconds a process gets to end by itself."""
+
+
+class Group:
+    """A process and what it forks; its output is kept over restarts."""
+
+    def __init__(self, name: str, command: list[str], log: Path, user: str | None = None) -> None:
+        self.name = name
+        self.starts = 0
+        self._command = command
+        self._log = log
+        self._user = user
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, environment: Mapping[str, str]) -> None:
+        """Start it, as often as it takes."""
+        self.starts += 1
+        with self._log.open("ab") as output:
+            self._process = subprocess.Popen(
+                self._command,
+                cwd=ROOT,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                user=self._user,
+            )
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """The process's id, which is its group's, too."""
+        if self._process is None:
+            raise RuntimeError(f"{self.name} was never started.")
+        return self._process.pid
+
+    def children(self) -> list[int]:
+        """Return the ids of the processes it forked."""
+        try:
+            told = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
+        except FileNotFoundError:
+            return []
+        return [int(pid) for pid in told.split()]
+
+    def kill(self) -> None:
+        """Kill the whole group; once it is dead, that is nothing."""
+        if self._process is None:
+            return
+        try:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self._process.wait()
+
+    def stop(self) -> None:
+        """Ask it to end, and kill what is left."""
+        if self._process is not None and self.alive:
+            self._process.terminate()
+            try:
+                self._process.wait(ENDS_IN)
+            except subprocess.TimeoutExpired:
+                pass
+        self.kill()
+
+
+def python(module: str, *arguments: str) -> list[str]:
+    """Return the command that runs a module with this interpreter."""
+    return [sys.executable, "-m", module, *arguments]
+
+
+def free_port() -> int:
+    """Return a port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def answers(port: int) -> bool:
+    """Whether somebody listens on a port of this machine."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -1,0 +1,141 @@
+"""The storm: carries a plan out, and has every process that died started again."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from . import crashing, plan
+from .brokers import Broker
+from .cluster import Cluster
+from .plan import Strike
+from .processes import Group
+
+PATIENCE = 3.0
+"""Seconds to wait for an open transaction before striking anyway."""
+
+
+class Storm:
+    """Strikes by lanes, each in a thread.
+
+    Attributes:
+        tried: how many strikes of each kind were made, or prepared by arming a point.
+        caught: what they caught: processes killed, transactions open.
+        failures: strikes that could not be made.
+    """
+
+    def __init__(
+        self,
+        strikes: list[Strike],
+        *,
+        run: Path,
+        workers: list[Group],
+        broker: Broker,
+        cluster: Cluster,
+        database: str,
+    ) -> None:
+        self._run = run
+        self._workers = workers
+        self._broker = broker
+        self._cluster = cluster
+        self._database = database
+        self._stopped = threading.Event()
+        self.tried: Counter[str] = Counter()
+        self.caught: Counter[str] = Counter()
+        self.failures: list[str] = []
+        self._threads = [
+            threading.Thread(target=self._strike_all, args=(lane,), daemon=True)
+            for lane in plan.lanes(strikes)
+        ]
+
+    def start(self) -> None:
+        self._begun = time.monotonic()
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def over(self) -> bool:
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def stop(self) -> None:
+        """Strike no more; what is away comes back."""
+        self._stopped.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _strike_all(self, lane: list[Strike]) -> None:
+        for number, strike in enumerate(lane):
+            if self._stopped.wait(max(self._begun + strike.at - time.monotonic(), 0)):
+                return
+            try:
+                self._strike(strike, number)
+            except Exception as error:  # noqa: BLE001  the storm goes on, and the report tells
+                self.failures.append(f"{strike.kind}: {type(error).__name__}: {error}"[:300])
+            else:
+                self.tried[strike.kind] += 1
+
+    def _strike(self, strike: Strike, number: int) -> None:
+        kind = strike.kind
+        if kind in plan.POINTS:
+            crashing.arm(self._run, kind, number, whole_group=strike.whole_group)
+        elif kind == plan.WORKER:
+            self._kill_worker(strike, number)
+        elif kind == plan.FLUSHED:
+            self._broker.flush(strike.pause)
+        elif kind == plan.CUT:
+            self._broker.cut()
+        elif kind == plan.CRASHED:
+            self._when_busy(kind)
+            self._cluster.crash()
+        else:
+            self._when_busy(kind)
+            self._cluster.terminate(self._database)
+
+    def _kill_worker(self, strike: Strike, number: int) -> None:
+        worker = self._workers[number % len(self._workers)]
+        pool = worker.children()
+        if strike.whole_group or not pool:
+            worker.kill()
+        else:
+            crashing.end(random.choice(pool))
+
+    def _when_busy(self, kind: str) -> None:
+        """Wait until a transaction is open, but not for ever."""
+        until = time.monotonic() + PATIENCE
+        while not (caught := self._cluster.in_transaction(self._database)):
+            if time.monotonic() > until or self._stopped.wait(0.01):
+                return
+        self.caught[kind] += caught
+
+
+class Keeper:
+    """Starts processes again when they died, as an init system does."""
+
+    def __init__(self, groups: dict[Group, Callable[[], dict[str, str]]]) -> None:
+        self._groups = groups
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._keep, daemon=True)
+
+    def start(self) -> None:
+        for group, environment in self._groups.items():
+            group.start(environment())
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Start none again from here on, and end them all."""
+        self._stopped.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        for group in self._groups:
+            group.stop()
+
+    def _keep(self) -> None:
+        while not self._stopped.wait(0.2):
+            for group, environment in self._groups.items():
+                if not group.alive:
+                    group.kill()  # what the dead one left of its group
+                    group.start(environment())
