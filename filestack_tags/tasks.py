@@ -214,7 +214,8 @@ def _publish(task: Task[Any, Any], *ids: int, at: datetime | None = None) -> Non
     if countdown > LONGEST_COUNTDOWN:
         return
     try:
-        task.apply_async(ids, countdown=countdown)
+        # Without a countdown a message names no time, and no worker whose clock is slow waits.
+        task.apply_async(ids, countdown=countdown or None)
     except OperationalError:
         metrics.count("broker.unreachable")
         logger.warning(
