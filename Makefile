@@ -17,13 +17,14 @@ TOX = $(VENV)/.ready-tox
 
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo serve test lint fuzz services-test bench-search bench-ingest tox clean
+.PHONY: help demo serve test lint fuzz services-test chaos bench-search bench-ingest tox clean
 
 help:
 	@echo "make demo           upload, tag and search real photos; ends by itself"
 	@echo "make serve          the same project left running, with addresses and a login"
 	@echo "make test           the test suite on SQLite, with coverage; needs no service"
 	@echo "make services-test  the suite on PostgreSQL and MariaDB, tasks on Redis and RabbitMQ"
+	@echo "make chaos          kill workers, servers, brokers and databases, then count the rows"
 	@echo "make bench-search   how fast searches are: SIZE=100k|1m, DB=postgres|sqlite|mariadb"
 	@echo "make fuzz           the suite's property tests with ever new input: FUZZ_SECONDS=300"
 	@echo "make bench-ingest   how many webhooks a second are stored and applied; needs PostgreSQL, Redis"
@@ -49,6 +50,10 @@ services-test: $(SERVICES)
 
 fuzz: $(DEV)
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
+
+# Linux, PostgreSQL's server programs, redis-server and rabbitmqctl: ten minutes. CHAOS=--help tells more.
+chaos: $(SERVICES)
+	$(BIN)/python -m tests.chaos $(CHAOS)
 
 lint: $(DEV)
 	$(BIN)/python -m ruff check .

@@ -1,4 +1,4 @@
-"""``make chaos``: everything is killed, at random, while uploads come in; then the rows are counted.
+"""``make chaos``: everything is killed, at random, while uploads come in; then rows are counted.
 
 ``python -m tests.chaos --help`` tells the options. A run is a *plan* drawn from a seed
 (:mod:`.plan`), a *storm* that carries it out (:mod:`.storm`) on real processes

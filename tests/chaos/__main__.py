@@ -25,12 +25,16 @@ from .processes import ROOT
 
 
 def options() -> Namespace:
-    parser = ArgumentParser(prog="python -m tests.chaos", description=__doc__.partition("\n")[0])
+    parser = ArgumentParser(
+        prog="python -m tests.chaos", description=__doc__.partition("\n")[0]
+    )
     parser.add_argument("--seed", default="filestack", help="draws what goes wrong and when")
     parser.add_argument("--broker", choices=(*BROKERS, "both"), default="both")
     parser.add_argument("--events", type=int, default=2400, help="in all, at Filestack")
     parser.add_argument("--kills", type=int, default=20, help="of each kind, for each broker")
-    parser.add_argument("--minutes", type=float, default=10.0, help="how long all of it may take")
+    parser.add_argument(
+        "--minutes", type=float, default=10.0, help="how long all of it may take"
+    )
     parser.add_argument("--logs", type=Path, default=ROOT / "var" / "chaos")
     return parser.parse_args()
 
@@ -46,7 +50,11 @@ def main() -> int:
     usable = [name for name in names if name not in problems]
     required = os.environ.get("REQUIRE_SERVICES") == "1" or chosen.broker != "both"
     if "postgresql" in problems or not usable or (problems and required):
-        say("A service that is missing is a failure." if required else "Nothing can be shown here.")
+        say(
+            "A service that is missing is a failure."
+            if required
+            else "Nothing can be shown here."
+        )
         return 1
     signal.signal(signal.SIGTERM, interrupt)
     logs = chosen.logs / time.strftime("%Y%m%d-%H%M%S")

@@ -35,7 +35,8 @@ class ChaosConfig(AppConfig):
 
         tagging.SWEEP_AFTER = ingest.SWEEP_AFTER = SWEEP_AFTER
         FilestackClient.tags = _mortal(FilestackClient.tags)  # type: ignore[method-assign]
-        AsyncFilestackClient.tags = _amortal(AsyncFilestackClient.tags)  # type: ignore[method-assign]
+        asynchronous = _mortal_too(AsyncFilestackClient.tags)
+        AsyncFilestackClient.tags = asynchronous  # type: ignore[method-assign,assignment]
 
 
 def set_the_clock_wrong(seconds: float) -> None:
@@ -56,7 +57,7 @@ def _mortal(call: Callable[..., Any]) -> Callable[..., Any]:
     return tags
 
 
-def _amortal(call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+def _mortal_too(call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     @wraps(call)
     async def tags(*args: Any, **kwargs: Any) -> Any:
         crashing.crash(plan.BEFORE_CALL)

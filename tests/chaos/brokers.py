@@ -1,4 +1,4 @@
-"""Brokers that may be taken away: a Redis of our own, a virtual host of the RabbitMQ that is here."""
+"""Brokers that may be taken away: a Redis of our own, a virtual host of a RabbitMQ."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from . import apps, crashing, plan
-from .brokers import BROKERS
+from .brokers import BROKERS, Broker
 from .cluster import Cluster
 from .emulator import FAULTS
 from .feeder import Feeder
@@ -33,7 +33,8 @@ CALM = 100.0
 """Seconds that everything left gets to be done in, once nothing is killed any more."""
 GUNICORN = ("--workers=2", "--threads=4", "--worker-class=gthread", "--graceful-timeout=1")
 OPEN_WORK = """
-SELECT (SELECT count(*) FROM filestack_tags_webhookdelivery WHERE state IN ('received', 'processing')),
+SELECT (SELECT count(*) FROM filestack_tags_webhookdelivery
+        WHERE state IN ('received', 'processing')),
        (SELECT count(*) FROM filestack_tags_asset WHERE tagging_state IN ('queued', 'running')),
        (SELECT count(*) FROM filestack_tags_taggingrun WHERE state = 'started')
 """
@@ -73,7 +74,8 @@ class Campaign:
         (self.run / "tokens").mkdir(parents=True)
         report = Report(self.broker)
         with ExitStack() as stack:
-            broker = stack.enter_context(BROKERS[self.broker](self.run))
+            broker: Broker = BROKERS[self.broker](self.run)
+            stack.enter_context(broker)
             database = f"chaos_{self.broker}"
             emulator_port, web_port = free_port(), free_port()
             webhook = f"http://127.0.0.1:{web_port}/filestack/webhook/"
@@ -128,7 +130,11 @@ class Campaign:
             )
             stack.callback(storm.stop)
             feeder = Feeder(
-                self.seed, self.mix, f"http://127.0.0.1:{emulator_port}", webhook, lasting * 0.95
+                self.seed,
+                self.mix,
+                f"http://127.0.0.1:{emulator_port}",
+                webhook,
+                lasting * 0.95,
             )
             stack.callback(feeder.stop)
             storm.start()
@@ -161,6 +167,9 @@ class Campaign:
                 f"clocks wrong by {', '.join(f'{s:+.0f} s ×{n}' for s, n in clocks.given())}",
             ]
             report.findings = self._judge(environment)
+            if report.broken:
+                cluster.dump(database, self.run / "rows.sql")
+                report.notes.append(f"the rows are kept in {self.run / 'rows.sql'}")
         return report
 
     def _migrate(self, environment: dict[str, str]) -> None:
@@ -207,7 +216,7 @@ class Campaign:
         quiet = 0
         while time.monotonic() - begun < CALM:
             with cluster.connect(database) as connection:
-                left = connection.execute(OPEN_WORK).fetchone() or (0,)
+                left = connection.execute(OPEN_WORK).fetchone() or (0, 0, 0)
             pending = _control(emulator, "GET", what="")["pending_deliveries"]
             quiet = 0 if any(left) or pending else quiet + 1
             if quiet == 4:

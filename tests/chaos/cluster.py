@@ -23,7 +23,7 @@ SETTINGS = (
     "log_min_messages=fatal",
 )
 OPEN = "datname = current_database() AND pid <> pg_backend_pid()"
-IN_TRANSACTION = f"{OPEN} AND (state LIKE 'idle in transaction%' OR (state = 'active' AND xact_start IS NOT NULL))"
+IN_TRANSACTION = f"{OPEN} AND state <> 'idle' AND xact_start IS NOT NULL"
 
 
 def binaries() -> Path | None:
@@ -49,7 +49,9 @@ class Cluster:
     def __enter__(self) -> Cluster:
         if self._user:
             shutil.chown(self._home, self._user)
-        self._run("initdb", "-D", "data", "-U", "root", "-A", "trust", "-E", "UTF8", "--no-sync")
+        self._run(
+            "initdb", "-D", "data", "-U", "root", "-A", "trust", "-E", "UTF8", "--no-sync"
+        )
         settings = " ".join(f"-c {setting}" for setting in SETTINGS)
         self._options = f"-p {self.port} -k {self._home} {settings}"
         self._control("start")
@@ -91,15 +93,23 @@ class Cluster:
         """Return how many transactions are open."""
         with self.connect(database) as connection:
             query = f"SELECT count(*) FROM pg_stat_activity WHERE {IN_TRANSACTION}"
-            row = connection.execute(query).fetchone()  # type: ignore[arg-type]  # a constant
+            row = connection.execute(query).fetchone()
         return int(row[0]) if row else 0
 
     def terminate(self, database: str) -> int:
         """End every connection to the database; return how many there were."""
         with self.connect(database) as connection:
-            query = f"SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE {OPEN}"
-            row = connection.execute(query).fetchone()  # type: ignore[arg-type]  # a constant
+            query = (
+                f"SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE {OPEN}"
+            )
+            row = connection.execute(query).fetchone()
         return int(row[0]) if row else 0
+
+    def dump(self, database: str, path: Path) -> None:
+        """Write all rows to a file, for whoever looks for the cause."""
+        server = ("--host=127.0.0.1", f"--port={self.port}", "--username=root")
+        self._run("pg_dump", *server, "--file=dump", database)
+        shutil.copy(self._home / "dump", path)
 
     def log(self) -> str:
         """Return what the server said."""

@@ -66,7 +66,9 @@ class Posted:
 class Feeder:
     """Makes it all happen, spread over some seconds."""
 
-    def __init__(self, seed: str, mix: Mix, emulator: str, webhook: str, seconds: float) -> None:
+    def __init__(
+        self, seed: str, mix: Mix, emulator: str, webhook: str, seconds: float
+    ) -> None:
         self._seed = seed
         self._emulator = emulator
         self._webhook = webhook
@@ -151,7 +153,9 @@ class Feeder:
 
     def _ours(self, file: File, dice: random.Random) -> None:
         """Post an event ourselves, as Filestack might."""
-        what = dice.choice((self._at_once, self._late, self._stale_job, self._forged, self._odd))
+        what = dice.choice(
+            (self._at_once, self._late, self._stale_job, self._forged, self._odd)
+        )
         what(file)
 
     def _at_once(self, file: File) -> None:
@@ -235,7 +239,7 @@ class Feeder:
 
     def _ask(self, method: str, target: str, *version: int) -> Any:
         """Call the emulator; with a file's serial and version, send its bytes."""
-        body = content(self._seed, *version) if version else None  # type: ignore[call-arg]  # two
+        body = content(self._seed, *version) if version else None
         parts = urlsplit(self._emulator)
         connection = HTTPConnection(parts.hostname or "", parts.port, timeout=30)
         try:
@@ -245,7 +249,9 @@ class Feeder:
         finally:
             connection.close()
         if response.status != 200:
-            raise RuntimeError(f"The emulator answered {method} with {response.status}: {read!r}")
+            raise RuntimeError(
+                f"The emulator answered {method} with {response.status}: {read!r}"
+            )
         return json.loads(read)
 
 

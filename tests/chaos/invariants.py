@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.db import connection
 from django.db.models import Count, Sum
 
+from filestack_tags.conf import get_settings
 from filestack_tags.models import (
     Asset,
     AssetTag,
@@ -102,7 +102,9 @@ def deliveries_are_processed(facts: Facts) -> Finding:
     wrong = [
         f"{key} is {state}"
         for key, state in sorted(rows.items())
-        if (state != WebhookDelivery.State.FAILED if key in facts.failing else state not in done)
+        if (
+            state != WebhookDelivery.State.FAILED if key in facts.failing else state not in done
+        )
     ]
     states = Counter(rows.values())
     told = ", ".join(f"{number} {state}" for state, number in sorted(states.items()))
@@ -289,12 +291,13 @@ def calls_are_within_the_budget(facts: Facts) -> Finding:
     counted = Spending.objects.aggregate(total=Sum("calls"))["total"] or 0
     if not counted:
         return Finding(name, 0, f"NOT CONFIGURED: nothing counts the {calls} calls")
+    budget = get_settings().BUDGET_PER_DAY
     wrong = []
     if counted < calls:
         wrong.append(f"{calls} calls, {counted} counted")
-    if counted > settings.BUDGET_PER_DAY:
-        wrong.append(f"{counted} counted, the budget is {settings.BUDGET_PER_DAY}")
-    detail = f"{calls} calls ≤ {counted} counted ≤ {settings.BUDGET_PER_DAY} allowed"
+    if budget is not None and counted > budget:
+        wrong.append(f"{counted} counted, the budget is {budget}")
+    detail = f"{calls} calls ≤ {counted} counted ≤ {budget} allowed"
     return _finding(name, wrong, detail)
 
 

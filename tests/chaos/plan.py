@@ -102,4 +102,6 @@ def mix(events: int) -> Mix:
     """Divide ``events`` among the kinds; no fewer than asked for."""
     overwrites, workflows = events * 25 // 100, events * 15 // 100
     deletes, ours = events * 5 // 100, events * 15 // 100
-    return Mix(events - overwrites - workflows - deletes - ours, overwrites, workflows, deletes, ours)
+    return Mix(
+        events - overwrites - workflows - deletes - ours, overwrites, workflows, deletes, ours
+    )

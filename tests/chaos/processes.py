@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -18,7 +19,9 @@ ENDS_IN = 5
 class Group:
     """A process and what it forks; its output is kept over restarts."""
 
-    def __init__(self, name: str, command: list[str], log: Path, user: str | None = None) -> None:
+    def __init__(
+        self, name: str, command: list[str], log: Path, user: str | None = None
+    ) -> None:
         self.name = name
         self.starts = 0
         self._command = command
@@ -64,20 +67,16 @@ class Group:
         """Kill the whole group; once it is dead, that is nothing."""
         if self._process is None:
             return
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self._process.wait()
 
     def stop(self) -> None:
         """Ask it to end, and kill what is left."""
         if self._process is not None and self.alive:
             self._process.terminate()
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 self._process.wait(ENDS_IN)
-            except subprocess.TimeoutExpired:
-                pass
         self.kill()
 
 

@@ -37,8 +37,6 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 LEASE = 10
 """Seconds. Short, so that what a dead process held is taken up again within the run."""
 
-BUDGET_PER_DAY = 50_000
-
 FILESTACK_TAGS = {
     "API_KEY": "AKEY",
     "APP_SECRET": "TESTSECRET0000000000000000",
@@ -54,13 +52,15 @@ FILESTACK_TAGS = {
     "RETRY_DELAY_MAX": 4,
     "WEBHOOK_MAX_ATTEMPTS": 20,
     "WORKFLOW_POLL_DELAY": 4,
-    "BUDGET_PER_DAY": BUDGET_PER_DAY,
+    "BUDGET_PER_DAY": 50_000,
 }
 
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(process)d %(levelname)s %(name)s %(message)s"}},
+    "formatters": {
+        "line": {"format": "%(asctime)s %(process)d %(levelname)s %(name)s %(message)s"}
+    },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": "WARNING"},
 }
