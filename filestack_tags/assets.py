@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
 
 SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
+TOLD_BY_THE = timedelta(seconds=1)
+"""Filestack tells of uploads, overwrites and deletions in whole seconds."""
+
 MAX_SIZE = 2**63 - 1
 MAX_DIMENSION = 2**31 - 1
 MAX_LENGTHS = {
@@ -88,8 +91,8 @@ def register(
     """Make a file known; return ``(asset, created)``.
 
     Idempotent, also when two processes register the same file at the same moment. An asset that
-    exists is refreshed with ``facts``; a forgotten one is restored, unless ``at`` lies before it
-    was deleted. Nothing is enqueued: see :func:`filestack_tags.tasks.register` for that.
+    exists is refreshed with ``facts``; a forgotten one is restored, unless ``at`` is not after its
+    deletion. Nothing is enqueued: see :func:`filestack_tags.tasks.register` for that.
 
     Args:
         source: the file.
@@ -119,7 +122,8 @@ def register(
         _refresh(asset, said, moment)
         if asset.uploader_id is None and uploader is not None:
             asset.uploader = uploader  # type: ignore[assignment]  # the host's user model
-        if asset.deleted_at and moment >= asset.deleted_at:
+        # No handle comes back: what happened in the second of the deletion was before it.
+        if asset.deleted_at and (at is None or moment >= asset.deleted_at + TOLD_BY_THE):
             _restore(asset)
         asset.save(using=alias())
     return asset, False

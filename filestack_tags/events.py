@@ -29,6 +29,8 @@ from .transactions import alias, locked
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 SLACK = timedelta(minutes=2)
 """How much earlier than its run a job may seem to have started, for clocks that differ."""
+CLOCKS_DIFFER = timedelta(minutes=5)
+"""How far an event may lie ahead of this machine's clock, which may be slow."""
 
 PROCESSED = WebhookDelivery.State.PROCESSED
 IGNORED = WebhookDelivery.State.IGNORED
@@ -88,14 +90,14 @@ def _overwrite(event: Event, delivery: WebhookDelivery) -> Handled:
     file = event.file()
     moment = _moment(event, delivery)
     asset, created = assets.register(Source.handle(file.handle), facts=_facts(file), at=moment)
-    if created:
-        to_tag = _tag_if_wanted(asset, TaggingRun.Trigger.OVERWRITE)
-        return Handled(PROCESSED, "Registered the overwritten file.", asset.pk, to_tag)
+    # An unknown file, too, had another content before: what is older must not count as this one's.
     if not assets.content_changed(asset.pk, facts=_facts(file), at=moment):
         return Handled(PROCESSED, "A newer overwrite is known.", asset.pk)
     asset = Asset.objects.using(alias()).get(pk=asset.pk)
     to_tag = _tag_if_wanted(asset, TaggingRun.Trigger.OVERWRITE)
-    return Handled(PROCESSED, "The file changed; its tags are stale.", asset.pk, to_tag)
+    known = "The file changed; its tags are stale."
+    text = "Registered the overwritten file." if created else known
+    return Handled(PROCESSED, text, asset.pk, to_tag)
 
 
 def _delete(event: Event, delivery: WebhookDelivery) -> Handled:
@@ -186,10 +188,14 @@ def _moment(event: Event, delivery: WebhookDelivery) -> datetime:
 
 def _past(moment: datetime) -> datetime:
     """Return ``moment`` as the host keeps it; neither the future nor a time before computers is
-    believed, and at the ends of the calendar no time can be told in every zone."""
+    believed, and at the ends of the calendar no time can be told in every zone.
+
+    The future begins after what a slow clock may take for it: moved back, an overwrite would
+    seem older than one that came before it.
+    """
     if timezone.is_aware(moment):
-        moment = min(max(moment, EARLIEST), datetime.now(UTC))
-    return min(kept(moment), timezone.now())
+        moment = min(max(moment, EARLIEST), datetime.now(UTC) + CLOCKS_DIFFER)
+    return min(kept(moment), timezone.now() + CLOCKS_DIFFER)
 
 
 def _tag_if_wanted(asset: Asset, trigger: TaggingRun.Trigger) -> tuple[int, ...]:
@@ -244,7 +250,7 @@ def _open_run(job: WorkflowJob, event: Event, delivery: WebhookDelivery) -> Tagg
     if asset is None:
         return None
     content_version = asset.content_version
-    if asset.content_changed_at and moment < asset.content_changed_at:
+    if _is_before_change(moment, asset):
         content_version -= 1
     running = workflows.taggers_of(job.workflow_id)
     run, _ = TaggingRun.objects.using(alias()).get_or_create(
@@ -264,6 +270,18 @@ def _open_run(job: WorkflowJob, event: Event, delivery: WebhookDelivery) -> Tagg
 def _digest(job: WorkflowJob) -> str:
     source = job.sources[0]
     return reference_digest(source.kind, source.reference)
+
+
+def _is_before_change(moment: datetime, asset: Asset) -> bool:
+    """Whether a job that began then read what the file held before it was overwritten.
+
+    In the second of the overwrite nobody knows. Then it did, unless nobody else would ask.
+    """
+    changed_at = asset.content_changed_at
+    if changed_at is None or moment >= changed_at + assets.TOLD_BY_THE:
+        return False
+    waits_for_it = asset.tagging_state in (Asset.State.NEW, Asset.State.STALE)
+    return moment < changed_at or not waits_for_it
 
 
 def _may_be_tagging(task: str) -> bool:

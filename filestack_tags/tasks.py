@@ -214,13 +214,21 @@ def _publish(task: Task[Any, Any], *ids: int, at: datetime | None = None) -> Non
     if countdown > LONGEST_COUNTDOWN:
         return
     try:
-        # Without a countdown a message names no time, and no worker whose clock is slow waits.
-        task.apply_async(ids, countdown=countdown or None)
-    except OperationalError:
+        if countdown:
+            task.apply_async(ids, countdown=countdown)
+        else:  # names no time, for which a worker whose clock is slow would wait
+            task.apply_async(ids)
+    except _refusals(task):
         metrics.count("broker.unreachable")
         logger.warning(
             "The broker cannot be reached; %s%s is left to the sweep", task.name, ids or ""
         )
+
+
+def _refusals(task: Task[Any, Any]) -> tuple[type[BaseException], ...]:
+    """Return what tells that the broker took no message: also that it let nobody in."""
+    transport = task.app.connection_for_write().transport
+    return (OperationalError, *transport.connection_errors, *transport.channel_errors)
 
 
 _inbox_seats = BoundedSemaphore(INBOX_TASKS)

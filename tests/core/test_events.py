@@ -129,7 +129,7 @@ def test_an_overwrite_of_an_unknown_file_registers_it(
 ) -> None:
     deliver(payload("webhook_fp_overwrite.json"))
     asset = Asset.objects.get()
-    assert (asset.content_version, asset.tagging_state) == (1, Asset.State.TAGGED)
+    assert (asset.content_version, asset.tagging_state) == (2, Asset.State.TAGGED)
 
 
 def test_an_older_overwrite_that_comes_late_changes_nothing(
