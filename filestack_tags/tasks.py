@@ -21,6 +21,7 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from . import (
+    abandoned,
     assets,
     heartbeat,
     ingest,
@@ -111,6 +112,7 @@ def sweep() -> dict[str, int]:
         on_commit(partial(_publish, process_inbox))
     queued = tagging.due()
     _enqueue(tag_asset, queued)
+    abandoned.close()
     metrics.count("sweep.found", len(deliveries), what="deliveries")
     metrics.count("sweep.found", len(queued), what="assets")
     return heartbeat.beat("sweep", deliveries=len(deliveries), assets=len(queued))
