@@ -7,8 +7,8 @@ import os
 import subprocess
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -31,6 +31,8 @@ FAR_UNTIL = 0.4
 """Share of the storm in which clocks are far wrong, so that all that is due then falls due."""
 CALM = 100.0
 """Seconds that everything left gets to be done in, once nothing is killed any more."""
+LAST_POINTS = 15.0
+"""Seconds that points armed last are given until somebody comes by."""
 GUNICORN = ("--workers=2", "--threads=4", "--worker-class=gthread", "--graceful-timeout=1")
 OPEN_WORK = """
 SELECT (SELECT count(*) FROM filestack_tags_webhookdelivery
@@ -118,7 +120,7 @@ class Campaign:
                 time.sleep(0.1)
             for fault in FAULTS:
                 _control(emulator_port, "POST", fault | {"times": None})
-            lasting = self.seconds - (time.monotonic() - begun) - CALM - 10
+            lasting = self.seconds - (time.monotonic() - begun) - CALM - LAST_POINTS - 10
             self.say(f"{self.broker}: everything is up; the storm lasts {lasting:.0f} s")
             storm = Storm(
                 plan.draw(self.seed, kills=self.kills, seconds=lasting),
@@ -145,6 +147,9 @@ class Campaign:
                 worker.kill()
             self._wait(lasting * (1 - FAR_UNTIL), storm, feeder)
             storm.stop()
+            until = time.monotonic() + LAST_POINTS
+            while crashing.armed(self.run) and time.monotonic() < until:
+                time.sleep(0.2)
             left = crashing.disarm(self.run)
             _control(emulator_port, "DELETE")
             clocks.seconds = 0.0
@@ -164,7 +169,10 @@ class Campaign:
                 *([] if told else ["Not everything happened in time at Filestack."]),
                 *([f"{left} armed point(s) that nobody came by"] if left else []),
                 calm,
-                f"clocks wrong by {', '.join(f'{s:+.0f} s ×{n}' for s, n in clocks.given())}",
+                f"{sum(feeder.done.values())} events at Filestack: {_told(feeder.done)}",
+                f"our own posts were answered {_told(feeder.posted.answers)}",
+                f"two sweeps at once ×{self._sweeps_at_once()}",
+                f"workers with a wrong clock: {_told(clocks.given)}",
             ]
             report.findings = self._judge(environment)
             if report.broken:
@@ -232,10 +240,17 @@ class Campaign:
         (self.run / "events.json").write_text(json.dumps(events))
 
     def _struck(self, storm: Storm) -> Counter[str]:
-        """Return what was hit: processes that died at a point, transactions that were open."""
+        """Return what was hit, how often; processes that died at a point wrote it down."""
         log = self.run / "crashes.log"
         lines = log.read_text().splitlines() if log.exists() else []
-        return Counter(line.split("\t")[1] for line in lines) + storm.caught
+        return Counter(line.split("\t")[1] for line in lines) + storm.hit
+
+    def _sweeps_at_once(self) -> int:
+        swept: defaultdict[str, set[str]] = defaultdict(set)
+        for line in (self.run / "sweeps.log").read_text().splitlines():
+            tick, sweeper, _ = line.split("\t", 2)
+            swept[tick].add(sweeper)
+        return sum(len(sweepers) > 1 for sweepers in swept.values())
 
     def _judge(self, environment: dict[str, str]) -> list[dict[str, Any]]:
         done = subprocess.run(
@@ -259,16 +274,17 @@ class Clocks:
 
     def __init__(self) -> None:
         self.seconds = plan.FAR
-        self._given: Counter[float] = Counter()
+        self.given: Counter[str] = Counter()
 
     def wrong(self, environment: dict[str, str], sign: int) -> dict[str, str]:
         """Return the environment of a worker."""
-        self._given[sign * self.seconds] += 1
+        if self.seconds:
+            self.given[f"{sign * self.seconds:+.0f} s"] += 1
         return environment | {apps.CLOCK: str(sign * self.seconds)}
 
-    def given(self) -> list[tuple[float, int]]:
-        """Return by how many seconds how many were wrong."""
-        return sorted((item for item in self._given.items() if item[0]), reverse=True)
+
+def _told(counted: Mapping[str, int]) -> str:
+    return ", ".join(f"{what} ×{number}" for what, number in sorted(counted.items()))
 
 
 def _control(port: int, method: str, body: Any = None, *, what: str = "faults") -> Any:

@@ -34,9 +34,14 @@ def arm(run: Path, point: str, number: int, *, whole_group: bool) -> None:
     draft.rename(token)
 
 
+def armed(run: Path) -> list[Path]:
+    """Return the tokens that nobody came by yet."""
+    return list((run / "tokens").glob("[0-9]*"))
+
+
 def disarm(run: Path) -> int:
     """Take back every token; return how many nobody came by."""
-    tokens = list((run / "tokens").glob("[0-9]*"))
+    tokens = armed(run)
     for token in tokens:
         token.unlink(missing_ok=True)
     return len(tokens)

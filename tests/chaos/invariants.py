@@ -278,9 +278,13 @@ def every_call_has_its_run(facts: Facts) -> Finding:
     ]
     total, succeeded = facts.calls.total(), runs.filter(state="succeeded").count()
     price = total / succeeded if succeeded else 0.0
+    failed = Counter(
+        runs.filter(state=TaggingRun.State.FAILED).values_list("error_code", flat=True)
+    )
+    codes = ", ".join(f"{number} {code}" for code, number in failed.most_common())
     detail = (
-        f"{total} calls, {sum(opened.values())} runs; {price:.2f} calls for each of the "
-        f"{succeeded} results that were used"
+        f"{total} calls, {sum(opened.values())} runs ({codes or 'none failed'}); {price:.2f} "
+        f"calls for each of the {succeeded} results that were used"
     )
     return _finding("every call that was paid for has its run", wrong, detail)
 

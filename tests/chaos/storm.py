@@ -24,7 +24,7 @@ class Storm:
 
     Attributes:
         tried: how many strikes of each kind were made, or prepared by arming a point.
-        caught: what they caught: processes killed, transactions open.
+        hit: how many of those that are not points hit something.
         failures: strikes that could not be made.
     """
 
@@ -45,7 +45,7 @@ class Storm:
         self._database = database
         self._stopped = threading.Event()
         self.tried: Counter[str] = Counter()
-        self.caught: Counter[str] = Counter()
+        self.hit: Counter[str] = Counter()
         self.failures: list[str] = []
         self._threads = [
             threading.Thread(target=self._strike_all, args=(lane,), daemon=True)
@@ -84,15 +84,18 @@ class Storm:
             crashing.arm(self._run, kind, number, whole_group=strike.whole_group)
         elif kind == plan.WORKER:
             self._kill_worker(strike, number)
+            self.hit[kind] += 1
         elif kind == plan.FLUSHED:
             self._broker.flush(strike.pause)
+            self.hit[kind] += 1
         elif kind == plan.CUT:
             self._broker.cut()
+            self.hit[kind] += 1
         elif kind == plan.CRASHED:
-            self._when_busy(kind)
+            self.hit[kind] += self._is_busy()
             self._cluster.crash()
         else:
-            self._when_busy(kind)
+            self.hit[kind] += self._is_busy()
             self._cluster.terminate(self._database)
 
     def _kill_worker(self, strike: Strike, number: int) -> None:
@@ -103,13 +106,13 @@ class Storm:
         else:
             crashing.end(random.choice(pool))
 
-    def _when_busy(self, kind: str) -> None:
-        """Wait until a transaction is open, but not for ever."""
+    def _is_busy(self) -> bool:
+        """Wait until a transaction is open, but not for ever; return whether one is."""
         until = time.monotonic() + PATIENCE
-        while not (caught := self._cluster.in_transaction(self._database)):
+        while not self._cluster.in_transaction(self._database):
             if time.monotonic() > until or self._stopped.wait(0.01):
-                return
-        self.caught[kind] += caught
+                return False
+        return True
 
 
 class Keeper:
