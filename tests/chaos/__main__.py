@@ -31,7 +31,7 @@ def options() -> Namespace:
     parser.add_argument("--seed", default="filestack", help="draws what goes wrong and when")
     parser.add_argument("--broker", choices=(*BROKERS, "both"), default="both")
     parser.add_argument("--events", type=int, default=2400, help="in all, at Filestack")
-    parser.add_argument("--kills", type=int, default=20, help="of each kind, for each broker")
+    parser.add_argument("--kills", type=int, default=24, help="of each kind, in all")
     parser.add_argument(
         "--minutes", type=float, default=10.0, help="how long all of it may take"
     )
@@ -67,7 +67,7 @@ def main() -> int:
                 broker=name,
                 seed=chosen.seed,
                 mix=plan.mix(-(-chosen.events // len(usable))),
-                kills=chosen.kills,
+                kills=-(-chosen.kills // len(usable)),
                 seconds=seconds,
                 run=logs / name,
                 say=say,

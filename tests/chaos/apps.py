@@ -13,8 +13,9 @@ from django.apps import AppConfig
 
 from . import crashing, plan
 
-SWEEP_AFTER = timedelta(seconds=2)
-"""Instead of a minute, so that a run of minutes sees many sweeps find something."""
+SWEEP_AFTER = timedelta(seconds=6)
+"""Instead of a minute, so that a run of minutes sees many sweeps find something. Not much less:
+what waits in a queue for longer is enqueued again."""
 
 CLOCK = "CHAOS_CLOCK"
 """Environment variable: by how many seconds this process's clock is wrong."""

@@ -24,16 +24,23 @@ from .feeder import Feeder
 from .processes import ROOT, Group, answers, free_port, python
 from .storm import Keeper, Storm
 
-WORKERS = 2
+CLOCKS = (0, +1, -1)
+"""Workers: one with the right time, one whose clock is fast, one whose clock is slow."""
 POOL = 2
 """Processes in the pool of each worker."""
-FAR_UNTIL = 0.4
+FAR_UNTIL = 0.3
 """Share of the storm in which clocks are far wrong, so that all that is due then falls due."""
 CALM = 100.0
 """Seconds that everything left gets to be done in, once nothing is killed any more."""
 LAST_POINTS = 15.0
 """Seconds that points armed last are given until somebody comes by."""
-GUNICORN = ("--workers=2", "--threads=4", "--worker-class=gthread", "--graceful-timeout=1")
+GUNICORN = (
+    "--preload",
+    "--workers=2",
+    "--threads=4",
+    "--worker-class=gthread",
+    "--graceful-timeout=1",
+)
 OPEN_WORK = """
 SELECT (SELECT count(*) FROM filestack_tags_webhookdelivery
         WHERE state IN ('received', 'processing')),
@@ -97,20 +104,24 @@ class Campaign:
             )
             stack.callback(emulator.stop)
             emulator.start(environment)
-            workers = [self._worker(number) for number in range(WORKERS)]
+            workers = [self._worker(number) for number in range(len(CLOCKS))]
             clocks = Clocks()
+            bind = f"--bind=127.0.0.1:{web_port}"
+            web = Group(
+                "web",
+                python("gunicorn", *GUNICORN, bind, "tests.chaos.wsgi"),
+                self.run / "web.log",
+            )
             others = {
-                "web": python(
-                    "gunicorn", *GUNICORN, f"--bind=127.0.0.1:{web_port}", "tests.chaos.wsgi"
-                ),
                 "sweeper-1": python("tests.chaos.sweeper", "1"),
                 "sweeper-2": python("tests.chaos.sweeper", "2"),
                 "people": python("tests.chaos.people", self.seed),
             }
             groups: dict[Group, Callable[[], dict[str, str]]] = {
-                worker: partial(clocks.wrong, environment, -1 if number % 2 else 1)
-                for number, worker in enumerate(workers)
+                worker: partial(clocks.wrong, environment, sign)
+                for worker, sign in zip(workers, CLOCKS, strict=True)
             }
+            groups[web] = lambda: environment
             for name, command in others.items():
                 groups[Group(name, command, self.run / f"{name}.log")] = lambda: environment
             keeper = Keeper(groups)
@@ -126,6 +137,7 @@ class Campaign:
                 plan.draw(self.seed, kills=self.kills, seconds=lasting),
                 run=self.run,
                 workers=workers,
+                web=web,
                 broker=broker,
                 cluster=cluster,
                 database=database,
@@ -206,10 +218,8 @@ class Campaign:
             time.sleep(0.2)
             if time.monotonic() - told > 20:
                 told = time.monotonic()
-                self.say(
-                    f"{self.broker}: {until - told:.0f} s to go, {sum(feeder.done.values())} "
-                    f"events so far, {sum(storm.tried.values())} strikes"
-                )
+                events, strikes = sum(feeder.done.values()), sum(storm.tried.values())
+                self.say(f"{self.broker}: {events} events and {strikes} strikes so far")
         while time.monotonic() < until and not feeder.join(0.2):
             pass
 
@@ -269,7 +279,7 @@ class Clocks:
     """By how much the clocks of workers that are started now are wrong.
 
     Attributes:
-        seconds: for one worker; the other's is slow by as much.
+        seconds: by as much as they are fast, or slow.
     """
 
     def __init__(self) -> None:
@@ -278,7 +288,7 @@ class Clocks:
 
     def wrong(self, environment: dict[str, str], sign: int) -> dict[str, str]:
         """Return the environment of a worker."""
-        if self.seconds:
+        if sign and self.seconds:
             self.given[f"{sign * self.seconds:+.0f} s"] += 1
         return environment | {apps.CLOCK: str(sign * self.seconds)}
 

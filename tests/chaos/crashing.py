@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -34,9 +35,11 @@ def arm(run: Path, point: str, number: int, *, whole_group: bool) -> None:
     draft.rename(token)
 
 
-def armed(run: Path) -> list[Path]:
+def armed(run: Path, points: Collection[str] = POINTS) -> list[Path]:
     """Return the tokens that nobody came by yet."""
-    return list((run / "tokens").glob("[0-9]*"))
+    numbers = {POINTS.index(point) for point in points}
+    tokens = (run / "tokens").glob("[0-9]*")
+    return [token for token in tokens if int(token.name.partition("-")[0]) in numbers]
 
 
 def disarm(run: Path) -> int:

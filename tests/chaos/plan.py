@@ -17,7 +17,8 @@ CUT = "broker connections cut"
 CRASHED = "database crashed"
 TERMINATED = "database connections terminated"
 
-POINTS = (BEFORE_CALL, DURING_CALL, AFTER_CALL, WEB, COMMITTED)
+CALL = (BEFORE_CALL, DURING_CALL, AFTER_CALL)
+POINTS = (*CALL, WEB, COMMITTED)
 """Places in the code where a process dies once somebody has armed them; see :mod:`.crashing`."""
 
 KINDS: dict[str, str] = {
@@ -35,13 +36,16 @@ KINDS: dict[str, str] = {
 """The faults, and how each is aimed."""
 
 LANES: tuple[tuple[str, ...], ...] = (
-    (*POINTS, WORKER),
+    CALL,
+    (COMMITTED,),
+    (WEB,),
+    (WORKER,),
     (FLUSHED, CUT),
     (CRASHED, TERMINATED),
 )
 """What happens one after the other; the lanes are independent."""
 
-WHOLE_GROUP = 0.25
+WHOLE_GROUP = 0.15
 """How often all processes of a worker die, as with their machine, and not one of its pool."""
 
 FAR = 90.0

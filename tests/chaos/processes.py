@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -28,10 +29,12 @@ class Group:
         self._log = log
         self._user = user
         self._process: subprocess.Popen[bytes] | None = None
+        self._started = 0.0
 
     def start(self, environment: Mapping[str, str]) -> None:
         """Start it, as often as it takes."""
         self.starts += 1
+        self._started = time.monotonic()
         with self._log.open("ab") as output:
             self._process = subprocess.Popen(
                 self._command,
@@ -47,6 +50,11 @@ class Group:
     @property
     def alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was last started."""
+        return time.monotonic() - self._started
 
     @property
     def pid(self) -> int:

@@ -15,6 +15,9 @@ from .cluster import Cluster
 from .plan import Strike
 from .processes import Group
 
+LIFE = 5.0
+"""Seconds that a server or worker lives at least: a slow machine would see none of them work."""
+
 PATIENCE = 3.0
 """Seconds to wait for an open transaction before striking anyway."""
 
@@ -34,12 +37,14 @@ class Storm:
         *,
         run: Path,
         workers: list[Group],
+        web: Group,
         broker: Broker,
         cluster: Cluster,
         database: str,
     ) -> None:
         self._run = run
         self._workers = workers
+        self._web = web
         self._broker = broker
         self._cluster = cluster
         self._database = database
@@ -80,6 +85,10 @@ class Storm:
 
     def _strike(self, strike: Strike, number: int) -> None:
         kind = strike.kind
+        if kind == plan.WEB:
+            self._let_live(self._web)
+        if kind in plan.CALL:
+            self._take_turns()
         if kind in plan.POINTS:
             crashing.arm(self._run, kind, number, whole_group=strike.whole_group)
         elif kind == plan.WORKER:
@@ -100,11 +109,26 @@ class Storm:
 
     def _kill_worker(self, strike: Strike, number: int) -> None:
         worker = self._workers[number % len(self._workers)]
+        self._let_live(worker)
         pool = worker.children()
         if strike.whole_group or not pool:
             worker.kill()
         else:
             crashing.end(random.choice(pool))
+
+    def _let_live(self, group: Group) -> None:
+        """Wait until a process had time to do something since it was started, but not for ever."""
+        until = time.monotonic() + 2 * LIFE
+        while group.age < LIFE and time.monotonic() < until and not self._stopped.is_set():
+            time.sleep(0.1)
+
+    def _take_turns(self) -> None:
+        """Wait for the last point of a call: of several, only the first would ever be come by."""
+        until = time.monotonic() + 2 * LIFE
+        while crashing.armed(self._run, plan.CALL) and not self._stopped.is_set():
+            if time.monotonic() > until:
+                return
+            time.sleep(0.1)
 
     def _is_busy(self) -> bool:
         """Wait until a transaction is open, but not for ever; return whether one is."""

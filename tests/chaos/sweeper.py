@@ -1,4 +1,4 @@
-"""Sweeps every half second of the clock. Two processes of it sweep at the same moments."""
+"""Sweeps every second of the clock. Two processes of it sweep at the same moments."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.db import Error, close_old_connections
 
 from .crashing import append
 
-EVERY = 0.5
+EVERY = 1.0
 """Seconds."""
 
 
