@@ -56,7 +56,8 @@ def main() -> int:
             else "Nothing can be shown here."
         )
         return 1
-    signal.signal(signal.SIGTERM, interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
     logs = chosen.logs / time.strftime("%Y%m%d-%H%M%S")
     say(f"Seed {chosen.seed!r}, {chosen.events} events. The logs are in {logs}")
     reports = []
