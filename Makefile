@@ -17,7 +17,7 @@ TOX = $(VENV)/.ready-tox
 
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo serve test lint fuzz services-test chaos bench-search bench-ingest tox clean
+.PHONY: help demo serve test lint fuzz services-test chaos bench-search bench-ingest bench-tagging tox clean
 
 help:
 	@echo "make demo           upload, tag and search real photos; ends by itself"
@@ -28,6 +28,7 @@ help:
 	@echo "make bench-search   how fast searches are: SIZE=100k|1m, DB=postgres|sqlite|mariadb"
 	@echo "make fuzz           the suite's property tests with ever new input: FUZZ_SECONDS=300"
 	@echo "make bench-ingest   how many webhooks a second are stored and applied; needs PostgreSQL, Redis"
+	@echo "make bench-tagging  how many files a worker has tagged a second, and at what cost; needs both"
 	@echo "make lint           style, types, import contracts, migrations, spelling"
 	@echo "make tox            the suite on every Python and Django present"
 	@echo "make clean          remove .venv and everything that was generated"
@@ -69,6 +70,9 @@ bench-search: $(BENCH) $(if $(filter mariadb,$(DB)),$(SERVICES))
 
 bench-ingest: $(BENCH)
 	$(BIN)/python -m benchmarks.ingest
+
+bench-tagging: $(BENCH)
+	$(BIN)/python -m benchmarks.tagging
 
 tox: $(TOX)
 	UV_PYTHON_DOWNLOADS=never $(BIN)/python -m tox

@@ -78,6 +78,8 @@ CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "filestack_tags.sweep", "schedule": 60.0},
     # Tells searches which tags are rare.
     "statistics": {"task": "filestack_tags.refresh_statistics", "schedule": 3600.0},
+    # Deletes deliveries and raw replies that nobody will ask for any more.
+    "prune": {"task": "filestack_tags.prune", "schedule": 86400.0},
 }
 CELERY_BEAT_SCHEDULE_FILENAME = str(STATE_DIR / "beat")
 if CELERY_BROKER_URL == "folder://":

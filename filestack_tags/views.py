@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from django.contrib.auth.decorators import login_not_required
-from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.http.request import HttpHeaders
 from django.views.decorators.csrf import csrf_exempt
@@ -14,13 +13,14 @@ from .conf import get_settings
 from .exceptions import WebhookError
 from .filestack.security import SIGNATURE_HEADER
 from .ingest import KEPT_HEADERS
+from .transactions import outside_transactions
 
 HEADERS = {name: HttpHeaders.to_wsgi_name(name) for name in (SIGNATURE_HEADER, *KEPT_HEADERS)}
 """The headers of a delivery, and what WSGI calls them."""
 
 
 # Outside ATOMIC_REQUESTS, so that the delivery is committed before it is acknowledged.
-@transaction.non_atomic_requests
+@outside_transactions
 @csrf_exempt
 @login_not_required
 @require_POST

@@ -38,7 +38,7 @@ class Upstream:
 
     def probe(self, kind: str, seconds: float) -> dict[str, float]:
         """Return how many calls a second it answers when nobody does anything else."""
-        done = subprocess.run(  # noqa: S603  # our own module
+        done = subprocess.run(  # our own module
             [
                 *(sys.executable, "-m", "benchmarks.tagging.probe", kind, self.url),
                 *("--handles", str(self._folder / "handles"), "--seconds", str(seconds)),
@@ -57,7 +57,7 @@ def upstream(kind: str, *, latency: float, files: int) -> Iterator[Upstream]:
     """Run a stand-in for Filestack that answers after ``latency`` seconds."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        process = subprocess.Popen(  # noqa: S603  # our own module
+        process = subprocess.Popen(  # our own module
             [
                 *(sys.executable, "-m", "benchmarks.tagging.upstream", kind),
                 *("--latency", str(latency), "--files", str(files)),
@@ -100,7 +100,7 @@ def workers(
                     *options,
                 ]
                 running.append(
-                    subprocess.Popen(  # noqa: S603  # our own command
+                    subprocess.Popen(  # our own command
                         command,
                         cwd=ROOT,
                         env=environment(**{FILESTACK: url}, **values),
