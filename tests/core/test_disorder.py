@@ -113,7 +113,7 @@ def test_a_broker_that_lets_nobody_in_is_one_that_is_down(
     def refuse(*args: Any, **options: Any) -> None:
         raise error
 
-    monkeypatch.setattr(tasks.process_delivery, "apply_async", refuse)
+    monkeypatch.setattr(tasks.process_inbox, "apply_async", refuse)
     assert deliver(fp_upload(HANDLE)).status_code == 200
     assert "left to the sweep" in caplog.text
 

@@ -45,7 +45,7 @@ def published(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float]]:
         monkeypatch.setattr(
             task,
             "apply_async",
-            lambda ids, countdown, name=task.name: held.append((name, countdown)),
+            lambda ids, countdown=0.0, name=task.name: held.append((name, countdown)),
         )
     return held
 
