@@ -11,7 +11,6 @@ import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from random import sample
 
 from django.db.models import F, Q
@@ -25,7 +24,7 @@ from .filestack.security import verify_webhook
 from .inserting import insert_new
 from .models import WebhookDelivery
 from .text import storable
-from .transactions import alias, atomic, locked, retried, retrying
+from .transactions import alias, atomic, locked, retrying
 
 logger = logging.getLogger(__name__)
 
@@ -159,14 +158,27 @@ def process(delivery_id: int) -> Outcome:
     if isinstance(delivery, Outcome):
         return delivery
     try:
+        return _process(delivery)
+    except _Overtaken:
+        logger.warning("Webhook delivery %s was taken over by another process", delivery_id)
+        return Outcome("overtaken")
+
+
+class _Overtaken(Exception):
+    """The lease ended before the work did, or the work was done and its answer lost."""
+
+
+def _process(delivery: WebhookDelivery) -> Outcome:
+    try:
         event = parse_event(bytes(delivery.raw_body))
         done = _handle(event, delivery)
     except PayloadError as error:
-        refused = WebhookDelivery.State.FAILED
-        retried(partial(_close, delivery, refused, error=str(error)))
-        return Outcome(refused)
+        _refuse(delivery, error)
+        return Outcome(delivery.state)
+    except _Overtaken:
+        raise
     except Exception as error:
-        logger.exception("Processing webhook delivery %s failed", delivery_id)
+        logger.exception("Processing webhook delivery %s failed", delivery.pk)
         return _fail(delivery, error)
     metrics.count("webhook.processed", action=events.known_action(delivery.action))
     return Outcome(done.state, to_tag=done.to_tag)
@@ -177,8 +189,28 @@ def _handle(event: Event, delivery: WebhookDelivery) -> events.Handled:
     events.prepare(event)
     with atomic():
         done = events.handle(event, delivery)
+        _hold(delivery)
         _close(delivery, done.state, outcome=done.text, asset_id=done.asset_id)
     return done
+
+
+@retrying
+def _refuse(delivery: WebhookDelivery, error: PayloadError) -> None:
+    with atomic():
+        _hold(delivery)
+        _close(delivery, WebhookDelivery.State.FAILED, error=str(error))
+
+
+def _hold(delivery: WebhookDelivery) -> None:
+    """Lock the row, as the last one of its transaction, if it is still this process's to write.
+
+    Raises:
+        _Overtaken: when somebody took it since; what the transaction did is undone.
+    """
+    row = locked(WebhookDelivery.objects.filter(pk=delivery.pk)).first()
+    ours = (WebhookDelivery.State.PROCESSING, delivery.attempts)
+    if row is None or (row.state, row.attempts) != ours:
+        raise _Overtaken
 
 
 @retrying
@@ -242,13 +274,16 @@ def _fail(delivery: WebhookDelivery, error: Exception) -> Outcome:
     """Record the error outside the transaction that it rolled back."""
     settings = get_settings()
     text = "".join(traceback.format_exception(error))
-    if delivery.attempts >= settings.WEBHOOK_MAX_ATTEMPTS:
-        _close(delivery, WebhookDelivery.State.FAILED, error=text)
-        return Outcome(delivery.state)
-    delay = min(settings.RETRY_DELAY * 2 ** (delivery.attempts - 1), settings.RETRY_DELAY_MAX)
-    delivery.state = WebhookDelivery.State.RECEIVED
-    delivery.error = storable(text)
-    delivery.due_at = timezone.now() + timedelta(seconds=delay)
-    delivery.save(using=alias(), update_fields=("state", "error", "due_at"))
+    with atomic():
+        _hold(delivery)
+        if delivery.attempts >= settings.WEBHOOK_MAX_ATTEMPTS:
+            _close(delivery, WebhookDelivery.State.FAILED, error=text)
+            return Outcome(delivery.state)
+        tries = delivery.attempts - 1
+        delay = min(settings.RETRY_DELAY * 2**tries, settings.RETRY_DELAY_MAX)
+        delivery.state = WebhookDelivery.State.RECEIVED
+        delivery.error = storable(text)
+        delivery.due_at = timezone.now() + timedelta(seconds=delay)
+        delivery.save(using=alias(), update_fields=("state", "error", "due_at"))
     metrics.count("webhook.retried")
     return Outcome(delivery.state, retry_at=delivery.due_at)

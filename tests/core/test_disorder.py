@@ -10,9 +10,11 @@ import time_machine
 from amqp.exceptions import NotAllowed
 from django.utils import timezone
 
-from filestack_tags import tagging, tasks
+from filestack_tags import events, ingest, tagging, tasks
+from filestack_tags.exceptions import PayloadError
+from filestack_tags.filestack.payloads import parse_event
 from filestack_tags.filestack.sources import Source
-from filestack_tags.models import Asset, TaggingRun
+from filestack_tags.models import Asset, TaggingRun, WebhookDelivery
 from filestack_tags.testing.payloads import fp_delete, fp_overwrite, fp_upload, fs_workflow
 from tests import scripted
 
@@ -37,6 +39,49 @@ def test_a_moment_far_ahead_is_not_believed(deliver: Any, script: Any) -> None:
     now = timezone.now()
     deliver(fp_upload(HANDLE, timestamp=int(now.timestamp()) + 86400 * 365))
     assert Asset.objects.get().facts_at <= now + timedelta(minutes=6)
+
+
+@pytest.mark.parametrize(
+    "others", [{"attempts": 2}, {"state": "processed"}, {"state": "received"}], ids=str
+)
+def test_who_loses_the_lease_on_a_delivery_undoes_what_it_did(
+    deliver: Any, script: Any, monkeypatch: pytest.MonkeyPatch, others: dict[str, Any]
+) -> None:
+    deliver(fp_upload(HANDLE))
+    work = events.handle
+
+    def slow(event: Any, delivery: WebhookDelivery) -> events.Handled:
+        done = work(event, delivery)
+        WebhookDelivery.objects.filter(pk=delivery.pk).update(**others)
+        return done
+
+    monkeypatch.setattr(events, "handle", slow)
+    deliver(fp_overwrite(HANDLE))
+    assert Asset.objects.get().content_version == 1
+
+
+@pytest.mark.parametrize(
+    "raised", [PayloadError("unreadable"), RuntimeError("broken")], ids=repr
+)
+def test_who_loses_the_lease_on_a_delivery_does_not_fail_it(
+    deliver: Any, monkeypatch: pytest.MonkeyPatch, raised: Exception
+) -> None:
+    def slow(event: Any, delivery: WebhookDelivery) -> events.Handled:
+        WebhookDelivery.objects.filter(pk=delivery.pk).update(state="processed")
+        raise raised
+
+    monkeypatch.setattr(ingest, "_handle", slow)
+    deliver(fp_upload(HANDLE))
+    assert WebhookDelivery.objects.get().state == WebhookDelivery.State.PROCESSED
+
+
+def test_a_commit_whose_answer_was_lost_is_not_done_again(deliver: Any, script: Any) -> None:
+    deliver(fp_upload(HANDLE))
+    deliver(fp_overwrite(HANDLE))
+    delivery = WebhookDelivery.objects.get(action="fp.overwrite")
+    with pytest.raises(ingest._Overtaken):
+        ingest._handle(parse_event(bytes(delivery.raw_body)), delivery)
+    assert Asset.objects.get().content_version == 2
 
 
 def test_a_job_older_than_the_overwrite_that_made_its_file_known_is_older(
