@@ -37,7 +37,8 @@ Done = TypeVar("Done")
 Answer = TaggerReply | PendingJob
 
 LINGER = 0.03
-"""Seconds to wait for further answers once there is one: together they are applied sooner."""
+"""Seconds after the first of several answers in which the others are waited for: together they
+are applied sooner."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class InFlight(Generic[Key]):
 
     def __init__(self, concurrency: int) -> None:
         self._concurrency = concurrency
-        self._ended: SimpleQueue[Landed[Key]] = SimpleQueue()
+        self._ended: SimpleQueue[tuple[float, Landed[Key]]] = SimpleQueue()
         self._loop = _thread.get()
         self._places = asyncio.Semaphore(concurrency)
         self._threads = ThreadPoolExecutor(concurrency, "filestack_tags-tagger")
@@ -100,11 +101,12 @@ class InFlight(Generic[Key]):
         until = monotonic() + timeout
         while len(ended) < self._count:
             try:
-                ended.append(self._ended.get(timeout=max(until - monotonic(), 0)))
+                moment, one = self._ended.get(timeout=max(until - monotonic(), 0))
             except Empty:
                 break
-            if len(ended) == 1:
-                until = min(until, monotonic() + LINGER)
+            if not ended:
+                until = min(until, moment + LINGER)
+            ended.append(one)
         self._count -= len(ended)
         return ended
 
@@ -130,9 +132,10 @@ class InFlight(Generic[Key]):
                 answer = await self._ask(get_tagger(name), source, job_id)
             except Exception as error:  # noqa: BLE001  # handed to whoever started the call
                 answer = error
-        seconds = monotonic() - began
+        now = monotonic()
+        seconds = now - began
         metrics.observe("call.seconds", seconds, tagger=name, outcome=outcome_of(answer))
-        self._ended.put(Landed(key, answer, seconds))
+        self._ended.put((now, Landed(key, answer, seconds)))
 
     async def _ask(self, tagger: Tagger, source: Source, job_id: str | None) -> Answer:
         if job_id is None and isinstance(tagger, AsyncTagger):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from filestack_tags.exceptions import ServerError, TaggerError
 from filestack_tags.filestack.sources import Source
-from filestack_tags.taggers import TaggerReply
+from filestack_tags.taggers import TaggerReply, inflight
 from filestack_tags.taggers.inflight import InFlight
 from tests import scripted
 
@@ -129,3 +131,32 @@ def test_calls_that_nobody_waits_for_any_more_are_given_up() -> None:
         assert flight.landed(0.05) == []
     with InFlight[str](1) as flight:
         assert flight.landed(0.05) == []
+
+
+def test_after_the_first_answer_the_others_are_waited_for_only_a_moment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr(inflight, "monotonic", lambda: clock[0])
+    gate.opened.set()
+    with InFlight[int](2) as flight:
+        answers, waits = flight._ended, []
+
+        def get(timeout: float) -> Any:
+            waits.append(timeout)
+            return answers.get(timeout=10 if len(waits) % 2 else 0)
+
+        monkeypatch.setattr(flight, "_ended", SimpleNamespace(put=answers.put, get=get))
+        for late in (0.0, 5.0):  # seconds since it ended, when somebody looks
+            flight.start(1, f"{HERE}.Awaited", SOURCE)
+            while answers.empty():
+                time.sleep(0.001)
+            gate.opened.clear()
+            flight.start(2, f"{HERE}.Awaited", SOURCE)
+            clock[0] += late
+            assert [one.key for one in flight.landed(60)] == [1]
+            gate.opened.set()
+            flight.landed(60)
+            del waits[2:]
+            assert waits == [60, pytest.approx(0 if late else inflight.LINGER)]
+            waits.clear()
