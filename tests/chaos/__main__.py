@@ -79,7 +79,7 @@ def main() -> int:
                 (logs / name / "postgresql.log").write_text(cluster.log())
                 shutil.rmtree(logs / name / "tokens", ignore_errors=True)
             tell(reports[-1])
-    table(reports)
+    table(reports, chosen.kills)
     broken = [report.broker for report in reports if report.broken]
     say(f"\nBROKEN with {', '.join(broken)}" if broken else "\nEverything held.")
     return 1 if broken else 0
@@ -101,13 +101,15 @@ def tell(report: Report) -> None:
         say(f"  {note}")
 
 
-def table(reports: list[Report]) -> None:
-    """Print the faults that were tried."""
+def table(reports: list[Report], wanted: int) -> None:
+    """Print the faults that were tried, and which hit less often than wanted."""
     tried: Counter[str] = sum((report.tried for report in reports), Counter())
     struck: Counter[str] = sum((report.struck for report in reports), Counter())
     say(f"\n{'fault':36} {'tried':>5} {'hit':>5}  aimed")
     for kind, aim in plan.KINDS.items():
-        say(f"{kind:36} {tried[kind]:5} {struck[kind] or '':>5}  {aim}")
+        say(f"{kind:36} {tried[kind]:5} {struck[kind]:5}  {aim}")
+    if fewer := [kind for kind in plan.KINDS if struck[kind] < wanted]:
+        say(f"Fewer than {wanted} hits, for want of time: {', '.join(fewer)}.")
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:

@@ -30,8 +30,10 @@ POOL = 2
 """Processes in the pool of each worker."""
 FAR_UNTIL = 0.3
 """Share of the storm in which clocks are far wrong, so that all that is due then falls due."""
-CALM = 100.0
+CALM = 75.0
 """Seconds that everything left gets to be done in, once nothing is killed any more."""
+LATE = 25.0
+"""Seconds that strikes which had to wait for their victim get after the storm."""
 LAST_POINTS = 15.0
 """Seconds that points armed last are given until somebody comes by."""
 GUNICORN = (
@@ -131,7 +133,7 @@ class Campaign:
                 time.sleep(0.1)
             for fault in FAULTS:
                 _control(emulator_port, "POST", fault | {"times": None})
-            lasting = self.seconds - (time.monotonic() - begun) - CALM - LAST_POINTS - 10
+            lasting = self.seconds - (time.monotonic() - begun) - CALM - LATE - LAST_POINTS - 10
             self.say(f"{self.broker}: everything is up; the storm lasts {lasting:.0f} s")
             storm = Storm(
                 plan.draw(self.seed, kills=self.kills, seconds=lasting),
@@ -158,6 +160,9 @@ class Campaign:
             for worker in workers:
                 worker.kill()
             self._wait(lasting * (1 - FAR_UNTIL), storm, feeder)
+            until = time.monotonic() + LATE
+            while not storm.over and time.monotonic() < until:
+                time.sleep(0.2)
             storm.stop()
             until = time.monotonic() + LAST_POINTS
             while crashing.armed(self.run) and time.monotonic() < until:
