@@ -208,14 +208,14 @@ class _Claim:
 
     def _is_wanted(self, asset: Asset) -> bool:
         request = self._request
-        if not asset.deleted_at:
-            if asset.tagging_state in OPEN_STATES:
-                if asset.due_at is None or asset.due_at <= self._now + SLACK:
-                    return True
-            elif request and (asset.tagging_state != Asset.State.TAGGED or request.force):
-                asset.queued_by, asset.queued_for = request.trigger, request.tagger
-                asset.attempts = 0
-                return True
+        if is_due(asset, self._now):
+            return True
+        is_at_rest = not asset.deleted_at and asset.tagging_state not in OPEN_STATES
+        is_untagged = asset.tagging_state != Asset.State.TAGGED
+        if request and is_at_rest and (is_untagged or request.force):
+            asset.queued_by, asset.queued_for = request.trigger, request.tagger
+            asset.attempts = 0
+            return True
         self._refuse(asset)
         return False
 
@@ -330,6 +330,12 @@ class _Claim:
         ]
         opened = TaggingRun.objects.using(alias()).bulk_create(runs)
         return {run.asset_id: run for run in opened}
+
+
+def is_due(asset: Asset, now: datetime) -> bool:
+    """Whether an asset waits for somebody to claim it, or its lease expired."""
+    is_open = asset.tagging_state in OPEN_STATES and not asset.deleted_at
+    return is_open and (asset.due_at is None or asset.due_at <= now + SLACK)
 
 
 def _without(assets: Sequence[Asset], left_out: Iterable[Asset]) -> list[Asset]:

@@ -201,13 +201,16 @@ class _Queue:
     and takes them along, the others find their work done.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
         self._asked: list[int] = []
         self._refused: set[int] = set()
         self.has_left = False
 
     def candidates(self, limit: int) -> list[int]:
-        self._asked = _desk.next(limit)
+        self._asked = []
+        while len(self._asked) < limit and (ids := _desk.next(limit - len(self._asked))):
+            self._asked += self._not_done(ids)
         if len(self._asked) == limit:
             return self._asked
         found = [
@@ -219,6 +222,22 @@ class _Queue:
         if len(found) > wanted:
             found = SystemRandom().sample(found, wanted)
         return [*self._asked, *found]
+
+    def _not_done(self, asked: Sequence[int]) -> list[int]:
+        """Leave out those there is nothing to do for, before they take a place or a permit."""
+        columns = ("tagging_state", "due_at", "deleted_at")
+        rows = Asset.objects.using(alias()).filter(pk__in=asked).only(*columns)
+        known = {asset.pk: asset for asset in rows}
+        now = timezone.now()
+        wanted: list[int] = []
+        for pk in asked:
+            asset = known.get(pk)
+            if asset and claims.is_due(asset, now):
+                wanted.append(pk)
+            else:
+                state = "gone" if not asset or asset.deleted_at else asset.tagging_state
+                self._tell(Outcome(state, asset_id=pk, made=False))
+        return wanted
 
     def claim(self, asset_ids: Sequence[int]) -> list[Work | Refusal]:
         asked = set(self._asked)
@@ -254,7 +273,7 @@ def work(asset_id: int, tell: Tell) -> str:
             state = outcome.state
         tell(outcome)
 
-    queue = _Queue()
+    queue = _Queue(remember)
     try:
         run(
             queue,
@@ -265,7 +284,7 @@ def work(asset_id: int, tell: Tell) -> str:
     finally:
         if not queue.has_left:
             _desk.leave()
-    if not queue.has_left:
+    if not queue.has_left and monotonic() >= until:
         for pk in tagging.waiting(1) or _desk.next(1):
             tell(Outcome(Asset.State.QUEUED, timezone.now(), pk))
     return state

@@ -9,7 +9,7 @@ import pytest
 from django.db import OperationalError
 from django.utils import timezone
 
-from filestack_tags import assets, pipeline, spending, tagging, tasks
+from filestack_tags import assets, claims, pipeline, ratelimit, spending, tagging, tasks
 from filestack_tags.exceptions import ServerError
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, TaggingRun
@@ -162,3 +162,35 @@ def test_what_is_in_flight_lands_before_an_error_is_raised(
     assert states() == ["tagged"] * 3
     monkeypatch.undo()
     assert work(ids[0])  # the place is free again
+
+
+def test_a_task_whose_asset_was_taken_along_costs_neither_a_permit_nor_a_claim(
+    script: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = queued(3)
+    work(ids[0])
+    asked: list[int] = []
+    monkeypatch.setattr(ratelimit, "permits", asked.append)
+    monkeypatch.setattr(claims, "claim", asked.append)
+    assert [(one.asset_id, one.state) for one in work(ids[1])] == [(ids[1], "tagged")]
+    assert not asked
+
+
+def test_tasks_that_came_too_late_keep_no_asset_from_being_taken_along(
+    script: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"CONCURRENCY": 1}
+    done, *others = queued(4)
+    work(done)
+    tagging.request(others, force=True)
+    for pk in (done, others[0], done):  # as threads of the same process leave them
+        pipeline._desk.ask(pk)
+    pipeline._desk.leave()
+    claimed: list[list[int]] = []
+    claim = claims.claim
+    monkeypatch.setattr(
+        claims, "claim", lambda ids, **kw: (claimed.append([*ids]), claim(ids, **kw))[1]
+    )
+    work(others[1])
+    assert states() == ["tagged"] * 4
+    assert done not in [pk for ids in claimed for pk in ids]
