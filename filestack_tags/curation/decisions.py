@@ -1,4 +1,4 @@
-"""Curation: what people decide about tags. The only writer of decided rows.
+"""What people say of the tags of an asset. The only writer of decided rows.
 
 A decision is final for every machine: re-tagging, replays and version changes leave the row as
 the person left it, until a person changes or withdraws the decision.
@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from . import tags
-from .exceptions import CurationError
-from .models import Asset, AssetTag, Tag, TagAlias, score_of
-from .signals import tag_decided
-from .text import label_key, label_name
-from .transactions import alias, atomic, locked, on_commit, retrying
+from filestack_tags import tags
+from filestack_tags.exceptions import CurationError
+from filestack_tags.models import Asset, AssetTag, score_of
+from filestack_tags.signals import tag_decided
+from filestack_tags.transactions import alias, atomic, locked, on_commit, retrying
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
@@ -111,83 +110,6 @@ def withdraw(asset_id: int, tag_id: int, *, user: AbstractBaseUser | None) -> No
         _announce(row)
 
 
-@retrying
-def rename(tag_id: int, name: str) -> Tag:
-    """Give a tag another name; its former one becomes an alias, so replies still reach it.
-
-    Raises:
-        InvalidLabel: when ``name`` cannot be a tag.
-        CurationError: when another tag, or an alias of another tag, has that name.
-    """
-    key = label_key(name)
-    with atomic():
-        tag = locked(Tag.objects.filter(pk=tag_id)).get()
-        former = tag.key
-        tag.name = label_name(name)
-        if key != former:
-            _require_free(key, tag)
-            TagAlias.objects.using(alias()).filter(key=key).delete()
-            tag.key = key
-        tag.save(using=alias(), update_fields=("name", "key"))
-        if key != former:
-            TagAlias.objects.using(alias()).create(key=former, tag=tag)
-    return tag
-
-
-@retrying
-def set_minimum(tag_id: int, confidence: int | None) -> Tag:
-    """Set the confidence from which the tag counts, or ``None`` for the global minimum.
-
-    It applies when reading; nothing is removed, and it can be changed back.
-
-    Raises:
-        CurationError: when it is not within 0–100.
-    """
-    if confidence is not None and not 0 <= confidence <= 100:
-        raise CurationError(f"A confidence is between 0 and 100, not {confidence}.")
-    with atomic():
-        tag = locked(Tag.objects.filter(pk=tag_id)).get()
-        tag.min_confidence = confidence
-        tag.save(using=alias(), update_fields=("min_confidence",))
-    return tag
-
-
-@retrying
-def hide(tag_id: int, *, hidden: bool = True) -> Tag:
-    """Keep a tag out of sight and out of searches, or bring it back. Nothing is removed."""
-    with atomic():
-        tag = locked(Tag.objects.filter(pk=tag_id)).get()
-        tag.hidden = hidden
-        tag.save(using=alias(), update_fields=("hidden",))
-    return tag
-
-
-@retrying
-def add_alias(tag_id: int, name: str) -> TagAlias:
-    """Let another label lead to the tag, in searches and in later replies. Idempotent.
-
-    Raises:
-        InvalidLabel: when ``name`` cannot be a tag.
-        CurationError: when a tag, or an alias of another tag, has that name.
-    """
-    key = label_key(name)
-    with atomic():
-        tag = locked(Tag.objects.filter(pk=tag_id)).get()
-        if key == tag.key:
-            raise CurationError(f"{name!r} is the tag's own name.")
-        _require_free(key, tag)
-        made, _ = TagAlias.objects.using(alias()).get_or_create(key=key, defaults={"tag": tag})
-    return made
-
-
-@retrying
-def remove_alias(alias_id: int) -> bool:
-    """Let an alias lead nowhere; return whether there was one. Tags already given stay."""
-    with atomic():
-        removed, _ = TagAlias.objects.using(alias()).filter(pk=alias_id).delete()
-    return bool(removed)
-
-
 def _decide(
     asset_id: int, tag_id: int, decision: AssetTag.Decision, user: AbstractBaseUser | None
 ) -> AssetTag:
@@ -233,9 +155,3 @@ def _rescore(row: AssetTag, asset: Asset) -> None:
 def _announce(row: AssetTag) -> None:
     name = Decision(row.decision).name.lower() if row.decision else ""
     on_commit(partial(tag_decided.send_robust, sender=AssetTag, asset_tag=row, decision=name))
-
-
-def _require_free(key: str, tag: Tag) -> None:
-    holder = tags.known([key]).get(key)
-    if holder is not None and holder != tag.pk:
-        raise CurationError(f"Another tag is called {key!r}; tags have to be merged for that.")
