@@ -13,16 +13,19 @@ BASE = $(VENV)/.ready-base
 DEV = $(VENV)/.ready-dev
 SERVICES = $(VENV)/.ready-services
 BENCH = $(VENV)/.ready-bench
+E2E = $(VENV)/.ready-e2e
 TOX = $(VENV)/.ready-tox
 
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo serve test lint fuzz services-test chaos bench-search bench-ingest bench-tagging tox clean
+.PHONY: help demo serve test e2e screenshots lint fuzz services-test chaos bench-search bench-ingest bench-tagging tox clean
 
 help:
 	@echo "make demo           upload, tag and search real photos; ends by itself"
 	@echo "make serve          the same project left running, with addresses and a login"
 	@echo "make test           the test suite on SQLite, with coverage; needs no service"
+	@echo "make e2e            the admin in a browser, with a real server, worker and Filestack emulator"
+	@echo "make screenshots    the same, and renews the documents' pictures"
 	@echo "make services-test  the suite on PostgreSQL and MariaDB, tasks on Redis and RabbitMQ"
 	@echo "make chaos          kill workers, servers, brokers and databases, then count the rows"
 	@echo "make bench-search   how fast searches are: SIZE=100k|1m, DB=postgres|sqlite|mariadb"
@@ -45,6 +48,13 @@ test: $(DEV)
 	$(BIN)/python -m coverage run -m pytest tests/example --ds example_project.settings
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report --fail-under=95
+
+# TESTS="-k login" runs a part; SCREENSHOTS=folder keeps pictures of all screens.
+e2e: $(E2E)
+	SCREENSHOTS=$(SCREENSHOTS) $(BIN)/python -m pytest tests/e2e --ds tests.e2e.settings $(TESTS)
+
+screenshots:
+	@$(MAKE) e2e SCREENSHOTS=docs/images
 
 services-test: $(SERVICES)
 	$(BIN)/python -m tests.services -n $(JOBS)
@@ -121,6 +131,19 @@ $(SERVICES): $(DEV)
 
 $(BENCH): $(DEV)
 	@$(PIP_INSTALL) --group bench
+	@echo done > $@
+
+# Debian's Chromium, unless there is one; CHROMIUM says where another is.
+$(E2E): $(DEV)
+	@echo "Installing what drives the browser …"
+	@$(PIP_INSTALL) --group e2e
+	@[ -n "$$CHROMIUM" ] || command -v chromium >/dev/null || \
+	command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { \
+	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+	    --no-install-recommends chromium fonts-dejavu-core >/dev/null; } || { \
+	  echo "The browser tests need Chromium: install it (on Debian: apt-get install chromium)," >&2; \
+	  echo "or say where it is: make e2e CHROMIUM=/path/to/chromium" >&2; exit 1; }
 	@echo done > $@
 
 $(TOX): $(DEV)

@@ -1,4 +1,4 @@
-"""Which tests run: all, those that use the database, or those of the example project."""
+"""Which tests run: all, those that use the database, or those with settings of their own."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """Leave the example project's tests to a run with its settings."""
-    of_example = collection_path == Path(__file__).with_name("example")
-    settings = os.environ.get("DJANGO_SETTINGS_MODULE", "")
-    return True if of_example and not settings.startswith("example_project") else None
+    """Leave the example project's tests and the browser's to runs with their settings."""
+    home = Path(__file__).parent
+    theirs = {home / "example": "example_project.settings", home / "e2e": "tests.e2e.settings"}
+    settings = theirs.get(collection_path)
+    return True if settings not in (None, os.environ.get("DJANGO_SETTINGS_MODULE")) else None
 
 
 def uses_database(item: pytest.Item) -> bool:

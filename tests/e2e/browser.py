@@ -1,0 +1,162 @@
+"""The browser: Debian's Chromium, and what must not happen in it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Page,
+    Request,
+    Response,
+    sync_playwright,
+)
+
+from .site import Site
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+TIMEOUT = 10_000
+"""Milliseconds after which something that should be on a page is not."""
+
+NOT_OURS = {"label-title-only": {"enabled": False}}
+"""Rules of axe that Django's own pages break: a magnifying glass is the label of its searches."""
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+
+
+class NoBrowser(Exception):
+    """There is no Chromium on this machine."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How wide the window is, and whether the user wants it light or dark."""
+
+    width: int = 1440
+    scheme: str = "light"
+
+    @property
+    def height(self) -> int:
+        return 900 if self.width > 767 else 860
+
+    def __str__(self) -> str:
+        return f"{self.width}-{self.scheme}"
+
+
+LOOKS = [Look(width, scheme) for width in (1440, 400) for scheme in ("light", "dark")]
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Start the browser.
+
+    Raises:
+        NoBrowser: when there is none.
+    """
+    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+    if path is None:
+        raise NoBrowser(
+            "The browser tests need Chromium: install it (on Debian: apt-get install chromium), "
+            "or say where it is with CHROMIUM=/path/to/chromium."
+        )
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def page_in(browser: Browser, look: Look, site: Site, complaints: list[str]) -> Iterator[Page]:
+    """Open a window of its own; what goes wrong in it is added to ``complaints``."""
+    context = browser.new_context(
+        base_url=site.url,
+        viewport={"width": look.width, "height": look.height},
+        color_scheme="dark" if look.scheme == "dark" else "light",
+        reduced_motion="reduce",
+        locale="en-GB",
+        timezone_id="UTC",
+    )
+    context.set_default_timeout(TIMEOUT)
+    page = context.new_page()
+    _listen(page, site, complaints)
+    yield page
+    context.close()
+
+
+def _listen(page: Page, site: Site, complaints: list[str]) -> None:
+    known = (site.url, site.filestack, "data:", "blob:")
+
+    def said(message: ConsoleMessage) -> None:
+        # What the policy forbids is told here too.
+        where = message.location.get("url", "")
+        # The browser asks for an icon by itself.
+        if message.type in ("error", "warning") and not where.endswith("/favicon.ico"):
+            complaints.append(f"{page.url}: console: {message.text} {_unsigned(where)}")
+
+    def asked(request: Request) -> None:
+        if not request.url.startswith(known):
+            complaints.append(f"{page.url}: asks another site: {request.url}")
+
+    def answered(response: Response) -> None:
+        if response.status >= 500:
+            complaints.append(f"{page.url}: {response.status} of {response.url}")
+
+    page.on("console", said)
+    page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))
+    page.on("request", asked)
+    page.on("response", answered)
+
+
+def serious_violations(page: Page) -> list[str]:
+    """Return what axe finds on the page that keeps people from using it."""
+    found = Axe().run(page, options={"resultTypes": ["violations"], "rules": NOT_OURS})
+    return [
+        f"{violation['id']} ({violation['impact']}): {violation['help']}: {node['html'][:200]}"
+        for violation in found.response["violations"]
+        if violation["impact"] in ("serious", "critical")
+        for node in violation["nodes"]
+    ]
+
+
+def keep_picture(page: Page, name: str, look: Look) -> None:
+    """Write a picture of the page into the folder ``SCREENSHOTS``, if that is set.
+
+    Into ``docs/images`` goes only what the documents show.
+    """
+    if not (folder := os.environ.get("SCREENSHOTS")):
+        return
+    variant = ("" if look.width == 1440 else f"-{look.width}") + (
+        "" if look.scheme == "light" else f"-{look.scheme}"
+    )
+    path = (ROOT / folder / f"{name}{variant}.png").resolve()
+    if path.parent == DOCS / "images" and not _is_shown(path):
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=path)
+
+
+def _is_shown(path: Path) -> bool:
+    shown = f"images/{path.name}"
+    return any(shown in each.read_text("utf-8") for each in DOCS.glob("*.md"))
+
+
+def _unsigned(url: str) -> str:
+    return re.sub(r"security=[^/]+", "security=…", url)

@@ -1,0 +1,55 @@
+"""Rows to look at, made by the package's own services."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from filestack_tags.filestack.client import FilestackClient
+from filestack_tags.models import Asset
+from tests.api.rows import tagged
+
+from .site import Database
+
+PHOTOS = Path(__file__).resolve().parents[2] / "example_project" / "photos"
+
+
+class Seed:
+    """Makes assets. ``seed.database(function, …)`` reads and writes whatever else is needed."""
+
+    def __init__(self, database: Database, handles: dict[str, str]) -> None:
+        self.database = database
+        self._handles = handles
+
+    def photo(
+        self,
+        name: str,
+        auto: Mapping[str, int] | None = None,
+        user: Mapping[str, int] | None = None,
+    ) -> Asset:
+        """Return the asset of a photo in ``example_project/photos``, which Filestack holds."""
+        if name not in self._handles:
+            with FilestackClient.from_settings() as client:
+                content = (PHOTOS / f"{name}.jpg").read_bytes()
+                stored = client.store_bytes(
+                    content, filename=f"{name}.jpg", mimetype="image/jpeg"
+                )
+            self._handles[name] = stored.handle
+        return self.asset(self._handles[name], auto, user, filename=f"{name}.jpg")
+
+    def asset(
+        self,
+        reference: str,
+        auto: Mapping[str, int] | None = None,
+        user: Mapping[str, int] | None = None,
+        *,
+        filename: str = "",
+        mimetype: str = "image/jpeg",
+    ) -> Asset:
+        """Return an asset with these tags and confidences; without tags it was never tagged.
+
+        A handle that no :meth:`photo` has is one of which Filestack knows nothing.
+        """
+        return self.database(
+            tagged, reference, auto, user, filename=filename, mimetype=mimetype
+        )

@@ -1,0 +1,64 @@
+"""What the tests visit: the processes of a real installation, with a database of their own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
+
+from django.db import connections
+
+from example_project.demo import processes
+from example_project.demo.children import Children
+from example_project.demo.environment import Stage
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Database:
+    """The database, asked from a thread of its own.
+
+    Playwright keeps an event loop in the thread of the tests, and Django refuses to wait for a
+    database in such a thread.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, "database")
+
+    def __call__(self, ask: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Return what ``ask`` returns there; give rows whole, their relations are not read here."""
+        return self._thread.submit(ask, *args, **kwargs).result()
+
+    def close(self) -> None:
+        self(connections.close_all)
+        self._thread.shutdown()
+
+
+@dataclass(frozen=True)
+class Site:
+    """A running installation.
+
+    Args:
+        url: of the web server.
+        filestack: of the emulator.
+        children: its processes; their logs are in ``children.logs``.
+    """
+
+    url: str
+    filestack: str
+    children: Children
+
+
+@contextmanager
+def running(stage: Stage) -> Iterator[Site]:
+    """Run emulator, web server and worker on the database of this process's settings."""
+    os.environ["E2E_DATABASE"] = str(connections["default"].settings_dict["NAME"])
+    with Children(stage.folder) as children:
+        processes.start_emulator(children, stage)
+        processes.start_worker(children)
+        processes.start_web(children, stage)
+        yield Site(stage.web, stage.emulator, children)
