@@ -14,11 +14,12 @@ DEV = $(VENV)/.ready-dev
 SERVICES = $(VENV)/.ready-services
 BENCH = $(VENV)/.ready-bench
 E2E = $(VENV)/.ready-e2e
+DOCS = $(VENV)/.ready-docs
 TOX = $(VENV)/.ready-tox
 
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo serve test e2e screenshots lint fuzz services-test chaos bench-search bench-ingest bench-tagging tox clean
+.PHONY: help demo serve test e2e screenshots lint fuzz services-test chaos bench-search bench-ingest bench-tagging docs tox clean
 
 help:
 	@echo "make demo           upload, tag and search real photos; ends by itself"
@@ -33,6 +34,7 @@ help:
 	@echo "make bench-ingest   how many webhooks a second are stored and applied; needs PostgreSQL, Redis"
 	@echo "make bench-tagging  how many files a worker has tagged a second, and at what cost; needs both"
 	@echo "make lint           style, types, import contracts, migrations, spelling"
+	@echo "make docs           the manual as HTML, every warning an error"
 	@echo "make tox            the suite on every Python and Django present"
 	@echo "make clean          remove .venv and everything that was generated"
 
@@ -65,6 +67,10 @@ fuzz: $(DEV)
 # Linux, PostgreSQL's server programs, redis-server and rabbitmqctl: ten minutes. CHAOS=--help tells more.
 chaos: $(SERVICES)
 	$(BIN)/python -m tests.chaos $(CHAOS)
+
+docs: $(DOCS)
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --builder html docs build/docs
+	@echo "The manual is in build/docs/index.html."
 
 lint: $(DEV)
 	$(BIN)/python -m ruff check .
@@ -144,6 +150,10 @@ $(E2E): $(DEV)
 	    --no-install-recommends chromium fonts-dejavu-core >/dev/null; } || { \
 	  echo "The browser tests need Chromium: install it (on Debian: apt-get install chromium)," >&2; \
 	  echo "or say where it is: make e2e CHROMIUM=/path/to/chromium" >&2; exit 1; }
+	@echo done > $@
+
+$(DOCS): $(DEV)
+	@$(PIP_INSTALL) --group docs
 	@echo done > $@
 
 $(TOX): $(DEV)

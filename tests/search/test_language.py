@@ -462,7 +462,7 @@ def test_the_language_is_read_without_django():
 
 
 def test_every_example_of_the_documentation_can_be_read():
-    text = (ROOT / "docs" / "search.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "searching.md").read_text(encoding="utf-8")
     searches = [
         line.split("  #")[0].strip()
         for block in re.findall(r"```text\n(.*?)```", text, re.DOTALL)
@@ -476,7 +476,7 @@ def test_every_example_of_the_documentation_can_be_read():
 
 
 def test_every_error_of_the_documentation_is_given():
-    text = (ROOT / "docs" / "search.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "searching.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| ✗ `([^`]+)` \| (.+?) \| (?:`([^`]+)`)? *\|$", text, re.MULTILINE)
     assert len(rows) > 5
     for search, message, suggestion in rows:
