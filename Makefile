@@ -19,7 +19,7 @@ TOX = $(VENV)/.ready-tox
 
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo serve test e2e screenshots lint fuzz services-test chaos bench-search bench-ingest bench-tagging docs tox clean
+.PHONY: help demo serve test e2e screenshots lint fuzz services-test chaos bench-search bench-ingest bench-tagging docs vendor tox clean
 
 help:
 	@echo "make demo           upload, tag and search real photos; ends by itself"
@@ -33,6 +33,7 @@ help:
 	@echo "make fuzz           the suite's property tests with ever new input: FUZZ_SECONDS=300"
 	@echo "make bench-ingest   how many webhooks a second are stored and applied; needs PostgreSQL, Redis"
 	@echo "make bench-tagging  how many files a worker has tagged a second, and at what cost; needs both"
+	@echo "make vendor         fetch filestack-js from npm again; VERSION=4.3.9 takes another one"
 	@echo "make lint           style, types, import contracts, migrations, spelling"
 	@echo "make docs           the manual as HTML, every warning an error"
 	@echo "make tox            the suite on every Python and Django present"
@@ -89,6 +90,9 @@ bench-ingest: $(BENCH)
 
 bench-tagging: $(BENCH)
 	$(BIN)/python -m benchmarks.tagging
+
+vendor: $(BASE)
+	@$(BIN)/python -m tests.vendor $(VERSION)
 
 tox: $(TOX)
 	UV_PYTHON_DOWNLOADS=never $(BIN)/python -m tox
