@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from django.db.models import CharField
@@ -16,6 +18,7 @@ from . import tags
 from .clock import kept
 from .filestack.sources import Source
 from .models import Asset, AssetTag, score_in_sql
+from .rowsets import update
 from .signals import asset_registered
 from .text import reference_digest, storable, storable_json
 from .transactions import alias, atomic, locked, on_commit, retrying
@@ -220,6 +223,43 @@ def restore(asset_id: int) -> bool:
         _restore(asset)
         asset.save(using=alias())
     return True
+
+
+def forget_many(asset_ids: Collection[int]) -> set[int]:
+    """:func:`forget` some hundred assets in one transaction; return those there were to hide."""
+    return _present_or_not(asset_ids, deleted_at=timezone.now())
+
+
+def restore_many(asset_ids: Collection[int]) -> set[int]:
+    """:func:`restore` some hundred assets in one transaction; return those that came back."""
+    return _present_or_not(asset_ids, deleted_at=None)
+
+
+@retrying
+def _present_or_not(asset_ids: Collection[int], *, deleted_at: datetime | None) -> set[int]:
+    gone = deleted_at is not None
+    with atomic():
+        held = locked(Asset.objects.filter(pk__in=sorted(asset_ids))).order_by("pk")
+        changed = [asset for asset in held if (asset.deleted_at is not None) != gone]
+        for asset in changed:
+            asset.deleted_at = deleted_at
+            asset.changed_at = timezone.now()
+            if gone:
+                asset.tagging_state = rest_state(asset)
+                asset.due_at = None
+        ids = {asset.pk for asset in changed}
+        if not ids:
+            return ids
+        columns = ("deleted_at", "changed_at", "tagging_state", "due_at")
+        values = attrgetter("pk", *columns)
+        update(Asset, columns, [values(asset) for asset in changed])
+        rows = AssetTag.objects.using(alias()).filter(asset__in=ids)
+        counted = rows.exclude(decision=AssetTag.Decision.REJECTED)
+        counts = Counter(counted.values_list("tag_id", flat=True))
+        tags.hold(counts)
+        counted.update(score=score_in_sql(forgotten=gone))
+        tags.shift_counts({pk: -number if gone else number for pk, number in counts.items()})
+    return ids
 
 
 def rest_state(asset: Asset) -> str:

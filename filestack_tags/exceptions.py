@@ -7,6 +7,7 @@
     ├── InvalidReference (ValueError)   not a handle, URL or storage alias path
     ├── InvalidLabel (ValueError)       not a tag: empty, too long, control characters
     ├── CurationError (ValueError)      a decision that cannot be made
+    ├── BulkError (ValueError)          a bulk job that cannot be asked for, cancelled or undone
     ├── TagQueryError (ValueError)      a search that cannot be read
     ├── CursorError (ValueError)        a page cursor that is not of this search
     ├── RuleError (ValueError)          a rule that cannot be read
@@ -56,6 +57,21 @@ class InvalidLabel(FilestackTagsError, ValueError):
 
 class CurationError(FilestackTagsError, ValueError):
     """A decision that cannot be made; the message says why."""
+
+
+class BulkError(FilestackTagsError, ValueError):
+    """A bulk job that cannot be asked for, cancelled or undone; the message says why.
+
+    Args:
+        message: one sentence for the person who asked.
+        parameter: what of the request is wrong, such as ``tag``; ``""`` when it is none.
+        conflict: whether the request is right, and what there is already stands against it.
+    """
+
+    def __init__(self, message: str, *, parameter: str = "", conflict: bool = False) -> None:
+        super().__init__(message)
+        self.parameter = parameter
+        self.conflict = conflict
 
 
 class TagQueryError(FilestackTagsError, ValueError):

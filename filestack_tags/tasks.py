@@ -23,6 +23,7 @@ from kombu.exceptions import OperationalError
 from . import (
     abandoned,
     assets,
+    bulk,
     heartbeat,
     ingest,
     metrics,
@@ -32,7 +33,7 @@ from . import (
     tagging,
 )
 from .filestack.sources import Source
-from .models import Asset, TaggingRun
+from .models import Asset, BulkJob, TaggingRun
 from .transactions import in_transaction, on_commit
 from .wakeups import Wakeups
 
@@ -50,6 +51,12 @@ INBOX_SLICE = 5.0
 
 INBOX_TASKS = 4
 """How many such tasks do something at the same time in one process, as in a pool of threads."""
+
+BULK_SLICE = 10.0
+"""Seconds for which one task does batches of a bulk job."""
+
+BULK_HINTS = 16
+"""Tasks to tag that are enqueued for a batch; each takes along the others that are due."""
 
 WAKE_INTERVAL = 0.1
 """Seconds between two messages that a web process sends about deliveries it has stored."""
@@ -104,6 +111,26 @@ def _process_waiting(until: float) -> bool:
     return True
 
 
+@shared_task(name="filestack_tags.run_bulk_job", acks_late=True, ignore_result=True)
+def run_bulk_job(job_id: int) -> None:
+    """Do batches of a bulk job; see :func:`filestack_tags.bulk.step`.
+
+    After :data:`BULK_SLICE` seconds the rest is left to another task of this name.
+    """
+    until = monotonic() + BULK_SLICE
+    while True:
+        step = bulk.step(job_id)
+        _enqueue(tag_asset, step.to_tag[:BULK_HINTS])
+        if not step.goes_on:
+            # Where tasks are run inside the caller, a pause would be none.
+            if step.retry_at and not run_bulk_job.app.conf.task_always_eager:
+                _publish(run_bulk_job, job_id, at=step.retry_at)
+            return
+        if monotonic() > until:
+            _publish(run_bulk_job, job_id)
+            return
+
+
 @shared_task(name="filestack_tags.sweep", ignore_result=True)
 def sweep() -> dict[str, int]:
     """Enqueue what lost its task; return how many of each. Run it every minute."""
@@ -113,6 +140,7 @@ def sweep() -> dict[str, int]:
     queued = tagging.due()
     _enqueue(tag_asset, queued)
     abandoned.close()
+    _enqueue(run_bulk_job, bulk.waiting())
     metrics.count("sweep.found", len(deliveries), what="deliveries")
     metrics.count("sweep.found", len(queued), what="assets")
     return heartbeat.beat("sweep", deliveries=len(deliveries), assets=len(queued))
@@ -203,6 +231,22 @@ def replay(delivery_ids: Iterable[int]) -> list[int]:
     if again:
         on_commit(partial(_publish, process_inbox))
     return again
+
+
+def start_bulk_job(
+    request: bulk.Request,
+    *,
+    user: AbstractBaseUser | None,
+    trigger: str = TaggingRun.Trigger.CODE,
+    key: str = "",
+) -> tuple[BulkJob, bool]:
+    """Have something done to all assets that match a search; return ``(job, created)``.
+
+    See :func:`.bulk.ask`. The job is started when the surrounding transaction commits.
+    """
+    job, created = bulk.ask(request, user=user, trigger=trigger, key=key)
+    _enqueue(run_bulk_job, [job.pk] if job.is_open else ())
+    return job, created
 
 
 def _enqueue(task: Task[Any, Any], ids: Iterable[int]) -> None:

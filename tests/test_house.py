@@ -21,6 +21,9 @@ from filestack_tags.models import (
     Asset,
     AssetTag,
     Backfill,
+    BulkJob,
+    BulkJobItem,
+    BulkJobPart,
     Circuit,
     Heartbeat,
     Spending,
@@ -47,6 +50,7 @@ DOCS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.m
 MODELS = (
     *(Asset, AssetTag, Tag, TagAlias, TagStatistic, TaggingRun, WebhookDelivery),
     *(Backfill, Circuit, Heartbeat, Spending),
+    *(BulkJob, BulkJobItem, BulkJobPart),
 )
 
 

@@ -7,16 +7,21 @@ Models only declare. Writing is done by the services :mod:`filestack_tags.assets
 """
 
 from .assets import Asset, AssetQuerySet
+from .jobs import OPEN_STATES, BulkJob, BulkJobItem, BulkJobPart
 from .ledger import TaggingRun, WebhookDelivery
 from .operations import Backfill, Circuit, Heartbeat, Spending
 from .tags import NOT_FOUND, AssetTag, Tag, TagAlias, TagStatistic, score_in_sql, score_of
 
 __all__ = [
     "NOT_FOUND",
+    "OPEN_STATES",
     "Asset",
     "AssetQuerySet",
     "AssetTag",
     "Backfill",
+    "BulkJob",
+    "BulkJobItem",
+    "BulkJobPart",
     "Circuit",
     "Heartbeat",
     "Spending",

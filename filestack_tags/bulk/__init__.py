@@ -1,0 +1,41 @@
+"""Bulk: one action on everything that matches a search, asked for at once and done by workers.
+
+:func:`ask` notes a job, :func:`step` does one batch of it. The assets are those that match when
+their turn comes, and were known when it was asked for.
+"""
+
+from .asking import (
+    FORMATS,
+    MAX_IDS,
+    PERMISSIONS,
+    TAKES,
+    UNDONE,
+    Preview,
+    Request,
+    ask,
+    cancel,
+    permission,
+    preview,
+)
+from .exports import CONTENT_TYPES, file_name, read_parts
+from .running import Step, step, waiting
+
+__all__ = [
+    "CONTENT_TYPES",
+    "FORMATS",
+    "MAX_IDS",
+    "PERMISSIONS",
+    "TAKES",
+    "UNDONE",
+    "Preview",
+    "Request",
+    "Step",
+    "ask",
+    "cancel",
+    "file_name",
+    "permission",
+    "preview",
+    "read_parts",
+    "step",
+    "waiting",
+]

@@ -1,0 +1,101 @@
+"""What each action of a bulk job does to a batch of assets, inside the batch's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from django.utils.translation import gettext_lazy as _
+
+from filestack_tags import assets, curation, tagging, tags
+from filestack_tags.models import Asset, AssetTag, BulkJob
+from filestack_tags.transactions import alias, locked
+
+from . import exports
+
+Action = BulkJob.Action
+Decision = AssetTag.Decision
+
+REASONS = {
+    "same": _("it was so already"),
+    "busy": _("it is being tagged already"),
+    "gone": _("it was forgotten meanwhile"),
+    "no_match": _("it does not exist, or does not match"),
+    "since": _("somebody changed it since"),
+}
+"""Why assets are skipped, in words."""
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What an action did: the assets it changed, why it left others alone, and what went wrong."""
+
+    changed: Sequence[int] = ()
+    skipped: Mapping[int, str] = field(default_factory=dict)
+    failed: Mapping[int, str] = field(default_factory=dict)
+
+    def __add__(self, other: Effect) -> Effect:
+        return Effect(
+            [*self.changed, *other.changed],
+            {**self.skipped, **other.skipped},
+            {**self.failed, **other.failed},
+        )
+
+
+def _decide(job: BulkJob, ids: Sequence[int]) -> Effect:
+    list(locked(Asset.objects.filter(pk__in=sorted(ids))).order_by("pk"))  # in one order
+    name = job.parameters["tag"]
+    (tag_id,) = tags.resolve([name]).values()
+    rows = AssetTag.objects.using(alias()).filter(asset__in=ids, tag=tag_id)
+    decisions = dict(rows.values_list("asset_id", "decision"))
+    changed: list[int] = []
+    for pk in ids:
+        if job.action == Action.ADD:
+            if decisions.get(pk) not in (Decision.ACCEPTED, Decision.ADDED):
+                curation.add(pk, name, user=job.requested_by)
+                changed.append(pk)
+        elif job.action == Action.ACCEPT:
+            if decisions.get(pk) == Decision.NONE:
+                curation.accept(pk, tag_id, user=job.requested_by)
+                changed.append(pk)
+        elif decisions.get(pk) != Decision.REJECTED:
+            curation.reject(pk, tag_id, user=job.requested_by)
+            changed.append(pk)
+    same = set(ids).difference(changed)
+    return Effect(changed, {pk: "same" for pk in ids if pk in same})
+
+
+def _retag(job: BulkJob, ids: Sequence[int]) -> Effect:
+    queued = set(
+        tagging.request(
+            ids, trigger=job.trigger, force=True, tagger=job.parameters.get("tagger", "")
+        )
+    )
+    return Effect(
+        [pk for pk in ids if pk in queued],
+        {pk: "busy" for pk in ids if pk not in queued},
+    )
+
+
+def _export(job: BulkJob, ids: Sequence[int]) -> Effect:
+    written = exports.add_part(job, ids)
+    return Effect(
+        [pk for pk in ids if pk in written], {pk: "gone" for pk in ids if pk not in written}
+    )
+
+
+def _forget(job: BulkJob, ids: Sequence[int]) -> Effect:
+    forgotten = assets.forget_many(ids)
+    return Effect(
+        [pk for pk in ids if pk in forgotten],
+        {pk: "gone" for pk in ids if pk not in forgotten},
+    )
+
+
+ACTIONS: Mapping[BulkJob.Action, Callable[[BulkJob, Sequence[int]], Effect]] = {
+    **dict.fromkeys((Action.ADD, Action.REMOVE, Action.ACCEPT, Action.REJECT), _decide),
+    Action.RETAG: _retag,
+    Action.WORKFLOW: _retag,
+    Action.EXPORT: _export,
+    Action.FORGET: _forget,
+}

@@ -1,0 +1,338 @@
+"""Asking for a bulk job: what can be asked for, by whom, and what it would come to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from django.db import IntegrityError
+from django.utils import timezone
+
+from filestack_tags import spending, tags, workflows
+from filestack_tags.conf import get_settings
+from filestack_tags.exceptions import BulkError
+from filestack_tags.models import Asset, BulkJob, Tag, TaggingRun
+from filestack_tags.search.ast import Comparison, HasTag, Query, conjunction
+from filestack_tags.search.planner import read
+from filestack_tags.search.totals import Total, total
+from filestack_tags.taggers import get_tagger, is_paid
+from filestack_tags.text import label_key, label_name
+from filestack_tags.transactions import alias, atomic, locked, retrying
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser
+
+Action = BulkJob.Action
+
+MAX_IDS = 10_000
+"""Assets that one job may be told by their ids."""
+
+MAX_KEY = 200
+"""Longest idempotency key, in characters."""
+
+FORMATS = ("csv", "jsonl")
+
+TAGGED = (Action.ADD, Action.REMOVE, Action.ACCEPT, Action.REJECT)
+"""Actions about one tag."""
+NARROWED = (Action.REMOVE, Action.ACCEPT, Action.REJECT)
+"""Actions on those assets only that have the tag, and did not have it rejected."""
+TAGGING = (Action.RETAG, Action.WORKFLOW)
+"""Actions that queue assets."""
+
+TAKES: Mapping[str, frozenset[str]] = {
+    Action.ADD: frozenset({"tag"}),
+    Action.REMOVE: frozenset({"tag"}),
+    Action.ACCEPT: frozenset({"tag", "confidence"}),
+    Action.REJECT: frozenset({"tag", "confidence"}),
+    Action.RETAG: frozenset({"tagger"}),
+    Action.WORKFLOW: frozenset({"tagger"}),
+    Action.EXPORT: frozenset({"format"}),
+    Action.FORGET: frozenset(),
+}
+"""What can be asked for, and which parameters it takes."""
+
+PERMISSIONS: Mapping[str, str] = {
+    **dict.fromkeys(TAGGED, "filestack_tags.change_asset"),
+    **dict.fromkeys(TAGGING, "filestack_tags.tag_asset"),
+    Action.EXPORT: "filestack_tags.view_asset",
+    Action.FORGET: "filestack_tags.delete_asset",
+}
+"""What each action takes, besides ``view_asset``. Edges ask for it; see :func:`permission`."""
+
+UNDONE = frozenset({*TAGGED, Action.FORGET})
+"""Actions that can be undone. Calls that were made, and files that were read, cannot."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be done, and about which assets.
+
+    Args:
+        action: a :class:`BulkJob.Action` but ``undo``; for that, see :func:`undo`.
+        query: a search; all assets when empty.
+        asset_ids: only these of the assets that match, at most :data:`MAX_IDS`.
+        tag: the tag that it is about, by its name or an alias. To remove a tag is to reject it,
+            so that no reply brings it back.
+        confidence: lowest and highest confidence, both included, of the tags that are accepted
+            or rejected.
+        tagger: who re-tags; for ``run_workflow`` the workflow, as ``workflow`` or
+            ``workflow:NAME``.
+        format: of an export: ``csv`` or ``jsonl``.
+    """
+
+    action: str
+    query: str = ""
+    asset_ids: tuple[int, ...] | None = field(default=None, repr=False)
+    tag: str = ""
+    confidence: tuple[int, int] | None = None
+    tagger: str = ""
+    format: str = ""
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a job would do.
+
+    Args:
+        assets: how many it would go through.
+        calls: about how many calls to tag it would make.
+        cost: of those, in the currency of ``PRICE_PER_CALL``; None where that is not set.
+        left: how many calls the budget still allows; None without a budget.
+        can_be_undone: whether :func:`undo` brings back what was before.
+    """
+
+    assets: Total
+    calls: int
+    cost: float | None
+    left: int | None
+    can_be_undone: bool
+
+
+def permission(job: BulkJob) -> str:
+    """Return the permission that doing, cancelling or undoing this job takes."""
+    undone = job.undoes if job.action == Action.UNDO else None
+    return PERMISSIONS[undone.action if undone else job.action]
+
+
+def preview(request: Request, *, user: AbstractBaseUser | None) -> Preview:
+    """Return what :func:`ask` would have done. Changes nothing.
+
+    Raises:
+        BulkError, InvalidLabel, TagQueryError, ConfigurationError: as :func:`ask`.
+    """
+    parameters = _checked(request, user)
+    settings = get_settings()
+    query = searched(request.action, request.query, parameters)
+    assets = _counted(query, request.asset_ids, include_hidden=_sees_hidden(user))
+    tagger = parameters.get("tagger") or settings.TAGGER
+    calls = assets.count if request.action in TAGGING and is_paid(tagger) else 0
+    price = settings.PRICE_PER_CALL
+    return Preview(
+        assets=assets,
+        calls=calls,
+        cost=None if price is None or not calls else calls * price,
+        left=spending.spent().left(),
+        can_be_undone=request.action in UNDONE,
+    )
+
+
+@retrying
+def ask(
+    request: Request,
+    *,
+    user: AbstractBaseUser | None,
+    trigger: str = TaggingRun.Trigger.CODE,
+    key: str = "",
+) -> tuple[BulkJob, bool]:
+    """Note a job; return ``(job, created)``. Nothing is enqueued: see
+    :func:`filestack_tags.tasks.start_bulk_job` for that.
+
+    Asked again with the same ``key`` by the same user, it is the same job. Permissions are the
+    caller's to check, see :data:`PERMISSIONS`.
+
+    Raises:
+        BulkError: for an unknown action, parameters it does not take or that are missing, a tag
+            that does not exist, too many ids, or a key that was used for something else.
+        InvalidLabel: when ``tag`` cannot be a tag.
+        TagQueryError: when the search cannot be read.
+        ConfigurationError: when there is no such tagger.
+    """
+    parameters = _checked(request, user)
+    if len(key) > MAX_KEY:
+        raise BulkError(
+            f"An idempotency key has at most {MAX_KEY} characters.", parameter="key"
+        )
+    include_hidden = _sees_hidden(user)
+    query = searched(request.action, request.query, parameters)
+    counted = _counted(query, request.asset_ids, include_hidden=include_hidden)
+    newest = Asset.objects.using(alias()).order_by("-pk").values_list("pk", flat=True).first()
+    ids = None if request.asset_ids is None else sorted(set(request.asset_ids))
+    job = BulkJob(
+        action=request.action,
+        parameters=parameters,
+        query=request.query.strip(),
+        include_hidden=include_hidden,
+        asset_ids=ids,
+        ceiling=newest or 0,
+        matched=counted.count if ids is None else len(ids),
+        matched_is_exact=counted.is_exact or ids is not None,
+        requested_by_id=None if user is None else user.pk,
+        trigger=TaggingRun.Trigger(trigger),
+        key=key or None,
+    )
+    return _noted(job)
+
+
+def _noted(job: BulkJob) -> tuple[BulkJob, bool]:
+    """Insert the job, unless its key was used; return ``(job, created)``."""
+    known = _with_key(job)
+    if known is None:
+        try:
+            with atomic():
+                job.save(using=alias(), force_insert=True)
+        except IntegrityError:
+            known = _with_key(job)
+            if known is None:
+                raise
+        else:
+            return job, True
+    same = ("action", "parameters", "query", "asset_ids", "undoes_id")
+    if any(getattr(known, name) != getattr(job, name) for name in same):
+        raise BulkError(
+            f"The idempotency key was used for another job, {known}.",
+            parameter="key",
+            conflict=True,
+        )
+    return known, False
+
+
+def _with_key(job: BulkJob) -> BulkJob | None:
+    if job.key is None:
+        return None
+    jobs = BulkJob.objects.using(alias())
+    return jobs.filter(requested_by=job.requested_by_id, key=job.key).first()
+
+
+@retrying
+def cancel(job_id: int) -> bool:
+    """Have a job stop after the batch it is at; return whether it had not ended. Idempotent.
+
+    What is done stays done; see :func:`undo`.
+    """
+    with atomic():
+        job = locked(BulkJob.objects.filter(pk=job_id)).get()
+        if not job.is_open:
+            return False
+        job.state = BulkJob.State.CANCELLED
+        job.finished_at = timezone.now()
+        job.due_at = None
+        job.held = ""
+        job.save(using=alias(), update_fields=("state", "finished_at", "due_at", "held"))
+    return True
+
+
+def searched(action: str, query: str, parameters: Mapping[str, Any]) -> Query:
+    """Return the search for the assets that a job goes through.
+
+    Raises:
+        TagQueryError: when the search cannot be read.
+    """
+    asked = read(query)
+    if action not in NARROWED:
+        return asked
+    low, high = parameters.get("confidence") or (0, 100)
+    has_tag = HasTag(parameters["tag"], confidence=Comparison("..", low, high))
+    return Query(conjunction((asked.where, has_tag)), asked.include_hidden)
+
+
+def _counted(query: Query, asset_ids: tuple[int, ...] | None, *, include_hidden: bool) -> Total:
+    if asset_ids is None:
+        return total(query, include_hidden=include_hidden, using=alias())
+    rows = Asset.objects.using(alias()).search(query, include_hidden=include_hidden)
+    return Total(rows.filter(pk__in=asset_ids).count(), is_exact=True)
+
+
+def _checked(request: Request, user: AbstractBaseUser | None) -> dict[str, Any]:
+    """Return the parameters as a job keeps them."""
+    takes = TAKES.get(request.action)
+    if takes is None:
+        raise BulkError(
+            f"There is no action {request.action!r}; there are {', '.join(TAKES)}.",
+            parameter="action",
+        )
+    given = {
+        name for name in ("tag", "confidence", "tagger", "format") if _value(request, name)
+    }
+    if surplus := sorted(given - takes):
+        raise BulkError(
+            f"{request.action} takes no {' and no '.join(surplus)}.", parameter=surplus[0]
+        )
+    if request.asset_ids is not None and not 0 < len(request.asset_ids) <= MAX_IDS:
+        raise BulkError(
+            f"A job takes 1 to {MAX_IDS:,} ids, not {len(request.asset_ids):,}; a search "
+            "reaches any number of assets.",
+            parameter="asset_ids",
+        )
+    parameters: dict[str, Any] = {}
+    if "tag" in takes:
+        parameters["tag"] = _tag(request, read(request.query))
+    if request.confidence is not None:
+        low, high = request.confidence
+        if not 0 <= low <= high <= 100:
+            raise BulkError(
+                f"Confidences go from 0 to 100 and from low to high, not {low} to {high}.",
+                parameter="confidence",
+            )
+        parameters["confidence"] = [low, high]
+    if request.action == Action.WORKFLOW:
+        parameters["tagger"] = _workflow(request.tagger)
+    elif request.tagger:
+        get_tagger(request.tagger)
+        parameters["tagger"] = request.tagger
+    if request.action == Action.EXPORT:
+        parameters["format"] = request.format or FORMATS[0]
+        if parameters["format"] not in FORMATS:
+            raise BulkError(
+                f"An export is {' or '.join(FORMATS)}, not {request.format!r}.",
+                parameter="format",
+            )
+    return parameters
+
+
+def _value(request: Request, name: str) -> Any:
+    value = getattr(request, name)
+    return value not in ("", None)
+
+
+def _tag(request: Request, query: Query) -> str:
+    if not request.tag.strip():
+        raise BulkError(f"{request.action} takes the name of a tag.", parameter="tag")
+    key = label_key(request.tag)
+    if request.action == Action.ADD:
+        return label_name(request.tag)
+    tag = Tag.objects.using(alias()).filter(pk=tags.known([key]).get(key, 0)).first()
+    if tag is None:
+        raise BulkError(f"There is no tag {request.tag!r}.", parameter="tag")
+    if tag.hidden and not query.include_hidden:
+        raise BulkError(
+            f"The tag {tag.name!r} is hidden; add include:hidden to the search, which takes the "
+            "permission to search hidden tags.",
+            parameter="tag",
+        )
+    return tag.name
+
+
+def _workflow(named: str) -> str:
+    known = workflows.taggers()
+    for tagger in (named or workflows.TAGGER, f"{workflows.TAGGER}:{named}"):
+        if tagger in known:
+            return tagger
+    raise BulkError(
+        f"There is no workflow {named!r}; WORKFLOW_ID and WORKFLOWS name those there are.",
+        parameter="tagger",
+    )
+
+
+def _sees_hidden(user: Any) -> bool:
+    return user is None or bool(user.has_perm("filestack_tags.search_hidden"))

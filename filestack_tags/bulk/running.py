@@ -1,0 +1,264 @@
+"""Running a bulk job: how it goes through its assets, newest first, and survives whoever does it.
+
+What a batch does and how far the job came are one transaction, which holds the job's row: of two
+workers who come at once one does the batch, and one that dies has done all of it or nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import InterfaceError, OperationalError
+from django.utils import timezone
+
+from filestack_tags.exceptions import FilestackTagsError
+from filestack_tags.models import OPEN_STATES, Asset, BulkJob, BulkJobItem
+from filestack_tags.search.plan import plan
+from filestack_tags.search.totals import capped, total
+from filestack_tags.search.walk import Row, by_id
+from filestack_tags.text import storable
+from filestack_tags.transactions import alias, atomic, locked, retrying
+
+from .actions import ACTIONS, Effect
+from .asking import TAGGING, searched
+
+logger = logging.getLogger(__name__)
+
+Action = BulkJob.Action
+Outcome = BulkJobItem.Outcome
+
+BATCH = 450
+"""Assets of one transaction."""
+
+LEASE = timedelta(seconds=60)
+"""How long after its last batch the sweep looks for somebody who goes on with a job."""
+
+TRIES = 3
+"""How often a batch may fail as a whole before the job is failed."""
+
+MOST_FAILED = 1000
+"""So many assets may fail, one by one, before the job is."""
+
+MOST_ITEMS = 1000
+"""Single assets that are noted for each outcome; those of a list of ids are noted all."""
+
+MOST_QUEUED = 10_000
+"""Assets in the queue beyond which a job that queues others waits."""
+
+QUEUE_PAUSE = timedelta(seconds=10)
+
+ALL = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Step:
+    """What came of looking after a job.
+
+    ``goes_on`` says that another batch can follow at once, ``retry_at`` when one may be due
+    later; ``to_tag`` are assets whose task should be enqueued.
+    """
+
+    goes_on: bool = False
+    to_tag: tuple[int, ...] = ()
+    retry_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """The next assets of a job; ``unmatched`` were asked for by id, and do not match."""
+
+    ids: list[int]
+    unmatched: list[int]
+    is_last: bool
+
+
+def waiting(limit: int = 100) -> list[int]:
+    """Return jobs that nobody seems to be doing, the one that waits longest first."""
+    jobs = BulkJob.objects.using(alias()).filter(
+        due_at__lte=timezone.now(), state__in=OPEN_STATES
+    )
+    return list(jobs.order_by("due_at").values_list("pk", flat=True)[:limit])
+
+
+def step(job_id: int) -> Step:
+    """Do the next batch of a job, if it has not ended and nobody else is at it.
+
+    Never raises for what goes wrong with single assets: each is noted with its reason. What goes
+    wrong with a whole batch is tried again by the sweep, a few times; then the job is failed.
+    """
+    try:
+        return _step(job_id)
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception as error:
+        logger.exception("A batch of bulk job %s failed", job_id)
+        _note_failure(job_id, error)
+        return Step()
+
+
+@retrying
+def _step(job_id: int) -> Step:
+    with atomic():
+        job = locked(BulkJob.objects.filter(pk=job_id), skip_held=True).first()
+        if job is None or not job.is_open:
+            return Step()
+        now = timezone.now()
+        if job.state == BulkJob.State.WAITING:
+            _begin(job, now)
+        if job.action in TAGGING and _queue_is_full():
+            job.held = "queue"
+            job.due_at = now + LEASE
+            job.save(using=alias())
+            return Step(retry_at=now + QUEUE_PAUSE)
+        chosen = _next(job)
+        effect = _done(job, chosen.ids) if chosen.ids else Effect()
+        effect += Effect(skipped=dict.fromkeys(chosen.unmatched, "no_match"))
+        _note(job, chosen, effect, now)
+        job.save(using=alias())
+    to_tag = tuple(effect.changed) if job.action in TAGGING else ()
+    return Step(goes_on=job.is_open, to_tag=to_tag)
+
+
+def _begin(job: BulkJob, now: datetime) -> None:
+    job.state = BulkJob.State.RUNNING
+    job.started_at = now
+    if not job.matched_is_exact:
+        query = searched(job.action, job.query, job.parameters)
+        counted = total(query, cap=ALL, include_hidden=job.include_hidden, using=alias())
+        job.matched, job.matched_is_exact = counted.count, True
+
+
+def _queue_is_full() -> bool:
+    queued = Asset.objects.using(alias()).filter(tagging_state=Asset.State.QUEUED)
+    return capped(queued, MOST_QUEUED).count >= MOST_QUEUED
+
+
+def _next(job: BulkJob) -> _Chosen:
+    query = searched(job.action, job.query, job.parameters)
+    if job.asset_ids is not None:
+        left = [pk for pk in job.asset_ids if job.position is None or pk < job.position]
+        some = left[-BATCH:]
+        rows = Asset.objects.using(alias()).search(query, include_hidden=job.include_hidden)
+        found = set(rows.filter(pk__in=some).values_list("pk", flat=True))
+        return _Chosen(
+            [pk for pk in reversed(some) if pk in found],
+            [pk for pk in reversed(some) if pk not in found],
+            is_last=len(left) <= BATCH,
+        )
+    after = Row(job.ceiling + 1 if job.position is None else job.position, None)
+    planned = plan(query, include_hidden=job.include_hidden, using=alias())
+    matches = by_id(planned, descending=True, after=after, limit=BATCH)
+    return _Chosen([row.asset_id for row in matches], [], is_last=len(matches) < BATCH)
+
+
+def _done(job: BulkJob, ids: Sequence[int]) -> Effect:
+    """Have the action done on all, or on one after the other if that cannot be."""
+    act = ACTIONS[Action(job.action)]
+    try:
+        with atomic():
+            return act(job, ids)
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception as error:
+        if len(ids) == 1:
+            logger.exception("Bulk job %s failed on asset %s", job.pk, ids[0])
+            return Effect(failed={ids[0]: _said(error)})
+        half = len(ids) // 2
+        return _done(job, ids[:half]) + _done(job, ids[half:])
+
+
+def _note(job: BulkJob, chosen: _Chosen, effect: Effect, now: datetime) -> None:
+    """Write down on the job what the batch did."""
+    _note_items(job, effect)
+    ids = (*chosen.ids, *chosen.unmatched)
+    if ids:
+        job.position = min(ids)
+    job.done += len(ids)
+    job.changed += len(effect.changed)
+    job.skipped += len(effect.skipped)
+    job.failed += len(effect.failed)
+    job.reasons = dict(Counter(job.reasons) + Counter(effect.skipped.values()))
+    job.attempts = 0
+    job.held = job.error = ""
+    job.changed_at = now
+    job.due_at = now + LEASE
+    if chosen.is_last:
+        job.matched = job.done
+        _end(job, BulkJob.State.FINISHED)
+    elif job.failed >= MOST_FAILED:
+        _end(
+            job,
+            BulkJob.State.FAILED,
+            f"{job.failed:,} assets failed, so it was stopped. What it did is kept.",
+        )
+
+
+def _note_items(job: BulkJob, effect: Effect) -> None:
+    is_list = job.asset_ids is not None
+    keeps = is_list or job.action == Action.FORGET  # which is undone by them
+    items = [
+        *(_item(job, pk, Outcome.CHANGED) for pk in (effect.changed if keeps else ())),
+        *(_item(job, pk, Outcome.SKIPPED, reason=why) for pk, why in effect.skipped.items()),
+        *(_item(job, pk, Outcome.FAILED, error=why) for pk, why in effect.failed.items()),
+    ]
+    if not is_list:
+        room = Counter(
+            {
+                Outcome.CHANGED: BATCH,
+                Outcome.SKIPPED: MOST_ITEMS - job.skipped,
+                Outcome.FAILED: MOST_ITEMS - job.failed,
+            }
+        )
+        kept = []
+        for item in items:
+            if room[Outcome(item.outcome)] > 0:
+                room[Outcome(item.outcome)] -= 1
+                kept.append(item)
+        items = kept
+    BulkJobItem.objects.using(alias()).bulk_create(items, batch_size=BATCH)
+
+
+def _item(
+    job: BulkJob,
+    asset_id: int,
+    outcome: BulkJobItem.Outcome,
+    *,
+    reason: str = "",
+    error: str = "",
+) -> BulkJobItem:
+    return BulkJobItem(
+        job=job, asset_id=asset_id, outcome=outcome, reason=reason, error=storable(error)
+    )
+
+
+def _end(job: BulkJob, state: BulkJob.State, error: str = "") -> None:
+    job.state = state
+    job.error = error
+    job.finished_at = timezone.now()
+    job.due_at = None
+
+
+@retrying
+def _note_failure(job_id: int, error: Exception) -> None:
+    with atomic():
+        job = locked(BulkJob.objects.filter(pk=job_id)).first()
+        if job is None or not job.is_open:
+            return
+        job.attempts += 1
+        job.error = _said(error)
+        if job.attempts >= TRIES or isinstance(error, FilestackTagsError):
+            _end(job, BulkJob.State.FAILED, job.error)
+        else:
+            job.due_at = timezone.now() + LEASE
+        job.save(using=alias())
+
+
+def _said(error: Exception) -> str:
+    """Return an error in words: only those of this package are written for people."""
+    if isinstance(error, FilestackTagsError):
+        return storable(str(error))
+    return f"{type(error).__name__}. The log holds the traceback."

@@ -1,0 +1,173 @@
+"""Bulk jobs: one action on every asset that matches a search, and what came of it."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from filestack_tags.fields import ExactCharField
+
+from .ledger import TaggingRun
+
+
+class BulkJob(models.Model):
+    """One action on all assets that match a search; a worker does it in batches."""
+
+    class Action(models.TextChoices):
+        ADD = "add_tag", _("add a tag")
+        REMOVE = "remove_tag", _("remove a tag")
+        ACCEPT = "accept_tag", _("accept a tag")
+        REJECT = "reject_tag", _("reject a tag")
+        RETAG = "retag", _("re-tag")
+        WORKFLOW = "run_workflow", _("run a workflow")
+        EXPORT = "export", _("export")
+        FORGET = "forget", _("forget")
+        UNDO = "undo", _("undo")
+
+    class State(models.TextChoices):
+        WAITING = "waiting", _("waiting")
+        RUNNING = "running", _("running")
+        FINISHED = "finished", _("finished")
+        CANCELLED = "cancelled", _("cancelled")
+        FAILED = "failed", _("failed")
+
+    action = models.CharField(_("action"), max_length=20, choices=Action)
+    parameters = models.JSONField(_("parameters"), default=dict, blank=True)
+    """``tag``, ``confidence`` (``[low, high]``), ``tagger`` or ``format``, as the action needs."""
+    query = models.TextField(_("search"), blank=True)
+    include_hidden = models.BooleanField(default=False, editable=False)
+    """Whether whoever asked may write ``include:hidden`` in the search."""
+    asset_ids = models.JSONField(_("assets"), null=True, blank=True)
+    """Only these of the assets that match, in ascending order; None for all of them."""
+    ceiling = models.BigIntegerField(_("newest asset"), default=0)
+    """The highest id when it was asked for: later assets are not of this job."""
+
+    state = models.CharField(_("state"), max_length=10, choices=State, default=State.WAITING)
+    due_at = models.DateTimeField(_("due"), null=True, blank=True, default=timezone.now)
+    """When the sweep looks whether somebody goes on with it; None once it has ended."""
+    position = models.BigIntegerField(_("position"), null=True, blank=True)
+    """Assets with this id and above are done; it goes from the newest to the oldest."""
+    attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
+    """How often the batch that is next has failed as a whole."""
+    matched = models.PositiveIntegerField(_("matching"), default=0)
+    matched_is_exact = models.BooleanField(default=False, editable=False)
+    done = models.PositiveIntegerField(_("done"), default=0)
+    changed = models.PositiveIntegerField(_("changed"), default=0)
+    skipped = models.PositiveIntegerField(_("skipped"), default=0)
+    failed = models.PositiveIntegerField(_("failed"), default=0)
+    reasons = models.JSONField(_("reasons"), default=dict, blank=True)
+    """Why assets were skipped: ``{reason: how many}``."""
+    held = models.CharField(_("held up"), max_length=20, blank=True)
+    """What it waits for while it runs: ``queue`` when enough assets are queued already."""
+    error = models.TextField(_("error"), blank=True)
+
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("asked by"),
+    )
+    trigger = models.CharField(
+        _("trigger"),
+        max_length=10,
+        choices=TaggingRun.Trigger,
+        default=TaggingRun.Trigger.CODE,
+    )
+    key = ExactCharField(_("idempotency key"), max_length=200, null=True, blank=True)
+    """Asked for twice with the same key by the same person, it is one job."""
+    undoes = models.ForeignKey(
+        "self",
+        on_delete=models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="undone_by",
+        verbose_name=_("undoes"),
+    )
+    created_at = models.DateTimeField(_("asked for"), default=timezone.now)
+    started_at = models.DateTimeField(_("started"), null=True, blank=True)
+    changed_at = models.DateTimeField(_("last batch"), null=True, blank=True)
+    finished_at = models.DateTimeField(_("ended"), null=True, blank=True)
+    pruned_at = models.DateTimeField(_("pruned"), null=True, blank=True)
+    """When what it noted of single assets was deleted, and with it the way to undo."""
+
+    class Meta:
+        verbose_name = _("bulk job")
+        verbose_name_plural = _("bulk jobs")
+        ordering = ("-id",)
+        constraints = (
+            models.UniqueConstraint(fields=("requested_by", "key"), name="fst_job_key"),
+        )
+        indexes = (
+            models.Index(fields=("due_at",), name="fst_job_due"),
+            models.Index(fields=("requested_by", "-id"), name="fst_job_person"),
+        )
+
+    def __str__(self) -> str:
+        return f"#{self.pk}"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it waits or runs."""
+        return self.state in OPEN_STATES
+
+
+OPEN_STATES = (BulkJob.State.WAITING, BulkJob.State.RUNNING)
+
+
+class BulkJobItem(models.Model):
+    """What came of one asset: noted for those that failed or were skipped, up to a limit, and
+    for all of a list of ids."""
+
+    class Outcome(models.TextChoices):
+        CHANGED = "changed", _("changed")
+        SKIPPED = "skipped", _("skipped")
+        FAILED = "failed", _("failed")
+
+    job = models.ForeignKey(
+        BulkJob, on_delete=models.CASCADE, related_name="items", db_index=False
+    )
+    asset_id = models.BigIntegerField(_("asset"))
+    """The asset may be gone, or may never have been."""
+    outcome = models.CharField(_("outcome"), max_length=10, choices=Outcome)
+    reason = models.CharField(_("reason"), max_length=20, blank=True)
+    """Why it was skipped: a word of :data:`filestack_tags.bulk.REASONS`."""
+    error = models.TextField(_("error"), blank=True)
+
+    class Meta:
+        verbose_name = _("item of a bulk job")
+        verbose_name_plural = _("items of bulk jobs")
+        ordering = ("-asset_id",)
+        constraints = (
+            models.UniqueConstraint(fields=("job", "asset_id"), name="fst_jobitem_asset"),
+        )
+        indexes = (
+            models.Index(fields=("job", "outcome", "-asset_id"), name="fst_jobitem_outcome"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.asset_id}: {self.outcome}"
+
+
+class BulkJobPart(models.Model):
+    """A piece of an export, compressed: written in the transaction that moves the job on."""
+
+    job = models.ForeignKey(
+        BulkJob, on_delete=models.CASCADE, related_name="parts", db_index=False
+    )
+    number = models.PositiveIntegerField(_("number"))
+    data = models.BinaryField(_("data"))
+
+    class Meta:
+        verbose_name = _("part of an export")
+        verbose_name_plural = _("parts of exports")
+        ordering = ("number",)
+        constraints = (
+            models.UniqueConstraint(fields=("job", "number"), name="fst_jobpart_number"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.job_id}/{self.number}"
