@@ -37,6 +37,27 @@ class Settings:
     API_URL: str = "https://www.filestackapi.com/api"
     """Where files are stored, described and deleted."""
 
+    UPLOAD_URL: str = "https://upload.filestackapi.com"
+    """Where browsers upload: the default host, a CNAME, or the emulator."""
+
+    UPLOAD_POLICY_EXPIRY: int = 600
+    """Seconds for which a policy stores the files of a batch; renewed when it expires."""
+
+    UPLOAD_MAX_SIZE: int = 100 * 1024 * 1024
+    """Largest file a browser may upload, in bytes."""
+
+    UPLOAD_MAX_FILES: int = 100
+    """Most files that are uploaded at a time."""
+
+    UPLOAD_MIMETYPES: tuple[str, ...] = ("image/*",)
+    """Which files the upload page takes."""
+
+    UPLOAD_CONTAINER: str = ""
+    """Where browsers have files stored; the app's own storage if empty."""
+
+    UPLOAD_PATH: str = ""
+    """What the path of a file stored by a browser starts with, such as ``uploads/``."""
+
     CONNECT_TIMEOUT: float = 10.0
     """Seconds to reach Filestack."""
 

@@ -1,0 +1,78 @@
+"""What a browser is given to upload by itself."""
+
+from __future__ import annotations
+
+import base64
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from filestack_tags import uploads
+from filestack_tags.exceptions import ConfigurationError
+from filestack_tags.testing.policies import PolicyRefused, Wanted, check
+
+SECRET = "TESTSECRET0000000000000000"
+
+
+def policy(permit: uploads.UploadPermit) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads(base64.urlsafe_b64decode(permit.policy))
+    return read
+
+
+def allows(permit: uploads.UploadPermit, **wanted: Any) -> bool:
+    try:
+        check(permit.policy, permit.signature, SECRET, Wanted(**{"call": "store"} | wanted))
+    except PolicyRefused:
+        return False
+    return True
+
+
+def test_it_stores_files_of_the_allowed_size_and_does_nothing_else() -> None:
+    permit = uploads.permit()
+
+    assert policy(permit).keys() == {"call", "expiry", "maxSize"}
+    assert policy(permit)["call"] == ["pick", "store"]
+    assert allows(permit, size=100 * 1024 * 1024)
+    assert not allows(permit, size=100 * 1024 * 1024 + 1)
+    for call in ("read", "stat", "write", "writeUrl", "convert", "remove", "runWorkflow"):
+        assert not allows(permit, call=call)
+
+
+def test_container_and_path_are_the_only_ones_when_they_are_set(settings: Any) -> None:
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {
+        "UPLOAD_CONTAINER": "box.eu",
+        "UPLOAD_PATH": "in/",
+    }
+    permit = uploads.permit()
+
+    assert (permit.container, permit.path) == ("box.eu", "in/")
+    assert allows(permit, container="box.eu", path="in/2026/")
+    assert not allows(permit, container="boxxeu", path="in/")
+    assert not allows(permit, container="box.eu", path="out/in/")
+
+
+def test_it_expires_when_it_says() -> None:
+    now = datetime(2026, 5, 1, 12, 0, 0, 900_000, tzinfo=UTC)
+
+    permit = uploads.permit(now=now)
+
+    assert permit.expires_at == now.replace(microsecond=0) + timedelta(seconds=600)
+    assert policy(permit)["expiry"] == permit.expires_at.timestamp()
+
+
+@pytest.mark.parametrize("missing", ["API_KEY", "APP_SECRET"])
+def test_without_key_or_secret_there_is_none(settings: Any, missing: str) -> None:
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {missing: ""}
+
+    with pytest.raises(ConfigurationError, match=missing):
+        uploads.permit()
+
+
+def test_it_shows_neither_policy_nor_signature() -> None:
+    permit = uploads.permit()
+
+    assert permit.policy not in repr(permit)
+    assert permit.signature not in repr(permit)
+    assert permit.api_key not in repr(permit)
