@@ -24,8 +24,7 @@ from filestack_tags.exceptions import TagQueryError
 from filestack_tags.models import Asset, AssetQuerySet
 from filestack_tags.search.planner import hints, search_assets
 
-from .asset_page import AssetPage
-from .changelist import AssetChangeList, Badge, KeysetChangeList
+from .changelist import AssetChangeList, Badge, KeysetChangeList, QuestionOnly
 from .explain import explained, hinted
 from .filters import (
     AssetTagFilter,
@@ -34,6 +33,7 @@ from .filters import (
     TypeFilter,
     asks_for_forgotten,
 )
+from .finding import AssetFinding, is_facets
 from .ledger import counted, total_text
 
 BADGES = 8
@@ -44,7 +44,7 @@ NAMED = 20
 
 
 @admin.register(Asset)
-class AssetAdmin(AssetPage):
+class AssetAdmin(AssetFinding):
     list_display = ("picture", "name", "tag_badges", "state", "mimetype", "uploaded_at")
     list_display_links = None
     sortable_by = ("uploaded_at",)
@@ -62,10 +62,15 @@ class AssetAdmin(AssetPage):
     )
     actions = ("tag_now", "retag", "forget", "restore")
 
+    @property
+    def shows_only_our_columns(self) -> bool:
+        return self.list_display is AssetAdmin.list_display
+
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """Page by keyset, unless a host searches in its own way."""
-        ours = type(self).get_search_results is AssetAdmin.get_search_results
-        return KeysetChangeList if ours else AssetChangeList
+        if type(self).get_search_results is not AssetAdmin.get_search_results:
+            return AssetChangeList
+        return QuestionOnly if is_facets(request) else KeysetChangeList
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -127,7 +132,7 @@ class AssetAdmin(AssetPage):
 
     @admin.display(description=gettext_lazy("picture"))
     def picture(self, asset: Asset) -> str:
-        return self.thumbnail(asset, height=64)
+        return self.thumbnail(asset, height=getattr(asset, "picture_height", 64))
 
     @admin.display(description=gettext_lazy("file name"))
     def name(self, asset: Asset) -> SafeString:

@@ -12,43 +12,120 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from django.contrib import messages
-from django.contrib.admin.views.main import ALL_VAR, ORDER_VAR, ChangeList
+from django.contrib.admin.views.main import ALL_VAR, ORDER_VAR, SEARCH_VAR, ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.functional import cached_property
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from filestack_tags.exceptions import TagQueryError
 from filestack_tags.models import Asset, AssetTag
-from filestack_tags.search.ast import Everything, Node
-from filestack_tags.search.planner import hints, search_assets, understood, visible_asset_tags
+from filestack_tags.search.ast import Everything, Node, Query
+from filestack_tags.search.planner import (
+    hints,
+    read,
+    search_assets,
+    understood,
+    visible_asset_tags,
+)
 from filestack_tags.search.totals import Total
 
-from . import browsing, ledger
+from . import browsing, ledger, terms
 from .explain import explained, hinted
 from .filters import HasTerm
+
+VIEW = "view"
+"""The parameter, and the cookie, that say in which view the list is shown."""
+
+VIEWS = {"grid": 160, "table": 64}
+"""The views, with the height of a picture in pixels."""
 
 
 class AssetChangeList(ChangeList):
     """Django's numbered pages, with the tags of a whole page read in one query."""
+
+    problem: SafeString | None = None
+    """What is wrong with the search, with the place marked."""
+
+    unknown: tuple[SafeString, ...] = ()
+    """What is said of names that no tag has."""
 
     listed: browsing.Listed | None = None
     """The page, where it was read by keyset."""
 
     total: Total
 
+    def get_filters_params(self, params: Any = None) -> dict[str, Any]:
+        found: dict[str, Any] = super().get_filters_params(params)
+        found.pop(VIEW, None)
+        return found
+
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         exact = Total(self.result_count, is_exact=True)
         self.total = getattr(self.paginator, "total", exact)  # a host may have a paginator
-        self._complete()
+        self._complete(request)
 
-    def _complete(self) -> None:
+    def _complete(self, request: HttpRequest) -> None:
+        self.view = _view(request, self.model_admin)
         # Django shows the count beside the search too, and would not say that there are more.
         self.full_result_count = self.result_count
         self.result_list = list(self.result_list)
         badges = _badges(self.result_list)
         for asset in self.result_list:
             asset.badges = badges.get(asset.pk, [])
+            asset.picture_height = VIEWS[self.view]
+
+    @property
+    def view_links(self) -> list[dict[str, Any]]:
+        """Links to the views, and which of them the list is in."""
+        names = {"grid": _("Grid"), "table": _("Table")}
+        return [
+            {
+                "name": names[view],
+                "url": self.get_query_string({VIEW: view}),
+                "is_current": view == self.view,
+            }
+            for view in VIEWS
+        ]
+
+    @property
+    def chips(self) -> list[dict[str, str]]:
+        """The terms of the search, each with a link to the search without it."""
+        return [
+            {
+                "text": term.text,
+                "url": self.get_query_string({SEARCH_VAR: term.rest or None}),
+            }
+            for term in terms.terms(self.typed)
+        ]
+
+    @property
+    def minimum(self) -> int | None:
+        """What the confidence slider shows; None when no tag is searched for."""
+        return terms.minimum(self.typed)
+
+    @property
+    def kept(self) -> list[tuple[str, str]]:
+        """The parameters that another search keeps."""
+        return [(name, value) for name, value in self.params.items() if name != SEARCH_VAR]
+
+    @cached_property
+    def typed(self) -> Query:
+        """The search as it was read; of everything, if it cannot be read."""
+        try:
+            return read(self.query)
+        except TagQueryError:
+            return Query()
+
+    @property
+    def without_search(self) -> str:
+        return str(self.get_query_string({SEARCH_VAR: None}))
+
+    @property
+    def facets_query(self) -> str:
+        return str(self.get_query_string())
 
     @property
     def total_text(self) -> str:
@@ -81,20 +158,20 @@ class KeysetChangeList(AssetChangeList):
             held.pop(browsing.CURSOR, None)  # only links to pages say where to go on
         self.asked, self._matches = None, None
         self.notes: list[tuple[int, str]] = []
-        terms = self._terms(request)
-        if terms is None or exclude_parameters is not None:
+        asked_for = self._terms(request)
+        if asked_for is None or exclude_parameters is not None:
             return super().get_queryset(request, exclude_parameters)
         self.filter_specs, self.has_filters, _unclaimed, _twice, active = self._filters
         self.has_active_filters = active
         self.clear_all_filters_qs = self.get_query_string(remove=self.get_filters_params())
         allowed = request.user.has_perm("filestack_tags.search_hidden")
         try:
-            self._matches = self._matching(request, terms, include_hidden=allowed)
+            self._matches = self._matching(request, asked_for, include_hidden=allowed)
         except TagQueryError as error:
-            self.notes.append((messages.ERROR, explained(error, self.query)))
+            self.problem = explained(error, self.query)
             return self.root_queryset.none()
         if self.params.get(ORDER_VAR):
-            self.notes.clear()  # said on the way that Django goes
+            self.unknown = ()  # said on the way that Django goes
             return super().get_queryset(request, exclude_parameters)
         return self._matches
 
@@ -104,7 +181,7 @@ class KeysetChangeList(AssetChangeList):
         ordered = self.model_admin.get_ordering(request) and browsing.ORDER not in self.params
         if unclaimed or ordered or _is_narrowed(self.root_queryset):
             return None
-        terms = []
+        said = []
         for spec in specs:
             if isinstance(spec, HasTerm):
                 term = spec.term()
@@ -113,15 +190,15 @@ class KeysetChangeList(AssetChangeList):
                 term = None if left is not None and _is_narrowed(left) else Everything()
             if term is None:
                 return None
-            terms.append(term)
-        return terms
+            said.append(term)
+        return said
 
     def _matching(
-        self, request: HttpRequest, terms: Iterable[Node], *, include_hidden: bool
+        self, request: HttpRequest, said: Iterable[Node], *, include_hidden: bool
     ) -> QuerySet[Any]:
         using = self.root_queryset.db
         self.asked = browsing.asked(
-            request.GET, self.query, terms, include_hidden=include_hidden
+            request.GET, self.query, said, include_hidden=include_hidden
         )
         matches = self.root_queryset.filter(deleted_at=None)
         try:
@@ -130,8 +207,8 @@ class KeysetChangeList(AssetChangeList):
             # Asked alone, the text is refused with the place in it as it was typed.
             understood(self.query, include_hidden=include_hidden, using=using)
             raise
-        for tag in hints(self.query, include_hidden=include_hidden, using=using):
-            self.notes.append((messages.WARNING, hinted(tag)))
+        unknown = hints(self.query, include_hidden=include_hidden, using=using)
+        self.unknown = tuple(hinted(tag) for tag in unknown)
         return self._with_related(matches).order_by("-pk")
 
     def _with_related(self, rows: QuerySet[Any]) -> QuerySet[Any]:
@@ -169,9 +246,17 @@ class KeysetChangeList(AssetChangeList):
         self.show_full_result_count = self.model_admin.show_full_result_count
         self.show_admin_actions = True
         self.paginator = self.model_admin.get_paginator(request, self.queryset, size)
-        self._complete()
+        self._complete(request)
 
     # Links
+
+    @property
+    def search_text(self) -> str | None:
+        """All that is asked for, typed and by filters, as one search; None if it cannot be said.
+
+        For what is done with all assets that match.
+        """
+        return None if self.asked is None or self.problem else str(self.asked.query)
 
     def get_query_string(self, new_params: Any = None, remove: Any = None) -> str:
         """Return the parameters of a link; a column to order by takes the place of an order."""
@@ -208,6 +293,23 @@ class KeysetChangeList(AssetChangeList):
             }
             for each in self.asked.offered
         ]
+
+
+class QuestionOnly(KeysetChangeList):
+    """What a request asks for, without reading any asset."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        self.result_list: list[Asset] = []
+        self.result_count = self.full_result_count = 0
+        self.can_show_all, self.multi_page = False, False
+        self.paginator = self.model_admin.get_paginator(request, self.queryset, 1)
+
+
+def _view(request: HttpRequest, admin: Any) -> str:
+    """Return the view asked for now or the last time; columns of a host's own want the table."""
+    default = "grid" if admin.shows_only_our_columns else "table"
+    said = request.GET.get(VIEW) or request.COOKIES.get(VIEW)
+    return said if said in VIEWS else default
 
 
 def _is_narrowed(rows: QuerySet[Any]) -> bool:

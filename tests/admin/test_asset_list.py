@@ -39,7 +39,10 @@ def act(client: Client, action: str, *chosen: Asset, query: str = "", **data: An
 
 
 def said(response: Any) -> list[str]:
-    return [str(message) for message in response.context["messages"]]
+    """Return what is said under the search box, and the messages of the page."""
+    shown = response.context.get("cl")
+    below = [shown.problem, *shown.unknown] if shown else []
+    return [str(each) for each in (*below, *response.context["messages"]) if each]
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,10 @@ def is_by_keyset(response: Any) -> bool:
 
 
 def said(response: Any) -> list[str]:
-    return [str(message) for message in response.context["messages"]]
+    """Return what is said under the search box, and the messages of the page."""
+    shown = response.context.get("cl")
+    below = [shown.problem, *shown.unknown] if shown else []
+    return [str(each) for each in (*below, *response.context["messages"]) if each]
 
 
 def walk(

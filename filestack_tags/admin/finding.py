@@ -1,0 +1,163 @@
+"""What helps somebody find assets: names to complete, the tags of a result, surer terms."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib.admin.views.main import SEARCH_VAR
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.translation import gettext as _
+
+from filestack_tags.exceptions import TagQueryError
+from filestack_tags.search.ast import label_text
+from filestack_tags.search.complete import complete
+from filestack_tags.search.facets import Facets, facets
+from filestack_tags.search.planner import read
+
+from . import terms
+from .asset_page import AssetPage
+from .changelist import VIEW, VIEWS
+
+COMPLETIONS = 10
+FACETS = 30
+SAMPLE = 2_000
+"""Assets of which the tags are counted where more match: enough for the order of the first."""
+
+MAX_TYPED = 2_000
+"""Characters of a search that are looked at to complete a name."""
+
+AT_LEAST = "at_least"
+"""The parameter of the confidence slider, which is written into the search."""
+
+YEAR = 365 * 24 * 3600
+
+
+class AssetFinding(AssetPage):
+    """The views beside the list of assets, which it asks when it is there already."""
+
+    def get_urls(self) -> list[URLPattern]:
+        complete = self.admin_site.admin_view(self.complete)
+        facets = self.admin_site.admin_view(self.facets)
+        return [
+            path("complete/", complete, name="filestack_tags_asset_complete"),
+            path("facets/", facets, name="filestack_tags_asset_facets"),
+            *super().get_urls(),
+        ]
+
+    def complete(self, request: HttpRequest) -> JsonResponse:
+        """Return the tags that the word before the caret may mean.
+
+        The parameters ``before`` and ``after`` are what stands before and after the caret. The
+        answer has the same two without that word, and names as they are written in a search.
+        """
+        if not self.has_view_permission(request):
+            return JsonResponse({"error": _("You may not look at assets.")}, status=403)
+        before = request.GET.get("before", "")
+        text = before + request.GET.get("after", "")
+        if len(text) > MAX_TYPED:
+            return JsonResponse({"error": _("This search is too long.")}, status=400)
+        word = terms.word_at(text, len(before))
+        if word is None:
+            return JsonResponse({"before": before, "after": text[len(before) :], "tags": []})
+        allowed = request.user.has_perm("filestack_tags.search_hidden")
+        found = complete(
+            word.typed,
+            limit=COMPLETIONS,
+            include_hidden=allowed and "include:hidden" in text,
+        )
+        tags = [
+            {"name": tag.name, "text": label_text(tag.name), "count": tag.count}
+            for tag in found
+        ]
+        return JsonResponse({"before": word.before, "after": word.after, "tags": tags})
+
+    def facets(self, request: HttpRequest) -> HttpResponse:
+        """Show the most frequent tags of a result: a part of the list, or a page of its own."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        changelist: Any = self.get_changelist_instance(request)
+        request.current_app = self.admin_site.name
+        part = request.headers.get("X-Requested-With") == "XMLHttpRequest"
+        return TemplateResponse(
+            request,
+            "filestack_tags/admin/facets.html"
+            if part
+            else "filestack_tags/admin/facets_page.html",
+            {
+                **({} if part else self.admin_site.each_context(request)),
+                "title": _("Tags in this result"),
+                "opts": self.opts,
+                "media": self.media,
+                "cl": changelist,
+                **_shown(changelist, self._list_url()),
+            },
+        )
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the list; write what the slider says into the search; remember the view."""
+        if (least := request.GET.get(AT_LEAST)) is not None and request.method == "GET":
+            return HttpResponseRedirect(_with_minimum(request, least))
+        response: HttpResponse = super().changelist_view(request, extra_context)
+        if (view := request.GET.get(VIEW)) in VIEWS:
+            response.set_cookie(VIEW, view, max_age=YEAR, samesite="Lax", path=request.path)
+        return response
+
+    def _list_url(self) -> str:
+        return reverse(
+            "admin:filestack_tags_asset_changelist", current_app=self.admin_site.name
+        )
+
+
+def is_facets(request: HttpRequest) -> bool:
+    """Whether the request asks for the tags of a result, and for no asset of it."""
+    match = request.resolver_match
+    return match is not None and match.url_name == "filestack_tags_asset_facets"
+
+
+def _shown(changelist: Any, url: str) -> dict[str, Any]:
+    """Return the tags of the result with links that add, exclude and remove them."""
+    if getattr(changelist, "asked", None) is None or changelist.problem:
+        return {"facets": None, "tags": []}
+    found: Facets = facets(
+        changelist.asked.query,
+        limit=FACETS,
+        sample=SAMPLE,
+        include_hidden=changelist.asked.include_hidden,
+        using=changelist.root_queryset.db,
+    )
+    typed = read(changelist.query)
+
+    def link(text: str) -> str:
+        return url + str(changelist.get_query_string({SEARCH_VAR: text or None}))
+
+    tags = [
+        {
+            "name": tag.name,
+            "count": tag.count,
+            "stance": (stance := terms.stance(typed, tag.name)),
+            "toggle": link(
+                terms.without_tag(typed, tag.name)
+                if stance == "included"
+                else terms.with_tag(typed, tag.name)
+            ),
+            "exclude": link(terms.with_tag(typed, tag.name, exclude=True)),
+        }
+        for tag in found.tags
+    ]
+    return {"facets": found, "tags": tags}
+
+
+def _with_minimum(request: HttpRequest, least: str) -> str:
+    said = request.GET.copy()
+    del said[AT_LEAST]
+    value = int(least) if least.isascii() and least.isdigit() and len(least) < 4 else 0
+    with suppress(TagQueryError):  # the list says what is wrong with it
+        said[SEARCH_VAR] = terms.with_minimum(read(said.get(SEARCH_VAR, "")), min(value, 100))
+    return f"?{urlencode(list(said.lists()), doseq=True)}"

@@ -1,0 +1,187 @@
+"""The terms of a search as things to click: to remove, to add, to make surer. Texts in, texts out.
+
+Every text returned is written by the search language itself.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from filestack_tags.search.ast import (
+    OPERATORS,
+    And,
+    Comparison,
+    Everything,
+    HasTag,
+    Node,
+    Not,
+    Or,
+    Query,
+    conjunction,
+    disjunction,
+    negation,
+    unquoted,
+)
+from filestack_tags.text import label_key
+
+TOKEN = re.compile(r'"(?:\\.|[^"\\])*"?\*?|[^\s()"“”„|@<>=≥≤:*]+\*?|\s+|.', re.DOTALL)
+"""A name in quotes, closed or not yet; a word; or one of the characters between them."""
+
+VALUE_FOLLOWS = frozenset("@<>=≥≤:")
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One term that an asset has to meet: as written, and the search without it."""
+
+    text: str
+    rest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What is being typed: the name so far, and what stands before and after it."""
+
+    typed: str
+    before: str
+    after: str
+
+
+def terms(query: Query) -> list[Term]:
+    """Return the terms that are all required; what is nested within one is not taken apart."""
+    required = _required(query)
+    found = [
+        Term(str(term), str(_of(required[:index] + required[index + 1 :], query)))
+        for index, term in enumerate(required)
+    ]
+    if query.include_hidden:
+        found.append(Term("include:hidden", str(Query(query.where))))
+    return found
+
+
+def with_tag(query: Query, name: str, *, exclude: bool = False) -> str:
+    """Return the search with a tag required, as sure as the others, or excluded.
+
+    A term about this tag alone is replaced.
+    """
+    others = [term for term in _required(query) if not _is_about(term, name)]
+    least = minimum(query)
+    confidence = Comparison(">=", least) if least and not exclude else None
+    term: Node = HasTag(label=name, confidence=confidence)
+    return str(_of([*others, negation(term) if exclude else term], query))
+
+
+def without_tag(query: Query, name: str) -> str:
+    """Return the search without the terms that are about this tag alone."""
+    return str(_of([term for term in _required(query) if not _is_about(term, name)], query))
+
+
+def stance(query: Query, name: str) -> str:
+    """Return whether the tag is ``included``, ``excluded``, or neither: ``""``."""
+    for term in _required(query):
+        if _is_about(term, name):
+            return "excluded" if isinstance(term, Not) else "included"
+    return ""
+
+
+def minimum(query: Query) -> int | None:
+    """Return the least confidence that all tags of the search have in common.
+
+    0 when none has one or they differ; None when there is no tag to have one.
+    """
+    given = [_least(term) for term in _adjustable(query.where)]
+    if not given:
+        return None
+    return given[0] if len(set(given)) == 1 else 0
+
+
+def with_minimum(query: Query, least: int) -> str:
+    """Return the search with each tag that it asks for at ``least`` so sure; 0 takes that away.
+
+    Tags that are excluded, and those with another comparison than ``>=``, stay as they are.
+    """
+    return str(Query(_adjusted(query.where, least), query.include_hidden))
+
+
+def word_at(text: str, caret: int) -> Word | None:
+    """Return the name of a tag that ends at the caret, None where none can stand.
+
+    A name that begins with a quotation mark goes on to the caret, also over spaces.
+    """
+    start, previous = 0, ""
+    for found in TOKEN.finditer(text):
+        token, end = found[0], found.end()
+        if end < caret or (end == caret and not _is_name(token)):
+            start, previous = end, token
+            continue
+        start = found.start()
+        break
+    else:
+        token, end = "", len(text)
+    if previous in VALUE_FOLLOWS:
+        return None
+    if not _is_name(token):  # nothing typed yet
+        return Word("", text[:caret], text[caret:])
+    if token.startswith('"'):
+        closed = len(token.rstrip("*")) > 1 and token.rstrip("*").endswith('"')
+        typed = text[start + 1 : caret].rstrip("*").removesuffix('"' if closed else "")
+        return Word(unquoted(f'"{typed}"'), text[:start], text[end if closed else caret :])
+    signs = len(token) - len(token.lstrip("-"))
+    typed = text[start + signs : caret].rstrip("*")
+    if typed in OPERATORS:
+        return None
+    return Word(typed, text[: start + signs], text[end:])
+
+
+def _is_name(token: str) -> bool:
+    return bool(re.match(r"[^\s()“”„|@<>=≥≤:*]", token))
+
+
+def _required(query: Query) -> list[Node]:
+    where = query.where
+    if isinstance(where, Everything):
+        return []
+    return list(where.terms) if isinstance(where, And) else [where]
+
+
+def _of(required: list[Node], query: Query) -> Query:
+    return Query(conjunction(required), query.include_hidden)
+
+
+def _is_about(term: Node, name: str) -> bool:
+    tag = term.term if isinstance(term, Not) else term
+    return (
+        isinstance(tag, HasTag)
+        and not tag.prefix
+        and bool(tag.label)
+        and label_key(tag.label) == label_key(name)
+    )
+
+
+def _adjustable(node: Node) -> list[HasTag]:
+    if isinstance(node, And | Or):
+        return [tag for term in node.terms for tag in _adjustable(term)]
+    return [node] if _is_adjustable(node) and isinstance(node, HasTag) else []
+
+
+def _is_adjustable(node: Node) -> bool:
+    return (
+        isinstance(node, HasTag)
+        and bool(node.label)
+        and (node.confidence is None or node.confidence.operator == ">=")
+    )
+
+
+def _least(tag: HasTag) -> int:
+    return tag.confidence.value if tag.confidence else 0
+
+
+def _adjusted(node: Node, least: int) -> Node:
+    if isinstance(node, And):
+        return conjunction(_adjusted(term, least) for term in node.terms)
+    if isinstance(node, Or):
+        return disjunction(_adjusted(term, least) for term in node.terms)
+    if isinstance(node, HasTag) and _is_adjustable(node):
+        return replace(node, confidence=Comparison(">=", least) if least else None)
+    return node

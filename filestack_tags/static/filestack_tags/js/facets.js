@@ -1,0 +1,40 @@
+// Loads the tags of a result into their panel when it is opened; it is open on wide screens.
+
+const WIDE = 1000;
+
+function filling(panel) {
+  const target = panel.querySelector("[data-fst-target]");
+  let isAsked = false;
+
+  async function load() {
+    if (!panel.open || isAsked) return;
+    isAsked = true;
+    target.setAttribute("aria-busy", "true");
+    try {
+      const response = await fetch(panel.dataset.fstFacets, {
+        headers: { "X-Requested-With": "XMLHttpRequest" },
+      });
+      if (!response.ok) throw new Error(response.statusText);
+      target.innerHTML = await response.text(); // of this site, written by Django's templates
+    } catch {
+      target.textContent = target.dataset.failed;
+      isAsked = false; // closing and opening it asks again
+    } finally {
+      target.removeAttribute("aria-busy");
+    }
+  }
+
+  panel.addEventListener("toggle", load);
+  target.addEventListener("click", (event) => {
+    const name = event.target.closest(".fst-facet-name");
+    const exclude = name?.parentElement.querySelector(".fst-facet-exclude");
+    if (event.shiftKey && exclude) {
+      event.preventDefault();
+      window.location.assign(exclude.href);
+    }
+  });
+  if (window.innerWidth >= WIDE) panel.open = true;
+  load();
+}
+
+document.querySelectorAll("[data-fst-facets]").forEach(filling);

@@ -1,0 +1,137 @@
+// Completes the name of a tag under the caret of the search box: a combobox with a listbox, as the
+// WAI-ARIA practices describe it. Also sends the confidence slider as soon as it is let go.
+
+const DELAY = 120; // milliseconds between a key and the question
+
+function completing(form) {
+  const input = form.querySelector("#searchbar");
+  const list = form.querySelector("#fst-options");
+  const status = form.querySelector("#fst-options-count");
+  let answer = null;
+  let active = -1;
+  let timer = 0;
+  let asked = null;
+
+  input.setAttribute("role", "combobox");
+  input.setAttribute("aria-autocomplete", "list");
+  input.setAttribute("aria-controls", list.id);
+  close();
+
+  function close() {
+    clearTimeout(timer);
+    asked?.abort();
+    answer = null;
+    active = -1;
+    list.hidden = true;
+    list.replaceChildren();
+    status.textContent = "";
+    input.setAttribute("aria-expanded", "false");
+    input.removeAttribute("aria-activedescendant");
+  }
+
+  async function ask() {
+    asked?.abort();
+    asked = new AbortController();
+    const caret = input.selectionStart;
+    const query = new URLSearchParams({
+      before: input.value.slice(0, caret),
+      after: input.value.slice(caret),
+    });
+    try {
+      const response = await fetch(`${form.dataset.fstComplete}?${query}`, {
+        signal: asked.signal,
+        headers: { Accept: "application/json" },
+      });
+      if (!response.ok) return close();
+      show(await response.json());
+    } catch (error) {
+      if (error.name !== "AbortError") close(); // completing is a convenience: nothing to say
+    }
+  }
+
+  function show(found) {
+    if (document.activeElement !== input) return;
+    answer = found;
+    active = -1;
+    input.removeAttribute("aria-activedescendant");
+    list.replaceChildren(...found.tags.map(option));
+    list.hidden = found.tags.length === 0;
+    input.setAttribute("aria-expanded", String(!list.hidden));
+    status.textContent = list.hidden
+      ? status.dataset.none
+      : `${status.dataset.some} ${found.tags.length}`;
+  }
+
+  function option(tag, index) {
+    const item = document.createElement("li");
+    item.id = `fst-option-${index}`;
+    item.setAttribute("role", "option");
+    item.setAttribute("aria-selected", "false");
+    const name = document.createElement("bdi");
+    name.textContent = tag.name;
+    const count = document.createElement("span");
+    count.className = "fst-confidence";
+    count.textContent = tag.count.toLocaleString(document.documentElement.lang);
+    item.append(name, " ", count);
+    // Before the box loses the focus to the click.
+    item.addEventListener("mousedown", (event) => {
+      event.preventDefault();
+      choose(index);
+    });
+    return item;
+  }
+
+  function highlight(index) {
+    const options = [...list.children];
+    active = (index + options.length) % options.length;
+    options.forEach((each, at) => each.setAttribute("aria-selected", String(at === active)));
+    options[active].scrollIntoView({ block: "nearest" });
+    input.setAttribute("aria-activedescendant", options[active].id);
+  }
+
+  function choose(index) {
+    const written = answer.before + answer.tags[index].text;
+    input.value = written + answer.after;
+    input.setSelectionRange(written.length, written.length);
+    close();
+  }
+
+  input.addEventListener("input", () => {
+    clearTimeout(timer);
+    timer = setTimeout(ask, DELAY);
+  });
+  input.addEventListener("blur", close);
+  input.addEventListener("keydown", (event) => {
+    if (event.isComposing) return;
+    if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+      event.preventDefault();
+      if (list.hidden) ask();
+      else if (event.key === "ArrowDown") highlight(active + 1);
+      else highlight(active < 0 ? -1 : active - 1);
+    } else if (event.key === "Escape" && !list.hidden) {
+      event.preventDefault();
+      close();
+    } else if ((event.key === "Enter" || event.key === "Tab") && active >= 0) {
+      event.preventDefault();
+      choose(active);
+    }
+  });
+}
+
+function sliding(form) {
+  const range = form.querySelector("input[type=range]");
+  const output = form.querySelector("output");
+  form.querySelector("input[type=submit]").hidden = true;
+  range.addEventListener("input", () => {
+    output.value = range.value;
+  });
+  // A key moves it step by step: wait until it rests.
+  let timer = 0;
+  range.addEventListener("change", () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => form.requestSubmit(), 400);
+  });
+}
+
+document.querySelectorAll("[data-fst-complete]").forEach(completing);
+document.querySelectorAll("[data-fst-slider]").forEach(sliding);
