@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from django.utils import timezone
 
@@ -55,38 +55,39 @@ def open_circuits() -> list[Circuit]:
     return list(Circuit.objects.using(alias()).exclude(opened_at=None))
 
 
-def admit(tagger: str, wanted: int) -> int:
-    """Return how many of ``wanted`` calls may be made: all, none, or the one that tries.
+def admit(tagger: str, wanted: int) -> tuple[int, bool]:
+    """Return how many of ``wanted`` calls may be made, and whether they try an open circuit.
 
-    Inside a transaction. Of any number of processes one gets to try, and has as long as a lease
-    lasts.
+    All, none, or the one that tries. Inside a transaction. Of any number of processes one gets
+    to try, and has as long as a lease lasts.
     """
     row = Circuit.objects.using(alias()).filter(tagger=tagger).first()
     if row is None or row.opened_at is None:
-        return wanted
+        return wanted, False
     now = timezone.now()
     if not wanted or row.retry_at is None or row.retry_at > now:
-        return 0
+        return 0, False
     held = locked(Circuit.objects.filter(pk=row.pk), skip_held=True).first()
     if held is None:
-        return 0
+        return 0, False
     if held.opened_at is None:
-        return wanted
+        return wanted, False
     if held.retry_at is None or held.retry_at > now:
-        return 0
+        return 0, False
     held.retry_at = now + timedelta(seconds=get_settings().LEASE)
     held.save(using=alias(), update_fields=("retry_at",))
-    return 1
+    return 1, True
 
 
-def note(tagger: str, calls: Iterable[tuple[datetime, TaggerError | None]]) -> None:
-    """Take note of what calls came to: when each began, and its error if it had one.
+def note(tagger: str, calls: Iterable[tuple[bool, TaggerError | None]]) -> None:
+    """Take note of what calls came to: whether each was a try, and its error if it had one.
 
-    A call that began before the circuit opened neither closes it nor keeps it open.
+    Only the one that tries closes an open circuit or keeps it open; others were admitted before
+    it opened. No clock says which: those of two hosts may differ.
     """
     made = list(calls)
-    answered = [began for began, error in made if _is_answer(error)]
-    refused = [(began, error) for began, error in made if error and trips(error)]
+    answered = [tries for tries, error in made if _is_answer(error)]
+    refused = [(tries, error) for tries, error in made if error and trips(error)]
     row = Circuit.objects.using(alias()).filter(tagger=tagger).first()
     if refused or (answered and row and (row.failures or row.opened_at)):
         _note(tagger, answered, refused)
@@ -105,21 +106,19 @@ def close(tagger: str) -> bool:
 
 
 @retrying
-def _note(
-    tagger: str, answered: list[datetime], refused: list[tuple[datetime, TaggerError]]
-) -> None:
+def _note(tagger: str, answered: list[bool], refused: list[tuple[bool, TaggerError]]) -> None:
     with atomic():
         Circuit.objects.using(alias()).get_or_create(tagger=tagger)
         row = locked(Circuit.objects.filter(tagger=tagger)).get()
-        since = row.opened_at
-        errors = [error for began, error in refused if since is None or began > since]
+        is_closed = row.opened_at is None
+        errors = [error for tries, error in refused if tries or is_closed]
         if any(map(_opens_at_once, errors)):
             _open(row, errors)
-        elif any(since is None or began > since for began in answered):
+        elif any(tries or is_closed for tries in answered):
             _close(row)
         elif errors:
             row.failures += len(errors)
-            if since is not None or row.failures >= get_settings().CIRCUIT_FAILURES:
+            if not is_closed or row.failures >= get_settings().CIRCUIT_FAILURES:
                 _open(row, errors)
         row.save(using=alias())
 

@@ -25,7 +25,7 @@ from .taggers import BUILT_IN, TaggerReply, is_paid
 from .transactions import alias, atomic, locked, retrying
 
 SLACK = timedelta(seconds=5)
-"""How much too early a task may arrive, for clocks that differ a little."""
+"""How much too early a retry may come, for clocks that differ a little."""
 
 SHARED_WAIT = timedelta(seconds=5)
 """How long an asset waits for the tags of another with the same bytes."""
@@ -63,15 +63,16 @@ class Request:
 class Work:
     """An asset that was claimed: whom to ask about it, and the run that waits for the answer.
 
-    ``job_id`` is set when a job that was started before is to be asked about. ``shared`` is the
-    answer itself, when another asset with the same bytes has it.
+    ``tries`` says that the call is the one that an open circuit admitted. ``job_id`` is set when
+    a job that was started before is to be asked about. ``shared`` is the answer itself, when
+    another asset with the same bytes has it.
     """
 
     asset_id: int
     run_id: int
     tagger: str
     source: Source
-    began: datetime
+    tries: bool = False
     job_id: str | None = None
     shared: TaggerReply | None = None
 
@@ -167,6 +168,7 @@ class _Claim:
         self._request = request
         self._day = day
         self._refusals: list[Refusal] = []
+        self._tries: set[int] = set()
 
     def make(self, assets: Sequence[Asset]) -> list[Work | Refusal]:
         wanted = [asset for asset in assets if self._is_wanted(asset)]
@@ -194,9 +196,9 @@ class _Claim:
         runs = self._open_runs(asked, shared)
         _write([*given_up, *followed, *asked, *shared])
         return [
-            *(_work(asset, jobs[asset.pk], self._now) for asset in followed),
-            *(_work(asset, runs[asset.pk], self._now) for asset in asked),
-            *(_work(asset, runs[asset.pk], self._now, shared[asset][1]) for asset in shared),
+            *(self._work(asset, jobs[asset.pk]) for asset in followed),
+            *(self._work(asset, runs[asset.pk]) for asset in asked),
+            *(self._work(asset, runs[asset.pk], shared[asset][1]) for asset in shared),
             *self._refusals,
         ]
 
@@ -240,7 +242,9 @@ class _Claim:
             by_tagger.setdefault(tagger, []).append(asset)
         admitted: list[Asset] = []
         for tagger, those in sorted(by_tagger.items()):
-            number = circuit.admit(tagger, len(those))
+            number, tries = circuit.admit(tagger, len(those))
+            if tries:
+                self._tries |= {asset.pk for asset in those[:number]}
             admitted += those[:number]
             for asset in those[number:]:
                 self._refuse(asset, held="circuit")
@@ -331,11 +335,21 @@ class _Claim:
         opened = TaggingRun.objects.using(alias()).bulk_create(runs)
         return {run.asset_id: run for run in opened}
 
+    def _work(self, asset: Asset, run: TaggingRun, shared: TaggerReply | None = None) -> Work:
+        source = Source.of(asset.kind, asset.reference)
+        tries = asset.pk in self._tries
+        return Work(asset.pk, run.pk, run.tagger, source, tries, run.job_id, shared)
+
 
 def is_due(asset: Asset, now: datetime) -> bool:
-    """Whether an asset waits for somebody to claim it, or its lease expired."""
-    is_open = asset.tagging_state in OPEN_STATES and not asset.deleted_at
-    return is_open and (asset.due_at is None or asset.due_at <= now + SLACK)
+    """Whether an asset waits for somebody to claim it, or its lease expired.
+
+    One that was never tried is due whatever the clock of the host that queued it.
+    """
+    if asset.deleted_at or asset.tagging_state not in OPEN_STATES:
+        return False
+    is_new = asset.tagging_state == Asset.State.QUEUED and not asset.attempts
+    return is_new or asset.due_at is None or asset.due_at <= now + SLACK
 
 
 def _without(assets: Sequence[Asset], left_out: Iterable[Asset]) -> list[Asset]:
@@ -385,13 +399,6 @@ def _write(assets: Sequence[Asset]) -> None:
     values = attrgetter("pk", *CLAIMED)
     if assets:
         update(Asset, CLAIMED, [values(asset) for asset in assets])
-
-
-def _work(
-    asset: Asset, run: TaggingRun, now: datetime, shared: TaggerReply | None = None
-) -> Work:
-    source = Source.of(asset.kind, asset.reference)
-    return Work(asset.pk, run.pk, run.tagger, source, now, run.job_id, shared)
 
 
 def _is_call(run: TaggingRun) -> bool:

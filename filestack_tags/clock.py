@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
 from django.utils import timezone
+
+CLOCKS_DIFFER = timedelta(minutes=5)
+"""How far the clock of another host, or Filestack's, may be ahead of this one's."""
 
 
 def kept(moment: datetime) -> datetime:

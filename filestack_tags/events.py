@@ -15,7 +15,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from . import assets, metrics, results, tagging, tags, workflows
-from .clock import kept
+from .clock import CLOCKS_DIFFER, kept
 from .conf import get_settings
 from .exceptions import PayloadError
 from .filestack.payloads import Event, FileEvent, WorkflowJob
@@ -29,8 +29,6 @@ from .transactions import alias, locked
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 SLACK = timedelta(minutes=2)
 """How much earlier than its run a job may seem to have started, for clocks that differ."""
-CLOCKS_DIFFER = timedelta(minutes=5)
-"""How far an event may lie ahead of this machine's clock, which may be slow."""
 
 PROCESSED = WebhookDelivery.State.PROCESSED
 IGNORED = WebhookDelivery.State.IGNORED

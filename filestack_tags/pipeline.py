@@ -225,7 +225,7 @@ class _Queue:
 
     def _not_done(self, asked: Sequence[int]) -> list[int]:
         """Leave out those there is nothing to do for, before they take a place or a permit."""
-        columns = ("tagging_state", "due_at", "deleted_at")
+        columns = ("tagging_state", "attempts", "due_at", "deleted_at")
         rows = Asset.objects.using(alias()).filter(pk__in=asked).only(*columns)
         known = {asset.pk: asset for asset in rows}
         now = timezone.now()

@@ -15,11 +15,12 @@ from fnmatch import fnmatchcase
 from functools import partial
 from random import SystemRandom
 
+from django.db.models import Q
 from django.utils import timezone
 
 from . import circuit, claims, metrics, results
 from .claims import OPEN_STATES, Refusal, Work
-from .clock import kept
+from .clock import CLOCKS_DIFFER, kept
 from .conf import get_settings
 from .exceptions import FilestackTagsError, RateLimited, TaggerError
 from .models import Asset, AssetQuerySet, TaggingRun
@@ -144,7 +145,13 @@ def waiting(limit: int) -> list[int]:
     These are queued ones, and running ones whose lease expired or whose job is to be asked
     about. Those that wait for a circuit to close or for the next day's budget are left out.
     """
-    return _due(timezone.now(), limit)
+    now = timezone.now()
+    is_new = Q(tagging_state=Asset.State.QUEUED, attempts=0)
+    return _oldest(
+        # Bounded, so that what waits for a later time is not read.
+        _open(now + CLOCKS_DIFFER).filter(Q(due_at__lte=now) | is_new),
+        limit,
+    )
 
 
 def due(limit: int = 16) -> list[int]:
@@ -154,20 +161,21 @@ def due(limit: int = 16) -> list[int]:
     the broker, or were held by a process that died. Nothing is written, so each sweep finds
     them until somebody claims them.
     """
-    return _due(timezone.now() - SWEEP_AFTER, limit)
+    return _oldest(_open(timezone.now() - SWEEP_AFTER), limit)
 
 
-def _due(moment: datetime, limit: int) -> list[int]:
-    assets = _may_be_claimed().filter(tagging_state__in=OPEN_STATES, due_at__lte=moment)
+def _oldest(assets: AssetQuerySet, limit: int) -> list[int]:
     return list(assets.order_by("due_at").values_list("pk", flat=True)[:limit])
 
 
-def _may_be_claimed() -> AssetQuerySet:
-    """Return the assets but for those queued for a tagger that is held up."""
-    assets = Asset.objects.using(alias())
+def _open(until: datetime) -> AssetQuerySet:
+    """Return what is open and due by then, but for assets whose tagger is held up."""
+    assets = Asset.objects.using(alias()).filter(
+        tagging_state__in=OPEN_STATES, due_at__lte=until
+    )
     held = claims.held_up()
     if not held:
-        return assets.all()
+        return assets
     usual = {""} if get_settings().TAGGER in held else set()
     return assets.exclude(tagging_state=Asset.State.QUEUED, queued_for__in=held | usual)
 
@@ -262,16 +270,16 @@ def _note_circuits(
     answers: Sequence[tuple[Work, Answer]], errors: Sequence[tuple[Work, TaggerError]]
 ) -> None:
     failed = {work.run_id: error for work, error in errors}
-    made: dict[str, list[tuple[datetime, TaggerError | None]]] = {}
+    made: dict[str, list[tuple[bool, TaggerError | None]]] = {}
     for work, answer in answers:
         if work.shared is None:
-            call = (work.began, failed.get(work.run_id))
+            call = (work.tries, failed.get(work.run_id))
             made.setdefault(work.tagger, []).append(call)
             if isinstance(answer, TaggerReply | PendingJob) and answer.resumes_at:
                 last = RateLimited(
                     "Filestack allows no more calls for now.", retry_at=answer.resumes_at
                 )
-                made[work.tagger].append((work.began, last))
+                made[work.tagger].append((work.tries, last))
     for tagger, calls in sorted(made.items()):
         circuit.note(tagger, calls)
 

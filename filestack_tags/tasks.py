@@ -8,7 +8,7 @@ routes are the host's: route ``filestack_tags.*`` as you like.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from functools import partial
@@ -32,6 +32,7 @@ from . import (
     statistics,
     tagging,
 )
+from .conf import get_settings
 from .filestack.sources import Source
 from .models import Asset, BulkJob, TaggingRun
 from .transactions import in_transaction, on_commit
@@ -101,7 +102,7 @@ def _process_waiting(until: float) -> bool:
         for pk in ids:
             outcome = ingest.process(pk)
             taken += outcome.taken
-            _enqueue(tag_asset, outcome.to_tag)
+            _have_tagged(outcome.to_tag)
             if outcome.retry_at:
                 _publish(process_inbox, at=outcome.retry_at)
             if monotonic() > until:
@@ -177,14 +178,15 @@ def request_tagging(
 
     Left out are unknown and forgotten assets, those already queued or running, and, unless
     ``force``, those whose tags describe the present content. The tasks are enqueued when the
-    surrounding transaction commits. ``tagger`` overrules the setting ``TAGGER``: ``workflow``
-    runs the workflow of ``WORKFLOW_ID``, ``workflow:NAME`` one of ``WORKFLOWS``.
+    surrounding transaction commits, one for each ``CONCURRENCY`` assets. ``tagger`` overrules the
+    setting ``TAGGER``: ``workflow`` runs the workflow of ``WORKFLOW_ID``, ``workflow:NAME`` one
+    of ``WORKFLOWS``.
 
     Raises:
         ConfigurationError: when there is no such tagger.
     """
     queued = tagging.request(asset_ids, trigger=trigger, force=force, tagger=tagger)
-    _enqueue(tag_asset, queued)
+    _have_tagged(queued)
     return queued
 
 
@@ -252,6 +254,12 @@ def start_bulk_job(
 def _enqueue(task: Task[Any, Any], ids: Iterable[int]) -> None:
     for pk in ids:
         on_commit(partial(_publish, task, pk))
+
+
+def _have_tagged(queued: Sequence[int]) -> None:
+    """Enqueue as many tasks as fill a process each; they take along the other assets."""
+    for pk in queued[:: get_settings().CONCURRENCY]:
+        on_commit(partial(_publish, tag_asset, pk))
 
 
 def _publish(task: Task[Any, Any], *ids: int, at: datetime | None = None) -> None:

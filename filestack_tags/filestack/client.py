@@ -24,6 +24,9 @@ T = TypeVar("T")
 
 USER_AGENT = "django-filestack-tags"
 
+# Whoever makes calls at once says how many. Each has a connection, which is kept for the next.
+_LIMITS = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
+
 # InvalidURL and StreamError stand outside HTTPError.
 _HTTP_ERRORS = (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError)
 
@@ -128,6 +131,7 @@ class FilestackClient(_Client):
         self._http = httpx2.Client(
             transport=transport,
             timeout=self._timeout,
+            limits=_LIMITS,
             follow_redirects=False,
             headers={"User-Agent": USER_AGENT},
         )
@@ -234,6 +238,7 @@ class AsyncFilestackClient(_Client):
         self._http = httpx2.AsyncClient(
             transport=transport,
             timeout=self._timeout,
+            limits=_LIMITS,
             follow_redirects=False,
             headers={"User-Agent": USER_AGENT},
         )

@@ -35,13 +35,15 @@ def clock() -> Iterator[time_machine.Traveller]:
         yield traveller
 
 
-def note(*errors: TaggerError | None, began: datetime | None = None) -> None:
-    circuit.note("filestack", [(began or timezone.now(), error) for error in errors])
+def note(*errors: TaggerError | None, tries: bool = False) -> None:
+    circuit.note("filestack", [(tries, error) for error in errors])
 
 
 def admitted(wanted: int = 10) -> int:
     with atomic():
-        return circuit.admit("filestack", wanted)
+        number, tries = circuit.admit("filestack", wanted)
+        assert not tries or number == 1
+        return number
 
 
 def row() -> Circuit:
@@ -99,7 +101,7 @@ def test_each_vain_try_doubles_the_delay_up_to_the_longest(clock: Any) -> None:
     delays = []
     for _ in range(9):
         clock.shift(1)
-        note(InvalidApplication("no"))
+        note(InvalidApplication("no"), tries=True)
         delays.append((row().retry_at - timezone.now()).total_seconds())
         clock.shift(3600)
     assert delays == [60, 120, 240, 480, 960, 1920, 3600, 3600, 3600]
@@ -109,24 +111,36 @@ def test_an_answer_to_the_try_closes_it(clock: Any) -> None:
     note(InvalidApplication("no"))
     clock.shift(61)
     assert admitted() == 1
-    note(FileNotFound("this file is gone, but the account is known"))
+    note(FileNotFound("this file is gone, but the account is known"), tries=True)
     assert admitted() == 10
     assert (row().opened_at, row().reason, row().failures) == (None, "", 0)
 
 
 def test_calls_from_before_it_opened_neither_close_it_nor_keep_it_open(clock: Any) -> None:
-    before = timezone.now()
-    clock.shift(1)
     note(InvalidApplication("no"))
     opened = row()
     clock.shift(1)
-    note(None, InvalidApplication("no"), began=before)
+    note(None, InvalidApplication("no"))
     after = row()
     assert (after.opened_at, after.retry_at, after.opened_times) == (
         opened.opened_at,
         opened.retry_at,
         0,
     )
+
+
+def test_a_try_closes_what_a_host_with_a_fast_clock_opened(
+    asset: Asset, script: Any, clock: Any
+) -> None:
+    soon = timezone.now() + timedelta(seconds=2)
+    script[:] = [RateLimited("Too many calls.", retry_at=soon), scripted.reply({"sky": 90})]
+    tagging.request([asset.pk])
+    clock.shift(90)
+    tagging.tag(asset.pk)
+    clock.shift(-80)
+    Asset.objects.update(due_at=timezone.now())
+    assert tagging.tag(asset.pk).state == "succeeded"
+    assert Circuit.objects.get(tagger=NAME).opened_at is None
 
 
 def test_after_the_last_call_allowed_nobody_calls_until_filestack_said(

@@ -173,3 +173,18 @@ def test_a_task_that_is_due_now_names_no_time_to_wait_for(
     with django_capture_on_commit_callbacks(execute=True):
         tasks.register(Source.handle(HANDLE), trigger=TaggingRun.Trigger.CODE)
     assert sent == [{}]
+
+
+def test_a_worker_whose_clock_is_slow_tags_what_others_have_queued(script: Any) -> None:
+    asset, _ = tasks.register(Source.handle(HANDLE))
+    with time_machine.travel(timezone.now() - BEHIND):
+        assert tagging.waiting(1) == [asset.pk]
+        assert tagging.tag(asset.pk).state == "succeeded"
+
+
+def test_a_retry_that_is_not_due_yet_is_left_alone(script: Any) -> None:
+    asset, _ = tasks.register(Source.handle(HANDLE))
+    Asset.objects.update(attempts=1)
+    with time_machine.travel(timezone.now() - BEHIND):
+        assert tagging.waiting(1) == []
+        assert tagging.tag(asset.pk).state == Asset.State.QUEUED

@@ -108,7 +108,8 @@ def test_a_task_that_arrives_meanwhile_leaves_its_asset_to_the_one_at_work(
     script: Any,
 ) -> None:
     (first, second) = queued(2)
-    Asset.objects.filter(pk=second).update(due_at=timezone.now() + tagging.SWEEP_AFTER)
+    later = timezone.now() + tagging.SWEEP_AFTER
+    Asset.objects.filter(pk=second).update(due_at=later, attempts=1)
     arrived: list[str] = []
 
     def meanwhile(source: Source) -> Any:

@@ -118,3 +118,18 @@ def test_a_listener_that_fails_does_not_disturb_the_work(
     assert tagging.tag(asset.pk).state == "succeeded"
     end()
     assert "metrics listener failed on tagging.completed" in caplog.text
+
+
+def test_many_assets_are_queued_with_a_task_for_each_process_that_they_fill(
+    script: Any, settings: Any, monkeypatch: pytest.MonkeyPatch,
+    django_capture_on_commit_callbacks: Any,
+) -> None:  # fmt: skip
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"CONCURRENCY": 4, "AUTO_TAG": False}
+    ids = [tasks.register(Source.handle(f"h{number}"))[0].pk for number in range(10)]
+    sent: list[int] = []
+    with monkeypatch.context() as patch, django_capture_on_commit_callbacks(execute=True):
+        patch.setattr(tasks.tag_asset, "apply_async", lambda args: sent.extend(args))
+        assert tasks.request_tagging(ids) == ids
+    assert sent == [ids[0], ids[4], ids[8]]
+    tasks.tag_asset(sent[0])
+    assert set(Asset.objects.values_list("tagging_state", flat=True)) == {"tagged"}

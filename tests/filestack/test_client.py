@@ -608,6 +608,33 @@ def test_the_path_is_sent_byte_for_byte_on_a_real_connection():
     assert "==" not in source.path
 
 
+def test_as_many_calls_as_are_made_at_once_go_out_and_keep_their_connections():
+    """The server answers none of them before all have arrived."""
+    at_once, reply = 120, payload("tags_sync_v2.json")
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(reply)}\r\n\r\n".encode()
+    connections = []
+
+    async def run():
+        together = asyncio.Barrier(at_once)
+
+        async def answer(reader, writer):
+            connections.append(writer)
+            while await reader.readline():
+                await reader.readuntil(b"\r\n\r\n")
+                await together.wait()
+                writer.write(head + reply)
+            writer.close()
+
+        server = await asyncio.start_server(answer, "127.0.0.1", 0, backlog=at_once)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with server, AsyncFilestackClient(**OPTIONS, cdn_url=url) as client:
+            for _ in range(2):
+                await asyncio.gather(*(client.tags(HANDLE) for _ in range(at_once)))
+
+    asyncio.run(asyncio.wait_for(run(), timeout=60))
+    assert len(connections) == at_once
+
+
 def test_the_timeouts_are_finite_and_ours():
     with FilestackClient(**OPTIONS, connect_timeout=3, read_timeout=7) as client:
         assert client._http.timeout == httpx2.Timeout(7, connect=3)
