@@ -25,6 +25,8 @@ SETTINGS = (
 OPEN = "datname = current_database() AND pid <> pg_backend_pid()"
 IN_TRANSACTION = f"{OPEN} AND state <> 'idle' AND xact_start IS NOT NULL"
 
+OPEN_CIRCUITS = "SELECT count(*) FROM filestack_tags_circuit WHERE opened_at IS NOT NULL"
+
 
 def binaries() -> Path | None:
     """Return the directory that holds ``initdb`` and ``pg_ctl``."""
@@ -95,6 +97,12 @@ class Cluster:
             query = f"SELECT count(*) FROM pg_stat_activity WHERE {IN_TRANSACTION}"
             row = connection.execute(query).fetchone()
         return int(row[0]) if row else 0
+
+    def has_open_circuit(self, database: str) -> bool:
+        """Whether a circuit is open, so that one call at most is made."""
+        with self.connect(database) as connection:
+            row = connection.execute(OPEN_CIRCUITS).fetchone()
+        return bool(row and row[0])
 
     def terminate(self, database: str) -> int:
         """End every connection to the database; return how many there were."""

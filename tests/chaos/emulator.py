@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,12 +88,10 @@ def owner(local: int, remote: int) -> int | None:
 
 
 def _holder(socket: str) -> int | None:
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if any(str(entry.readlink()) == socket for entry in (process / "fd").iterdir()):
-                return int(process.name)
-        except OSError:
-            continue  # ended meanwhile, or of another user
+    for entry in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):  # closed meanwhile, or of another user
+            if str(entry.readlink()) == socket:
+                return int(entry.parts[2])
     return None
 
 

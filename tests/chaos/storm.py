@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from psycopg import Error
+
 from . import crashing, plan
 from .brokers import Broker
 from .cluster import Cluster
@@ -89,6 +91,7 @@ class Storm:
             self._let_live(self._web)
         if kind in plan.CALL:
             self._take_turns()
+            self._await_calls()
         if kind in plan.POINTS:
             crashing.arm(self._run, kind, number, whole_group=strike.whole_group)
         elif kind == plan.WORKER:
@@ -129,6 +132,22 @@ class Storm:
             if time.monotonic() > until:
                 return
             time.sleep(0.1)
+
+    def _await_calls(self) -> None:
+        """Wait until calls are made, but not for ever.
+
+        Whoever killed each call that tries an open circuit would see no other.
+        """
+        until = time.monotonic() + 2 * LIFE
+        while not self._makes_calls() and time.monotonic() < until:
+            if self._stopped.wait(0.1):
+                return
+
+    def _makes_calls(self) -> bool:
+        try:
+            return not self._cluster.has_open_circuit(self._database)
+        except Error:
+            return False  # the database is down
 
     def _is_busy(self) -> bool:
         """Wait until a transaction is open, but not for ever; return whether one is."""
