@@ -140,6 +140,7 @@ class Campaign:
                 run=self.run,
                 workers=workers,
                 web=web,
+                web_port=web_port,
                 broker=broker,
                 cluster=cluster,
                 database=database,

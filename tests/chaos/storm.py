@@ -15,7 +15,7 @@ from . import crashing, plan
 from .brokers import Broker
 from .cluster import Cluster
 from .plan import Strike
-from .processes import Group
+from .processes import Group, answers
 
 LIFE = 5.0
 """Seconds that a server or worker lives at least: a slow machine would see none of them work."""
@@ -40,6 +40,7 @@ class Storm:
         run: Path,
         workers: list[Group],
         web: Group,
+        web_port: int,
         broker: Broker,
         cluster: Cluster,
         database: str,
@@ -47,6 +48,7 @@ class Storm:
         self._run = run
         self._workers = workers
         self._web = web
+        self._web_port = web_port
         self._broker = broker
         self._cluster = cluster
         self._database = database
@@ -88,7 +90,7 @@ class Storm:
     def _strike(self, strike: Strike, number: int) -> None:
         kind = strike.kind
         if kind == plan.WEB:
-            self._let_live(self._web)
+            self._await_web()
         if kind in plan.CALL:
             self._take_turns()
             self._await_calls()
@@ -118,6 +120,14 @@ class Storm:
             worker.kill()
         else:
             crashing.end(random.choice(pool))
+
+    def _await_web(self) -> None:
+        """Wait until the server answers, and let it live: it takes a while to load."""
+        until = time.monotonic() + 4 * LIFE
+        while not answers(self._web_port) and time.monotonic() < until:
+            if self._stopped.wait(0.1):
+                return
+        self._stopped.wait(LIFE)
 
     def _let_live(self, group: Group) -> None:
         """Wait until a process had time to do something since it was started, but not for ever."""
