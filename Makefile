@@ -15,11 +15,12 @@ SERVICES = $(VENV)/.ready-services
 BENCH = $(VENV)/.ready-bench
 E2E = $(VENV)/.ready-e2e
 DOCS = $(VENV)/.ready-docs
+DIST = $(VENV)/.ready-dist
 TOX = $(VENV)/.ready-tox
 
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo serve test e2e screenshots lint fuzz services-test chaos bench-search bench-ingest bench-tagging docs vendor tox clean
+.PHONY: help demo serve test e2e screenshots lint fuzz services-test chaos bench-search bench-ingest bench-tagging dist-test docs vendor tox clean
 
 help:
 	@echo "make demo           upload, tag and search real photos; ends by itself"
@@ -35,6 +36,7 @@ help:
 	@echo "make bench-tagging  how many files a worker has tagged a second, and at what cost; needs both"
 	@echo "make vendor         fetch filestack-js from npm again; VERSION=4.3.9 takes another one"
 	@echo "make lint           style, types, import contracts, migrations, spelling"
+	@echo "make dist-test      what would be published, installed elsewhere: the suite, the tutorial"
 	@echo "make docs           the manual as HTML, every warning an error"
 	@echo "make tox            the suite on every Python and Django present"
 	@echo "make clean          remove .venv and everything that was generated"
@@ -72,6 +74,9 @@ chaos: $(SERVICES)
 docs: $(DOCS)
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --builder html docs build/docs
 	@echo "The manual is in build/docs/index.html."
+
+dist-test: $(DIST)
+	$(BIN)/python -m pytest tests/dist
 
 lint: $(DEV)
 	$(BIN)/python -m ruff check .
@@ -158,6 +163,10 @@ $(E2E): $(DEV)
 
 $(DOCS): $(DEV)
 	@$(PIP_INSTALL) --group docs
+	@echo done > $@
+
+$(DIST): $(DEV)
+	@$(PIP_INSTALL) --group dist
 	@echo done > $@
 
 $(TOX): $(DEV)

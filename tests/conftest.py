@@ -22,9 +22,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """Leave the example project's tests and the browser's to runs with their settings."""
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave the example project's tests and the browser's to runs with their settings, and
+    those of what is published to runs that name them."""
     home = Path(__file__).parent
+    if collection_path == home / "dist":
+        return None if any("tests/dist" in name for name in config.args) else True
     theirs = {home / "example": "example_project.settings", home / "e2e": "tests.e2e.settings"}
     settings = theirs.get(collection_path)
     return True if settings not in (None, os.environ.get("DJANGO_SETTINGS_MODULE")) else None

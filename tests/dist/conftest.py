@@ -1,0 +1,53 @@
+"""What is published: built once, and installed into an environment of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Built:
+    """The two files that a release publishes."""
+
+    folder: Path
+    wheel: Path
+    sdist: Path
+
+
+def run(*command: str | Path, cwd: Path, **environment: str) -> str:
+    """Run a command to its end and return what it printed; a failure shows all of it."""
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        env={**clean_environment(), **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout}"
+    return done.stdout
+
+
+def clean_environment() -> dict[str, str]:
+    """Return the environment without what would let the checkout, or this run, shine through."""
+    ours = ("PYTHONPATH", "DJANGO_SETTINGS_MODULE", "VIRTUAL_ENV", "COVERAGE_PROCESS_START")
+    return {name: value for name, value in os.environ.items() if name not in ours}
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    folder = tmp_path_factory.mktemp("built")
+    # The wheel is made from the sdist, so that a file missing there is missing in both.
+    run(sys.executable, "-m", "build", "--outdir", folder, ROOT, cwd=folder)
+    (wheel,) = folder.glob("*.whl")
+    (sdist,) = folder.glob("*.tar.gz")
+    return Built(folder, wheel, sdist)

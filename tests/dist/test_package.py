@@ -1,0 +1,98 @@
+"""The wheel and the sdist hold what they should, and the suite passes on the installed wheel."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from email import message_from_bytes
+from email.message import Message
+from pathlib import Path
+
+import pytest
+
+from .conftest import ROOT, Built, run
+
+PACKAGE = "filestack_tags"
+
+
+@pytest.fixture(scope="session")
+def names(built: Built) -> set[str]:
+    with zipfile.ZipFile(built.wheel) as wheel:
+        return set(wheel.namelist())
+
+
+@pytest.fixture(scope="session")
+def metadata(built: Built) -> Message:
+    with zipfile.ZipFile(built.wheel) as wheel:
+        (name,) = (each for each in wheel.namelist() if each.endswith(".dist-info/METADATA"))
+        return message_from_bytes(wheel.read(name))
+
+
+def tracked(*folders: str) -> set[str]:
+    listed = subprocess.run(
+        ["git", "ls-files", *folders], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return set(listed.stdout.split("\n")) - {""}
+
+
+def test_the_index_would_take_both_files(built: Built) -> None:
+    run(
+        sys.executable,
+        *("-m", "twine", "check", "--strict", built.wheel, built.sdist),
+        cwd=built.folder,
+    )
+
+
+def test_the_wheel_holds_every_file_of_the_package_and_no_other(names: set[str]) -> None:
+    assert {name for name in names if ".dist-info/" not in name} == tracked(PACKAGE)
+
+
+@pytest.mark.parametrize("kind", ["templates", "static", "migrations"])
+def test_the_wheel_holds_what_is_no_code(names: set[str], kind: str) -> None:
+    assert any(name.startswith(f"{PACKAGE}/{kind}/") for name in names)
+
+
+def test_the_sdist_holds_what_it_takes_to_test_it(built: Built) -> None:
+    with tarfile.open(built.sdist) as sdist:
+        held = {name.partition("/")[2] for name in sdist.getnames()}
+    assert tracked(PACKAGE, "tests", "docs", "pyproject.toml", "LICENSE") <= held
+
+
+def test_the_metadata_says_who_may_install_it_and_under_what_licence(
+    metadata: Message,
+) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert metadata["Name"] == project["name"]
+    assert metadata["Version"] == project["version"]
+    assert metadata["Requires-Python"] == project["requires-python"]
+    assert metadata["License-Expression"] == "BSD-3-Clause"
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    assert set(metadata.get_all("Provides-Extra", [])) == {
+        *project["optional-dependencies"],
+    }
+
+
+def test_the_suite_passes_on_the_installed_wheel(built: Built, tmp_path: Path) -> None:
+    python = tmp_path / "venv" / "bin" / "python"
+    run(sys.executable, "-m", "venv", tmp_path / "venv", cwd=tmp_path)
+    run(python, "-m", "pip", "install", "--quiet", "--upgrade", "pip>=25.1", cwd=tmp_path)
+    run(python, "-m", "pip", "install", "--quiet", f"{built.wheel}[local]", cwd=tmp_path)
+    run(python, "-m", "pip", "install", "--quiet", "--group", "test", cwd=ROOT)
+    # Everything but the package, so that nothing but the wheel can be what is tested.
+    for folder in ("tests", "example_project"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("var"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    where = "import filestack_tags; print(filestack_tags.__file__)"
+    assert "site-packages" in run(python, "-c", where, cwd=tmp_path)
+    said = run(
+        python,
+        *("-m", "pytest", "-q", "-n", "auto", "-m", "not services"),
+        *("--ignore", "tests/test_house.py"),  # looks at the checkout
+        cwd=tmp_path,
+    )
+    assert " passed" in said
