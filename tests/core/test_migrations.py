@@ -1,0 +1,63 @@
+"""An upgrade keeps what was there: from the first migration, with data, to the last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+from filestack_tags import curation
+from filestack_tags.models import Asset, AssetTag
+
+FIRST = [("filestack_tags", "0001_initial")]
+APP = "filestack_tags"
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def migrate(targets: list[tuple[str, str]]) -> Any:
+    executor = MigrationExecutor(connection)
+    executor.migrate(targets)
+    return executor.loader.project_state(targets).apps
+
+
+@pytest.fixture
+def before() -> Iterator[Any]:
+    """The models as the first migration has them, on its tables; the latest tables afterwards."""
+    latest = MigrationExecutor(connection).loader.graph.leaf_nodes()
+    yield migrate(FIRST).get_model
+    migrate(latest)
+
+
+def test_an_upgrade_from_the_first_release_keeps_assets_tags_and_decisions(before: Any) -> None:
+    latest = MigrationExecutor(connection).loader.graph.leaf_nodes()
+    asset = before(APP, "Asset").objects.create(
+        kind="handle", reference="OLDHANDLE", digest="0" * 64, filename="old.jpg"
+    )
+    sky, dog = (
+        before(APP, "Tag").objects.create(key=name, name=name, asset_count=1)
+        for name in ("sky", "dog")
+    )
+    before(APP, "TagAlias").objects.create(key="heaven", tag=sky)
+    rows = before(APP, "AssetTag").objects
+    rows.create(asset=asset, tag=sky, confidence=90, score=90)
+    rows.create(asset=asset, tag=dog, confidence=70, score=-1, decision=2)
+    before(APP, "TaggingRun").objects.create(
+        asset=asset, tagger="filestack", trigger="code", state="succeeded", content_version=1
+    )
+    before(APP, "WebhookDelivery").objects.create(event_key="1", raw_body=b"{}")
+
+    migrate(latest)
+
+    assert [each.reference for each in Asset.objects.search("heaven>=90 -dog")] == ["OLDHANDLE"]
+    assert Asset.objects.search("dog@rejected").get().runs.get().state == "succeeded"
+    curation.accept(asset.pk, sky.pk, user=None)
+    row = AssetTag.objects.get(tag_id=sky.pk)
+    assert (row.confidence, row.decision) == (90, AssetTag.Decision.ACCEPTED)
+
+
+def test_every_migration_can_be_taken_back(before: Any) -> None:
+    assert before(APP, "Asset").objects.count() == 0
