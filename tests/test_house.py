@@ -29,6 +29,7 @@ from filestack_tags.models import (
     Spending,
     Tag,
     TagAlias,
+    TagDecision,
     TaggingRun,
     TagStatistic,
     WebhookDelivery,
@@ -48,7 +49,7 @@ SOURCES = sorted(
 )
 DOCS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))
 MODELS = (
-    *(Asset, AssetTag, Tag, TagAlias, TagStatistic, TaggingRun, WebhookDelivery),
+    *(Asset, AssetTag, Tag, TagAlias, TagDecision, TagStatistic, TaggingRun, WebhookDelivery),
     *(Backfill, Circuit, Heartbeat, Spending),
     *(BulkJob, BulkJobItem, BulkJobPart),
 )

@@ -1,16 +1,23 @@
-"""Curation: what people decide, about the tags of an asset and about the labels themselves."""
+"""Curation: what people decide, about the tags of assets and about the labels themselves."""
 
-from .decisions import accept, add, reject, withdraw
+from .batches import Outcome
+from .decisions import accept, add, change, decide_many, reject, withdraw
 from .labels import add_alias, hide, remove_alias, rename, set_minimum
+from .undoing import undo, undo_many
 
 __all__ = [
+    "Outcome",
     "accept",
     "add",
     "add_alias",
+    "change",
+    "decide_many",
     "hide",
     "reject",
     "remove_alias",
     "rename",
     "set_minimum",
+    "undo",
+    "undo_many",
     "withdraw",
 ]

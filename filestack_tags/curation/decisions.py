@@ -1,55 +1,93 @@
-"""What people say of the tags of an asset. The only writer of decided rows.
+"""What people say of the tags of assets. The only writer of decided rows.
 
 A decision is final for every machine: re-tagging, replays and version changes leave the row as
-the person left it, until a person changes or withdraws the decision.
+the person left it, until a person changes or withdraws the decision. Each is logged as a
+:class:`~filestack_tags.models.TagDecision` in the transaction that writes it.
+
+``origin`` (a :class:`TagDecision.Origin`) and ``job`` say by way of what somebody decides.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from django.db.models import QuerySet
 from django.utils import timezone
 
 from filestack_tags import tags
 from filestack_tags.exceptions import CurationError
-from filestack_tags.models import Asset, AssetTag, score_of
-from filestack_tags.signals import tag_decided
-from filestack_tags.transactions import alias, atomic, locked, on_commit, retrying
+from filestack_tags.models import Asset, AssetTag, Tag, TagDecision
+from filestack_tags.transactions import alias, atomic, retried
+
+from .batches import AT_ONCE, Change, Decision, Held, Outcome, Pair, Said, Signature, write
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
 
-Decision = AssetTag.Decision
-DECIDED = ("decision", "decided_by", "decided_at", "score")
+Act = TagDecision.Act
+Origin = TagDecision.Origin
+
+Rule = Callable[[Said | None], Said | None]
+"""From what a row says to what it is to say; ``None`` is no row. May raise CurationError."""
 
 
-@retrying
-def accept(asset_id: int, tag_id: int, *, user: AbstractBaseUser | None) -> AssetTag:
+def accept(
+    asset_id: int, tag_id: int, *, user: AbstractBaseUser | None, origin: str = Origin.CODE
+) -> AssetTag:
     """Confirm that the asset has the tag. Idempotent.
 
     Raises:
         CurationError: when the asset does not have the tag; :func:`add` gives it one.
+        Asset.DoesNotExist: when there is no such asset.
     """
-    return _decide(asset_id, tag_id, Decision.ACCEPTED, user)
+    return _row(decide_many(Act.ACCEPT, [(asset_id, tag_id)], user=user, origin=origin))
 
 
-@retrying
-def reject(asset_id: int, tag_id: int, *, user: AbstractBaseUser | None) -> AssetTag:
+def reject(
+    asset_id: int, tag_id: int, *, user: AbstractBaseUser | None, origin: str = Origin.CODE
+) -> AssetTag:
     """Say that the asset does not have the tag. Idempotent.
 
     The row stays as a tombstone, so that the next reply does not bring the tag back.
 
     Raises:
         CurationError: when the asset does not have the tag.
+        Asset.DoesNotExist: when there is no such asset.
     """
-    return _decide(asset_id, tag_id, Decision.REJECTED, user)
+    return _row(decide_many(Act.REJECT, [(asset_id, tag_id)], user=user, origin=origin))
 
 
-@retrying
+def change(
+    asset_id: int,
+    tag_id: int,
+    confidence: int,
+    *,
+    user: AbstractBaseUser | None,
+    origin: str = Origin.CODE,
+) -> AssetTag:
+    """Set the confidence of a tag by hand, which accepts it. Idempotent.
+
+    What the tagger said is kept in ``tagger_confidence`` and comes back when the decision is
+    withdrawn. As any decision this one is final: no re-tag changes the confidence again.
+
+    Raises:
+        CurationError: when the asset does not have the tag, or ``confidence`` is not within
+            0–100.
+        Asset.DoesNotExist: when there is no such asset.
+    """
+    pairs = [(asset_id, tag_id)]
+    return _row(decide_many(Act.CHANGE, pairs, user=user, origin=origin, confidence=confidence))
+
+
 def add(
-    asset_id: int, name: str, *, user: AbstractBaseUser | None, confidence: int = 100
+    asset_id: int,
+    name: str,
+    *,
+    user: AbstractBaseUser | None,
+    confidence: int = 100,
+    origin: str = Origin.CODE,
 ) -> AssetTag:
     """Give the asset a tag by hand.
 
@@ -61,97 +99,177 @@ def add(
         CurationError: when ``confidence`` is not within 0–100.
         Asset.DoesNotExist: when there is no such asset.
     """
+    _require_confidence(confidence)
+    (tag_id,) = retried(partial(tags.resolve, [name])).values()
+    pairs = [(asset_id, tag_id)]
+    return _row(decide_many(Act.ADD, pairs, user=user, origin=origin, confidence=confidence))
+
+
+def withdraw(
+    asset_id: int, tag_id: int, *, user: AbstractBaseUser | None, origin: str = Origin.CODE
+) -> None:
+    """Take a decision back. Idempotent.
+
+    A tag added by hand goes; any other becomes a machine row again, with the tagger's
+    confidence, which the next reply may change or remove.
+
+    Raises:
+        Asset.DoesNotExist: when there is no such asset.
+    """
+    _raise(decide_many(Act.WITHDRAW, [(asset_id, tag_id)], user=user, origin=origin))
+
+
+def decide_many(
+    act: str,
+    pairs: Sequence[Pair],
+    *,
+    user: AbstractBaseUser | None,
+    origin: str = Origin.CODE,
+    job: int | None = None,
+    confidence: int | None = None,
+) -> list[Outcome]:
+    """Decide the same of many asset tags; return what became of each, in the order given.
+
+    A transaction for every :data:`.batches.AT_ONCE` of them, with one statement for each kind of
+    write: what is committed stays when a later batch fails. What cannot be decided keeps nothing
+    else from being decided. Idempotent. Inside a transaction of the caller's, pass one batch at
+    most: its locks last until the end, and more would lock assets after tags.
+
+    Args:
+        act: a :class:`TagDecision.Act` other than *undo*.
+        pairs: (asset id, tag id); :func:`.tags.resolve` leads from names to ids.
+        user: who decides.
+        origin: by way of what, a :class:`TagDecision.Origin`.
+        job: id of the job that decides, if one does.
+        confidence: 0–100, for *change*, and for *add* where 100 is the default.
+
+    Raises:
+        CurationError: when ``confidence`` is missing or not within 0–100.
+    """
+    rule = _rule(act, confidence)
+    signature = Signature(user, origin, job)
+    outcomes: list[Outcome] = []
+    for start in range(0, len(pairs), AT_ONCE):
+        batch = pairs[start : start + AT_ONCE]
+        outcomes += retried(partial(_decide, act, batch, rule, signature))
+    return outcomes
+
+
+def _decide(act: str, pairs: Sequence[Pair], rule: Rule, signature: Signature) -> list[Outcome]:
+    now = timezone.now()
+    changes: dict[Pair, Change] = {}
+    with atomic():
+        held = Held(pairs)
+        unknown = _unknown(act, pairs, held)
+        errors: dict[Pair, Exception] = {**unknown}
+        for pair in dict.fromkeys(pairs):
+            said = held.rows.get(pair)
+            try:
+                becomes = said if pair in unknown else rule(said)
+            except CurationError as error:
+                errors[pair] = error
+                continue
+            if becomes != said:
+                changes[pair] = Change(pair, said, signature.under(becomes, now))
+        written = write([*changes.values()], held, act, signature, now)
+    return [
+        Outcome(*pair, error=errors[pair])
+        if pair in errors
+        else Outcome(*pair, asset_tag=held.row(pair), decision_id=written.get(pair))
+        for pair in pairs
+    ]
+
+
+def _rule(act: str, confidence: int | None) -> Rule:
+    if act == Act.ACCEPT:
+        return _accepted
+    if act == Act.REJECT:
+        return _rejected
+    if act == Act.WITHDRAW:
+        return _withdrawn
+    if act == Act.ADD:
+        return partial(_added, _require_confidence(100 if confidence is None else confidence))
+    if act == Act.CHANGE:
+        if confidence is None:
+            raise CurationError("Which confidence? Give one between 0 and 100.")
+        return partial(_changed, _require_confidence(confidence))
+    raise CurationError(f"{act!r} is not a decision that can be made of many asset tags.")
+
+
+def _accepted(said: Said | None) -> Said:
+    said = _there(said)
+    return replace(said, decision=Decision.ADDED if said.by_hand else Decision.ACCEPTED)
+
+
+def _rejected(said: Said | None) -> Said:
+    return replace(_there(said), decision=Decision.REJECTED)
+
+
+def _added(confidence: int, said: Said | None) -> Said:
+    if said is None:
+        return Said(confidence, decision=Decision.ADDED)
+    return _accepted(said)
+
+
+def _changed(confidence: int, said: Said | None) -> Said:
+    said = _accepted(said)
+    machine = None if said.by_hand else _machine(said)
+    return replace(
+        said,
+        confidence=confidence,
+        tagger_confidence=None if confidence == machine else machine,
+    )
+
+
+def _withdrawn(said: Said | None) -> Said | None:
+    if said is None or said.decision == Decision.NONE:
+        return said
+    if said.by_hand:
+        return None
+    return replace(
+        said, confidence=_machine(said), tagger_confidence=None, decision=Decision.NONE
+    )
+
+
+def _machine(said: Said) -> int:
+    """Return what the tagger said, whatever a person made of it."""
+    return said.confidence if said.tagger_confidence is None else said.tagger_confidence
+
+
+def _there(said: Said | None) -> Said:
+    if said is None:
+        raise CurationError("The asset does not have this tag.")
+    return said
+
+
+def _unknown(act: str, pairs: Sequence[Pair], held: Held) -> dict[Pair, Exception]:
+    """Return what is wrong with pairs whose asset or, where it is to be given, tag is not there."""
+    unknown: dict[Pair, Exception] = {
+        pair: Asset.DoesNotExist(f"There is no asset {pair[0]}.")
+        for pair in pairs
+        if pair[0] not in held.forgotten
+    }
+    if act == Act.ADD:
+        wanted = Tag.objects.using(alias()).filter(pk__in={tag_id for _, tag_id in pairs})
+        existing = set(wanted.values_list("pk", flat=True))
+        for pair in pairs:
+            if pair[1] not in existing:
+                unknown[pair] = CurationError(f"There is no tag {pair[1]}.")
+    return unknown
+
+
+def _require_confidence(confidence: int) -> int:
     if not 0 <= confidence <= 100:
         raise CurationError(f"A confidence is between 0 and 100, not {confidence}.")
-    tags.resolve([name])
-    with atomic():
-        asset = _lock_asset(asset_id)
-        (tag_id,) = tags.resolve([name]).values()
-        if _rows(asset).filter(tag_id=tag_id).exists():
-            return _decide(asset_id, tag_id, Decision.ACCEPTED, user)
-        _shift(asset, tag_id, +1)
-        row = AssetTag(
-            asset=asset,
-            tag_id=tag_id,
-            confidence=confidence,
-            source=AssetTag.Source.USER,
-            decision=Decision.ADDED,
-        )
-        _sign(row, user)
-        _rescore(row, asset)
-        row.save(using=alias(), force_insert=True)
-        _announce(row)
-    return row
+    return confidence
 
 
-@retrying
-def withdraw(asset_id: int, tag_id: int, *, user: AbstractBaseUser | None) -> None:
-    """Undo a decision. Idempotent.
-
-    A tag added by hand goes; any other becomes a machine row again, which the next reply may
-    change or remove.
-    """
-    with atomic():
-        asset = _lock_asset(asset_id)
-        row = _rows(asset).filter(tag_id=tag_id).exclude(decision=Decision.NONE).first()
-        if row is None:
-            return
-        if row.decision == Decision.ADDED:
-            _shift(asset, tag_id, -1)
-            _rows(asset).filter(tag_id=tag_id).delete()
-            row.decision = Decision.NONE
-        else:
-            if row.decision == Decision.REJECTED:
-                _shift(asset, tag_id, +1)
-            row.decision = Decision.NONE
-            row.decided_by_id = row.decided_at = None
-            _rescore(row, asset)
-            row.save(using=alias(), update_fields=DECIDED)
-        _announce(row)
+def _raise(outcomes: Sequence[Outcome]) -> Outcome:
+    (outcome,) = outcomes
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome
 
 
-def _decide(
-    asset_id: int, tag_id: int, decision: AssetTag.Decision, user: AbstractBaseUser | None
-) -> AssetTag:
-    with atomic():
-        asset = _lock_asset(asset_id)
-        row = _rows(asset).filter(tag_id=tag_id).first()
-        if row is None:
-            raise CurationError("The asset does not have this tag.")
-        if row.decision == decision:
-            return row
-        was, becomes = (value != Decision.REJECTED for value in (row.decision, decision))
-        _shift(asset, tag_id, becomes - was)
-        row.decision = decision
-        _sign(row, user)
-        _rescore(row, asset)
-        row.save(using=alias(), update_fields=DECIDED)
-        _announce(row)
-    return row
-
-
-def _lock_asset(asset_id: int) -> Asset:
-    return locked(Asset.objects.filter(pk=asset_id)).get()
-
-
-def _rows(asset: Asset) -> QuerySet[AssetTag]:
-    return AssetTag.objects.using(alias()).filter(asset=asset)
-
-
-def _shift(asset: Asset, tag_id: int, change: int) -> None:
-    if not asset.deleted_at:
-        tags.shift_counts({tag_id: change})
-
-
-def _sign(row: AssetTag, user: AbstractBaseUser | None) -> None:
-    row.decided_by_id = None if user is None else user.pk
-    row.decided_at = timezone.now()
-
-
-def _rescore(row: AssetTag, asset: Asset) -> None:
-    row.score = score_of(row.confidence, row.decision, forgotten=asset.deleted_at is not None)
-
-
-def _announce(row: AssetTag) -> None:
-    name = Decision(row.decision).name.lower() if row.decision else ""
-    on_commit(partial(tag_decided.send_robust, sender=AssetTag, asset_tag=row, decision=name))
+def _row(outcomes: Sequence[Outcome]) -> AssetTag:
+    return cast("AssetTag", _raise(outcomes).asset_tag)  # all but withdrawing leave a row

@@ -7,6 +7,7 @@ Models only declare. Writing is done by the services :mod:`filestack_tags.assets
 """
 
 from .assets import Asset, AssetQuerySet
+from .decisions import TagDecision
 from .jobs import OPEN_STATES, BulkJob, BulkJobItem, BulkJobPart
 from .ledger import TaggingRun, WebhookDelivery
 from .operations import Backfill, Circuit, Heartbeat, Spending
@@ -27,6 +28,7 @@ __all__ = [
     "Spending",
     "Tag",
     "TagAlias",
+    "TagDecision",
     "TagStatistic",
     "TaggingRun",
     "WebhookDelivery",

@@ -97,6 +97,10 @@ class AssetTag(models.Model):
         Tag, on_delete=models.PROTECT, related_name="asset_tags", db_index=False
     )
     confidence = models.PositiveSmallIntegerField(_("confidence"))
+    tagger_confidence = models.SmallIntegerField(
+        _("confidence of the tagger"), null=True, blank=True
+    )
+    """What the tagger said, while a person's own figure stands in ``confidence``."""
     score = models.SmallIntegerField(_("score"), editable=False)
     """What searches compare: see :func:`score_of`. It has no default, so it must be given."""
     source = models.PositiveSmallIntegerField(_("source"), choices=Source, default=Source.AUTO)

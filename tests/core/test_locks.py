@@ -28,7 +28,7 @@ from filestack_tags import (
 from filestack_tags.filestack.errors import ServerError
 from filestack_tags.filestack.security import sign_webhook
 from filestack_tags.filestack.sources import Source
-from filestack_tags.models import Asset, AssetTag, Tag, TaggingRun, WebhookDelivery
+from filestack_tags.models import Asset, AssetTag, Tag, TagDecision, TaggingRun, WebhookDelivery
 from filestack_tags.taggers import PendingJob
 from filestack_tags.testing.payloads import fp_delete, fp_overwrite, fp_upload, fs_workflow
 from tests import scripted
@@ -117,6 +117,8 @@ def everything(script: Any, settings: Any) -> None:
         curation.reject(pk, sea, user=None)
         curation.accept(pk, sea, user=None)
         curation.withdraw(pk, sea, user=None)
+        curation.change(pk, sea, 40, user=None)
+        curation.undo(TagDecision.objects.order_by("pk").last().pk, user=None)  # type: ignore[union-attr]  # there is one
         sun = curation.add(pk, "sun", user=None).tag_id
         curation.withdraw(pk, sun, user=None)
         curation.rename(sun, "Sunshine")

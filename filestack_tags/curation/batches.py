@@ -1,0 +1,236 @@
+"""Batches: how decisions about many asset tags are written together, each with its log entry."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial, reduce
+from operator import or_
+
+from django.contrib.auth.models import AbstractBaseUser
+from django.db import connections
+from django.db.models import Q
+
+from filestack_tags import tags
+from filestack_tags.models import Asset, AssetTag, TagDecision, score_of
+from filestack_tags.signals import tag_decided
+from filestack_tags.transactions import alias, locked, on_commit
+
+AT_ONCE = 450
+"""Decisions in one transaction, which statements may hold twice: see :data:`.tags.BATCH`."""
+
+PAIRS = 100
+"""Asset tags that one statement deletes."""
+
+Decision = AssetTag.Decision
+Pair = tuple[int, int]
+"""Asset id and tag id."""
+
+WRITTEN = (
+    *("confidence", "tagger_confidence", "score", "source"),
+    *("decision", "decided_by", "decided_at", "run"),
+)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the row of an asset tag says."""
+
+    confidence: int
+    source: int = AssetTag.Source.USER
+    decision: int = Decision.NONE
+    tagger_confidence: int | None = None
+    by: int | None = None
+    """Id of the user who decided."""
+    at: datetime | None = None
+    run: int | None = None
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether a person gave the asset the tag, and no tagger."""
+        return self.source == AssetTag.Source.USER and self.run is None
+
+    def row(self, pair: Pair, *, forgotten: bool) -> AssetTag:
+        return AssetTag(
+            asset_id=pair[0],
+            tag_id=pair[1],
+            confidence=self.confidence,
+            tagger_confidence=self.tagger_confidence,
+            score=score_of(self.confidence, self.decision, forgotten=forgotten),
+            source=self.source,
+            decision=self.decision,
+            decided_by_id=self.by,
+            decided_at=self.at,
+            run_id=self.run,
+        )
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Who decides, and by way of what."""
+
+    user: AbstractBaseUser | None
+    origin: str = TagDecision.Origin.CODE
+    job: int | None = None
+
+    @property
+    def user_id(self) -> int | None:
+        return None if self.user is None else self.user.pk
+
+    def under(self, said: Said | None, now: datetime) -> Said | None:
+        """Sign a decision, or take the signature from a row that has none."""
+        if said is None:
+            return None
+        if said.decision == Decision.NONE:
+            return replace(said, by=None, at=None)
+        return replace(said, by=self.user_id, at=now)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one decision.
+
+    ``decision_id`` is its entry in the log, ``None`` when nothing had to change or ``error``
+    says why it could not be made. ``asset_tag`` is the row as it is now, if there is one.
+    """
+
+    asset_id: int
+    tag_id: int
+    asset_tag: AssetTag | None = None
+    decision_id: int | None = None
+    error: Exception | None = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a row said and says now (``None``: there is no row), and which decision that undoes."""
+
+    pair: Pair
+    before: Said | None
+    after: Said | None
+    undoes: int | None = None
+
+
+class Held:
+    """The assets of a batch, locked in the order of their ids, and the rows asked for."""
+
+    def __init__(self, pairs: Collection[Pair]) -> None:
+        assets = locked(Asset.objects.filter(pk__in={asset_id for asset_id, _ in pairs}))
+        deleted = assets.order_by("pk").values_list("pk", "deleted_at")
+        self.forgotten = {asset_id: deleted_at is not None for asset_id, deleted_at in deleted}
+        """``{asset id: whether it is forgotten}``, of those that exist."""
+        rows = AssetTag.objects.using(alias()).filter(
+            asset_id__in=self.forgotten, tag_id__in={tag_id for _, tag_id in pairs}
+        )
+        self.rows = {
+            (row.asset_id, row.tag_id): Said(
+                confidence=row.confidence,
+                source=row.source,
+                decision=row.decision,
+                tagger_confidence=row.tagger_confidence,
+                by=row.decided_by_id,
+                at=row.decided_at,
+                run=row.run_id,
+            )
+            for row in rows
+        }
+
+    def row(self, pair: Pair) -> AssetTag | None:
+        said = self.rows.get(pair)
+        return None if said is None else said.row(pair, forgotten=self.forgotten[pair[0]])
+
+
+def write(
+    changes: Sequence[Change], held: Held, act: str, signature: Signature, now: datetime
+) -> dict[Pair, int]:
+    """Write what changed, log it, and return ``{pair: id of the log entry}``.
+
+    In the transaction that holds the assets, each pair once. Counts come last, as
+    :func:`.tags.shift_counts` wants it.
+    """
+    if not changes:
+        return {}
+    tags.hold({change.pair[1] for change in changes})
+    rows, counts = [], Counter[int]()
+    for change in changes:
+        asset_id, tag_id = change.pair
+        held.rows.pop(change.pair, None)
+        if change.after is not None:
+            held.rows[change.pair] = change.after
+            rows.append(change.after.row(change.pair, forgotten=held.forgotten[asset_id]))
+        if not held.forgotten[asset_id]:
+            counts[tag_id] += _counts(change.after) - _counts(change.before)
+    _delete([change.pair for change in changes if change.after is None])
+    _upsert(rows)
+    entries = TagDecision.objects.using(alias()).bulk_create(
+        [_entry(change, act, signature, now) for change in changes]
+    )
+    tags.shift_counts(counts)
+    on_commit(partial(_announce, changes, held.forgotten))
+    return {(entry.asset_id, entry.tag_id): entry.pk for entry in entries}
+
+
+def _counts(said: Said | None) -> bool:
+    return said is not None and said.decision != Decision.REJECTED
+
+
+def _upsert(rows: Sequence[AssetTag]) -> None:
+    targeted = connections[alias()].features.supports_update_conflicts_with_target
+    AssetTag.objects.using(alias()).bulk_create(
+        rows,
+        update_conflicts=True,
+        update_fields=WRITTEN,
+        unique_fields=("asset", "tag") if targeted else None,
+    )
+
+
+def _delete(pairs: Sequence[Pair]) -> None:
+    for start in range(0, len(pairs), PAIRS):
+        # Written out, because MariaDB does not look lists of pairs up in an index.
+        some = (
+            Q(asset=asset_id, tag=tag_id) for asset_id, tag_id in pairs[start : start + PAIRS]
+        )
+        AssetTag.objects.using(alias()).filter(reduce(or_, some)).delete()
+
+
+def _entry(change: Change, act: str, signature: Signature, now: datetime) -> TagDecision:
+    entry = TagDecision(
+        asset_id=change.pair[0],
+        tag_id=change.pair[1],
+        act=act,
+        user_id=signature.user_id,
+        at=now,
+        origin=signature.origin,
+        job=signature.job,
+        undoes_id=change.undoes,
+    )
+    if (before := change.before) is not None:
+        entry.before_confidence = before.confidence
+        entry.before_decision = before.decision
+        entry.before_source = before.source
+        entry.before_tagger_confidence = before.tagger_confidence
+        entry.before_by_id = before.by
+        entry.before_at = before.at
+        entry.before_run = before.run
+    if (after := change.after) is not None:
+        entry.after_confidence = after.confidence
+        entry.after_decision = after.decision
+        entry.after_source = after.source
+    return entry
+
+
+def _announce(changes: Iterable[Change], forgotten: dict[int, bool]) -> None:
+    if not tag_decided.has_listeners(AssetTag):
+        return
+    for change in changes:
+        said = change.after
+        if said is None and change.before is not None:
+            # Of a row that went, what it said last is told, without the decision.
+            said = replace(change.before, decision=Decision.NONE, by=None, at=None)
+        if said is None:
+            continue
+        row = said.row(change.pair, forgotten=forgotten[change.pair[0]])
+        name = Decision(row.decision).name.lower() if row.decision else ""
+        tag_decided.send_robust(sender=AssetTag, asset_tag=row, decision=name)

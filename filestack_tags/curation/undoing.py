@@ -1,0 +1,159 @@
+"""Undoing: how a decision is taken back, and the row becomes what it was before."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from django.utils import timezone
+
+from filestack_tags.exceptions import CurationError
+from filestack_tags.models import TagDecision
+from filestack_tags.transactions import alias, atomic, retried
+
+from .batches import AT_ONCE, Change, Decision, Held, Outcome, Pair, Said, Signature, write
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser
+
+
+def undo(
+    decision_id: int,
+    *,
+    user: AbstractBaseUser | None,
+    origin: str = TagDecision.Origin.CODE,
+) -> TagDecision:
+    """Undo a decision, and return the decision that did. Idempotent.
+
+    The row becomes exactly what it was before, or goes if it was not there. That is a decision
+    of its own, and can be undone.
+
+    Raises:
+        CurationError: when somebody decided since; it names who, and when. What was undone
+            since is no obstacle: several decisions are undone from the last to the first.
+        TagDecision.DoesNotExist: when there is no such decision.
+    """
+    (outcome,) = undo_many([decision_id], user=user, origin=origin)
+    if outcome.error is not None:
+        raise outcome.error
+    return TagDecision.objects.using(alias()).get(undoes=decision_id)
+
+
+def undo_many(
+    decision_ids: Collection[int],
+    *,
+    user: AbstractBaseUser | None,
+    origin: str = TagDecision.Origin.CODE,
+    job: int | None = None,
+) -> list[Outcome]:
+    """Undo many decisions, the last ones first; return what became of each, in that order.
+
+    As :func:`.decisions.decide_many`: a transaction for every :data:`.batches.AT_ONCE` of them,
+    or fewer where several are about one asset tag, and at most that many inside one of the
+    caller's. The ``decision_id`` of an outcome is that of the undoing; it is ``None`` for those
+    that were undone before.
+    """
+    signature = Signature(user, origin, job)
+    found = TagDecision.objects.using(alias())
+    outcomes: list[Outcome] = []
+    latest_first = sorted(set(decision_ids), reverse=True)
+    for start in range(0, len(latest_first), AT_ONCE):
+        ids = latest_first[start : start + AT_ONCE]
+        decisions = found.in_bulk(ids)
+        for pk in ids:
+            if pk not in decisions:
+                missing = TagDecision.DoesNotExist(f"There is no decision {pk}.")
+                outcomes.append(Outcome(0, 0, error=missing))
+        for batch in _without_repeats([decisions[pk] for pk in ids if pk in decisions]):
+            outcomes += retried(partial(_undo, batch, signature))
+    return outcomes
+
+
+def _without_repeats(decisions: Sequence[TagDecision]) -> Iterator[list[TagDecision]]:
+    """Yield the decisions in batches that hold one for each asset tag."""
+    batch: dict[Pair, TagDecision] = {}
+    for decision in decisions:
+        pair = (decision.asset_id, decision.tag_id)
+        if pair in batch:
+            yield [*batch.values()]
+            batch = {}
+        batch[pair] = decision
+    yield [*batch.values()]
+
+
+def _undo(decisions: Sequence[TagDecision], signature: Signature) -> list[Outcome]:
+    pairs = [(decision.asset_id, decision.tag_id) for decision in decisions]
+    changes: list[Change] = []
+    errors: dict[Pair, Exception] = {}
+    with atomic():
+        held = Held(pairs)
+        logs = _logs(pairs)
+        for pair, decision in zip(pairs, decisions, strict=True):
+            log, said = logs[pair], held.rows.get(pair)
+            if any(entry.undoes_id == decision.pk for entry in log):
+                continue
+            try:
+                _require_last(decision, log, said)
+            except CurationError as error:
+                errors[pair] = error
+                continue
+            changes.append(Change(pair, said, _before(decision), undoes=decision.pk))
+        written = write(changes, held, TagDecision.Act.UNDO, signature, timezone.now())
+    return [
+        Outcome(*pair, error=errors[pair])
+        if pair in errors
+        else Outcome(*pair, asset_tag=held.row(pair), decision_id=written.get(pair))
+        for pair in pairs
+    ]
+
+
+def _logs(pairs: Sequence[Pair]) -> defaultdict[Pair, list[TagDecision]]:
+    """Return the decisions about each asset tag, the oldest first."""
+    entries = TagDecision.objects.using(alias()).filter(
+        asset__in={asset_id for asset_id, _ in pairs}, tag__in={tag_id for _, tag_id in pairs}
+    )
+    logs: defaultdict[Pair, list[TagDecision]] = defaultdict(list)
+    for entry in entries.select_related("user").order_by("pk"):
+        logs[entry.asset_id, entry.tag_id].append(entry)
+    return logs
+
+
+def _require_last(decision: TagDecision, log: Sequence[TagDecision], said: Said | None) -> None:
+    """Make sure that the row is as the decision left it.
+
+    From the last entry of the log back: one that undid another left the row as the entry before
+    that other had.
+    """
+    earlier = {after.pk: before for before, after in pairwise(log)}
+    last = log[-1]
+    while last.pk != decision.pk:
+        undone = last.undoes_id
+        if undone is None or undone not in earlier:
+            who = last.user.get_username() if last.user else "Somebody"
+            when = timezone.localtime(last.at).strftime("%Y-%m-%d %H:%M")
+            raise CurationError(
+                f"{who} decided about this tag of the asset since, on {when}:"
+                " undo that decision first."
+            )
+        last = earlier[undone]
+    if (said.decision if said else Decision.NONE) != decision.after_decision:
+        raise CurationError(
+            "The tag of the asset is not as this decision left it: its tag was merged."
+        )
+
+
+def _before(decision: TagDecision) -> Said | None:
+    if decision.before_confidence is None or decision.before_source is None:
+        return None
+    return Said(
+        confidence=decision.before_confidence,
+        source=decision.before_source,
+        decision=decision.before_decision,
+        tagger_confidence=decision.before_tagger_confidence,
+        by=decision.before_by_id,
+        at=decision.before_at,
+        run=decision.before_run,
+    )

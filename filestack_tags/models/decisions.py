@@ -1,0 +1,115 @@
+"""The log of decisions: what people said of the tags of assets, and when. Rows are only added."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from .assets import Asset
+from .tags import AssetTag, Tag
+
+
+class TagDecision(models.Model):
+    """One decision of a person about one asset tag: what the row said before, and since.
+
+    It holds all it takes to bring the former row back. No confidence means that the asset does
+    not have the tag. Kept for as long as the asset is.
+    """
+
+    class Act(models.TextChoices):
+        ACCEPT = "accept", _("accepted")
+        REJECT = "reject", _("rejected")
+        ADD = "add", _("added")
+        CHANGE = "change", _("changed the confidence")
+        WITHDRAW = "withdraw", _("withdrew the decision")
+        UNDO = "undo", _("undid a decision")
+
+    class Origin(models.TextChoices):
+        ADMIN = "admin", _("admin")
+        API = "api", _("API")
+        COMMAND = "command", _("command")
+        CODE = "code", _("code")
+        JOB = "job", _("job")
+
+    asset = models.ForeignKey(
+        Asset,
+        on_delete=models.CASCADE,
+        related_name="decisions",
+        db_index=False,
+        verbose_name=_("asset"),
+    )
+    tag = models.ForeignKey(
+        Tag,
+        on_delete=models.PROTECT,
+        related_name="decisions",
+        db_index=False,
+        verbose_name=_("tag"),
+    )
+    act = models.CharField(_("decision"), max_length=8, choices=Act)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        db_index=False,
+        verbose_name=_("user"),
+    )
+    at = models.DateTimeField(_("time"), default=timezone.now)
+    origin = models.CharField(_("by way of"), max_length=7, choices=Origin, default=Origin.CODE)
+    job = models.PositiveBigIntegerField(_("job"), null=True, blank=True)
+    """The job that decided, if one did."""
+    undoes = models.OneToOneField(
+        "self",
+        on_delete=models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="undone_by",
+        verbose_name=_("undoes"),
+    )
+
+    before_confidence = models.PositiveSmallIntegerField(_("confidence before"), null=True)
+    before_decision = models.PositiveSmallIntegerField(
+        _("decision before"), choices=AssetTag.Decision, default=AssetTag.Decision.NONE
+    )
+    before_source = models.PositiveSmallIntegerField(
+        _("source before"), choices=AssetTag.Source, null=True
+    )
+    before_tagger_confidence = models.PositiveSmallIntegerField(null=True)
+    before_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        related_name="+",
+        # Nobody asks by it, and a deleted user is not looked for here by the database.
+        db_index=False,
+        db_constraint=False,
+        verbose_name=_("decided before by"),
+    )
+    before_at = models.DateTimeField(_("decided before"), null=True)
+    before_run = models.BigIntegerField(null=True)
+
+    after_confidence = models.PositiveSmallIntegerField(_("confidence since"), null=True)
+    after_decision = models.PositiveSmallIntegerField(
+        _("decision since"), choices=AssetTag.Decision, default=AssetTag.Decision.NONE
+    )
+    after_source = models.PositiveSmallIntegerField(
+        _("source since"), choices=AssetTag.Source, null=True
+    )
+
+    class Meta:
+        verbose_name = _("tag decision")
+        verbose_name_plural = _("tag decisions")
+        ordering = ("-id",)
+        default_permissions = ("view",)
+        indexes = (
+            models.Index(fields=("asset", "tag"), name="fst_decision_asset_tag"),
+            models.Index(fields=("tag", "-id"), name="fst_decision_tag"),
+            models.Index(fields=("user", "-id"), name="fst_decision_user"),
+            models.Index(fields=("job", "id"), name="fst_decision_job"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.get_act_display()} #{self.pk}"
