@@ -9,14 +9,22 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 
+def upload_hosts(url: str) -> tuple[str, ...]:
+    """Return where a browser sends files: the emulator, or Filestack's regions and its storage."""
+    if url.startswith("https://"):
+        return ("https://*.filestackapi.com", "https://*.amazonaws.com")
+    return (url,)
+
+
 class ContentSecurityPolicy:
-    """Allow scripts and styles from this site only, pictures also from Filestack."""
+    """Allow scripts and styles from this site only, pictures from and uploads to Filestack too."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
         cdn = urlsplit(settings.FILESTACK_CDN_URL)
         self.policy = (
             f"default-src 'self'; img-src 'self' data: {cdn.scheme}://{cdn.netloc}; "
+            f"connect-src 'self' {' '.join(upload_hosts(settings.FILESTACK_UPLOAD_URL))}; "
             "object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
         )
 

@@ -94,6 +94,7 @@ if CELERY_BROKER_URL == "folder://":
     }
 
 FILESTACK_CDN_URL = os.environ.get("FILESTACK_CDN_URL", "https://cdn.filestackcontent.com")
+FILESTACK_UPLOAD_URL = os.environ.get("FILESTACK_UPLOAD_URL", "https://upload.filestackapi.com")
 FILESTACK_TAGS = {
     "API_KEY": os.environ.get("FILESTACK_API_KEY", ""),
     "APP_SECRET": os.environ.get("FILESTACK_APP_SECRET", ""),
@@ -103,6 +104,7 @@ FILESTACK_TAGS = {
         if secret
     ],
     "CDN_URL": FILESTACK_CDN_URL,
+    "UPLOAD_URL": FILESTACK_UPLOAD_URL,
     "API_URL": os.environ.get("FILESTACK_API_URL", "https://www.filestackapi.com/api"),
     "WORKFLOW_ID": os.environ.get("FILESTACK_WORKFLOW_ID", ""),
     # The gallery registers what it uploads; its fp.upload webhook needs no call of its own.

@@ -59,6 +59,7 @@ def prepare() -> None:
         FILESTACK_WEBHOOK_SECRETS=secrets.token_urlsafe(24),
         FILESTACK_WORKFLOW_ID=WORKFLOW_ID,
         FILESTACK_CDN_URL=f"http://{HOST}:{emulator}",
+        FILESTACK_UPLOAD_URL=f"http://{HOST}:{emulator}",
         FILESTACK_API_URL=f"http://{HOST}:{emulator}/api",
         PYTHONUNBUFFERED="1",
     )

@@ -35,6 +35,7 @@ from .filters import (
 )
 from .finding import AssetFinding, is_facets
 from .ledger import counted, total_text
+from .uploads import UploadScreen
 
 BADGES = 8
 """Tags shown for each asset of the list; its page shows all."""
@@ -44,7 +45,7 @@ NAMED = 20
 
 
 @admin.register(Asset)
-class AssetAdmin(AssetFinding):
+class AssetAdmin(UploadScreen, AssetFinding):
     list_display = ("picture", "name", "tag_badges", "state", "mimetype", "uploaded_at")
     list_display_links = None
     sortable_by = ("uploaded_at",)

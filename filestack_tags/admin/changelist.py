@@ -72,7 +72,7 @@ class AssetChangeList(ChangeList):
         # Django shows the count beside the search too, and would not say that there are more.
         self.full_result_count = self.result_count
         self.result_list = list(self.result_list)
-        badges = _badges(self.result_list)
+        badges = badges_of(self.result_list)
         for asset in self.result_list:
             asset.badges = badges.get(asset.pk, [])
             asset.picture_height = VIEWS[self.view]
@@ -342,7 +342,8 @@ class Badge:
         return str(AssetTag.Decision(self.decision).label)
 
 
-def _badges(shown: Iterable[Asset]) -> dict[int, list[Badge]]:
+def badges_of(shown: Iterable[Asset]) -> dict[int, list[Badge]]:
+    """Return the visible tags of each asset that has some, the most confident first."""
     rows = visible_asset_tags(AssetTag.objects.filter(asset__in=[asset.pk for asset in shown]))
     badges: defaultdict[int, list[Badge]] = defaultdict(list)
     columns = ("asset_id", "tag__name", "confidence", "decision")

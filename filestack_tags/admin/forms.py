@@ -44,6 +44,24 @@ class RegisterForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in stu
             raise forms.ValidationError(str(error)) from error
 
 
+class StoredForm(forms.Form):
+    """What Filestack answered a browser that stored a file."""
+
+    handle = forms.CharField(max_length=64)
+    filename = forms.CharField(max_length=1024, required=False)
+    mimetype = forms.CharField(max_length=255, required=False)
+    size = forms.IntegerField(min_value=0, required=False)
+    container = forms.CharField(max_length=255, required=False)
+    key = forms.CharField(max_length=1024, required=False)
+    status = forms.CharField(max_length=32, required=False)
+
+    def clean_handle(self) -> str:
+        try:
+            return Source.handle(self.cleaned_data["handle"]).reference
+        except InvalidReference as error:
+            raise forms.ValidationError(str(error)) from error
+
+
 class AddTagForm(forms.Form):
     """A tag given by hand."""
 

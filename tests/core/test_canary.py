@@ -48,6 +48,7 @@ APP_SECRET = "Canary/App+Secret=%&ü"
 WEBHOOKS = ("Canary-Webhook/New+1", "Canary-Webhook/Old+2")
 REDIS_PASSWORD = "Canary-Redis+Pass/word"
 WORKFLOW = "workflow-1"
+UPLOAD = "/admin/filestack_tags/asset/upload/"
 
 
 def written(secret: str) -> set[str]:
@@ -304,6 +305,23 @@ def rows() -> list[str]:
     ]
 
 
+def uploads(client: Client, emulator: EmulatorApp) -> tuple[dict[str, Any], list[str]]:
+    """Upload as the admin's page does; return the permit, the one answer that is to hold secrets,
+    and the other answers."""
+    permit = client.post(f"{UPLOAD}permit/").json()
+    file = emulator.files.add(
+        picture(), filename="u.jpg", mimetype="image/jpeg", options={}, base_url="http://x"
+    )
+    stored = client.post(f"{UPLOAD}stored/", {"handle": file.handle})
+    (row,) = stored.json()["assets"]
+    wrong = client.post(f"{UPLOAD}stored/", {"handle": "not a handle"})
+    watched = client.get(f"{UPLOAD}tags/?id={row['id']}")
+    assert [answer.status_code for answer in (stored, wrong, watched)] == [200, 400, 200]
+    # As the browser's parser reads them: the links to thumbnails are inside JSON here.
+    shown = [row["html"], watched.json()["assets"][0]["html"], wrong.content.decode()]
+    return permit, [client.get(UPLOAD).content.decode(), *shown]
+
+
 # A page of the admin holds signed links to thumbnails, which is what they are for.
 THUMBNAIL = re.compile(r'src="[^"]*/security=[^"]*/resize=[^"]*"')
 
@@ -323,7 +341,8 @@ def test_no_secret_is_anywhere(
         call_policies = list(signed)
         circuit.note("filestack", [(run.started_at, None) for run in TaggingRun.objects.all()])
         client.force_login(User.objects.create_superuser("root"))
-        pages = [THUMBNAIL.sub("", page) for page in look(client)]
+        permit, uploaded = uploads(client, emulator)
+        pages = [THUMBNAIL.sub("", page) for page in (*look(client), *uploaded)]
         places = {
             "rows": rows(),
             "log": log.lines,
@@ -359,7 +378,15 @@ def test_no_secret_is_anywhere(
     assert len(call_policies) > 20
     assert any("rate_limit.unreachable" in line for line in log.lines)
 
+    assert permit["api_key"] == API_KEY
+    assert (permit["policy"], permit["signature"]) in {
+        (made.policy, made.signature) for made in signed
+    }
+    assert not [way for way in written(APP_SECRET) if way in json.dumps(permit)]
+
     secrets = {
+        "policy of the permit": permit["policy"],
+        "signature of the permit": permit["signature"],
         "API_KEY": API_KEY,
         "APP_SECRET": APP_SECRET,
         **{f"WEBHOOK_SECRETS[{number}]": text for number, text in enumerate(WEBHOOKS)},

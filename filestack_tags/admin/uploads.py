@@ -1,0 +1,199 @@
+"""The upload page: files go from the browser to Filestack, and become assets whose tags fill in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, cast
+
+from django.contrib.auth.models import AbstractBaseUser
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_POST
+from throttled import MemoryStore, Throttled, per_min
+
+from filestack_tags import tasks, uploads
+from filestack_tags.assets import Facts
+from filestack_tags.exceptions import ConfigurationError
+from filestack_tags.filestack.sources import Source
+from filestack_tags.models import Asset
+
+from .asset_page import AssetPage
+from .changelist import badges_of
+from .forms import StoredForm
+
+PERMITS_PER_MINUTE = 30
+"""How often one person gets a policy from one process; a batch of files needs one."""
+
+WATCHED = 100
+"""Most assets whose tags are asked for at once."""
+
+BADGES = 12
+"""Tags shown for an uploaded file; its page shows all."""
+
+UNSETTLED = (Asset.State.QUEUED, Asset.State.RUNNING)
+
+
+class UploadScreen(AssetPage):
+    """Adds the upload page to an asset's own. All of it needs ``add_asset``."""
+
+    def get_urls(self) -> list[URLPattern]:
+        views: dict[str, tuple[str, Callable[..., HttpResponse]]] = {
+            "upload": ("upload/", require_GET(self.upload)),
+            "upload_permit": ("upload/permit/", require_POST(self.upload_permit)),
+            "upload_stored": ("upload/stored/", require_POST(self.upload_stored)),
+            "upload_tags": ("upload/tags/", require_GET(self.upload_tags)),
+        }
+        ours = [
+            path(
+                route,
+                self.admin_site.admin_view(never_cache(view)),
+                name=f"filestack_tags_asset_{name}",
+            )
+            for name, (route, view) in views.items()
+        ]
+        return [*ours, *super().get_urls()]
+
+    def upload(self, request: HttpRequest) -> HttpResponse:
+        """The page. Without key or secret it says so, and offers to register files instead."""
+        self._require_add(request)
+        limits, problem = uploads.limits(), ""
+        try:
+            uploads.permit()
+        except ConfigurationError as error:
+            problem = str(error)
+        request.current_app = self.admin_site.name
+        return TemplateResponse(
+            request,
+            "filestack_tags/admin/upload.html",
+            {
+                **self.admin_site.each_context(request),
+                "title": _("Upload files"),
+                "opts": self.opts,
+                "media": self.media,
+                "limits": limits,
+                "types": ",".join(limits.mimetypes),
+                "problem": problem,
+            },
+        )
+
+    def upload_permit(self, request: HttpRequest) -> JsonResponse:
+        """A policy and signature for a batch: the one answer that holds such a thing."""
+        if not self.has_add_permission(request):
+            return _refused(_("You may not add assets."), 403)
+        asked = _limiter().limit(str(request.user.pk))
+        if asked.limited:
+            wait = int(asked.state.retry_after) + 1
+            answer = _refused(
+                _("That is too often. Try again in %(seconds)d seconds.") % {"seconds": wait},
+                429,
+            )
+            answer.headers["Retry-After"] = str(wait)
+            return answer
+        try:
+            permit = uploads.permit()
+        except ConfigurationError as error:
+            return _refused(str(error), 503)
+        store = {"container": permit.container, "path": permit.path}
+        return JsonResponse(
+            {
+                "api_key": permit.api_key,
+                "policy": permit.policy,
+                "signature": permit.signature,
+                # Not as a moment: the browser's clock may be another.
+                "expires_in": (permit.expires_at - timezone.now()).total_seconds(),
+                "upload_url": permit.upload_url,
+                "store": {name: value for name, value in store.items() if value},
+            }
+        )
+
+    def upload_stored(self, request: HttpRequest) -> JsonResponse:
+        """Register a file that Filestack has stored; the webhook that tells of it changes nothing.
+
+        What is said of the file is as trustworthy as what is typed into the form for adding one.
+        """
+        if not self.has_add_permission(request):
+            return _refused(_("You may not add assets."), 403)
+        form = StoredForm(request.POST)
+        if not form.is_valid():
+            text = " ".join(str(text) for texts in form.errors.values() for text in texts)
+            return _refused(text, 400)
+        said = form.cleaned_data
+        asset, created = tasks.register(
+            Source.handle(said["handle"]),
+            facts=Facts(
+                filename=said["filename"] or None,
+                mimetype=said["mimetype"] or None,
+                size=said["size"],
+                container=said["container"] or None,
+                key=said["key"] or None,
+                store_status=said["status"] or None,
+            ),
+            uploader=cast("AbstractBaseUser", request.user),  # admin pages need a login
+            trigger="admin",
+        )
+        asset.is_new_here = created  # type: ignore[attr-defined]  # only then is it noted
+        self.log_addition(request, asset, [{"added": {}}])
+        return JsonResponse({"assets": self._rows(request, [asset])})
+
+    def upload_tags(self, request: HttpRequest) -> JsonResponse:
+        """How tagging goes on: of files that this person uploaded."""
+        if not self.has_add_permission(request):
+            return _refused(_("You may not add assets."), 403)
+        given = request.GET.getlist("id")
+        ids = [
+            int(text) for text in given if text.isascii() and text.isdigit() and len(text) < 19
+        ]
+        if len(ids) != len(given) or len(ids) > WATCHED:
+            text = _("Name assets by their ids, %(most)d at most.") % {"most": WATCHED}
+            return _refused(text, 400)
+        found = self.get_queryset(request).filter(pk__in=ids, uploader=request.user)
+        return JsonResponse({"assets": self._rows(request, list(found))})
+
+    def _rows(self, request: HttpRequest, found: Sequence[Asset]) -> list[dict[str, Any]]:
+        badges = badges_of(found)
+        may_look = self.has_view_permission(request)
+        return [
+            {
+                "id": asset.pk,
+                "state": asset.tagging_state,
+                "settled": asset.tagging_state not in UNSETTLED,
+                "html": render_to_string(
+                    "filestack_tags/admin/upload_asset.html",
+                    {
+                        "asset": asset,
+                        "tags": badges.get(asset.pk, [])[:BADGES],
+                        "picture": self.thumbnail(asset, height=64),
+                        "url": reverse(
+                            "admin:filestack_tags_asset_change",
+                            args=(asset.pk,),
+                            current_app=self.admin_site.name,
+                        )
+                        if may_look
+                        else "",
+                    },
+                ),
+            }
+            for asset in found
+        ]
+
+    def _require_add(self, request: HttpRequest) -> None:
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+
+
+def _refused(text: str, status: int) -> JsonResponse:
+    return JsonResponse({"error": text}, status=status)
+
+
+@cache
+def _limiter() -> Throttled:
+    return Throttled(
+        using="fixed_window", quota=per_min(PERMITS_PER_MINUTE), store=MemoryStore()
+    )

@@ -1,0 +1,44 @@
+// What does this site answer to the upload page?
+
+/** An answer in words that a person can act on. */
+export class Refused extends Error {}
+
+export class Server {
+  /** `urls` and `words` are the form's data; `token` returns the CSRF token. */
+  constructor(urls, words, token) {
+    this.urls = urls;
+    this.words = words;
+    this.token = token;
+  }
+
+  permit() {
+    return this.#ask(this.urls.permit, { method: "POST" });
+  }
+
+  async stored(facts) {
+    const body = new URLSearchParams(facts);
+    const { assets } = await this.#ask(this.urls.stored, { method: "POST", body });
+    return assets[0];
+  }
+
+  async tags(ids) {
+    const query = new URLSearchParams(ids.map((id) => ["id", id]));
+    return (await this.#ask(`${this.urls.tags}?${query}`)).assets;
+  }
+
+  async #ask(url, options = {}) {
+    const headers = { Accept: "application/json", "X-CSRFToken": this.token() };
+    let response;
+    try {
+      response = await fetch(url, { ...options, headers, credentials: "same-origin" });
+    } catch {
+      throw new Refused(this.words.textServer);
+    }
+    const isJson = response.headers.get("Content-Type")?.startsWith("application/json");
+    // A session that ended leads to the login page, or to a CSRF failure.
+    if (!isJson) throw new Refused(response.status < 500 ? this.words.textLogin : this.words.textServer);
+    const said = await response.json();
+    if (!response.ok) throw new Refused(said.error);
+    return said;
+  }
+}

@@ -1,0 +1,54 @@
+// Which tags have the uploaded files got meanwhile? Asked ever more seldom, until all are settled.
+
+const FIRST = 500; // milliseconds
+const GROWTH = 1.5;
+const LONGEST = 10_000;
+const PATIENCE = 15 * 60_000;
+const AT_ONCE = 100;
+
+export class TagWatch {
+  #open = new Map(); // id → state as last heard
+  #timer = null;
+  #delay = FIRST;
+  #since = 0;
+
+  /** `ask(ids)` returns rows, `onRow(row)` shows one, `onGivenUp()` says that it takes too long. */
+  constructor(ask, onRow, onGivenUp) {
+    Object.assign(this, { ask, onRow, onGivenUp });
+  }
+
+  add(row) {
+    if (row.settled) return;
+    this.#open.set(row.id, row.state);
+    this.#again();
+  }
+
+  #again() {
+    this.#delay = FIRST;
+    this.#since = performance.now();
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#look(), this.#delay);
+  }
+
+  async #look() {
+    const ids = [...this.#open.keys()].slice(0, AT_ONCE);
+    let changed = false;
+    try {
+      for (const row of await this.ask(ids)) {
+        if (this.#open.get(row.id) === row.state) continue;
+        changed = true;
+        if (row.settled) this.#open.delete(row.id);
+        else this.#open.set(row.id, row.state);
+        this.onRow(row);
+      }
+    } catch {
+      // Asked again later; uploads that go on say what is wrong with the site.
+    }
+    if (!this.#open.size) return;
+    if (changed) return this.#again();
+    if (performance.now() - this.#since > PATIENCE) return this.onGivenUp();
+    this.#delay = Math.min(this.#delay * GROWTH, LONGEST);
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#look(), this.#delay);
+  }
+}
