@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from django.db import InterfaceError, OperationalError
+from django.db import IntegrityError, InterfaceError, OperationalError
 from django.utils import timezone
 
 from . import rules, standing, tags, upsert
@@ -93,9 +93,19 @@ def _apply_or_halve(results: Sequence[Result]) -> list[str | Exception]:
         raise
     except Exception as error:  # noqa: BLE001  # handed to the caller, with the others applied
         if len(results) == 1:
-            return [error]
+            return _apply_once_more(results, error)
     half = len(results) // 2
     return _apply_or_halve(results[:half]) + _apply_or_halve(results[half:])
+
+
+def _apply_once_more(results: Sequence[Result], error: Exception) -> list[str | Exception]:
+    """Look the names up again if a tag was merged away after they were looked up."""
+    if not isinstance(error, IntegrityError):
+        return [error]
+    try:
+        return [*_apply(results)]
+    except IntegrityError as again:
+        return [again]
 
 
 def _apply(results: Sequence[Result]) -> list[str]:

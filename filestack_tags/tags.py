@@ -26,7 +26,8 @@ BATCH = 450
 def resolve(names: Iterable[str]) -> dict[str, int]:
     """Return ``{key: tag id}`` for labels, making the tags that do not exist yet.
 
-    A label that is an alias leads to the tag it stands for. Names that differ only in case or
+    A label that is an alias leads to the tag it stands for, also while the tag that had it is
+    being merged into that one. Names that differ only in case or
     spacing share a key; the first spelling names a new tag. Idempotent.
 
     Raises:
@@ -48,7 +49,10 @@ def resolve(names: Iterable[str]) -> dict[str, int]:
 
 
 def known(keys: Iterable[str]) -> dict[str, int]:
-    """Return ``{key: tag id}`` for those keys that are a tag or an alias of one."""
+    """Return ``{key: tag id}`` for those keys that are a tag or an alias of one.
+
+    An alias goes before the tag with that key: that tag is being merged into the alias's.
+    """
     ordered = sorted(keys)
     connection = connections[alias()]
     quote = connection.ops.quote_name
@@ -58,12 +62,13 @@ def known(keys: Iterable[str]) -> dict[str, int]:
         wanted, parameters = among(quote("key"), batch, "text")
         # Written out: every reply asks this, and building two querysets takes longer than both.
         statement = " UNION ALL ".join(
-            f"SELECT {quote('key')}, {column} FROM {quote(model._meta.db_table)} WHERE {wanted}"  # noqa: S608  no value is in it
-            for model, column in ((Tag, "id"), (TagAlias, "tag_id"))
+            f"SELECT {quote('key')}, {rank}, {column} FROM {quote(model._meta.db_table)}"  # noqa: S608  no value is in it
+            f" WHERE {wanted}"
+            for rank, model, column in ((0, Tag, "id"), (1, TagAlias, "tag_id"))
         )
         with connection.cursor() as cursor:
             cursor.execute(statement, parameters * 2)
-            ids.update(cursor.fetchall())
+            ids.update((key, pk) for key, _, pk in sorted(cursor.fetchall()))
     return ids
 
 

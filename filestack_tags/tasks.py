@@ -26,6 +26,7 @@ from . import (
     bulk,
     heartbeat,
     ingest,
+    merging,
     metrics,
     pipeline,
     retention,
@@ -34,7 +35,7 @@ from . import (
 )
 from .conf import get_settings
 from .filestack.sources import Source
-from .models import Asset, BulkJob, TaggingRun
+from .models import Asset, BulkJob, TaggingRun, TagMerge
 from .transactions import in_transaction, on_commit
 from .wakeups import Wakeups
 
@@ -58,6 +59,9 @@ BULK_SLICE = 10.0
 
 BULK_HINTS = 16
 """Tasks to tag that are enqueued for a batch; each takes along the others that are due."""
+
+MERGE_SLICE = 10.0
+"""Seconds for which one task merges tags, so that others get their turn."""
 
 WAKE_INTERVAL = 0.1
 """Seconds between two messages that a web process sends about deliveries it has stored."""
@@ -132,6 +136,17 @@ def run_bulk_job(job_id: int) -> None:
             return
 
 
+@shared_task(name="filestack_tags.merge_tags", acks_late=True, ignore_result=True)
+def merge_tags(merge_id: int) -> None:
+    """Go on with merging two tags, or with undoing it; see :func:`filestack_tags.merging.work`.
+
+    After :data:`MERGE_SLICE` seconds the rest is left to another task of this name.
+    """
+    until = monotonic() + MERGE_SLICE
+    if not merging.work(merge_id, is_stopped=lambda: monotonic() > until):
+        _publish(merge_tags, merge_id)
+
+
 @shared_task(name="filestack_tags.sweep", ignore_result=True)
 def sweep() -> dict[str, int]:
     """Enqueue what lost its task; return how many of each. Run it every minute."""
@@ -140,6 +155,7 @@ def sweep() -> dict[str, int]:
         on_commit(partial(_publish, process_inbox))
     queued = tagging.due()
     _enqueue(tag_asset, queued)
+    _enqueue(merge_tags, merging.unfinished())
     abandoned.close()
     _enqueue(run_bulk_job, bulk.waiting())
     metrics.count("sweep.found", len(deliveries), what="deliveries")
@@ -249,6 +265,28 @@ def start_bulk_job(
     job, created = bulk.ask(request, user=user, trigger=trigger, key=key)
     _enqueue(run_bulk_job, [job.pk] if job.is_open else ())
     return job, created
+
+
+def merge(source_id: int, target_id: int, *, user: AbstractBaseUser | None) -> TagMerge:
+    """Have a tag merged into another, which shows how far it is; see :func:`.merging.start`.
+
+    Raises:
+        CurationError: when the two cannot be merged.
+    """
+    begun = merging.start(source_id, target_id, user=user)
+    _enqueue(merge_tags, [begun.pk])
+    return begun
+
+
+def undo_merge(merge_id: int, *, user: AbstractBaseUser | None) -> TagMerge:
+    """Have a merge undone; see :func:`.merging.undo`.
+
+    Raises:
+        CurationError: when it cannot be undone, with what has to be done first.
+    """
+    begun = merging.undo(merge_id, user=user)
+    _enqueue(merge_tags, [begun.pk])
+    return begun
 
 
 def _enqueue(task: Task[Any, Any], ids: Iterable[int]) -> None:

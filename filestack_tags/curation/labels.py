@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from filestack_tags import tags
 from filestack_tags.exceptions import CurationError
-from filestack_tags.models import Tag, TagAlias
+from filestack_tags.models import Tag, TagAlias, TagMerge
 from filestack_tags.text import label_key, label_name
 from filestack_tags.transactions import alias, atomic, locked, retrying
 
@@ -19,7 +19,7 @@ def rename(tag_id: int, name: str) -> Tag:
     """
     key = label_key(name)
     with atomic():
-        tag = locked(Tag.objects.filter(pk=tag_id)).get()
+        tag = _lock(tag_id)
         former = tag.key
         tag.name = label_name(name)
         if key != former:
@@ -44,7 +44,7 @@ def set_minimum(tag_id: int, confidence: int | None) -> Tag:
     if confidence is not None and not 0 <= confidence <= 100:
         raise CurationError(f"A confidence is between 0 and 100, not {confidence}.")
     with atomic():
-        tag = locked(Tag.objects.filter(pk=tag_id)).get()
+        tag = _lock(tag_id)
         tag.min_confidence = confidence
         tag.save(using=alias(), update_fields=("min_confidence",))
     return tag
@@ -54,7 +54,7 @@ def set_minimum(tag_id: int, confidence: int | None) -> Tag:
 def hide(tag_id: int, *, hidden: bool = True) -> Tag:
     """Keep a tag out of sight and out of searches, or bring it back. Nothing is removed."""
     with atomic():
-        tag = locked(Tag.objects.filter(pk=tag_id)).get()
+        tag = _lock(tag_id)
         tag.hidden = hidden
         tag.save(using=alias(), update_fields=("hidden",))
     return tag
@@ -70,7 +70,7 @@ def add_alias(tag_id: int, name: str) -> TagAlias:
     """
     key = label_key(name)
     with atomic():
-        tag = locked(Tag.objects.filter(pk=tag_id)).get()
+        tag = _lock(tag_id)
         if key == tag.key:
             raise CurationError(f"{name!r} is the tag's own name.")
         _require_free(key, tag)
@@ -80,13 +80,31 @@ def add_alias(tag_id: int, name: str) -> TagAlias:
 
 @retrying
 def remove_alias(alias_id: int) -> bool:
-    """Let an alias lead nowhere; return whether there was one. Tags already given stay."""
+    """Let an alias lead nowhere; return whether there was one. Tags already given stay.
+
+    Raises:
+        CurationError: while the tag that had this name is being merged.
+    """
     with atomic():
-        removed, _ = TagAlias.objects.using(alias()).filter(pk=alias_id).delete()
+        found = TagAlias.objects.using(alias()).filter(pk=alias_id)
+        if Tag.objects.using(alias()).filter(key__in=found.values("key")).exists():
+            raise CurationError("The tag of this name is being merged: wait until it is done.")
+        removed, _ = found.delete()
     return bool(removed)
+
+
+def _lock(tag_id: int) -> Tag:
+    tag = locked(Tag.objects.filter(pk=tag_id)).get()
+    merges = TagMerge.objects.using(alias()).filter(
+        source_id=tag_id, state=TagMerge.State.MERGING
+    )
+    if merges.exists():
+        raise CurationError(f"{tag.name!r} is being merged into another tag.")
+    return tag
 
 
 def _require_free(key: str, tag: Tag) -> None:
     holder = tags.known([key]).get(key)
-    if holder is not None and holder != tag.pk:
+    others = Tag.objects.using(alias()).filter(key=key).exclude(pk=tag.pk)
+    if holder not in (None, tag.pk) or others.exists():
         raise CurationError(f"Another tag is called {key!r}; tags have to be merged for that.")

@@ -10,6 +10,7 @@ from .assets import Asset, AssetQuerySet
 from .decisions import TagDecision
 from .jobs import OPEN_STATES, BulkJob, BulkJobItem, BulkJobPart
 from .ledger import TaggingRun, WebhookDelivery
+from .merges import TagMerge, TagMergeRow
 from .operations import Backfill, Circuit, Heartbeat, Spending
 from .tags import NOT_FOUND, AssetTag, Tag, TagAlias, TagStatistic, score_in_sql, score_of
 
@@ -29,6 +30,8 @@ __all__ = [
     "Tag",
     "TagAlias",
     "TagDecision",
+    "TagMerge",
+    "TagMergeRow",
     "TagStatistic",
     "TaggingRun",
     "WebhookDelivery",

@@ -21,6 +21,7 @@ from filestack_tags import (
     curation,
     events,
     ingest,
+    merging,
     retention,
     tagging,
     transactions,
@@ -125,6 +126,11 @@ def everything(script: Any, settings: Any) -> None:
         curation.remove_alias(curation.add_alias(sun, "sol").pk)
         curation.set_minimum(sun, 50)
         curation.hide(sun)
+        ocean = curation.add(pk, "ocean", user=None).tag_id
+        merged = merging.start(ocean, sea, user=None)
+        assert merging.work(merged.pk)
+        merging.undo(merged.pk, user=None)
+        assert merging.work(merged.pk)
 
         later(seconds=1)
         process(fp_overwrite("h"))

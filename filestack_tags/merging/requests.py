@@ -1,0 +1,179 @@
+"""Asking for a merge: what it would do, its beginning, and the beginning of its undoing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from django.db import connections
+from django.db.models import Q
+
+from filestack_tags import tags
+from filestack_tags.exceptions import CurationError
+from filestack_tags.models import AssetTag, Tag, TagAlias, TagMerge
+from filestack_tags.transactions import alias, atomic, locked, retrying
+
+from .walk import AT_WORK
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser
+
+State = TagMerge.State
+Decision = AssetTag.Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a merge would do.
+
+    Args:
+        assets: how many have the source, rejected and forgotten ones included.
+        both: how many of those have the target too.
+        conflicts: on how many of those people rejected one tag and said yes to the other.
+        aliases: labels that would lead to the target: the source's own, and its aliases.
+    """
+
+    assets: int
+    both: int
+    conflicts: int
+    aliases: tuple[str, ...]
+
+
+def preview(source_id: int, target_id: int) -> Preview:
+    """Return what :func:`start` would do. Reads each row of the source, and changes nothing.
+
+    Raises:
+        CurationError: when the two cannot be merged.
+    """
+    source, _ = _both(source_id, target_id)
+    quote = connections[alias()].ops.quote_name
+    table = quote(AssetTag._meta.db_table)
+    no, yes = int(Decision.REJECTED), f"({int(Decision.ACCEPTED)}, {int(Decision.ADDED)})"
+    statement = (
+        "SELECT COUNT(*), COUNT(t.asset_id), COALESCE(SUM(CASE WHEN"  # noqa: S608  no value is in it
+        f" (s.decision = {no} AND t.decision IN {yes})"
+        f" OR (t.decision = {no} AND s.decision IN {yes}) THEN 1 ELSE 0 END), 0)"
+        f" FROM {table} s LEFT JOIN {table} t ON t.asset_id = s.asset_id AND t.tag_id = %s"
+        " WHERE s.tag_id = %s"
+    )
+    with connections[alias()].cursor() as cursor:
+        cursor.execute(statement, (target_id, source_id))
+        assets, both, conflicts = cursor.fetchone()
+    return Preview(assets, both, int(conflicts), (source.key, *_alias_keys(source)))
+
+
+@retrying
+def start(source_id: int, target_id: int, *, user: AbstractBaseUser | None) -> TagMerge:
+    """Begin to merge the source into the target; return the merge, for :func:`.walk.work`.
+
+    From the commit on, replies and people who write the source's label, or one of its aliases,
+    reach the target; searches for it find both until all assets are merged.
+
+    Raises:
+        CurationError: when the two cannot be merged.
+    """
+    with atomic():
+        list(locked(Tag.objects.filter(pk__in=(source_id, target_id))).order_by("pk"))
+        source, target = _both(source_id, target_id)
+        keys = _alias_keys(source)
+        aliases = TagAlias.objects.using(alias())
+        aliases.filter(tag=source).update(tag=target)
+        aliases.create(key=source.key, tag=target)
+        rows = AssetTag.objects.using(alias()).filter(tag=source)
+        return TagMerge.objects.using(alias()).create(
+            source_id=source.pk,
+            target_id=target.pk,
+            source_name=source.name,
+            target_name=target.name,
+            source_fields={
+                field.attname: field.value_from_object(source)
+                for field in Tag._meta.concrete_fields
+            },
+            alias_keys=keys,
+            assets=rows.count(),
+            started_by_id=None if user is None else user.pk,
+        )
+
+
+@retrying
+def undo(merge_id: int, *, user: AbstractBaseUser | None) -> TagMerge:
+    """Begin to undo a merge, be it at its end or not; :func:`.walk.work` does the rest.
+
+    The source is a tag again, with the id, the aliases and the settings that it had, and replies
+    reach it. Idempotent.
+
+    Raises:
+        TagMerge.DoesNotExist: when there is no such merge.
+        CurationError: when a later merge has to be undone first, or when another tag has the
+            source's name by now.
+    """
+    with atomic():
+        target_id = TagMerge.objects.using(alias()).get(pk=merge_id).target_id
+        list(locked(Tag.objects.filter(pk=target_id)))  # evaluated for its lock
+        merge = locked(TagMerge.objects.filter(pk=merge_id)).get()
+        if merge.state in (State.UNDOING, State.UNDONE):
+            return merge
+        _require_latest(merge)
+        _bring_back_source(merge)
+        merge.state = State.UNDOING
+        merge.position = None
+        merge.undone_by_id = None if user is None else user.pk
+        merge.save(using=alias())
+    return merge
+
+
+def _both(source_id: int, target_id: int) -> tuple[Tag, Tag]:
+    """Return source and target, if they can be merged."""
+    if source_id == target_id:
+        raise CurationError("A tag cannot be merged with itself.")
+    found = Tag.objects.using(alias()).in_bulk((source_id, target_id))
+    if len(found) < 2:
+        raise CurationError("One of the tags is not there any more: has it been merged?")
+    source, target = found[source_id], found[target_id]
+    under_way = TagMerge.objects.using(alias()).filter(
+        Q(source_id__in=found) | Q(target_id=source_id), state__in=AT_WORK
+    )
+    if merge := under_way.first():
+        raise CurationError(
+            f"The merge {merge} is at work on one of the tags: wait until it is done."
+        )
+    return source, target
+
+
+def _alias_keys(tag: Tag) -> list[str]:
+    keys = TagAlias.objects.using(alias()).filter(tag=tag).order_by("key")
+    return list(keys.values_list("key", flat=True))
+
+
+def _require_latest(merge: TagMerge) -> None:
+    """Refuse to undo a merge while a later one stands on what it did."""
+    tags_of_it = (merge.source_id, merge.target_id)
+    later = TagMerge.objects.using(alias()).filter(
+        Q(source_id__in=tags_of_it) | Q(target_id__in=tags_of_it), pk__gt=merge.pk
+    )
+    if last := later.exclude(state=State.UNDONE).order_by("-pk").first():
+        raise CurationError(f"The later merge {last} has to be undone first.")
+
+
+def _bring_back_source(merge: TagMerge) -> None:
+    aliases = TagAlias.objects.using(alias())
+    key = merge.source_fields["key"]
+    holder = tags.known([key]).get(key)
+    if holder not in (None, merge.target_id, merge.source_id) or _is_named(
+        merge.target_id, key
+    ):
+        raise CurationError(f"Another tag is called {key!r} now: rename that one first.")
+    aliases.filter(key=key, tag_id=merge.target_id).delete()
+    if not Tag.objects.using(alias()).filter(pk=merge.source_id).exists():
+        fields = {
+            field.attname: field.to_python(merge.source_fields.get(field.attname))
+            for field in Tag._meta.concrete_fields
+        }
+        # Every asset that gets the tag back counts it.
+        Tag(**fields | {"asset_count": 0}).save(using=alias(), force_insert=True)
+    back = aliases.filter(key__in=merge.alias_keys, tag_id=merge.target_id)
+    back.update(tag_id=merge.source_id)
+
+
+def _is_named(tag_id: int, key: str) -> bool:
+    return Tag.objects.using(alias()).filter(pk=tag_id, key=key).exists()

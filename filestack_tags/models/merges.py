@@ -1,0 +1,122 @@
+"""Merges: which tag went into which other, how far that is, and what it takes to undo it."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from filestack_tags.text import MAX_LABEL_LENGTH
+
+from .assets import Asset
+from .tags import AssetTag
+
+
+class TagMerge(models.Model):
+    """One tag, the source, becoming another, the target. Its state says who is at work."""
+
+    class State(models.TextChoices):
+        MERGING = "merging", _("merging")
+        MERGED = "merged", _("merged")
+        UNDOING = "undoing", _("being undone")
+        UNDONE = "undone", _("undone")
+
+    # No relations: the source goes, the target may go in a later merge, and both come back
+    # with the ids that they had.
+    source_id = models.IntegerField(_("source"))
+    target_id = models.IntegerField(_("target"))
+    source_name = models.CharField(_("merged tag"), max_length=MAX_LABEL_LENGTH)
+    target_name = models.CharField(_("into"), max_length=MAX_LABEL_LENGTH)
+    source_fields = models.JSONField(default=dict, encoder=DjangoJSONEncoder, editable=False)
+    """The source's row, ``{column: value}``."""
+    alias_keys = models.JSONField(default=list, editable=False)
+    """The aliases that the source had."""
+    state = models.CharField(_("state"), max_length=10, choices=State, default=State.MERGING)
+    position = models.BigIntegerField(null=True, editable=False)
+    """Assets with this id and below were merged; stragglers among them are looked for last."""
+    assets = models.PositiveIntegerField(_("assets"), default=0)
+    """How many had the source when the merge began."""
+    done = models.PositiveIntegerField(_("done"), default=0)
+    """How many are merged; it falls again while the merge is being undone."""
+    both = models.PositiveIntegerField(_("with both tags"), default=0)
+    conflicts = models.PositiveIntegerField(_("conflicts"), default=0)
+    """Assets on which one tag was rejected and the other accepted or added."""
+    started_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("merged by"),
+    )
+    started_at = models.DateTimeField(_("started"), default=timezone.now)
+    undone_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("undone by"),
+    )
+    changed_at = models.DateTimeField(_("changed"), auto_now=True)
+    """When the last batch was done, or the state changed."""
+
+    class Meta:
+        verbose_name = _("tag merge")
+        verbose_name_plural = _("tag merges")
+        ordering = ("-id",)
+        indexes = (models.Index(fields=("state", "changed_at"), name="fst_merge_state"),)
+
+    def __str__(self) -> str:
+        return f"{self.source_name} → {self.target_name}"
+
+
+class TagMergeRow(models.Model):
+    """An asset tag as it was before a merge: the source's row, or the target's beside it."""
+
+    class Side(models.IntegerChoices):
+        SOURCE = 0, _("source")
+        TARGET = 1, _("target")
+
+    pk = models.CompositePrimaryKey("merge_id", "asset_id", "side")
+    merge = models.ForeignKey(
+        TagMerge, on_delete=models.CASCADE, related_name="rows", db_index=False
+    )
+    # Assets, users and runs may be gone when it is undone: these ids may lead nowhere.
+    asset = models.ForeignKey(
+        Asset,
+        on_delete=models.DO_NOTHING,
+        related_name="+",
+        db_index=False,
+        db_constraint=False,
+    )
+    side = models.PositiveSmallIntegerField(choices=Side)
+    confidence = models.PositiveSmallIntegerField(_("confidence"))
+    source = models.PositiveSmallIntegerField(_("source"), choices=AssetTag.Source)
+    decision = models.PositiveSmallIntegerField(_("decision"), choices=AssetTag.Decision)
+    decided_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.DO_NOTHING,
+        null=True,
+        related_name="+",
+        db_index=False,
+        db_constraint=False,
+    )
+    decided_at = models.DateTimeField(_("decided"), null=True)
+    run = models.ForeignKey(
+        "TaggingRun",
+        on_delete=models.DO_NOTHING,
+        null=True,
+        related_name="+",
+        db_index=False,
+        db_constraint=False,
+    )
+
+    class Meta:
+        verbose_name = _("row of a tag merge")
+        verbose_name_plural = _("rows of tag merges")
+
+    def __str__(self) -> str:
+        return f"{self.merge_id} {self.asset_id} {self.get_side_display()}"
