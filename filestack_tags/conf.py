@@ -180,6 +180,16 @@ class Settings:
     MIN_CONFIDENCE: int = 0
     """Tags below this confidence are stored but not shown or found by name alone."""
 
+    HIDE_SENSITIVE: bool = False
+    """Whether sensitive labels are kept from searches, facets and the API until a person approves
+    them, or accepts or adds them on an asset."""
+
+    SENSITIVE_LABELS: tuple[str, ...] = ()
+    """Labels that count as sensitive besides those of the list that is shipped."""
+
+    NOT_SENSITIVE_LABELS: tuple[str, ...] = ()
+    """Labels of that list that do not count as sensitive."""
+
     SEARCH_MAX_LENGTH: int = 1000
     """Longest search, in characters."""
 

@@ -31,6 +31,8 @@ from filestack_tags.models import (
     TagAlias,
     TagDecision,
     TaggingRun,
+    TagMerge,
+    TagMergeRow,
     TagStatistic,
     WebhookDelivery,
 )
@@ -52,6 +54,7 @@ MODELS = (
     *(Asset, AssetTag, Tag, TagAlias, TagDecision, TagStatistic, TaggingRun, WebhookDelivery),
     *(Backfill, Circuit, Heartbeat, Spending),
     *(BulkJob, BulkJobItem, BulkJobPart),
+    *(TagMerge, TagMergeRow),
 )
 
 

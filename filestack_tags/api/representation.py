@@ -24,6 +24,7 @@ from django.utils import timezone
 from filestack_tags.clock import read_times_in_c
 from filestack_tags.conf import get_settings
 from filestack_tags.models import Asset, AssetTag, Tag
+from filestack_tags.search.withheld import withheld
 
 Row = Sequence[Any]
 Moment = Callable[[datetime | None], datetime | None]
@@ -46,7 +47,8 @@ def describe(ids: Sequence[int], using: str) -> list[dict[str, Any]]:
     assets = _rows("assets", ids, using)
     asset_tags = _rows("asset_tags", ids, using)
     tag_ids = {row[1] for row in asset_tags}
-    tags = _shown(asset_tags, _rows("tags", tag_ids, using) if tag_ids else ())
+    labels = _rows("tags", tag_ids, using) if tag_ids else ()
+    tags = _shown(asset_tags, labels, withheld(using))
     moment = _local()
     shown = {row[0]: _asset(row, tags[row[0]], moment) for row in assets}
     return [shown[pk] for pk in ids if pk in shown]
@@ -107,7 +109,7 @@ def _asset(row: Row, tags: list[dict[str, Any]], moment: Moment) -> dict[str, An
 
 
 def _shown(
-    asset_tags: Iterable[Row], tags: Iterable[Row]
+    asset_tags: Iterable[Row], tags: Iterable[Row], withheld: frozenset[int]
 ) -> defaultdict[int, list[dict[str, Any]]]:
     """Return the visible tags by asset, most confident first.
 
@@ -125,7 +127,8 @@ def _shown(
         if tag_id not in labels:
             continue
         key, name, minimum = labels[tag_id]
-        if confidence >= minimum or decision in SHOWN_AT_ANY_CONFIDENCE:
+        sure = confidence >= minimum and tag_id not in withheld
+        if sure or decision in SHOWN_AT_ANY_CONFIDENCE:
             found[asset_id].append(
                 {
                     "name": name,

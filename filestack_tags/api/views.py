@@ -24,6 +24,7 @@ from filestack_tags import tasks
 from filestack_tags.assets import Facts, forget
 from filestack_tags.exceptions import InvalidLabel
 from filestack_tags.models import Asset, Tag
+from filestack_tags.search.withheld import withheld
 from filestack_tags.text import fold, label_key
 
 from .errors import ParameterError, exception_handler, unknown_parameters
@@ -156,6 +157,10 @@ class TagViewSet(mixins.ListModelMixin, View):
         "retrieve": ("filestack_tags.view_tag",),
     }
     parameters: ClassVar = {"list": PAGING | {"q"}}
+
+    def get_queryset(self) -> QuerySet[Any]:
+        queryset = super().get_queryset()
+        return queryset.exclude(pk__in=kept) if (kept := withheld(queryset.db)) else queryset
 
     def filter_queryset(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
         text = self.request.query_params.get("q", "")

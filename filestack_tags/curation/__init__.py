@@ -2,7 +2,7 @@
 
 from .batches import Outcome
 from .decisions import accept, add, change, decide_many, reject, withdraw
-from .labels import add_alias, hide, remove_alias, rename, set_minimum
+from .labels import add_alias, approve, hide, never_show, remove_alias, rename, set_minimum
 from .undoing import undo, undo_many
 
 __all__ = [
@@ -10,9 +10,11 @@ __all__ = [
     "accept",
     "add",
     "add_alias",
+    "approve",
     "change",
     "decide_many",
     "hide",
+    "never_show",
     "reject",
     "remove_alias",
     "rename",

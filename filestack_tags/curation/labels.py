@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from django.utils import timezone
+
 from filestack_tags import tags
 from filestack_tags.exceptions import CurationError
 from filestack_tags.models import Tag, TagAlias, TagMerge
 from filestack_tags.text import label_key, label_name
 from filestack_tags.transactions import alias, atomic, locked, retrying
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser
 
 
 @retrying
@@ -58,6 +66,48 @@ def hide(tag_id: int, *, hidden: bool = True) -> Tag:
         tag.hidden = hidden
         tag.save(using=alias(), update_fields=("hidden",))
     return tag
+
+
+@retrying
+def approve(tag_id: int, *, user: AbstractBaseUser | None, approved: bool = True) -> Tag:
+    """Let a sensitive label be shown wherever it is, or take that back. Idempotent.
+
+    It matters while the setting ``HIDE_SENSITIVE`` is on; nothing else is changed.
+    """
+    with atomic():
+        tag = _lock(tag_id)
+        if approved == (tag.approved_at is not None):
+            return tag
+        tag.approved_at = timezone.now() if approved else None
+        tag.approved_by_id = user.pk if approved and user is not None else None
+        tag.save(using=alias(), update_fields=("approved_at", "approved_by"))
+    return tag
+
+
+@retrying
+def never_show(names: Iterable[str]) -> list[Tag]:
+    """Hide labels before any reply brings them, and those that are there. Idempotent.
+
+    Such a label is a hidden tag: replies are kept as ever, and :func:`hide` takes it back.
+
+    Raises:
+        InvalidLabel: when one cannot be a tag.
+        CurationError: when one is another label for a tag, which would be hidden instead.
+    """
+    names = list(names)
+    ids = tags.resolve(names)
+    with atomic():
+        held = list(locked(Tag.objects.filter(pk__in=set(ids.values()))).order_by("pk"))
+        keys = {tag.pk: tag.key for tag in held}
+        for key, pk in ids.items():
+            if keys.get(pk) != key:
+                raise CurationError(
+                    f"{key!r} is an alias of {keys.get(pk)!r}: hide that tag, or remove the alias."
+                )
+        for tag in held:
+            tag.hidden = True
+            tag.save(using=alias(), update_fields=("hidden",))
+    return held
 
 
 @retrying

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from django.contrib.auth import get_user_model
 from django.db import connections
 from django.db.models import Q
 
@@ -169,6 +170,9 @@ def _bring_back_source(merge: TagMerge) -> None:
             field.attname: field.to_python(merge.source_fields.get(field.attname))
             for field in Tag._meta.concrete_fields
         }
+        users = get_user_model()._base_manager.using(alias())
+        if not users.filter(pk=fields["approved_by_id"]).exists():
+            fields["approved_by_id"] = None
         # Every asset that gets the tag back counts it.
         Tag(**fields | {"asset_count": 0}).save(using=alias(), force_insert=True)
     back = aliases.filter(key__in=merge.alias_keys, tag_id=merge.target_id)

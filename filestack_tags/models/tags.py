@@ -30,6 +30,17 @@ class Tag(models.Model):
     hidden = models.BooleanField(
         _("hidden"), default=False, help_text=_("Stored, but neither shown nor found.")
     )
+    approved_at = models.DateTimeField(_("approved"), null=True, blank=True, editable=False)
+    """When a person said that this sensitive label may be shown wherever a machine put it."""
+    approved_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="+",
+        verbose_name=_("approved by"),
+    )
     asset_count = models.PositiveIntegerField(_("assets"), default=0)
     """Assets that have this tag and did not have it rejected. Every reply changes some, so no
     index holds it: that would triple what counting costs."""

@@ -22,6 +22,7 @@ from django.db import router
 from django.db.models import Count, Max, Q, Sum
 
 from .names import rows_of
+from .withheld import withheld
 
 CHECK_AFTER = 1.0
 """Seconds for which the names at hand are used without asking whether they changed."""
@@ -63,7 +64,7 @@ def complete(
     Args:
         text: what was typed, of any length; what no name begins with finds nothing.
         limit: how many tags at most, at least 1.
-        include_hidden: whether hidden tags are found too; who asks needs the permission.
+        include_hidden: whether hidden and withheld tags are found; who asks needs the permission.
         using: alias of the database; by default the one that the router reads tags from.
 
     Raises:
@@ -169,7 +170,10 @@ class _Kept:
         A tag that is renamed leaves an alias behind.
         """
         tags = rows_of("Tag", self._using).aggregate(
-            Max("id"), Count("id"), hidden=Sum("id", filter=Q(hidden=True))
+            Max("id"),
+            Count("id"),
+            Count("approved_at"),
+            hidden=Sum("id", filter=Q(hidden=True)),
         )
         aliases = rows_of("TagAlias", self._using).aggregate(Max("id"), Count("id"))
         return tags, aliases
@@ -181,7 +185,11 @@ _kept: dict[str, _Kept] = {}
 def _read(using: str) -> _Index:
     aliases = rows_of("TagAlias", using).values_list("key", "tag_id")
     tags = rows_of("Tag", using).values_list("id", "key", "name", "hidden", "asset_count")
-    return _Index(list(tags), list(aliases))
+    kept = withheld(using)
+    return _Index(
+        [(pk, key, name, hidden or pk in kept, count) for pk, key, name, hidden, count in tags],
+        list(aliases),
+    )
 
 
 def _from_each_word(text: str) -> Iterator[str]:

@@ -27,6 +27,7 @@ from filestack_tags.text import reference_digest
 
 from .ast import And, Comparison, Everything, Fact, HasTag, Measure, Node, Not, Or, Uploaded
 from .names import Names, rows_of
+from .withheld import exists
 
 MAX_SCORE = 100
 _NEVER = Q(pk__in=())
@@ -79,6 +80,7 @@ class Conditions:
                 return _NEVER
         else:
             which = of_any_tag(term, self.min_confidence, self.include_hidden, self._sure)
+            which &= exists(self.names.withheld)
         # The score, and so the index alone, says that a row is not rejected.
         bare = not self.forgotten and term.decision is None and not term.source
         rows = rows_of("AssetTag", self.using).filter(which, Q() if bare else decided(term))
@@ -88,14 +90,15 @@ class Conditions:
         """Return the condition on rows of the tags named, each with its own threshold."""
         tags_of: dict[int, list[int]] = {}
         for tag in self.names.of(term):
-            own = tag.min_confidence
+            own = 0 if tag.id in self.names.withheld else tag.min_confidence
             tags_of.setdefault(self.min_confidence if own is None else own, []).append(tag.id)
         if _ignores_threshold(term):
             tags_of = {0: [tag for tags in tags_of.values() for tag in tags]} if tags_of else {}
         which = Q()
         for threshold, tags in sorted(tags_of.items()):
             which |= Q(tag_id__in=tags) & self._sure(term, threshold)
-        return which
+        withheld = self.names.withheld & {tag for tags in tags_of.values() for tag in tags}
+        return which & exists(withheld)
 
     @property
     def _sure(self) -> Callable[[HasTag, int | F], Q]:

@@ -19,6 +19,7 @@ from .names import rows_of
 from .plan import Plan, planned
 from .planner import understood
 from .sql import Fragment, tables_of
+from .withheld import exists_in_sql
 
 EXACT = 1000
 """Results of at most so many assets are always counted in full: of fewer, a sample says too
@@ -104,13 +105,15 @@ def facets(
     if search.is_empty:
         return Facets((), is_approximate=False, sample_size=0, matches=0)
     if search.where == Everything() and not get_settings().MIN_CONFIDENCE:
-        return _of_all(limit, parsed.include_hidden, using)
+        return _of_all(limit, parsed.include_hidden, names.withheld, using)
     most = max(sample, EXACT)
     candidates = _candidates(search, most)
-    rows = _counted(search, candidates, limit, sample, parsed.include_hidden)
+    rows = _counted(search, candidates, limit, sample, parsed.include_hidden, names.withheld)
     if not candidates.are_all and rows[0][0] <= most:
         candidates = _Candidates(search.matches(), are_all=True)
-        rows = _counted(search, candidates, limit, sample, parsed.include_hidden)
+        rows = _counted(
+            search, candidates, limit, sample, parsed.include_hidden, names.withheld
+        )
     found, edge = rows[0][:2]
     counted = [(row[2], row[3], row[4]) for row in rows if row[2] is not None]
     if found <= most:
@@ -158,10 +161,11 @@ def histogram(
         found = search.matches()
         matches = Fragment(f"JOIN ({found.sql}) m ON m.asset_id = r.asset_id", found.params)
     shown = "" if parsed.include_hidden else "AND t.hidden = FALSE"
+    exists = f"AND {exists_in_sql({tag_id}, 'r')}" if tag_id in names.withheld else ""
     statement = (
         f"SELECT r.score, COUNT(*) FROM {tables.asset_tag} r {matches.sql}"  # noqa: S608  # our own statement
         " WHERE r.score >= 0 AND r.tag_id ="
-        f" (SELECT t.id FROM {tables.tag} t WHERE t.id = %s {shown})"
+        f" (SELECT t.id FROM {tables.tag} t WHERE t.id = %s {shown}) {exists}"
         " GROUP BY r.score ORDER BY r.score"
     )
     with connections[using].cursor() as cursor:
@@ -169,14 +173,18 @@ def histogram(
         return dict(cursor.fetchall())
 
 
-def _of_all(limit: int, include_hidden: bool, using: str) -> Facets:
-    """Return the tags of all assets. Few have a threshold of their own, and are counted."""
+def _of_all(limit: int, include_hidden: bool, withheld: frozenset[int], using: str) -> Facets:
+    """Return the tags of all assets. Few have a threshold or are withheld, and are counted."""
     tables = tables_of(using)
     shown = "" if include_hidden else "WHERE t.hidden = FALSE"
     visible = "r.score >= t.min_confidence OR (r.score >= 0 AND r.decision IN (1, 3))"
+    kept_count = "COALESCE(t.min_confidence, 0) = 0"
+    if withheld:
+        visible = f"({visible}) AND {exists_in_sql(withheld, 'r')}"
+        kept_count += f" AND t.id NOT IN ({', '.join(map(str, sorted(withheld)))})"
     statement = (
         "SELECT f.id, f.name, f.n FROM (SELECT t.id, t.name,"  # noqa: S608  # our own statement
-        " CASE WHEN COALESCE(t.min_confidence, 0) = 0 THEN t.asset_count ELSE"
+        f" CASE WHEN {kept_count} THEN t.asset_count ELSE"
         f" (SELECT COUNT(*) FROM {tables.asset_tag} r WHERE r.tag_id = t.id AND ({visible}))"
         f" END AS n FROM {tables.tag} t {shown}) f WHERE f.n > 0"
         f" ORDER BY f.n DESC, f.id LIMIT {limit:d}"
@@ -242,7 +250,12 @@ def _candidates(search: Plan, most: int) -> _Candidates:
 
 
 def _counted(
-    search: Plan, candidates: _Candidates, limit: int, sample: int, include_hidden: bool
+    search: Plan,
+    candidates: _Candidates,
+    limit: int,
+    sample: int,
+    include_hidden: bool,
+    withheld: frozenset[int],
 ) -> list[tuple[int, int, int | None, str, int]]:
     """Return rows of (found, edge, tag id, name, count), one without a tag if there are none.
 
@@ -276,6 +289,8 @@ def _counted(
     visible = (
         f"r.score >= 0 AND (r.score >= {highest} OR r.score >= {own} OR r.decision IN (1, 3))"
     )
+    if withheld:
+        visible += f" AND {exists_in_sql(withheld, 'r')}"
     statement = (
         f"WITH s AS ({sampled}) SELECT e.found, e.edge, f.id, f.name, f.n FROM"  # noqa: S608  # our own statement
         " (SELECT COALESCE(MAX(found), 0) AS found, MAX(edge) AS edge FROM s) e LEFT JOIN ("

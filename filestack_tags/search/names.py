@@ -16,6 +16,7 @@ from filestack_tags.exceptions import TagQueryError
 from filestack_tags.text import label_key
 
 from .ast import HasTag, Node, label_text, leaves
+from .withheld import withheld
 
 _BYTEWISE = frozenset({"sqlite", "mysql"})
 """Vendors under which tag keys sort by code point, so that a prefix is a range of the index.
@@ -32,10 +33,18 @@ class KnownTag:
 
 
 class Names:
-    """The tags that the labels of one search stand for; hidden ones only if they count."""
+    """The tags that the labels of one search stand for; hidden ones only if they count.
 
-    def __init__(self, tags: dict[tuple[str, bool], tuple[KnownTag, ...]]) -> None:
+    ``withheld`` are the tags of which only what people said yes to is found.
+    """
+
+    def __init__(
+        self,
+        tags: dict[tuple[str, bool], tuple[KnownTag, ...]],
+        withheld: frozenset[int] = frozenset(),
+    ) -> None:
         self._tags = tags
+        self.withheld = withheld
 
     def of(self, term: HasTag) -> tuple[KnownTag, ...]:
         """Return the tags that ``term.label`` stands for, () when there are none."""
@@ -69,7 +78,7 @@ def resolve(where: Node, *, include_hidden: bool, max_tags: int, using: str) -> 
                 expected=("a longer beginning of the tag",),
             )
         tags[wanted, prefix] = tuple(dict.fromkeys(matched))
-    return Names(tags)
+    return Names(tags, frozenset() if include_hidden else withheld(using))
 
 
 def rows_of(model: str, using: str) -> QuerySet[Any]:

@@ -18,6 +18,7 @@ from .ast import OPERATORS, HasTag, Query, leaves
 from .conditions import Conditions, confident, decided, of_any_tag
 from .language import Limits, parse
 from .names import Names, resolve, rows_of, starting_with
+from .withheld import exists, withheld
 
 Rows = TypeVar("Rows", bound=QuerySet[Any])
 
@@ -128,12 +129,14 @@ def understood(query: str | Query, *, include_hidden: bool, using: str) -> tuple
 def visible_asset_tags(rows: Rows, *, include_hidden: bool = False) -> Rows:
     """Return the asset tags of ``rows`` that are shown, and that ``tagged`` asks for.
 
-    Not rejected, not hidden, and at or above the threshold that applies to the tag unless a
-    person accepted or added it.
+    Not rejected, not hidden, not withheld, and at or above the threshold that applies to the
+    tag unless a person accepted or added it.
     """
     term = HasTag()
     threshold = get_settings().MIN_CONFIDENCE
-    return rows.filter(of_any_tag(term, threshold, include_hidden, confident), decided(term))
+    which = of_any_tag(term, threshold, include_hidden, confident)
+    kept = frozenset() if include_hidden else withheld(rows.db)
+    return rows.filter(which, exists(kept), decided(term))
 
 
 def hints(
@@ -177,7 +180,7 @@ def _candidates(initials: set[str], include_hidden: bool, using: str) -> dict[st
     """Return keys and names of tags that an unknown label may mean."""
     tags = rows_of("Tag", using)
     if not include_hidden:
-        tags = tags.filter(hidden=False)
+        tags = tags.filter(hidden=False).exclude(pk__in=withheld(using))
     most_used = tags.order_by("-asset_count").values_list("key", "name")
     alike = starting_with(min(initials), using)
     for initial in initials - {min(initials)}:

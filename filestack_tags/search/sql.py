@@ -26,7 +26,8 @@ from filestack_tags.text import reference_digest
 
 from .ast import And, Comparison, Everything, Fact, HasTag, Measure, Node, Not, Or, Uploaded
 from .conditions import MAX_SCORE, bounds_of, scores_of
-from .names import Names
+from .names import KnownTag, Names
+from .withheld import exists_in_sql
 
 _UNINDEXED = {"mysql": "{} + 0", "sqlite": "+{}"}
 """How to compare a column without having its index considered."""
@@ -190,20 +191,27 @@ class Compiler:
     def streams(self, term: HasTag) -> tuple[Stream, ...]:
         """Return where the rows that meet ``term``, which names a tag, stand."""
         extra = _decided(term, "{row}")
+
+        def extra_of(tag: KnownTag) -> Fragment:
+            if tag.id not in self._names.withheld:
+                return extra
+            known = Fragment(exists_in_sql((tag.id,), "{row}"))
+            return joined((extra, known), "AND") if extra else known
+
         if term.decision == "rejected":
             if term.confidence is not None:
                 extra = joined((extra, _compared("{row}.confidence", term.confidence)), "AND")
             return tuple(
-                Stream(tag.id, NEVER_SHOWN, NEVER_SHOWN, False, extra, tag.asset_count)
+                Stream(tag.id, NEVER_SHOWN, NEVER_SHOWN, False, extra_of(tag), tag.asset_count)
                 for tag in self._names.of(term)
             )
         found = []
         for tag in self._names.of(term):
-            own = tag.min_confidence
+            own = 0 if tag.id in self._names.withheld else tag.min_confidence
             low, high = _range(term, self._min_confidence if own is None else own)
             rescues = low > 0 and term.confidence is None and term.decision is None
             if low <= high:
-                found.append(Stream(tag.id, low, high, rescues, extra, tag.asset_count))
+                found.append(Stream(tag.id, low, high, rescues, extra_of(tag), tag.asset_count))
         return tuple(found)
 
     def row(self, stream: Stream, alias: str = "d", *, ordered_by_id: bool = False) -> Fragment:
@@ -293,6 +301,8 @@ class Compiler:
             parts.append(Fragment(enough, (self._min_confidence,)))
         if decided := _decided(term, "p"):
             parts.append(decided)
+        if self._names.withheld:
+            parts.append(Fragment(exists_in_sql(self._names.withheld, "p")))
         return joined(parts, "AND")
 
     def _uploaded(self, comparison: Comparison[str]) -> Fragment:

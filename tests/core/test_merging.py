@@ -23,7 +23,6 @@ from filestack_tags.models import (
     TagAlias,
     TaggingRun,
     TagMerge,
-    TagMergeRow,
     score_of,
 )
 from tests import scripted
@@ -71,7 +70,7 @@ def undo(merged: TagMerge) -> None:
     assert merging.work(merged.pk)
     merged.refresh_from_db()
     assert (merged.state, merged.done) == (TagMerge.State.UNDONE, 0)
-    assert not TagMergeRow.objects.exists()
+    assert not merged.rows.exists()
 
 
 def counted_rightly() -> None:

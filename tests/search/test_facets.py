@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from django.conf import settings as django_settings
 from django.db import connection, transaction
 from django.db.models import Count, Q
 from django.test import override_settings
@@ -59,7 +58,7 @@ def count_up() -> None:
 @given(data=st.data())
 def test_totals_facets_and_histograms_equal_a_count_by_hand(data):
     world = data.draw(worlds(), label="world")
-    package = dict(django_settings.FILESTACK_TAGS, MIN_CONFIDENCE=world.min_confidence)
+    package = world.package
     with (
         transaction.atomic(),
         timezone.override(BERLIN),

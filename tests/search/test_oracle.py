@@ -68,6 +68,8 @@ class ATag:
     hidden: bool
     min_confidence: int | None
     aliases: list[str] = field(default_factory=list)
+    sensitive: bool = False
+    approved: bool = False
 
 
 @dataclass
@@ -100,6 +102,18 @@ class World:
     tags: list[ATag]
     assets: list[AnAsset]
     min_confidence: int
+    hides_sensitive: bool = False
+
+    @property
+    def package(self) -> dict:
+        """The settings that the world is read under."""
+        return dict(
+            django_settings.FILESTACK_TAGS,
+            MIN_CONFIDENCE=self.min_confidence,
+            HIDE_SENSITIVE=self.hides_sensitive,
+            SENSITIVE_LABELS=[tag.name.upper() for tag in self.tags if tag.sensitive],
+            NOT_SENSITIVE_LABELS=[tag.name for tag in self.tags if not tag.sensitive],
+        )
 
 
 # -- reading -------------------------------------------------------------------------------
@@ -136,6 +150,9 @@ def globs(text: str, pattern: str) -> bool:
 def row_matches(world: World, query: Query, term: HasTag, row: ARow) -> bool:
     tag = world.tags[row.tag]
     if tag.hidden and not query.include_hidden:
+        return False
+    withheld = world.hides_sensitive and tag.sensitive and not tag.approved
+    if withheld and not query.include_hidden and row.decision not in (1, 3):
         return False
     names = [plain(name) for name in (tag.name, *tag.aliases)]
     wanted = plain(term.label)
@@ -226,6 +243,7 @@ def store(world: World) -> list[int]:
             name=tag.name,
             hidden=tag.hidden,
             min_confidence=tag.min_confidence,
+            approved_at=timezone.now() if tag.approved else None,
         )
         for tag in world.tags
     )
@@ -314,6 +332,8 @@ def worlds(draw) -> World:
             name,
             draw(st.integers(0, 4)) == 0,
             draw(st.none() | CONFIDENCES),
+            sensitive=draw(st.integers(0, 2)) == 0,
+            approved=draw(st.integers(0, 4)) == 0,
         )
         for name in names
     ]
@@ -348,7 +368,7 @@ def worlds(draw) -> World:
     assets = draw(
         st.lists(asset, max_size=6, unique_by=lambda each: (each.kind, each.reference))
     )
-    return World(tags, assets, draw(st.sampled_from([0, 30, 50])))
+    return World(tags, assets, draw(st.sampled_from([0, 30, 50])), draw(st.booleans()))
 
 
 def searches(world: World) -> st.SearchStrategy[Query]:
@@ -424,7 +444,7 @@ MANY_WORLDS = settings(
 @given(data=st.data())
 def test_a_search_finds_what_reading_every_row_finds(data):
     world = data.draw(worlds(), label="world")
-    package = dict(django_settings.FILESTACK_TAGS, MIN_CONFIDENCE=world.min_confidence)
+    package = world.package
     with (
         transaction.atomic(),
         timezone.override(BERLIN),
@@ -530,7 +550,7 @@ def wrong_statistics(data) -> None:
 @given(data=st.data())
 def test_pages_hold_every_match_once_in_order_both_ways_whatever_the_statistics(data):
     world = data.draw(worlds(), label="world")
-    package = dict(django_settings.FILESTACK_TAGS, MIN_CONFIDENCE=world.min_confidence)
+    package = world.package
     with (
         transaction.atomic(),
         timezone.override(BERLIN),

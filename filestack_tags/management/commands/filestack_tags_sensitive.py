@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from filestack_tags import sensitive
+from filestack_tags.conf import get_settings
+from filestack_tags.search.withheld import report
+from filestack_tags.transactions import alias
+
+
+class Command(BaseCommand):
+    help = (
+        "List the tags that are sensitive labels, by category: how many assets have each, and on "
+        "how many it is withheld under the setting HIDE_SENSITIVE."
+    )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        state = "on" if get_settings().HIDE_SENSITIVE else "off"
+        self.stdout.write(
+            f"List version {sensitive.version()}, {len(sensitive.labels())} labels; "
+            f"HIDE_SENSITIVE is {state}."
+        )
+        rows = report(alias())
+        for row in rows:
+            approved = f", approved {row.approved_at:%Y-%m-%d}" if row.approved_at else ""
+            self.stdout.write(
+                f"{row.category}: {row.name}: {row.assets:,} assets, "
+                f"{row.withheld:,} withheld{approved}"
+            )
+        if not rows:
+            self.stdout.write("No tag is on the list.")

@@ -1,0 +1,99 @@
+"""Which tags are withheld: the one rule about sensitive labels, for whoever reads tags.
+
+Under the setting ``HIDE_SENSITIVE``, a tag on the list of :mod:`filestack_tags.sensitive` is
+withheld until a person approves it. Of a withheld tag only those rows exist that a person accepted
+or added, whatever is asked for; ``include:hidden`` reaches the others. Nothing is deleted.
+"""
+
+# our own table's name and whole numbers are put in
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.apps import apps
+from django.db.models import Count, Q, QuerySet
+
+from filestack_tags import sensitive
+from filestack_tags.conf import get_settings
+
+AT_ONCE = 450
+"""Keys in one statement: SQLite's oldest limit is 999 parameters."""
+
+
+def withheld(using: str) -> frozenset[int]:
+    """Return the ids of the tags that are withheld; asks nothing while the setting is off."""
+    if not get_settings().HIDE_SENSITIVE:
+        return frozenset()
+    return frozenset(
+        pk
+        for tags in sensitive_tags(using)
+        for pk in tags.filter(approved_at=None).values_list("pk", flat=True)
+    )
+
+
+def sensitive_tags(using: str) -> Iterator[QuerySet[Any]]:
+    """Yield the tags on the list, some at a time."""
+    tags: QuerySet[Any] = apps.get_model("filestack_tags", "Tag")._base_manager.using(using)
+    keys = sorted(sensitive.labels())
+    for start in range(0, len(keys), AT_ONCE):
+        yield tags.filter(key__in=keys[start : start + AT_ONCE])
+
+
+def exists(tag_ids: Collection[int]) -> Q:
+    """Return the condition that an asset tag exists for who asks, given the withheld tags."""
+    return ~Q(tag_id__in=tag_ids) | Q(decision__in=_said_yes()) if tag_ids else Q()
+
+
+def exists_in_sql(tag_ids: Collection[int], alias: str) -> str:
+    """Return :func:`exists` as SQL about the asset tag with this alias, at least one tag given."""
+    yes = ", ".join(map(str, _said_yes()))
+    among = ", ".join(map(str, sorted(tag_ids)))
+    return f"({alias}.tag_id NOT IN ({among}) OR {alias}.decision IN ({yes}))"
+
+
+def _said_yes() -> tuple[int, int]:
+    decisions: Any = apps.get_model("filestack_tags", "AssetTag")
+    return int(decisions.Decision.ACCEPTED), int(decisions.Decision.ADDED)
+
+
+@dataclass(frozen=True, slots=True)
+class SensitiveTag:
+    """A tag on the list.
+
+    Args:
+        assets: how many have it, rejected ones left out.
+        withheld: on how many of those it is kept from searches, facets and the API.
+    """
+
+    tag_id: int
+    name: str
+    category: str
+    assets: int
+    withheld: int
+    approved_at: datetime | None
+
+
+def report(using: str) -> list[SensitiveTag]:
+    """Return the sensitive tags that there are, by category and key: one query, two if the setting
+    is on, for each :data:`AT_ONCE` labels of the list."""
+    kept = withheld(using)
+    rows: Any = apps.get_model("filestack_tags", "AssetTag")._base_manager.using(using)
+    yes = rows.filter(tag_id__in=kept, decision__in=_said_yes(), score__gte=0)
+    shown = dict(yes.values_list("tag_id").annotate(n=Count("*")))
+    found = [
+        SensitiveTag(
+            tag.pk,
+            tag.name,
+            sensitive.category_of(tag.key),
+            tag.asset_count,
+            max(tag.asset_count - shown.get(tag.pk, 0), 0) if tag.pk in kept else 0,
+            tag.approved_at,
+        )
+        for tags in sensitive_tags(using)
+        for tag in tags.order_by("key")
+    ]
+    return sorted(found, key=lambda tag: tag.category)

@@ -1,0 +1,56 @@
+"""Sensitive labels: what a machine guesses of people, such as age, gender and religion.
+
+The list is shipped with the package and versioned; ``sensitive_labels.json`` says what it is made
+from. It is compared with the keys of tags. The settings add labels and take some away, and say
+whether labels on it are withheld until a person approves them: see :mod:`.search.withheld`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache, lru_cache
+from importlib.resources import files
+from typing import Any
+
+from .conf import get_settings
+from .text import fold
+
+OWN = "own list"
+"""The category of labels that the setting ``SENSITIVE_LABELS`` adds."""
+
+
+def labels() -> Mapping[str, str]:
+    """Return ``{key: category}`` of every sensitive label, as the settings want it."""
+    settings = get_settings()
+    return _labels(settings.SENSITIVE_LABELS, settings.NOT_SENSITIVE_LABELS)
+
+
+def category_of(key: str) -> str:
+    """Return the category of a tag's key, ``""`` when it is not sensitive."""
+    return labels().get(key, "")
+
+
+def version() -> int:
+    """Return the version of the shipped list. It grows whenever the list changes."""
+    return int(_shipped()["version"])
+
+
+@lru_cache(maxsize=8)
+def _labels(added: tuple[str, ...], removed: tuple[str, ...]) -> Mapping[str, str]:
+    found = {
+        fold(label): category
+        for category, labels in _shipped()["categories"].items()
+        for label in labels
+    }
+    found |= {fold(label): OWN for label in added if fold(label) not in found}
+    for label in removed:
+        found.pop(fold(label), None)
+    return found
+
+
+@cache
+def _shipped() -> dict[str, Any]:
+    text = files(__package__).joinpath("sensitive_labels.json").read_text(encoding="utf-8")
+    shipped: dict[str, Any] = json.loads(text)
+    return shipped
