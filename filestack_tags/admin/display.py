@@ -8,8 +8,11 @@ from contextlib import suppress
 from django.db.models import Model
 from django.urls import reverse
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
+
+from filestack_tags import sensitive
+from filestack_tags.text import fold
 
 MAX_SHOWN = 100_000
 """Characters of a raw body that a page shows."""
@@ -49,3 +52,13 @@ def raw(body: str | bytes) -> str | SafeString:
 def text_block(text: str) -> str | SafeString:
     """Return text of several lines, such as an error, as it was written."""
     return format_html('<pre class="fst-raw" dir="auto">{}</pre>', text) if text else "–"
+
+
+def sensitive_mark(label: str) -> SafeString:
+    """Return the mark of a sensitive label, by its key or name; nothing for any other."""
+    category = sensitive.category_of(fold(label))
+    if not category:
+        return mark_safe("")
+    return format_html(
+        '<span class="fst-sensitive" title="{}">{}</span>', category, _("sensitive")
+    )

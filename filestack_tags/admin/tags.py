@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import admin, messages
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
+from django.urls import path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
@@ -18,8 +20,12 @@ from filestack_tags.exceptions import CurationError
 from filestack_tags.models import Tag
 from filestack_tags.text import fold
 
+from .display import sensitive_mark
 from .forms import TagForm
 from .ledger import PlainAdmin
+from .merges import merge_view
+from .tag_labels import never_show_view, sensitive_view
+from .thresholds import threshold_view
 
 
 @admin.register(Tag)
@@ -28,9 +34,24 @@ class TagAdmin(PlainAdmin):
     fields = ("name", "key", "asset_link", "min_confidence", "hidden", "aliases")
     readonly_fields = ("key", "asset_link")
     list_display = ("label", "asset_link", "min_confidence", "hidden", "alias_keys")
+    change_form_template = "filestack_tags/admin/tag.html"
+    change_list_template = "filestack_tags/admin/tag_list.html"
     list_filter = ("hidden", ("min_confidence", admin.EmptyFieldListFilter))
     search_fields = ("key",)
     search_help_text = _("Part of a tag's name or of one of its aliases.")
+
+    def get_urls(self) -> list[Any]:
+        def view(show: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+            return self.admin_site.admin_view(partial(show, self))
+
+        name = "filestack_tags_tag_{}".format
+        return [
+            path("never-show/", view(never_show_view), name=name("never_show")),
+            path("sensitive/", view(sensitive_view), name=name("sensitive")),
+            path("<int:pk>/merge/", view(merge_view), name=name("merge")),
+            path("<int:pk>/threshold/", view(threshold_view), name=name("threshold")),
+            *super().get_urls(),
+        ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Tag]:
         return super().get_queryset(request).prefetch_related("aliases")
@@ -91,7 +112,8 @@ class TagAdmin(PlainAdmin):
 
     @admin.display(description=_("tag"), ordering="key")
     def label(self, tag: Tag) -> SafeString:
-        return format_html('<span class="fst-name" dir="auto">{}</span>', tag.name)
+        shown = format_html('<span class="fst-name" dir="auto">{}</span>', tag.name)
+        return shown + sensitive_mark(tag.key)
 
     @admin.display(description=_("assets"), ordering="asset_count")
     def asset_link(self, tag: Tag) -> SafeString:

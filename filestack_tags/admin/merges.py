@@ -1,0 +1,167 @@
+"""Merges of tags: asking for one with a preview, watching it, and undoing it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_POST
+
+from filestack_tags import merging, tags, tasks
+from filestack_tags.exceptions import CurationError, InvalidLabel
+from filestack_tags.models import Tag, TagMerge
+from filestack_tags.search.complete import complete
+from filestack_tags.text import MAX_LABEL_LENGTH, label_key
+
+from .ledger import LedgerAdmin
+
+SUGGESTED = 200
+"""Names that the browser offers for the target."""
+
+AT_WORK = (TagMerge.State.MERGING, TagMerge.State.UNDOING)
+
+
+class TargetForm(forms.Form):
+    """The tag that another one is merged into, by its name or an alias."""
+
+    target = forms.CharField(
+        label=gettext_lazy("Merge into"),
+        max_length=MAX_LABEL_LENGTH,
+        widget=forms.TextInput(
+            attrs={"list": "fst-targets", "dir": "auto", "autocomplete": "off"}
+        ),
+    )
+
+    def clean_target(self) -> int:
+        """Return the id of the tag."""
+        name: str = self.cleaned_data["target"]
+        try:
+            found = tags.known([label_key(name)])
+        except InvalidLabel as error:
+            raise forms.ValidationError(str(error)) from error
+        if not found:
+            raise forms.ValidationError(_("There is no tag called %(name)s.") % {"name": name})
+        return next(iter(found.values()))
+
+
+def merge_view(model_admin: Any, request: HttpRequest, pk: int) -> HttpResponse:
+    """Show what merging the tag into ``?target=`` would do; POST has it done."""
+    tag = Tag.objects.filter(pk=pk).first()
+    if tag is None:
+        raise Http404
+    if not model_admin.has_change_permission(request, tag):
+        raise PermissionDenied
+    said = request.POST if request.method == "POST" else request.GET
+    form = TargetForm(said if "target" in said else None)
+    preview = target = None
+    if form.is_bound and form.is_valid():
+        target = Tag.objects.filter(pk=form.cleaned_data["target"]).first()
+        try:
+            if request.method == "POST":
+                merge = tasks.merge(pk, form.cleaned_data["target"], user=request.user)  # type: ignore[arg-type]  # somebody of the staff
+                url = "admin:filestack_tags_tagmerge_change"
+                return HttpResponseRedirect(
+                    reverse(url, args=(merge.pk,), current_app=model_admin.admin_site.name)
+                )
+            preview = merging.preview(pk, form.cleaned_data["target"])
+        except CurationError as error:
+            form.add_error("target", str(error))
+    context = {
+        **model_admin.admin_site.each_context(request),
+        "opts": model_admin.opts,
+        "title": _("Merge “%(tag)s” into another tag") % {"tag": tag.name},
+        "tag": tag,
+        "target": target,
+        "form": form,
+        "preview": preview,
+        "suggestions": [
+            each.name
+            for each in complete("", limit=SUGGESTED, include_hidden=True)
+            if each.tag_id != pk
+        ],
+        "media": model_admin.media,
+    }
+    return render(request, "filestack_tags/admin/merge.html", context)
+
+
+@admin.register(TagMerge)
+class TagMergeAdmin(LedgerAdmin):
+    change_form_template = "filestack_tags/admin/tag_merge.html"
+    list_display = ("__str__", "state", "progress", "both", "conflicts", "started_by")
+    list_filter = ("state",)
+    list_select_related = ("started_by",)
+    sortable_by = ()
+    fields = (
+        "source_name",
+        "target_name",
+        "state",
+        "progress",
+        "both",
+        "conflicts",
+        "started_by",
+        "started_at",
+        "undone_by",
+        "changed_at",
+    )
+
+    def get_urls(self) -> list[Any]:
+        undo = self.admin_site.admin_view(require_POST(self.undo_view))
+        return [
+            path("<int:pk>/undo/", undo, name="filestack_tags_tagmerge_undo"),
+            *super().get_urls(),
+        ]
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("filestack_tags.view_tag")
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request)
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        merge = self.get_object(request, object_id)
+        may_change = request.user.has_perm("filestack_tags.change_tag")
+        undoable = (TagMerge.State.MERGING, TagMerge.State.MERGED)
+        context = {
+            "is_at_work": merge is not None and merge.state in AT_WORK,
+            "may_undo": may_change and merge is not None and merge.state in undoable,
+        }
+        return super().change_view(
+            request, object_id, form_url, {**context, **(extra_context or {})}
+        )
+
+    def undo_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        if not request.user.has_perm("filestack_tags.change_tag"):
+            raise PermissionDenied
+        try:
+            tasks.undo_merge(pk, user=request.user)  # type: ignore[arg-type]  # somebody of the staff
+        except TagMerge.DoesNotExist as error:
+            raise Http404 from error
+        except CurationError as error:
+            messages.error(request, str(error))
+        url = "admin:filestack_tags_tagmerge_change"
+        return HttpResponseRedirect(reverse(url, args=(pk,), current_app=self.admin_site.name))
+
+    @admin.display(description=gettext_lazy("progress"))
+    def progress(self, merge: TagMerge) -> SafeString:
+        return format_html(
+            '<progress max="{}" value="{}"></progress> {} / {}',
+            max(merge.assets, 1),
+            merge.done if merge.assets else int(merge.state not in AT_WORK),
+            merge.done,
+            merge.assets,
+        )

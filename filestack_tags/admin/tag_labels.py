@@ -1,0 +1,97 @@
+"""Labels that are not to be shown: the never-show list, and the sensitive labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.contrib.admin.widgets import AdminTextareaWidget
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from filestack_tags import curation, sensitive
+from filestack_tags.conf import get_settings
+from filestack_tags.exceptions import CurationError, InvalidLabel
+from filestack_tags.search.withheld import report
+from filestack_tags.transactions import alias
+
+MAX_LABELS = 1000
+
+
+class NeverShowForm(forms.Form):
+    """Labels, one on each line."""
+
+    labels = forms.CharField(
+        label=gettext_lazy("Labels that are never to be shown"),
+        widget=AdminTextareaWidget(attrs={"rows": 10, "dir": "auto"}),
+        help_text=gettext_lazy(
+            "One on each line; also labels that no reply has brought yet. Nothing is deleted: "
+            "show a tag again by its own page."
+        ),
+    )
+
+    def clean_labels(self) -> list[str]:
+        lines = [line for line in self.cleaned_data["labels"].splitlines() if line.strip()]
+        if len(lines) > MAX_LABELS:
+            raise forms.ValidationError(
+                _("At most %(limit)d labels at once.") % {"limit": MAX_LABELS}
+            )
+        return lines
+
+
+def never_show_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
+    """Hide labels before a reply brings them."""
+    if not model_admin.has_change_permission(request):
+        raise PermissionDenied
+    form = NeverShowForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            hidden = curation.never_show(form.cleaned_data["labels"])
+        except (CurationError, InvalidLabel) as error:
+            form.add_error("labels", str(error))
+        else:
+            text = ngettext(
+                "%(count)d label is hidden.", "%(count)d labels are hidden.", len(hidden)
+            )
+            messages.success(request, text % {"count": len(hidden)})
+            return HttpResponseRedirect("../?hidden__exact=1")
+    context = _context(model_admin, request, _("Never show labels")) | {"form": form}
+    return render(request, "filestack_tags/admin/never_show.html", context)
+
+
+def sensitive_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
+    """Show which sensitive labels there are and what is withheld; POST approves one, or not."""
+    if not model_admin.has_view_permission(request):
+        raise PermissionDenied
+    may_change = model_admin.has_change_permission(request)
+    if request.method == "POST":
+        if not may_change:
+            raise PermissionDenied
+        for verb in ("approve", "withhold"):
+            pk = request.POST.get(verb, "")
+            if pk.isascii() and pk.isdigit() and len(pk) < 10:
+                curation.approve(int(pk), user=request.user, approved=verb == "approve")  # type: ignore[arg-type]  # somebody of the staff
+        return HttpResponseRedirect(request.get_full_path())
+    rows = report(alias())
+    context = _context(model_admin, request, _("Sensitive labels")) | {
+        "rows": rows,
+        "may_change": may_change,
+        "is_on": get_settings().HIDE_SENSITIVE,
+        "version": sensitive.version(),
+        "listed": len(sensitive.labels()),
+        "kept": sum(row.withheld for row in rows),
+    }
+    return render(request, "filestack_tags/admin/sensitive.html", context)
+
+
+def _context(model_admin: Any, request: HttpRequest, title: str) -> dict[str, Any]:
+    return {
+        **model_admin.admin_site.each_context(request),
+        "opts": model_admin.opts,
+        "title": title,
+        "media": model_admin.media,
+    }

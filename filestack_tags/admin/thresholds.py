@@ -1,0 +1,77 @@
+"""The threshold of a tag, explored: how many assets stay at each, before it is saved."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from filestack_tags import curation
+from filestack_tags.conf import get_settings
+from filestack_tags.models import Tag
+from filestack_tags.search.facets import histogram
+
+
+class ThresholdForm(forms.Form):
+    """The confidence from which a tag counts; empty for the global minimum."""
+
+    minimum = forms.IntegerField(
+        label=gettext_lazy("Minimum confidence"),
+        min_value=0,
+        max_value=100,
+        required=False,
+        widget=forms.NumberInput(attrs={"min": 0, "max": 100}),
+    )
+
+
+def threshold_view(model_admin: Any, request: HttpRequest, pk: int) -> HttpResponse:
+    """Show the confidences of a tag, and what ``?minimum=`` would leave; POST saves it."""
+    tag = Tag.objects.filter(pk=pk).first()
+    if tag is None:
+        raise Http404
+    if not model_admin.has_view_permission(request, tag):
+        raise PermissionDenied
+    may_change = model_admin.has_change_permission(request, tag)
+    least = get_settings().MIN_CONFIDENCE
+    if request.method == "POST":
+        if not may_change:
+            raise PermissionDenied
+        form = ThresholdForm(request.POST)
+        if form.is_valid():
+            curation.set_minimum(pk, form.cleaned_data["minimum"])
+            messages.success(request, _("Saved. Nothing was deleted: it applies when reading."))
+            return HttpResponseRedirect(request.path)
+    else:
+        form = ThresholdForm(
+            request.GET if "minimum" in request.GET else {"minimum": tag.min_confidence}
+        )
+    counts = histogram(pk, "include:hidden", include_hidden=True)
+    said = form.cleaned_data.get("minimum") if form.is_valid() else tag.min_confidence
+    minimum = least if said is None else said
+    most = max(counts.values(), default=1)
+    context = {
+        **model_admin.admin_site.each_context(request),
+        "opts": model_admin.opts,
+        "title": _("Threshold of “%(tag)s”") % {"tag": tag.name},
+        "tag": tag,
+        "form": form,
+        "may_change": may_change,
+        "least": least,
+        "minimum": minimum,
+        "total": sum(counts.values()),
+        "stay": sum(count for score, count in counts.items() if score >= minimum),
+        "bars": [
+            {"score": score, "count": counts.get(score, 0), "most": most}
+            for score in range(101)
+        ]
+        if counts
+        else [],
+        "media": model_admin.media,
+    }
+    return render(request, "filestack_tags/admin/threshold.html", context)

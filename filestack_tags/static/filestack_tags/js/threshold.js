@@ -1,0 +1,31 @@
+// How many assets stay at the threshold that the slider or the number field says, without asking.
+
+const page = document.querySelector(".fst-threshold");
+const slider = page.querySelector("#fst-slider");
+const field = page.querySelector("input[name=minimum]");
+const output = page.querySelector("output");
+const rows = [...page.querySelectorAll("tr[data-score]")];
+
+function show(minimum) {
+  let stay = 0;
+  for (const row of rows) {
+    const below = Number(row.dataset.score) < minimum;
+    row.classList.toggle("fst-below", below);
+    if (!below) stay += Number(row.dataset.count);
+  }
+  const write = (number) => number.toLocaleString(document.documentElement.lang || undefined);
+  output.textContent = output.dataset.text
+    .replace("%(stay)s", write(stay))
+    .replace("%(total)s", write(Number(page.dataset.total)));
+}
+
+slider.hidden = false;
+slider.addEventListener("input", () => {
+  field.value = slider.value;
+  show(Number(slider.value));
+});
+field.addEventListener("input", () => {
+  const minimum = field.value === "" ? Number(page.dataset.least) : Number(field.value);
+  slider.value = minimum;
+  show(minimum);
+});
