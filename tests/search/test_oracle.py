@@ -147,12 +147,17 @@ def globs(text: str, pattern: str) -> bool:
     return re.fullmatch(".*".join(parts), text.lower(), re.DOTALL) is not None
 
 
+def is_withheld(world: World, query: Query, row: ARow) -> bool:
+    tag = world.tags[row.tag]
+    withheld = world.hides_sensitive and tag.sensitive and not tag.approved
+    return withheld and not query.include_hidden and row.decision not in (1, 3)
+
+
 def row_matches(world: World, query: Query, term: HasTag, row: ARow) -> bool:
     tag = world.tags[row.tag]
     if tag.hidden and not query.include_hidden:
         return False
-    withheld = world.hides_sensitive and tag.sensitive and not tag.approved
-    if withheld and not query.include_hidden and row.decision not in (1, 3):
+    if is_withheld(world, query, row):
         return False
     names = [plain(name) for name in (tag.name, *tag.aliases)]
     wanted = plain(term.label)
