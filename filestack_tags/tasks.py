@@ -289,6 +289,15 @@ def undo_merge(merge_id: int, *, user: AbstractBaseUser | None) -> TagMerge:
     return begun
 
 
+def undo_bulk_job(
+    job_id: int, *, user: AbstractBaseUser | None, trigger: str = TaggingRun.Trigger.CODE
+) -> BulkJob:
+    """Have a bulk job undone; return the job that does. See :func:`.bulk.undo`."""
+    undoing = bulk.undo(job_id, user=user, trigger=trigger)
+    _enqueue(run_bulk_job, [undoing.pk])
+    return undoing
+
+
 def _enqueue(task: Task[Any, Any], ids: Iterable[int]) -> None:
     for pk in ids:
         on_commit(partial(_publish, task, pk))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME, ActionForm
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -61,7 +62,7 @@ class AssetAdmin(UploadScreen, AssetFinding):
         "sky · sky>=80 · “no person” · beach OR sea · -person>=50 · bea* · sky@accepted · "
         "untagged · status:failed · type:image/* · name:IMG_* · uploaded:>=2026-01"
     )
-    actions = ("tag_now", "retag", "forget", "restore")
+    actions = ("in_bulk", "tag_now", "retag", "forget", "restore")
 
     @property
     def shows_only_our_columns(self) -> bool:
@@ -95,6 +96,29 @@ class AssetAdmin(UploadScreen, AssetFinding):
                 messages.warning(request, hinted(tag))
         return found, False
 
+    @admin.action(description=gettext_lazy("Change or export selected assets in a bulk job"))
+    def in_bulk(self, request: HttpRequest, queryset: AssetQuerySet) -> HttpResponse | None:
+        """Ask for a bulk job about all that matches, or about what was ticked."""
+        if request.POST.get("select_across") == "1":
+            asked = getattr(self.get_changelist_instance(request), "asked", None)
+            if asked is None:
+                self.message_user(
+                    request,
+                    _(
+                        "A bulk job takes a search, and this list is filtered or sorted in a "
+                        "way that no search can say. Take that filter away, or select page by "
+                        "page."
+                    ),
+                    messages.ERROR,
+                )
+                return None
+            what = {"query": str(asked.query)}
+        else:
+            ticked = request.POST.getlist(ACTION_CHECKBOX_NAME)
+            what = {"asset_ids": ",".join(ticked)}
+        page = reverse("admin:filestack_tags_bulkjob_ask", current_app=self.admin_site.name)
+        return HttpResponseRedirect(f"{page}?{urlencode(what)}")
+
     @admin.action(description=gettext_lazy("Tag selected assets now"), permissions=["tag"])
     def tag_now(self, request: HttpRequest, queryset: AssetQuerySet) -> None:
         self._request_tagging(request, queryset, force=False)
@@ -123,7 +147,7 @@ class AssetAdmin(UploadScreen, AssetFinding):
         place = {} if action_location is None else {"action_location": action_location}
         shown: dict[str, Any] = super().get_actions(request, **place)
         gone = asks_for_forgotten(request)
-        for name in ("tag_now", "retag", "forget") if gone else ("restore",):
+        for name in ("in_bulk", "tag_now", "retag", "forget") if gone else ("restore",):
             shown.pop(name, None)
         # Who may re-tag here may do so by each workflow, but for the one that tags anyway.
         if "retag" in shown:

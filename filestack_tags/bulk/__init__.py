@@ -4,6 +4,7 @@
 their turn comes, and were known when it was asked for.
 """
 
+from .actions import REASONS
 from .asking import (
     FORMATS,
     MAX_IDS,
@@ -13,9 +14,11 @@ from .asking import (
     Preview,
     Request,
     ask,
+    can_be_undone,
     cancel,
     permission,
     preview,
+    undo,
 )
 from .exports import CONTENT_TYPES, file_name, read_parts
 from .running import Step, step, waiting
@@ -25,17 +28,20 @@ __all__ = [
     "FORMATS",
     "MAX_IDS",
     "PERMISSIONS",
+    "REASONS",
     "TAKES",
     "UNDONE",
     "Preview",
     "Request",
     "Step",
     "ask",
+    "can_be_undone",
     "cancel",
     "file_name",
     "permission",
     "preview",
     "read_parts",
     "step",
+    "undo",
     "waiting",
 ]

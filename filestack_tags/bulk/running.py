@@ -25,6 +25,7 @@ from filestack_tags.transactions import alias, atomic, locked, retrying
 
 from .actions import ACTIONS, Effect
 from .asking import TAGGING, searched
+from .undoing import to_undo, undone
 
 logger = logging.getLogger(__name__)
 
@@ -138,6 +139,9 @@ def _queue_is_full() -> bool:
 
 
 def _next(job: BulkJob) -> _Chosen:
+    if job.action == Action.UNDO:
+        ids = to_undo(job, BATCH)
+        return _Chosen(ids, [], is_last=len(ids) < BATCH)
     query = searched(job.action, job.query, job.parameters)
     if job.asset_ids is not None:
         left = [pk for pk in job.asset_ids if job.position is None or pk < job.position]
@@ -157,7 +161,7 @@ def _next(job: BulkJob) -> _Chosen:
 
 def _done(job: BulkJob, ids: Sequence[int]) -> Effect:
     """Have the action done on all, or on one after the other if that cannot be."""
-    act = ACTIONS[Action(job.action)]
+    act = undone if job.action == Action.UNDO else ACTIONS[Action(job.action)]
     try:
         with atomic():
             return act(job, ids)

@@ -249,7 +249,7 @@ def test_a_preview_says_how_many_and_what_they_cost(settings: Any) -> None:
     shown = bulk.preview(Request("retag", query="sky"), user=None)
     assert (shown.assets.count, shown.calls, shown.cost, shown.left) == (3, 3, 1.5, 7)
     assert not shown.can_be_undone
-    assert bulk.preview(Request("reject_tag", tag="sky"), user=None).can_be_undone
+    assert bulk.preview(Request("forget"), user=None).can_be_undone
     assert not BulkJob.objects.exists()
 
 
@@ -314,3 +314,24 @@ def test_no_cell_of_a_csv_is_a_formula(begin: str) -> None:
     assert row["filename"] == f"'{begin}SUM(A1)"
     (line,) = exported(asked("export", format="jsonl")).splitlines()
     assert json.loads(line)["filename"] == f"{begin}SUM(A1)"
+
+
+def test_undo_brings_back_what_the_job_forgot_and_nothing_else() -> None:
+    ids = tagged(5)
+    assets.forget(ids[0])
+    job = done(asked("forget"))
+    assets.restore(ids[1])
+    undoing = done(bulk.undo(job.pk, user=None))
+    assert (undoing.changed, undoing.skipped, undoing.reasons) == (3, 1, {"since": 1})
+    assert set(Asset.objects.present().values_list("pk", flat=True)) == set(ids[1:])
+    with pytest.raises(BulkError, match="undone already"):
+        bulk.undo(job.pk, user=None)
+
+
+def test_what_cannot_be_undone_is_said() -> None:
+    tagged(2)
+    job = asked("forget")
+    with pytest.raises(BulkError, match="goes on"):
+        bulk.undo(job.pk, user=None)
+    with pytest.raises(BulkError, match="cannot be undone"):
+        bulk.undo(done(asked("export")).pk, user=None)

@@ -1,0 +1,104 @@
+"""The form that asks for a bulk job. It reads what was typed; the service checks it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from filestack_tags import bulk, workflows
+from filestack_tags.models import BulkJob
+from filestack_tags.text import MAX_LABEL_LENGTH
+
+FIELDS = {
+    "tag": ("tag",),
+    "low": ("confidence",),
+    "high": ("confidence",),
+    "tagger": ("tagger",),
+    "format": ("format",),
+}
+"""Which parameter of an action a field is for."""
+
+
+class BulkForm(forms.Form):
+    """An action on all that match, and what it needs to know."""
+
+    query = forms.CharField(
+        label=gettext_lazy("Search"),
+        required=False,
+        strip=True,
+        widget=forms.TextInput(attrs={"dir": "auto", "class": "vTextField"}),
+        help_text=gettext_lazy("All assets when empty."),
+    )
+    asset_ids = forms.CharField(required=False, widget=forms.HiddenInput)
+    key = forms.CharField(required=False, widget=forms.HiddenInput)
+    action = forms.ChoiceField(label=gettext_lazy("Action"))
+    tag = forms.CharField(
+        label=gettext_lazy("Tag"),
+        required=False,
+        max_length=MAX_LABEL_LENGTH,
+        widget=forms.TextInput(attrs={"dir": "auto", "class": "vTextField"}),
+        help_text=gettext_lazy(
+            "A tag that is removed counts as rejected, so that no later tagging brings it back."
+        ),
+    )
+    low = forms.IntegerField(
+        label=gettext_lazy("Confidence from"), required=False, min_value=0, max_value=100
+    )
+    high = forms.IntegerField(
+        label=gettext_lazy("Confidence to"), required=False, min_value=0, max_value=100
+    )
+    tagger = forms.ChoiceField(label=gettext_lazy("Workflow"), required=False)
+    format = forms.ChoiceField(
+        label=gettext_lazy("Format"),
+        required=False,
+        choices=(("csv", "CSV"), ("jsonl", "JSON lines")),
+    )
+
+    def __init__(self, *args: Any, actions: Iterable[str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        known = workflows.taggers()
+        offered = [
+            (action, str(BulkJob.Action(action).label).capitalize())
+            for action in actions
+            if known or action != BulkJob.Action.WORKFLOW
+        ]
+        action, tagger = self.fields["action"], self.fields["tagger"]
+        action.choices = offered  # type: ignore[attr-defined]  # of a ChoiceField
+        tagger.choices = [  # type: ignore[attr-defined]  # of a ChoiceField
+            (name, name.partition(":")[2] or name) for name in known
+        ]
+        self.initial.setdefault("key", uuid.uuid4().hex)
+        for name, parameters in FIELDS.items():
+            takers = [
+                taker for taker, takes in bulk.TAKES.items() if takes.intersection(parameters)
+            ]
+            if name == "tagger":
+                takers = [BulkJob.Action.WORKFLOW]
+            self.fields[name].widget.attrs["data-fst-actions"] = " ".join(takers)
+
+    def clean_asset_ids(self) -> tuple[int, ...] | None:
+        words = self.cleaned_data["asset_ids"].replace(",", " ").split()
+        if not all(word.isascii() and word.isdigit() and len(word) < 19 for word in words):
+            raise forms.ValidationError(_("The selection cannot be read; select again."))
+        return tuple(map(int, words)) or None
+
+    def wanted(self) -> bulk.Request:
+        """Return what is asked for; what the action has no use for is left out."""
+        said = self.cleaned_data
+        takes = bulk.TAKES[said["action"]]
+        low, high = said.get("low"), said.get("high")
+        has_range = "confidence" in takes and (low is not None or high is not None)
+        return bulk.Request(
+            action=said["action"],
+            query=said["query"],
+            asset_ids=said["asset_ids"],
+            tag=said["tag"] if "tag" in takes else "",
+            confidence=(low or 0, 100 if high is None else high) if has_range else None,
+            tagger=said["tagger"] if said["action"] == BulkJob.Action.WORKFLOW else "",
+            format=said["format"] if "format" in takes else "",
+        )

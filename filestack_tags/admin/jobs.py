@@ -1,0 +1,275 @@
+"""Bulk jobs: asking for one about all that matches, and how far each is."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from django.contrib import admin, messages
+from django.contrib.auth.models import AbstractBaseUser
+from django.core.exceptions import PermissionDenied
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseRedirect,
+    JsonResponse,
+    StreamingHttpResponse,
+)
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.timesince import timeuntil
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_POST, require_safe
+
+from filestack_tags import bulk, tasks
+from filestack_tags.exceptions import FilestackTagsError, TagQueryError
+from filestack_tags.models import BulkJob
+
+from .bulkform import BulkForm
+from .explain import explained
+from .ledger import LedgerAdmin, total_text
+
+SHOWN_ITEMS = 100
+"""Assets that failed or were skipped that the page of a job names."""
+
+
+@admin.register(BulkJob)
+class BulkJobAdmin(LedgerAdmin):
+    """Whoever may look at assets sees the jobs that he asked for; with ``view_bulkjob``, all."""
+
+    list_display = (
+        *("__str__", "what", "query", "state", "progress", "requested_by"),
+        *("created_at", "finished_at"),
+    )
+    list_select_related = ("requested_by", "undoes")
+    list_filter = ("state", "action")
+    sortable_by = ()
+    heavy = ("asset_ids", "error")
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view
+        name = "filestack_tags_bulkjob_%s"
+        return [
+            path("ask/", view(self.ask), name=name % "ask"),
+            path("<int:pk>/progress/", view(require_safe(self.poll)), name=name % "progress"),
+            path("<int:pk>/cancel/", view(require_POST(self.cancel)), name=name % "cancel"),
+            path("<int:pk>/undo/", view(require_POST(self.undo)), name=name % "undo"),
+            path(
+                "<int:pk>/download/", view(require_safe(self.download)), name=name % "download"
+            ),
+            *super().get_urls(),
+        ]
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        jobs = super().get_queryset(request)
+        if request.user.has_perm("filestack_tags.view_bulkjob"):
+            return jobs
+        return jobs.filter(requested_by=request.user.pk)
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(
+            request.user.has_perm("filestack_tags.view_asset")
+            or request.user.has_perm("filestack_tags.view_bulkjob")
+        )
+
+    # Asking
+
+    def ask(self, request: HttpRequest) -> HttpResponse:
+        """Choose an action for all that matches, see what it would come to, and ask for it."""
+        if not request.user.has_perm("filestack_tags.view_asset"):
+            raise PermissionDenied
+        said = request.POST if request.method == "POST" else request.GET
+        form = BulkForm(
+            said if request.method == "POST" else None,
+            initial={"query": said.get("query", ""), "asset_ids": said.get("asset_ids", "")},
+            actions=_permitted(request),
+        )
+        shown: bulk.Preview | None = None
+        if request.method == "POST" and form.is_valid():
+            wanted = form.wanted()
+            try:
+                if "confirmed" in request.POST:
+                    job, _created = tasks.start_bulk_job(
+                        wanted,
+                        user=_person(request),
+                        trigger="admin",
+                        key=form.cleaned_data["key"],
+                    )
+                    return HttpResponseRedirect(self._url("change", job.pk))
+                shown = bulk.preview(wanted, user=_person(request))
+            except TagQueryError as error:
+                form.add_error("query", explained(error, wanted.query))
+            except FilestackTagsError as error:
+                parameter = getattr(error, "parameter", "")
+                form.add_error(parameter if parameter in form.fields else None, str(error))
+        return TemplateResponse(
+            request,
+            "filestack_tags/admin/bulk_ask.html",
+            {
+                **self.admin_site.each_context(request),
+                "title": _("Change all that match"),
+                "opts": self.opts,
+                "media": self.media,
+                "form": form,
+                "preview": shown,
+                "total": total_text(shown.assets) if shown else "",
+            },
+        )
+
+    # Looking
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        job = self._job(request, object_id)
+        items = job.items.exclude(outcome="changed").order_by("outcome", "-asset_id")
+        return TemplateResponse(
+            request,
+            "filestack_tags/admin/bulk_job.html",
+            {
+                **self.admin_site.each_context(request),
+                "title": _("Bulk job %(job)s") % {"job": job},
+                "opts": self.opts,
+                "media": self.media,
+                "job": job,
+                "what": self.what(job),
+                "now": _standing(job),
+                "reasons": [
+                    (bulk.REASONS.get(why, why), number) for why, number in job.reasons.items()
+                ],
+                "items": [
+                    (item, item.error or bulk.REASONS.get(item.reason, item.reason))
+                    for item in items[:SHOWN_ITEMS]
+                ],
+                "may_act": request.user.has_perm(bulk.permission(job)),
+                "can_be_undone": bulk.can_be_undone(job),
+            },
+        )
+
+    def poll(self, request: HttpRequest, pk: int) -> JsonResponse:
+        """Answer how far a job is, for the page that shows it."""
+        return JsonResponse(_standing(self._job(request, pk)))
+
+    # Acting
+
+    def cancel(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Have a job stop after its batch."""
+        job = self._job(request, pk, to_act=True)
+        if bulk.cancel(job.pk):
+            messages.success(request, _("Cancelled. What was done is kept."))
+        else:
+            messages.info(request, _("The job had ended already."))
+        return HttpResponseRedirect(self._url("change", pk))
+
+    def undo(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Ask for a job that undoes this one."""
+        job = self._job(request, pk, to_act=True)
+        try:
+            undoing = tasks.undo_bulk_job(job.pk, user=_person(request), trigger="admin")
+        except FilestackTagsError as error:
+            messages.error(request, str(error))
+            return HttpResponseRedirect(self._url("change", pk))
+        return HttpResponseRedirect(self._url("change", undoing.pk))
+
+    def download(self, request: HttpRequest, pk: int) -> StreamingHttpResponse:
+        """Send the file of an export."""
+        job = self._job(request, pk, to_act=True)
+        if job.action != BulkJob.Action.EXPORT or job.state != BulkJob.State.FINISHED:
+            raise Http404
+        response = StreamingHttpResponse(
+            bulk.read_parts(job), content_type=bulk.CONTENT_TYPES[job.parameters["format"]]
+        )
+        response["Content-Disposition"] = f'attachment; filename="{bulk.file_name(job)}"'
+        return response
+
+    def _job(self, request: HttpRequest, pk: Any, *, to_act: bool = False) -> BulkJob:
+        """Return a job that this person may see, and may act on."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        text = str(pk)
+        if not (text.isascii() and text.isdigit() and len(text) < 19):
+            raise Http404
+        jobs = self.get_queryset(request).select_related("requested_by", "undoes")
+        job: BulkJob | None = jobs.filter(pk=int(text)).first()
+        if job is None:
+            raise Http404
+        if to_act and not request.user.has_perm(bulk.permission(job)):
+            raise PermissionDenied
+        return job
+
+    def _url(self, verb: str, pk: int) -> str:
+        return reverse(
+            f"admin:filestack_tags_bulkjob_{verb}",
+            args=(pk,),
+            current_app=self.admin_site.name,
+        )
+
+    @admin.display(description=gettext_lazy("action"))
+    def what(self, job: BulkJob) -> str:
+        """Return what a job does, in words."""
+        action = job.undoes if job.action == BulkJob.Action.UNDO and job.undoes else job
+        said = str(BulkJob.Action(action.action).label)
+        details = [
+            str(action.parameters[name])
+            for name in ("tag", "tagger", "format")
+            if action.parameters.get(name)
+        ]
+        if action.parameters.get("confidence"):
+            details.append("{}–{}".format(*action.parameters["confidence"]))
+        text = f"{said}: {', '.join(details)}" if details else said
+        if action is job:
+            return text
+        return _("undo %(job)s (%(what)s)") % {"job": action, "what": text}
+
+    @admin.display(description=gettext_lazy("progress"))
+    def progress(self, job: BulkJob) -> str:
+        return _standing(job)["text"]  # type: ignore[no-any-return]  # of a dict of all kinds
+
+
+def _standing(job: BulkJob) -> dict[str, Any]:
+    """Return how far a job is, as the page polls it."""
+    share = min(job.done / job.matched, 1.0) if job.matched else float(not job.is_open)
+    text = _("%(done)s of %(matched)s") % {
+        "done": f"{job.done:,}",
+        "matched": f"{job.matched:,}" + ("" if job.matched_is_exact else "+"),
+    }
+    left = ""
+    if job.held:
+        left = _("waits until fewer assets are queued")
+    elif job.state == BulkJob.State.RUNNING and job.started_at and 0 < share < 1:
+        spent = timezone.now() - job.started_at
+        end = timezone.now() + spent * (1 / share - 1)
+        left = _("%(time)s left") % {"time": timeuntil(end, depth=1)}
+    return {
+        "state": job.state,
+        "state_text": str(BulkJob.State(job.state).label),
+        "is_open": job.is_open,
+        "share": round(share, 4),
+        "text": text,
+        "left": left,
+        "counts": {
+            "done": job.done,
+            "changed": job.changed,
+            "skipped": job.skipped,
+            "failed": job.failed,
+        },
+    }
+
+
+def _permitted(request: HttpRequest) -> list[str]:
+    return [
+        action for action, needed in bulk.PERMISSIONS.items() if request.user.has_perm(needed)
+    ]
+
+
+def _person(request: HttpRequest) -> AbstractBaseUser:
+    return cast("AbstractBaseUser", request.user)  # admin pages need a login

@@ -1,0 +1,36 @@
+// Keep the progress of a bulk job up to date while it waits or runs.
+
+const PAUSE = 1500; // milliseconds
+const LONGEST_PAUSE = 30000;
+
+const job = document.querySelector("[data-fst-progress]");
+
+function write(name, text) {
+  const place = job.querySelector(`[data-fst="${name}"]`);
+  if (place && place.textContent !== text) place.textContent = text;
+}
+
+async function look(pause) {
+  let next = PAUSE;
+  try {
+    const response = await fetch(job.dataset.fstProgress, {
+      headers: { Accept: "application/json" },
+    });
+    if (!response.ok) throw new Error(String(response.status));
+    const now = await response.json();
+    if (!now.is_open) {
+      location.reload(); // with what came of it, and what can be done now
+      return;
+    }
+    for (const name of ["state_text", "text", "left"]) write(name, now[name]);
+    for (const name of ["changed", "skipped", "failed"]) {
+      write(name, now.counts[name].toLocaleString(document.documentElement.lang || undefined));
+    }
+    job.querySelector("progress").value = now.share;
+  } catch {
+    next = Math.min(pause * 2, LONGEST_PAUSE); // the server is away: ask ever more seldom
+  }
+  setTimeout(look, next, next);
+}
+
+if (job) setTimeout(look, PAUSE, PAUSE);
