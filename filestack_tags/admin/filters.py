@@ -22,6 +22,7 @@ from filestack_tags.search.ast import (
     disjunction,
 )
 from filestack_tags.search.planner import search_assets
+from filestack_tags.search.withheld import withheld
 from filestack_tags.text import label_name
 
 SUGGESTED_TAGS = 20
@@ -189,7 +190,10 @@ class TypeFilter(admin.SimpleListFilter):
 
 
 def _most_used_tags() -> list[str]:
-    rows = Tag.objects.filter(hidden=False, asset_count__gt=0).order_by("-asset_count")
+    rows = Tag.objects.filter(hidden=False, asset_count__gt=0)
+    if kept := withheld(rows.db):
+        rows = rows.exclude(pk__in=kept)
+    rows = rows.order_by("-asset_count")
     return list(rows.values_list("name", flat=True)[:SUGGESTED_TAGS])
 
 
