@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 SECRET_KEY = "only for tests"
 USE_TZ = os.environ.get("TEST_USE_TZ", "1") == "1"
@@ -47,7 +47,10 @@ TEMPLATES = [
 
 
 def database(url: str) -> dict[str, object]:
-    """Return a ``DATABASES`` entry for ``sqlite:``, ``postgres://`` or ``mysql://``."""
+    """Return a ``DATABASES`` entry for ``sqlite:``, ``postgres://`` or ``mysql://``.
+
+    ``?prepare_threshold=1`` has PostgreSQL prepare statements from the second time on.
+    """
     parts = urlsplit(url)
     if parts.scheme == "sqlite":
         return {"ENGINE": "django.db.backends.sqlite3", "NAME": parts.path or ":memory:"}
@@ -60,6 +63,8 @@ def database(url: str) -> dict[str, object]:
         "HOST": parts.hostname or "",
         "PORT": str(parts.port or ""),
     }
+    if said := parse_qs(parts.query):
+        entry["OPTIONS"] = {name: int(values[0]) for name, values in said.items()}
     if parts.scheme == "mysql":
         entry["OPTIONS"] = {"charset": "utf8mb4"}
         entry["TEST"] = {"CHARSET": "utf8mb4"}

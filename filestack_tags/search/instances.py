@@ -5,13 +5,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.apps import apps
 from django.db import connections
 from django.db.models import DateTimeField
+from django.db.models.base import ModelState
+from django.db.models.signals import post_init, pre_init
 
+from filestack_tags import prepared
 from filestack_tags.clock import read_times_in_c
 
 if TYPE_CHECKING:
@@ -27,13 +30,15 @@ def assets(ids: Sequence[int], using: str) -> list[Asset]:
     model: Any = apps.get_model("filestack_tags", "Asset")
     select, names, timestamps, converters = _statement(using)
     connection = connections[using]
-    with connection.cursor() as cursor:
+    wanted, parameters = prepared.among("id", ids, using)
+    with prepared.cursor(using) as cursor:
         # Django's own way of giving times its zone takes longer than all else.
         foreign_zone = read_times_in_c(cursor)
-        # The database's own whole numbers; as parameters they take longer.
-        cursor.execute(f"{select} ({', '.join(map(str, ids))})")
+        cursor.execute(f"{select} {wanted}", parameters)
         rows = cursor.fetchall()
     zone = connection.timezone
+    listened = pre_init.has_listeners(model) or post_init.has_listeners(model)
+    make = partial(model.from_db, using) if listened else partial(_made, model, using)
     found = {}
     for row in rows:
         values = list(row)
@@ -44,9 +49,23 @@ def assets(ids: Sequence[int], using: str) -> list[Asset]:
         for index, column, converts in converters:
             for convert in converts:
                 values[index] = convert(values[index], column, connection)
-        asset = model.from_db(using, names, values)
+        asset = make(names, values)
         found[asset.pk] = asset
     return [found[pk] for pk in ids if pk in found]
+
+
+def _made(model: type[Asset], using: str, names: Sequence[str], values: list[Any]) -> Asset:
+    """Return what ``model.from_db()`` would, in a fifth of the time.
+
+    That assigns each value by itself, through descriptors that have nothing to forget on an
+    instance this new, and tells listeners, of which there are none.
+    """
+    made = model.__new__(model)
+    made.__dict__.update(zip(names, values, strict=True))
+    made._state = ModelState()
+    made._state.db = using
+    made._state.adding = False
+    return made
 
 
 class _Statement(NamedTuple):
@@ -75,7 +94,7 @@ def _statement(using: str) -> _Statement:
         if converts:
             converters.append((index, column, converts))
     return _Statement(
-        f"SELECT {columns} FROM {quote(model._meta.db_table)} WHERE id IN",
+        f"SELECT {columns} FROM {quote(model._meta.db_table)} WHERE",
         tuple(field.attname for field in fields),
         tuple(n for n, field in enumerate(fields) if isinstance(field, DateTimeField)),
         tuple(converters),

@@ -12,6 +12,7 @@ from django.apps import apps
 from django.db import connections
 from django.db.models import Q, QuerySet
 
+from filestack_tags import prepared
 from filestack_tags.exceptions import TagQueryError
 from filestack_tags.text import label_key
 
@@ -133,7 +134,9 @@ def _find(
         f"SELECT t.{key}, {columns} FROM {tag} t WHERE ({matching.format('t')}){visible}"
         f" UNION ALL {aliased} LIMIT {most}"
     )
-    with connection.cursor() as cursor:
+    # Where a prefix is not known beforehand, all keys are read.
+    opened = connection.cursor() if prefixes else prepared.cursor(using)
+    with opened as cursor:
         cursor.execute(statement, values * 2)
         rows = cursor.fetchall()
         if any(row[1] is None for row in rows) or len(rows) == most:

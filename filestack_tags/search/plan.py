@@ -157,7 +157,9 @@ class Plan:
             "AND",
         )
         return Fragment(
-            f"SELECT {columns} FROM {self._assets} a WHERE {where.sql}{tail}", where.params
+            f"SELECT {columns} FROM {self._assets} a WHERE {where.sql}{tail}",
+            where.params,
+            varies=True,
         )
 
     def tagged(
@@ -228,6 +230,7 @@ class Plan:
             f"SELECT {columns} FROM {self.compiler.tables.asset_tag} d{join}"
             f" WHERE {where.sql}{tail}",
             (*(value for on in conditions for value in on.params), *where.params),
+            varies=bool(join),
         )
 
     def examined(self, clause: Clause, limit: int) -> float:

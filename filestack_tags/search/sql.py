@@ -38,10 +38,18 @@ NEVER_SHOWN = -1
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """A piece of SQL with ``%s`` placeholders, and their values."""
+    """A piece of SQL with ``%s`` placeholders, and their values.
+
+    Args:
+        sql: the text.
+        params: the values.
+        varies: whether the best plan of this statement depends on the values, so that it is to
+            be planned each time. Probes are best in one order whatever they ask for; joins not.
+    """
 
     sql: str
     params: tuple[Any, ...] = ()
+    varies: bool = False
 
     def __bool__(self) -> bool:
         return bool(self.sql)

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 from django.db import connections
 
+from filestack_tags import prepared
+
 from .ast import Node
 from .plan import Clause, Plan
 from .sql import Fragment, Stream
@@ -146,6 +148,7 @@ def _sorted(
             f" WHERE {rows.sql}{grouped}{restriction}"
             f" ORDER BY 2 {word}, 1 {word} LIMIT {limit}",
             (*matches.params, *rows.params, *bound.params),
+            varies=True,
         ),
     )
     return [Row(*row) for row in found]
@@ -242,10 +245,14 @@ def _first(
         for number, each in enumerate(selects)
     )
     params = tuple(value for each in selects for value in each.params)
+    varies = any(each.varies for each in selects)
     most = alike * limit
     while True:
         rows = _asked(
-            plan, Fragment(f"SELECT * FROM ({union}) u ORDER BY {order} LIMIT {most}", params)
+            plan,
+            Fragment(
+                f"SELECT * FROM ({union}) u ORDER BY {order} LIMIT {most}", params, varies
+            ),
         )
         if len(rows) < most or len({row[0] for row in rows}) >= limit:
             return rows
@@ -262,16 +269,20 @@ def _lateral(plan: Plan, part: Part, tail: str) -> Fragment:
         source="s.tag_id",
         tail=tail,
     )
-    tags = ", ".join(str(each.tag_id) for each in part.streams)
+    tags = ",".join(str(each.tag_id) for each in part.streams)
     return Fragment(
-        f"SELECT l.asset_id, l.score FROM unnest(ARRAY[{tags}]) s(tag_id)"
+        "SELECT l.asset_id, l.score FROM unnest(%s::int[]) s(tag_id)"
         f" CROSS JOIN LATERAL ({inner.sql}) l",
-        inner.params,
+        ("{" + tags + "}", *inner.params),
+        inner.varies,
     )
 
 
 def _asked(plan: Plan, statement: Fragment) -> Sequence[Found]:
-    with connections[plan.using].cursor() as cursor:
+    opened = (
+        connections[plan.using].cursor() if statement.varies else prepared.cursor(plan.using)
+    )
+    with opened as cursor:
         cursor.execute(statement.sql, statement.params)
         rows: Sequence[Found] = cursor.fetchall()
     return rows

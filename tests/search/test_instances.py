@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db.models.signals import post_init
 
 from filestack_tags.clock import kept
 from filestack_tags.models import Asset
@@ -27,6 +28,32 @@ def test_the_assets_of_a_page_equal_those_of_the_orm():
         assert made == orm
         assert made._state.db == "default"
         assert not made._state.adding
+
+
+def test_who_listens_to_new_instances_is_told_of_the_assets_of_a_page():
+    one = an_asset("a")
+    told = []
+
+    def listen(instance, **kwargs):
+        told.append(instance.pk)
+
+    post_init.connect(listen, sender=Asset)
+    try:
+        assert assets([one.pk], "default") == [one]
+    finally:
+        post_init.disconnect(listen, sender=Asset)
+    assert told == [one.pk]
+
+
+def test_an_asset_of_a_page_can_be_changed_saved_and_read_again():
+    one, two = an_asset("a"), an_asset("b")
+    first, second = assets([one.pk, two.pk], "default")
+    first.filename = "new.jpg"
+    first.save(update_fields=["filename"])
+    second.refresh_from_db()
+    assert Asset.objects.get(pk=one.pk).filename == "new.jpg"
+    assert first._state is not second._state
+    assert second.uploader is None
 
 
 def test_assets_that_are_gone_are_left_out():
