@@ -11,11 +11,12 @@ from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import CharField
+from django.db.models import CharField, Q
 from django.utils import timezone
 
 from . import tags
 from .clock import kept
+from .exceptions import OutOfScope
 from .filestack.sources import Source
 from .models import Asset, AssetTag, score_in_sql
 from .rowsets import update
@@ -90,6 +91,7 @@ def register(
     facts: Facts | None = None,
     uploader: AbstractBaseUser | None = None,
     at: datetime | None = None,
+    within: Q | None = None,
 ) -> tuple[Asset, bool]:
     """Make a file known; return ``(asset, created)``.
 
@@ -103,6 +105,11 @@ def register(
         uploader: the user who uploaded it; kept from the first registration that names one.
         at: when the facts were true (aware datetime); now, if not given. Older facts only fill
             what is still unknown.
+        within: the scope of who registers it; see :mod:`.scoping`.
+
+    Raises:
+        OutOfScope: when the asset is not in ``within``, or would not be afterwards. Nothing was
+            changed, and new and known files are refused alike.
     """
     moment = kept(at) if at else timezone.now()
     said = (facts or Facts()).columns()
@@ -119,9 +126,11 @@ def register(
             },
         )
         if created:
+            _require_within(asset, within)
             on_commit(partial(asset_registered.send_robust, sender=Asset, asset=asset))
             return asset, True
         asset = _lock(asset.pk)
+        _require_within(asset, within)
         _refresh(asset, said, moment)
         if asset.uploader_id is None and uploader is not None:
             asset.uploader = uploader  # type: ignore[assignment]  # the host's user model
@@ -129,6 +138,7 @@ def register(
         if asset.deleted_at and (at is None or moment >= asset.deleted_at + TOLD_BY_THE):
             _restore(asset)
         asset.save(using=alias())
+        _require_within(asset, within)
     return asset, False
 
 
@@ -271,6 +281,12 @@ def rest_state(asset: Asset) -> str:
 
 def _lock(asset_id: int) -> Asset:
     return locked(Asset.objects.filter(pk=asset_id)).get()
+
+
+def _require_within(asset: Asset, scope: Q | None) -> None:
+    seen = Asset.objects.using(alias()).within(scope)
+    if scope is not None and not seen.filter(pk=asset.pk).exists():
+        raise OutOfScope("This file is not among those that you may register.")
 
 
 def _refresh(asset: Asset, said: Mapping[str, Any], at: datetime) -> None:

@@ -16,7 +16,7 @@ from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import DatabaseError, connections
 
-from . import sinks
+from . import scoping, sinks
 from .conf import DEFAULTS, SETTING, Settings, configured, get_settings
 from .exceptions import ConfigurationError, RuleError
 from .operations import concerns
@@ -51,6 +51,7 @@ TEXTS = (
     "WORKFLOW_ID",
     "RATE_LIMIT",
     "REDIS_URL",
+    "SCOPE",
     "UPLOAD_CONTAINER",
     "UPLOAD_PATH",
 )
@@ -117,6 +118,19 @@ def check_sinks(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMess
     if check_settings():
         return []
     return [Error(str(problem), id="filestack_tags.E016") for problem in sinks.problems()]
+
+
+@register(Tags.security)
+def check_scope(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
+    """The function that says who sees what exists (E050)."""
+    if check_settings() or not get_settings().SCOPE:
+        return []
+    try:
+        scoping.hook(get_settings().SCOPE)
+    except ConfigurationError as error:
+        hint = "Name a function (user) -> Q | None: myproject.tenants.assets_of."
+        return [Error(str(error), hint=hint, id="filestack_tags.E050")]
+    return []
 
 
 @register(Tags.database)

@@ -177,6 +177,10 @@ class Settings:
     SINKS: tuple[str, ...] = ()
     """Where events go: ``logging``, ``prometheus``, ``opentelemetry``, or dotted paths."""
 
+    SCOPE: str = ""
+    """Dotted path of a function ``(user) -> Q | None`` over assets: which of them somebody may
+    see. None, as without a function, is all."""
+
     MIN_CONFIDENCE: int = 0
     """Tags below this confidence are stored but not shown or found by name alone."""
 

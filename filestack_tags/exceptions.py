@@ -8,6 +8,7 @@
     ├── InvalidLabel (ValueError)       not a tag: empty, too long, control characters
     ├── CurationError (ValueError)      a decision that cannot be made
     ├── BulkError (ValueError)          a bulk job that cannot be asked for, cancelled or undone
+    ├── OutOfScope (ValueError)         an asset that its user would not see
     ├── TagQueryError (ValueError)      a search that cannot be read
     ├── CursorError (ValueError)        a page cursor that is not of this search
     ├── RuleError (ValueError)          a rule that cannot be read
@@ -72,6 +73,13 @@ class BulkError(FilestackTagsError, ValueError):
         super().__init__(message)
         self.parameter = parameter
         self.conflict = conflict
+
+
+class OutOfScope(FilestackTagsError, ValueError):
+    """An asset that the user could not see afterwards; nothing was changed.
+
+    Says nothing of whether there is such an asset.
+    """
 
 
 class TagQueryError(FilestackTagsError, ValueError):

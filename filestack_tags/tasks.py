@@ -41,6 +41,7 @@ from .wakeups import Wakeups
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
+    from django.db.models import Q
 
 logger = logging.getLogger(__name__)
 
@@ -214,14 +215,15 @@ def register(
     trigger: str = TaggingRun.Trigger.CODE,
     tag: bool | None = None,
     tagger: str = "",
+    within: Q | None = None,
 ) -> tuple[Asset, bool]:
     """Make a file known and have it tagged; return ``(asset, created)``. The public API.
 
     Idempotent: a file that is known is refreshed with ``facts``, and tagged only if it never
-    was. ``tag`` overrules the ``AUTO_TAG`` settings, ``tagger`` the setting ``TAGGER``. See
-    :func:`.assets.register`.
+    was. ``tag`` overrules the ``AUTO_TAG`` settings, ``tagger`` the setting ``TAGGER``;
+    ``within`` is the scope of who registers it. See :func:`.assets.register`.
     """
-    asset, created = assets.register(source, facts=facts, uploader=uploader)
+    asset, created = assets.register(source, facts=facts, uploader=uploader, within=within)
     wanted = tagging.wants_tagging(asset) if tag is None else tag
     if wanted and asset.tagging_state in (Asset.State.NEW, Asset.State.STALE):
         request_tagging([asset.pk], trigger=trigger, tagger=tagger)

@@ -9,6 +9,7 @@ from typing import Any, cast
 from django.contrib import admin, messages
 from django.contrib.auth.models import AbstractBaseUser
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import (
     HttpRequest,
@@ -29,9 +30,10 @@ from django.utils.translation import gettext_lazy
 from filestack_tags import curation, tasks
 from filestack_tags.assets import Facts
 from filestack_tags.conf import get_settings
-from filestack_tags.exceptions import CurationError
+from filestack_tags.exceptions import CurationError, OutOfScope
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetTag, Tag
+from filestack_tags.scoping import scope_of, sees_everything
 from filestack_tags.search.planner import visible_asset_tags
 from filestack_tags.thumbnails import thumbnail_url
 
@@ -107,6 +109,11 @@ class AssetPage(PlainAdmin):
         )
         return [decide, *super().get_urls()]
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows: Any = super().get_queryset(request)
+        narrowed: QuerySet[Any] = rows.within(scope_of(request.user))
+        return narrowed
+
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
@@ -144,6 +151,19 @@ class AssetPage(PlainAdmin):
 
     # Registering
 
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except OutOfScope:
+            messages.error(request, _("This file is not among those that you may register."))
+            return HttpResponseRedirect(request.get_full_path())
+
     def save_form(self, request: HttpRequest, form: Any, change: bool) -> Asset:
         """Register the file; the form only says which. A known file is not made twice."""
         said = form.cleaned_data
@@ -154,6 +174,7 @@ class AssetPage(PlainAdmin):
             trigger="admin",
             # Without the permission it is not asked, and AUTO_TAG decides.
             tag=said["tag"] if self.has_tag_permission(request) else None,
+            within=scope_of(request.user),
         )
         asset.is_new_here = created  # type: ignore[attr-defined]  # for the two methods below
         return asset
@@ -207,7 +228,8 @@ class AssetPage(PlainAdmin):
                 "may_see_runs": request.user.has_perm("filestack_tags.view_taggingrun"),
                 "may_see_deliveries": request.user.has_perm(
                     "filestack_tags.view_webhookdelivery"
-                ),
+                )
+                and sees_everything(request.user),
             },
         )
 
@@ -244,7 +266,7 @@ class AssetPage(PlainAdmin):
             return HttpResponseNotAllowed(["POST"])
         if not (self.has_view_permission(request) and self.has_decide_permission(request)):
             raise PermissionDenied
-        asset = get_object_or_404(Asset, pk=pk)
+        asset = get_object_or_404(self.get_queryset(request), pk=pk)
         try:
             done = _decide(asset, request.POST, _person(request))
         except CurationError as error:
@@ -280,7 +302,7 @@ def _decide(asset: Asset, said: QueryDict, user: AbstractBaseUser) -> str:
         )
         return _("Added %(tag)s.") % {"tag": row.tag}
     verb = next((verb for verb in DECISIONS if verb in said), None)
-    tag = _tag(said.get(verb, "")) if verb else None
+    tag = _tag(asset, said.get(verb, "")) if verb else None
     if verb is None or tag is None:
         raise CurationError(_("There is no such decision, or no such tag."))
     change, words = DECISIONS[verb]
@@ -288,10 +310,10 @@ def _decide(asset: Asset, said: QueryDict, user: AbstractBaseUser) -> str:
     return str(words) % {"tag": tag}
 
 
-def _tag(text: str) -> Tag | None:
+def _tag(asset: Asset, text: str) -> Tag | None:
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         return None
-    return Tag.objects.filter(pk=int(text)).first()
+    return Tag.objects.filter(pk=int(text), asset_tags__asset=asset).first()
 
 
 def _rows(asset: Asset) -> list[AssetTag]:

@@ -23,6 +23,7 @@ from filestack_tags import assets, tasks, workflows
 from filestack_tags.conf import get_settings
 from filestack_tags.exceptions import TagQueryError
 from filestack_tags.models import Asset, AssetQuerySet
+from filestack_tags.scoping import scope_of
 from filestack_tags.search.planner import hints, search_assets
 
 from .changelist import AssetChangeList, Badge, KeysetChangeList, QuestionOnly
@@ -86,7 +87,12 @@ class AssetAdmin(UploadScreen, AssetFinding):
                 include_hidden=allowed,
                 forgotten=asks_for_forgotten(request),
             )
-            unknown = hints(search_term, include_hidden=allowed, using=queryset.db)
+            unknown = hints(
+                search_term,
+                include_hidden=allowed,
+                within=scope_of(request.user),
+                using=queryset.db,
+            )
         except TagQueryError as error:
             if _is_list(request):
                 messages.error(request, explained(error, search_term))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from filestack_tags.exceptions import CursorError, InvalidLabel
@@ -46,6 +47,7 @@ class Asked:
         sorting: the order.
         cursor: the place, None for the first page.
         include_hidden: whether ``include:hidden`` is permitted.
+        within: the assets that may be seen at all; all, if None.
         notes: what is said of what could not be done as asked.
     """
 
@@ -53,6 +55,7 @@ class Asked:
     sorting: Sorting = Sorting()
     cursor: str | None = None
     include_hidden: bool = False
+    within: Q | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -72,7 +75,12 @@ class Listed:
 
 
 def asked(
-    said: Mapping[str, str], text: str, terms: Iterable[Node], *, include_hidden: bool
+    said: Mapping[str, str],
+    text: str,
+    terms: Iterable[Node],
+    *,
+    include_hidden: bool,
+    within: Q | None = None,
 ) -> Asked:
     """Return what a request asks for.
 
@@ -83,6 +91,7 @@ def asked(
         text: the search as typed.
         terms: what filters ask for besides.
         include_hidden: whether ``include:hidden`` is permitted.
+        within: the assets that may be seen at all; all, if None.
 
     Raises:
         TagQueryError: when the text cannot be read.
@@ -94,7 +103,7 @@ def asked(
         sorting = _sorting(said, query)
     except InvalidLabel as error:
         sorting, notes = Sorting(), (str(error),)
-    return Asked(query, sorting, said.get(CURSOR) or None, include_hidden, notes)
+    return Asked(query, sorting, said.get(CURSOR) or None, include_hidden, within, notes)
 
 
 def listed(asked: Asked, *, size: int, cap: int, using: str) -> Listed:
@@ -109,7 +118,13 @@ def listed(asked: Asked, *, size: int, cap: int, using: str) -> Listed:
     page, notes = _page(asked, size, using)
     if page.next is None and page.previous is None:
         return Listed(page, Total(len(page.ids), is_exact=True), notes)
-    counted = total(asked.query, cap=cap, include_hidden=asked.include_hidden, using=using)
+    counted = total(
+        asked.query,
+        cap=cap,
+        include_hidden=asked.include_hidden,
+        within=asked.within,
+        using=using,
+    )
     return Listed(page, counted, notes)
 
 
@@ -122,6 +137,7 @@ def _page(asked: Asked, size: int, using: str) -> tuple[Page, tuple[str, ...]]:
             size=size,
             cursor=asked.cursor,
             include_hidden=asked.include_hidden,
+            within=asked.within,
             using=using,
         )
     except CursorError:

@@ -13,7 +13,8 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.admin.views.main import ALL_VAR, ORDER_VAR, SEARCH_VAR, ChangeList
-from django.db.models import QuerySet
+from django.core.exceptions import EmptyResultSet, FullResultSet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 from django.utils.safestring import SafeString
@@ -21,6 +22,7 @@ from django.utils.translation import gettext as _
 
 from filestack_tags.exceptions import TagQueryError
 from filestack_tags.models import Asset, AssetTag
+from filestack_tags.scoping import scope_of
 from filestack_tags.search.ast import Everything, Node, Query
 from filestack_tags.search.planner import (
     hints,
@@ -157,6 +159,7 @@ class KeysetChangeList(AssetChangeList):
         for held in (self.params, self.filter_params):
             held.pop(browsing.CURSOR, None)  # only links to pages say where to go on
         self.asked, self._matches = None, None
+        self.scope = scope_of(request.user)
         self.notes: list[tuple[int, str]] = []
         asked_for = self._terms(request)
         if asked_for is None or exclude_parameters is not None:
@@ -179,7 +182,7 @@ class KeysetChangeList(AssetChangeList):
         """Return what the filters ask for, None if the search language cannot say it."""
         specs, _any, unclaimed, _twice, _active = self.get_filters(request)
         ordered = self.model_admin.get_ordering(request) and browsing.ORDER not in self.params
-        if unclaimed or ordered or _is_narrowed(self.root_queryset):
+        if unclaimed or ordered or _is_narrowed(self.root_queryset, self.scope):
             return None
         said = []
         for spec in specs:
@@ -187,7 +190,11 @@ class KeysetChangeList(AssetChangeList):
                 term = spec.term()
             else:
                 left = spec.queryset(request, self.root_queryset)
-                term = None if left is not None and _is_narrowed(left) else Everything()
+                term = (
+                    None
+                    if left is not None and _is_narrowed(left, self.scope)
+                    else Everything()
+                )
             if term is None:
                 return None
             said.append(term)
@@ -198,7 +205,11 @@ class KeysetChangeList(AssetChangeList):
     ) -> QuerySet[Any]:
         using = self.root_queryset.db
         self.asked = browsing.asked(
-            request.GET, self.query, said, include_hidden=include_hidden
+            request.GET,
+            self.query,
+            said,
+            include_hidden=include_hidden,
+            within=self.scope,
         )
         matches = self.root_queryset.filter(deleted_at=None)
         try:
@@ -207,7 +218,9 @@ class KeysetChangeList(AssetChangeList):
             # Asked alone, the text is refused with the place in it as it was typed.
             understood(self.query, include_hidden=include_hidden, using=using)
             raise
-        unknown = hints(self.query, include_hidden=include_hidden, using=using)
+        unknown = hints(
+            self.query, include_hidden=include_hidden, within=self.scope, using=using
+        )
         self.unknown = tuple(hinted(tag) for tag in unknown)
         return self._with_related(matches).order_by("-pk")
 
@@ -312,9 +325,24 @@ def _view(request: HttpRequest, admin: Any) -> str:
     return said if said in VIEWS else default
 
 
-def _is_narrowed(rows: QuerySet[Any]) -> bool:
+def _is_narrowed(rows: QuerySet[Any], scope: Q | None) -> bool:
+    """Whether ``rows`` are fewer than the assets of the scope."""
     query = rows.query
-    return bool(query.where or query.is_sliced or query.combinator or query.distinct)
+    if query.is_sliced or query.combinator or query.distinct:
+        return True
+    if scope is None or not query.where:
+        return bool(query.where)
+    return _condition(rows) != _condition(Asset.objects.using(rows.db).within(scope))
+
+
+def _condition(rows: QuerySet[Any]) -> tuple[Any, ...]:
+    try:
+        sql, params = rows.query.get_compiler(rows.db).compile(rows.query.where)
+    except EmptyResultSet:
+        return ("nothing",)
+    except FullResultSet:
+        return ()
+    return (sql, *params)
 
 
 def _name(sorting: browsing.Sorting) -> str:

@@ -16,9 +16,10 @@ from django.utils.translation import ngettext
 from filestack_tags import tasks
 from filestack_tags.events import HANDLERS
 from filestack_tags.models import WebhookDelivery
+from filestack_tags.scoping import sees_everything
 
 from .display import link_to, raw, text_block
-from .ledger import LedgerAdmin
+from .ledger import InstallationAdmin
 
 
 class ActionFilter(admin.SimpleListFilter):
@@ -37,7 +38,7 @@ class ActionFilter(admin.SimpleListFilter):
 
 
 @admin.register(WebhookDelivery)
-class WebhookDeliveryAdmin(LedgerAdmin):
+class WebhookDeliveryAdmin(InstallationAdmin):
     heavy = ("raw_body", "headers", "error")
     list_display = (
         "__str__",
@@ -75,7 +76,8 @@ class WebhookDeliveryAdmin(LedgerAdmin):
     )
 
     def has_replay_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("filestack_tags.replay_webhookdelivery")
+        allowed = request.user.has_perm("filestack_tags.replay_webhookdelivery")
+        return allowed and sees_everything(request.user)
 
     @admin.action(description=_("Replay selected deliveries"), permissions=["replay"])
     def replay(self, request: HttpRequest, queryset: QuerySet[WebhookDelivery]) -> None:

@@ -7,11 +7,13 @@ from typing import Any, Protocol, runtime_checkable
 
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
+from django.db.models import Q
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from filestack_tags.exceptions import InvalidLabel, TagQueryError
 from filestack_tags.models import AssetTag, Tag
+from filestack_tags.scoping import scope_of
 from filestack_tags.search.ast import (
     Comparison,
     Everything,
@@ -21,6 +23,7 @@ from filestack_tags.search.ast import (
     Query,
     disjunction,
 )
+from filestack_tags.search.complete import complete
 from filestack_tags.search.planner import search_assets
 from filestack_tags.search.withheld import withheld
 from filestack_tags.text import label_name
@@ -55,6 +58,7 @@ class AssetTagFilter(admin.ListFilter):
         self, request: HttpRequest, params: dict[str, Any], model: Any, model_admin: Any
     ) -> None:
         super().__init__(request, params, model, model_admin)
+        self.scope = scope_of(request.user)
         self.used: dict[str, str] = {}
         for name in self.names:
             values = params.pop(name, None)
@@ -71,7 +75,7 @@ class AssetTagFilter(admin.ListFilter):
         """Yield the one form that the template shows."""
         yield {
             "values": self.used,
-            "suggestions": _most_used_tags(),
+            "suggestions": _most_used_tags(self.scope),
             "bands": BANDS,
             "sources": [(item.name.lower(), item.label) for item in AssetTag.Source],
             "decisions": [(item.name.lower(), item.label) for item in AssetTag.Decision],
@@ -189,7 +193,9 @@ class TypeFilter(admin.SimpleListFilter):
         return queryset
 
 
-def _most_used_tags() -> list[str]:
+def _most_used_tags(scope: Q | None) -> list[str]:
+    if scope is not None:
+        return [tag.name for tag in complete("", limit=SUGGESTED_TAGS, within=scope)]
     rows = Tag.objects.filter(hidden=False, asset_count__gt=0)
     if kept := withheld(rows.db):
         rows = rows.exclude(pk__in=kept)

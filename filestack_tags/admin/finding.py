@@ -14,6 +14,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext as _
 
 from filestack_tags.exceptions import TagQueryError
+from filestack_tags.scoping import scope_of
 from filestack_tags.search.ast import label_text
 from filestack_tags.search.complete import complete
 from filestack_tags.search.facets import Facets, facets
@@ -69,6 +70,7 @@ class AssetFinding(AssetPage):
             word.typed,
             limit=COMPLETIONS,
             include_hidden=allowed and "include:hidden" in text,
+            within=scope_of(request.user),
         )
         tags = [
             {"name": tag.name, "text": label_text(tag.name), "count": tag.count}
@@ -130,6 +132,7 @@ def _shown(changelist: Any, url: str) -> dict[str, Any]:
         limit=FACETS,
         sample=SAMPLE,
         include_hidden=changelist.asked.include_hidden,
+        within=changelist.asked.within,
         using=changelist.root_queryset.db,
     )
     typed = read(changelist.query)

@@ -12,6 +12,7 @@ from django.http import HttpRequest
 from django.utils.formats import number_format
 from django.utils.functional import cached_property
 
+from filestack_tags.scoping import sees_everything
 from filestack_tags.search.totals import Total, capped
 
 COUNT_LIMIT = 10_000
@@ -91,3 +92,10 @@ class LedgerAdmin(PlainAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+
+class InstallationAdmin(LedgerAdmin):
+    """A screen about the whole installation: only for who may see all assets."""
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_view_permission(request, obj) and sees_everything(request.user)

@@ -13,13 +13,14 @@ from django.utils.translation import ngettext
 
 from filestack_tags import circuit
 from filestack_tags.models import Backfill, Circuit, Heartbeat, Spending
+from filestack_tags.scoping import sees_everything
 
 from .display import raw, text_block
-from .ledger import LedgerAdmin
+from .ledger import InstallationAdmin
 
 
 @admin.register(Circuit)
-class CircuitAdmin(LedgerAdmin):
+class CircuitAdmin(InstallationAdmin):
     list_display = ("__str__", "is_open", "opened_at", "retry_at", "error_code", "reason")
     sortable_by = ()
     actions = ("try_again",)
@@ -32,7 +33,8 @@ class CircuitAdmin(LedgerAdmin):
     )
 
     def has_try_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("filestack_tags.change_circuit")
+        allowed = request.user.has_perm("filestack_tags.change_circuit")
+        return allowed and sees_everything(request.user)
 
     @admin.action(description=_("Try again now"), permissions=["try"])
     def try_again(self, request: HttpRequest, queryset: QuerySet[Circuit]) -> None:
@@ -54,14 +56,14 @@ class CircuitAdmin(LedgerAdmin):
 
 
 @admin.register(Spending)
-class SpendingAdmin(LedgerAdmin):
+class SpendingAdmin(InstallationAdmin):
     list_display = ("day", "calls")
     sortable_by = ()
     date_hierarchy = "day"
 
 
 @admin.register(Heartbeat)
-class HeartbeatAdmin(LedgerAdmin):
+class HeartbeatAdmin(InstallationAdmin):
     list_display = ("__str__", "at", "did")
     sortable_by = ()
     fields = ("name", "at", "did")
@@ -74,7 +76,7 @@ class HeartbeatAdmin(LedgerAdmin):
 
 
 @admin.register(Backfill)
-class BackfillAdmin(LedgerAdmin):
+class BackfillAdmin(InstallationAdmin):
     list_display = ("__str__", "query", "state", "started_at", "changed_at", "finished_at")
     list_filter = ("state",)
     sortable_by = ()

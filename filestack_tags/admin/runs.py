@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -13,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from filestack_tags import workflows
 from filestack_tags.models import TaggingRun
+from filestack_tags.scoping import assets_of, sees_everything
 
 from .display import link_to, raw, text_block
 from .ledger import LedgerAdmin
@@ -80,6 +82,12 @@ class TaggingRunAdmin(LedgerAdmin):
         ),
         (_("Answer"), {"fields": ("http_status", "error_code", "error", "rules", "reply")}),
     )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows = super().get_queryset(request)
+        if sees_everything(request.user):
+            return rows
+        return rows.filter(asset__in=assets_of(request.user))
 
     @admin.display(description=_("asset"))
     def asset_link(self, run: TaggingRun) -> str | SafeString:

@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from filestack_tags import curation
 from filestack_tags.exceptions import CurationError
 from filestack_tags.models import Tag
+from filestack_tags.scoping import sees_everything, tags_of
 from filestack_tags.text import fold
 
 from .display import sensitive_mark
@@ -54,7 +55,9 @@ class TagAdmin(PlainAdmin):
         ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Tag]:
-        return super().get_queryset(request).prefetch_related("aliases")
+        tags = tags_of(request.user)
+        ordering = self.get_ordering(request)
+        return (tags.order_by(*ordering) if ordering else tags).prefetch_related("aliases")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -77,6 +80,10 @@ class TagAdmin(PlainAdmin):
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False  # a tag comes with an asset that has it
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        # Tags are everybody's: who may not see what a change does may not make it.
+        return super().has_change_permission(request, obj) and sees_everything(request.user)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False  # hiding a tag keeps the decisions about it
@@ -115,11 +122,11 @@ class TagAdmin(PlainAdmin):
         shown = format_html('<span class="fst-name" dir="auto">{}</span>', tag.name)
         return shown + sensitive_mark(tag.key)
 
-    @admin.display(description=_("assets"), ordering="asset_count")
-    def asset_link(self, tag: Tag) -> SafeString:
+    @admin.display(description=_("assets"), ordering="visible_assets")
+    def asset_link(self, tag: Any) -> SafeString:
         url = reverse("admin:filestack_tags_asset_changelist", current_app=self.admin_site.name)
         return format_html(
-            '<a href="{}?{}">{}</a>', url, urlencode({"tag": tag.key}), tag.asset_count
+            '<a href="{}?{}">{}</a>', url, urlencode({"tag": tag.key}), tag.visible_assets
         )
 
     @admin.display(description=_("aliases"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from django.db.models import Q
 from django.utils.translation import gettext as _
 from rest_framework.exceptions import NotFound
 from rest_framework.pagination import Cursor, CursorPagination
@@ -52,7 +53,9 @@ class KeysetPagination(CursorPagination):
 class SearchPages(KeysetPagination):
     """Pages of a search, in the order that ``order`` and ``order_tag`` ask for."""
 
-    def find(self, query: Query, request: Request, *, include_hidden: bool) -> Page:
+    def find(
+        self, query: Query, request: Request, *, include_hidden: bool, within: Q | None
+    ) -> Page:
         """Return the page that the request asks for.
 
         Raises:
@@ -78,6 +81,7 @@ class SearchPages(KeysetPagination):
                 size=self.get_page_size(request),
                 cursor=said.get("cursor") or None,
                 include_hidden=include_hidden,
+                within=within,
             )
         except CursorError as error:
             raise ParameterError(str(error), parameter="cursor") from error

@@ -25,6 +25,7 @@ FORMS: tuple[tuple[set[str], set[str]], ...] = (
 
 
 class TagSerializer(serializers.ModelSerializer[Tag]):
+    asset_count = serializers.IntegerField(source="visible_assets", read_only=True)
     aliases = serializers.SlugRelatedField(slug_field="key", many=True, read_only=True)  # type: ignore[var-annotated]  # generic in stubs only
 
     class Meta:

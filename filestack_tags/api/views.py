@@ -13,7 +13,7 @@ from django.http import Http404
 from django.utils.translation import gettext as _
 from rest_framework import mixins, status
 from rest_framework.decorators import action
-from rest_framework.exceptions import PermissionDenied
+from rest_framework.exceptions import PermissionDenied, ValidationError
 from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -22,8 +22,9 @@ from rest_framework.viewsets import GenericViewSet
 
 from filestack_tags import tasks
 from filestack_tags.assets import Facts, forget
-from filestack_tags.exceptions import InvalidLabel
-from filestack_tags.models import Asset, Tag
+from filestack_tags.exceptions import InvalidLabel, OutOfScope
+from filestack_tags.models import Asset
+from filestack_tags.scoping import assets_of, scope_of, sees_everything, tags_of
 from filestack_tags.search.withheld import withheld
 from filestack_tags.text import fold, label_key
 
@@ -94,11 +95,12 @@ class AssetViewSet(View):
             asked(request.query_params),
             request,
             include_hidden=request.user.has_perm("filestack_tags.search_hidden"),
+            within=scope_of(request.user),
         )
         return pages.get_paginated_response(describe(page.ids, page.using))
 
     def retrieve(self, request: Request, pk: str) -> Response:
-        return Response(_described(_id(pk)))
+        return Response(_described(_seen(request, pk)))
 
     def create(self, request: Request) -> Response:
         """Register a file; 201 when it was new, 200 when it was known."""
@@ -107,17 +109,10 @@ class AssetViewSet(View):
         said = form.validated_data
         if said["tag"] and not request.user.has_perm("filestack_tags.tag_asset"):
             raise PermissionDenied(_("You may register files, but not have them tagged."))
-        known, created = tasks.register(
-            said["source"],
-            facts=Facts(
-                filename=said.get("filename"),
-                mimetype=said.get("mimetype"),
-                upload_tags=said.get("upload_tags"),
-            ),
-            uploader=_person(request),
-            trigger="api",
-            tag=said["tag"],
-        )
+        try:
+            known, created = _register(request, said)
+        except OutOfScope as error:
+            raise ValidationError({"reference": [str(error)]}) from error
         place = reverse(
             "filestack_tags_api:asset-detail", kwargs={"pk": known.pk}, request=request
         )
@@ -129,15 +124,15 @@ class AssetViewSet(View):
 
     def destroy(self, request: Request, pk: str) -> Response:
         """Forget an asset: hidden from now on, restored when it is registered again."""
-        forget(_asset(pk).pk)
+        forget(_asset(request, pk).pk)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     @action(detail=True, methods=["post"])
     def retag(self, request: Request, pk: str) -> Response:
         """Have the asset tagged again; it may be queued already, which is as good."""
-        asset = _asset(pk)
+        asset = _asset(request, pk)
         queued = tasks.request_tagging([asset.pk], trigger="api", force=True)
-        state = _asset(asset.pk).tagging_state
+        state = _asset(request, asset.pk).tagging_state
         return Response(
             {"id": asset.pk, "state": state, "queued": bool(queued)},
             status=status.HTTP_202_ACCEPTED,
@@ -147,7 +142,6 @@ class AssetViewSet(View):
 class TagViewSet(mixins.ListModelMixin, View):
     """Tags that are not hidden. A tag is found by its key, its name or an alias."""
 
-    queryset = Tag.objects.filter(hidden=False).prefetch_related("aliases")
     serializer_class = TagSerializer
     pagination_class = ByKey
     lookup_field = "key"
@@ -159,8 +153,8 @@ class TagViewSet(mixins.ListModelMixin, View):
     parameters: ClassVar = {"list": PAGING | {"q"}}
 
     def get_queryset(self) -> QuerySet[Any]:
-        queryset = super().get_queryset()
-        return queryset.exclude(pk__in=kept) if (kept := withheld(queryset.db)) else queryset
+        tags = tags_of(self.request.user).filter(hidden=False).prefetch_related("aliases")
+        return tags.exclude(pk__in=kept) if (kept := withheld(tags.db)) else tags
 
     def filter_queryset(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
         text = self.request.query_params.get("q", "")
@@ -194,9 +188,29 @@ def _id(text: str | int) -> int:
     return int(text)
 
 
-def _asset(pk: str | int) -> Asset:
-    asset: Asset = get_object_or_404(Asset.objects.present(), pk=_id(pk))
+def _asset(request: Request, pk: str | int) -> Asset:
+    asset: Asset = get_object_or_404(assets_of(request.user).present(), pk=_id(pk))
     return asset
+
+
+def _seen(request: Request, pk: str) -> int:
+    """Return the id of an asset that a path names, if the user may see it."""
+    return _id(pk) if sees_everything(request.user) else _asset(request, pk).pk
+
+
+def _register(request: Request, said: dict[str, Any]) -> tuple[Asset, bool]:
+    return tasks.register(
+        said["source"],
+        facts=Facts(
+            filename=said.get("filename"),
+            mimetype=said.get("mimetype"),
+            upload_tags=said.get("upload_tags"),
+        ),
+        uploader=_person(request),
+        trigger="api",
+        tag=said["tag"],
+        within=scope_of(request.user),
+    )
 
 
 def _described(pk: int) -> dict[str, Any]:

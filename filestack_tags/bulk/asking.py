@@ -7,15 +7,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from django.db import IntegrityError
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from filestack_tags import spending, tags, workflows
 from filestack_tags.conf import get_settings
 from filestack_tags.exceptions import BulkError
 from filestack_tags.models import Asset, BulkJob, Tag, TaggingRun
+from filestack_tags.scoping import scope_of
 from filestack_tags.search.ast import Comparison, HasTag, Query, conjunction
 from filestack_tags.search.planner import read
+from filestack_tags.search.scope import tags_within
 from filestack_tags.search.totals import Total, total
 from filestack_tags.taggers import get_tagger, is_paid
 from filestack_tags.text import label_key, label_name
@@ -126,7 +128,9 @@ def preview(request: Request, *, user: AbstractBaseUser | None) -> Preview:
     parameters = _checked(request, user)
     settings = get_settings()
     query = searched(request.action, request.query, parameters)
-    assets = _counted(query, request.asset_ids, include_hidden=_sees_hidden(user))
+    assets = _counted(
+        query, request.asset_ids, include_hidden=_sees_hidden(user), within=_scope(user)
+    )
     tagger = parameters.get("tagger") or settings.TAGGER
     calls = assets.count if request.action in TAGGING and is_paid(tagger) else 0
     price = settings.PRICE_PER_CALL
@@ -167,7 +171,9 @@ def ask(
         )
     include_hidden = _sees_hidden(user)
     query = searched(request.action, request.query, parameters)
-    counted = _counted(query, request.asset_ids, include_hidden=include_hidden)
+    counted = _counted(
+        query, request.asset_ids, include_hidden=include_hidden, within=_scope(user)
+    )
     newest = Asset.objects.using(alias()).order_by("-pk").values_list("pk", flat=True).first()
     ids = None if request.asset_ids is None else sorted(set(request.asset_ids))
     job = BulkJob(
@@ -306,10 +312,35 @@ def searched(action: str, query: str, parameters: Mapping[str, Any]) -> Query:
     return Query(conjunction((asked.where, has_tag)), asked.include_hidden)
 
 
-def _counted(query: Query, asset_ids: tuple[int, ...] | None, *, include_hidden: bool) -> Total:
+def scope_of_job(job: BulkJob) -> Q | None:
+    """Return the assets that a job may touch: those that who asked for it may see by now.
+
+    What a person asked for who is gone since touches nothing any more.
+    """
+    if not get_settings().SCOPE:
+        return None
+    if job.requested_by is not None:
+        return scope_of(job.requested_by)
+    by_code = job.trigger in (TaggingRun.Trigger.CODE, TaggingRun.Trigger.COMMAND)
+    return None if by_code else Q(pk__in=())
+
+
+def _scope(user: Any) -> Q | None:
+    return None if user is None else scope_of(user)
+
+
+def _counted(
+    query: Query,
+    asset_ids: tuple[int, ...] | None,
+    *,
+    include_hidden: bool,
+    within: Q | None,
+) -> Total:
     if asset_ids is None:
-        return total(query, include_hidden=include_hidden, using=alias())
-    rows = Asset.objects.using(alias()).search(query, include_hidden=include_hidden)
+        return total(query, include_hidden=include_hidden, within=within, using=alias())
+    rows = (
+        Asset.objects.using(alias()).within(within).search(query, include_hidden=include_hidden)
+    )
     return Total(rows.filter(pk__in=asset_ids).count(), is_exact=True)
 
 
@@ -336,7 +367,7 @@ def _checked(request: Request, user: AbstractBaseUser | None) -> dict[str, Any]:
         )
     parameters: dict[str, Any] = {}
     if "tag" in takes:
-        parameters["tag"] = _tag(request, read(request.query))
+        parameters["tag"] = _tag(request, read(request.query), user)
     if request.confidence is not None:
         low, high = request.confidence
         if not 0 <= low <= high <= 100:
@@ -365,14 +396,14 @@ def _value(request: Request, name: str) -> Any:
     return value not in ("", None)
 
 
-def _tag(request: Request, query: Query) -> str:
+def _tag(request: Request, query: Query, user: Any) -> str:
     if not request.tag.strip():
         raise BulkError(f"{request.action} takes the name of a tag.", parameter="tag")
     key = label_key(request.tag)
     if request.action == Action.ADD:
         return label_name(request.tag)
     tag = Tag.objects.using(alias()).filter(pk=tags.known([key]).get(key, 0)).first()
-    if tag is None:
+    if tag is None or not tags_within([tag.pk], _scope(user), alias()):
         raise BulkError(f"There is no tag {request.tag!r}.", parameter="tag")
     if tag.hidden and not query.include_hidden:
         raise BulkError(

@@ -24,7 +24,7 @@ from filestack_tags.text import storable
 from filestack_tags.transactions import alias, atomic, locked, retrying
 
 from .actions import ACTIONS, Effect
-from .asking import TAGGING, searched
+from .asking import TAGGING, scope_of_job, searched
 from .undoing import to_undo, undone
 
 logger = logging.getLogger(__name__)
@@ -129,7 +129,13 @@ def _begin(job: BulkJob, now: datetime) -> None:
     job.started_at = now
     if not job.matched_is_exact:
         query = searched(job.action, job.query, job.parameters)
-        counted = total(query, cap=ALL, include_hidden=job.include_hidden, using=alias())
+        counted = total(
+            query,
+            cap=ALL,
+            include_hidden=job.include_hidden,
+            within=scope_of_job(job),
+            using=alias(),
+        )
         job.matched, job.matched_is_exact = counted.count, True
 
 
@@ -146,7 +152,8 @@ def _next(job: BulkJob) -> _Chosen:
     if job.asset_ids is not None:
         left = [pk for pk in job.asset_ids if job.position is None or pk < job.position]
         some = left[-BATCH:]
-        rows = Asset.objects.using(alias()).search(query, include_hidden=job.include_hidden)
+        seen = Asset.objects.using(alias()).within(scope_of_job(job))
+        rows = seen.search(query, include_hidden=job.include_hidden)
         found = set(rows.filter(pk__in=some).values_list("pk", flat=True))
         return _Chosen(
             [pk for pk in reversed(some) if pk in found],
@@ -154,7 +161,12 @@ def _next(job: BulkJob) -> _Chosen:
             is_last=len(left) <= BATCH,
         )
     after = Row(job.ceiling + 1 if job.position is None else job.position, None)
-    planned = plan(query, include_hidden=job.include_hidden, using=alias())
+    planned = plan(
+        query,
+        include_hidden=job.include_hidden,
+        within=scope_of_job(job),
+        using=alias(),
+    )
     matches = by_id(planned, descending=True, after=after, limit=BATCH)
     return _Chosen([row.asset_id for row in matches], [], is_last=len(matches) < BATCH)
 

@@ -5,19 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from filestack_tags import assets
-from filestack_tags.models import BulkJob, BulkJobItem
+from filestack_tags.models import Asset, BulkJob, BulkJobItem
 from filestack_tags.transactions import alias
 
 from .actions import Effect
+from .asking import scope_of_job
 
 
 def to_undo(job: BulkJob, limit: int) -> list[int]:
-    """Return the next assets that the job it undoes has forgotten, the newest first."""
+    """Return the next assets that the job it undoes has forgotten, the newest first.
+
+    Only those that whoever undoes it may see.
+    """
     items = BulkJobItem.objects.using(alias()).filter(
         job=job.undoes_id, outcome=BulkJobItem.Outcome.CHANGED
     )
     if job.position is not None:
         items = items.filter(asset_id__lt=job.position)
+    if (scope := scope_of_job(job)) is not None:
+        items = items.filter(asset_id__in=Asset.objects.using(alias()).within(scope))
     return list(items.order_by("-asset_id").values_list("asset_id", flat=True)[:limit])
 
 

@@ -20,6 +20,19 @@ class AssetQuerySet(models.QuerySet["Asset"]):
         """Leave out assets whose file was deleted or forgotten."""
         return self.filter(deleted_at=None)
 
+    def within(self, scope: models.Q | None) -> Self:
+        """Return the assets in a scope, each once; all of them where it is None.
+
+        See :mod:`filestack_tags.scoping` for what a scope is.
+        """
+        if scope is None:
+            return self
+        found = self.filter(scope)
+        if len(found.query.alias_map) == 1:
+            return found
+        # Relations of the host's may lead to an asset on several ways.
+        return self.filter(pk__in=self.model._base_manager.filter(scope).values("pk"))
+
     def search(self, query: str | Query, *, include_hidden: bool = False) -> Self:
         """Return the present assets that match ``query``: a text in the search language, or
         what :func:`.search.language.parse` made of one.

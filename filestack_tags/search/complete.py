@@ -2,7 +2,8 @@
 
 The names are kept in the process, sorted, so that an answer takes microseconds and no query.
 They are read again when tags were added, renamed, hidden or removed, and once a minute for the
-counts and for what the cheap question to the database cannot see.
+counts and for what the cheap question to the database cannot see. For who may see only some of
+the assets, the counts of those are kept beside them for a minute.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from __future__ import annotations
 import time
 import unicodedata
 from bisect import bisect_left
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from heapq import nsmallest
 from itertools import islice
 from threading import Lock
@@ -22,6 +23,8 @@ from django.db import router
 from django.db.models import Count, Max, Q, Sum
 
 from .names import rows_of
+from .scope import counts_within, scope
+from .sql import Fragment
 from .withheld import withheld
 
 CHECK_AFTER = 1.0
@@ -34,6 +37,9 @@ SHARE = 20
 """A process rests this many times as long as reading took, before it reads the names again: so
 reading takes at most a twentieth of its time, however many tags there are and however fast new
 ones come."""
+
+MAX_SCOPES = 200
+"""How many scopes a process keeps the counts of; who asked longest ago has them counted anew."""
 
 _LAST = "\U0010ffff"
 """Sorts after every text that goes on with a character that can be typed."""
@@ -51,7 +57,12 @@ class Completion:
 
 
 def complete(
-    text: str, *, limit: int = 10, include_hidden: bool = False, using: str | None = None
+    text: str,
+    *,
+    limit: int = 10,
+    include_hidden: bool = False,
+    within: Q | None = None,
+    using: str | None = None,
 ) -> list[Completion]:
     """Return the most used tags with a name, or a word of a name, that begins with ``text``.
 
@@ -61,10 +72,14 @@ def complete(
     at most once a second, and two more when they are read again. Safe to call from any thread;
     within a process all see the same names.
 
+    With ``within``, tags that none of those assets has are not found, and the counts and the
+    order are of those assets alone. Once a minute that takes a query which reads all their tags.
+
     Args:
         text: what was typed, of any length; what no name begins with finds nothing.
         limit: how many tags at most, at least 1.
         include_hidden: whether hidden and withheld tags are found; who asks needs the permission.
+        within: the assets whose tags are found; see :mod:`.scope`. All, if None.
         using: alias of the database; by default the one that the router reads tags from.
 
     Raises:
@@ -75,12 +90,17 @@ def complete(
     if using is None:
         using = router.db_for_read(apps.get_model("filestack_tags", "Tag"))
     index = _kept.setdefault(using, _Kept(using)).current()
-    return index.search(folded(text), limit, include_hidden)
+    condition = scope(within, using)
+    if not condition:
+        return index.search(folded(text), limit, include_hidden)
+    return index.search_within(folded(text), limit, include_hidden, _counts(condition, using))
 
 
 def forget() -> None:
     """Have the next call of :func:`complete` read the names again; for this process only."""
     _kept.clear()
+    with _counted_lock:
+        _counted.clear()
 
 
 def folded(text: str) -> str:
@@ -123,6 +143,15 @@ class _Index:
         last = bisect_left(self._texts, text + _LAST, first)
         ranks = set(self._ranks[first:last]) - hidden
         return [self._found[rank] for rank in nsmallest(limit, ranks)]
+
+    def search_within(
+        self, text: str, limit: int, include_hidden: bool, counts: Mapping[int, int]
+    ) -> list[Completion]:
+        """Return what :meth:`search` does of the tags in ``counts``, ordered by those."""
+        all_of_them = self.search(text, len(self._found), include_hidden)
+        seen = [each for each in all_of_them if each.tag_id in counts]
+        counted = (replace(each, count=counts[each.tag_id]) for each in seen)
+        return nsmallest(limit, counted, key=lambda each: (-each.count, each.name))
 
 
 class _Kept:
@@ -180,6 +209,26 @@ class _Kept:
 
 
 _kept: dict[str, _Kept] = {}
+
+_counted: dict[tuple[str, str, str], tuple[float, dict[int, int]]] = {}
+_counted_lock = Lock()
+
+
+def _counts(condition: Fragment, using: str) -> dict[int, int]:
+    """Return how many assets of a scope have each tag, up to a minute old or what it took."""
+    key = (using, condition.sql, repr(condition.params))
+    now = time.monotonic()
+    held = _counted.get(key)
+    if held and now < held[0]:
+        return held[1]
+    counts = counts_within(condition, using)
+    took = time.monotonic() - now
+    with _counted_lock:
+        _counted.pop(key, None)
+        while len(_counted) >= MAX_SCOPES:
+            del _counted[next(iter(_counted))]
+        _counted[key] = (now + max(READ_AFTER, SHARE * took), counts)
+    return counts
 
 
 def _read(using: str) -> _Index:

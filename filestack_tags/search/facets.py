@@ -11,10 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from django.db import connections, router
+from django.db.models import Q
 
 from filestack_tags.conf import get_settings
 
-from .ast import Everything, Query
+from .ast import Query
 from .names import rows_of
 from .plan import Plan, planned
 from .planner import understood
@@ -71,6 +72,7 @@ def facets(
     limit: int = 30,
     sample: int = 10_000,
     include_hidden: bool = False,
+    within: Q | None = None,
     using: str | None = None,
 ) -> Facets:
     """Return the tags that most of the assets that match ``query`` have, with counts.
@@ -91,6 +93,7 @@ def facets(
             make the order and the counts reliable to about a hundredth.
         include_hidden: whether ``include:hidden`` is permitted in the query; hidden tags count
             where it is used.
+        within: the assets that may be found at all; see :mod:`.scope`. All, if None.
         using: alias of the database; by default the one that the router reads assets from.
 
     Raises:
@@ -101,10 +104,10 @@ def facets(
         raise ValueError(f"limit and sample must be at least 1, not {limit} and {sample}.")
     using = using or router.db_for_read(rows_of("Asset", "default").model)
     parsed, names = understood(query, include_hidden=include_hidden, using=using)
-    search = planned(parsed, names, using)
+    search = planned(parsed, names, using, within)
     if search.is_empty:
         return Facets((), is_approximate=False, sample_size=0, matches=0)
-    if search.where == Everything() and not get_settings().MIN_CONFIDENCE:
+    if search.is_everything and not get_settings().MIN_CONFIDENCE:
         return _of_all(limit, parsed.include_hidden, names.withheld, using)
     most = max(sample, EXACT)
     candidates = _candidates(search, most)
@@ -132,6 +135,7 @@ def histogram(
     query: str | Query = "",
     *,
     include_hidden: bool = False,
+    within: Q | None = None,
     using: str | None = None,
 ) -> dict[int, int]:
     """Return how many of the assets that match ``query`` have the tag with each confidence.
@@ -145,6 +149,7 @@ def histogram(
             ``include:hidden``.
         query: the text, or what :func:`~.language.parse` made of it; "" for all assets.
         include_hidden: whether ``include:hidden`` is permitted in the query.
+        within: the assets that may be found at all; see :mod:`.scope`. All, if None.
         using: alias of the database; by default the one that the router reads assets from.
 
     Raises:
@@ -152,12 +157,12 @@ def histogram(
     """
     using = using or router.db_for_read(rows_of("Asset", "default").model)
     parsed, names = understood(query, include_hidden=include_hidden, using=using)
-    search = planned(parsed, names, using)
+    search = planned(parsed, names, using, within)
     if search.is_empty:
         return {}
     tables = tables_of(using)
     matches = Fragment("")
-    if search.where != Everything():
+    if not search.is_everything:
         found = search.matches()
         matches = Fragment(f"JOIN ({found.sql}) m ON m.asset_id = r.asset_id", found.params)
     shown = "" if parsed.include_hidden else "AND t.hidden = FALSE"

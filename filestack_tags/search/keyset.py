@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from django.core import signing
 from django.db import router
+from django.db.models import Q
 
 from filestack_tags.exceptions import CursorError
 from filestack_tags.text import label_key
@@ -70,6 +71,7 @@ def find(
     size: int = 50,
     cursor: str | None = None,
     include_hidden: bool = False,
+    within: Q | None = None,
     using: str | None = None,
 ) -> Page:
     """Return one page of the present assets that match ``query``.
@@ -88,6 +90,7 @@ def find(
         size: most assets on the page.
         cursor: ``next`` or ``previous`` of another page of this search in this order.
         include_hidden: whether ``include:hidden`` is permitted in the query.
+        within: the assets that may be found at all; see :mod:`.scope`. All, if None.
         using: alias of the database to ask; the one to read from by default.
 
     Raises:
@@ -105,7 +108,7 @@ def find(
     binding = _binding(parsed, order, wanted)
     forward, segment, after = (True, 0, None) if cursor is None else _opened(cursor, binding)
     using = using or router.db_for_read(rows_of("Asset", "default").model)
-    segments = _segments(parsed, order, wanted, include_hidden, using)
+    segments = _segments(parsed, order, wanted, include_hidden, within, using)
     descending = (order != "oldest") is forward
     rows: list[tuple[int, Row]] = []
     numbers = range(segment, len(segments)) if forward else range(segment, -1, -1)
@@ -130,13 +133,18 @@ def find(
 
 
 def _segments(
-    query: Query, order: str, wanted: str, include_hidden: bool, using: str
+    query: Query,
+    order: str,
+    wanted: str,
+    include_hidden: bool,
+    within: Q | None,
+    using: str,
 ) -> tuple[Segment, ...]:
     """Return the parts of the walk: two where assets without the tag come last."""
     term = HasTag(wanted) if wanted else None
     asked = Query(conjunction((query.where, term)), query.include_hidden) if term else query
     asked, names = understood(asked, include_hidden=include_hidden, using=using)
-    plan = planned(query, names, using)
+    plan = planned(query, names, using, within)
     if order in ("newest", "oldest"):
         return (partial(by_id, plan),)
     ranking = [clause for clause in plan.clauses if clause.has_scores]

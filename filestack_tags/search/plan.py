@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from django.db import connections, router
+from django.db.models import Q
 
 from filestack_tags.conf import get_settings
 
@@ -22,6 +23,7 @@ from .ast import And, Everything, HasTag, Node, Not, Or, Query, conjunction
 from .estimates import estimates, guess
 from .names import Names, rows_of
 from .planner import understood
+from .scope import scope
 from .sql import NOTHING, Compiler, Fragment, Stream, joined, needs_asset
 
 PROBE_COST = 8
@@ -87,9 +89,20 @@ class Plan:
         return self.driver.rows if self.driver else self.total
 
     @property
+    def is_everything(self) -> bool:
+        """Whether every asset that is not forgotten matches."""
+        return isinstance(self.where, Everything) and not self.compiler.within
+
+    @property
+    def is_one_tag(self) -> bool:
+        """Whether the rows of one tag are all that is asked for."""
+        asked = self.probes or self.compiler.within
+        return self.driver is not None and not asked and len(self.driver.streams) == 1
+
+    @property
     def single(self) -> Stream | None:
         """The one stream that is the whole search, if it is one and the score says it all."""
-        if self.driver and not self.probes and len(self.driver.streams) == 1:
+        if self.is_one_tag and self.driver:
             (stream,) = self.driver.streams
             return stream if stream.is_plain else None
         return None
@@ -151,6 +164,7 @@ class Plan:
         where = joined(
             (
                 Fragment("a.deleted_at IS NULL"),
+                *self._within,
                 *(self.compiler.condition(node, asset="a.id") for node in self.probes),
                 *more,
             ),
@@ -192,7 +206,7 @@ class Plan:
         rejected = any(each.is_rejected for each in streams)
         join = ""
         present = NOTHING
-        if rejected or any(needs_asset(node) for node in probes):
+        if rejected or self._within or any(needs_asset(node) for node in probes):
             join = f" JOIN {self._assets} a ON a.id = d.asset_id"
             present = Fragment("a.deleted_at IS NULL") if rejected else NOTHING
         if source:
@@ -219,6 +233,7 @@ class Plan:
             rows,
             *more,
             *((present,) if present else ()),
+            *self._within,
             *(
                 self.compiler.condition(node, asset=asset)
                 for node in probes
@@ -256,6 +271,11 @@ class Plan:
         return Plan(conjunction((self.where, node)), self.compiler)
 
     @cached_property
+    def _within(self) -> tuple[Fragment, ...]:
+        within = self.compiler.within
+        return (within,) if within else ()
+
+    @cached_property
     def _assets(self) -> str:
         return self.compiler.tables.asset
 
@@ -283,6 +303,8 @@ class Plan:
         for node in self.probes:
             rows = f", about {known[node]:,.0f} rows" if node in known else ""
             lines.append(f"Each asset is asked for {node}{rows}.")
+        if self._within:
+            lines.append("Only assets within the scope are looked at.")
         if analyze:
             lines.append(f"Matches: {self._count(self.matches()):,}")
         return "\n".join(lines)
@@ -298,12 +320,19 @@ class Plan:
             return int(cursor.fetchone()[0])
 
 
-def plan(query: str | Query, *, include_hidden: bool = False, using: str | None = None) -> Plan:
+def plan(
+    query: str | Query,
+    *,
+    include_hidden: bool = False,
+    within: Q | None = None,
+    using: str | None = None,
+) -> Plan:
     """Return how to answer ``query``: a query for its tags, and at most one for statistics.
 
     Args:
         query: the text, or what :func:`~.language.parse` made of it.
         include_hidden: whether ``include:hidden`` is permitted in the query.
+        within: the assets that may be found at all; see :mod:`.scope`. All, if None.
         using: alias of the database that will be asked; the one to read from by default.
 
     Raises:
@@ -312,12 +341,18 @@ def plan(query: str | Query, *, include_hidden: bool = False, using: str | None 
     """
     using = using or router.db_for_read(rows_of("Asset", "default").model)
     parsed, names = understood(query, include_hidden=include_hidden, using=using)
-    return planned(parsed, names, using)
+    return planned(parsed, names, using, within)
 
 
-def planned(query: Query, names: Names, using: str) -> Plan:
+def planned(query: Query, names: Names, using: str, within: Q | None = None) -> Plan:
     """Return how to answer a query whose labels are resolved."""
-    compiler = Compiler(names, get_settings().MIN_CONFIDENCE, query.include_hidden, using)
+    compiler = Compiler(
+        names,
+        get_settings().MIN_CONFIDENCE,
+        query.include_hidden,
+        using,
+        scope(within, using),
+    )
     return Plan(query.where, compiler)
 
 

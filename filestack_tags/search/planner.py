@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from django.db import DEFAULT_DB_ALIAS
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from filestack_tags.conf import get_settings
 from filestack_tags.exceptions import TagQueryError
@@ -18,6 +18,7 @@ from .ast import OPERATORS, HasTag, Query, leaves
 from .conditions import Conditions, confident, decided, of_any_tag
 from .language import Limits, parse
 from .names import Names, resolve, rows_of, starting_with
+from .scope import tags_within
 from .withheld import exists, withheld
 
 Rows = TypeVar("Rows", bound=QuerySet[Any])
@@ -140,16 +141,22 @@ def visible_asset_tags(rows: Rows, *, include_hidden: bool = False) -> Rows:
 
 
 def hints(
-    query: str | Query, *, include_hidden: bool = False, using: str = DEFAULT_DB_ALIAS
+    query: str | Query,
+    *,
+    include_hidden: bool = False,
+    within: Q | None = None,
+    using: str = DEFAULT_DB_ALIAS,
 ) -> tuple[UnknownTag, ...]:
     """Return the tags of ``query`` that do not exist, in the order they stand in it.
 
-    Hidden tags do not exist for who may not see them. At most three queries; of many tags only
-    the most used ones, and those that begin alike, are compared.
+    Hidden tags do not exist for who may not see them, nor do tags that no asset in ``within``
+    has. At most three queries, and two more with ``within``; of many tags only the most used
+    ones, and those that begin alike, are compared.
 
     Args:
         query: the text, or what :func:`~.language.parse` made of it.
         include_hidden: whether ``include:hidden`` is permitted in the query.
+        within: the assets that may be found at all; see :mod:`.scope`. All, if None.
         using: alias of the database that is asked.
 
     Raises:
@@ -163,29 +170,37 @@ def hints(
         max_tags=get_settings().SEARCH_MAX_WILDCARD_TAGS,
         using=using,
     )
+    labelled = [
+        leaf for leaf in leaves(parsed.where) if isinstance(leaf, HasTag) and leaf.label
+    ]
+    known = tags_within((tag.id for leaf in labelled for tag in names.of(leaf)), within, using)
     unknown: dict[str, HasTag] = {}
-    for leaf in leaves(parsed.where):
-        if isinstance(leaf, HasTag) and leaf.label and not names.of(leaf):
+    for leaf in labelled:
+        if not any(tag.id in known for tag in names.of(leaf)):
             unknown.setdefault(f"{leaf.label}*" if leaf.prefix else leaf.label, leaf)
     if not unknown:
         return ()
     some = dict(list(unknown.items())[:MAX_HINTS])
     candidates = _candidates(
-        {label_key(leaf.label)[0] for leaf in some.values()}, hidden, using
+        {label_key(leaf.label)[0] for leaf in some.values()}, hidden, within, using
     )
     return tuple(UnknownTag(name, _near(leaf, candidates)) for name, leaf in some.items())
 
 
-def _candidates(initials: set[str], include_hidden: bool, using: str) -> dict[str, str]:
+def _candidates(
+    initials: set[str], include_hidden: bool, within: Q | None, using: str
+) -> dict[str, str]:
     """Return keys and names of tags that an unknown label may mean."""
     tags = rows_of("Tag", using)
     if not include_hidden:
         tags = tags.filter(hidden=False).exclude(pk__in=withheld(using))
-    most_used = tags.order_by("-asset_count").values_list("key", "name")
+    most_used = tags.order_by("-asset_count").values_list("key", "name", "id")
     alike = starting_with(min(initials), using)
     for initial in initials - {min(initials)}:
         alike |= starting_with(initial, using)
-    return dict(most_used[:MAX_CANDIDATES]) | dict(most_used.filter(alike)[:MAX_CANDIDATES])
+    rows = [*most_used[:MAX_CANDIDATES], *most_used.filter(alike)[:MAX_CANDIDATES]]
+    seen = tags_within((pk for _key, _name, pk in rows), within, using)
+    return {key: name for key, name, pk in rows if pk in seen}
 
 
 def _near(term: HasTag, candidates: dict[str, str]) -> tuple[str, ...]:

@@ -154,14 +154,21 @@ class Compiler:
         min_confidence: threshold of the tags that have none of their own, 0–100.
         include_hidden: whether hidden tags count for the terms that name no tag.
         using: alias of the database that will be asked.
+        within: a condition on the asset ``a`` that each must meet besides; see :mod:`.scope`.
     """
 
     def __init__(
-        self, names: Names, min_confidence: int, include_hidden: bool, using: str
+        self,
+        names: Names,
+        min_confidence: int,
+        include_hidden: bool,
+        using: str,
+        within: Fragment = NOTHING,
     ) -> None:
         self._names = names
         self._min_confidence = min_confidence
         self._include_hidden = include_hidden
+        self.within = within
         self.using = using
         self.vendor = connections[using].vendor
         self.tables = tables_of(using)

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.db import connections
+from django.db.models import Q
 
 from .ast import Query
-from .plan import Plan, plan
+from .plan import plan
 from .sql import Fragment
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def total(
     *,
     cap: int = 10_000,
     include_hidden: bool = False,
+    within: Q | None = None,
     using: str | None = None,
 ) -> Total:
     """Return how many present assets match ``query``.
@@ -54,6 +56,7 @@ def total(
         query: the text, or what :func:`~.language.parse` made of it.
         cap: the greatest total that is still counted exactly, at least 1.
         include_hidden: whether ``include:hidden`` is permitted in the query.
+        within: the assets that may be found at all; see :mod:`.scope`. All, if None.
         using: alias of the database; by default the one that the router reads assets from.
 
     Raises:
@@ -62,11 +65,11 @@ def total(
     """
     if cap < 1:
         raise ValueError(f"cap must be at least 1, not {cap}.")
-    planned = plan(query, include_hidden=include_hidden, using=using)
+    planned = plan(query, include_hidden=include_hidden, within=within, using=using)
     if planned.is_empty:
         return Total(0, is_exact=True)
     matches = planned.matches()
-    if _is_one_tag(planned):
+    if planned.is_one_tag:
         return Total(_count(matches, planned.using), is_exact=True)
     capped = Fragment(
         f"SELECT 1 FROM ({matches.sql}) m LIMIT {cap + 1:d}",  # noqa: S608  # our own statement
@@ -74,11 +77,6 @@ def total(
     )
     found = _count(capped, planned.using)
     return Total(min(found, cap), is_exact=found <= cap)
-
-
-def _is_one_tag(planned: Plan) -> bool:
-    driver = planned.driver
-    return driver is not None and not planned.probes and len(driver.streams) == 1
 
 
 def _count(rows: Fragment, using: str) -> int:

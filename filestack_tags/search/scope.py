@@ -1,0 +1,75 @@
+"""The assets that somebody may see at all, as SQL beside a search.
+
+A host says so with a ``Q`` over assets, and every part of a search takes it as ``within``. It is
+not part of the search: nothing that a person writes can widen it, and no error speaks of it.
+"""
+
+# ruff: noqa: S608  # names of tables and columns are put in, values never are
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from django.core.exceptions import EmptyResultSet, FullResultSet
+from django.db import connections
+from django.db.models import Q
+
+from .names import rows_of
+from .sql import FALSE, NOTHING, Fragment, among, tables_of
+
+
+def scope(within: Q | None, using: str) -> Fragment:
+    """Return the condition that the asset ``a`` is within ``within``; nothing where all are.
+
+    A condition on columns of assets is asked of the row at hand. One that follows relations is
+    a subquery, which the database may start from, so that no asset comes twice.
+    """
+    if within is None:
+        return NOTHING
+    query = rows_of("Asset", using).filter(within).order_by().values("pk").query
+    compiler = query.get_compiler(using)
+    try:
+        if len(query.alias_map) > 1:
+            sql, params = compiler.as_sql()
+            return Fragment(f"a.id IN ({sql})", tuple(params))
+        query.change_aliases({str(alias): "a" for alias in query.alias_map})
+        sql, params = compiler.compile(query.where)
+    except EmptyResultSet:
+        return FALSE
+    except FullResultSet:
+        return NOTHING
+    return Fragment(f"({sql})", tuple(params))
+
+
+def tags_within(tag_ids: Iterable[int], within: Q | None, using: str) -> set[int]:
+    """Return which of these tags an asset in ``within`` has; all of them where it is None."""
+    ids = sorted(set(tag_ids))
+    condition = scope(within, using)
+    if not ids or not condition:
+        return set(ids)
+    tables = tables_of(using)
+    tags = among("t.id", ids)
+    with connections[using].cursor() as cursor:
+        cursor.execute(
+            f"SELECT t.id FROM {tables.tag} t WHERE {tags.sql} AND EXISTS (SELECT 1"
+            f" FROM {tables.asset_tag} p JOIN {tables.asset} a ON a.id = p.asset_id"
+            f" WHERE p.tag_id = t.id AND p.score >= 0 AND {condition.sql})",
+            (*tags.params, *condition.params),
+        )
+        return {row[0] for row in cursor.fetchall()}
+
+
+def counts_within(condition: Fragment, using: str) -> dict[int, int]:
+    """Return how many assets that meet a condition of :func:`scope` have each tag, by its id.
+
+    Tags that none of them has are not in it. Reads every tag of every such asset.
+    """
+    tables = tables_of(using)
+    with connections[using].cursor() as cursor:
+        cursor.execute(
+            f"SELECT p.tag_id, COUNT(*) FROM {tables.asset} a"
+            f" JOIN {tables.asset_tag} p ON p.asset_id = a.id"
+            f" WHERE p.score >= 0 AND {condition.sql} GROUP BY p.tag_id",
+            condition.params,
+        )
+        return dict(cursor.fetchall())

@@ -1,0 +1,232 @@
+"""Nobody gets out of a scope: every URL of the API and the admin is tried from inside one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import AnonymousUser, Permission, User
+from django.db.models import Q
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from filestack_tags import assets, bulk, scoping
+from filestack_tags.checks import check_scope
+from filestack_tags.exceptions import BulkError, ConfigurationError, OutOfScope
+from filestack_tags.filestack.sources import Source
+from filestack_tags.models import Asset, AssetTag, Tag, TaggingRun, WebhookDelivery
+from filestack_tags.search import complete
+from tests.api.rows import tagged
+
+pytestmark = pytest.mark.django_db
+
+SECRETS = (b"theirs", b"Hidden Harbour", b"their reply", b"their event")
+"""The key of the tag is not among them: addresses hold it, and messages repeat those."""
+
+
+def own_uploads(user: Any) -> Q | None:
+    """The scope of these tests: what somebody uploaded; superusers see all."""
+    return None if user.is_superuser else Q(uploader=user.pk)
+
+
+def nonsense(user: Any) -> Any:
+    return True
+
+
+@pytest.fixture(autouse=True)
+def scoped(settings: Any) -> Iterator[None]:
+    settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "SCOPE": f"{__name__}.own_uploads"}
+    complete.forget()
+    yield
+    complete.forget()
+
+
+@pytest.fixture
+def anna() -> User:
+    """Somebody of the staff with every permission that this app knows."""
+    user = User.objects.create_user("anna", is_staff=True)
+    user.user_permissions.set(
+        Permission.objects.filter(content_type__app_label="filestack_tags")
+    )
+    return user
+
+
+@pytest.fixture
+def theirs(anna: User) -> Asset:
+    """An asset of somebody else, with a tag that nothing of Anna's has; she has one herself."""
+    other = User.objects.create_user("other")
+    mine = tagged("mine1", {"sky": 90})
+    asset = tagged(
+        "theirs1",
+        {"sky": 70, "Hidden Harbour": 80},
+        filename="theirs.jpg",
+        mimetype="image/png",
+    )
+    Asset.objects.filter(pk=mine.pk).update(uploader=anna)
+    Asset.objects.filter(pk=asset.pk).update(uploader=other)
+    TaggingRun.objects.filter(asset=asset).update(raw_reply="their reply")
+    WebhookDelivery.objects.create(
+        event_key="their event", asset=asset, raw_body=b"their event", action="fp.upload"
+    )
+    return asset
+
+
+def patterns(
+    nodes: list[Any] | None = None, prefix: str = "/"
+) -> Iterator[tuple[str, URLPattern]]:
+    for node in get_resolver().url_patterns if nodes is None else nodes:
+        path = prefix + str(node.pattern)
+        if isinstance(node, URLResolver):
+            yield from patterns(node.url_patterns, path)
+        else:
+            yield path, node
+
+
+def addresses(asset: Asset) -> list[str]:
+    """Every address of the admin and the API, with ids of what is out of Anna's scope."""
+    run = TaggingRun.objects.get(asset=asset)
+    delivery = WebhookDelivery.objects.get()
+    tag = Tag.objects.get(key="hidden harbour")
+    found = set()
+    for path, _pattern in patterns():
+        if not path.startswith("/api/") and "filestack_tags" not in path:
+            continue
+        plain = re.sub(r"\(\?P<(\w+)>(?:[^()]|\([^()]*\))*\)", r"<\1>", path)
+        plain = plain.replace("^", "").replace("$", "").replace("\\Z", "").replace("\\.", ".")
+        for value in {asset.pk, run.pk, delivery.pk, tag.pk, tag.key}:
+            found.add(re.sub(r"<(?:\w+:)?\w+>", str(value), plain).replace("/?", "/"))
+    return sorted(found)
+
+
+def test_no_page_shows_anything_out_of_scope(anna: User, theirs: Asset) -> None:
+    client = Client()
+    client.force_login(anna)
+    tried = addresses(theirs)
+    assert len(tried) > 30
+    told = {}
+    for address in tried:
+        reply = client.get(address)
+        body = b"".join(reply) if reply.streaming else reply.content
+        assert reply.status_code < 500, address
+        # The page of an error repeats the address that was asked for.
+        body = body.replace(address.encode(), b"")
+        if leaks := [secret for secret in SECRETS if secret in body]:
+            told[address] = leaks
+    assert not told
+
+
+def test_the_same_pages_show_it_to_who_sees_everything(theirs: Asset) -> None:
+    client = Client()
+    client.force_login(User.objects.create_superuser("root"))
+    shown = b"".join(client.get(address).content for address in addresses(theirs)[:400])
+    assert all(secret in shown for secret in SECRETS[:2])
+
+
+def test_nothing_out_of_scope_is_changed_by_any_request(anna: User, theirs: Asset) -> None:
+    def state() -> list[Any]:
+        return [
+            list(Asset.objects.filter(pk=theirs.pk).values()),
+            list(AssetTag.objects.filter(asset=theirs).order_by("tag").values()),
+            list(Tag.objects.filter(key="hidden harbour").values()),
+            list(TaggingRun.objects.filter(asset=theirs).values()),
+            list(WebhookDelivery.objects.values()),
+        ]
+
+    client = Client()
+    client.force_login(anna)
+    tag = Tag.objects.get(key="hidden harbour")
+    before = state()
+    forms = [
+        {"reject": tag.pk, "accept": tag.pk, "name": "x", "_save": "1"},
+        {"action": "forget", "confirmed": "yes", "_selected_action": [theirs.pk]},
+        {"action": "retag", "_selected_action": [theirs.pk]},
+        {"action": "replay", "_selected_action": [WebhookDelivery.objects.get().pk]},
+    ]
+    for address in addresses(theirs):
+        for form in forms:
+            assert client.post(address, form).status_code < 500, address
+        for method in ("post", "put", "patch", "delete"):
+            body = {} if method == "delete" else {"data": "{}"}
+            reply = getattr(client, method)(address, content_type="application/json", **body)
+            assert reply.status_code < 500, address
+    assert state() == before
+
+
+def test_the_api_answers_404_for_what_is_out_of_scope(anna: User, theirs: Asset) -> None:
+    client = Client()
+    client.force_login(anna)
+    place = next(path for path in addresses(theirs) if path.endswith(f"/assets/{theirs.pk}/"))
+    missing = place.replace(str(theirs.pk), "999999")
+    for method in ("get", "delete"):
+        reply, unknown = getattr(client, method)(place), getattr(client, method)(missing)
+        assert reply.status_code == 404
+        assert reply.content == unknown.content.replace(b"999999", str(theirs.pk).encode())
+
+
+def test_registering_a_known_file_out_of_scope_tells_and_changes_nothing(
+    anna: User, theirs: Asset
+) -> None:
+    scope = scoping.scope_of(anna)
+    before = Asset.objects.values().get(pk=theirs.pk)
+    facts = assets.Facts(filename="stolen.jpg")
+    with pytest.raises(OutOfScope) as known:
+        assets.register(Source.handle("theirs1"), facts=facts, uploader=anna, within=scope)
+    assert Asset.objects.values().get(pk=theirs.pk) == before
+    with pytest.raises(OutOfScope) as new:
+        assets.register(Source.handle("new1"), within=scope)
+    assert str(new.value) == str(known.value)
+    assert not Asset.objects.filter(reference="new1").exists()
+    asset, created = assets.register(Source.handle("new1"), uploader=anna, within=scope)
+    assert created
+    assert assets.register(Source.handle("new1"), within=scope) == (asset, False)
+
+
+def test_what_belongs_to_assets_is_in_the_scope_of_its_asset(anna: User, theirs: Asset) -> None:
+    assert [asset.reference for asset in scoping.assets_of(anna)] == ["mine1"]
+    assert {run.asset_id for run in scoping.runs_of(anna)} == {
+        asset.pk for asset in scoping.assets_of(anna)
+    }
+    assert [(tag.key, tag.visible_assets) for tag in scoping.tags_of(anna)] == [("sky", 1)]
+    root = User.objects.create_superuser("root")
+    assert scoping.sees_everything(root)
+    assert {tag.key: tag.visible_assets for tag in scoping.tags_of(root)} == {
+        "sky": 2,
+        "hidden harbour": 1,
+    }
+
+
+def test_a_bulk_job_stays_in_the_scope_of_who_asked_for_it(anna: User, theirs: Asset) -> None:
+    request = bulk.Request(action="reject_tag", tag="sky")
+    assert bulk.preview(request, user=anna).assets.count == 1
+    chosen = bulk.Request(action="reject_tag", tag="sky", asset_ids=(theirs.pk,))
+    assert bulk.preview(chosen, user=anna).assets.count == 0
+    for asked in (chosen, request):
+        job, _ = bulk.ask(asked, user=anna, trigger="api")
+        while bulk.step(job.pk).goes_on:
+            pass
+    rejected = AssetTag.objects.filter(decision=AssetTag.Decision.REJECTED)
+    assert [row.asset.reference for row in rejected] == ["mine1"]
+    with pytest.raises(BulkError, match="There is no tag"):
+        bulk.ask(bulk.Request(action="reject_tag", tag="hidden harbour"), user=anna)
+
+
+def test_a_bulk_job_whose_person_is_gone_touches_nothing(anna: User, theirs: Asset) -> None:
+    job, _ = bulk.ask(bulk.Request(action="reject_tag", tag="sky"), user=anna, trigger="api")
+    anna.delete()
+    while bulk.step(job.pk).goes_on:
+        pass
+    assert not AssetTag.objects.filter(decision=AssetTag.Decision.REJECTED).exists()
+
+
+def test_a_hook_that_answers_anything_else_shows_nothing(settings: Any) -> None:
+    settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "SCOPE": f"{__name__}.nonsense"}
+    with pytest.raises(ConfigurationError, match="answered bool"):
+        scoping.assets_of(AnonymousUser())
+
+
+@pytest.mark.parametrize("path", ["nowhere.at.all", f"{__name__}.SECRETS"])
+def test_a_hook_that_cannot_be_used_is_a_system_check(settings: Any, path: str) -> None:
+    settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "SCOPE": path}
+    assert [message.id for message in check_scope()] == ["filestack_tags.E050"]
