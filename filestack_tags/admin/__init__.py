@@ -1,5 +1,14 @@
 """The admin: one module per screen. Pages only read; buttons call tasks and services."""
 
-from . import assets, deliveries, jobs, merges, operations, runs, tags
+from . import assets, decisions, deliveries, jobs, merges, operations, runs, tags
 
-__all__ = ["assets", "deliveries", "jobs", "merges", "operations", "runs", "tags"]
+__all__ = [
+    "assets",
+    "decisions",
+    "deliveries",
+    "jobs",
+    "merges",
+    "operations",
+    "runs",
+    "tags",
+]

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.auth.models import AbstractBaseUser
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.forms import ModelForm
@@ -17,7 +15,6 @@ from django.http import (
     HttpResponseBase,
     HttpResponseNotAllowed,
     HttpResponseRedirect,
-    QueryDict,
 )
 from django.shortcuts import get_object_or_404
 from django.template.defaultfilters import filesizeformat
@@ -27,32 +24,29 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from filestack_tags import curation, tasks
+from filestack_tags import tasks, workflows
 from filestack_tags.assets import Facts
 from filestack_tags.conf import get_settings
 from filestack_tags.exceptions import CurationError, OutOfScope
 from filestack_tags.filestack.sources import Source
-from filestack_tags.models import Asset, AssetTag, Tag
+from filestack_tags.models import Asset, AssetTag
 from filestack_tags.scoping import scope_of, sees_everything
 from filestack_tags.search.planner import visible_asset_tags
 from filestack_tags.thumbnails import thumbnail_url
 
+from .deciding import decide, person
 from .display import raw, text_block
 from .forms import AddTagForm, RegisterForm
-from .ledger import PlainAdmin
+from .run_history import RunHistory
 
 RECENT = 5
 """Runs and deliveries shown on the page."""
 
-DECISIONS: dict[str, tuple[Callable[..., object], Any]] = {
-    "accept": (curation.accept, gettext_lazy("Accepted %(tag)s.")),
-    "reject": (curation.reject, gettext_lazy("Rejected %(tag)s.")),
-    "withdraw": (curation.withdraw, gettext_lazy("Withdrew the decision about %(tag)s.")),
-}
-"""What the buttons do, and what is said afterwards."""
+DECIDED = 5
+"""Decisions that the page offers to undo."""
 
 
-class AssetPage(PlainAdmin):
+class AssetPage(RunHistory):
     """The pages of one asset: registering it, looking at it, deciding about its tags.
 
     Facts come from Filestack and are not edited here, so nobody "changes" an asset in Django's
@@ -170,7 +164,7 @@ class AssetPage(PlainAdmin):
         asset, created = tasks.register(
             Source.parse(said["reference"]),
             facts=Facts(filename=said["filename"] or None, mimetype=said["mimetype"] or None),
-            uploader=_person(request),
+            uploader=person(request),
             trigger="admin",
             # Without the permission it is not asked, and AUTO_TAG decides.
             tag=said["tag"] if self.has_tag_permission(request) else None,
@@ -221,6 +215,12 @@ class AssetPage(PlainAdmin):
                 "rows": _rows(asset),
                 "may_decide": self.has_decide_permission(request),
                 "may_tag": self.has_tag_permission(request),
+                "workflows": sorted(workflows.taggers().keys() - {get_settings().TAGGER}),
+                "decisions": asset.decisions.select_related("tag", "user", "undone_by")[
+                    :DECIDED
+                ],
+                "decide_url": self._url(asset.pk, "decide"),
+                "can_change": True,
                 "may_forget": self.has_forget_permission(request),
                 "add_form": AddTagForm(prefix="add"),
                 "runs": asset.runs.defer("raw_reply")[:RECENT],
@@ -268,7 +268,7 @@ class AssetPage(PlainAdmin):
             raise PermissionDenied
         asset = get_object_or_404(self.get_queryset(request), pk=pk)
         try:
-            done = _decide(asset, request.POST, _person(request))
+            done = decide(asset.pk, request.POST, person(request))
         except CurationError as error:
             messages.error(request, str(error))
         else:
@@ -276,44 +276,9 @@ class AssetPage(PlainAdmin):
             messages.success(request, done)
         return HttpResponseRedirect(f"{self._url(asset.pk)}#tags")
 
-    def _url(self, pk: int) -> str:
-        return reverse(
-            "admin:filestack_tags_asset_change", args=(pk,), current_app=self.admin_site.name
-        )
-
-
-def _decide(asset: Asset, said: QueryDict, user: AbstractBaseUser) -> str:
-    """Do what the pressed button says and return it in words.
-
-    Raises:
-        CurationError: when it cannot be done, or no button is known.
-    """
-    if "add" in said:
-        form = AddTagForm(said, prefix="add")
-        if not form.is_valid():
-            raise CurationError(
-                " ".join(str(text) for texts in form.errors.values() for text in texts)
-            )
-        row = curation.add(
-            asset.pk,
-            form.cleaned_data["name"],
-            user=user,
-            confidence=form.cleaned_data["confidence"],
-        )
-        return _("Added %(tag)s.") % {"tag": row.tag}
-    verb = next((verb for verb in DECISIONS if verb in said), None)
-    tag = _tag(asset, said.get(verb, "")) if verb else None
-    if verb is None or tag is None:
-        raise CurationError(_("There is no such decision, or no such tag."))
-    change, words = DECISIONS[verb]
-    change(asset.pk, tag.pk, user=user)
-    return str(words) % {"tag": tag}
-
-
-def _tag(asset: Asset, text: str) -> Tag | None:
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        return None
-    return Tag.objects.filter(pk=int(text), asset_tags__asset=asset).first()
+    def _url(self, pk: int, page: str = "change") -> str:
+        name = f"admin:filestack_tags_asset_{page}"
+        return reverse(name, args=(pk,), current_app=self.admin_site.name)
 
 
 def _rows(asset: Asset) -> list[AssetTag]:
@@ -327,7 +292,3 @@ def _rows(asset: Asset) -> list[AssetTag]:
     return sorted(
         ordered, key=lambda row: (row.decision == rejected, row.tag_id not in visible)
     )
-
-
-def _person(request: HttpRequest) -> AbstractBaseUser:
-    return cast("AbstractBaseUser", request.user)  # admin pages need a login

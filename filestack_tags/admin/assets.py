@@ -37,6 +37,7 @@ from .filters import (
 )
 from .finding import AssetFinding, is_facets
 from .ledger import counted, total_text
+from .review import ReviewPages
 from .uploads import UploadScreen
 
 BADGES = 8
@@ -47,7 +48,7 @@ NAMED = 20
 
 
 @admin.register(Asset)
-class AssetAdmin(UploadScreen, AssetFinding):
+class AssetAdmin(UploadScreen, ReviewPages, AssetFinding):
     list_display = ("picture", "name", "tag_badges", "state", "mimetype", "uploaded_at")
     list_display_links = None
     sortable_by = ("uploaded_at",)

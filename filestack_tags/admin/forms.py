@@ -87,6 +87,51 @@ class AddTagForm(forms.Form):
         return 100 if confidence is None else int(confidence)
 
 
+class ConfidenceForm(forms.Form):
+    """A confidence set by hand."""
+
+    confidence = forms.IntegerField(
+        label=gettext_lazy("Confidence"), min_value=0, max_value=100
+    )
+
+
+class ReviewForm(forms.Form):
+    """What is to be reviewed. ``cleaned_data["tag"]`` is a :class:`Tag`, or ``None``."""
+
+    LOW, HIGH = 40, 80
+
+    tag = forms.CharField(
+        label=gettext_lazy("Tag"), max_length=MAX_LABEL_LENGTH, required=False
+    )
+    low = forms.IntegerField(
+        label=gettext_lazy("from"), min_value=0, max_value=100, required=False
+    )
+    high = forms.IntegerField(
+        label=gettext_lazy("to"), min_value=0, max_value=100, required=False
+    )
+    q = forms.CharField(label=gettext_lazy("Search"), required=False)
+
+    def clean_tag(self) -> Tag | None:
+        name: str = self.cleaned_data["tag"]
+        if not name:
+            return None
+        try:
+            tag_id = tags.known([label_key(name)]).get(label_key(name))
+        except InvalidLabel as error:
+            raise forms.ValidationError(str(error)) from error
+        if tag_id is None:
+            raise forms.ValidationError(_("There is no tag %(name)s.") % {"name": name})
+        return Tag.objects.get(pk=tag_id)
+
+    def clean_low(self) -> int:
+        low: int | None = self.cleaned_data["low"]
+        return self.LOW if low is None else low
+
+    def clean_high(self) -> int:
+        high: int | None = self.cleaned_data["high"]
+        return self.HIGH if high is None else high
+
+
 class TagForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in stubs only
     """A tag's name, minimum, hiding and aliases. ``cleaned_data["aliases"]`` holds keys."""
 

@@ -1,0 +1,94 @@
+"""The log of decisions: who said what of which tag, and taking it back."""
+
+from __future__ import annotations
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+
+from filestack_tags import curation
+from filestack_tags.models import TagDecision
+
+from .deciding import ORIGIN, person
+from .display import link_to
+from .ledger import LedgerAdmin
+
+TOLD = 5
+"""Decisions that could not be undone, and of which it is told why."""
+
+
+@admin.register(TagDecision)
+class TagDecisionAdmin(LedgerAdmin):
+    list_display = (
+        "at",
+        "who",
+        "act",
+        "tag_link",
+        "asset_link",
+        "confidences",
+        "origin",
+        "undone",
+    )
+    list_select_related = ("asset", "tag", "user", "undone_by")
+    list_filter = ("act", "origin")
+    sortable_by = ()
+    search_fields = ("tag__key__exact", "user__username__exact")
+    search_help_text = _("A tag or a user name, complete.")
+    actions = ("undo",)
+    fieldsets = (
+        (None, {"fields": ("at", "who", "act", "tag_link", "asset_link")}),
+        (
+            _("Course"),
+            {"fields": ("confidences", "origin", "job", "undoes", "undone")},
+        ),
+    )
+
+    def has_undo_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("filestack_tags.change_asset")
+
+    @admin.action(description=_("Undo selected decisions"), permissions=["undo"])
+    def undo(self, request: HttpRequest, queryset: QuerySet[TagDecision]) -> None:
+        """Undo the chosen decisions, the last ones first; tell what kept others from it."""
+        ids = list(queryset.values_list("pk", flat=True))
+        outcomes = curation.undo_many(ids, user=person(request), origin=ORIGIN)
+        count = sum(outcome.decision_id is not None for outcome in outcomes)
+        text = ngettext("%(count)d decision undone.", "%(count)d decisions undone.", count)
+        level = messages.SUCCESS if count else messages.WARNING
+        self.message_user(request, text % {"count": count}, level)
+        errors = [str(outcome.error) for outcome in outcomes if outcome.error]
+        for error in errors[:TOLD]:
+            self.message_user(request, error, messages.ERROR)
+        if (more := len(errors) - TOLD) > 0:
+            text = gettext("%(count)d more could not be undone.")
+            self.message_user(request, text % {"count": more}, messages.ERROR)
+
+    @admin.display(description=_("user"))
+    def who(self, decision: TagDecision) -> str:
+        return str(decision.user or "–")
+
+    @admin.display(description=_("tag"))
+    def tag_link(self, decision: TagDecision) -> str | SafeString:
+        return link_to(decision.tag, self.admin_site.name)
+
+    @admin.display(description=_("asset"))
+    def asset_link(self, decision: TagDecision) -> str | SafeString:
+        return link_to(decision.asset, self.admin_site.name)
+
+    @admin.display(description=_("confidence"))
+    def confidences(self, decision: TagDecision) -> str:
+        """What it was before and is since; a dash where the asset did not have the tag."""
+        before, after = decision.before_confidence, decision.after_confidence
+        if before == after:
+            return str(after)
+        return f"{_shown(before)} → {_shown(after)}"
+
+    @admin.display(description=_("undone"), boolean=True)
+    def undone(self, decision: TagDecision) -> bool:
+        return getattr(decision, "undone_by", None) is not None
+
+
+def _shown(confidence: int | None) -> str:
+    return "–" if confidence is None else str(confidence)

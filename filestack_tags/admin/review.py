@@ -1,0 +1,301 @@
+"""The review queue: undecided tags between two confidences, to be accepted or rejected in a row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import F, Q, QuerySet, Sum
+from django.http import (
+    HttpRequest,
+    HttpResponseBase,
+    HttpResponseNotAllowed,
+    HttpResponseRedirect,
+    QueryDict,
+)
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.functional import cached_property
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from filestack_tags import curation
+from filestack_tags.conf import get_settings
+from filestack_tags.exceptions import CurationError, TagQueryError
+from filestack_tags.models import Asset, AssetTag, Tag, TagDecision, TagStatistic
+
+from .asset_page import AssetPage
+from .deciding import ORIGIN, decide, person, undo
+from .forms import ReviewForm
+from .ledger import counted, total_text
+
+PAGE = 20
+"""Asset tags of one page."""
+
+TAGS = 60
+"""Tags to choose from: those that most assets have."""
+
+AT_ONCE = 4_500
+"""Asset tags that one press of *accept all* decides."""
+
+LAST = 5
+"""Own decisions that can be undone from here."""
+
+
+@dataclass(frozen=True)
+class Queue:
+    """What is asked for: a tag, from which confidence to which, on which assets."""
+
+    tag: Tag | None
+    low: int
+    high: int
+    query: str
+    may_search_hidden: bool
+
+    @cached_property
+    def rows(self) -> QuerySet[AssetTag]:
+        """The undecided tags that are shown, by the index over tag, score and asset.
+
+        Raises:
+            TagQueryError: when the search cannot be read.
+        """
+        if self.tag is None or self.tag.hidden:
+            return AssetTag.objects.none()
+        minimum = self.tag.min_confidence
+        if minimum is None:
+            minimum = get_settings().MIN_CONFIDENCE
+        rows = AssetTag.objects.filter(
+            tag=self.tag,
+            score__gte=max(self.low, minimum),
+            score__lte=self.high,
+            decision=AssetTag.Decision.NONE,
+        )
+        if self.query:
+            found = Asset.objects.search(self.query, include_hidden=self.may_search_hidden)
+            rows = rows.filter(asset__in=found.order_by().values("pk"))
+        return rows.order_by("-score", "-asset_id")
+
+    def page(self, after: tuple[int, int] | None) -> tuple[list[AssetTag], str]:
+        """Return the rows after (score, asset), and where the next page begins, if there is one."""
+        rows = self.rows
+        if after is not None:
+            score, asset = after
+            rows = rows.filter(Q(score__lt=score) | Q(asset__lt=asset), score__lte=score)
+        found = list(rows.select_related("asset", "tag")[: PAGE + 1])
+        last = found[PAGE - 1] if len(found) > PAGE else None
+        return found[:PAGE], f"{last.score}-{last.asset_id}" if last else ""
+
+
+class ReviewPages(AssetPage):
+    """Adds the review queue to the admin of assets."""
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view
+        return [
+            path("review/", view(self.review), name="filestack_tags_asset_review"),
+            path(
+                "review/decide/",
+                view(self.review_decide),
+                name="filestack_tags_asset_review_decide",
+            ),
+            *super().get_urls(),
+        ]
+
+    def review(self, request: HttpRequest) -> TemplateResponse:
+        """Show one page of the queue, or the tags to choose from."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        queue, form = _queue(request, request.GET)
+        may_decide = self._may_review(request)
+        rows: list[AssetTag] = []
+        following = preview = problem = ""
+        try:
+            rows, following = queue.page(_position(request.GET.get("after", "")))
+            if may_decide and queue.tag and "at_least" in request.GET:
+                preview = total_text(counted(_at_least(queue, request.GET)))
+        except TagQueryError as error:
+            problem = str(error)
+        by_asset = request.GET.get("by") == "asset" and queue.tag is not None
+        if by_asset:
+            rows = _all_of(queue, rows)
+        state = _state(request.GET)
+        for row in rows:
+            row.picture = self.thumbnail(row.asset, height=64)  # type: ignore[attr-defined]  # for the template
+        request.current_app = self.admin_site.name
+        return TemplateResponse(
+            request,
+            "filestack_tags/admin/review.html",
+            {
+                **self.admin_site.each_context(request),
+                "title": _("Review tags"),
+                "opts": self.opts,
+                "form": form,
+                "queue": queue,
+                "groups": _grouped(rows, by_asset=by_asset),
+                "by_asset": by_asset,
+                "by_other": _with(request.GET, by="" if by_asset else "asset"),
+                "problem": problem,
+                "next": _with(request.GET, after=following) if following else "",
+                "first": _with(request.GET, after="") if request.GET.get("after") else "",
+                "tags": [] if queue.tag else _tags(queue),
+                "preview": preview,
+                "at_least": _confidence(request.GET.get("at_least", ""), 90),
+                "most": AT_ONCE,
+                "may_decide": may_decide,
+                "decisions": _own(request) if may_decide else [],
+                "decide_url": self._review_url("_decide"),
+                "state": state,
+                "kept": [item for item in QueryDict(state).items() if item[0] != "after"],
+                "can_change": False,
+            },
+        )
+
+    def review_decide(self, request: HttpRequest) -> HttpResponseBase:
+        """Accept, reject, undo, or accept all, as the button that was pressed says."""
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        if not self._may_review(request):
+            raise PermissionDenied
+        state = QueryDict(request.POST.get("state", ""))
+        try:
+            self._do(request, state)
+        except (CurationError, TagQueryError) as error:
+            messages.error(request, str(error))
+        except Asset.DoesNotExist:
+            messages.error(request, _("The asset is not there any more."))
+        return HttpResponseRedirect(f"{self._review_url()}?{_state(state)}")
+
+    def _do(self, request: HttpRequest, state: QueryDict) -> None:
+        if "all" in request.POST:
+            queue, _form = _queue(request, state)
+            messages.success(request, _accept_all(queue, request))
+        elif "undo" in request.POST:
+            messages.success(request, undo(request.POST, person(request)))
+        else:
+            asset = request.POST.get("asset", "")
+            known = asset.isascii() and asset.isdigit() and len(asset) < 19
+            messages.success(
+                request, decide(int(asset) if known else 0, request.POST, person(request))
+            )
+
+    def _may_review(self, request: HttpRequest) -> bool:
+        may_change = request.user.has_perm("filestack_tags.change_asset")
+        return self.has_view_permission(request) and may_change
+
+    def _review_url(self, more: str = "") -> str:
+        name = f"admin:filestack_tags_asset_review{more}"
+        return reverse(name, current_app=self.admin_site.name)
+
+
+def _queue(request: HttpRequest, said: QueryDict) -> tuple[Queue, ReviewForm]:
+    form = ReviewForm(said)
+    form.is_valid()
+    given = form.cleaned_data
+    return Queue(
+        tag=given.get("tag"),
+        low=given.get("low", ReviewForm.LOW),
+        high=given.get("high", ReviewForm.HIGH),
+        query=given.get("q", ""),
+        may_search_hidden=request.user.has_perm("filestack_tags.search_hidden"),
+    ), form
+
+
+def _accept_all(queue: Queue, request: HttpRequest) -> str:
+    rows = _at_least(queue, request.POST)
+    pairs = list(rows.values_list("asset_id", "tag_id")[:AT_ONCE])
+    outcomes = curation.decide_many(
+        TagDecision.Act.ACCEPT, sorted(pairs), user=person(request), origin=ORIGIN
+    )
+    count = sum(outcome.decision_id is not None for outcome in outcomes)
+    text = ngettext(
+        "Accepted %(tag)s of %(count)d asset.", "Accepted %(tag)s of %(count)d assets.", count
+    )
+    said = text % {"count": count, "tag": queue.tag}
+    return f"{said} {_('There are more: press again.')}" if len(pairs) == AT_ONCE else said
+
+
+def _at_least(queue: Queue, said: QueryDict) -> QuerySet[AssetTag]:
+    """Return the rows of the queue from the confidence on that was asked for."""
+    at_least = _confidence(said.get("at_least", ""), 101)
+    return replace(queue, low=max(queue.low, at_least)).rows
+
+
+def _tags(queue: Queue) -> list[Tag]:
+    """Return the most used visible tags, with about how many assets have them in the range."""
+    tags = list(
+        Tag.objects.filter(hidden=False, asset_count__gt=0).order_by("-asset_count", "key")[
+            :TAGS
+        ]
+    )
+    counts = dict(
+        TagStatistic.objects.filter(
+            tag__in=[tag.pk for tag in tags], score__gte=queue.low, score__lte=queue.high
+        )
+        .values_list("tag_id")
+        .annotate(Sum("assets"))
+    )
+    for tag in tags:
+        tag.about = counts.get(tag.pk)  # type: ignore[attr-defined]  # for the template
+    return tags
+
+
+def _all_of(queue: Queue, rows: list[AssetTag]) -> list[AssetTag]:
+    """Return every undecided visible tag in the range of the assets of ``rows``, in their order."""
+    order = {row.asset_id: number for number, row in enumerate(rows)}
+    minimum = get_settings().MIN_CONFIDENCE
+    found = (
+        AssetTag.objects.filter(
+            Q(tag__min_confidence=None, score__gte=minimum)
+            | Q(score__gte=F("tag__min_confidence")),
+            asset__in=order,
+            score__gte=queue.low,
+            score__lte=queue.high,
+            decision=AssetTag.Decision.NONE,
+            tag__hidden=False,
+        )
+        .select_related("asset", "tag")
+        .order_by("-score", "tag__key")
+    )
+    return sorted(found, key=lambda row: order[row.asset_id])
+
+
+def _grouped(rows: list[AssetTag], *, by_asset: bool) -> list[tuple[Any, list[AssetTag]]]:
+    if not by_asset:
+        return [(None, rows)] if rows else []
+    return [(asset, list(group)) for asset, group in groupby(rows, lambda row: row.asset)]
+
+
+def _own(request: HttpRequest) -> list[TagDecision]:
+    own = TagDecision.objects.filter(user=person(request).pk)
+    decisions = list(own.select_related("asset", "tag", "user", "undone_by")[:LAST])
+    for decision in decisions:
+        decision.named = True  # type: ignore[attr-defined]  # for the template
+    return decisions
+
+
+def _position(text: str) -> tuple[int, int] | None:
+    score, _dash, asset = text.partition("-")
+    if all(part.isascii() and part.isdigit() and len(part) < 19 for part in (score, asset)):
+        return int(score), int(asset)
+    return None
+
+
+def _confidence(text: str, default: int) -> int:
+    known = text.isascii() and text.isdigit() and len(text) < 4
+    return min(int(text), 101) if known else default
+
+
+def _state(said: QueryDict) -> str:
+    """Return what the address of a queue holds, and nothing else."""
+    return _with(said)
+
+
+def _with(said: QueryDict, **changes: str) -> str:
+    state = QueryDict(mutable=True)
+    for name in ("tag", "low", "high", "q", "by", "after"):
+        if value := changes.get(name, said.get(name, "")):
+            state[name] = value
+    return state.urlencode()

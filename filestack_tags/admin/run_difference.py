@@ -1,0 +1,87 @@
+"""What differs between two tagging runs: labels gained and lost, confidences that moved."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from filestack_tags.exceptions import PayloadError
+from filestack_tags.filestack.payloads import TagsReply, parse_job, parse_tags_reply
+from filestack_tags.models import TaggingRun
+from filestack_tags.text import label_key
+
+MOVED = 10
+"""Points by which a confidence has to move to be told."""
+
+
+@dataclass(frozen=True)
+class Move:
+    """A label whose confidence is another now."""
+
+    label: str
+    before: int
+    after: int
+
+    @property
+    def points(self) -> int:
+        return self.after - self.before
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What the later run says otherwise. Labels and confidences, the highest first."""
+
+    gained: tuple[tuple[str, int], ...]
+    lost: tuple[tuple[str, int], ...]
+    moved: tuple[Move, ...]
+    alike: int
+    """Labels that both have, less than :data:`MOVED` points apart."""
+
+
+def labels_of(run: TaggingRun) -> dict[str, tuple[str, int]] | None:
+    """Return ``{key: (label, confidence)}`` of the run's reply, or ``None`` if it has none to read.
+
+    Replies are emptied when they are old, see ``filestack_tags_prune``; a run may have failed,
+    or been made by a tagger of the host's that keeps its reply in a form of its own.
+    """
+    if not run.raw_reply:
+        return None
+    reply = _reply(run.raw_reply)
+    if reply is None:
+        return None
+    best: dict[str, tuple[str, int]] = {}
+    for label, confidence in (*reply.auto.items(), *reply.user.items()):
+        key = label_key(label)
+        if key not in best or best[key][1] < confidence:
+            best[key] = (label, confidence)
+    return best
+
+
+def difference(
+    before: dict[str, tuple[str, int]], after: dict[str, tuple[str, int]]
+) -> Difference:
+    """Compare the labels of two runs."""
+    both = before.keys() & after.keys()
+    moves = [Move(after[key][0], before[key][1], after[key][1]) for key in both]
+    moved = [move for move in moves if abs(move.points) >= MOVED]
+    return Difference(
+        gained=_sorted(after[key] for key in after.keys() - both),
+        lost=_sorted(before[key] for key in before.keys() - both),
+        moved=tuple(sorted(moved, key=lambda move: (-abs(move.points), move.label))),
+        alike=len(moves) - len(moved),
+    )
+
+
+def _reply(raw: str) -> TagsReply | None:
+    """Read a stored reply: that of a call, or the results of a workflow's tasks."""
+    with suppress(PayloadError):
+        return parse_tags_reply(raw)
+    with suppress(PayloadError, ValueError, RecursionError):
+        return parse_job({"jobid": "stored", "results": json.loads(raw)}).merged_tags()
+    return None
+
+
+def _sorted(labels: Iterable[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
+    return tuple(sorted(labels, key=lambda item: (-item[1], item[0])))

@@ -1,0 +1,85 @@
+"""The tagging runs of one asset: their replies, and what differs between two of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.utils.translation import gettext as _
+
+from filestack_tags.models import Asset, TaggingRun
+
+from .display import raw
+from .ledger import PlainAdmin
+from .run_difference import difference, labels_of
+
+RUNS = 50
+"""Runs that can be chosen from: the last ones."""
+
+
+class RunHistory(PlainAdmin):
+    """Adds the page of an asset's runs to its admin."""
+
+    def get_urls(self) -> list[URLPattern]:
+        runs = path(
+            "<int:pk>/runs/",
+            self.admin_site.admin_view(self.runs),
+            name="filestack_tags_asset_runs",
+        )
+        return [runs, *super().get_urls()]
+
+    def runs(self, request: HttpRequest, pk: int) -> TemplateResponse:
+        """Show the last runs, and compare the two that are chosen, or the last two."""
+        sees_runs = request.user.has_perm("filestack_tags.view_taggingrun")
+        if not (self.has_view_permission(request) and sees_runs):
+            raise PermissionDenied
+        asset = get_object_or_404(Asset, pk=pk)
+        runs = list(asset.runs.order_by("-pk")[:RUNS])
+        finished = [run for run in runs if run.raw_reply]
+        later = _chosen(request, "later", runs) or next(iter(finished), None)
+        earlier = _chosen(request, "earlier", runs) or next(
+            (run for run in finished if later and run.pk < later.pk), None
+        )
+        request.current_app = self.admin_site.name
+        return TemplateResponse(
+            request,
+            "filestack_tags/admin/asset_runs.html",
+            {
+                **self.admin_site.each_context(request),
+                "title": _("Tagging runs"),
+                "opts": self.opts,
+                "asset": asset,
+                "runs": runs,
+                "earlier": earlier,
+                "later": later,
+                **_compared(earlier, later),
+                "replies": [
+                    (run, raw(run.raw_reply)) for run in (earlier, later) if run is not None
+                ],
+            },
+        )
+
+
+def _chosen(request: HttpRequest, name: str, runs: list[TaggingRun]) -> TaggingRun | None:
+    return next((run for run in runs if str(run.pk) == request.GET.get(name)), None)
+
+
+def _compared(earlier: TaggingRun | None, later: TaggingRun | None) -> dict[str, Any]:
+    """Return the difference, or a note that says why there is none."""
+    if earlier is None or later is None:
+        return {"note": _("Two runs with a reply are needed to compare.")}
+    labels = {run: labels_of(run) for run in (earlier, later)}
+    unread = [str(run) for run, found in labels.items() if found is None]
+    if unread:
+        return {
+            "note": _(
+                "There is no reply of %(runs)s that could be compared: it has none, or it was"
+                " deleted for its age."
+            )
+            % {"runs": ", ".join(unread)}
+        }
+    return {"difference": difference(labels[earlier] or {}, labels[later] or {})}

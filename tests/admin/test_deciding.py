@@ -1,0 +1,147 @@
+"""The asset's page: setting a confidence, undoing, comparing runs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from filestack_tags import curation
+from filestack_tags.admin.run_difference import difference, labels_of
+from filestack_tags.models import Asset, AssetTag, Tag, TagDecision, TaggingRun
+from tests.api.rows import person, tagged
+
+pytestmark = pytest.mark.django_db
+
+LIST = "/admin/filestack_tags/asset/"
+
+
+def decide(client: Client, asset: Asset, **data: Any) -> list[str]:
+    response = client.post(f"{LIST}{asset.pk}/decide/", data, follow=True)
+    return [str(message) for message in response.context["messages"]]
+
+
+def sky() -> int:
+    return Tag.objects.get(key="sky").pk
+
+
+def test_a_confidence_is_set_by_hand_and_what_the_tagger_said_is_shown(
+    editor: Client, page: Any
+) -> None:
+    asset = tagged("h1", {"sky": 90})
+    assert decide(editor, asset, change=sky(), confidence="40") == [
+        "Set the confidence of sky to 40."
+    ]
+    row = AssetTag.objects.get()
+    assert (row.confidence, row.tagger_confidence) == (40, 90)
+    assert "tagger: 90" in page(editor.get(f"{LIST}{asset.pk}/change/")).text
+
+
+@pytest.mark.parametrize("confidence", ["", "101", "-1", "x"])
+def test_a_confidence_that_is_none_is_refused(editor: Client, confidence: str) -> None:
+    asset = tagged("h1", {"sky": 90})
+    assert decide(editor, asset, change=sky(), confidence=confidence)
+    assert not TagDecision.objects.exists()
+
+
+def test_the_last_decision_is_undone_by_a_button(editor: Client, page: Any) -> None:
+    asset = tagged("h1", {"sky": 90})
+    decide(editor, asset, reject=sky())
+    shown = page(editor.get(f"{LIST}{asset.pk}/change/"))
+    entry = TagDecision.objects.get()
+    assert entry.origin == "admin"
+    assert [row["value"] for row in shown.buttons if row.get("name") == "undo"] == [
+        str(entry.pk)
+    ]
+    assert decide(editor, asset, undo=entry.pk) == ["Undid the decision about sky."]
+    assert AssetTag.objects.get().decision == 0
+    assert "undone" in page(editor.get(f"{LIST}{asset.pk}/change/")).text
+
+
+def test_undoing_names_who_decided_since_and_touches_no_other_asset(editor: Client) -> None:
+    asset, other = tagged("h1", {"sky": 90}), tagged("h2", {"sky": 80})
+    curation.accept(asset.pk, sky(), user=person("ann"))
+    first = TagDecision.objects.get()
+    curation.reject(asset.pk, sky(), user=person("bob"))
+    (message,) = decide(editor, asset, undo=first.pk)
+    assert message.startswith("bob decided about this tag")
+    assert decide(editor, other, undo=first.pk) == [
+        "There is no such decision, or no such tag."
+    ]
+    assert TagDecision.objects.count() == 2
+
+
+def test_who_may_only_look_sees_the_decisions_and_no_controls(
+    client_of: Any, page: Any
+) -> None:
+    asset = tagged("h1", {"sky": 90})
+    curation.reject(asset.pk, sky(), user=person("ann"))
+    viewer = client_of("view_asset")
+    shown = page(viewer.get(f"{LIST}{asset.pk}/change/"))
+    assert "rejected ann" in shown.text
+    assert not [row for row in shown.buttons if row.get("name")]
+    assert "live.js" not in shown.html
+    path = f"{LIST}{asset.pk}/decide/"
+    assert viewer.post(path, {"undo": TagDecision.objects.get().pk}).status_code == 403
+    assert viewer.get(f"{LIST}{asset.pk}/runs/").status_code == 403
+
+
+def run_of(asset: Asset, raw: str) -> TaggingRun:
+    return TaggingRun.objects.create(
+        asset=asset,
+        tagger="t",
+        trigger="code",
+        content_version=1,
+        state="succeeded",
+        raw_reply=raw,
+    )
+
+
+def reply(**labels: int) -> str:
+    return json.dumps({"tags": {"auto": labels, "user": None}})
+
+
+def test_two_runs_are_compared_by_what_was_gained_lost_and_moved(
+    editor: Client, page: Any
+) -> None:
+    asset = tagged("h1")
+    earlier = run_of(asset, reply(sky=90, sea=50, sand=40, fog=20))
+    results = {"a task": {"data": json.loads(reply(Sky=91, sea=40, dog=70, sand=49))}}
+    later = run_of(asset, json.dumps(results))
+    found = difference(labels_of(earlier) or {}, labels_of(later) or {})
+    assert found.gained == (("dog", 70),)
+    assert found.lost == (("fog", 20),)
+    assert [(move.label, move.points) for move in found.moved] == [("sea", -10)]
+    assert found.alike == 2
+    shown = page(editor.get(f"{LIST}{asset.pk}/runs/"))
+    assert "dog gained – 70 fog lost 20 – sea -10 50 40" in shown.text
+    assert shown.inline == []
+    turned = page(editor.get(f"{LIST}{asset.pk}/runs/?earlier={later.pk}&later={earlier.pk}"))
+    assert "fog gained" in turned.text
+
+
+def test_a_run_whose_reply_was_deleted_cannot_be_compared_and_says_so(
+    editor: Client, page: Any
+) -> None:
+    asset = tagged("h1")
+    path = f"{LIST}{asset.pk}/runs/"
+    assert "It was never tagged." in page(editor.get(path)).text
+    pruned, other = run_of(asset, ""), run_of(asset, "[not a reply")
+    assert "Two runs with a reply are needed" in page(editor.get(path)).text
+    shown = page(editor.get(f"{path}?earlier={pruned.pk}&later={other.pk}"))
+    assert f"no reply of {pruned}, {other} that could be compared" in shown.text
+
+
+def test_a_workflow_that_the_settings_name_is_run_from_the_page(
+    editor: Client, page: Any, settings: Any
+) -> None:
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"WORKFLOWS": {"moods": "wf-1"}}
+    asset = tagged("h1", {"sky": 90})
+    shown = page(editor.get(f"{LIST}{asset.pk}/change/"))
+    assert "workflow:moods" in [row.get("value") for row in shown.buttons]
+    data = {"_selected_action": asset.pk, "index": 0, "action": "workflow:moods"}
+    editor.post(LIST, data)
+    asset.refresh_from_db()
+    assert asset.queued_for == "workflow:moods"

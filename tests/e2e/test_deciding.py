@@ -1,0 +1,97 @@
+"""Deciding about tags by keys and clicks, on the asset's page and in the review queue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from playwright.sync_api import Page, expect
+
+from filestack_tags.models import AssetTag
+
+from .marks import every_look
+from .seeding import Seed
+
+ASSETS = "/admin/filestack_tags/asset/"
+
+
+def _decisions() -> dict[str, tuple[int, int]]:
+    rows = AssetTag.objects.values_list("tag__key", "decision", "confidence")
+    return {key: (decision, confidence) for key, decision, confidence in rows}
+
+
+@every_look
+def test_tags_of_an_asset_are_decided_by_keys_alone(
+    page: Page,
+    login: Callable[[str], None],
+    seed: Seed,
+    axe: Callable[[], None],
+    screenshot: Callable[[str], None],
+) -> None:
+    cat = seed.photo("cat", {"cat": 93, "animal": 80, "dog": 41})
+    login("editor")
+    page.goto(f"{ASSETS}{cat.pk}/change/")
+    said = page.locator("#fst-said")
+    page.keyboard.press("j")
+    page.keyboard.press("a")
+    expect(said).to_have_text("Accepted cat.")
+    page.keyboard.press("j")
+    page.keyboard.press("c")
+    page.keyboard.type("75")
+    page.keyboard.press("Enter")
+    expect(said).to_have_text("Set the confidence of animal to 75.")
+    page.keyboard.press("j")
+    page.keyboard.press("r")
+    expect(said).to_have_text("Rejected dog.")
+    axe()
+    screenshot("asset-page")
+    assert seed.database(_decisions) == {"cat": (1, 93), "animal": (1, 75), "dog": (2, 41)}
+    page.keyboard.press("u")
+    expect(said).to_have_text("Undid the decision about dog.")
+    assert seed.database(_decisions)["dog"] == (0, 41)
+
+
+@every_look
+def test_the_review_queue_is_worked_through_by_keys_alone(
+    page: Page,
+    login: Callable[[str], None],
+    seed: Seed,
+    axe: Callable[[], None],
+    screenshot: Callable[[str], None],
+) -> None:
+    for name, confidence in (("cat", 71), ("dogs", 62), ("coffee", 48)):
+        seed.photo(name, {"animal": confidence})
+    login("editor")
+    page.goto(f"{ASSETS}review/")
+    page.get_by_role("link", name="animal").click()
+    rows = page.locator("[data-fst-row]")
+    expect(rows).to_have_count(3)
+    axe()
+    screenshot("review-queue")
+    said = page.locator("#fst-said")
+    page.keyboard.press("j")
+    page.keyboard.press("a")
+    expect(said).to_have_text("Accepted animal.")
+    expect(rows).to_have_count(2)
+    page.keyboard.press("s")
+    page.keyboard.press("r")
+    expect(said).to_have_text("Rejected animal.")
+    expect(rows).to_have_count(1)
+    page.keyboard.press("u")
+    expect(said).to_have_text("Undid the decision about animal.")
+    expect(rows).to_have_count(2)
+    axe()
+
+
+def test_what_does_not_reach_the_server_is_told(
+    page: Page, login: Callable[[str], None], seed: Seed, complaints: list[str]
+) -> None:
+    cat = seed.photo("cat", {"cat": 93})
+    login("editor")
+    page.goto(f"{ASSETS}{cat.pk}/change/")
+    page.context.set_offline(True)
+    page.get_by_role("button", name="Accept cat").click()
+    expect(page.locator("#fst-said")).to_contain_text("did not reach the server")
+    page.context.set_offline(False)
+    page.get_by_role("button", name="Accept cat").click()
+    expect(page.locator("#fst-said")).to_have_text("Accepted cat.")
+    complaints.clear()
