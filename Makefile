@@ -20,7 +20,7 @@ TOX = $(VENV)/.ready-tox
 
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo serve test e2e screenshots lint fuzz services-test chaos bench-search bench-ingest bench-tagging dist-test docs vendor tox clean
+.PHONY: help demo serve test e2e screenshots lint fuzz services-test chaos bench-search bench-ingest bench-tagging bench-admin dist-test docs vendor tox clean
 
 help:
 	@echo "make demo           upload, tag and search real photos; ends by itself"
@@ -35,6 +35,7 @@ help:
 	@echo "make bench-ingest   how many webhooks a second are stored and applied; needs PostgreSQL, Redis"
 	@echo "make bench-tagging  how many files a worker has tagged a second, and at what cost; needs both"
 	@echo "make vendor         fetch filestack-js from npm again; VERSION=4.3.9 takes another one"
+	@echo "make bench-admin    how long the admin's pages take with 100,000 assets; needs PostgreSQL"
 	@echo "make lint           style, types, import contracts, migrations, spelling"
 	@echo "make dist-test      what would be published, installed elsewhere: the suite, the tutorial"
 	@echo "make docs           the manual as HTML, every warning an error"
@@ -95,6 +96,9 @@ bench-ingest: $(BENCH)
 
 bench-tagging: $(BENCH)
 	$(BIN)/python -m benchmarks.tagging
+
+bench-admin: $(BENCH)
+	$(BIN)/python -m benchmarks.admin
 
 vendor: $(BASE)
 	@$(BIN)/python -m tests.vendor $(VERSION)

@@ -181,17 +181,22 @@ def histogram(
 def _of_all(limit: int, include_hidden: bool, withheld: frozenset[int], using: str) -> Facets:
     """Return the tags of all assets. Few have a threshold or are withheld, and are counted."""
     tables = tables_of(using)
-    shown = "" if include_hidden else "WHERE t.hidden = FALSE"
+    shown = "" if include_hidden else "AND t.hidden = FALSE"
     visible = "r.score >= t.min_confidence OR (r.score >= 0 AND r.decision IN (1, 3))"
+    counted = "t.min_confidence > 0"
     kept_count = "COALESCE(t.min_confidence, 0) = 0"
     if withheld:
         visible = f"({visible}) AND {exists_in_sql(withheld, 'r')}"
-        kept_count += f" AND t.id NOT IN ({', '.join(map(str, sorted(withheld)))})"
+        ids = ", ".join(map(str, sorted(withheld)))
+        counted = f"({counted} OR t.id IN ({ids}))"
+        kept_count += f" AND t.id NOT IN ({ids})"
+    # Apart, so that PostgreSQL does not expect to count for each tag and compile for that.
     statement = (
-        "SELECT f.id, f.name, f.n FROM (SELECT t.id, t.name,"  # noqa: S608  # our own statement
-        f" CASE WHEN {kept_count} THEN t.asset_count ELSE"
+        "SELECT f.id, f.name, f.n FROM (SELECT t.id, t.name, t.asset_count AS n"  # noqa: S608  # our own statement
+        f" FROM {tables.tag} t WHERE {kept_count} {shown}"
+        " UNION ALL SELECT t.id, t.name,"
         f" (SELECT COUNT(*) FROM {tables.asset_tag} r WHERE r.tag_id = t.id AND ({visible}))"
-        f" END AS n FROM {tables.tag} t {shown}) f WHERE f.n > 0"
+        f" FROM {tables.tag} t WHERE {counted} {shown}) f WHERE f.n > 0"
         f" ORDER BY f.n DESC, f.id LIMIT {limit:d}"
     )
     with connections[using].cursor() as cursor:
