@@ -142,6 +142,30 @@ def register(
     return asset, False
 
 
+def register_new(files: Mapping[str, tuple[Source, datetime]]) -> list[Asset]:
+    """Make files known that nobody knows: ``{digest: (source, since when)}``, all or none.
+
+    In a transaction of the caller's.
+
+    Raises:
+        IntegrityError: when one of them is known.
+    """
+    new = [
+        Asset(
+            kind=source.kind,
+            reference=source.reference,
+            digest=digest,
+            uploaded_at=at,
+            facts_at=at,
+        )
+        for digest, (source, at) in sorted(files.items())
+    ]
+    made = Asset.objects.using(alias()).bulk_create(new)
+    for asset in made:
+        on_commit(partial(asset_registered.send_robust, sender=Asset, asset=asset))
+    return made
+
+
 def describe(asset_ids: Collection[int]) -> int:
     """Ask Filestack for the facts of stored files whose SHA-256 is not known; return of how many
     it was told.

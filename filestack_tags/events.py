@@ -7,7 +7,7 @@ The actions and their fields are those of PROTOCOL (docs: Webhooks; docs: Workfl
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -50,8 +50,16 @@ def prepare(event: Event) -> None:
     Raises:
         PayloadError: as :func:`handle`.
     """
-    if event.action == "fs.workflow" and (reply := event.workflow().merged_tags()):
-        tags.resolve((*reply.auto, *reply.user))
+    prepare_all([event])
+
+
+def prepare_all(those: Iterable[Event]) -> None:
+    """Make the tags that events speak of, as :func:`prepare` does, together."""
+    replies = [
+        event.workflow().merged_tags() for event in those if event.action == "fs.workflow"
+    ]
+    if names := [name for reply in replies if reply for name in (*reply.auto, *reply.user)]:
+        tags.resolve(names)
 
 
 def handle(event: Event, delivery: WebhookDelivery) -> Handled:
@@ -109,7 +117,7 @@ def _delete(event: Event, delivery: WebhookDelivery) -> Handled:
 def _workflow(event: Event, delivery: WebhookDelivery) -> Handled:
     job = event.workflow()
     reply = job.merged_tags()
-    workflow = f"the workflow {workflows.described(job.workflow_id) or 'without a name'}"
+    workflow = _named(job)
     status = job.status or "under way"
     has_ended = job.is_failed or job.is_finished
     has_tags = reply is not None and not job.is_under_way
@@ -137,17 +145,51 @@ def _workflow(event: Event, delivery: WebhookDelivery) -> Handled:
     run.delivery = delivery
     run.save(using=alias(), update_fields=("job_id", "workflow_id", "delivery"))
     if reply is not None and has_tags:
-        result_at = _past(job.updated_at or event.timestamp or delivery.received_at)
-        state = tagging.complete(run.pk, TaggerReply.of(reply), result_at=result_at).state
-        text = f"Tags of {len(job.tags)} task(s) of {workflow}: run {state}."
-        if job.errors or job.is_failed:
-            text += f" {job_error(job)}"
-        return Handled(PROCESSED, text, run.asset_id)
+        at = result_at(job, event, delivery)
+        state = tagging.complete(run.pk, TaggerReply.of(reply), result_at=at).state
+        return Handled(PROCESSED, tags_told(job, state), run.asset_id)
     if has_ended:
         error = job_error(job)
         tagging.fail(run.pk, error)
         return Handled(PROCESSED, f"No tags of {workflow}: {error}", run.asset_id)
     return Handled(PROCESSED, f"This job of {workflow} is {status}.", run.asset_id)
+
+
+def tags_told(job: WorkflowJob, state: str) -> str:
+    """Return the sentence about tags that were taken from a job, whose run is in ``state`` now."""
+    text = f"Tags of {len(job.tags)} task(s) of {_named(job)}: run {state}."
+    return f"{text} {job_error(job)}" if job.errors or job.is_failed else text
+
+
+def result_at(job: WorkflowJob, event: Event, delivery: WebhookDelivery) -> datetime:
+    """When a job had its result."""
+    return _past(job.updated_at or event.timestamp or delivery.received_at)
+
+
+def started_at(job: WorkflowJob, event: Event, delivery: WebhookDelivery) -> datetime:
+    """When a job was started."""
+    return _past(job.created_at) if job.created_at else _moment(event, delivery)
+
+
+def new_run(job: WorkflowJob, asset: Asset, *, started_at: datetime) -> TaggingRun:
+    """Return the run of a job that was not started here, not stored yet."""
+    content_version = asset.content_version
+    if _is_before_change(started_at, asset):
+        content_version -= 1
+    running = workflows.taggers_of(job.workflow_id)
+    return TaggingRun(
+        asset=asset,
+        job_id=job.job_id,
+        tagger=running[0] if running else workflows.TAGGER,
+        trigger=TaggingRun.Trigger.WORKFLOW,
+        workflow_id=job.workflow_id[:100],
+        content_version=content_version,
+        started_at=started_at,
+    )
+
+
+def _named(job: WorkflowJob) -> str:
+    return f"the workflow {workflows.described(job.workflow_id) or 'without a name'}"
 
 
 def _ignored(event: Event, delivery: WebhookDelivery) -> Handled:
@@ -218,7 +260,7 @@ def _run_of(job: WorkflowJob, event: Event) -> TaggingRun | None:
             return run
     if len(job.sources) != 1 or not job.workflow_id:
         return None
-    asset = locked(Asset.objects.filter(digest=_digest(job))).first()
+    asset = locked(Asset.objects.filter(digest=digest_of(job))).first()
     waiting = runs.filter(
         Q(state=TaggingRun.State.STARTED) | Q(error_code__in=results.GIVEN_UP),
         # Before Filestack answered, a run knows neither its job nor its workflow.
@@ -241,31 +283,22 @@ def _open_run(job: WorkflowJob, event: Event, delivery: WebhookDelivery) -> Tagg
         raise PayloadError(
             f"The job is unknown and names {len(job.sources)} sources; its results belong to one."
         )
-    moment = _past(job.created_at) if job.created_at else _moment(event, delivery)
+    moment = started_at(job, event, delivery)
     if workflows.makes_known(job.workflow_id):
         assets.register(job.sources[0], at=moment)
-    asset = locked(Asset.objects.filter(digest=_digest(job))).first()
+    asset = locked(Asset.objects.filter(digest=digest_of(job))).first()
     if asset is None:
         return None
-    content_version = asset.content_version
-    if _is_before_change(moment, asset):
-        content_version -= 1
-    running = workflows.taggers_of(job.workflow_id)
-    run, _ = TaggingRun.objects.using(alias()).get_or_create(
-        job_id=job.job_id or f"delivery:{delivery.pk}",
-        defaults={
-            "asset": asset,
-            "tagger": running[0] if running else workflows.TAGGER,
-            "trigger": TaggingRun.Trigger.WORKFLOW,
-            "workflow_id": job.workflow_id[:100],
-            "content_version": content_version,
-            "started_at": moment,
-        },
-    )
-    return run
+    run = new_run(job, asset, started_at=moment)
+    run.job_id = job.job_id or f"delivery:{delivery.pk}"
+    known = TaggingRun.objects.using(alias()).filter(job_id=run.job_id).first()
+    if known is None:
+        run.save(using=alias())
+    return known or run
 
 
-def _digest(job: WorkflowJob) -> str:
+def digest_of(job: WorkflowJob) -> str:
+    """Return the digest of the one file that a job is about."""
     source = job.sources[0]
     return reference_digest(source.kind, source.reference)
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import sample
@@ -16,8 +17,9 @@ from random import sample
 from django.db.models import F, Q
 from django.utils import timezone
 
-from . import events, metrics
+from . import deliveries, events, jobs, metrics
 from .conf import get_settings
+from .deliveries import OPEN_STATES
 from .exceptions import PayloadError
 from .filestack.payloads import Event, event_key, parse_event
 from .filestack.security import verify_webhook
@@ -36,8 +38,6 @@ AT_ONCE = 16
 
 CANDIDATES = 256
 """The oldest deliveries, from which workers draw theirs."""
-
-OPEN_STATES = (WebhookDelivery.State.RECEIVED, WebhookDelivery.State.PROCESSING)
 
 
 @dataclass(frozen=True)
@@ -113,12 +113,12 @@ def waiting(limit: int = AT_ONCE) -> list[int]:
     seldom get the same ones.
     """
     now = timezone.now()
-    deliveries = WebhookDelivery.objects.using(alias()).filter(
+    rows = WebhookDelivery.objects.using(alias()).filter(
         Q(due_at__lte=now) | Q(state=WebhookDelivery.State.RECEIVED, attempts=0),
         state__in=OPEN_STATES,
         due_at__isnull=False,
     )
-    oldest = deliveries.order_by("due_at").values_list("pk", flat=True)
+    oldest = rows.order_by("due_at").values_list("pk", flat=True)
     ids = list(oldest[: max(limit, CANDIDATES)])
     if len(ids) <= limit:
         return ids
@@ -155,17 +155,72 @@ def process(delivery_id: int) -> Outcome:
     any other error is tried again later, a bounded number of times.
     """
     delivery = _take(delivery_id)
-    if isinstance(delivery, Outcome):
-        return delivery
+    return delivery if isinstance(delivery, Outcome) else _unless_overtaken(delivery)
+
+
+def _unless_overtaken(delivery: WebhookDelivery) -> Outcome:
     try:
         return _process(delivery)
-    except _Overtaken:
-        logger.warning("Webhook delivery %s was taken over by another process", delivery_id)
+    except deliveries.Overtaken:
+        logger.warning("Webhook delivery %s was taken over by another process", delivery.pk)
         return Outcome("overtaken")
 
 
-class _Overtaken(Exception):
-    """The lease ended before the work did, or the work was done and its answer lost."""
+def process_all(delivery_ids: Sequence[int]) -> list[Outcome]:
+    """Do what deliveries say, as :func:`process` does; return what came of each, in their order.
+
+    Those that were never tried are taken together, and the results of workflow jobs among them
+    are applied together, in one transaction with the deliveries' new states. If that fails,
+    each is processed by itself, so that a bad one costs the others nothing.
+    """
+    taken = deliveries.take_new(delivery_ids)
+    done = _process_together([*taken.values()])
+    outcomes: list[Outcome] = []
+    for pk in delivery_ids:
+        if pk in done:
+            outcomes.append(done[pk])
+        elif pk in taken:
+            outcomes.append(_unless_overtaken(taken[pk]))
+        else:
+            outcomes.append(process(pk))
+    return outcomes
+
+
+def _process_together(taken: Sequence[WebhookDelivery]) -> dict[int, Outcome]:
+    """Process what can be processed together; return what came of it, by delivery."""
+    news: list[jobs.Told] = []
+    for delivery in taken:
+        with suppress(PayloadError):  # said again when it is processed by itself
+            told = jobs.told(delivery, parse_event(bytes(delivery.raw_body)))
+            if told is not None:
+                news.append(told)
+    if len(news) < 2:
+        return {}
+    try:
+        done = _apply(news)
+    except Exception as error:  # noqa: BLE001  each has it again by itself, and tells more of it
+        logger.info("Deliveries are processed one by one: %s", type(error).__name__)
+        return {}
+    by_id = {delivery.pk: delivery for delivery in taken}
+    for pk in done:
+        metrics.count("webhook.processed", action=events.known_action(by_id[pk].action))
+    return {pk: Outcome(handled.state, handled.to_tag) for pk, handled in done.items()}
+
+
+@retrying
+def _apply(news: Sequence[jobs.Told]) -> dict[int, events.Handled]:
+    events.prepare_all(one.event for one in news)
+    by_id = {one.delivery.pk: one.delivery for one in news}
+    with atomic():
+        done = jobs.apply_all(news)
+        held = deliveries.hold([by_id[pk] for pk in sorted(done)])
+        for delivery in held:
+            handled = done[delivery.pk]
+            deliveries.settle(
+                delivery, handled.state, outcome=handled.text, asset_id=handled.asset_id
+            )
+        deliveries.write(held)
+    return done
 
 
 def _process(delivery: WebhookDelivery) -> Outcome:
@@ -175,7 +230,7 @@ def _process(delivery: WebhookDelivery) -> Outcome:
     except PayloadError as error:
         _refuse(delivery, error)
         return Outcome(delivery.state)
-    except _Overtaken:
+    except deliveries.Overtaken:
         raise
     except Exception as error:
         logger.exception("Processing webhook delivery %s failed", delivery.pk)
@@ -189,84 +244,35 @@ def _handle(event: Event, delivery: WebhookDelivery) -> events.Handled:
     events.prepare(event)
     with atomic():
         done = events.handle(event, delivery)
-        _hold(delivery)
-        _close(delivery, done.state, outcome=done.text, asset_id=done.asset_id)
+        deliveries.hold([delivery])
+        deliveries.close(delivery, done.state, outcome=done.text, asset_id=done.asset_id)
     return done
 
 
 @retrying
 def _refuse(delivery: WebhookDelivery, error: PayloadError) -> None:
     with atomic():
-        _hold(delivery)
-        _close(delivery, WebhookDelivery.State.FAILED, error=str(error))
-
-
-def _hold(delivery: WebhookDelivery) -> None:
-    """Lock the row, as the last one of its transaction, if it is still this process's to write.
-
-    Raises:
-        _Overtaken: when somebody took it since; what the transaction did is undone.
-    """
-    row = locked(WebhookDelivery.objects.filter(pk=delivery.pk)).first()
-    ours = (WebhookDelivery.State.PROCESSING, delivery.attempts)
-    if row is None or (row.state, row.attempts) != ours:
-        raise _Overtaken
+        deliveries.hold([delivery])
+        deliveries.close(delivery, WebhookDelivery.State.FAILED, error=str(error))
 
 
 @retrying
 def _take(delivery_id: int) -> WebhookDelivery | Outcome:
-    settings = get_settings()
-    now = timezone.now()
     with atomic():
         delivery = locked(WebhookDelivery.objects.filter(pk=delivery_id)).first()
         if delivery is None:
             return Outcome("gone", taken=False)
-        if delivery.state not in OPEN_STATES or not _is_due(delivery, now):
+        if not deliveries.may_be_taken(delivery):
             return Outcome(delivery.state, taken=False)
-        if delivery.attempts >= settings.WEBHOOK_MAX_ATTEMPTS:
-            _close(
+        if delivery.attempts >= get_settings().WEBHOOK_MAX_ATTEMPTS:
+            deliveries.close(
                 delivery,
                 WebhookDelivery.State.FAILED,
                 error=delivery.error or "The process that ran it did not come back.",
             )
             return Outcome(delivery.state)
-        delivery.state = WebhookDelivery.State.PROCESSING
-        delivery.attempts += 1
-        delivery.due_at = now + timedelta(seconds=settings.LEASE)
-        delivery.save(using=alias(), update_fields=("state", "attempts", "due_at"))
+        deliveries.take(delivery)
     return delivery
-
-
-def _is_due(delivery: WebhookDelivery, now: datetime) -> bool:
-    """A delivery that was never tried is due whatever the clock of the host that received it."""
-    is_new = delivery.state == WebhookDelivery.State.RECEIVED and not delivery.attempts
-    return is_new or delivery.due_at is None or delivery.due_at <= now
-
-
-def _close(
-    delivery: WebhookDelivery,
-    state: str,
-    *,
-    outcome: str = "",
-    error: str = "",
-    asset_id: int | None = None,
-) -> None:
-    delivery.state = state
-    delivery.outcome = storable(outcome)
-    delivery.error = storable(error)
-    delivery.asset_id = asset_id
-    delivery.due_at = None
-    first_time = delivery.processed_at is None
-    delivery.processed_at = timezone.now()
-    if first_time:
-        waited = (delivery.processed_at - delivery.received_at).total_seconds()
-        metrics.observe("webhook.seconds", waited, action=events.known_action(delivery.action))
-    if state == WebhookDelivery.State.FAILED:
-        metrics.count("webhook.failed")
-    delivery.save(
-        using=alias(),
-        update_fields=("state", "outcome", "error", "asset", "due_at", "processed_at"),
-    )
 
 
 @retrying
@@ -275,9 +281,9 @@ def _fail(delivery: WebhookDelivery, error: Exception) -> Outcome:
     settings = get_settings()
     text = "".join(traceback.format_exception(error))
     with atomic():
-        _hold(delivery)
+        deliveries.hold([delivery])
         if delivery.attempts >= settings.WEBHOOK_MAX_ATTEMPTS:
-            _close(delivery, WebhookDelivery.State.FAILED, error=text)
+            deliveries.close(delivery, WebhookDelivery.State.FAILED, error=text)
             return Outcome(delivery.state)
         tries = delivery.attempts - 1
         delay = min(settings.RETRY_DELAY * 2**tries, settings.RETRY_DELAY_MAX)

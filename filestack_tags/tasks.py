@@ -103,17 +103,15 @@ def process_inbox() -> None:
 def _process_waiting(until: float) -> bool:
     """Return whether nothing is left; at ``until``, of the monotonic clock, something may be."""
     while ids := ingest.waiting():
-        taken = 0
-        for pk in ids:
-            outcome = ingest.process(pk)
-            taken += outcome.taken
-            _have_tagged(outcome.to_tag)
+        outcomes = ingest.process_all(ids)
+        _have_tagged([pk for outcome in outcomes for pk in outcome.to_tag])
+        for outcome in outcomes:
             if outcome.retry_at:
                 _publish(process_inbox, at=outcome.retry_at)
-            if monotonic() > until:
-                return False
-        if not taken:  # others have them all, and will look what else there is
-            break
+        if monotonic() > until:
+            return False
+        if not any(outcome.taken for outcome in outcomes):
+            break  # others have them all, and will look what else there is
     return True
 
 

@@ -238,8 +238,10 @@ class EmulatorApp:
 
 def _spoil(fault: Fault, handler: Handler) -> Reply:
     if fault.kind == "slow":
-        time.sleep(fault.seconds)
-        return handler()
+        answers_at = time.monotonic() + fault.seconds
+        reply = handler()
+        time.sleep(max(answers_at - time.monotonic(), 0))
+        return reply
     reply = handler()
     if fault.kind == "last_call":
         return replace(reply, headers={**reply.headers, **used_up(fault)})

@@ -10,7 +10,7 @@ import time_machine
 from amqp.exceptions import NotAllowed
 from django.utils import timezone
 
-from filestack_tags import events, ingest, tagging, tasks
+from filestack_tags import deliveries, events, ingest, tagging, tasks
 from filestack_tags.exceptions import PayloadError
 from filestack_tags.filestack.payloads import parse_event
 from filestack_tags.filestack.sources import Source
@@ -79,7 +79,7 @@ def test_a_commit_whose_answer_was_lost_is_not_done_again(deliver: Any, script: 
     deliver(fp_upload(HANDLE))
     deliver(fp_overwrite(HANDLE))
     delivery = WebhookDelivery.objects.get(action="fp.overwrite")
-    with pytest.raises(ingest._Overtaken):
+    with pytest.raises(deliveries.Overtaken):
         ingest._handle(parse_event(bytes(delivery.raw_body)), delivery)
     assert Asset.objects.get().content_version == 2
 

@@ -28,6 +28,7 @@ from filestack_tags import (
     assets,
     circuit,
     curation,
+    deliveries,
     events,
     ingest,
     metrics,
@@ -213,7 +214,7 @@ def test_1_a_result_that_changes_nothing_writes_no_row(
 def test_4_an_accepted_delivery_that_dies_in_processing_has_its_effect_once(
     deliver: Any, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    real_handle, real_close = events.handle, ingest._close
+    real_handle, real_close = events.handle, deliveries.close
 
     def dying(real: Any) -> Any:
         def die(*args: Any, **kwargs: Any) -> Any:
@@ -225,7 +226,7 @@ def test_4_an_accepted_delivery_that_dies_in_processing_has_its_effect_once(
     if step == "handle":
         monkeypatch.setattr(events, "handle", dying(real_handle))
     else:
-        monkeypatch.setattr(ingest, "_close", dying(real_close))
+        monkeypatch.setattr(deliveries, "close", dying(real_close))
     with pytest.raises(SystemExit):
         deliver(fs_workflow(HANDLE, tags={"sky": 90}, job_id="job-1"))
     monkeypatch.undo()

@@ -12,8 +12,9 @@ from django.db.models import Max, QuerySet
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
-from filestack_tags import ingest, tasks
+from filestack_tags import tasks
 from filestack_tags.clock import kept
+from filestack_tags.deliveries import OPEN_STATES
 from filestack_tags.models import WebhookDelivery
 from filestack_tags.transactions import alias
 
@@ -75,7 +76,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, dry_run: bool, **options: Any) -> None:
         deliveries = _chosen(options)
         if dry_run:
-            left = deliveries.filter(state__in=ingest.OPEN_STATES).count()
+            left = deliveries.filter(state__in=OPEN_STATES).count()
             count = deliveries.count() - left
             self.stdout.write(f"{count:,} deliveries would be processed again.{_open(left)}")
             return

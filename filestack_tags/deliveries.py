@@ -1,0 +1,133 @@
+"""Deliveries: who holds which, and how each ends.
+
+A worker takes a delivery under a lease, does what it says, and closes it in the transaction that
+did. Whoever lost the lease meanwhile undoes what it did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from operator import attrgetter
+
+from django.utils import timezone
+
+from . import events, metrics
+from .conf import get_settings
+from .models import WebhookDelivery
+from .rowsets import update
+from .text import storable
+from .transactions import alias, atomic, locked, retrying
+
+TAKEN = ("state", "attempts", "due_at")
+CLOSED = ("state", "outcome", "error", "asset", "due_at", "processed_at")
+"""What taking and closing a delivery write of it."""
+
+OPEN_STATES = (WebhookDelivery.State.RECEIVED, WebhookDelivery.State.PROCESSING)
+
+
+class Overtaken(Exception):
+    """The lease ended before the work did, or the work was done and its answer lost."""
+
+
+def may_be_taken(delivery: WebhookDelivery) -> bool:
+    """Whether a locked delivery waits for somebody to do what it says."""
+    return delivery.state in OPEN_STATES and _is_due(delivery, timezone.now())
+
+
+def take(delivery: WebhookDelivery) -> None:
+    """Take a locked delivery that may be taken, for as long as the lease lasts."""
+    _lease(delivery, timezone.now())
+    delivery.save(using=alias(), update_fields=TAKEN)
+
+
+@retrying
+def take_new(delivery_ids: Sequence[int]) -> dict[int, WebhookDelivery]:
+    """Take deliveries that were never tried; the others are left alone.
+
+    Only those: one that kills whoever processes it costs its companions one attempt, not all.
+    """
+    if len(delivery_ids) < 2:
+        return {}
+    now = timezone.now()
+    with atomic():
+        rows = locked(WebhookDelivery.objects.filter(pk__in=delivery_ids), skip_held=True)
+        taken = [
+            delivery
+            for delivery in rows.order_by("pk")
+            if delivery.state == WebhookDelivery.State.RECEIVED and not delivery.attempts
+        ]
+        for delivery in taken:
+            _lease(delivery, now)
+        write(taken, TAKEN)
+    return {delivery.pk: delivery for delivery in taken}
+
+
+def _lease(delivery: WebhookDelivery, now: datetime) -> None:
+    delivery.state = WebhookDelivery.State.PROCESSING
+    delivery.attempts += 1
+    delivery.due_at = now + timedelta(seconds=get_settings().LEASE)
+
+
+def _is_due(delivery: WebhookDelivery, now: datetime) -> bool:
+    """A delivery that was never tried is due whatever the clock of the host that received it."""
+    is_new = delivery.state == WebhookDelivery.State.RECEIVED and not delivery.attempts
+    return is_new or delivery.due_at is None or delivery.due_at <= now
+
+
+def hold(deliveries: Sequence[WebhookDelivery]) -> Sequence[WebhookDelivery]:
+    """Lock rows, as the last ones of their transaction, if they are still this process's to write.
+
+    Raises:
+        Overtaken: when somebody took one since; what the transaction did is undone.
+    """
+    ids = [delivery.pk for delivery in deliveries]
+    rows = locked(WebhookDelivery.objects.filter(pk__in=ids)).order_by("pk")
+    now = {pk: said for pk, *said in rows.values_list("pk", "state", "attempts")}
+    for delivery in deliveries:
+        if now.get(delivery.pk) != [WebhookDelivery.State.PROCESSING, delivery.attempts]:
+            raise Overtaken
+    return deliveries
+
+
+def close(
+    delivery: WebhookDelivery,
+    state: str,
+    *,
+    outcome: str = "",
+    error: str = "",
+    asset_id: int | None = None,
+) -> None:
+    """Close a locked delivery and write it; see :func:`settle`."""
+    settle(delivery, state, outcome=outcome, error=error, asset_id=asset_id)
+    delivery.save(using=alias(), update_fields=CLOSED)
+
+
+def settle(
+    delivery: WebhookDelivery,
+    state: str,
+    *,
+    outcome: str = "",
+    error: str = "",
+    asset_id: int | None = None,
+) -> None:
+    """Say how a delivery ended; it is to be written."""
+    delivery.state = state
+    delivery.outcome = storable(outcome)
+    delivery.error = storable(error)
+    delivery.asset_id = asset_id
+    delivery.due_at = None
+    first_time = delivery.processed_at is None
+    delivery.processed_at = timezone.now()
+    if first_time:
+        waited = (delivery.processed_at - delivery.received_at).total_seconds()
+        metrics.observe("webhook.seconds", waited, action=events.known_action(delivery.action))
+    if state == WebhookDelivery.State.FAILED:
+        metrics.count("webhook.failed")
+
+
+def write(deliveries: Sequence[WebhookDelivery], fields: Sequence[str] = CLOSED) -> None:
+    """Write locked deliveries, by one statement where the database can."""
+    values = attrgetter("pk", *(f"{name}_id" if name == "asset" else name for name in fields))
+    if deliveries:
+        update(WebhookDelivery, fields, [values(delivery) for delivery in deliveries])

@@ -1,0 +1,216 @@
+"""Deliveries processed together: the same as one by one, whatever is among them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from filestack_tags import deliveries, ingest, jobs, tags
+from filestack_tags.filestack.payloads import event_key
+from filestack_tags.models import Asset, AssetTag, TaggingRun, WebhookDelivery
+from filestack_tags.signals import asset_registered
+from filestack_tags.testing.payloads import fp_delete, fp_overwrite, fp_upload, fs_workflow
+from filestack_tags.text import reference_digest
+
+pytestmark = pytest.mark.django_db
+
+State = WebhookDelivery.State
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_tagged_by_itself(settings: Any) -> None:
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"AUTO_TAG": False}
+
+
+def store(*events: dict[str, Any]) -> list[int]:
+    ids = []
+    for event in events:
+        body = json.dumps(event).encode()
+        key, action = event_key(body)
+        now = timezone.now()
+        row = WebhookDelivery(event_key=key, action=action, raw_body=body, due_at=now)
+        row.save()
+        ids.append(row.pk)
+    return ids
+
+
+def known(handle: str, **values: Any) -> Asset:
+    digest = reference_digest("handle", handle)
+    return Asset.objects.create(kind="handle", reference=handle, digest=digest, **values)
+
+
+def running(handle: str, job_id: str) -> TaggingRun:
+    asset = known(handle, tagging_state="running", due_at=timezone.now(), attempts=1)
+    return TaggingRun.objects.create(
+        asset=asset, tagger="workflow", trigger="code", job_id=job_id, content_version=1
+    )
+
+
+def rows() -> list[Any]:
+    """Return all that deliveries change, but for moments and ids."""
+    TaggingRun.objects.filter(job_id__startswith="delivery:").update(job_id="named by an id")
+    return [
+        sorted(
+            Asset.objects.values_list(
+                *("reference", "tagging_state", "content_version", "tags_version", "attempts"),
+                *("last_error", "current_run__job_id", "filename"),
+            ),
+            key=str,
+        ),
+        sorted(AssetTag.objects.values_list("asset__reference", "tag__key", "confidence")),
+        sorted(
+            TaggingRun.objects.values_list(
+                *("asset__reference", "job_id", "state", "tagger", "trigger", "workflow_id"),
+                *("delivery__event_key", "error_code", "raw_reply", "content_version"),
+            ),
+            key=str,
+        ),
+        sorted(
+            WebhookDelivery.objects.values_list(
+                *("event_key", "state", "outcome", "attempts", "asset__reference", "due_at"),
+            ),
+            key=str,
+        ),
+    ]
+
+
+def without_job_id(event: dict[str, Any]) -> dict[str, Any]:
+    """Return an event as Filestack sent them once."""
+    del event["text"]["jobid"]
+    return event
+
+
+def mixture() -> list[dict[str, Any]]:
+    return [
+        *(
+            fs_workflow(f"new{n}", tags={"sky": n, f"t{n}": 50}, job_id=f"n{n}")
+            for n in range(4)
+        ),
+        *(fs_workflow(f"run{n}", tags={"sea": n + 1}, job_id=f"r{n}") for n in range(3)),
+        fs_workflow("new0", tags={"sky": 99}, job_id="same-file"),
+        fs_workflow("known", tags={"sky": 77}, job_id="known-file"),
+        fs_workflow("hidden", tags={"sky": 78}, job_id="hidden-file"),
+        without_job_id(fs_workflow("old", tags={"sky": 79})),
+        fp_upload("new1"),
+        fp_upload("uploaded"),
+        fp_overwrite("new2"),
+        fp_delete("gone"),
+    ]
+
+
+def prepared() -> None:
+    for number in range(3):
+        running(f"run{number}", f"r{number}")
+    known("known")
+    known("hidden", deleted_at=timezone.now() - timedelta(days=1))
+
+
+def outcome_of(work: Callable[[Sequence[int]], object]) -> list[Any]:
+    with transaction.atomic():
+        prepared()
+        work(store(*mixture()))
+        found = rows()
+        transaction.set_rollback(True)
+    return found
+
+
+def test_together_they_come_to_the_same_as_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    applied: list[int] = []
+    apply_all = jobs.apply_all
+
+    def counting(news: Sequence[jobs.Told]) -> Any:
+        done = apply_all(news)
+        applied.append(len(done))
+        return done
+
+    monkeypatch.setattr(jobs, "apply_all", counting)
+    mixture_of = mixture()
+    monkeypatch.setattr(f"{__name__}.mixture", lambda: mixture_of)
+    together = outcome_of(ingest.process_all)
+    alone = outcome_of(lambda ids: [ingest.process(pk) for pk in ids])
+    assert together == alone
+    assert applied == [7]
+    assert {row[1] for row in together[3]} == {State.PROCESSED}, together[3]
+
+
+def test_sixteen_jobs_take_few_statements() -> None:
+    ids = store(*(fs_workflow(f"h{n}", tags={"a": n}, job_id=f"j{n}") for n in range(16)))
+    with CaptureQueriesContext(connection) as captured:
+        outcomes = ingest.process_all(ids)
+    assert {outcome.state for outcome in outcomes} == {State.PROCESSED}
+    # On SQLite and MariaDB, each row is written by a statement of its own.
+    singly = 0 if connection.vendor == "postgresql" else 6 * 16
+    assert len(captured) <= 40 + singly
+
+
+def test_a_bad_one_costs_the_others_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolve = tags.resolve
+
+    def refuse(names: Any) -> Any:
+        names = list(names)
+        if "bad" in names:
+            raise ValueError("bad")
+        return resolve(names)
+
+    monkeypatch.setattr(tags, "resolve", refuse)
+    events = [fs_workflow(f"h{n}", tags={"good": 5}, job_id=f"j{n}") for n in range(3)]
+    ids = store(*events, fs_workflow("h3", tags={"bad": 5}, job_id="j3"))
+    outcomes = ingest.process_all(ids)
+    assert [outcome.state for outcome in outcomes] == [*[State.PROCESSED] * 3, State.RECEIVED]
+    assert outcomes[3].retry_at
+    assert AssetTag.objects.count() == 3
+    assert "ValueError: bad" in WebhookDelivery.objects.get(pk=ids[3]).error
+
+
+def test_one_that_is_lost_to_another_process_is_left_to_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ids = store(*(fs_workflow(f"h{n}", tags={"a": n}, job_id=f"j{n}") for n in range(3)))
+    apply_all = jobs.apply_all
+
+    def slow(news: Sequence[jobs.Told]) -> Any:
+        done = apply_all(news)
+        WebhookDelivery.objects.filter(pk=ids[1]).update(attempts=2)
+        return done
+
+    monkeypatch.setattr(jobs, "apply_all", slow)
+    # What this does to the row is undone with the rest, so the second time it is ours again.
+    monkeypatch.setattr(ingest, "_unless_overtaken", lambda delivery: ingest.Outcome("alone"))
+    assert {outcome.state for outcome in ingest.process_all(ids)} == {"alone"}
+    assert not Asset.objects.exists()
+    assert not TaggingRun.objects.exists()
+
+
+def test_those_that_were_tried_are_taken_one_by_one() -> None:
+    ids = store(*(fs_workflow(f"h{n}", tags={"a": n}, job_id=f"j{n}") for n in range(3)))
+    WebhookDelivery.objects.filter(pk=ids[0]).update(attempts=1)
+    assert set(deliveries.take_new(ids)) == set(ids[1:])
+    assert deliveries.take_new(ids) == {}
+    assert [outcome.state for outcome in ingest.process_all(ids)] == [
+        State.PROCESSED,
+        State.PROCESSING,
+        State.PROCESSING,
+    ]
+
+
+def test_every_new_file_is_announced(django_capture_on_commit_callbacks: Any) -> None:
+    ids = store(*(fs_workflow(f"h{n}", tags={"a": n}, job_id=f"j{n}") for n in range(3)))
+    announced: list[str] = []
+
+    def listen(asset: Asset, **more: Any) -> None:
+        announced.append(asset.reference)
+
+    asset_registered.connect(listen)
+    try:
+        with django_capture_on_commit_callbacks(execute=True):
+            ingest.process_all(ids)
+    finally:
+        asset_registered.disconnect(listen)
+    assert sorted(announced) == ["h0", "h1", "h2"]
