@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy
 from filestack_tags import curation
 from filestack_tags.exceptions import CurationError
 from filestack_tags.models import Tag, TagDecision
+from filestack_tags.scoping import assets_of
 
 from .forms import AddTagForm, ConfidenceForm
 
@@ -46,7 +47,7 @@ def decide(asset_id: int, said: QueryDict, user: AbstractBaseUser) -> str:
     if "undo" in said:
         return undo(said, user, asset_id=asset_id)
     verb = next((verb for verb in (*DECISIONS, "change") if verb in said), None)
-    tag = _tag(said.get(verb, "")) if verb else None
+    tag = _tag(asset_id, said.get(verb, "")) if verb else None
     if verb is None or tag is None:
         raise CurationError(_("There is no such decision, or no such tag."))
     if verb == "change":
@@ -71,6 +72,7 @@ def undo(said: QueryDict, user: AbstractBaseUser, *, asset_id: int | None = None
     """
     number = _number(said.get("undo", ""))
     wanted = TagDecision.objects.filter(pk=number).select_related("tag")
+    wanted = wanted.filter(asset__in=assets_of(user))
     if asset_id is not None:
         wanted = wanted.filter(asset=asset_id)
     decision = wanted.first()
@@ -92,8 +94,9 @@ def _require_valid(form: Any) -> None:
         )
 
 
-def _tag(text: str) -> Tag | None:
-    return Tag.objects.filter(pk=_number(text)).first()
+def _tag(asset_id: int, text: str) -> Tag | None:
+    """Return a tag that the asset has: about others nothing is told."""
+    return Tag.objects.filter(pk=_number(text), asset_tags__asset=asset_id).first()
 
 
 def _number(text: str) -> int:

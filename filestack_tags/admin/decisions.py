@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from filestack_tags import curation
 from filestack_tags.models import TagDecision
+from filestack_tags.scoping import assets_of, sees_everything
 
 from .deciding import ORIGIN, person
 from .display import link_to
@@ -45,6 +46,12 @@ class TagDecisionAdmin(LedgerAdmin):
             {"fields": ("confidences", "origin", "job", "undoes", "undone")},
         ),
     )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[TagDecision]:
+        decisions = super().get_queryset(request)
+        if sees_everything(request.user):
+            return decisions
+        return decisions.filter(asset__in=assets_of(request.user))
 
     def has_undo_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("filestack_tags.change_asset")

@@ -26,6 +26,9 @@ from filestack_tags import curation
 from filestack_tags.conf import get_settings
 from filestack_tags.exceptions import CurationError, TagQueryError
 from filestack_tags.models import Asset, AssetTag, Tag, TagDecision, TagStatistic
+from filestack_tags.scoping import assets_of, scope_of, tags_of
+from filestack_tags.search.withheld import withheld
+from filestack_tags.transactions import alias
 
 from .asset_page import AssetPage
 from .deciding import ORIGIN, decide, person, undo
@@ -47,13 +50,17 @@ LAST = 5
 
 @dataclass(frozen=True)
 class Queue:
-    """What is asked for: a tag, from which confidence to which, on which assets."""
+    """What is asked for: a tag, from which confidence to which, on which assets.
+
+    ``within`` are the assets that may be seen at all; all, if None.
+    """
 
     tag: Tag | None
     low: int
     high: int
     query: str
     may_search_hidden: bool
+    within: Q | None = None
 
     @cached_property
     def rows(self) -> QuerySet[AssetTag]:
@@ -62,7 +69,7 @@ class Queue:
         Raises:
             TagQueryError: when the search cannot be read.
         """
-        if self.tag is None or self.tag.hidden:
+        if self.tag is None or self.tag.hidden or self.tag.pk in withheld(alias()):
             return AssetTag.objects.none()
         minimum = self.tag.min_confidence
         if minimum is None:
@@ -73,6 +80,8 @@ class Queue:
             score__lte=self.high,
             decision=AssetTag.Decision.NONE,
         )
+        if self.within is not None:
+            rows = rows.filter(asset__in=Asset.objects.within(self.within))
         if self.query:
             found = Asset.objects.search(self.query, include_hidden=self.may_search_hidden)
             rows = rows.filter(asset__in=found.order_by().values("pk"))
@@ -140,7 +149,7 @@ class ReviewPages(AssetPage):
                 "problem": problem,
                 "next": _with(request.GET, after=following) if following else "",
                 "first": _with(request.GET, after="") if request.GET.get("after") else "",
-                "tags": [] if queue.tag else _tags(queue),
+                "tags": [] if queue.tag else _tags(queue, request.user),
                 "preview": preview,
                 "at_least": _confidence(request.GET.get("at_least", ""), 90),
                 "most": AT_ONCE,
@@ -175,11 +184,10 @@ class ReviewPages(AssetPage):
         elif "undo" in request.POST:
             messages.success(request, undo(request.POST, person(request)))
         else:
-            asset = request.POST.get("asset", "")
-            known = asset.isascii() and asset.isdigit() and len(asset) < 19
-            messages.success(
-                request, decide(int(asset) if known else 0, request.POST, person(request))
-            )
+            text = request.POST.get("asset", "")
+            number = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
+            asset = assets_of(request.user).get(pk=number)
+            messages.success(request, decide(asset.pk, request.POST, person(request)))
 
     def _may_review(self, request: HttpRequest) -> bool:
         may_change = request.user.has_perm("filestack_tags.change_asset")
@@ -191,15 +199,21 @@ class ReviewPages(AssetPage):
 
 
 def _queue(request: HttpRequest, said: QueryDict) -> tuple[Queue, ReviewForm]:
+    within = scope_of(request.user)
     form = ReviewForm(said)
     form.is_valid()
     given = form.cleaned_data
+    tag = given.get("tag")
+    if tag and within is not None and not tags_of(request.user).filter(pk=tag.pk).exists():
+        form.add_error("tag", _("There is no tag %(name)s.") % {"name": said.get("tag", "")})
+        tag = None
     return Queue(
-        tag=given.get("tag"),
+        tag=tag,
         low=given.get("low", ReviewForm.LOW),
         high=given.get("high", ReviewForm.HIGH),
         query=given.get("q", ""),
         may_search_hidden=request.user.has_perm("filestack_tags.search_hidden"),
+        within=within,
     ), form
 
 
@@ -223,13 +237,18 @@ def _at_least(queue: Queue, said: QueryDict) -> QuerySet[AssetTag]:
     return replace(queue, low=max(queue.low, at_least)).rows
 
 
-def _tags(queue: Queue) -> list[Tag]:
-    """Return the most used visible tags, with about how many assets have them in the range."""
-    tags = list(
-        Tag.objects.filter(hidden=False, asset_count__gt=0).order_by("-asset_count", "key")[
-            :TAGS
-        ]
-    )
+def _tags(queue: Queue, user: Any) -> list[Tag]:
+    """Return the most used visible tags, with about how many assets have them in the range.
+
+    The numbers are of all assets, so they are left out for who may see only some.
+    """
+    found: QuerySet[Any] = tags_of(user)
+    found = found.filter(hidden=False, visible_assets__gt=0)
+    if kept := withheld(found.db):
+        found = found.exclude(pk__in=kept)
+    tags = list(found.order_by("-visible_assets", "key")[:TAGS])
+    if queue.within is not None:
+        return tags
     counts = dict(
         TagStatistic.objects.filter(
             tag__in=[tag.pk for tag in tags], score__gte=queue.low, score__lte=queue.high
@@ -256,6 +275,7 @@ def _all_of(queue: Queue, rows: list[AssetTag]) -> list[AssetTag]:
             decision=AssetTag.Decision.NONE,
             tag__hidden=False,
         )
+        .exclude(tag__in=withheld(alias()))
         .select_related("asset", "tag")
         .order_by("-score", "tag__key")
     )

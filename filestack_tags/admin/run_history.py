@@ -11,7 +11,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.translation import gettext as _
 
-from filestack_tags.models import Asset, TaggingRun
+from filestack_tags.models import TaggingRun
 
 from .display import raw
 from .ledger import PlainAdmin
@@ -37,7 +37,7 @@ class RunHistory(PlainAdmin):
         sees_runs = request.user.has_perm("filestack_tags.view_taggingrun")
         if not (self.has_view_permission(request) and sees_runs):
             raise PermissionDenied
-        asset = get_object_or_404(Asset, pk=pk)
+        asset = get_object_or_404(self.get_queryset(request), pk=pk)
         runs = list(asset.runs.order_by("-pk")[:RUNS])
         finished = [run for run in runs if run.raw_reply]
         later = _chosen(request, "later", runs) or next(iter(finished), None)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from django.utils import timezone
 
 from filestack_tags.exceptions import CurationError
-from filestack_tags.models import TagDecision
+from filestack_tags.models import Tag, TagDecision
 from filestack_tags.transactions import alias, atomic, retried
 
 from .batches import AT_ONCE, Change, Decision, Held, Outcome, Pair, Said, Signature, write
@@ -76,7 +76,7 @@ def _without_repeats(decisions: Sequence[TagDecision]) -> Iterator[list[TagDecis
     """Yield the decisions in batches that hold one for each asset tag."""
     batch: dict[Pair, TagDecision] = {}
     for decision in decisions:
-        pair = (decision.asset_id, decision.tag_id)
+        pair = _pair(decision)
         if pair in batch:
             yield [*batch.values()]
             batch = {}
@@ -85,18 +85,19 @@ def _without_repeats(decisions: Sequence[TagDecision]) -> Iterator[list[TagDecis
 
 
 def _undo(decisions: Sequence[TagDecision], signature: Signature) -> list[Outcome]:
-    pairs = [(decision.asset_id, decision.tag_id) for decision in decisions]
+    pairs = [_pair(decision) for decision in decisions]
     changes: list[Change] = []
     errors: dict[Pair, Exception] = {}
     with atomic():
         held = Held(pairs)
         logs = _logs(pairs)
+        known = _known({tag_id for _, tag_id in pairs})
         for pair, decision in zip(pairs, decisions, strict=True):
             log, said = logs[pair], held.rows.get(pair)
             if any(entry.undoes_id == decision.pk for entry in log):
                 continue
             try:
-                _require_last(decision, log, said)
+                _require_last(decision, log, said, is_known=pair[1] in known)
             except CurationError as error:
                 errors[pair] = error
                 continue
@@ -117,11 +118,22 @@ def _logs(pairs: Sequence[Pair]) -> defaultdict[Pair, list[TagDecision]]:
     )
     logs: defaultdict[Pair, list[TagDecision]] = defaultdict(list)
     for entry in entries.select_related("user").order_by("pk"):
-        logs[entry.asset_id, entry.tag_id].append(entry)
+        logs[_pair(entry)].append(entry)
     return logs
 
 
-def _require_last(decision: TagDecision, log: Sequence[TagDecision], said: Said | None) -> None:
+def _pair(decision: TagDecision) -> Pair:
+    return decision.asset_id, decision.tag_id or 0
+
+
+def _known(tag_ids: Collection[int]) -> set[int]:
+    """Return those tags that are not gone into others."""
+    return set(Tag.objects.using(alias()).filter(pk__in=tag_ids).values_list("pk", flat=True))
+
+
+def _require_last(
+    decision: TagDecision, log: Sequence[TagDecision], said: Said | None, *, is_known: bool
+) -> None:
     """Make sure that the row is as the decision left it.
 
     From the last entry of the log back: one that undid another left the row as the entry before
@@ -139,7 +151,7 @@ def _require_last(decision: TagDecision, log: Sequence[TagDecision], said: Said 
                 " undo that decision first."
             )
         last = earlier[undone]
-    if (said.decision if said else Decision.NONE) != decision.after_decision:
+    if not is_known or (said.decision if said else Decision.NONE) != decision.after_decision:
         raise CurationError(
             "The tag of the asset is not as this decision left it: its tag was merged."
         )

@@ -141,8 +141,10 @@ class Migration(migrations.Migration):
                 (
                     "tag",
                     models.ForeignKey(
+                        db_constraint=False,
                         db_index=False,
-                        on_delete=django.db.models.deletion.PROTECT,
+                        null=True,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
                         related_name="decisions",
                         to="filestack_tags.tag",
                         verbose_name="tag",

@@ -42,7 +42,10 @@ class TagDecision(models.Model):
     )
     tag = models.ForeignKey(
         Tag,
-        on_delete=models.PROTECT,
+        # A tag that was merged into another is gone, until that is undone: it has its id again.
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        null=True,
         related_name="decisions",
         db_index=False,
         verbose_name=_("tag"),
