@@ -257,7 +257,7 @@ def _tags(queue: Queue, user: Any) -> list[Tag]:
         .annotate(Sum("assets"))
     )
     for tag in tags:
-        tag.about = counts.get(tag.pk)  # type: ignore[attr-defined]  # for the template
+        tag.about = counts.get(tag.pk)
     return tags
 
 

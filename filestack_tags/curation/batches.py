@@ -169,7 +169,7 @@ def write(
     )
     tags.shift_counts(counts)
     on_commit(partial(_announce, changes, held.forgotten))
-    return {(entry.asset_id, entry.tag_id): entry.pk for entry in entries}
+    return {change.pair: entry.pk for change, entry in zip(changes, entries, strict=True)}
 
 
 def _counts(said: Said | None) -> bool:
