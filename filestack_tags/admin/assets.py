@@ -19,7 +19,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from filestack_tags import assets, tasks, workflows
+from filestack_tags import assets, bulk, tasks, workflows
 from filestack_tags.conf import get_settings
 from filestack_tags.exceptions import TagQueryError
 from filestack_tags.models import Asset, AssetQuerySet
@@ -103,7 +103,15 @@ class AssetAdmin(UploadScreen, ReviewPages, AssetFinding):
                 messages.warning(request, hinted(tag))
         return found, False
 
-    @admin.action(description=gettext_lazy("Change or export selected assets in a bulk job"))
+    def has_bulk_permission(self, request: HttpRequest) -> bool:
+        """Whether the person may ask for a bulk job that changes something."""
+        wanted = {*bulk.PERMISSIONS.values()} - {"filestack_tags.view_asset"}
+        return any(request.user.has_perm(name) for name in wanted)
+
+    @admin.action(
+        description=gettext_lazy("Change or export selected assets in a bulk job"),
+        permissions=["bulk"],
+    )
     def in_bulk(self, request: HttpRequest, queryset: AssetQuerySet) -> HttpResponse | None:
         """Ask for a bulk job about all that matches, or about what was ticked."""
         if request.POST.get("select_across") == "1":

@@ -47,7 +47,7 @@ def decide(asset_id: int, said: QueryDict, user: AbstractBaseUser) -> str:
     if "undo" in said:
         return undo(said, user, asset_id=asset_id)
     verb = next((verb for verb in (*DECISIONS, "change") if verb in said), None)
-    tag = _tag(asset_id, said.get(verb, "")) if verb else None
+    tag = _tag(said.get(verb, "")) if verb else None
     if verb is None or tag is None:
         raise CurationError(_("There is no such decision, or no such tag."))
     if verb == "change":
@@ -94,9 +94,8 @@ def _require_valid(form: Any) -> None:
         )
 
 
-def _tag(asset_id: int, text: str) -> Tag | None:
-    """Return a tag that the asset has: about others nothing is told."""
-    return Tag.objects.filter(pk=_number(text), asset_tags__asset=asset_id).first()
+def _tag(text: str) -> Tag | None:
+    return Tag.objects.filter(pk=_number(text)).first()
 
 
 def _number(text: str) -> int:

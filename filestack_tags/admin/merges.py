@@ -22,7 +22,7 @@ from filestack_tags.models import Tag, TagMerge
 from filestack_tags.search.complete import complete
 from filestack_tags.text import MAX_LABEL_LENGTH, label_key
 
-from .ledger import LedgerAdmin
+from .ledger import InstallationAdmin
 
 SUGGESTED = 200
 """Names that the browser offers for the target."""
@@ -94,7 +94,7 @@ def merge_view(model_admin: Any, request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @admin.register(TagMerge)
-class TagMergeAdmin(LedgerAdmin):
+class TagMergeAdmin(InstallationAdmin):
     change_form_template = "filestack_tags/admin/tag_merge.html"
     list_display = ("__str__", "state", "progress", "both", "conflicts", "started_by")
     list_filter = ("state",)

@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from filestack_tags import curation, sensitive
 from filestack_tags.conf import get_settings
 from filestack_tags.exceptions import CurationError, InvalidLabel
+from filestack_tags.scoping import sees_everything
 from filestack_tags.search.withheld import report
 from filestack_tags.transactions import alias
 
@@ -65,7 +66,8 @@ def never_show_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
 
 def sensitive_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
     """Show which sensitive labels there are and what is withheld; POST approves one, or not."""
-    if not model_admin.has_view_permission(request):
+    # It counts everybody's assets.
+    if not (model_admin.has_view_permission(request) and sees_everything(request.user)):
         raise PermissionDenied
     may_change = model_admin.has_change_permission(request)
     if request.method == "POST":

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy
 
 from filestack_tags import curation
 from filestack_tags.conf import get_settings
-from filestack_tags.models import Tag
+from filestack_tags.scoping import scope_of
 from filestack_tags.search.facets import histogram
 
 
@@ -32,7 +32,7 @@ class ThresholdForm(forms.Form):
 
 def threshold_view(model_admin: Any, request: HttpRequest, pk: int) -> HttpResponse:
     """Show the confidences of a tag, and what ``?minimum=`` would leave; POST saves it."""
-    tag = Tag.objects.filter(pk=pk).first()
+    tag = model_admin.get_queryset(request).filter(pk=pk).first()
     if tag is None:
         raise Http404
     if not model_admin.has_view_permission(request, tag):
@@ -51,7 +51,7 @@ def threshold_view(model_admin: Any, request: HttpRequest, pk: int) -> HttpRespo
         form = ThresholdForm(
             request.GET if "minimum" in request.GET else {"minimum": tag.min_confidence}
         )
-    counts = histogram(pk, "include:hidden", include_hidden=True)
+    counts = histogram(pk, "include:hidden", include_hidden=True, within=scope_of(request.user))
     said = form.cleaned_data.get("minimum") if form.is_valid() else tag.min_confidence
     minimum = least if said is None else said
     most = max(counts.values(), default=1)

@@ -14,14 +14,13 @@ from .asking import (
     Preview,
     Request,
     ask,
-    can_be_undone,
     cancel,
     permission,
     preview,
-    undo,
 )
 from .exports import CONTENT_TYPES, file_name, read_parts
 from .running import Step, step, waiting
+from .undoing import can_be_undone, undo
 
 __all__ = [
     "CONTENT_TYPES",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from django.db import IntegrityError
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from django.utils import timezone
 
 from filestack_tags import spending, tags, workflows
@@ -238,64 +238,6 @@ def cancel(job_id: int) -> bool:
         job.held = ""
         job.save(using=alias(), update_fields=("state", "finished_at", "due_at", "held"))
     return True
-
-
-def can_be_undone(job: BulkJob) -> bool:
-    """Whether :func:`undo` brings back what a job changed, as far as the job itself can say."""
-    return (
-        job.action in UNDONE
-        and not job.is_open
-        and job.pruned_at is None
-        and job.changed > 0
-        and not _undoing(job).exists()
-    )
-
-
-@retrying
-def undo(
-    job_id: int, *, user: AbstractBaseUser | None, trigger: str = TaggingRun.Trigger.CODE
-) -> BulkJob:
-    """Note a job that undoes another, and return it; what was changed since is left alone.
-
-    Nothing is enqueued: see :func:`filestack_tags.tasks.undo_bulk_job` for that.
-
-    Raises:
-        BulkError: when the job goes on, is undone already, or cannot be undone.
-        BulkJob.DoesNotExist: when there is no such job.
-    """
-    with atomic():
-        job = locked(BulkJob.objects.filter(pk=job_id)).get()
-        if not can_be_undone(job):
-            raise BulkError(_why_not(job), conflict=True)
-        undoing = BulkJob(
-            action=Action.UNDO,
-            parameters=job.parameters,
-            query=job.query,
-            matched=job.changed,
-            matched_is_exact=True,
-            undoes=job,
-            requested_by_id=None if user is None else user.pk,
-            trigger=TaggingRun.Trigger(trigger),
-        )
-        undoing.save(using=alias(), force_insert=True)
-    return undoing
-
-
-def _undoing(job: BulkJob) -> QuerySet[BulkJob]:
-    ended_early = (BulkJob.State.CANCELLED, BulkJob.State.FAILED)
-    return BulkJob.objects.using(alias()).filter(undoes=job).exclude(state__in=ended_early)
-
-
-def _why_not(job: BulkJob) -> str:
-    if job.action not in UNDONE:
-        return f"What {job.action} did cannot be undone."
-    if job.is_open:
-        return "The job goes on; cancel it first."
-    if job.pruned_at is not None:
-        return "The job is so old that what it noted to undo it was deleted."
-    if not job.changed:
-        return "The job changed nothing."
-    return "The job is undone already, or is about to be."
 
 
 def searched(action: str, query: str, parameters: Mapping[str, Any]) -> Query:

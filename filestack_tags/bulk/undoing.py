@@ -3,13 +3,80 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from django.db.models import QuerySet
 
 from filestack_tags import assets
-from filestack_tags.models import Asset, BulkJob, BulkJobItem
-from filestack_tags.transactions import alias
+from filestack_tags.exceptions import BulkError
+from filestack_tags.models import Asset, BulkJob, BulkJobItem, TaggingRun
+from filestack_tags.transactions import alias, atomic, locked, retrying
 
 from .actions import Effect
-from .asking import scope_of_job
+from .asking import UNDONE, scope_of_job
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser
+
+Action = BulkJob.Action
+
+
+def can_be_undone(job: BulkJob) -> bool:
+    """Whether :func:`undo` brings back what a job changed, as far as the job itself can say."""
+    return (
+        job.action in UNDONE
+        and not job.is_open
+        and job.pruned_at is None
+        and job.changed > 0
+        and not _undoing(job).exists()
+    )
+
+
+@retrying
+def undo(
+    job_id: int, *, user: AbstractBaseUser | None, trigger: str = TaggingRun.Trigger.CODE
+) -> BulkJob:
+    """Note a job that undoes another, and return it; what was changed since is left alone.
+
+    Nothing is enqueued: see :func:`filestack_tags.tasks.undo_bulk_job` for that.
+
+    Raises:
+        BulkError: when the job goes on, is undone already, or cannot be undone.
+        BulkJob.DoesNotExist: when there is no such job.
+    """
+    with atomic():
+        job = locked(BulkJob.objects.filter(pk=job_id)).get()
+        if not can_be_undone(job):
+            raise BulkError(_why_not(job), conflict=True)
+        undoing = BulkJob(
+            action=Action.UNDO,
+            parameters=job.parameters,
+            query=job.query,
+            matched=job.changed,
+            matched_is_exact=True,
+            undoes=job,
+            requested_by_id=None if user is None else user.pk,
+            trigger=TaggingRun.Trigger(trigger),
+        )
+        undoing.save(using=alias(), force_insert=True)
+    return undoing
+
+
+def _undoing(job: BulkJob) -> QuerySet[BulkJob]:
+    ended_early = (BulkJob.State.CANCELLED, BulkJob.State.FAILED)
+    return BulkJob.objects.using(alias()).filter(undoes=job).exclude(state__in=ended_early)
+
+
+def _why_not(job: BulkJob) -> str:
+    if job.action not in UNDONE:
+        return f"What {job.action} did cannot be undone."
+    if job.is_open:
+        return "The job goes on; cancel it first."
+    if job.pruned_at is not None:
+        return "The job is so old that what it noted to undo it was deleted."
+    if not job.changed:
+        return "The job changed nothing."
+    return "The job is undone already, or is about to be."
 
 
 def to_undo(job: BulkJob, limit: int) -> list[int]:

@@ -16,7 +16,8 @@ from time import monotonic
 from filestack_tags import prepared
 
 from .conditions import MAX_SCORE
-from .sql import Stream, tables_of
+from .sql import Stream
+from .tables import tables_of
 
 LIFETIME = 300.0
 """Seconds for which an estimate is remembered."""

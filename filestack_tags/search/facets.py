@@ -19,7 +19,8 @@ from .ast import Query
 from .names import rows_of
 from .plan import Plan, planned
 from .planner import understood
-from .sql import Fragment, tables_of
+from .sql import Fragment
+from .tables import tables_of
 from .withheld import exists_in_sql
 
 EXACT = 1000

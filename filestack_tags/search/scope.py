@@ -15,7 +15,8 @@ from django.db import connections
 from django.db.models import Q
 
 from .names import rows_of
-from .sql import FALSE, NOTHING, Fragment, among, tables_of
+from .sql import FALSE, NOTHING, Fragment, among
+from .tables import tables_of
 
 
 def scope(within: Q | None, using: str) -> Fragment:

@@ -14,19 +14,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
 from typing import Any
 
 from django.apps import apps
-from django.contrib.auth import get_user_model
 from django.db import connections
-from django.db.models import Model
 
 from filestack_tags.text import reference_digest
 
 from .ast import And, Comparison, Everything, Fact, HasTag, Measure, Node, Not, Or, Uploaded
 from .conditions import MAX_SCORE, bounds_of, scores_of
 from .names import KnownTag, Names
+from .tables import tables_of
 from .withheld import exists_in_sql
 
 _UNINDEXED = {"mysql": "{} + 0", "sqlite": "+{}"}
@@ -88,49 +86,6 @@ class Stream:
     def is_plain(self) -> bool:
         """Whether the score alone says which rows count."""
         return not (self.rescues or self.extra)
-
-
-class Tables:
-    """Quoted names of the tables and columns of one database; see :func:`tables_of`."""
-
-    def __init__(self, using: str) -> None:
-        self.using = using
-
-    def _table(self, model: type[Model]) -> str:
-        return connections[self.using].ops.quote_name(model._meta.db_table)
-
-    @cached_property
-    def asset(self) -> str:
-        return self._table(apps.get_model("filestack_tags", "Asset"))
-
-    @cached_property
-    def asset_tag(self) -> str:
-        return self._table(apps.get_model("filestack_tags", "AssetTag"))
-
-    @cached_property
-    def tag(self) -> str:
-        return self._table(apps.get_model("filestack_tags", "Tag"))
-
-    @cached_property
-    def run(self) -> str:
-        return self._table(apps.get_model("filestack_tags", "TaggingRun"))
-
-    @cached_property
-    def statistic(self) -> str:
-        return self._table(apps.get_model("filestack_tags", "TagStatistic"))
-
-    @cached_property
-    def user(self) -> tuple[str, str, str]:
-        """Table, key column and name column of the user model."""
-        name: Any = get_user_model()._meta.get_field(get_user_model().USERNAME_FIELD)
-        quote = connections[self.using].ops.quote_name
-        return self._table(name.model), quote(name.model._meta.pk.column), quote(name.column)
-
-
-@lru_cache
-def tables_of(using: str) -> Tables:
-    """Return the tables of the database with this alias."""
-    return Tables(using)
 
 
 def joined(parts: Iterable[Fragment], connector: str) -> Fragment:

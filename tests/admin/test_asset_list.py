@@ -278,7 +278,7 @@ def test_forgetting_asks_first_and_can_be_undone(editor: Client, page: Any) -> N
 def test_actions_fit_what_is_shown(editor: Client) -> None:
     asset = tagged("h1")
     actions = editor.get(LIST).context["action_form"].fields["action"].choices
-    assert {value for value, _label in actions} == {"", "tag_now", "retag", "forget"}
+    assert {value for value, _label in actions} == {"", "in_bulk", "tag_now", "retag", "forget"}
     assets.forget(asset.pk)
     gone = editor.get(LIST, {"presence": "forgotten"}).context["action_form"]
     assert {value for value, _label in gone.fields["action"].choices} == {"", "restore"}
