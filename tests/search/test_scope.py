@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from django.conf import settings as django_settings
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 from django.test import override_settings
@@ -42,11 +41,10 @@ SCOPES = (
 @given(data=st.data())
 def test_a_scoped_search_finds_what_reading_the_rows_in_scope_finds(data):
     world = data.draw(worlds(), label="world")
-    package = dict(django_settings.FILESTACK_TAGS, MIN_CONFIDENCE=world.min_confidence)
     with (
         transaction.atomic(),
         timezone.override(BERLIN),
-        override_settings(FILESTACK_TAGS=package),
+        override_settings(FILESTACK_TAGS=world.package),
     ):
         ids = store(world)
         for _ in range(8):
