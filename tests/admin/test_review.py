@@ -90,7 +90,7 @@ def test_tags_are_decided_and_undone_from_the_queue(editor: Client, page: Any) -
     [
         ({"asset": "999", "accept": "1"}, "The asset is not there any more."),
         ({"asset": "x", "accept": "1"}, "The asset is not there any more."),
-        ({"asset": "1"}, "There is no such decision"),
+        ({"asset": "known"}, "There is no such decision"),
         ({"undo": "999"}, "There is no such decision"),
         ({"undo": "x"}, "There is no such decision"),
     ],
@@ -98,10 +98,9 @@ def test_tags_are_decided_and_undone_from_the_queue(editor: Client, page: Any) -
 def test_what_cannot_be_decided_is_explained(
     editor: Client, data: dict[str, str], words: str
 ) -> None:
-    tagged("a", {"sky": 60})
-    data = {
-        name: str(tag_id("sky")) if name == "accept" else text for name, text in data.items()
-    }
+    asset = tagged("a", {"sky": 60})
+    known = {"accept": tag_id("sky"), "known": asset.pk}
+    data = {name: str(known.get(name, known.get(text, text))) for name, text in data.items()}
     assert words in press(editor, **data)[0]
 
 
