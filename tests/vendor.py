@@ -17,9 +17,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import filestack_tags
+
+# Beside the package that is used: the tests run on the installed wheel, too.
 VENDORED = (
-    Path(__file__).resolve().parents[1]
-    / "filestack_tags/static/filestack_tags/vendor/filestack-js"
+    Path(filestack_tags.__file__).resolve().parent / "static/filestack_tags/vendor/filestack-js"
 )
 RECORD = VENDORED / "vendored.json"
 BUNDLE = "filestack.esm.js"
