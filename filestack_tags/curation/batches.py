@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial, reduce
 from operator import or_
+from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import connections
@@ -42,15 +43,19 @@ class Said:
     source: int = AssetTag.Source.USER
     decision: int = Decision.NONE
     tagger_confidence: int | None = None
-    by: int | None = None
-    """Id of the user who decided."""
-    at: datetime | None = None
-    run: int | None = None
+    decided_by_id: Any = None
+    decided_at: datetime | None = None
+    run_id: int | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Whether the row is one of its tag's ``asset_count``, if its asset is present."""
+        return self.decision != Decision.REJECTED
 
     @property
     def by_hand(self) -> bool:
         """Whether a person gave the asset the tag, and no tagger."""
-        return self.source == AssetTag.Source.USER and self.run is None
+        return self.source == AssetTag.Source.USER and self.run_id is None
 
     def row(self, pair: Pair, *, forgotten: bool) -> AssetTag:
         return AssetTag(
@@ -61,9 +66,9 @@ class Said:
             score=score_of(self.confidence, self.decision, forgotten=forgotten),
             source=self.source,
             decision=self.decision,
-            decided_by_id=self.by,
-            decided_at=self.at,
-            run_id=self.run,
+            decided_by_id=self.decided_by_id,
+            decided_at=self.decided_at,
+            run_id=self.run_id,
         )
 
 
@@ -84,8 +89,8 @@ class Signature:
         if said is None:
             return None
         if said.decision == Decision.NONE:
-            return replace(said, by=None, at=None)
-        return replace(said, by=self.user_id, at=now)
+            return replace(said, decided_by_id=None, decided_at=None)
+        return replace(said, decided_by_id=self.user_id, decided_at=now)
 
 
 @dataclass(frozen=True)
@@ -130,9 +135,9 @@ class Held:
                 source=row.source,
                 decision=row.decision,
                 tagger_confidence=row.tagger_confidence,
-                by=row.decided_by_id,
-                at=row.decided_at,
-                run=row.run_id,
+                decided_by_id=row.decided_by_id,
+                decided_at=row.decided_at,
+                run_id=row.run_id,
             )
             for row in rows
         }
@@ -173,7 +178,7 @@ def write(
 
 
 def _counts(said: Said | None) -> bool:
-    return said is not None and said.decision != Decision.REJECTED
+    return said is not None and said.counts
 
 
 def _upsert(rows: Sequence[AssetTag]) -> None:
@@ -211,9 +216,9 @@ def _entry(change: Change, act: str, signature: Signature, now: datetime) -> Tag
         entry.before_decision = before.decision
         entry.before_source = before.source
         entry.before_tagger_confidence = before.tagger_confidence
-        entry.before_by_id = before.by
-        entry.before_at = before.at
-        entry.before_run = before.run
+        entry.before_by_id = before.decided_by_id
+        entry.before_at = before.decided_at
+        entry.before_run = before.run_id
     if (after := change.after) is not None:
         entry.after_confidence = after.confidence
         entry.after_decision = after.decision
@@ -228,7 +233,9 @@ def _announce(changes: Iterable[Change], forgotten: dict[int, bool]) -> None:
         said = change.after
         if said is None and change.before is not None:
             # Of a row that went, what it said last is told, without the decision.
-            said = replace(change.before, decision=Decision.NONE, by=None, at=None)
+            said = replace(
+                change.before, decision=Decision.NONE, decided_by_id=None, decided_at=None
+            )
         if said is None:
             continue
         row = said.row(change.pair, forgotten=forgotten[change.pair[0]])

@@ -165,7 +165,7 @@ def _before(decision: TagDecision) -> Said | None:
         source=decision.before_source,
         decision=decision.before_decision,
         tagger_confidence=decision.before_tagger_confidence,
-        by=decision.before_by_id,
-        at=decision.before_at,
-        run=decision.before_run,
+        decided_by_id=decision.before_by_id,
+        decided_at=decision.before_at,
+        run_id=decision.before_run,
     )

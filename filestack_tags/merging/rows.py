@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.db import connections
 
+from filestack_tags.curation.batches import Said
 from filestack_tags.models import Asset, AssetTag, TagMerge, TagMergeRow, score_of
 from filestack_tags.transactions import alias, locked
 
@@ -19,42 +20,23 @@ YES = frozenset({Decision.ACCEPTED, Decision.ADDED})
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What a row says of its tag and its asset, whichever these are."""
-
-    confidence: int
-    source: int
-    decision: int
-    decided_by_id: Any
-    decided_at: datetime | None
-    run_id: int | None
-
-    @property
-    def counts(self) -> bool:
-        """Whether the row is one of its tag's ``asset_count``, if its asset is present."""
-        return self.decision != Decision.REJECTED
-
-    @property
-    def deed(self) -> tuple[Any, ...]:
-        """What a person did, nothing included."""
-        return self.decision, self.decided_by_id, self.decided_at
-
-
-SAID = tuple(Said.__dataclass_fields__)
+SAID = tuple(field.name for field in fields(Said))
 values_of = attrgetter(*SAID)
 
 
 def combined(source: Said, target: Said | None) -> Said:
     """Return what the target's row says once the source's has been merged into it.
 
-    The higher confidence, with the run that it is from; a user's tag stays a user's. A decision
-    goes before none, and the newer of two before the older.
+    The higher confidence, with the run that it is from, unless a person set the one that is
+    decided; a user's tag stays a user's. A decision goes before none, and the newer of two before
+    the older.
     """
     if target is None:
         return source
-    surer = source if source.confidence > target.confidence else target
     decided = source if _is_newer(source, target) else target
+    surer = source if source.confidence > target.confidence else target
+    if decided.tagger_confidence is not None:
+        surer = decided
     return replace(
         surer,
         source=max(source.source, target.source),

@@ -16,11 +16,12 @@ from django.db.models import ProtectedError, QuerySet
 from django.utils import timezone
 
 from filestack_tags import statistics, tags
+from filestack_tags.curation.batches import Said
 from filestack_tags.models import AssetTag, Tag, TagMerge, TagMergeRow
 from filestack_tags.transactions import alias, atomic, locked, retrying
 
 from . import rows
-from .rows import Said, combined
+from .rows import combined
 
 State, Side = TagMerge.State, TagMergeRow.Side
 AT_WORK = (State.MERGING, State.UNDOING)

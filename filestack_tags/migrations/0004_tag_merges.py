@@ -111,6 +111,7 @@ class Migration(migrations.Migration):
                     models.PositiveSmallIntegerField(choices=[(0, "source"), (1, "target")]),
                 ),
                 ("confidence", models.PositiveSmallIntegerField(verbose_name="confidence")),
+                ("tagger_confidence", models.PositiveSmallIntegerField(null=True)),
                 (
                     "source",
                     models.PositiveSmallIntegerField(

@@ -94,6 +94,7 @@ class TagMergeRow(models.Model):
     )
     side = models.PositiveSmallIntegerField(choices=Side)
     confidence = models.PositiveSmallIntegerField(_("confidence"))
+    tagger_confidence = models.PositiveSmallIntegerField(null=True)
     source = models.PositiveSmallIntegerField(_("source"), choices=AssetTag.Source)
     decision = models.PositiveSmallIntegerField(_("decision"), choices=AssetTag.Decision)
     decided_by = models.ForeignKey(

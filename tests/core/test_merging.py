@@ -28,7 +28,10 @@ from filestack_tags.models import (
 from tests import scripted
 
 Decision = AssetTag.Decision
-COLUMNS = ("confidence", "source", "decision", "decided_by_id", "decided_at", "run_id")
+COLUMNS = (
+    *("confidence", "source", "decision", "decided_by_id", "decided_at", "run_id"),
+    "tagger_confidence",
+)
 
 
 def tag(key: str) -> Tag:
@@ -91,6 +94,19 @@ class TestAMerge:
         assert Asset.objects.search("cat").count() == Asset.objects.search("cats").count() == 6
         assert Asset.objects.search("cat>=95").count() == 3
         assert counts() == {"cat": 6}
+
+    @pytest.mark.parametrize("key", ["cat", "cats"])
+    def test_leaves_a_confidence_that_a_person_set_and_what_the_tagger_said(
+        self, key: str
+    ) -> None:
+        one = asset()
+        apply(one, {"cat": 70, "cats": 90})
+        curation.change(one.pk, tag(key).pk, 50, user=None)
+        before = rows()
+        merged = merge(tag("cats"), tag("cat"))
+        assert decisions() == {"cat": (50, Decision.ACCEPTED)}
+        undo(merged)
+        assert rows() == before
 
     @pytest.mark.parametrize(
         ("source", "target", "kept"),
