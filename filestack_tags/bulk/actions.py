@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from django.utils.translation import gettext_lazy as _
 
 from filestack_tags import assets, curation, tagging, tags
-from filestack_tags.models import Asset, AssetTag, BulkJob
+from filestack_tags.models import Asset, AssetTag, BulkJob, TagDecision
 from filestack_tags.transactions import alias, locked
 
 from . import exports
@@ -24,6 +24,15 @@ REASONS = {
     "since": _("somebody changed it since"),
 }
 """Why assets are skipped, in words."""
+
+
+ACTS: Mapping[BulkJob.Action, TagDecision.Act] = {
+    Action.ADD: TagDecision.Act.ADD,
+    Action.REMOVE: TagDecision.Act.REJECT,
+    Action.ACCEPT: TagDecision.Act.ACCEPT,
+    Action.REJECT: TagDecision.Act.REJECT,
+}
+"""What a person decides by each action about a tag."""
 
 
 @dataclass(frozen=True)
@@ -48,21 +57,21 @@ def _decide(job: BulkJob, ids: Sequence[int]) -> Effect:
     (tag_id,) = tags.resolve([name]).values()
     rows = AssetTag.objects.using(alias()).filter(asset__in=ids, tag=tag_id)
     decisions = dict(rows.values_list("asset_id", "decision"))
-    changed: list[int] = []
-    for pk in ids:
-        if job.action == Action.ADD:
-            if decisions.get(pk) not in (Decision.ACCEPTED, Decision.ADDED):
-                curation.add(pk, name, user=job.requested_by)
-                changed.append(pk)
-        elif job.action == Action.ACCEPT:
-            if decisions.get(pk) == Decision.NONE:
-                curation.accept(pk, tag_id, user=job.requested_by)
-                changed.append(pk)
-        elif decisions.get(pk) != Decision.REJECTED:
-            curation.reject(pk, tag_id, user=job.requested_by)
-            changed.append(pk)
-    same = set(ids).difference(changed)
-    return Effect(changed, {pk: "same" for pk in ids if pk in same})
+    # What a person said of the tag meanwhile is not accepted away.
+    wanted = [
+        pk for pk in ids if job.action != Action.ACCEPT or decisions.get(pk) == Decision.NONE
+    ]
+    outcomes = curation.decide_many(
+        ACTS[Action(job.action)],
+        [(pk, tag_id) for pk in wanted],
+        user=job.requested_by,
+        origin=TagDecision.Origin.JOB,
+        job=job.pk,
+    )
+    changed = [each.asset_id for each in outcomes if each.decision_id is not None]
+    failed = {each.asset_id: str(each.error) for each in outcomes if each.error}
+    same = set(ids).difference(changed, failed)
+    return Effect(changed, {pk: "same" for pk in ids if pk in same}, failed)
 
 
 def _retag(job: BulkJob, ids: Sequence[int]) -> Effect:
@@ -93,7 +102,7 @@ def _forget(job: BulkJob, ids: Sequence[int]) -> Effect:
 
 
 ACTIONS: Mapping[BulkJob.Action, Callable[[BulkJob, Sequence[int]], Effect]] = {
-    **dict.fromkeys((Action.ADD, Action.REMOVE, Action.ACCEPT, Action.REJECT), _decide),
+    **dict.fromkeys(ACTS, _decide),
     Action.RETAG: _retag,
     Action.WORKFLOW: _retag,
     Action.EXPORT: _export,

@@ -63,7 +63,7 @@ PERMISSIONS: Mapping[str, str] = {
 }
 """What each action takes, besides ``view_asset``. Edges ask for it; see :func:`permission`."""
 
-UNDONE = frozenset({Action.FORGET})
+UNDONE = frozenset({*TAGGED, Action.FORGET})
 """Actions that can be undone. Calls that were made, and files that were read, cannot."""
 
 

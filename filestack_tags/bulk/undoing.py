@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db.models import QuerySet
 
-from filestack_tags import assets
+from filestack_tags import assets, curation
 from filestack_tags.exceptions import BulkError
-from filestack_tags.models import Asset, BulkJob, BulkJobItem, TaggingRun
+from filestack_tags.models import Asset, BulkJob, BulkJobItem, TagDecision, TaggingRun
 from filestack_tags.transactions import alias, atomic, locked, retrying
 
 from .actions import Effect
@@ -80,24 +80,43 @@ def _why_not(job: BulkJob) -> str:
 
 
 def to_undo(job: BulkJob, limit: int) -> list[int]:
-    """Return the next assets that the job it undoes has forgotten, the newest first.
+    """Return the next assets that the job it undoes has changed, the newest first.
 
     Only those that whoever undoes it may see.
     """
-    items = BulkJobItem.objects.using(alias()).filter(
-        job=job.undoes_id, outcome=BulkJobItem.Outcome.CHANGED
-    )
+    changed: QuerySet[Any]
+    if _forgot(job):
+        changed = BulkJobItem.objects.using(alias()).filter(
+            job=job.undoes_id, outcome=BulkJobItem.Outcome.CHANGED
+        )
+    else:
+        changed = _decisions(job)
     if job.position is not None:
-        items = items.filter(asset_id__lt=job.position)
+        changed = changed.filter(asset_id__lt=job.position)
     if (scope := scope_of_job(job)) is not None:
-        items = items.filter(asset_id__in=Asset.objects.using(alias()).within(scope))
-    return list(items.order_by("-asset_id").values_list("asset_id", flat=True)[:limit])
+        changed = changed.filter(asset_id__in=Asset.objects.using(alias()).within(scope))
+    return list(changed.order_by("-asset_id").values_list("asset_id", flat=True)[:limit])
 
 
 def undone(job: BulkJob, ids: Sequence[int]) -> Effect:
-    """Restore what was forgotten; what somebody restored since is left alone."""
-    restored = assets.restore_many(ids)
+    """Bring back what was before; what somebody changed since is left alone."""
+    if _forgot(job):
+        back = assets.restore_many(ids)
+    else:
+        decisions = _decisions(job).filter(asset_id__in=ids).values_list("pk", flat=True)
+        outcomes = curation.undo_many(
+            [*decisions], user=job.requested_by, origin=TagDecision.Origin.JOB, job=job.pk
+        )
+        back = {each.asset_id for each in outcomes if each.decision_id is not None}
     return Effect(
-        [pk for pk in ids if pk in restored],
-        {pk: "since" for pk in ids if pk not in restored},
+        [pk for pk in ids if pk in back], {pk: "since" for pk in ids if pk not in back}
     )
+
+
+def _forgot(job: BulkJob) -> bool:
+    return job.undoes is not None and job.undoes.action == Action.FORGET
+
+
+def _decisions(job: BulkJob) -> QuerySet[TagDecision]:
+    """Return what the job it undoes has decided: once of an asset, since it is about one tag."""
+    return TagDecision.objects.using(alias()).filter(job=job.undoes_id)

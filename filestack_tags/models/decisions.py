@@ -111,7 +111,7 @@ class TagDecision(models.Model):
             models.Index(fields=("asset", "tag"), name="fst_decision_asset_tag"),
             models.Index(fields=("tag", "-id"), name="fst_decision_tag"),
             models.Index(fields=("user", "-id"), name="fst_decision_user"),
-            models.Index(fields=("job", "id"), name="fst_decision_job"),
+            models.Index(fields=("job", "asset"), name="fst_decision_job"),
         )
 
     def __str__(self) -> str:

@@ -11,13 +11,15 @@ from typing import Any
 import pytest
 import time_machine
 from django.contrib.auth.models import User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from filestack_tags import assets, bulk, curation, tasks
 from filestack_tags.bulk import actions, running
 from filestack_tags.exceptions import BulkError, TagQueryError
 from filestack_tags.filestack.sources import Source
-from filestack_tags.models import Asset, AssetTag, BulkJob, BulkJobItem, Tag
+from filestack_tags.models import Asset, AssetTag, BulkJob, BulkJobItem, Tag, TagDecision
 
 pytestmark = pytest.mark.django_db
 
@@ -326,6 +328,50 @@ def test_undo_brings_back_what_the_job_forgot_and_nothing_else() -> None:
     assert set(Asset.objects.present().values_list("pk", flat=True)) == set(ids[1:])
     with pytest.raises(BulkError, match="undone already"):
         bulk.undo(job.pk, user=None)
+
+
+@pytest.mark.parametrize(
+    ("action", "tag"),
+    [("add_tag", "new"), ("remove_tag", "sky"), ("accept_tag", "sky"), ("reject_tag", "sky")],
+)
+def test_undo_takes_back_what_the_job_decided_and_nothing_else(
+    action: str, tag: str, person: User
+) -> None:
+    ids = tagged(5)
+    before = decisions("sky"), count("sky")
+    job = done(asked(action, query="sky", tag=tag, user=person))
+    log = TagDecision.objects.filter(job=job.pk)
+    assert set(log.values_list("asset_id", "origin", "user")) == {
+        (pk, "job", person.pk) for pk in ids
+    }
+    tag_id = Tag.objects.get(key=tag).pk
+    by_hand = curation.reject if job.action in ("add_tag", "accept_tag") else curation.accept
+    by_hand(ids[2], tag_id, user=None)
+    since = TagDecision.objects.latest("pk")
+    undoing = done(bulk.undo(job.pk, user=person))
+    assert (undoing.changed, undoing.reasons) == (4, {"since": 1})
+    assert decisions(tag)[ids[2]] == since.after_decision
+    curation.undo(since.pk, user=None)
+    curation.undo(log.get(asset=ids[2]).pk, user=None)
+    assert (decisions("sky"), count("sky")) == before
+    assert not AssetTag.objects.filter(tag__key="new").exists()
+
+
+def test_a_batch_takes_as_many_queries_for_many_assets_as_for_few(
+    django_assert_num_queries: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "BATCH", 100)
+    tagged(3)
+    few = asked("reject_tag", query="sky", tag="sky")
+    with CaptureQueriesContext(connection) as queries:
+        bulk.step(few.pk)
+    AssetTag.objects.update(decision=AssetTag.Decision.NONE, score=80)
+    tagged(30)
+    many = asked("reject_tag", query="sky", tag="sky")
+    with django_assert_num_queries(len(queries)):
+        bulk.step(many.pk)
+    many.refresh_from_db()
+    assert many.changed == 30
 
 
 def test_what_cannot_be_undone_is_said() -> None:
