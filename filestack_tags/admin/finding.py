@@ -6,9 +6,16 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import urlencode
 
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import SEARCH_VAR
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBadRequest,
+    HttpResponseRedirect,
+    JsonResponse,
+)
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext as _
@@ -82,7 +89,10 @@ class AssetFinding(AssetPage):
         """Show the most frequent tags of a result: a part of the list, or a page of its own."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        changelist: Any = self.get_changelist_instance(request)
+        try:
+            changelist: Any = self.get_changelist_instance(request)
+        except IncorrectLookupParameters:
+            return HttpResponseBadRequest(_("The list cannot be filtered by that."))
         request.current_app = self.admin_site.name
         part = request.headers.get("X-Requested-With") == "XMLHttpRequest"
         return TemplateResponse(

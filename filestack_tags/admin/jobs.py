@@ -26,6 +26,7 @@ from django.views.decorators.http import require_POST, require_safe
 from filestack_tags import bulk, tasks
 from filestack_tags.exceptions import FilestackTagsError, TagQueryError
 from filestack_tags.models import BulkJob
+from filestack_tags.scoping import sees_everything
 
 from .bulkform import BulkForm
 from .explain import explained
@@ -64,7 +65,9 @@ class BulkJobAdmin(LedgerAdmin):
 
     def get_queryset(self, request: HttpRequest) -> Any:
         jobs = super().get_queryset(request)
-        if request.user.has_perm("filestack_tags.view_bulkjob"):
+        # A job tells of assets by its search and by their ids.
+        everybodys = request.user.has_perm("filestack_tags.view_bulkjob")
+        if everybodys and sees_everything(request.user):
             return jobs
         return jobs.filter(requested_by=request.user.pk)
 

@@ -19,6 +19,7 @@ from django.views.decorators.http import require_POST
 from filestack_tags import merging, tags, tasks
 from filestack_tags.exceptions import CurationError, InvalidLabel
 from filestack_tags.models import Tag, TagMerge
+from filestack_tags.scoping import sees_everything
 from filestack_tags.search.complete import complete
 from filestack_tags.text import MAX_LABEL_LENGTH, label_key
 
@@ -121,7 +122,14 @@ class TagMergeAdmin(InstallationAdmin):
         ]
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return request.user.has_perm("filestack_tags.view_tag")
+        return request.user.has_perm("filestack_tags.view_tag") and sees_everything(
+            request.user
+        )
+
+    def has_undo_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("filestack_tags.change_tag") and sees_everything(
+            request.user
+        )
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return self.has_view_permission(request)
@@ -134,18 +142,18 @@ class TagMergeAdmin(InstallationAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         merge = self.get_object(request, object_id)
-        may_change = request.user.has_perm("filestack_tags.change_tag")
+        may_undo = self.has_undo_permission(request)
         undoable = (TagMerge.State.MERGING, TagMerge.State.MERGED)
         context = {
             "is_at_work": merge is not None and merge.state in AT_WORK,
-            "may_undo": may_change and merge is not None and merge.state in undoable,
+            "may_undo": may_undo and merge is not None and merge.state in undoable,
         }
         return super().change_view(
             request, object_id, form_url, {**context, **(extra_context or {})}
         )
 
     def undo_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        if not request.user.has_perm("filestack_tags.change_tag"):
+        if not self.has_undo_permission(request):
             raise PermissionDenied
         try:
             tasks.undo_merge(pk, user=request.user)  # type: ignore[arg-type]  # somebody of the staff

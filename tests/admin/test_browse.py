@@ -245,6 +245,14 @@ def test_the_whole_question_is_one_search_for_what_is_done_with_all_of_it(
     assert text(presence="forgotten") is None
 
 
+def test_tags_of_a_list_that_cannot_be_filtered_so_are_refused_in_words(
+    editor: Client,
+) -> None:
+    reply = editor.get(FACETS, {"nothing_we_know": "1"})
+    assert reply.status_code == 400
+    assert reply.content == b"The list cannot be filtered by that."
+
+
 def test_a_page_costs_the_same_queries_however_many_assets_it_shows(
     editor: Client, three: None
 ) -> None:

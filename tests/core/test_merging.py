@@ -21,6 +21,7 @@ from filestack_tags.models import (
     AssetTag,
     Tag,
     TagAlias,
+    TagDecision,
     TaggingRun,
     TagMerge,
     score_of,
@@ -94,6 +95,18 @@ class TestAMerge:
         assert Asset.objects.search("cat").count() == Asset.objects.search("cats").count() == 6
         assert Asset.objects.search("cat>=95").count() == 3
         assert counts() == {"cat": 6}
+
+    def test_says_of_a_decision_about_the_tag_that_went_why_it_cannot_be_undone(self) -> None:
+        one = asset()
+        curation.add(one.pk, "cats", user=None)
+        curation.withdraw(one.pk, tag("cats").pk, user=None)
+        withdrawn = TagDecision.objects.latest("pk")
+        merged = merge(tag("cats"), tag("cat"))
+        with pytest.raises(CurationError, match="merged"):
+            curation.undo(withdrawn.pk, user=None)
+        undo(merged)
+        curation.undo(withdrawn.pk, user=None)
+        assert decisions() == {"cats": (100, Decision.ADDED)}
 
     @pytest.mark.parametrize("key", ["cat", "cats"])
     def test_leaves_a_confidence_that_a_person_set_and_what_the_tagger_said(

@@ -12,11 +12,20 @@ from django.db.models import Q
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from filestack_tags import assets, bulk, scoping
+from filestack_tags import assets, bulk, curation, scoping
 from filestack_tags.checks import check_scope
 from filestack_tags.exceptions import BulkError, ConfigurationError, OutOfScope
 from filestack_tags.filestack.sources import Source
-from filestack_tags.models import Asset, AssetTag, Tag, TaggingRun, WebhookDelivery
+from filestack_tags.models import (
+    Asset,
+    AssetTag,
+    BulkJob,
+    Tag,
+    TagDecision,
+    TaggingRun,
+    TagMerge,
+    WebhookDelivery,
+)
 from filestack_tags.search import complete
 from tests.api.rows import tagged
 
@@ -24,6 +33,14 @@ pytestmark = pytest.mark.django_db
 
 SECRETS = (b"theirs", b"Hidden Harbour", b"their reply", b"their event")
 """The key of the tag is not among them: addresses hold it, and messages repeat those."""
+
+
+QUERIES = (
+    "tag=sky&low=0&high=100&by=asset&at_least=1",
+    "tag=hidden+harbour&low=0&high=100",
+    "low=0&high=100&q=status:tagged",
+)
+"""What pages that take a search, a tag or confidences are asked for besides."""
 
 
 def own_uploads(user: Any) -> Q | None:
@@ -70,6 +87,18 @@ def theirs(anna: User) -> Asset:
     WebhookDelivery.objects.create(
         event_key="their event", asset=asset, raw_body=b"their event", action="fp.upload"
     )
+    hidden = Tag.objects.get(key="hidden harbour")
+    curation.reject(asset.pk, Tag.objects.get(key="sky").pk, user=other)
+    curation.withdraw(asset.pk, Tag.objects.get(key="sky").pk, user=other)
+    curation.accept(asset.pk, hidden.pk, user=other)
+    curation.withdraw(asset.pk, hidden.pk, user=other)
+    bulk.ask(bulk.Request("forget", query="name:theirs*"), user=other)
+    TagMerge.objects.create(
+        source_id=hidden.pk,
+        target_id=0,
+        source_name="Hidden Harbour",
+        target_name="Hidden Harbour",
+    )
     return asset
 
 
@@ -89,15 +118,26 @@ def addresses(asset: Asset) -> list[str]:
     run = TaggingRun.objects.get(asset=asset)
     delivery = WebhookDelivery.objects.get()
     tag = Tag.objects.get(key="hidden harbour")
+    job, merge = BulkJob.objects.get(), TagMerge.objects.get()
+    decision = TagDecision.objects.latest("pk")
     found = set()
     for path, _pattern in patterns():
         if not path.startswith("/api/") and "filestack_tags" not in path:
             continue
         plain = re.sub(r"\(\?P<(\w+)>(?:[^()]|\([^()]*\))*\)", r"<\1>", path)
         plain = plain.replace("^", "").replace("$", "").replace("\\Z", "").replace("\\.", ".")
-        for value in {asset.pk, run.pk, delivery.pk, tag.pk, tag.key}:
+        for value in {
+            asset.pk,
+            run.pk,
+            delivery.pk,
+            tag.pk,
+            tag.key,
+            job.pk,
+            merge.pk,
+            decision.pk,
+        }:
             found.add(re.sub(r"<(?:\w+:)?\w+>", str(value), plain).replace("/?", "/"))
-    return sorted(found)
+    return sorted(found | {f"{path}?{query}" for path in found for query in QUERIES})
 
 
 def test_no_page_shows_anything_out_of_scope(anna: User, theirs: Asset) -> None:
@@ -132,6 +172,9 @@ def test_nothing_out_of_scope_is_changed_by_any_request(anna: User, theirs: Asse
             list(Tag.objects.filter(key="hidden harbour").values()),
             list(TaggingRun.objects.filter(asset=theirs).values()),
             list(WebhookDelivery.objects.values()),
+            list(TagDecision.objects.filter(asset=theirs).values()),
+            list(TagMerge.objects.values()),
+            list(BulkJob.objects.filter(requested_by=theirs.uploader).values()),
         ]
 
     client = Client()
@@ -143,8 +186,12 @@ def test_nothing_out_of_scope_is_changed_by_any_request(anna: User, theirs: Asse
         {"action": "forget", "confirmed": "yes", "_selected_action": [theirs.pk]},
         {"action": "retag", "_selected_action": [theirs.pk]},
         {"action": "replay", "_selected_action": [WebhookDelivery.objects.get().pk]},
+        {"asset": theirs.pk, "reject": Tag.objects.get(key="sky").pk},
+        {"undo": TagDecision.objects.latest("pk").pk},
+        {"all": "1", "at_least": "0", "state": "tag=sky&low=0&high=100"},
+        {"action": "undo", "_selected_action": [TagDecision.objects.latest("pk").pk]},
     ]
-    for address in addresses(theirs):
+    for address in (each for each in addresses(theirs) if "?" not in each):
         for form in forms:
             assert client.post(address, form).status_code < 500, address
         for method in ("post", "put", "patch", "delete"):
@@ -210,6 +257,31 @@ def test_a_bulk_job_stays_in_the_scope_of_who_asked_for_it(anna: User, theirs: A
     assert [row.asset.reference for row in rejected] == ["mine1"]
     with pytest.raises(BulkError, match="There is no tag"):
         bulk.ask(bulk.Request(action="reject_tag", tag="hidden harbour"), user=anna)
+
+
+def test_undoing_a_bulk_job_stays_in_the_scope_of_who_undoes_it(
+    anna: User, theirs: Asset
+) -> None:
+    for request in (bulk.Request("reject_tag", tag="sky"), bulk.Request("forget")):
+        job, _ = bulk.ask(request, user=User.objects.create_superuser(request.action))
+        while bulk.step(job.pk).goes_on:
+            pass
+        undoing = bulk.undo(job.pk, user=anna)
+        while bulk.step(undoing.pk).goes_on:
+            pass
+        undoing.refresh_from_db()
+        assert undoing.changed == 1, request.action
+    rejected = AssetTag.objects.filter(decision=AssetTag.Decision.REJECTED)
+    assert [row.asset_id for row in rejected] == [theirs.pk]
+    assert [asset.reference for asset in Asset.objects.present()] == ["mine1"]
+
+
+def test_a_threshold_is_explored_with_the_assets_in_scope(anna: User, theirs: Asset) -> None:
+    client = Client()
+    client.force_login(anna)
+    sky = Tag.objects.get(key="sky")
+    shown = client.get(f"/admin/filestack_tags/tag/{sky.pk}/threshold/")
+    assert shown.context["total"] == 1
 
 
 def test_a_bulk_job_whose_person_is_gone_touches_nothing(anna: User, theirs: Asset) -> None:
