@@ -40,11 +40,12 @@ def tracked(*folders: str) -> set[str]:
 
 
 def test_the_index_would_take_both_files(built: Built) -> None:
-    run(
+    said = run(
         sys.executable,
         *("-m", "twine", "check", "--strict", built.wheel, built.sdist),
         cwd=built.folder,
     )
+    assert said.count("PASSED") == 2
 
 
 def test_the_wheel_holds_every_file_of_the_package_and_no_other(names: set[str]) -> None:
@@ -69,7 +70,14 @@ def test_the_metadata_says_who_may_install_it_and_under_what_licence(
     assert metadata["Name"] == project["name"]
     assert metadata["Version"] == project["version"]
     assert metadata["Requires-Python"] == project["requires-python"]
-    assert metadata["License-Expression"] == "BSD-3-Clause"
+    assert metadata["License-Expression"] == project["license"]
+    licences = {
+        path.relative_to(ROOT).as_posix()
+        for pattern in project["license-files"]
+        for path in ROOT.glob(pattern)
+    }
+    assert {*metadata.get_all("License-File", [])} == licences
+    assert len(licences) == 3  # ours, filestack-js's, and that of what its bundle holds
     assert metadata["Description-Content-Type"] == "text/markdown"
     assert set(metadata.get_all("Provides-Extra", [])) == {
         *project["optional-dependencies"],
