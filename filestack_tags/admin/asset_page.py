@@ -32,10 +32,11 @@ from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetTag
 from filestack_tags.scoping import scope_of, sees_everything
 from filestack_tags.search.planner import visible_asset_tags
+from filestack_tags.search.withheld import withheld
 from filestack_tags.thumbnails import thumbnail_url
 
 from .deciding import decide, person
-from .display import raw, text_block
+from .display import raw, sensitive_mark, text_block
 from .forms import AddTagForm, RegisterForm
 from .run_history import RunHistory
 
@@ -285,9 +286,12 @@ def _rows(asset: Asset) -> list[AssetTag]:
     """Return every tag of the asset: the visible ones first, the rejected ones last."""
     rows = asset.asset_tags.select_related("tag", "decided_by")
     visible = set(visible_asset_tags(asset.asset_tags.all()).values_list("tag_id", flat=True))
+    kept = withheld(rows.db)
     ordered = list(rows.order_by("-confidence", "tag__key"))
     for row in ordered:
         row.is_visible = row.tag_id in visible  # type: ignore[attr-defined]  # for the template
+        row.is_withheld = row.tag_id in kept  # type: ignore[attr-defined]  # likewise
+        row.mark = sensitive_mark(row.tag.key)  # type: ignore[attr-defined]  # likewise
     rejected = AssetTag.Decision.REJECTED
     return sorted(
         ordered, key=lambda row: (row.decision == rejected, row.tag_id not in visible)

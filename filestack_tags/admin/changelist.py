@@ -34,6 +34,7 @@ from filestack_tags.search.planner import (
 from filestack_tags.search.totals import Total
 
 from . import browsing, ledger, terms
+from .display import sensitive_mark
 from .explain import explained, hinted
 from .filters import HasTerm
 
@@ -368,6 +369,11 @@ class Badge:
 
     def get_decision_display(self) -> str:
         return str(AssetTag.Decision(self.decision).label)
+
+    @property
+    def mark(self) -> SafeString:
+        """What is said beside a sensitive label."""
+        return sensitive_mark(self.tag)
 
 
 def badges_of(shown: Iterable[Asset]) -> dict[int, list[Badge]]:

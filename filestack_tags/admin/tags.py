@@ -54,6 +54,15 @@ class TagAdmin(PlainAdmin):
             *super().get_urls(),
         ]
 
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        may = {
+            "may_change": self.has_change_permission(request),
+            "sees_everything": sees_everything(request.user),
+        }
+        return super().changelist_view(request, {**may, **(extra_context or {})})
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Tag]:
         tags = tags_of(request.user)
         ordering = self.get_ordering(request)

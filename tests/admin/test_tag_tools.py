@@ -139,3 +139,43 @@ def test_a_tag_that_is_gone_is_not_found(editor: Client, db: None) -> None:
     for place in (f"{LIST}999/merge/", f"{LIST}999/threshold/"):
         assert editor.get(place).status_code == 404
     assert editor.post(f"{MERGES}999/undo/").status_code == 404
+
+
+def test_the_list_leads_to_what_is_done_with_tags(
+    editor: Client, client_of: Any, cats: Tag
+) -> None:
+    links = {name: f'href="{LIST}{name}/"'.encode() for name in ("sensitive", "never-show")} | {
+        "merges": f'href="{MERGES}"'.encode()
+    }
+    shown = editor.get(LIST).content
+    assert all(link in shown for link in links.values())
+    viewer = client_of("view_tag").get(LIST).content
+    assert links["never-show"] not in viewer
+    assert links["sensitive"] in viewer
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/admin/filestack_tags/asset/",
+        "/admin/filestack_tags/asset/{asset}/change/",
+        "/admin/filestack_tags/asset/review/?tag=woman&low=0&high=100",
+        LIST,
+    ],
+)
+def test_a_sensitive_label_is_marked_wherever_it_shows(
+    editor: Client, cats: Tag, address: str
+) -> None:
+    asset = Asset.objects.get(reference="h2")
+    shown = editor.get(address.format(asset=asset.pk)).content.decode()
+    assert shown.count("fst-sensitive") == 1
+
+
+def test_the_page_of_an_asset_says_that_a_label_is_withheld(
+    editor: Client, cats: Tag, page: Any, settings: Any
+) -> None:
+    settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "HIDE_SENSITIVE": True}
+    asset = Asset.objects.get(reference="h2")
+    shown = page(editor.get(f"/admin/filestack_tags/asset/{asset.pk}/change/")).text
+    assert shown.count("withheld until it is accepted") == 1
+    assert "below the minimum" not in shown
