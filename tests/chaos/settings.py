@@ -50,6 +50,9 @@ FILESTACK_TAGS = {
     "MAX_ATTEMPTS": 12,
     "RETRY_DELAY": 1,
     "RETRY_DELAY_MAX": 4,
+    # Also short: opened by a host whose clock is far ahead, a circuit waits for that besides.
+    "CIRCUIT_DELAY": 1,
+    "CIRCUIT_DELAY_MAX": 4,
     "WEBHOOK_MAX_ATTEMPTS": 20,
     "WORKFLOW_POLL_DELAY": 4,
     "WORKFLOW_DEADLINE": 40,
