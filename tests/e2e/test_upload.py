@@ -111,13 +111,15 @@ def test_everything_is_done_by_keyboard(
     page: Page, login: Callable[[str], None], seed: Seed, site: Site, complaints: list[str]
 ) -> None:
     login("editor")
+    # Asked for before it is needed: Playwright does not wait until it can tell of choosers.
+    page.on("filechooser", lambda asked: None)
     page.goto(UPLOAD)
     fault(site, kind="plain_text", operation="multipart.start")
     chooser = page.get_by_label("Drop files here, or choose them")
     expect(chooser).to_be_visible()  # what is hidden takes no focus
     chooser.focus()
     with page.expect_file_chooser() as asked:
-        page.keyboard.press("Space")
+        page.keyboard.press("Enter")
     asked.value.set_files(photos(1)[0])
 
     again = page.get_by_role("button", name="Try again")
