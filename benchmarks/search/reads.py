@@ -167,7 +167,7 @@ class Reads:
 
         def ours(search: Search) -> tuple[float, list[int]]:
             return _fetch(
-                client, "/api/assets/", q=search.text(self._names), page_size=str(PAGE)
+                client, "/api/v1/assets/", q=search.text(self._names), page_size=str(PAGE)
             )
 
         def stock(search: Search) -> tuple[float, list[int]]:

@@ -58,7 +58,7 @@ def ask_all(assets: Sequence[Asset], visitor: Visitor) -> list[Answer]:
 
 
 def _rest(visitor: Visitor, query: str) -> list[int]:
-    page = visitor.get_json("/api/assets/", q=query, page_size="100")
+    page = visitor.get_json("/api/v1/assets/", q=query, page_size="100")
     return [item["id"] for item in page["results"]]
 
 

@@ -126,7 +126,7 @@ def _serve(place: Stage, children: Children) -> None:
     report.title("Running until Ctrl-C")
     print(f"   gallery   {place.web}/")
     print(f"   admin     {place.web}/admin/   user {ADMIN}, password {place.admin_password}")
-    print(f"   API       {place.web}/api/assets/?q=dog")
+    print(f"   API       {place.web}/api/v1/assets/?q=dog")
     print(f"   logs      {place.folder}", flush=True)
     while True:
         time.sleep(1)

@@ -1,12 +1,9 @@
-"""What a client is told when something is wrong: one JSON shape for every error.
-
-``{"status": 400, "code": "invalid_query", "detail": "…", …}``: ``code`` is a stable word,
-``detail`` a sentence for people, and further members depend on the code.
-"""
+"""What a client is told when something is wrong: a problem of :mod:`.problems`, for every error."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from http import HTTPStatus
 from typing import Any
 
 from django.core.exceptions import (
@@ -14,36 +11,61 @@ from django.core.exceptions import (
     RequestDataTooBig,
     SuspiciousOperation,
 )
-from django.http import Http404
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import Resolver404, resolve
 from django.utils.translation import gettext as _
-from rest_framework import exceptions, status
+from django.views.decorators.csrf import csrf_exempt
+from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
-from filestack_tags.exceptions import TagQueryError
+from filestack_tags.exceptions import CurationError, TagQueryError
+
+from . import problems
+from .problems import Problem
+from .rendering import JSON
+
+RAISED: dict[type[exceptions.APIException], Problem] = {
+    exceptions.ParseError: problems.MALFORMED_BODY,
+    exceptions.NotAuthenticated: problems.NOT_AUTHENTICATED,
+    exceptions.AuthenticationFailed: problems.AUTHENTICATION_FAILED,
+    exceptions.PermissionDenied: problems.PERMISSION_DENIED,
+    exceptions.NotFound: problems.NOT_FOUND,
+    exceptions.MethodNotAllowed: problems.METHOD_NOT_ALLOWED,
+    exceptions.NotAcceptable: problems.NOT_ACCEPTABLE,
+    exceptions.UnsupportedMediaType: problems.UNSUPPORTED_MEDIA_TYPE,
+    exceptions.Throttled: problems.THROTTLED,
+}
+"""What REST framework and the host's own authentication raise."""
 
 
-class ParameterError(exceptions.APIException):
-    """A query parameter that is unknown or cannot be used. ``extra`` joins the reply."""
+class Refused(exceptions.APIException):
+    """A request that is refused with one of our problems; ``members`` join the reply."""
 
-    status_code = status.HTTP_400_BAD_REQUEST
-    default_code = "invalid_parameter"
+    def __init__(self, problem: Problem, detail: str, **members: Any) -> None:
+        super().__init__(detail, problem.name)
+        self.status_code = problem.status
+        self.problem = problem
+        self.members = members
 
-    def __init__(self, detail: str, *, code: str = default_code, **extra: Any) -> None:
-        super().__init__(detail, code)
-        self.extra = extra
+
+class ParameterError(Refused):
+    """A query parameter that cannot be used."""
+
+    def __init__(self, detail: str, *, parameter: str) -> None:
+        super().__init__(problems.INVALID_PARAMETER, detail, parameter=parameter)
 
 
-def unknown_parameters(unknown: Iterable[str], known: Iterable[str]) -> ParameterError:
+def unknown_parameters(unknown: Iterable[str], known: Iterable[str]) -> Refused:
     """Return the error for parameters that nobody would have looked at."""
     names, allowed = sorted(unknown), sorted(known)
     if not allowed:
         detail = _("Unknown parameter: %(names)s. None is known here.")
     else:
         detail = _("Unknown parameter: %(names)s. Known are %(known)s.")
-    return ParameterError(
+    return Refused(
+        problems.UNKNOWN_PARAMETER,
         detail % {"names": ", ".join(names), "known": ", ".join(allowed)},
-        code="unknown_parameter",
         unknown=names,
         known=allowed,
     )
@@ -51,32 +73,7 @@ def unknown_parameters(unknown: Iterable[str], known: Iterable[str]) -> Paramete
 
 def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
     """Answer what a client did wrong; leave faults of the server to Django."""
-    if isinstance(exc, TagQueryError):
-        set_rollback()
-        return _reply(
-            status.HTTP_400_BAD_REQUEST,
-            "invalid_query",
-            exc.message,
-            parameter="q",
-            position=exc.position,
-            found=exc.found,
-            expected=list(exc.expected),
-            suggestion=exc.suggestion,
-        )
-    if isinstance(exc, SuspiciousOperation):
-        too_big = isinstance(exc, RequestDataTooBig)
-        set_rollback()
-        return _reply(
-            status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
-            if too_big
-            else status.HTTP_400_BAD_REQUEST,
-            "too_large" if too_big else "bad_request",
-            _("The request is too large.") if too_big else _("The request cannot be read."),
-        )
-    if isinstance(exc, Http404):
-        exc = exceptions.NotFound()
-    elif isinstance(exc, PermissionDenied):
-        exc = exceptions.PermissionDenied()
+    exc = _as_api_exception(exc)
     if not isinstance(exc, exceptions.APIException):
         return None
     set_rollback()
@@ -88,23 +85,77 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
     return response
 
 
-def _api_exception(exc: exceptions.APIException) -> Response:
-    if isinstance(exc, exceptions.ValidationError):
-        return _reply(
-            exc.status_code,
-            "invalid",
-            _("Some values cannot be used; errors names them."),
-            errors=exc.detail,
-        )
-    codes = exc.get_codes()
-    return _reply(
-        exc.status_code,
-        codes if isinstance(codes, str) else exc.default_code,
-        str(exc.detail),
-        **getattr(exc, "extra", {}),
+@csrf_exempt  # nothing is done here, and who posts to a wrong address is to read so
+def nowhere(request: HttpRequest) -> HttpResponse:
+    """Answer for addresses below ours that lead nowhere."""
+    detail = _("There is nothing at this address.")
+    if not request.path_info.endswith("/") and _leads_somewhere(f"{request.path_info}/"):
+        detail = _("There is nothing at this address: it has to end with a slash.")
+    body = problems.NOT_FOUND.body(detail)
+    return HttpResponse(
+        JSON().render(body), status=body["status"], content_type=problems.CONTENT_TYPE
     )
 
 
-def _reply(status_code: int, code: str, detail: str, **extra: Any) -> Response:
-    body = {"status": status_code, "code": code, "detail": detail, **extra}
-    return Response(body, status=status_code)
+def _leads_somewhere(path: str) -> bool:
+    try:
+        return resolve(path).func is not nowhere
+    except Resolver404:
+        return False
+
+
+def _as_api_exception(exc: Exception) -> Exception:
+    if isinstance(exc, TagQueryError):
+        return Refused(
+            problems.INVALID_QUERY,
+            exc.message,
+            parameter="q",
+            position=exc.position,
+            found=exc.found,
+            expected=list(exc.expected),
+            suggestion=exc.suggestion,
+        )
+    if isinstance(exc, CurationError):
+        return Refused(problems.CONFLICT, str(exc))
+    if isinstance(exc, RequestDataTooBig):
+        return Refused(problems.TOO_LARGE, _("The request is too large."))
+    if isinstance(exc, SuspiciousOperation):
+        return Refused(problems.MALFORMED_REQUEST, _("The request cannot be read."))
+    if isinstance(exc, Http404):
+        return exceptions.NotFound()
+    if isinstance(exc, PermissionDenied):
+        return exceptions.PermissionDenied()
+    return exc
+
+
+def _api_exception(exc: exceptions.APIException) -> Response:
+    if isinstance(exc, Refused):
+        return _reply(exc.problem.body(str(exc.detail), **exc.members))
+    if isinstance(exc, exceptions.ValidationError):
+        detail = _("Some values cannot be used; errors names them.")
+        errors = [{"field": path, "detail": text} for path, text in _paths(exc.detail)]
+        return _reply(problems.INVALID_VALUES.body(detail, errors=errors))
+    known = (RAISED[kind] for kind in type(exc).__mro__ if kind in RAISED)
+    if (problem := next(known, None)) is not None:
+        return _reply(problem.body(str(exc.detail), status=exc.status_code))
+    # Of the host's own making, which has no type of ours: RFC 9457, 4.2.1.
+    title = HTTPStatus(exc.status_code).phrase
+    body = {"type": "about:blank", "title": title, "status": exc.status_code}
+    return _reply({**body, "detail": str(exc.detail)})
+
+
+def _reply(body: dict[str, Any]) -> Response:
+    return Response(body, status=body["status"], content_type=problems.CONTENT_TYPE)
+
+
+def _paths(errors: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield each message with the path of its field, such as ``upload_tags.id``; ``""`` is all."""
+    if isinstance(errors, Mapping):
+        for name, inner in errors.items():
+            own = "" if name == "non_field_errors" else str(name)
+            yield from _paths(inner, f"{path}.{own}" if path and own else path or own)
+    elif isinstance(errors, (list, tuple)):
+        for inner in errors:
+            yield from _paths(inner, path)
+    else:
+        yield path, str(errors)

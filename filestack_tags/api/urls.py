@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from django.urls import include, path, re_path
 from rest_framework.routers import SimpleRouter
 
-from .views import AssetViewSet, TagViewSet
+from .assets import AssetViewSet
+from .errors import nowhere
+from .tags import TagViewSet
 
 app_name = "filestack_tags_api"
 
@@ -12,4 +15,10 @@ router = SimpleRouter()
 router.register("assets", AssetViewSet, basename="asset")
 router.register("tags", TagViewSet, basename="tag")
 
-urlpatterns = router.urls
+# Only below what is ours: the host may have routes of its own beside it.
+_ours = "|".join(sorted({prefix.partition("/")[0] for prefix, _, _ in router.registry}))
+
+urlpatterns = [
+    path("v1/", include(router.urls)),
+    re_path(rf"^v1/(?:{_ours})(?:/.*)?\Z", nowhere),
+]

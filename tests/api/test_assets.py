@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db
 
 
 def found(api: APIClient, query: str) -> set[str]:
-    reply = api.get(f"/api/assets/?{query}")
+    reply = api.get(f"/api/v1/assets/?{query}")
     assert reply.status_code == 200, reply.json()
     return {row["reference"] for row in reply.json()["results"]}
 
@@ -42,7 +42,7 @@ def test_an_asset_is_shown_with_its_facts_and_its_tags_most_confident_first(
         height=3000,
         upload_tags={"id": "7"},
     )
-    reply = api.get(f"/api/assets/{asset.pk}/")
+    reply = api.get(f"/api/v1/assets/{asset.pk}/")
     assert reply["Content-Type"] == "application/json"
     shown = reply.json()
     for moment in ("uploaded_at", "created_at", "changed_at"):
@@ -100,7 +100,7 @@ def test_rejected_and_hidden_tags_and_those_below_their_minimum_are_not_shown(
     curation.set_minimum(ids["sand"], 50)
     curation.set_minimum(ids["fog"], 50)
     curation.accept(asset.pk, ids["fog"], user=None)
-    shown = api.get(f"/api/assets/{asset.pk}/").json()["tags"]
+    shown = api.get(f"/api/v1/assets/{asset.pk}/").json()["tags"]
     assert [(tag["key"], tag["decision"]) for tag in shown] == [
         ("boat", "none"),
         ("fog", "accepted"),
@@ -111,7 +111,7 @@ def test_the_uploader_is_named_by_username(api: APIClient) -> None:
     uploader = person("ann")
     asset = tagged("h1")
     Asset.objects.filter(pk=asset.pk).update(uploader=uploader)
-    assert api.get(f"/api/assets/{asset.pk}/").json()["uploader"] == "ann"
+    assert api.get(f"/api/v1/assets/{asset.pk}/").json()["uploader"] == "ann"
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_hidden_tags_are_searched_with_the_permission_only(client_of: Any) -> No
     curation.hide(Tag.objects.get().pk)
     query = "q=sky include:hidden"
     assert found(client_of("view_asset", "search_hidden"), query) == {"h1"}
-    refused = client_of("view_asset").get(f"/api/assets/?{query}")
+    refused = client_of("view_asset").get(f"/api/v1/assets/?{query}")
     assert refused.status_code == 400
     assert "permission" in refused.json()["detail"]
 
@@ -172,7 +172,7 @@ def test_forgotten_assets_are_neither_listed_nor_found_by_id(api: APIClient) -> 
     asset = tagged("h1", {"sky": 90})
     assets.forget(asset.pk)
     assert found(api, "") == found(api, "tag=sky") == set()
-    assert api.get(f"/api/assets/{asset.pk}/").status_code == 404
+    assert api.get(f"/api/v1/assets/{asset.pk}/").status_code == 404
 
 
 @pytest.mark.parametrize("count", [3, 30])
@@ -184,7 +184,7 @@ def test_a_list_takes_as_many_queries_for_thirty_assets_as_for_three(
     for number in range(count):
         tagged(f"h{number}", {"sky": 90, f"only{number}": 50})
     Asset.objects.update(uploader=uploader)
-    api.get("/api/assets/")
+    api.get("/api/v1/assets/")
     # Session, user, two for permissions, two for names, one for statistics; ids, assets, their
     # tags, the names of these.
     limit = 8 if not query else 11

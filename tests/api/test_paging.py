@@ -30,9 +30,9 @@ def test_a_walk_returns_every_asset_once_and_the_way_back_the_same_pages(
     api: APIClient, size: int
 ) -> None:
     ids = [tagged(f"h{number}").pk for number in range(7)]
-    there = walk(api, f"/api/assets/?page_size={size}")
+    there = walk(api, f"/api/v1/assets/?page_size={size}")
     assert [pk for page in there for pk in page] == ids[::-1]
-    url = f"/api/assets/?page_size={size}"
+    url = f"/api/v1/assets/?page_size={size}"
     for _ in there[1:]:
         url = api.get(url).json()["next"]
     assert walk(api, url, "previous")[::-1] == there
@@ -60,7 +60,7 @@ def test_pages_come_in_the_order_that_is_asked_for(
         tagged(name, tags)
     query = "sky OR sea" if order == "best" else "sky"
     found = []
-    url = f"/api/assets/?q={query}&page_size=3&order={order}"
+    url = f"/api/v1/assets/?q={query}&page_size=3&order={order}"
     while url:
         page = api.get(url).json()
         found += [row["reference"] for row in page["results"]]
@@ -71,16 +71,16 @@ def test_pages_come_in_the_order_that_is_asked_for(
 def test_a_cursor_belongs_to_its_search_and_order(api: APIClient) -> None:
     for name in "abc":
         tagged(name, {"sky": 90, "sea": 80})
-    link = api.get("/api/assets/?q=sky&page_size=2").json()["next"]
+    link = api.get("/api/v1/assets/?q=sky&page_size=2").json()["next"]
     cursor = link.partition("cursor=")[2].partition("&")[0]
     for other in ("q=sea", "q=sky&order=oldest"):
-        refused = api.get(f"/api/assets/?{other}&page_size=2&cursor={cursor}")
+        refused = api.get(f"/api/v1/assets/?{other}&page_size=2&cursor={cursor}")
         assert (refused.status_code, refused.json()["parameter"]) == (400, "cursor")
 
 
 def test_rows_that_come_and_go_are_neither_repeated_nor_lost(api: APIClient) -> None:
     ids = [tagged(f"h{number}", {"sky": 90}).pk for number in range(6)]
-    first = api.get("/api/assets/?page_size=2&tag=sky").json()
+    first = api.get("/api/v1/assets/?page_size=2&tag=sky").json()
     tagged("newer", {"sky": 90})
     assets.forget(ids[5])
     rest = [pk for page in walk(api, first["next"]) for pk in page]
@@ -90,9 +90,9 @@ def test_rows_that_come_and_go_are_neither_repeated_nor_lost(api: APIClient) -> 
 def test_tags_are_paged_by_key_in_any_script(api: APIClient) -> None:
     keys = ["a", "ä", "a b", "b", "é&=?", "שמיים", "天空", "😀"]
     Tag.objects.bulk_create(Tag(key=key, name=key) for key in keys)
-    there = walk(api, "/api/tags/?page_size=3")
+    there = walk(api, "/api/v1/tags/?page_size=3")
     assert sorted(key for page in there for key in page) == sorted(keys)
-    last = api.get("/api/tags/?page_size=3").json()
+    last = api.get("/api/v1/tags/?page_size=3").json()
     while last["next"]:
         url = last["next"]
         last = api.get(url).json()
@@ -104,5 +104,5 @@ def test_a_page_has_fifty_rows_unless_asked_otherwise(api: APIClient) -> None:
         Asset(kind="handle", reference=f"h{number}", digest=str(number))
         for number in range(201)
     )
-    assert len(api.get("/api/assets/").json()["results"]) == 50
-    assert len(api.get("/api/assets/?page_size=200").json()["results"]) == 200
+    assert len(api.get("/api/v1/assets/").json()["results"]) == 50
+    assert len(api.get("/api/v1/assets/?page_size=200").json()["results"]) == 200

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from django.contrib.auth.models import AnonymousUser
 from rest_framework.request import Request
 from rest_framework.test import APIClient, APIRequestFactory
+from rest_framework.throttling import ScopedRateThrottle
 
-from filestack_tags.api import views
+from filestack_tags.api import base
 from filestack_tags.api.permissions import ActionPermissions
+from filestack_tags.api.problems import PREFIX
 from filestack_tags.models import Asset
 
 from .rows import person, tagged
@@ -18,14 +20,14 @@ from .rows import person, tagged
 pytestmark = pytest.mark.django_db
 
 ENDPOINTS = [
-    ("get", "/api/assets/", "view_asset", 200),
-    ("head", "/api/assets/", "view_asset", 200),
-    ("get", "/api/assets/{pk}/", "view_asset", 200),
-    ("post", "/api/assets/", "add_asset", 201),
-    ("delete", "/api/assets/{pk}/", "delete_asset", 204),
-    ("post", "/api/assets/{pk}/retag/", "tag_asset", 202),
-    ("get", "/api/tags/", "view_tag", 200),
-    ("get", "/api/tags/sky/", "view_tag", 200),
+    ("get", "/api/v1/assets/", "view_asset", 200),
+    ("head", "/api/v1/assets/", "view_asset", 200),
+    ("get", "/api/v1/assets/{pk}/", "view_asset", 200),
+    ("post", "/api/v1/assets/", "add_asset", 201),
+    ("delete", "/api/v1/assets/{pk}/", "delete_asset", 204),
+    ("post", "/api/v1/assets/{pk}/retag/", "tag_asset", 202),
+    ("get", "/api/v1/tags/", "view_tag", 200),
+    ("get", "/api/v1/tags/sky/", "view_tag", 200),
 ]
 ALL = {row[2] for row in ENDPOINTS}
 
@@ -64,10 +66,10 @@ def test_authentication_is_the_hosts_and_a_challenge_names_it(
 ) -> None:
     from rest_framework.authentication import BasicAuthentication
 
-    monkeypatch.setattr(views.View, "authentication_classes", [BasicAuthentication])
-    reply = APIClient().get("/api/assets/")
+    monkeypatch.setattr(base.View, "authentication_classes", [BasicAuthentication])
+    reply = APIClient().get("/api/v1/assets/")
     assert reply.status_code == 401
-    assert reply.json()["code"] == "not_authenticated"
+    assert reply.json()["type"] == PREFIX + "not-authenticated"
     assert reply["WWW-Authenticate"].startswith("Basic")
 
 
@@ -83,11 +85,35 @@ def test_throttling_is_the_hosts_and_says_when_to_come_back(
         def wait(self) -> float:
             return 7.2
 
-    monkeypatch.setattr(views.View, "throttle_classes", [Never])
-    reply = api.get("/api/assets/")
+    monkeypatch.setattr(base.View, "throttle_classes", [Never])
+    reply = api.get("/api/v1/assets/")
     assert reply.status_code == 429
-    assert reply.json()["code"] == "throttled"
+    assert reply.json()["type"] == PREFIX + "throttled"
     assert reply["Retry-After"] == "8"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "scope"),
+    [
+        ("get", "/api/v1/assets/", "read"),
+        ("post", "/api/v1/assets/", "write"),
+        ("post", "/api/v1/assets/{pk}/retag/", "operate"),
+    ],
+)
+def test_reading_writing_and_operating_are_throttled_apart(
+    api: APIClient, monkeypatch: pytest.MonkeyPatch, method: str, path: str, scope: str
+) -> None:
+    path = path.format(pk=tagged("h1").pk)
+
+    class Rates(ScopedRateThrottle):
+        THROTTLE_RATES: ClassVar[Any] = {f"filestack_tags_{scope}": "0/day"}
+
+    monkeypatch.setattr(base.View, "throttle_classes", [Rates])
+    assert getattr(api, method)(path, {}, format="json").status_code == 429
+    others = {"read", "write", "operate"} - {scope}
+    rates = {f"filestack_tags_{other}": "0/day" for other in others}
+    monkeypatch.setattr(Rates, "THROTTLE_RATES", rates)
+    assert getattr(api, method)(path, {}, format="json").status_code != 429, "it has no rate"
 
 
 class _Unlisted:

@@ -96,8 +96,8 @@ RICH = (
 def test_a_rich_asset_is_the_same_text_in_a_list_and_by_itself(api: APIClient) -> None:
     asset = rich()
     expected = RICH % asset.pk
-    assert api.get(f"/api/assets/{asset.pk}/").content.decode() == expected
-    assert api.get("/api/assets/").content.decode() == (
+    assert api.get(f"/api/v1/assets/{asset.pk}/").content.decode() == expected
+    assert api.get("/api/v1/assets/").content.decode() == (
         f'{{"next":null,"previous":null,"results":[{expected}]}}'
     )
 
@@ -129,7 +129,7 @@ def test_times_are_in_the_time_zone_of_the_request(
 ) -> None:
     asset = rich()
     with timezone.override(zone):
-        shown = api.get(f"/api/assets/{asset.pk}/").json()
+        shown = api.get(f"/api/v1/assets/{asset.pk}/").json()
     assert shown["uploaded_at"] == f"2026-07-01T{hour}{offset}"
 
 

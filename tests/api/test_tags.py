@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
-from filestack_tags import curation
+from filestack_tags import curation, merging
 from filestack_tags.models import Tag
 
 from .rows import tagged
@@ -27,7 +27,7 @@ def test_tags_are_listed_by_key_with_their_counts_and_aliases(
 ) -> None:
     curation.add_alias(ids["sky"], "heaven")
     curation.set_minimum(ids["sky"], 40)
-    shown = api.get("/api/tags/").json()["results"]
+    shown = api.get("/api/v1/tags/").json()["results"]
     assert [tag["key"] for tag in shown] == sorted(ids)
     assert shown[0] == {
         "key": "sky",
@@ -45,7 +45,7 @@ def test_tags_are_listed_by_key_with_their_counts_and_aliases(
 def test_tags_are_found_by_how_they_begin(
     api: APIClient, ids: dict[str, int], text: str, expected: list[str] | None
 ) -> None:
-    shown = api.get("/api/tags/", {"q": text}).json()["results"]
+    shown = api.get("/api/v1/tags/", {"q": text}).json()["results"]
     assert [tag["key"] for tag in shown] == (sorted(ids) if expected is None else expected)
 
 
@@ -66,15 +66,22 @@ def test_a_tag_is_found_by_key_name_or_alias(
     api: APIClient, ids: dict[str, int], key: str, expected: str | None
 ) -> None:
     curation.add_alias(ids["sky"], "heaven")
-    reply = api.get(f"/api/tags/{key}/")
+    reply = api.get(f"/api/v1/tags/{key}/")
     assert reply.status_code == (200 if expected else 404)
     assert reply.json().get("key") == expected
 
 
+def test_a_tag_that_is_being_merged_is_the_one_it_becomes(
+    api: APIClient, ids: dict[str, int]
+) -> None:
+    merging.start(ids["skyline"], ids["sky"], user=None)
+    assert api.get("/api/v1/tags/skyline/").json()["key"] == "sky"
+
+
 def test_hidden_tags_are_not_there(api: APIClient, ids: dict[str, int]) -> None:
     curation.hide(ids["sky"])
-    assert "sky" not in {tag["key"] for tag in api.get("/api/tags/").json()["results"]}
-    assert api.get("/api/tags/sky/").status_code == 404
+    assert "sky" not in {tag["key"] for tag in api.get("/api/v1/tags/").json()["results"]}
+    assert api.get("/api/v1/tags/sky/").status_code == 404
 
 
 @pytest.mark.parametrize("count", [3, 30])
@@ -85,4 +92,4 @@ def test_a_list_takes_as_many_queries_for_thirty_tags_as_for_three(
         tag = Tag.objects.create(key=f"t{number}", name=f"t{number}")
         curation.add_alias(tag.pk, f"alias{number}")
     with django_assert_num_queries(6):  # session, user, permissions twice, tags, aliases
-        assert len(api.get("/api/tags/").json()["results"]) == count
+        assert len(api.get("/api/v1/tags/").json()["results"]) == count

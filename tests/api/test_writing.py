@@ -8,6 +8,7 @@ import pytest
 from rest_framework.test import APIClient
 
 from filestack_tags import assets
+from filestack_tags.api.problems import INVALID_VALUES
 from filestack_tags.models import Asset
 
 from .rows import tagged
@@ -18,7 +19,7 @@ HANDLE = "VJQTvCboRVivWJ2BpKgd"
 
 
 def register(api: APIClient, **body: Any) -> Any:
-    return api.post("/api/assets/", body, format="json")
+    return api.post("/api/v1/assets/", body, format="json")
 
 
 @pytest.mark.parametrize(
@@ -39,7 +40,7 @@ def test_a_file_is_registered_by_handle_url_or_alias_path(
     reply = register(api, **body)
     assert reply.status_code == 201, reply.json()
     assert (reply.json()["kind"], reply.json()["reference"]) == (kind, reference)
-    assert reply["Location"].endswith(f"/api/assets/{reply.json()['id']}/")
+    assert reply["Location"].endswith(f"/api/v1/assets/{reply.json()['id']}/")
     assert api.get(reply["Location"]).json() == reply.json()
 
 
@@ -105,8 +106,8 @@ def test_tag_overrules_what_is_tagged_by_itself(
         ({"handle": HANDLE, "filename": "x" * 1025}, "filename"),
         ({"handle": HANDLE, "tag": "perhaps"}, "tag"),
         ({"handle": HANDLE, "upload_tags": ["a"]}, "upload_tags"),
-        ({"handle": HANDLE, "upload_tags": {"a": {"b": "c"}}}, "upload_tags"),
-        ({"handle": HANDLE, "upload_tags": {"a": "x" * 257}}, "upload_tags"),
+        ({"handle": HANDLE, "upload_tags": {"a": {"b": "c"}}}, "upload_tags.a"),
+        ({"handle": HANDLE, "upload_tags": {"a": "x" * 257}}, "upload_tags.a"),
         ({"handle": HANDLE, "upload_tags": {"x" * 129: "a"}}, "upload_tags"),
         ({"handle": HANDLE, "upload_tags": {str(n): "" for n in range(11)}}, "upload_tags"),
         ({"handle": HANDLE, "file_name": "a.jpg"}, "file_name"),
@@ -117,8 +118,8 @@ def test_what_cannot_be_registered_is_refused_at_the_field(
 ) -> None:
     reply = register(api, **body)
     assert reply.status_code == 400
-    assert reply.json()["code"] == "invalid"
-    assert list(reply.json()["errors"]) == [field]
+    assert reply.json()["type"] == INVALID_VALUES.type
+    assert [error["field"] for error in reply.json()["errors"]] == [field]
     assert not Asset.objects.exists()
 
 
@@ -135,23 +136,23 @@ def test_having_a_file_tagged_on_purpose_needs_the_permission(client_of: Any) ->
 
 def test_retag_queues_an_asset_that_has_its_tags(api: APIClient) -> None:
     asset = tagged(HANDLE, {"sky": 90})
-    reply = api.post(f"/api/assets/{asset.pk}/retag/")
+    reply = api.post(f"/api/v1/assets/{asset.pk}/retag/")
     assert reply.status_code == 202
     assert reply.json() == {"id": asset.pk, "state": "queued", "queued": True}
 
 
 def test_retag_of_a_queued_asset_changes_nothing_and_says_so(api: APIClient) -> None:
     asset = tagged(HANDLE)
-    api.post(f"/api/assets/{asset.pk}/retag/")
-    reply = api.post(f"/api/assets/{asset.pk}/retag/")
+    api.post(f"/api/v1/assets/{asset.pk}/retag/")
+    reply = api.post(f"/api/v1/assets/{asset.pk}/retag/")
     assert reply.status_code == 202
     assert reply.json() == {"id": asset.pk, "state": "queued", "queued": False}
 
 
 def test_delete_forgets_the_asset_and_keeps_its_row(api: APIClient) -> None:
     asset = tagged(HANDLE, {"sky": 90})
-    assert api.delete(f"/api/assets/{asset.pk}/").status_code == 204
+    assert api.delete(f"/api/v1/assets/{asset.pk}/").status_code == 204
     asset.refresh_from_db()
     assert asset.deleted_at
     assert asset.asset_tags.count() == 1
-    assert api.delete(f"/api/assets/{asset.pk}/").status_code == 404
+    assert api.delete(f"/api/v1/assets/{asset.pk}/").status_code == 404

@@ -259,15 +259,15 @@ def _post(client: Client, body: bytes, headers: dict[str, str]) -> str:
 
 def look(client: Client) -> list[str]:
     """Return every page that shows any of it."""
-    paths = ["/admin/", "/admin/filestack_tags/", "/health/", "/health/live/", "/api/tags/"]
-    paths += ["/api/assets/", "/api/assets/?q=sky%3E", "/api/assets/?cursor=x"]
+    paths = ["/admin/", "/admin/filestack_tags/", "/health/", "/health/live/", "/api/v1/tags/"]
+    paths += ["/api/v1/assets/", "/api/v1/assets/?q=sky%3E", "/api/v1/assets/?cursor=x"]
     for model in apps.get_app_config("filestack_tags").get_models():
         listed = f"/admin/filestack_tags/{model._meta.model_name}/"
         if client.get(listed).status_code == 404:  # has no page of its own
             continue
         paths.append(listed)
         paths += [f"{listed}{pk}/change/" for pk in model.objects.values_list("pk", flat=True)]
-    paths += [f"/api/assets/{pk}/" for pk in Asset.objects.values_list("pk", flat=True)]
+    paths += [f"/api/v1/assets/{pk}/" for pk in Asset.objects.values_list("pk", flat=True)]
     pages = []
     for path in paths:
         response = client.get(path)

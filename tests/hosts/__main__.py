@@ -52,15 +52,15 @@ def use_admin_and_api(client: Client, asset: Asset) -> None:
     call_command("check", databases=[router.db_for_write(Asset)], fail_level="WARNING")
     assert client.get(f"/admin/filestack_tags/asset/{asset.pk}/change/").status_code == 200
     registered = client.post(
-        "/api/assets/", json.dumps({"handle": "other"}), content_type="application/json"
+        "/api/v1/assets/", json.dumps({"handle": "other"}), content_type="application/json"
     )
     assert registered.status_code == 201, registered.content
     assert registered.json()["uploader"] == "ann@example.com"
     found = client.get(
-        "/api/assets/", {"q": "by:ann@example.com sea>=50 uploaded:>=2020-01-01"}
+        "/api/v1/assets/", {"q": "by:ann@example.com sea>=50 uploaded:>=2020-01-01"}
     )
     assert [item["reference"] for item in found.json()["results"]] == ["other"], found.content
-    assert client.get("/api/assets/", {"q": "sea>"}).status_code == 400
+    assert client.get("/api/v1/assets/", {"q": "sea>"}).status_code == 400
 
 
 def main() -> None:

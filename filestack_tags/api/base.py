@@ -1,0 +1,104 @@
+"""What all endpoints share: JSON, problems, permissions, parameters, and how they are throttled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AbstractBaseUser
+from django.http import Http404
+from django.utils.translation import gettext as _
+from rest_framework.generics import get_object_or_404
+from rest_framework.permissions import SAFE_METHODS
+from rest_framework.request import Request
+from rest_framework.viewsets import GenericViewSet
+
+from filestack_tags.models import Asset
+from filestack_tags.scoping import assets_of
+
+from .errors import ParameterError, exception_handler, unknown_parameters
+from .permissions import ActionPermissions
+from .rendering import JSON
+from .requests import AlwaysJSON, JSONBody
+
+PAGING = frozenset({"cursor", "page_size"})
+
+READ, WRITE, OPERATE = (f"filestack_tags_{kind}" for kind in ("read", "write", "operate"))
+"""Throttle scopes: what reads, what writes, and what has the machine do work or spend money."""
+
+
+class View(GenericViewSet[Any]):
+    """An endpoint. Nothing here follows the host's ``REST_FRAMEWORK`` settings, except for
+    authentication and throttling."""
+
+    renderer_classes = (JSON,)
+    parser_classes = (JSONBody,)
+    content_negotiation_class = AlwaysJSON
+    permission_classes = (ActionPermissions,)
+    filter_backends: Sequence[Any] = ()
+    pagination_class: Any = None
+    versioning_class = None
+    metadata_class = None
+
+    required_permissions: ClassVar[dict[str, tuple[str, ...]]] = {}
+    """Permissions needed, by action; see :class:`ActionPermissions`."""
+    parameters: ClassVar[dict[str, frozenset[str]]] = {}
+    """Query parameters known, by action. Others are refused: a misspelt filter that is
+    ignored shows everything."""
+    repeatable: ClassVar[frozenset[str]] = frozenset()
+    """Parameters that may be given more than once."""
+    operations: ClassVar[frozenset[str]] = frozenset()
+    """Actions throttled as :data:`OPERATE`; the others follow their method."""
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        known = self.parameters.get(self.action, frozenset())
+        unknown = request.query_params.keys() - known
+        if unknown:
+            raise unknown_parameters(unknown, known)
+        for name, values in request.query_params.lists():
+            if len(values) > 1 and name not in self.repeatable:
+                raise ParameterError(
+                    _("%(name)s was given more than once.") % {"name": name}, parameter=name
+                )
+
+    def get_exception_handler(self) -> Any:
+        return exception_handler
+
+    @property
+    def throttle_scope(self) -> str | None:
+        """The scope for ``ScopedRateThrottle``; None where the host gives it no rate."""
+        if self.action in self.operations:
+            scope = OPERATE
+        else:
+            scope = READ if self.request.method in SAFE_METHODS else WRITE
+        rates = (getattr(kind, "THROTTLE_RATES", ()) for kind in self.throttle_classes)
+        return scope if any(scope in known for known in rates) else None
+
+
+def person(request: Request) -> AbstractBaseUser | None:
+    """Return the user of the request; other kinds of clients do what they do for nobody."""
+    return request.user if isinstance(request.user, get_user_model()) else None
+
+
+def number(text: str | int) -> int:
+    """Return the id that a path names.
+
+    Raises:
+        Http404: when it is none that a database could hold.
+    """
+    text = str(text)
+    if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) < 2**63):
+        raise Http404
+    return int(text)
+
+
+def asset_of(request: Request, pk: str | int) -> Asset:
+    """Return the asset that a path names.
+
+    Raises:
+        Http404: when there is none that the user may see.
+    """
+    asset: Asset = get_object_or_404(assets_of(request.user).present(), pk=number(pk))
+    return asset
