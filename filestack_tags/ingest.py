@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import sample
 
-from django.db.models import F, Q
+from django.db.models import Q
 from django.utils import timezone
 
 from . import deliveries, events, jobs, metrics
@@ -23,7 +23,7 @@ from .deliveries import OPEN_STATES
 from .exceptions import PayloadError
 from .filestack.payloads import Event, event_key, parse_event
 from .filestack.security import verify_webhook
-from .inserting import insert_new
+from .inserting import insert_or_count
 from .models import WebhookDelivery
 from .text import storable
 from .transactions import alias, atomic, locked, retrying
@@ -83,27 +83,14 @@ def receive(body: bytes, headers: Mapping[str, str]) -> Receipt:
 
 @retrying
 def _store(key: str, action: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bool]:
-    """Return ``(id, created)``. The insert and the count are each a transaction of their own:
-    on MariaDB, two requests that found the key taken both hold it locked."""
-    now = timezone.now()
     kept = {name: storable(headers[name], 200) for name in KEPT_HEADERS if name in headers}
-    while True:
-        pk = insert_new(
-            event_key=key,
-            action=storable(action, 100),
-            headers=kept,
-            raw_body=body,
-            at=now,
-        )
-        if pk is not None:
-            return pk, True
-        known = WebhookDelivery.objects.using(alias()).filter(event_key=key)
-        pk = known.values_list("pk", flat=True).first()
-        if pk is not None:  # else it was pruned in between
-            WebhookDelivery.objects.using(alias()).filter(pk=pk).update(
-                duplicates=F("duplicates") + 1
-            )
-            return pk, False
+    return insert_or_count(
+        event_key=key,
+        action=storable(action, 100),
+        headers=kept,
+        raw_body=body,
+        at=timezone.now(),
+    )
 
 
 def waiting(limit: int = AT_ONCE) -> list[int]:

@@ -1,8 +1,9 @@
-"""Insert a delivery unless its event is known: one statement, outside any transaction of ours.
+"""Insert a delivery, or count it if its event is known: one statement either way.
 
 Raw SQL, because ``bulk_create(ignore_conflicts=True)`` returns no id, takes three statements, and
-on MariaDB ignores every other error too; ``get_or_create`` takes four. What is the same for every
-new delivery is in the text of the statement: each parameter costs as much as looking up a header.
+on MariaDB ignores every other error too; ``update_or_create`` takes more. What is the same for
+every new delivery is in the text of the statement: each parameter costs as much as looking up a
+header.
 """
 
 from __future__ import annotations
@@ -12,22 +13,22 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from django.db import IntegrityError, connections
+from django.db import connections
 
 from .models import WebhookDelivery
 from .transactions import alias
-
-DUPLICATE_ENTRY = 1062
-"""What MariaDB calls a unique key that is taken."""
 
 GIVEN = ("event_key", "action", "headers", "raw_body", "received_at", "due_at")
 """The columns that differ; all others have the defaults of the model."""
 
 
-def insert_new(
+def insert_or_count(
     *, event_key: str, action: str, headers: Mapping[str, str], raw_body: bytes, at: datetime
-) -> int | None:
-    """Insert a delivery received at ``at``; return its id, or ``None`` if its key is taken."""
+) -> tuple[int, bool]:
+    """Store a delivery received at ``at``; return its id, and whether it is new.
+
+    Where the key is taken, nothing but the count of duplicates is written.
+    """
     using = alias()
     connection = connections[using]
     statement, prepare_headers, prepare_body, prepare_time = _prepared(using)
@@ -41,17 +42,12 @@ def insert_new(
         moment,
     )
     with connection.cursor() as cursor:
-        if connection.vendor == "mysql":
-            try:
-                cursor.execute(statement, parameters)
-            except IntegrityError as error:
-                if error.args[0] != DUPLICATE_ENTRY:
-                    raise
-                return None
-            return int(cursor.lastrowid)
         cursor.execute(statement, parameters)
-        row = cursor.fetchone()
-    return None if row is None else int(row[0])
+        if connection.vendor == "mysql":
+            # Two rows are affected, it says, where one was there and was changed.
+            return int(cursor.lastrowid), cursor.rowcount == 1
+        pk, duplicates = cursor.fetchone()
+    return int(pk), not duplicates
 
 
 @cache
@@ -67,8 +63,16 @@ def _prepared(using: str) -> tuple[str, Any, Any, Any]:
             values.append(str(default) if isinstance(default, int) else f"'{default}'")
     table = quote(WebhookDelivery._meta.db_table)
     named = ", ".join(map(quote, columns))
+    key, number, count = map(quote, ("event_key", "id", "duplicates"))
     statement = f"INSERT INTO {table} ({named}) VALUES ({', '.join(values)})"  # noqa: S608  defaults of the model
-    if connection.vendor != "mysql":  # whose IGNORE would hide other errors, too
-        statement += f" ON CONFLICT ({quote('event_key')}) DO NOTHING RETURNING {quote('id')}"
+    if connection.vendor == "mysql":
+        statement += (
+            f" ON DUPLICATE KEY UPDATE {count} = {count} + 1, {number} = LAST_INSERT_ID({number})"
+        )
+    else:
+        statement += (
+            f" ON CONFLICT ({key}) DO UPDATE SET {count} = {table}.{count} + 1"
+            f" RETURNING {number}, {count}"
+        )
     headers, body, time = (fields[name] for name in ("headers", "raw_body", "due_at"))
     return statement, headers.get_db_prep_save, body.get_db_prep_save, time.get_db_prep_save
