@@ -3,7 +3,7 @@
 Closed, calls are made. Once the key or the signature was refused, the quota is used up, or
 several calls in a row were denied, it opens: nobody calls. When its delay is over, one call is
 let through; an answer closes the circuit, a refusal opens it for twice as long. It is a row, so
-that all processes on all hosts heed it, and people can read why.
+that all processes on all hosts heed it, by the one clock that they share, and people can read why.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from datetime import timedelta
-
-from django.utils import timezone
 
 from . import metrics
 from .clock import kept
@@ -27,7 +25,7 @@ from .exceptions import (
 )
 from .models import Circuit
 from .text import storable
-from .transactions import alias, atomic, locked, retrying
+from .transactions import alias, atomic, locked, retrying, shared_now
 
 logger = logging.getLogger(__name__)
 
@@ -46,8 +44,11 @@ def trips(error: TaggerError) -> bool:
 
 def blocked() -> set[str]:
     """Return the taggers that nobody may ask now."""
-    rows = Circuit.objects.using(alias()).filter(retry_at__gt=timezone.now())
-    return set(rows.values_list("tagger", flat=True))
+    waiting = {row.tagger: row.retry_at for row in open_circuits() if row.retry_at}
+    if not waiting:
+        return set()
+    now = shared_now()
+    return {tagger for tagger, retry_at in waiting.items() if retry_at > now}
 
 
 def open_circuits() -> list[Circuit]:
@@ -64,7 +65,7 @@ def admit(tagger: str, wanted: int) -> tuple[int, bool]:
     row = Circuit.objects.using(alias()).filter(tagger=tagger).first()
     if row is None or row.opened_at is None:
         return wanted, False
-    now = timezone.now()
+    now = shared_now()
     if not wanted or row.retry_at is None or row.retry_at > now:
         return 0, False
     held = locked(Circuit.objects.filter(pk=row.pk), skip_held=True).first()
@@ -143,7 +144,7 @@ def _close(row: Circuit) -> None:
 
 def _open(row: Circuit, errors: list[TaggerError]) -> None:
     settings = get_settings()
-    now = timezone.now()
+    now = shared_now()
     if row.opened_at is None:
         row.opened_at = now
         metrics.count("circuit.opened", tagger=row.tagger)

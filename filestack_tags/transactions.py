@@ -1,4 +1,4 @@
-"""Transactions and row locks on the database that holds this app's tables.
+"""Transactions, row locks and the clock of the database that holds this app's tables.
 
 That is ``router.db_for_write(Asset)``, so a host may keep the tables under any alias.
 """
@@ -7,20 +7,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial, wraps
 from typing import ParamSpec, TypeVar
 
 from django.db import OperationalError, connections, models, router, transaction
 from django.db.transaction import Atomic
+from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 
 from . import metrics
+from .clock import kept
 from .models import Asset
 
 Row = TypeVar("Row", bound=models.Model)
 Result = TypeVar("Result")
 Arguments = ParamSpec("Arguments")
 View = TypeVar("View", bound=Callable[..., object])
+
+CLOCKS = {
+    "postgresql": "SELECT statement_timestamp()",
+    "mysql": "SELECT UTC_TIMESTAMP(6)",
+}
+"""What the time is; neither when the transaction began, nor in the zone of the server."""
 
 TRIES = 5
 FIRST_PAUSE = 0.1
@@ -54,6 +63,20 @@ def in_transaction() -> bool:
 def on_commit(callback: Callable[[], object]) -> None:
     """Call ``callback`` once the outermost transaction on :func:`alias` has committed."""
     transaction.on_commit(callback, using=alias())
+
+
+def shared_now() -> datetime:
+    """Return the time by the one clock that all hosts share: the database's.
+
+    SQLite has none but that of its one host, which is ours.
+    """
+    connection = connections[alias()]
+    if connection.vendor not in CLOCKS:
+        return timezone.now()
+    with connection.cursor() as cursor:
+        cursor.execute(CLOCKS[connection.vendor])
+        (moment,) = cursor.fetchone()
+    return kept(moment if timezone.is_aware(moment) else moment.replace(tzinfo=UTC))
 
 
 def locked(

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 import time_machine
+from django.db import connection
 from django.utils import timezone
 
-from filestack_tags import circuit, tagging
+from filestack_tags import circuit, tagging, transactions
 from filestack_tags.exceptions import (
     AccessDenied,
     FileNotFound,
@@ -30,7 +31,9 @@ NAME = "tests.scripted.ScriptedTagger"
 
 
 @pytest.fixture
-def clock() -> Iterator[time_machine.Traveller]:
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[time_machine.Traveller]:
+    """The clock of this host, and the one that hosts share."""
+    monkeypatch.setattr(circuit, "shared_now", timezone.now)
     with time_machine.travel(datetime(2026, 1, 1, 12, tzinfo=UTC), tick=False) as traveller:
         yield traveller
 
@@ -141,6 +144,39 @@ def test_a_try_closes_what_a_host_with_a_fast_clock_opened(
     Asset.objects.update(due_at=timezone.now())
     assert tagging.tag(asset.pk).state == "succeeded"
     assert Circuit.objects.get(tagger=NAME).opened_at is None
+
+
+@pytest.mark.parametrize("wrong", [timedelta(minutes=-9), timedelta(minutes=9)], ids=str)
+def test_a_host_whose_clock_is_wrong_opens_it_for_as_long_as_any_other(
+    monkeypatch: pytest.MonkeyPatch, wrong: timedelta
+) -> None:
+    shared = timezone.now()
+    monkeypatch.setattr(circuit, "shared_now", lambda: shared)
+    with time_machine.travel(shared + wrong):
+        note(InvalidApplication("no"))
+        assert circuit.blocked() == {"filestack"}
+        assert admitted() == 0
+    assert row().retry_at == shared + timedelta(seconds=60)
+    shared += timedelta(seconds=61)
+    with time_machine.travel(shared + wrong):
+        assert circuit.blocked() == set()
+        assert admitted() == 1
+
+
+def test_the_clock_that_hosts_share_is_that_of_the_database() -> None:
+    ours = timezone.now()
+    with time_machine.travel(ours + timedelta(days=1)):
+        theirs = transactions.shared_now()
+    if connection.vendor == "sqlite":
+        theirs -= timedelta(days=1)
+    assert abs(theirs - ours) < timedelta(minutes=1)
+
+
+def test_while_all_are_closed_no_clock_is_asked(django_assert_num_queries: Any) -> None:
+    with django_assert_num_queries(1):
+        assert not circuit.blocked()
+    with django_assert_num_queries(1):
+        assert circuit.admit("filestack", 9) == (9, False)
 
 
 def test_after_the_last_call_allowed_nobody_calls_until_filestack_said(
