@@ -17,6 +17,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from celery import Task, shared_task
+from celery.signals import task_prerun
+from django.db import connections
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
@@ -36,7 +38,7 @@ from . import (
 from .conf import get_settings
 from .filestack.sources import Source
 from .models import Asset, BulkJob, TaggingRun, TagMerge
-from .transactions import in_transaction, on_commit
+from .transactions import alias, in_transaction, on_commit
 from .wakeups import Wakeups
 
 if TYPE_CHECKING:
@@ -66,6 +68,16 @@ MERGE_SLICE = 10.0
 
 WAKE_INTERVAL = 0.1
 """Seconds between two messages that a web process sends about deliveries it has stored."""
+
+
+@task_prerun.connect
+def _leave_broken_connection(sender: Task[Any, Any], **_: Any) -> None:
+    """Begin a task on a connection that works, also where ``CELERY_DB_REUSE_MAX`` keeps them.
+
+    Celery then looks at none of them; it closes each after some number of tasks.
+    """
+    if sender.name.startswith("filestack_tags.") and not sender.request.is_eager:
+        connections[alias()].close_if_unusable_or_obsolete()
 
 
 @shared_task(name="filestack_tags.tag_asset", acks_late=True, ignore_result=True)

@@ -22,6 +22,7 @@ DATABASES = {"default": database(os.environ.get(DATABASE, "sqlite:")) | {"CONN_M
 CELERY_BROKER_URL = os.environ.get(REDIS, "")
 CELERY_BROKER_TRANSPORT_OPTIONS = {"global_keyprefix": f"{os.environ.get(KEY, '')}:"}
 CELERY_TASK_IGNORE_RESULT = True
+CELERY_DB_REUSE_MAX = 500
 
 FILESTACK_TAGS = {
     "API_KEY": os.environ.get(KEY, ""),

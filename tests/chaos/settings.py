@@ -32,6 +32,7 @@ CELERY_BROKER_URL = os.environ["BROKER_URL"]
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_TASK_IGNORE_RESULT = True
+CELERY_DB_REUSE_MAX = 500
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 
 LEASE = 10
@@ -50,7 +51,6 @@ FILESTACK_TAGS = {
     "MAX_ATTEMPTS": 12,
     "RETRY_DELAY": 1,
     "RETRY_DELAY_MAX": 4,
-    # Also short: opened by a host whose clock is far ahead, a circuit waits for that besides.
     "CIRCUIT_DELAY": 1,
     "CIRCUIT_DELAY_MAX": 4,
     "WEBHOOK_MAX_ATTEMPTS": 20,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from celery.signals import task_prerun
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
@@ -17,6 +19,12 @@ from filestack_tags.testing.payloads import fp_upload
 from tests import scripted
 
 pytestmark = pytest.mark.django_db
+
+class Sent(SimpleNamespace):
+    """A task, as signals know their sender."""
+
+    __hash__ = object.__hash__
+
 
 HANDLE = Source.handle("VJQTvCboRVivWJ2BpKgd")
 
@@ -33,6 +41,24 @@ def test_registering_tags_the_file_after_the_commit(
     with django_capture_on_commit_callbacks(execute=True):
         assert tasks.register(HANDLE)[1] is False
     assert len(scripted.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "is_eager", "left"),
+    [
+        ("filestack_tags.sweep", False, True),
+        ("filestack_tags.sweep", True, False),
+        ("shop.bill", False, False),
+    ],
+)
+def test_a_task_leaves_the_connection_that_the_last_one_broke(
+    monkeypatch: pytest.MonkeyPatch, name: str, is_eager: bool, left: bool
+) -> None:
+    asked: list[bool] = []
+    kept = SimpleNamespace(close_if_unusable_or_obsolete=lambda: asked.append(True))
+    monkeypatch.setattr(tasks, "connections", {"default": kept})
+    task_prerun.send(sender=Sent(name=name, request=SimpleNamespace(is_eager=is_eager)))
+    assert bool(asked) is left
 
 
 @pytest.mark.parametrize(("auto", "tag", "state"), [
