@@ -66,9 +66,8 @@ def _prepared(using: str) -> tuple[str, Any, Any, Any]:
     key, number, count = map(quote, ("event_key", "id", "duplicates"))
     statement = f"INSERT INTO {table} ({named}) VALUES ({', '.join(values)})"  # noqa: S608  defaults of the model
     if connection.vendor == "mysql":
-        statement += (
-            f" ON DUPLICATE KEY UPDATE {count} = {count} + 1, {number} = LAST_INSERT_ID({number})"
-        )
+        statement += f" ON DUPLICATE KEY UPDATE {count} = {count} + 1"
+        statement += f", {number} = LAST_INSERT_ID({number})"
     else:
         statement += (
             f" ON CONFLICT ({key}) DO UPDATE SET {count} = {table}.{count} + 1"

@@ -20,6 +20,7 @@ from tests import scripted
 
 pytestmark = pytest.mark.django_db
 
+
 class Sent(SimpleNamespace):
     """A task, as signals know their sender."""
 
