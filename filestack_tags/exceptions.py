@@ -10,6 +10,7 @@
     ├── BulkError (ValueError)          a bulk job that cannot be asked for, cancelled or undone
     ├── OutOfScope (ValueError)         an asset that its user would not see
     ├── TagQueryError (ValueError)      a search that cannot be read
+    ├── SavedSearchError (ValueError)   a search that cannot be saved under that name, or so
     ├── CursorError (ValueError)        a page cursor that is not of this search
     ├── RuleError (ValueError)          a rule that cannot be read
     ├── WebhookError                    a webhook request that is refused
@@ -108,6 +109,21 @@ class TagQueryError(FilestackTagsError, ValueError):
         self.found = found
         self.expected = expected
         self.suggestion = suggestion
+
+
+class SavedSearchError(FilestackTagsError, ValueError):
+    """A search that cannot be saved; the message says why.
+
+    Args:
+        message: one sentence for the person who saves it.
+        parameter: what is wrong: ``name``, ``order`` or ``order_tag``.
+        conflict: whether it is right, and another of that name stands against it.
+    """
+
+    def __init__(self, message: str, *, parameter: str, conflict: bool = False) -> None:
+        super().__init__(message)
+        self.parameter = parameter
+        self.conflict = conflict
 
 
 class CursorError(FilestackTagsError, ValueError):

@@ -26,6 +26,7 @@ from filestack_tags.models import (
     BulkJobPart,
     Circuit,
     Heartbeat,
+    SavedSearch,
     Spending,
     Tag,
     TagAlias,
@@ -55,6 +56,7 @@ MODELS = (
     *(Backfill, Circuit, Heartbeat, Spending),
     *(BulkJob, BulkJobItem, BulkJobPart),
     *(TagMerge, TagMergeRow),
+    SavedSearch,
 )
 
 

@@ -1,6 +1,6 @@
 """The admin: one module per screen. Pages only read; buttons call tasks and services."""
 
-from . import assets, decisions, deliveries, jobs, merges, operations, runs, tags
+from . import assets, decisions, deliveries, jobs, merges, operations, runs, searches, tags
 
 __all__ = [
     "assets",
@@ -10,5 +10,6 @@ __all__ = [
     "merges",
     "operations",
     "runs",
+    "searches",
     "tags",
 ]

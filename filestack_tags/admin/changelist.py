@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.contrib.admin.views.main import ALL_VAR, ORDER_VAR, SEARCH_VAR, ChangeList
@@ -271,6 +272,14 @@ class KeysetChangeList(AssetChangeList):
         For what is done with all assets that match.
         """
         return None if self.asked is None or self.problem else str(self.asked.query)
+
+    @property
+    def save_query(self) -> str:
+        """The parameters with which the page that saves searches is told of this one."""
+        if self.asked is None or not self.search_text:
+            return ""
+        said = {"query": self.search_text, **self.asked.sorting.parameters}
+        return urlencode({name: value for name, value in said.items() if value})
 
     def get_query_string(self, new_params: Any = None, remove: Any = None) -> str:
         """Return the parameters of a link; a column to order by takes the place of an order."""

@@ -27,7 +27,7 @@ from filestack_tags.search.complete import complete
 from filestack_tags.search.facets import Facets, facets
 from filestack_tags.search.planner import read
 
-from . import terms
+from . import searches, terms
 from .asset_page import AssetPage
 from .changelist import VIEW, VIEWS
 
@@ -116,7 +116,8 @@ class AssetFinding(AssetPage):
         """Show the list; write what the slider says into the search; remember the view."""
         if (least := request.GET.get(AT_LEAST)) is not None and request.method == "GET":
             return HttpResponseRedirect(_with_minimum(request, least))
-        response: HttpResponse = super().changelist_view(request, extra_context)
+        context = {**searches.menu(request, self.admin_site), **(extra_context or {})}
+        response: HttpResponse = super().changelist_view(request, context)
         if (view := request.GET.get(VIEW)) in VIEWS:
             response.set_cookie(VIEW, view, max_age=YEAR, samesite="Lax", path=request.path)
         return response

@@ -12,6 +12,7 @@ from .jobs import OPEN_STATES, BulkJob, BulkJobItem, BulkJobPart
 from .ledger import TaggingRun, WebhookDelivery
 from .merges import TagMerge, TagMergeRow
 from .operations import Backfill, Circuit, Heartbeat, Spending
+from .searches import SavedSearch
 from .tags import NOT_FOUND, AssetTag, Tag, TagAlias, TagStatistic, score_in_sql, score_of
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "BulkJobPart",
     "Circuit",
     "Heartbeat",
+    "SavedSearch",
     "Spending",
     "Tag",
     "TagAlias",

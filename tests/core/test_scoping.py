@@ -12,7 +12,7 @@ from django.db.models import Q
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from filestack_tags import assets, bulk, curation, scoping
+from filestack_tags import assets, bulk, curation, saved_searches, scoping
 from filestack_tags.checks import check_scope
 from filestack_tags.exceptions import BulkError, ConfigurationError, OutOfScope
 from filestack_tags.filestack.sources import Source
@@ -20,6 +20,7 @@ from filestack_tags.models import (
     Asset,
     AssetTag,
     BulkJob,
+    SavedSearch,
     Tag,
     TagDecision,
     TaggingRun,
@@ -93,6 +94,8 @@ def theirs(anna: User) -> Asset:
     curation.accept(asset.pk, hidden.pk, user=other)
     curation.withdraw(asset.pk, hidden.pk, user=other)
     bulk.ask(bulk.Request("forget", query="name:theirs*"), user=other)
+    shared = saved_searches.Wanted("theirs", 'name:theirs* "Hidden Harbour"', shared=True)
+    saved_searches.save(shared, owner=other)
     TagMerge.objects.create(
         source_id=hidden.pk,
         target_id=0,
@@ -119,6 +122,7 @@ def addresses(asset: Asset) -> list[str]:
     delivery = WebhookDelivery.objects.get()
     tag = Tag.objects.get(key="hidden harbour")
     job, merge = BulkJob.objects.get(), TagMerge.objects.get()
+    saved = SavedSearch.objects.get()
     decision = TagDecision.objects.latest("pk")
     found = set()
     for path, _pattern in patterns():
@@ -134,6 +138,7 @@ def addresses(asset: Asset) -> list[str]:
             tag.key,
             job.pk,
             merge.pk,
+            saved.pk,
             decision.pk,
         }:
             found.add(re.sub(r"<(?:\w+:)?\w+>", str(value), plain).replace("/?", "/"))
@@ -174,6 +179,7 @@ def test_nothing_out_of_scope_is_changed_by_any_request(anna: User, theirs: Asse
             list(WebhookDelivery.objects.values()),
             list(TagDecision.objects.filter(asset=theirs).values()),
             list(TagMerge.objects.values()),
+            list(SavedSearch.objects.filter(owner=theirs.uploader).values()),
             list(BulkJob.objects.filter(requested_by=theirs.uploader).values()),
         ]
 
@@ -181,6 +187,7 @@ def test_nothing_out_of_scope_is_changed_by_any_request(anna: User, theirs: Asse
     client.force_login(anna)
     tag = Tag.objects.get(key="hidden harbour")
     before = state()
+    saved = SavedSearch.objects.get().pk
     forms = [
         {"reject": tag.pk, "accept": tag.pk, "name": "x", "_save": "1"},
         {"action": "forget", "confirmed": "yes", "_selected_action": [theirs.pk]},
@@ -190,6 +197,8 @@ def test_nothing_out_of_scope_is_changed_by_any_request(anna: User, theirs: Asse
         {"undo": TagDecision.objects.latest("pk").pk},
         {"all": "1", "at_least": "0", "state": "tag=sky&low=0&high=100"},
         {"action": "undo", "_selected_action": [TagDecision.objects.latest("pk").pk]},
+        {"action": "delete_selected", "post": "yes", "_selected_action": [saved], "index": 0},
+        {"name": "mine now", "query": "sky", "order": "newest", "_save": "1"},
     ]
     for address in (each for each in addresses(theirs) if "?" not in each):
         for form in forms:

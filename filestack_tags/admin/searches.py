@@ -1,0 +1,187 @@
+"""Saved searches: the list of them, and the menu beside the search box."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, cast
+from urllib.parse import urlencode
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from filestack_tags import saved_searches
+from filestack_tags.exceptions import InvalidLabel, SavedSearchError, TagQueryError
+from filestack_tags.models import SavedSearch
+from filestack_tags.search.keyset import Order
+
+from .browsing import Sorting
+from .ledger import PlainAdmin
+
+MENU = 50
+"""Searches in the menu; all of them are in the list."""
+
+
+class SavedSearchForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in stubs only
+    """A search to save, for whoever asks; the service checks it."""
+
+    owner: Any
+    """Set on the class that a request makes."""
+
+    class Meta:
+        model = SavedSearch
+        fields = ("name", "query", "order", "order_tag", "shared")
+        widgets = {
+            "query": forms.TextInput(
+                attrs={"dir": "auto", "class": "vTextField", "spellcheck": "false"}
+            ),
+        }
+        help_texts = {
+            "query": gettext_lazy("All assets when empty."),
+            "order_tag": gettext_lazy(
+                "Whose confidence to order by; the first tag that is asked for when empty."
+            ),
+            "shared": gettext_lazy(
+                "Others who see the same assets find it in their menu, too."
+            ),
+        }
+
+    def wanted(self) -> saved_searches.Wanted:
+        """Return what is to be saved; empty where a field is wrong."""
+        said = self.cleaned_data
+        return saved_searches.Wanted(
+            name=said.get("name", ""),
+            query=said.get("query", ""),
+            order=said.get("order", SavedSearch.Order.NEWEST),
+            order_tag=said.get("order_tag", ""),
+            shared=said.get("shared", False),
+        )
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if self.errors:
+            return cleaned
+        try:
+            saved_searches.check(self.wanted(), owner=self.owner, saved_id=self.instance.pk)
+        except TagQueryError as error:
+            self.add_error("query", _told(error))
+        except SavedSearchError as error:
+            self.add_error(error.parameter, str(error))
+        except InvalidLabel as error:
+            self.add_error("order_tag", str(error))
+        return cleaned
+
+
+@admin.register(SavedSearch)
+class SavedSearchAdmin(PlainAdmin):
+    """Everybody sees their own and those that are shared with them, and changes their own."""
+
+    form = SavedSearchForm
+    list_display = ("__str__", "search_link", "order", "owner", "shared", "created_at")
+    list_select_related = ("owner",)
+    list_filter = ("shared",)
+    sortable_by = ()
+    search_fields = ("name", "query")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[SavedSearch]:
+        return saved_searches.visible_to(request.user)
+
+    def get_form(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        form: Any = super().get_form(request, *args, **kwargs)
+        form.owner = request.user
+        return form
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_change_permission(request, obj) and _is_theirs(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_delete_permission(request, obj) and _is_theirs(request, obj)
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except SavedSearchError as error:  # the name was taken after the form was checked
+            messages.error(request, str(error))
+            return HttpResponseRedirect(request.get_full_path())
+
+    def save_model(
+        self, request: HttpRequest, obj: SavedSearch, form: SavedSearchForm, change: bool
+    ) -> None:
+        owner: Any = request.user
+        obj.pk = saved_searches.save(form.wanted(), owner=owner, saved_id=obj.pk).pk
+
+    def delete_model(self, request: HttpRequest, obj: SavedSearch) -> None:
+        owner: Any = request.user
+        saved_searches.delete(obj.pk, owner=owner)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        for saved in queryset:
+            self.delete_model(request, saved)
+
+    def response_add(
+        self, request: HttpRequest, obj: SavedSearch, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        """Go back to what was searched for."""
+        if "_save" not in request.POST:
+            return super().response_add(request, obj, post_url_continue)
+        self.message_user(request, _("Saved as “%(name)s”.") % {"name": obj}, messages.SUCCESS)
+        return HttpResponseRedirect(link(obj, self.admin_site.name))
+
+    @admin.display(description=gettext_lazy("search"))
+    def search_link(self, saved: SavedSearch) -> SafeString:
+        return format_html(
+            '<a class="fst-query" dir="auto" href="{}">{}</a>',
+            link(saved, self.admin_site.name),
+            saved.query or _("all assets"),
+        )
+
+
+def link(saved: SavedSearch, admin_site_name: str) -> str:
+    """Return the address of the assets that match, in the order that was saved."""
+    page = reverse("admin:filestack_tags_asset_changelist", current_app=admin_site_name)
+    order = Sorting(cast("Order", saved.order), saved.order_tag or None).parameters
+    said = {"q": saved.query or None, **order}
+    return f"{page}?{urlencode({name: value for name, value in said.items() if value})}"
+
+
+def menu(request: HttpRequest, site: admin.AdminSite) -> dict[str, Any]:
+    """Return what the list of assets shows of saved searches; nothing where that is not allowed."""
+    if not site.is_registered(SavedSearch):
+        return {}
+    screen = site.get_model_admin(SavedSearch)
+    shown: Iterable[SavedSearch] = ()
+    if screen.has_view_permission(request):
+        shown = saved_searches.visible_to(request.user).select_related("owner")[:MENU]
+    return {
+        "saved_searches": [
+            {
+                "name": saved.name,
+                "url": link(saved, site.name),
+                "owner": "" if saved.owner_id == request.user.pk else str(saved.owner),
+            }
+            for saved in shown
+        ],
+        "may_save_searches": screen.has_add_permission(request),
+    }
+
+
+def _is_theirs(request: HttpRequest, saved: SavedSearch | None) -> bool:
+    return saved is None or saved.owner_id == request.user.pk
+
+
+def _told(error: TagQueryError) -> str:
+    if not error.suggestion:
+        return error.message
+    return f"{error.message} {_('Did you mean')} {error.suggestion}"

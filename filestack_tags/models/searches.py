@@ -1,0 +1,97 @@
+"""Saved searches: what somebody asked for, kept under a name to be asked again."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from filestack_tags.fields import ExactCharField
+from filestack_tags.search.keyset import Order, Page, find
+from filestack_tags.text import MAX_LABEL_LENGTH
+
+from .assets import Asset, AssetQuerySet
+
+
+class SavedSearch(models.Model):
+    """A search and its order. It holds no assets: what matches is looked up each time."""
+
+    class Order(models.TextChoices):
+        NEWEST = "newest", _("newest first")
+        OLDEST = "oldest", _("oldest first")
+        BEST = "best", _("best match first")
+        CONFIDENCE = "confidence", _("by the confidence of a tag")
+
+    name = ExactCharField(_("name"), max_length=100)
+    query = models.TextField(_("search"), blank=True)
+    order = models.CharField(_("order"), max_length=10, choices=Order, default=Order.NEWEST)
+    order_tag = models.CharField(_("by tag"), max_length=MAX_LABEL_LENGTH, blank=True)
+    """Whose confidence the order goes by; the search's first required tag when empty."""
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        related_name="+",
+        verbose_name=_("owner"),
+    )
+    shared = models.BooleanField(_("shared"), default=False)
+    scope_digest = ExactCharField(max_length=64, blank=True, editable=False)
+    """Of the scope its owner had when it was saved: a shared one is shown in the same alone."""
+    created_at = models.DateTimeField(_("saved"), default=timezone.now)
+    changed_at = models.DateTimeField(_("changed"), default=timezone.now)
+
+    class Meta:
+        verbose_name = _("saved search")
+        verbose_name_plural = _("saved searches")
+        ordering = ("name", "id")
+        constraints = (
+            models.UniqueConstraint(fields=("owner", "name"), name="fst_saved_name"),
+        )
+        indexes = (
+            models.Index(fields=("shared", "scope_digest", "name"), name="fst_saved_shared"),
+        )
+
+    def __str__(self) -> str:
+        return str(self.name)
+
+    def assets(self, *, within: Q | None = None, include_hidden: bool = False) -> AssetQuerySet:
+        """Return the assets that match now, as a queryset; newest first, or oldest.
+
+        An order by confidence is kept by :meth:`page` alone.
+
+        Args:
+            within: the assets that may be found at all, see
+                :func:`filestack_tags.scoping.scope_of`; all of them, if None.
+            include_hidden: whether ``include:hidden`` is permitted in the search.
+
+        Raises:
+            TagQueryError: when the search cannot be answered any more: a limit was lowered, or
+                it asks for hidden tags without permission.
+        """
+        found = Asset.objects.within(within).search(self.query, include_hidden=include_hidden)
+        return found.order_by("id" if self.order == self.Order.OLDEST else "-id")
+
+    def page(
+        self,
+        *,
+        size: int = 50,
+        cursor: str | None = None,
+        within: Q | None = None,
+        include_hidden: bool = False,
+    ) -> Page:
+        """Return one page of the assets that match now, in the order that was saved.
+
+        As :func:`filestack_tags.search.keyset.find`, which says what is raised.
+        """
+        return find(
+            self.query,
+            order=cast("Order", self.order),
+            tag=self.order_tag or None,
+            size=size,
+            cursor=cursor,
+            within=within,
+            include_hidden=include_hidden,
+        )

@@ -1,0 +1,182 @@
+"""Saved searches: kept under a name by somebody, and shown to whom they may be.
+
+A private one is its owner's alone. A shared one is for everybody who sees the same assets as its
+owner did when saving it, and for who sees all of them: a search names tags and files, which are
+nothing to tell of outside a scope. Permissions are the caller's to check.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import EmptyResultSet
+from django.db import IntegrityError
+from django.db.models import Case, Q, QuerySet, Value, When
+from django.utils import timezone
+
+from .exceptions import SavedSearchError
+from .models import Asset, AssetQuerySet, SavedSearch
+from .scoping import scope_of
+from .search.planner import understood
+from .text import label_name, storable
+from .transactions import alias, atomic
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser
+
+MAX_NAME = 100
+"""Longest name, in characters."""
+
+HIDDEN = "filestack_tags.search_hidden"
+
+NOTHING = "nothing"
+"""The digest of a scope without any asset. Who sees nothing shares nothing."""
+
+Order = SavedSearch.Order
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be saved.
+
+    Args:
+        name: at most :data:`MAX_NAME` characters; white space is collapsed.
+        query: a search; all assets when empty.
+        order: a :class:`SavedSearch.Order`.
+        order_tag: whose confidence ``order=confidence`` goes by; the first required tag of the
+            search when empty.
+        shared: whether others see it.
+    """
+
+    name: str
+    query: str = ""
+    order: str = Order.NEWEST
+    order_tag: str = ""
+    shared: bool = False
+
+
+def save(
+    wanted: Wanted, *, owner: AbstractBaseUser, saved_id: int | None = None
+) -> SavedSearch:
+    """Save a search under a name, or change one of the owner's; return it.
+
+    Args:
+        wanted: what it says afterwards.
+        owner: whose it is. The search is checked with this person's permissions.
+        saved_id: the one to change; a new one, if None.
+
+    Raises:
+        SavedSearchError: when the owner has another one of that name, or name or order are wrong.
+        TagQueryError: when the search cannot be read.
+        InvalidLabel: when ``order_tag`` cannot be a tag.
+        SavedSearch.DoesNotExist: when the owner has none with that id.
+    """
+    values = check(wanted, owner=owner, saved_id=saved_id)
+    now = timezone.now()
+    if saved_id is None:
+        saved = SavedSearch(owner_id=owner.pk, created_at=now)
+    else:
+        saved = SavedSearch.objects.using(alias()).get(pk=saved_id, owner=owner.pk)
+    for name, value in values.items():
+        setattr(saved, name, value)
+    saved.scope_digest = _scope_digest(owner)
+    saved.changed_at = now
+    try:
+        with atomic():
+            saved.save(using=alias())
+    except IntegrityError:  # by a request that came at the same time
+        _require_free(values["name"], owner, saved_id)
+        raise
+    return saved
+
+
+def check(
+    wanted: Wanted, *, owner: AbstractBaseUser, saved_id: int | None = None
+) -> dict[str, Any]:
+    """Return what :func:`save` would write, by column. Changes nothing.
+
+    Raises:
+        SavedSearchError, TagQueryError, InvalidLabel: as :func:`save`.
+    """
+    understood(wanted.query, include_hidden=_sees_hidden(owner), using=alias())
+    if wanted.order not in Order.values:
+        raise SavedSearchError(
+            f"An order is one of {', '.join(Order.values)}, not {wanted.order!r}.",
+            parameter="order",
+        )
+    order_tag = label_name(wanted.order_tag) if wanted.order_tag.strip() else ""
+    if order_tag and wanted.order != Order.CONFIDENCE:
+        raise SavedSearchError(
+            "A tag to order by goes with the order “confidence” alone.", parameter="order_tag"
+        )
+    name = " ".join(storable(wanted.name).split())
+    if not 0 < len(name) <= MAX_NAME:
+        raise SavedSearchError(
+            f"A name has 1 to {MAX_NAME} characters, not {len(name)}.", parameter="name"
+        )
+    _require_free(name, owner, saved_id)
+    return {
+        "name": name,
+        "query": storable(wanted.query).strip(),
+        "order": wanted.order,
+        "order_tag": order_tag,
+        "shared": wanted.shared,
+    }
+
+
+def delete(saved_id: int, *, owner: AbstractBaseUser) -> bool:
+    """Delete a search of the owner's; return whether there was one. Idempotent."""
+    owned = SavedSearch.objects.using(alias()).filter(pk=saved_id, owner=owner.pk)
+    deleted, _ = owned.delete()
+    return bool(deleted)
+
+
+def visible_to(user: Any) -> QuerySet[SavedSearch]:
+    """Return a user's own searches, then those shared with this user; both by name."""
+    if user.pk is None:
+        return SavedSearch.objects.none()
+    digest = _scope_digest(user)
+    shared = Q(shared=True)
+    if digest:
+        shared &= Q(scope_digest=digest)
+    seen = Q(owner=user.pk) if digest == NOTHING else Q(owner=user.pk) | shared
+    own_first = Case(When(owner=user.pk, then=Value(0)), default=Value(1))
+    return SavedSearch.objects.filter(seen).order_by(own_first, "name", "id")
+
+
+def assets_for(saved: SavedSearch, user: Any) -> AssetQuerySet:
+    """Return the assets that match now and that ``user`` may see; newest first, or oldest.
+
+    Whoever saved it, the scope and the permission to search hidden tags are those of ``user``.
+
+    Raises:
+        TagQueryError: as :meth:`SavedSearch.assets`.
+    """
+    return saved.assets(within=scope_of(user), include_hidden=_sees_hidden(user))
+
+
+def _require_free(name: str, owner: AbstractBaseUser, saved_id: int | None) -> None:
+    same = SavedSearch.objects.using(alias()).filter(owner=owner.pk, name=name)
+    others = same if saved_id is None else same.exclude(pk=saved_id)
+    if others.exists():
+        raise SavedSearchError(
+            f"You have a saved search called “{name}” already.", parameter="name", conflict=True
+        )
+
+
+def _sees_hidden(user: Any) -> bool:
+    return bool(user.has_perm(HIDDEN))
+
+
+def _scope_digest(user: Any) -> str:
+    """Return what is the same for users with the same scope; ``""`` for those who see all."""
+    scope = scope_of(user)
+    if scope is None:
+        return ""
+    try:
+        sql, params = Asset.objects.within(scope).values("pk").query.sql_with_params()
+    except EmptyResultSet:
+        return NOTHING
+    return sha256(f"{sql} {params!r}".encode()).hexdigest()

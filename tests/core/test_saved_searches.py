@@ -1,0 +1,211 @@
+"""Saved searches: what is kept, for whom, and what it finds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import AnonymousUser, User
+from django.db import IntegrityError
+from django.db.models import Q
+
+from filestack_tags import curation, saved_searches
+from filestack_tags.exceptions import InvalidLabel, SavedSearchError, TagQueryError
+from filestack_tags.models import Asset, SavedSearch, Tag
+from filestack_tags.saved_searches import Wanted, save
+from tests.api.rows import person, tagged
+
+pytestmark = pytest.mark.django_db
+
+
+def by_container(user: Any) -> Q | None:
+    """A scope of these tests: superusers see all, `ann` and `abe` what is in `a`."""
+    return None if user.is_superuser else Q(container=user.username[0])
+
+
+def nothing(user: Any) -> Q:
+    return Q(pk__in=[])
+
+
+@pytest.fixture
+def ann() -> User:
+    return User.objects.create_user("ann")
+
+
+@pytest.fixture
+def scoped(settings: Any) -> None:
+    settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "SCOPE": f"{__name__}.by_container"}
+
+
+def test_a_saved_search_finds_what_matches_by_now(ann: User) -> None:
+    saved = save(Wanted("  Blue \n sky ", " sky>=80 ", order="oldest"), owner=ann)
+    assert (saved.name, saved.query, saved.shared) == ("Blue sky", "sky>=80", False)
+    tagged("first", {"sky": 90})
+    tagged("second", {"sky": 60})
+    tagged("third", {"sky": 80})
+    assert [asset.reference for asset in saved.assets()] == ["first", "third"]
+    newest = save(Wanted("newest", "sky"), owner=ann)
+    assert [asset.reference for asset in newest.assets()] == ["third", "second", "first"]
+
+
+def test_its_pages_come_in_the_order_that_was_saved(ann: User) -> None:
+    tagged("low", {"sky": 60, "sea": 90})
+    tagged("high", {"sky": 90, "sea": 60})
+    wanted = Wanted("by sea", "sky sea", order="confidence", order_tag=" Sea ")
+    saved = save(wanted, owner=ann)
+    assert saved.order_tag == "Sea"
+    first = saved.page(size=1)
+    assert [asset.reference for asset in first.assets()] == ["low"]
+    assert first.next
+    assert saved.page(size=1, cursor=first.next).confidences == [60]
+    best = save(Wanted("best", "sky", order="best"), owner=ann)
+    assert best.page().confidences == [90, 60]
+
+
+def test_changing_one_checks_and_writes_all_of_it(ann: User) -> None:
+    saved = save(Wanted("sky", "sky", shared=True), owner=ann)
+    again = save(Wanted("sky", "sky>=80"), owner=ann, saved_id=saved.pk)
+    assert (again.pk, again.query, again.shared) == (saved.pk, "sky>=80", False)
+    assert SavedSearch.objects.get().changed_at > saved.changed_at
+    with pytest.raises(SavedSearch.DoesNotExist):
+        save(Wanted("stolen"), owner=User.objects.create_user("ben"), saved_id=saved.pk)
+    with pytest.raises(TagQueryError):
+        save(Wanted("sky", "sky ("), owner=ann, saved_id=saved.pk)
+    assert SavedSearch.objects.get().query == "sky>=80"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "parameter"),
+    [
+        (Wanted(" \t"), "name"),
+        (Wanted("x" * 101), "name"),
+        (Wanted("a", order="random"), "order"),
+        (Wanted("a", "sky", order_tag="sky"), "order_tag"),
+    ],
+)
+def test_what_cannot_be_saved_is_refused_by_its_parameter(
+    ann: User, wanted: Wanted, parameter: str
+) -> None:
+    with pytest.raises(SavedSearchError) as refused:
+        save(wanted, owner=ann)
+    assert (refused.value.parameter, refused.value.conflict) == (parameter, False)
+    assert not SavedSearch.objects.exists()
+
+
+def test_a_tag_to_order_by_has_to_be_a_label(ann: User) -> None:
+    with pytest.raises(InvalidLabel):
+        save(Wanted("a", "sky", order="confidence", order_tag="a\x00b"), owner=ann)
+
+
+def test_a_name_is_taken_once_for_each_owner(
+    ann: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(Wanted("Sky"), owner=ann)
+    save(Wanted("sky"), owner=ann)
+    save(Wanted("Sky"), owner=User.objects.create_user("ben"))
+    with pytest.raises(SavedSearchError, match="called “Sky” already") as refused:
+        save(Wanted(" Sky"), owner=ann)
+    assert (refused.value.parameter, refused.value.conflict) == ("name", True)
+    # Two at once: both found the name free, and the database knows better.
+    free = saved_searches._require_free
+    calls: list[str] = []
+
+    def first_free(name: str, *args: Any) -> None:
+        calls.append(name)
+        if len(calls) > 1:
+            free(name, *args)
+
+    monkeypatch.setattr(saved_searches, "_require_free", first_free)
+    with pytest.raises(SavedSearchError, match="already"):
+        save(Wanted("Sky"), owner=ann)
+    monkeypatch.setattr(saved_searches, "_require_free", lambda *args: None)
+    with pytest.raises(IntegrityError):
+        save(Wanted("Sky"), owner=ann)
+    assert SavedSearch.objects.count() == 3
+
+
+def test_text_that_no_database_stores_is_made_storable(ann: User) -> None:
+    saved = save(Wanted("a\x00b\ud800"), owner=ann)
+    saved.refresh_from_db()
+    assert saved.name == "a�b�"
+    with pytest.raises(TagQueryError, match="control characters"):
+        save(Wanted("query", 'name:"a\x00*"'), owner=ann)
+
+
+def test_hidden_tags_take_the_permission_when_saving_and_when_looking(ann: User) -> None:
+    may = person("may", "search_hidden")
+    tagged("one", {"sky": 90})
+    curation.hide(Tag.objects.get().pk, hidden=True)
+    with pytest.raises(TagQueryError, match="permission"):
+        save(Wanted("hidden", "sky include:hidden"), owner=ann)
+    saved = save(Wanted("hidden", "sky include:hidden", shared=True), owner=may)
+    assert saved_searches.assets_for(saved, may).count() == 1
+    with pytest.raises(TagQueryError, match="permission"):
+        saved_searches.assets_for(saved, ann)
+
+
+def test_a_private_one_is_seen_by_its_owner_alone(ann: User) -> None:
+    root = User.objects.create_superuser("root")
+    save(Wanted("private"), owner=ann)
+    save(Wanted("b shared", shared=True), owner=root)
+    save(Wanted("z own"), owner=ann)
+
+    def seen(user: Any) -> list[str]:
+        return [saved.name for saved in saved_searches.visible_to(user)]
+
+    assert seen(ann) == ["private", "z own", "b shared"]
+    assert seen(root) == ["b shared"]
+    assert seen(AnonymousUser()) == []
+
+
+def test_one_is_shared_within_a_scope_and_with_who_sees_everything(
+    scoped: None, ann: User, settings: Any
+) -> None:
+    abe, ben = User.objects.create_user("abe"), User.objects.create_user("ben")
+    root = User.objects.create_superuser("root")
+    save(Wanted("of a", shared=True), owner=ann)
+    save(Wanted("of all", shared=True), owner=root)
+
+    def seen(user: Any) -> list[str]:
+        return [saved.name for saved in saved_searches.visible_to(user)]
+
+    assert seen(abe) == ["of a"]
+    assert seen(ben) == []
+    assert seen(root) == ["of all", "of a"]
+    settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "SCOPE": f"{__name__}.nothing"}
+    save(Wanted("of nothing", shared=True), owner=abe)
+    assert seen(abe) == ["of nothing"]
+    assert seen(ben) == []
+
+
+def test_what_it_finds_is_in_the_scope_of_who_looks(scoped: None, ann: User) -> None:
+    Asset.objects.filter(pk=tagged("in-a", {"sky": 90}).pk).update(container="a")
+    Asset.objects.filter(pk=tagged("in-b", {"sky": 90}).pk).update(container="b")
+    root = User.objects.create_superuser("root")
+    saved = save(Wanted("sky", "sky", shared=True), owner=root)
+    ben = User.objects.create_user("ben")
+    found = {
+        user.username: [asset.reference for asset in saved_searches.assets_for(saved, user)]
+        for user in (ann, ben, root)
+    }
+    assert found == {"ann": ["in-a"], "ben": ["in-b"], "root": ["in-b", "in-a"]}
+
+
+def test_only_its_owner_deletes_one_and_it_goes_with_the_owner(ann: User) -> None:
+    saved = save(Wanted("shared", shared=True), owner=ann)
+    ben = User.objects.create_user("ben")
+    assert not saved_searches.delete(saved.pk, owner=ben)
+    save(Wanted("another"), owner=ann)
+    assert saved_searches.delete(saved.pk, owner=ann)
+    assert not saved_searches.delete(saved.pk, owner=ann)
+    ann.delete()
+    assert not SavedSearch.objects.exists()
+
+
+def test_listing_takes_one_query_however_many_there_are(
+    ann: User, django_assert_num_queries: Any
+) -> None:
+    for number in range(5):
+        save(Wanted(f"search {number}", shared=True), owner=ann)
+    with django_assert_num_queries(1):
+        assert len(saved_searches.visible_to(ann)) == 5
