@@ -208,6 +208,27 @@ def _learn(asset_id: int, facts: Facts, moment: datetime) -> None:
 
 
 @retrying
+def amend(asset_id: int, facts: Facts, *, within: Q | None = None) -> None:
+    """Write what a person says of a file over what is known; later news replaces it. Idempotent.
+
+    Args:
+        asset_id: the asset.
+        facts: what is said; ``upload_tags`` are replaced as a whole.
+        within: the scope of who says so; see :mod:`.scoping`.
+
+    Raises:
+        Asset.DoesNotExist: when there is no such asset.
+        OutOfScope: when the asset is not in ``within``, or would not be afterwards.
+    """
+    with atomic():
+        asset = _lock(asset_id)
+        _require_within(asset, within)
+        _refresh(asset, facts.columns(), timezone.now())
+        asset.save(using=alias())
+        _require_within(asset, within)
+
+
+@retrying
 def content_changed(asset_id: int, *, facts: Facts, at: datetime) -> bool:
     """Record that the file behind a handle was overwritten; return whether that is news.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, ClassVar
 
 from django.db import router
@@ -15,18 +16,31 @@ from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
 from filestack_tags import tasks
-from filestack_tags.assets import Facts, forget
-from filestack_tags.exceptions import OutOfScope
+from filestack_tags.assets import amend, forget
+from filestack_tags.exceptions import InvalidLabel, OutOfScope
 from filestack_tags.models import Asset
 from filestack_tags.scoping import scope_of, sees_everything
+from filestack_tags.search.ast import Query
+from filestack_tags.search.facets import facets, histogram
+from filestack_tags.search.totals import total
+from filestack_tags.tags import known
+from filestack_tags.text import label_key
 
 from .base import PAGING, View, asset_of, number, person
-from .filters import AssetFilter, asked
+from .errors import ParameterError
+from .filters import REPEATABLE, AssetFilter, asked
 from .pagination import SearchPages
-from .representation import describe
-from .serializers import RegisterSerializer
+from .representation import FIELDS, describe
+from .requests import chosen, whole_number
+from .serializers import FactsSerializer, RegisterSerializer
 
 ORDERING = frozenset({"order", "order_tag"})
+NARROWING = frozenset(AssetFilter.base_filters)
+INCLUDED = ("total", "facets")
+
+TOP = 30
+"""Tags that facets show, if ``limit`` says nothing else."""
+MOST = 100
 
 
 class AssetViewSet(View):
@@ -34,27 +48,77 @@ class AssetViewSet(View):
     required_permissions: ClassVar = {
         "list": ("filestack_tags.view_asset",),
         "retrieve": ("filestack_tags.view_asset",),
+        "count": ("filestack_tags.view_asset",),
+        "facets": ("filestack_tags.view_asset",),
+        "histogram": ("filestack_tags.view_asset",),
         "create": ("filestack_tags.add_asset",),
+        "partial_update": ("filestack_tags.change_asset",),
         "destroy": ("filestack_tags.delete_asset",),
         "retag": ("filestack_tags.tag_asset",),
     }
-    parameters: ClassVar = {"list": PAGING | ORDERING | AssetFilter.base_filters.keys()}
+    parameters: ClassVar = {
+        "list": PAGING | ORDERING | NARROWING | {"fields", "include"},
+        "retrieve": frozenset({"fields"}),
+        "count": NARROWING,
+        "facets": NARROWING | {"limit"},
+        "histogram": NARROWING,
+    }
     operations: ClassVar = frozenset({"retag"})
-    repeatable: ClassVar = frozenset({"tag", "tag_any", "tag_none", "state", "kind"})
+    repeatable: ClassVar = REPEATABLE
 
     def list(self, request: Request) -> Response:
         """A page of the assets that the parameters ask for, newest first if they say nothing."""
-        pages = SearchPages()
-        page = pages.find(
-            asked(request.query_params),
-            request,
-            include_hidden=request.user.has_perm("filestack_tags.search_hidden"),
-            within=scope_of(request.user),
-        )
-        return pages.get_paginated_response(describe(page.ids, page.using))
+        query, pages = asked(request.query_params), SearchPages()
+        fields = chosen(request, "fields", FIELDS)
+        included = chosen(request, "include", INCLUDED) or ()
+        seen = _seen_by(request)
+        page = pages.find(query, request, **seen)
+        more: dict[str, Any] = {}
+        if "total" in included:
+            more["total"] = _counted(query, seen)
+        if "facets" in included:
+            more["facets"] = _facets(query, TOP, seen)
+        return pages.get_paginated_response(describe(page.ids, page.using, fields), **more)
 
     def retrieve(self, request: Request, pk: str) -> Response:
-        return Response(_described(_seen(request, pk)))
+        fields = chosen(request, "fields", FIELDS)
+        return Response(_described(_seen(request, pk), fields))
+
+    @action(detail=False)
+    def count(self, request: Request) -> Response:
+        """How many assets the parameters ask for, at least as many where it is not exact."""
+        return Response(_counted(asked(request.query_params), _seen_by(request)))
+
+    @action(detail=False)
+    def facets(self, request: Request) -> Response:
+        """The tags that most of the assets have that the parameters ask for."""
+        limit = whole_number(request, "limit", default=TOP, most=MOST)
+        return Response(_facets(asked(request.query_params), limit, _seen_by(request)))
+
+    @action(detail=False)
+    def histogram(self, request: Request) -> Response:
+        """How sure the tag ``tag`` is on the assets that the other parameters ask for."""
+        texts = request.query_params.getlist("tag")
+        if len(texts) != 1:
+            detail = _("tag has to be given once: whose confidences are to be counted.")
+            raise ParameterError(detail, parameter="tag")
+        try:
+            key = label_key(texts[0])
+        except InvalidLabel as error:
+            raise ParameterError(str(error), parameter="tag") from error
+        query = asked(request.query_params, without={"tag"})
+        seen = _seen_by(request)
+        counts = histogram(known([key]).get(key, 0), query, **seen)
+        return Response(
+            {
+                "tag": key,
+                "total": sum(counts.values()),
+                "counts": [
+                    {"confidence": confidence, "count": count}
+                    for confidence, count in counts.items()
+                ],
+            }
+        )
 
     def create(self, request: Request) -> Response:
         """Register a file; 201 when it was new, 200 when it was known."""
@@ -64,17 +128,35 @@ class AssetViewSet(View):
         if said["tag"] and not request.user.has_perm("filestack_tags.tag_asset"):
             raise PermissionDenied(_("You may register files, but not have them tagged."))
         try:
-            known, created = _register(request, said)
+            asset, created = tasks.register(
+                said["source"],
+                facts=form.facts(),
+                uploader=person(request),
+                trigger="api",
+                tag=said["tag"],
+                within=scope_of(request.user),
+            )
         except OutOfScope as error:
             raise ValidationError({"reference": [str(error)]}) from error
         place = reverse(
-            "filestack_tags_api:asset-detail", kwargs={"pk": known.pk}, request=request
+            "filestack_tags_api:asset-detail", kwargs={"pk": asset.pk}, request=request
         )
         return Response(
-            _described(known.pk),
+            _described(asset.pk),
             status=status.HTTP_201_CREATED if created else status.HTTP_200_OK,
             headers={"Location": place},
         )
+
+    def partial_update(self, request: Request, pk: str) -> Response:
+        """Write what is said of the file; what is not said stays as it is."""
+        asset = asset_of(request, pk)
+        form = FactsSerializer(data=request.data)
+        form.is_valid(raise_exception=True)
+        try:
+            amend(asset.pk, form.facts(), within=scope_of(request.user))
+        except OutOfScope as error:
+            raise ValidationError({"non_field_errors": [str(error)]}) from error
+        return Response(_described(asset.pk))
 
     def destroy(self, request: Request, pk: str) -> Response:
         """Forget an asset: hidden from now on, restored when it is registered again."""
@@ -98,23 +180,34 @@ def _seen(request: Request, pk: str) -> int:
     return number(pk) if sees_everything(request.user) else asset_of(request, pk).pk
 
 
-def _register(request: Request, said: dict[str, Any]) -> tuple[Asset, bool]:
-    return tasks.register(
-        said["source"],
-        facts=Facts(
-            filename=said.get("filename"),
-            mimetype=said.get("mimetype"),
-            upload_tags=said.get("upload_tags"),
-        ),
-        uploader=person(request),
-        trigger="api",
-        tag=said["tag"],
-        within=scope_of(request.user),
-    )
+def _seen_by(request: Request) -> dict[str, Any]:
+    """Return what searches have to know of who asks."""
+    return {
+        "include_hidden": request.user.has_perm("filestack_tags.search_hidden"),
+        "within": scope_of(request.user),
+    }
 
 
-def _described(pk: int) -> dict[str, Any]:
+def _counted(query: Query, seen: dict[str, Any]) -> dict[str, Any]:
+    found = total(query, **seen)
+    return {"count": found.count, "exact": found.is_exact}
+
+
+def _facets(query: Query, limit: int, seen: dict[str, Any]) -> dict[str, Any]:
+    found = facets(query, limit=limit, **seen)
+    return {
+        "approximate": found.is_approximate,
+        "sample": found.sample_size,
+        "matches": found.matches,
+        "tags": [
+            {"key": label_key(facet.name), "name": facet.name, "count": facet.count}
+            for facet in found.tags
+        ],
+    }
+
+
+def _described(pk: int, fields: Collection[str] | None = None) -> dict[str, Any]:
     """Return one asset as the API shows it."""
-    for shown in describe([pk], router.db_for_read(Asset)):
+    for shown in describe([pk], router.db_for_read(Asset), fields):
         return shown
     raise Http404

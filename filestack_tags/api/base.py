@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
 from django.http import Http404
 from django.utils.translation import gettext as _
+from rest_framework import status
 from rest_framework.generics import get_object_or_404
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
 from filestack_tags.models import Asset
@@ -19,7 +22,7 @@ from filestack_tags.scoping import assets_of
 
 from .errors import ParameterError, exception_handler, unknown_parameters
 from .permissions import ActionPermissions
-from .rendering import JSON
+from .rendering import JSON, unless_known
 from .requests import AlwaysJSON, JSONBody
 
 PAGING = frozenset({"cursor", "page_size"})
@@ -62,6 +65,15 @@ class View(GenericViewSet[Any]):
                 raise ParameterError(
                     _("%(name)s was given more than once.") % {"name": name}, parameter=name
                 )
+
+    def finalize_response(
+        self, request: Request, response: Any, *args: Any, **kwargs: Any
+    ) -> Response:
+        final: Any = super().finalize_response(request, response, *args, **kwargs)
+        is_read = request.method in ("GET", "HEAD") and final.status_code == status.HTTP_200_OK
+        if is_read and isinstance(final, Response):
+            final.add_post_render_callback(partial(unless_known, request))
+        return final  # type: ignore[no-any-return]  # a view may stream, too
 
     def get_exception_handler(self) -> Any:
         return exception_handler

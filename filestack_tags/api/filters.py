@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import django_filters  # type: ignore[import-untyped]  # ships no types
@@ -17,7 +17,6 @@ from filestack_tags.exceptions import InvalidLabel, TagQueryError
 from filestack_tags.models import Asset
 from filestack_tags.search.ast import (
     Comparison,
-    Fact,
     HasTag,
     Node,
     Query,
@@ -25,6 +24,7 @@ from filestack_tags.search.ast import (
     disjunction,
     negation,
 )
+from filestack_tags.search.facts import DECISIONS, SOURCES, read_fact
 from filestack_tags.search.planner import read
 from filestack_tags.text import label_name
 
@@ -47,12 +47,25 @@ class TagsFilter(django_filters.Filter):  # type: ignore[misc]  # untyped librar
     field_class = TagsField
 
 
+class TextsField(forms.Field):
+    """The texts of a parameter that may be given several times."""
+
+    widget = forms.MultipleHiddenInput
+
+    def to_python(self, value: Any) -> list[str]:
+        return [str(text) for text in value or ()]
+
+
+class TextsFilter(django_filters.Filter):  # type: ignore[misc]  # untyped library
+    field_class = TextsField
+
+
 class WholeNumberFilter(django_filters.Filter):  # type: ignore[misc]  # untyped library
     field_class = forms.IntegerField
 
 
 class AssetFilter(django_filters.FilterSet):  # type: ignore[misc]  # untyped library
-    """``q``, ``tag``, ``tag_any``, ``tag_none``, ``min_confidence``, ``state`` and ``kind``.
+    """The parameters that narrow a list of assets.
 
     Only declares them: :func:`asked` puts them together to one search, which is then planned
     as any other.
@@ -69,23 +82,62 @@ class AssetFilter(django_filters.FilterSet):  # type: ignore[misc]  # untyped li
         max_value=100,
         label=gettext_lazy("least confidence of tags that name none"),
     )
-    state = django_filters.MultipleChoiceFilter(choices=Asset.State.choices)
-    kind = django_filters.MultipleChoiceFilter(choices=Asset.Kind.choices)
+    state = django_filters.MultipleChoiceFilter(
+        choices=Asset.State.choices, label=gettext_lazy("where its tagging stands")
+    )
+    kind = django_filters.MultipleChoiceFilter(
+        choices=Asset.Kind.choices, label=gettext_lazy("how the file is named")
+    )
+    source = django_filters.MultipleChoiceFilter(
+        choices=[(name, name) for name in SOURCES],
+        label=gettext_lazy("has any tag from that source"),
+    )
+    decision = django_filters.MultipleChoiceFilter(
+        choices=[(name, name) for name in DECISIONS],
+        label=gettext_lazy("has any tag that is so decided"),
+    )
+    mimetype = TextsFilter(label=gettext_lazy("MIME type, such as image/png or image/*"))
+    uploader = TextsFilter(label=gettext_lazy("who uploaded it, by user name"))
+    uploaded_after = django_filters.CharFilter(
+        label=gettext_lazy("uploaded on that day, in that month or year, or later")
+    )
+    uploaded_before = django_filters.CharFilter(
+        label=gettext_lazy("uploaded on that day, in that month or year, or earlier")
+    )
 
     class Meta:
         model = Asset
         fields: Sequence[str] = ()
 
 
-def asked(parameters: QueryDict) -> Query:
-    """Return the one search that the parameters stand for.
+FACTS = {
+    "state": ("status", ""),
+    "kind": ("kind", ""),
+    "source": ("source", ""),
+    "decision": ("decision", ""),
+    "mimetype": ("type", ""),
+    "uploader": ("by", ""),
+    "uploaded_after": ("uploaded", ">="),
+    "uploaded_before": ("uploaded", "<="),
+}
+"""Parameters that are a field of the search language, with their comparison."""
+
+REPEATABLE = frozenset(
+    name
+    for name, parameter in AssetFilter.base_filters.items()
+    if isinstance(parameter, TagsFilter | TextsFilter | django_filters.MultipleChoiceFilter)
+)
+
+
+def asked(parameters: QueryDict, *, without: Collection[str] = ()) -> Query:
+    """Return the one search that the parameters stand for, ``without`` some of them.
 
     Raises:
         TagQueryError: when ``q`` cannot be read; its position is one in ``q``.
         ParameterError: when together they ask for more than a search may.
         ValidationError: when another parameter cannot be used.
     """
-    said = _said(parameters)
+    said = _said(parameters, without)
     least = said["min_confidence"]
 
     def term(has: HasTag) -> HasTag:
@@ -101,9 +153,7 @@ def asked(parameters: QueryDict) -> Query:
         "tag_any": disjunction(map(term, said["tag_any"])) if said["tag_any"] else None,
         "tag_none": conjunction(negation(term(has)) for has in said["tag_none"]),
         "min_confidence": term(HasTag()) if alone and least is not None else None,
-        "state": _one_of("status", said["state"]),
-        "kind": _one_of("kind", said["kind"]),
-    }
+    } | {name: _fact(name, said[name]) for name in FACTS}
     for name, where in wanted.items():
         if where is not None:
             _require_readable(name, Query(where))
@@ -115,8 +165,8 @@ def asked(parameters: QueryDict) -> Query:
     return whole
 
 
-def _said(parameters: QueryDict) -> dict[str, Any]:
-    """Return the value of each parameter.
+def _said(parameters: QueryDict, without: Collection[str]) -> dict[str, Any]:
+    """Return the value of each parameter, none of those ``without``.
 
     A filter set and its form are copies of all filters and fields, made anew for each request
     in a time in which the assets are found. The fields remember nothing, so they are shared.
@@ -125,8 +175,9 @@ def _said(parameters: QueryDict) -> dict[str, Any]:
     errors = ErrorDict()
     for name, parameter in AssetFilter.base_filters.items():
         field = parameter.field
+        value = field.widget.value_from_datadict(parameters, {}, name)
         try:
-            said[name] = field.clean(field.widget.value_from_datadict(parameters, {}, name))
+            said[name] = field.clean(None if name in without else value)
         except forms.ValidationError as error:
             errors[name] = ErrorList(error.error_list)
     if errors:
@@ -149,8 +200,17 @@ def _has_tag(text: str) -> HasTag:
         raise forms.ValidationError(str(error)) from error
 
 
-def _one_of(field: str, values: Sequence[str]) -> Node | None:
-    return disjunction(Fact(field, value) for value in values) if values else None
+def _fact(name: str, values: Sequence[str] | str) -> Node | None:
+    """Return what a parameter of :data:`FACTS` asks for: one of the values, if there are any."""
+    field, operator = FACTS[name]
+    texts = [values] if isinstance(values, str) else values
+    try:
+        terms = [
+            read_fact(field, operator, text, 0) for text in texts if text or name in REPEATABLE
+        ]
+    except TagQueryError as error:
+        raise ParameterError(error.message, parameter=name) from error
+    return disjunction(terms) if terms else None
 
 
 def _require_readable(name: str, query: Query) -> None:

@@ -18,6 +18,7 @@ from filestack_tags.search.keyset import ORDERS, Order, Page, find
 from filestack_tags.text import MAX_LABEL_LENGTH, storable
 
 from .errors import ParameterError
+from .requests import whole_number
 
 
 class KeysetPagination(CursorPagination):
@@ -28,26 +29,14 @@ class KeysetPagination(CursorPagination):
     max_page_size = 200
 
     def get_page_size(self, request: Request) -> int:
-        text = request.query_params.get("page_size")
-        if text is None:
-            return int(self.page_size or 0)
-        # Four digits at most, so that leading zeros cannot hide a number above the limit.
-        written = text.isascii() and text.isdigit() and len(text) <= 4
-        if not (written and 1 <= int(text) <= self.max_page_size):
-            raise ParameterError(
-                _("page_size is a number from 1 to %(limit)d.") % {"limit": self.max_page_size},
-                parameter="page_size",
-            )
-        return int(text)
-
-    def get_paginated_response(self, data: Any) -> Response:
-        return Response(
-            {
-                "next": self.get_next_link(),
-                "previous": self.get_previous_link(),
-                "results": data,
-            }
+        return whole_number(
+            request, "page_size", default=self.page_size or 0, most=self.max_page_size
         )
+
+    def get_paginated_response(self, data: Any, **more: Any) -> Response:
+        """Return the page, with ``more`` members beside its rows."""
+        links = {"next": self.get_next_link(), "previous": self.get_previous_link()}
+        return Response({**links, **more, "results": data})
 
 
 class SearchPages(KeysetPagination):

@@ -1,12 +1,16 @@
-"""How replies are written: JSON in UTF-8, by orjson where it is installed."""
+"""How replies are written: JSON in UTF-8, by orjson where it is installed, or not at all."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from hashlib import blake2b
 from importlib import import_module
 from typing import Any
 
+from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
+from django.utils.cache import patch_cache_control
+from django.utils.http import parse_etags
 from rest_framework.renderers import JSONRenderer
 from rest_framework.utils.encoders import JSONEncoder
 
@@ -39,3 +43,21 @@ class JSON(JSONRenderer):
                 return text
         written: bytes = super().render(data, accepted_media_type, renderer_context)
         return written
+
+
+def unless_known(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    """Give a reply that is written an ``ETag``; answer 304 where ``If-None-Match`` has it.
+
+    The tag is weak: it speaks of the content, whatever is done to the bytes on their way. What
+    is asked of the database is asked all the same, so a reply that is kept is never out of date.
+    """
+    digest = blake2b(response.content, digest_size=16).hexdigest()
+    response["ETag"] = f'W/"{digest}"'
+    # Each user has another answer, and permissions change: it has to be asked for again.
+    patch_cache_control(response, private=True, no_cache=True)
+    known = parse_etags(request.headers.get("If-None-Match", ""))
+    if not {"*", f'W/"{digest}"', f'"{digest}"'}.intersection(known):
+        return response
+    kept = ("ETag", "Cache-Control", "Vary")
+    headers = {name: response[name] for name in kept if name in response}
+    return HttpResponseNotModified(headers=headers)

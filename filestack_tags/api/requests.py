@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.core.exceptions import RequestDataTooBig
@@ -13,6 +13,8 @@ from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
+
+from .errors import ParameterError
 
 MAX_BODY = 256 * 1024
 """Largest request body, in bytes: the longest reference and ten upload tags fit many times."""
@@ -54,6 +56,44 @@ class AlwaysJSON(BaseContentNegotiation):
     ) -> tuple[BaseRenderer, str]:
         renderer = next(iter(renderers))
         return renderer, str(renderer.media_type)
+
+
+def chosen(request: Request, name: str, known: Sequence[str]) -> frozenset[str] | None:
+    """Return what a parameter such as ``fields=id,tags`` chooses, None where it is not given.
+
+    Raises:
+        ParameterError: when something is not known, or nothing is chosen.
+    """
+    text = request.query_params.get(name)
+    if text is None:
+        return None
+    found = frozenset(part.strip() for part in text.split(","))
+    if unknown := sorted(found - set(known)):
+        detail = _("%(name)s takes %(known)s, with commas between them; not %(unknown)s.") % {
+            "name": name,
+            "known": ", ".join(known),
+            "unknown": ", ".join(repr(part[:50]) for part in unknown[:5]),
+        }
+        raise ParameterError(detail, parameter=name)
+    return found
+
+
+def whole_number(request: Request, name: str, *, default: int, most: int) -> int:
+    """Return a parameter that is a number from 1 to ``most``.
+
+    Raises:
+        ParameterError: when it is anything else.
+    """
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    # Four digits at most, so that leading zeros cannot hide a number above the limit.
+    if not (text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= most):
+        raise ParameterError(
+            _("%(name)s is a number from 1 to %(limit)d.") % {"name": name, "limit": most},
+            parameter=name,
+        )
+    return int(text)
 
 
 def _no_constant(name: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 from rest_framework import serializers
 
+from filestack_tags.assets import Facts
 from filestack_tags.exceptions import InvalidReference
 from filestack_tags.filestack.calls import (
     MAX_UPLOAD_TAG_KEY,
@@ -34,15 +35,21 @@ class TagSerializer(serializers.ModelSerializer[Tag]):
         read_only_fields = fields
 
 
-class RegisterSerializer(serializers.Serializer[Asset]):
-    """A file to register, said in exactly one of four ways; see :data:`FORMS`."""
+class Body(serializers.Serializer[Any]):
+    """A body in which every field is known: a misspelt one is refused, not ignored."""
 
-    kind = serializers.ChoiceField(choices=Asset.Kind.choices, required=False)
-    reference = serializers.CharField(required=False)
-    handle = serializers.CharField(required=False)
-    url = serializers.CharField(required=False)
-    alias = serializers.CharField(required=False)
-    path = serializers.CharField(required=False, trim_whitespace=False)
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        unknown = sorted(str(name) for name in self.initial_data.keys() - self.fields.keys())
+        if unknown:
+            raise serializers.ValidationError(
+                {name: _("There is no such field.") for name in unknown}
+            )
+        return attrs
+
+
+class FactsSerializer(Body):
+    """What a client may say of a file."""
+
     filename = serializers.CharField(required=False, allow_blank=True, max_length=1024)
     mimetype = serializers.CharField(required=False, allow_blank=True, max_length=255)
     upload_tags = serializers.DictField(
@@ -51,7 +58,6 @@ class RegisterSerializer(serializers.Serializer[Asset]):
         ),
         required=False,
     )
-    tag = serializers.BooleanField(required=False, allow_null=True, default=None)
 
     def validate_upload_tags(self, value: dict[str, str]) -> dict[str, str]:
         # docs: Uploading, upload tags
@@ -66,13 +72,29 @@ class RegisterSerializer(serializers.Serializer[Asset]):
             )
         return value
 
+    def facts(self) -> Facts:
+        """Return what was said, once it is valid."""
+        said = self.validated_data
+        return Facts(
+            filename=said.get("filename"),
+            mimetype=said.get("mimetype"),
+            upload_tags=said.get("upload_tags"),
+        )
+
+
+class RegisterSerializer(FactsSerializer):
+    """A file to register, said in exactly one of four ways; see :data:`FORMS`."""
+
+    kind = serializers.ChoiceField(choices=Asset.Kind.choices, required=False)
+    reference = serializers.CharField(required=False)
+    handle = serializers.CharField(required=False)
+    url = serializers.CharField(required=False)
+    alias = serializers.CharField(required=False)
+    path = serializers.CharField(required=False, trim_whitespace=False)
+    tag = serializers.BooleanField(required=False, allow_null=True, default=None)
+
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        unknown = sorted(str(name) for name in self.initial_data.keys() - self.fields.keys())
-        if unknown:
-            raise serializers.ValidationError(
-                {name: _("There is no such field.") for name in unknown}
-            )
-        return {**attrs, "source": _source(attrs)}
+        return {**super().validate(attrs), "source": _source(attrs)}
 
 
 def _source(attrs: dict[str, Any]) -> Source:

@@ -8,7 +8,10 @@ from rest_framework.test import APIClient
 
 from .rows import person
 
-EVERYTHING = ("view_asset", "add_asset", "delete_asset", "tag_asset", "view_tag")
+EVERYTHING = (
+    *("view_asset", "add_asset", "change_asset", "delete_asset", "tag_asset"),
+    *("view_tag", "change_tag", "view_tagdecision"),
+)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from rest_framework.exceptions import APIException
 from rest_framework.test import APIClient
 
 from filestack_tags.api import base, problems
+from filestack_tags.api.filters import AssetFilter
 from filestack_tags.api.problems import PREFIX, Problem
 from filestack_tags.api.requests import MAX_BODY
 
@@ -47,21 +48,8 @@ def test_an_unknown_parameter_is_named_together_with_the_known_ones(api: APIClie
     body = reply.json()
     assert body["type"] == PREFIX + "unknown-parameter"
     assert body["unknown"] == ["colour", "tags"]
-    assert body["known"] == sorted(
-        [
-            "q",
-            "tag",
-            "tag_any",
-            "tag_none",
-            "min_confidence",
-            "state",
-            "kind",
-            "cursor",
-            "page_size",
-            "order",
-            "order_tag",
-        ]
-    )
+    ordering = ["cursor", "page_size", "order", "order_tag", "fields", "include"]
+    assert body["known"] == sorted([*AssetFilter.base_filters, *ordering])
     assert "colour, tags" in body["detail"]
 
 
@@ -196,7 +184,7 @@ def test_the_answer_is_json_whatever_the_client_accepts(api: APIClient) -> None:
     assert json.loads(reply.content)["results"] == []
 
 
-@pytest.mark.parametrize("method", ["put", "patch", "options"])
+@pytest.mark.parametrize("method", ["put", "trace", "options"])
 def test_a_method_that_is_not_offered_is_405(api: APIClient, method: str) -> None:
     asset = tagged("h1")
     reply = getattr(api, method)(f"/api/v1/assets/{asset.pk}/")

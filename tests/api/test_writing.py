@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 from rest_framework.test import APIClient
 
 from filestack_tags import assets
 from filestack_tags.api.problems import INVALID_VALUES
+from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset
 
 from .rows import tagged
@@ -156,3 +159,49 @@ def test_delete_forgets_the_asset_and_keeps_its_row(api: APIClient) -> None:
     assert asset.deleted_at
     assert asset.asset_tags.count() == 1
     assert api.delete(f"/api/v1/assets/{asset.pk}/").status_code == 404
+
+
+def test_what_is_known_of_a_file_is_changed_where_something_is_said(api: APIClient) -> None:
+    asset = tagged(HANDLE, {"sky": 90}, filename="a.jpg", upload_tags={"id": "7", "x": "y"})
+    path = f"/api/v1/assets/{asset.pk}/"
+    before = api.get(path).json()
+    reply = api.patch(
+        path, {"mimetype": "image/png", "upload_tags": {"id": "8"}}, format="json"
+    )
+    assert reply.status_code == 200
+    changed = {"mimetype": "image/png", "upload_tags": {"id": "8"}}
+    moment = {"changed_at": reply.json()["changed_at"]}
+    assert reply.json() == before | changed | moment
+    assert api.patch(path, {}, format="json").json()["filename"] == "a.jpg"
+    assert api.patch(path, {"filename": ""}, format="json").json()["filename"] == ""
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"filename": None}, "filename"),
+        ({"mimetype": "x" * 256}, "mimetype"),
+        ({"upload_tags": {"a": 1, "b": []}}, "upload_tags.b"),
+        ({"reference": "other"}, "reference"),
+        ({"size": 7}, "size"),
+        (["a"], ""),
+    ],
+)
+def test_what_cannot_be_changed_is_refused_at_the_field(
+    api: APIClient, body: Any, field: str
+) -> None:
+    asset = tagged(HANDLE)
+    reply = api.patch(f"/api/v1/assets/{asset.pk}/", body, format="json")
+    assert reply.status_code == 400
+    assert [error["field"] for error in reply.json()["errors"]] == [field]
+
+
+def test_later_news_of_filestack_replaces_what_a_person_said(api: APIClient) -> None:
+    asset = tagged(HANDLE, filename="a.jpg")
+    api.patch(f"/api/v1/assets/{asset.pk}/", {"filename": "b.jpg"}, format="json")
+    source = Source.handle(HANDLE)
+    for hours, name in ((-1, "b.jpg"), (1, "c.jpg")):
+        moment = timezone.now() + timedelta(hours=hours)
+        assets.register(source, facts=assets.Facts(filename="c.jpg"), at=moment)
+        asset.refresh_from_db()
+        assert asset.filename == name

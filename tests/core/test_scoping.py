@@ -40,6 +40,8 @@ QUERIES = (
     "tag=sky&low=0&high=100&by=asset&at_least=1",
     "tag=hidden+harbour&low=0&high=100",
     "low=0&high=100&q=status:tagged",
+    "tag=hidden+harbour",
+    "include=total,facets",
 )
 """What pages that take a search, a tag or confidences are asked for besides."""
 
@@ -47,6 +49,10 @@ QUERIES = (
 def own_uploads(user: Any) -> Q | None:
     """The scope of these tests: what somebody uploaded; superusers see all."""
     return None if user.is_superuser else Q(uploader=user.pk)
+
+
+def own_type(user: Any) -> Q | None:
+    return Q(mimetype=f"image/{user.username}")
 
 
 def nonsense(user: Any) -> Any:
@@ -219,6 +225,44 @@ def test_the_api_answers_404_for_what_is_out_of_scope(anna: User, theirs: Asset)
         reply, unknown = getattr(client, method)(place), getattr(client, method)(missing)
         assert reply.status_code == 404
         assert reply.content == unknown.content.replace(b"999999", str(theirs.pk).encode())
+
+
+def test_the_api_counts_nothing_that_is_out_of_scope(anna: User, theirs: Asset) -> None:
+    client = Client()
+    client.force_login(anna)
+
+    def get(path: str) -> Any:
+        return client.get(f"/api/v1/assets/{path}").json()
+
+    assert get("count/") == {"count": 1, "exact": True}
+    assert get("count/?tag=hidden harbour")["count"] == 0
+    assert [(tag["key"], tag["count"]) for tag in get("facets/")["tags"]] == [("sky", 1)]
+    listed = get("?include=total,facets")
+    assert (listed["total"]["count"], listed["facets"]) == (1, get("facets/"))
+    assert get("histogram/?tag=sky")["counts"] == [{"confidence": 90, "count": 1}]
+    assert get("histogram/?tag=hidden harbour")["counts"] == []
+
+
+def test_nobody_moves_an_asset_out_of_their_own_scope(
+    anna: User, theirs: Asset, settings: Any
+) -> None:
+    settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "SCOPE": f"{__name__}.own_type"}
+    mine = Asset.objects.get(reference="mine1")
+    Asset.objects.filter(pk=mine.pk).update(mimetype="image/anna")
+    client = Client()
+    client.force_login(anna)
+    for pk, mimetype, status in (
+        (mine.pk, "image/other", 400),
+        (mine.pk, "image/anna", 200),
+        (theirs.pk, "image/anna", 404),
+    ):
+        body = {"mimetype": mimetype}
+        reply = client.patch(f"/api/v1/assets/{pk}/", body, content_type="application/json")
+        assert reply.status_code == status
+    with pytest.raises(OutOfScope):
+        assets.amend(theirs.pk, assets.Facts(mimetype="image/anna"), within=own_type(anna))
+    assert Asset.objects.get(pk=mine.pk).mimetype == "image/anna"
+    assert Asset.objects.get(pk=theirs.pk).mimetype == "image/png"
 
 
 def test_registering_a_known_file_out_of_scope_tells_and_changes_nothing(
