@@ -25,6 +25,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
 TIME_ZONE = "UTC"
 STATIC_URL = "static/"
+MEDIA_URL = "media/"
+MEDIA_ROOT = STATE_DIR / "media"
 
 INSTALLED_APPS = [
     "django.contrib.admin",

@@ -8,8 +8,14 @@ class FilestackTagsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import checks, conf, sinks  # noqa: F401  registering checks needs the app registry
+        from . import (  # registering checks needs the app registry
+            checks,  # noqa: F401  registers them
+            conf,
+            model_files,
+            sinks,
+        )
 
         conf.reset_on_setting_changed()
         sinks.follow_settings()
         sinks.connect()
+        model_files.follow()

@@ -1,11 +1,21 @@
-"""A text column that compares byte by byte on every database."""
+"""Fields: text that compares byte by byte, and the asset of a file that a host's model holds."""
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from django.db import models
+from django.core import checks
+from django.core.exceptions import FieldDoesNotExist
+from django.db import models, router
 from django.db.backends.base.base import BaseDatabaseWrapper
+
+if TYPE_CHECKING:
+    from .models import Asset
+
+    _ForeignKeyToAsset: TypeAlias = models.ForeignKey[Asset | None, Asset | None]
+else:
+    _ForeignKeyToAsset = models.ForeignKey
 
 
 class ExactCharField(models.CharField):  # type: ignore[type-arg]  # generic in the stubs only
@@ -20,3 +30,97 @@ class ExactCharField(models.CharField):  # type: ignore[type-arg]  # generic in 
         if connection.vendor == "mysql":
             parameters["collation"] = "utf8mb4_bin"
         return parameters
+
+
+class AssetOf(_ForeignKeyToAsset):
+    """The asset of a file that a model of the host's holds in a ``FileField`` or ``ImageField``.
+
+    ::
+
+        class Photo(models.Model):
+            file = models.ImageField(upload_to="photos/")
+            asset = AssetOf("file")
+
+    A nullable foreign key, which this app alone writes: once a row with a file is committed, a
+    task makes the file known and has it tagged, and then the key leads to its asset. Until
+    then, and while a changed file waits, it is null. What ``save()`` has for it is not written,
+    so that a row which was loaded earlier does not take the asset away.
+
+    Args:
+        file: the name of the ``FileField``.
+        alias: the name under which Filestack reads the field's storage. Without one, each file
+            is stored at Filestack once more.
+        forget: whether the asset of a file that was deleted or replaced is forgotten. Its tags
+            and decisions are kept even so.
+        max_size: bytes; a larger file is not stored at Filestack.
+        options: ``related_name``, ``related_query_name``, ``verbose_name``, ``help_text``,
+            ``db_index``, ``db_column`` of a foreign key.
+    """
+
+    def __init__(
+        self,
+        file: str,
+        *,
+        alias: str = "",
+        forget: bool = True,
+        max_size: int = 100 * 1024 * 1024,
+        **options: Any,
+    ) -> None:
+        self.file = file
+        self.alias = alias
+        self.forget = forget
+        self.max_size = max_size
+        fixed = {"on_delete": models.SET_NULL, "null": True, "blank": True, "editable": False}
+        super().__init__("filestack_tags.Asset", **{**options, **fixed})
+
+    def deconstruct(self) -> Any:
+        """Be a plain foreign key in the host's migrations, which so need nothing of ours."""
+        name, _path, args, kwargs = super().deconstruct()
+        return name, "django.db.models.ForeignKey", args, kwargs
+
+    def clone(self) -> Any:
+        """Return what migrations see of this field."""
+        _name, _path, args, kwargs = self.deconstruct()
+        return models.ForeignKey(*args, **kwargs)
+
+    def pre_save(self, model_instance: models.Model, add: bool) -> Any:
+        """Have ``save()`` leave the column of a row that exists as it is."""
+        return super().pre_save(model_instance, add) if add else models.F(self.attname)
+
+    def check(self, **kwargs: Any) -> list[checks.CheckMessage]:
+        """The file is a field of the same model, and the asset is in its database."""
+        return [*super().check(**kwargs), *self._check_file(), *self._check_database()]
+
+    def _check_file(self) -> list[checks.CheckMessage]:
+        with suppress(FieldDoesNotExist):
+            if isinstance(self.model._meta.get_field(self.file), models.FileField):
+                return []
+        return [
+            checks.Error(
+                f"AssetOf({self.file!r}) names no FileField or ImageField of "
+                f"{self.model._meta.label}.",
+                hint="Write the name of the field that holds the file.",
+                obj=self,
+                id="filestack_tags.E060",
+            )
+        ]
+
+    def _check_database(self) -> list[checks.CheckMessage]:
+        ours = router.db_for_write(self.remote_field.model)
+        theirs = router.db_for_write(self.model)
+        if ours == theirs:
+            return []
+        return [
+            checks.Error(
+                f"{self.model._meta.label} is kept in the database {theirs!r}, assets in "
+                f"{ours!r}: a file and its asset would not be saved together.",
+                hint="Route both to one database, or register the files with tasks.register().",
+                obj=self,
+                id="filestack_tags.E061",
+            )
+        ]
+
+
+def asset_fields(model: type[models.Model]) -> list[AssetOf]:
+    """Return the :class:`AssetOf` fields of a model, also those that it inherits."""
+    return [field for field in model._meta.concrete_fields if isinstance(field, AssetOf)]

@@ -194,6 +194,12 @@ EVENTS = (
         "The sweep enqueued again what had lost its task.",
         what=frozenset({"assets", "deliveries"}),
     ),
+    _counter(
+        "model_files.closed",
+        "A file of one of the project's models became an asset, is not meant for tagging, or "
+        "failed.",
+        result=frozenset({"known", "left_out", "failed"}),
+    ),
 )
 
 CATALOGUE: Mapping[str, Event] = {event.name: event for event in EVENTS}

@@ -79,9 +79,14 @@ def wants_tagging(asset: Asset) -> bool:
     settings = get_settings()
     if not settings.AUTO_TAG or asset.deleted_at or asset.store_status not in ("", "Stored"):
         return False
-    mimetype = asset.mimetype.lower()
+    return is_tagged_type(asset.mimetype)
+
+
+def is_tagged_type(mimetype: str) -> bool:
+    """Whether files of a type are tagged by themselves; an unknown one counts as an image."""
+    patterns = get_settings().AUTO_TAG_MIMETYPES
     return not mimetype or any(
-        fnmatchcase(mimetype, pattern.lower()) for pattern in settings.AUTO_TAG_MIMETYPES
+        fnmatchcase(mimetype.lower(), pattern.lower()) for pattern in patterns
     )
 
 

@@ -8,7 +8,7 @@ routes are the host's: route ``filestack_tags.*`` as you like.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from functools import partial
@@ -33,6 +33,7 @@ from . import (
     pipeline,
     retention,
     statistics,
+    storing,
     tagging,
 )
 from .conf import get_settings
@@ -44,6 +45,8 @@ from .wakeups import Wakeups
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
     from django.db.models import Q
+
+    from .fields import AssetOf
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +65,9 @@ BULK_SLICE = 10.0
 
 BULK_HINTS = 16
 """Tasks to tag that are enqueued for a batch; each takes along the others that are due."""
+
+STORE_SLICE = 10.0
+"""Seconds for which one task stores files of the host's models."""
 
 MERGE_SLICE = 10.0
 """Seconds for which one task merges tags, so that others get their turn."""
@@ -158,6 +164,25 @@ def merge_tags(merge_id: int) -> None:
         _publish(merge_tags, merge_id)
 
 
+@shared_task(name="filestack_tags.store_model_files", acks_late=True, ignore_result=True)
+def store_model_files() -> None:
+    """Make files of the host's models known; see :func:`filestack_tags.storing.store`.
+
+    After :data:`STORE_SLICE` seconds the rest is left to another task of this name.
+    """
+    until = monotonic() + STORE_SLICE
+    while ids := storing.waiting():
+        for pk in ids:
+            stored = storing.store(pk)
+            _have_tagged(stored.to_tag)
+            # Where tasks are run inside the caller, a pause would be none.
+            if stored.retry_at and not store_model_files.app.conf.task_always_eager:
+                _publish(store_model_files, at=stored.retry_at)
+        if monotonic() > until:
+            _publish(store_model_files)
+            return
+
+
 @shared_task(name="filestack_tags.sweep", ignore_result=True)
 def sweep() -> dict[str, int]:
     """Enqueue what lost its task; return how many of each. Run it every minute."""
@@ -167,6 +192,8 @@ def sweep() -> dict[str, int]:
     queued = tagging.due()
     _enqueue(tag_asset, queued)
     _enqueue(merge_tags, merging.unfinished())
+    if storing.due():
+        on_commit(partial(_publish, store_model_files))
     abandoned.close()
     _enqueue(run_bulk_job, bulk.waiting())
     metrics.count("sweep.found", len(deliveries), what="deliveries")
@@ -239,6 +266,35 @@ def register(
         request_tagging([asset.pk], trigger=trigger, tagger=tagger)
         asset.refresh_from_db()
     return asset, created
+
+
+def note_model_file(field: AssetOf, row_id: Any, name: str, *, is_new: bool = False) -> bool:
+    """Have the file that a row of the host's has now made known; see :func:`.storing.note`.
+
+    Returns whether it is another one than before. The task is enqueued when the surrounding
+    transaction commits.
+    """
+    changed = storing.note(field, row_id, name, is_new=is_new)
+    if changed and name:
+        on_commit(partial(_publish, store_model_files))
+    return changed
+
+
+def catch_up(
+    field: AssetOf, rows: Collection[tuple[Any, str]], without_row: Collection[int] = ()
+) -> None:
+    """Have changes made known that no signal told of; see :func:`.storing.changes`."""
+    changed = storing.catch_up(field, rows, without_row)
+    if changed:
+        on_commit(partial(_publish, store_model_files))
+
+
+def store_again(model_file_ids: Iterable[int]) -> int:
+    """Have model files tried again that failed or were left out; return how many there were."""
+    count = storing.again(model_file_ids)
+    if count:
+        on_commit(partial(_publish, store_model_files))
+    return count
 
 
 def receive(body: bytes, headers: Any) -> ingest.Receipt:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 
+from filestack_tags.fields import AssetOf
 from filestack_tags.models import Asset
 
 
@@ -16,6 +17,20 @@ class Picture(models.Model):
 
     class Meta:
         ordering = ("-id",)
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class Album(models.Model):
+    """An album whose cover is a file of this project's own; one line has it tagged."""
+
+    title = models.CharField(max_length=200)
+    cover = models.ImageField(upload_to="covers/")
+    cover_asset = AssetOf("cover", related_name="albums")
+
+    class Meta:
+        ordering = ("title",)
 
     def __str__(self) -> str:
         return self.title

@@ -1,11 +1,23 @@
 """The admin: one module per screen. Pages only read; buttons call tasks and services."""
 
-from . import assets, decisions, deliveries, jobs, merges, operations, runs, searches, tags
+from . import (
+    assets,
+    decisions,
+    deliveries,
+    files,
+    jobs,
+    merges,
+    operations,
+    runs,
+    searches,
+    tags,
+)
 
 __all__ = [
     "assets",
     "decisions",
     "deliveries",
+    "files",
     "jobs",
     "merges",
     "operations",

@@ -8,6 +8,7 @@ Models only declare. Writing is done by the services :mod:`filestack_tags.assets
 
 from .assets import Asset, AssetQuerySet
 from .decisions import TagDecision
+from .files import ModelFile
 from .jobs import OPEN_STATES, BulkJob, BulkJobItem, BulkJobPart
 from .ledger import TaggingRun, WebhookDelivery
 from .merges import TagMerge, TagMergeRow
@@ -27,6 +28,7 @@ __all__ = [
     "BulkJobPart",
     "Circuit",
     "Heartbeat",
+    "ModelFile",
     "SavedSearch",
     "Spending",
     "Tag",

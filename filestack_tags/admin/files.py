@@ -1,0 +1,53 @@
+"""The files of the host's models: which asset each became, or why it did not."""
+
+from __future__ import annotations
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from filestack_tags import tasks
+from filestack_tags.models import ModelFile
+from filestack_tags.scoping import sees_everything
+
+from .display import link_to, text_block
+from .ledger import InstallationAdmin
+
+
+@admin.register(ModelFile)
+class ModelFileAdmin(InstallationAdmin):
+    list_display = ("__str__", "name", "asset_link", "state", "attempts", "changed_at")
+    list_select_related = ("asset",)
+    list_filter = ("state",)
+    sortable_by = ()
+    search_fields = ("row__exact",)
+    search_help_text = _("The primary key of a row, complete.")
+    actions = ("try_again",)
+    fieldsets = (
+        (None, {"fields": ("field", "row", "name", "asset_link", "state", "why")}),
+        (_("Course"), {"fields": ("due_at", "attempts", "changed_at", "version", "sha256")}),
+    )
+
+    def has_try_permission(self, request: HttpRequest) -> bool:
+        allowed = request.user.has_perm("filestack_tags.change_modelfile")
+        return allowed and sees_everything(request.user)
+
+    @admin.action(description=_("Try selected files again"), permissions=["try"])
+    def try_again(self, request: HttpRequest, queryset: QuerySet[ModelFile]) -> None:
+        count = tasks.store_again(list(queryset.values_list("pk", flat=True)))
+        text = ngettext(
+            "%(count)d file is tried again.", "%(count)d files are tried again.", count
+        )
+        level = messages.SUCCESS if count else messages.WARNING
+        self.message_user(request, text % {"count": count}, level)
+
+    @admin.display(description=_("asset"))
+    def asset_link(self, entry: ModelFile) -> str | SafeString:
+        return link_to(entry.asset, self.admin_site.name)
+
+    @admin.display(description=_("error"))
+    def why(self, entry: ModelFile) -> str | SafeString:
+        return text_block(entry.last_error)

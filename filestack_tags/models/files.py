@@ -1,0 +1,58 @@
+"""Files that models of the host's hold: which asset each became, or why it did not."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from filestack_tags.fields import ExactCharField
+
+from .assets import Asset
+
+
+class ModelFile(models.Model):
+    """The file of one row of the host's. Written in the transaction that saves the row."""
+
+    class State(models.TextChoices):
+        WAITING = "waiting", _("waiting")
+        KNOWN = "known", _("known")
+        LEFT_OUT = "left_out", _("left out")
+        FAILED = "failed", _("failed")
+
+    field = ExactCharField(_("field"), max_length=255)
+    """The :class:`~filestack_tags.fields.AssetOf` field, as ``app.model.field``."""
+    row = ExactCharField(_("row"), max_length=255)
+    """The primary key of the host's row, as text."""
+    name = models.TextField(_("file"))
+    """As the host's field has it."""
+    version = models.PositiveIntegerField(_("version"), default=1)
+    """Grows with each change of the file, so that work on an earlier one is noticed."""
+    sha256 = ExactCharField(_("SHA-256"), max_length=64, blank=True)
+    """Of the bytes the asset stands for; empty where they are not read here."""
+    asset = models.ForeignKey(
+        Asset,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="model_files",
+        verbose_name=_("asset"),
+    )
+    state = models.CharField(_("state"), max_length=8, choices=State, default=State.WAITING)
+    due_at = models.DateTimeField(_("due"), default=timezone.now, null=True, blank=True)
+    """When the sweep looks again: next attempt, or end of the lease of who works at it."""
+    attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
+    last_error = models.TextField(_("last error"), blank=True)
+    changed_at = models.DateTimeField(_("changed"), auto_now=True)
+
+    class Meta:
+        verbose_name = _("model file")
+        verbose_name_plural = _("model files")
+        ordering = ("-id",)
+        constraints = (
+            models.UniqueConstraint(fields=("field", "row"), name="fst_model_file_unique"),
+        )
+        indexes = (models.Index(fields=("state", "due_at"), name="fst_model_file_due"),)
+
+    def __str__(self) -> str:
+        return f"{self.field} {self.row}"

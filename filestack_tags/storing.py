@@ -1,0 +1,394 @@
+"""Files that the host's models hold: what is noted when a row is saved, and what comes of it.
+
+A row's file is *noted* in the transaction that saves the row, so both are kept or neither. A task
+then has the file stored at Filestack, or names it by its storage alias, registers it as an asset
+and queues that for tagging; the row leads to the asset from then on. Whoever dies on the way
+leaves a lease that expires, and :func:`due` finds the file again.
+
+Rows are locked in one order: the host's row → the model file → the asset.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from mimetypes import guess_type
+from pathlib import PurePath
+from random import SystemRandom
+from typing import Any, cast
+
+from django.apps import apps
+from django.db import models
+from django.db.models import F
+from django.utils import timezone
+
+from . import assets, metrics, tagging
+from .assets import Facts
+from .conf import get_settings
+from .exceptions import ConfigurationError, FilestackTagsError, InvalidReference, TaggerError
+from .fields import AssetOf
+from .filestack.sources import Source
+from .models import ModelFile, TaggingRun
+from .text import storable
+from .transactions import alias, atomic, locked, retrying
+
+logger = logging.getLogger(__name__)
+
+Row = models.Model
+AT_ONCE = 500
+"""Rows of the host's that are looked at together."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What came of one file: ``to_tag`` are assets whose task should be enqueued."""
+
+    state: str
+    to_tag: tuple[int, ...] = ()
+    retry_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class _Offer:
+    """What is to be registered for a file; ``handle`` is new at Filestack, if there is one."""
+
+    source: Source
+    facts: Facts
+    sha256: str = ""
+    handle: str = ""
+
+
+class _LeftOut(Exception):
+    """A file that is not meant for tagging; the message says why."""
+
+
+def label_of(field: AssetOf) -> str:
+    """Return how a field is named in :attr:`ModelFile.field`."""
+    return f"{field.model._meta.label_lower}.{field.name}"
+
+
+def all_fields() -> list[AssetOf]:
+    """Return the ``AssetOf`` fields of all models, each once."""
+    return [
+        field
+        for model in apps.get_models()
+        for field in model._meta.local_fields
+        if isinstance(field, AssetOf) and not model._meta.proxy
+    ]
+
+
+@retrying
+def note(field: AssetOf, row_id: Any, name: str, *, is_new: bool = False) -> bool:
+    """Note the file that a row has now; return whether there is something to do about it.
+
+    To be called in the transaction that saves the row. A file that was replaced or taken away
+    loses its asset at once.
+
+    Args:
+        field: the row's ``AssetOf`` field.
+        row_id: the primary key of the row.
+        name: of the file; empty when the row has none.
+        is_new: whether the bytes are new although the name may be the same.
+    """
+    known = ModelFile.objects.using(alias()).filter(field=label_of(field), row=str(row_id))
+    noted = known.first()
+    if not name:
+        return noted is not None and _drop(field, noted.pk)
+    if noted is not None and noted.name == name and not is_new:
+        return False
+    with atomic():
+        noted, created = ModelFile.objects.using(alias()).get_or_create(
+            field=label_of(field), row=str(row_id), defaults={"name": name}
+        )
+        if not created:
+            ModelFile.objects.using(alias()).filter(pk=noted.pk).update(
+                name=name,
+                version=F("version") + 1,
+                state=ModelFile.State.WAITING,
+                due_at=timezone.now(),
+                attempts=0,
+                last_error="",
+                changed_at=timezone.now(),
+            )
+            _link(field, row_id, None)
+    return True
+
+
+def gone(field: AssetOf, row_id: Any) -> None:
+    """Have the asset of a row that was deleted forgotten, if its field says so."""
+    known = ModelFile.objects.using(alias()).filter(field=label_of(field), row=str(row_id))
+    for pk in known.values_list("pk", flat=True):
+        _drop(field, pk)
+
+
+def catch_up(
+    field: AssetOf, rows: Collection[tuple[Any, str]], without_row: Collection[int]
+) -> int:
+    """Note what :func:`changes` found; return how many files there is something to do about."""
+    for pk in without_row:
+        _drop(field, pk)
+    return sum(note(field, row_id, name) and bool(name) for row_id, name in rows)
+
+
+def again(entry_ids: Iterable[int]) -> int:
+    """Have files tried again that failed or were left out; return how many there were."""
+    ids = sorted(entry_ids)
+    return sum(_again(ids[start : start + AT_ONCE]) for start in range(0, len(ids), AT_ONCE))
+
+
+def _again(entry_ids: Sequence[int]) -> int:
+    now = timezone.now()
+    rows = ModelFile.objects.using(alias()).filter(
+        pk__in=entry_ids, state__in=(ModelFile.State.FAILED, ModelFile.State.LEFT_OUT)
+    )
+    return rows.update(state=ModelFile.State.WAITING, due_at=now, attempts=0, changed_at=now)
+
+
+def waiting(limit: int = 16) -> list[int]:
+    """Return files that are due, the oldest first."""
+    return _due(timezone.now(), limit)
+
+
+def due() -> bool:
+    """Whether a file lost its task: it fell due more than a minute ago."""
+    return bool(_due(timezone.now() - tagging.SWEEP_AFTER, 1))
+
+
+def _due(until: datetime, limit: int) -> list[int]:
+    rows = ModelFile.objects.using(alias()).filter(
+        state=ModelFile.State.WAITING, due_at__lte=until
+    )
+    return list(rows.order_by("due_at").values_list("pk", flat=True)[:limit])
+
+
+def changes(field: AssetOf) -> Iterator[tuple[list[tuple[Any, str]], list[int]]]:
+    """Yield what was saved or deleted without a signal, a few hundred rows at a time.
+
+    These are ``(primary key, file)`` of the host's rows to note, and the ids of model files
+    whose row is gone.
+    """
+    entries = ModelFile.objects.using(alias()).filter(field=label_of(field))
+    rows = field.model._base_manager.using(alias()).order_by("pk")
+    last: Any = None
+    while found := list(
+        (rows if last is None else rows.filter(pk__gt=last)).values_list("pk", field.file)[
+            :AT_ONCE
+        ]
+    ):
+        last = found[-1][0]
+        names = dict(
+            entries.filter(row__in=[str(pk) for pk, _ in found]).values_list("row", "name")
+        )
+        yield [(pk, str(n or "")) for pk, n in found if names.get(str(pk), "") != (n or "")], []
+    position = 0
+    while held := list(
+        entries.filter(pk__gt=position).order_by("pk").values_list("pk", "row")[:AT_ONCE]
+    ):
+        position = held[-1][0]
+        ids = {pk: _row_id(field, row) for pk, row in held}
+        there = set(rows.filter(pk__in=[*ids.values()]).values_list("pk", flat=True))
+        yield [], [pk for pk, row_id in ids.items() if row_id not in there]
+
+
+def store(entry_id: int) -> Stored:
+    """Make one noted file known as an asset, and queue that for tagging.
+
+    Idempotent: a file that is not due, or that another process works at, is left alone. Never
+    raises for what a storage or Filestack does: the model file carries the error.
+    """
+    entry = _claim(entry_id)
+    if entry is None:
+        return Stored("not_due")
+    offer: _Offer | None = None
+    try:
+        field = _field(entry.field)
+        offer = _offer(field, entry)
+        return _land(field, entry, offer) or _taken_back(entry, offer)
+    except _LeftOut as left_out:
+        return _close(entry, ModelFile.State.LEFT_OUT, str(left_out))
+    except Exception as error:  # noqa: BLE001  # storages raise whatever their library does
+        return _failed(entry, error)
+
+
+def _claim(entry_id: int) -> ModelFile | None:
+    """Take a file under a lease, if it is due and nobody else has it."""
+    now = timezone.now()
+    rows = ModelFile.objects.using(alias()).filter(pk=entry_id)
+    entry = rows.first()
+    if entry is None or entry.state != ModelFile.State.WAITING:
+        return None
+    if entry.due_at is None or entry.due_at > now:
+        return None
+    settings = get_settings()
+    if entry.attempts >= settings.MAX_ATTEMPTS:
+        _close(
+            entry, ModelFile.State.FAILED, "Given up: whoever worked at it did not come back."
+        )
+        return None
+    is_mine = rows.filter(version=entry.version, due_at=entry.due_at).update(
+        due_at=now + timedelta(seconds=settings.LEASE), attempts=entry.attempts + 1
+    )
+    entry.attempts += 1
+    return entry if is_mine else None
+
+
+def _offer(field: AssetOf, entry: ModelFile) -> _Offer:
+    """Return what the file is to be registered as; stores it at Filestack where it has to be."""
+    mimetype = guess_type(entry.name, strict=False)[0] or ""
+    if not tagging.is_tagged_type(mimetype):
+        raise _LeftOut(f"Files of type {mimetype} are not tagged: see AUTO_TAG_MIMETYPES.")
+    filename = PurePath(entry.name).name
+    facts = Facts(filename=filename, mimetype=mimetype or None)
+    if field.alias:
+        return _Offer(Source.alias(field.alias, entry.name), facts)
+    data = _read(field, entry.name)
+    sha256 = hashlib.sha256(data).hexdigest()
+    facts = Facts(filename, mimetype or None, size=len(data), sha256=sha256)
+    if entry.asset is not None and not entry.asset.deleted_at and entry.sha256 == sha256:
+        source = Source.of(entry.asset.kind, entry.asset.reference)
+        return _Offer(source, facts, sha256)
+    from .taggers.filestack import shared_client  # loads the HTTP client
+
+    stored = shared_client().store_bytes(
+        data, filename=filename, mimetype=mimetype or "application/octet-stream"
+    )
+    return _Offer(Source.handle(stored.handle), facts, sha256, stored.handle)
+
+
+def _read(field: AssetOf, name: str) -> bytes:
+    file_field = cast("models.FileField", field.model._meta.get_field(field.file))
+    with file_field.storage.open(name) as file:
+        data = bytes(file.read(field.max_size + 1))
+    if len(data) > field.max_size:
+        raise TaggerError(
+            f"The file is larger than {field.max_size} bytes.",
+            code="file_too_large",
+            cure="Raise max_size of the AssetOf field, or save a smaller file.",
+        )
+    if not data:
+        raise TaggerError("The file is empty.")
+    return data
+
+
+@retrying
+def _land(field: AssetOf, entry: ModelFile, offer: _Offer) -> Stored | None:
+    """Have the row lead to the asset; return None if the row or its file changed meanwhile."""
+    row_id = _row_id(field, entry.row)
+    with atomic():
+        row = locked(field.model._base_manager.filter(pk=row_id)).first()
+        held = locked(ModelFile.objects.filter(pk=entry.pk)).first()
+        if held is None:
+            return None
+        if row is None:
+            _drop(field, held.pk)
+            return None
+        if held.version != entry.version:
+            return None
+        name = str(getattr(row, field.file) or "")
+        if name != held.name:  # by update(), which tells nobody
+            note(field, row_id, name)
+            return None
+        asset, created = assets.register(offer.source, facts=offer.facts)
+        if field.alias and not created and held.version > 1:
+            assets.content_changed(asset.pk, facts=offer.facts, at=timezone.now())
+        _link(field, row_id, asset.pk)
+        before, held.asset = held.asset_id, asset
+        held.sha256, held.last_error = offer.sha256, ""
+        held.state, held.due_at = ModelFile.State.KNOWN, None
+        held.save(using=alias())
+        if before not in (None, asset.pk):
+            _let_go(field, before)
+        asset.refresh_from_db(using=alias())
+        wanted = [asset.pk] if tagging.wants_tagging(asset) else []
+        to_tag = tagging.request(wanted, trigger=TaggingRun.Trigger.UPLOAD)
+    metrics.count("model_files.closed", result=held.state)
+    return Stored(held.state, tuple(to_tag))
+
+
+def _taken_back(entry: ModelFile, offer: _Offer) -> Stored:
+    """Delete what was stored for a row that is gone or has another file by now."""
+    if offer.handle:
+        from .taggers.filestack import shared_client
+
+        try:
+            shared_client().delete(offer.handle)
+        except FilestackTagsError as error:
+            logger.warning(
+                "The file of %s was replaced meanwhile; its copy at Filestack stays: %s",
+                entry,
+                error,
+            )
+    return Stored("changed")
+
+
+def _failed(entry: ModelFile, error: Exception) -> Stored:
+    """Note why a file could not be stored, and when to try again if that can help."""
+    settings = get_settings()
+    if isinstance(error, FilestackTagsError):
+        text = str(error)
+    elif isinstance(error, FileNotFoundError):
+        text = f"The storage has no file {entry.name}."
+    else:
+        logger.error("The file of %s could not be read", entry, exc_info=error)
+        text = f"The storage raised {type(error).__name__}; the log says more."
+    is_final = isinstance(error, (TaggerError, InvalidReference))
+    is_over = is_final and not getattr(error, "retryable", False)
+    if is_over or entry.attempts >= settings.MAX_ATTEMPTS:
+        return _close(entry, ModelFile.State.FAILED, text)
+    delay = min(settings.RETRY_DELAY * 2 ** (entry.attempts - 1), settings.RETRY_DELAY_MAX)
+    retry_at = timezone.now() + timedelta(seconds=SystemRandom().uniform(delay / 2, delay))
+    rows = ModelFile.objects.using(alias()).filter(pk=entry.pk, version=entry.version)
+    rows.update(due_at=retry_at, last_error=storable(text), changed_at=timezone.now())
+    return Stored(ModelFile.State.WAITING, retry_at=retry_at)
+
+
+def _close(entry: ModelFile, state: str, text: str) -> Stored:
+    rows = ModelFile.objects.using(alias()).filter(pk=entry.pk, version=entry.version)
+    rows.update(state=state, due_at=None, last_error=storable(text), changed_at=timezone.now())
+    metrics.count("model_files.closed", result=state)
+    return Stored(state)
+
+
+@retrying
+def _drop(field: AssetOf, entry_id: int) -> bool:
+    with atomic():
+        entry = locked(ModelFile.objects.filter(pk=entry_id)).first()
+        if entry is None:
+            return False
+        _link(field, _row_id(field, entry.row), None)
+        ModelFile.objects.using(alias()).filter(pk=entry_id).delete()
+        if entry.asset_id is not None:
+            _let_go(field, entry.asset_id)
+    return True
+
+
+def _let_go(field: AssetOf, asset_id: int | None) -> None:
+    """Forget an asset that no row leads to any more."""
+    still = ModelFile.objects.using(alias()).filter(asset=asset_id)
+    if asset_id is not None and field.forget and not still.exists():
+        assets.forget(asset_id)
+
+
+def _link(field: AssetOf, row_id: Any, asset_id: int | None) -> None:
+    rows = field.model._base_manager.using(alias()).filter(pk=row_id)
+    rows.update(**{field.attname: asset_id})
+
+
+def _field(label: str) -> AssetOf:
+    """Return the field of that label.
+
+    Raises:
+        ConfigurationError: when the host's models have none.
+    """
+    for field in all_fields():
+        if label_of(field) == label:
+            return field
+    raise ConfigurationError(f"No model has the AssetOf field {label} any more.")
+
+
+def _row_id(field: AssetOf, text: str) -> Any:
+    key = field.model._meta.pk
+    return key.to_python(text) if key is not None else text

@@ -1,0 +1,43 @@
+"""A host's models that hold files, as a project would write them."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.db import models
+
+from filestack_tags.fields import AssetOf
+
+
+class Photo(models.Model):
+    """One file, stored at Filestack."""
+
+    title = models.CharField(max_length=100, blank=True)
+    file = models.FileField(upload_to="photos/", blank=True)
+    asset = AssetOf("file", related_name="photos", max_size=10_000)
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class SignedPhoto(Photo):
+    """A table of its own for what a child adds; the file is its parent's."""
+
+    signature = models.CharField(max_length=100)
+
+
+class Pictured(models.Model):
+    file = models.FileField(upload_to="pictured/")
+    asset = AssetOf("file", alias="shop", forget=False, related_name="+")
+
+    class Meta:
+        abstract = True
+
+
+class Product(Pictured):
+    """Another key; its storage is known to Filestack by an alias."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+
+    def __str__(self) -> str:
+        return str(self.id)
