@@ -97,6 +97,8 @@ def test_the_suite_passes_on_the_installed_wheel(built: Built, tmp_path: Path) -
     shutil.copytree(ROOT / "docs", tmp_path / "docs")
     where = "import filestack_tags; print(filestack_tags.__file__)"
     assert "site-packages" in run(python, "-c", where, cwd=tmp_path)
+    fixtures = run(python, "-m", "pytest", "--fixtures", "tests/payloads", cwd=tmp_path)
+    assert "filestack_make" in fixtures  # nobody named the plugin: pytest found it
     said = run(
         python,
         *("-m", "pytest", "-q", "-n", "auto", "-m", "not services"),
