@@ -35,7 +35,8 @@ RELEASED = "released"
 """Error code of a run whose call was not made, and not counted."""
 
 CLAIMED = (
-    *("tagging_state", "attempts", "due_at", "last_error"),
+    *("tagging_state", "attempts", "due_at"),
+    *("last_error", "error_code"),
     *("queued_by", "queued_for", "changed_at"),
 )
 """What a claim writes of an asset."""
@@ -231,6 +232,7 @@ class _Claim:
             asset.last_error = (
                 f"Given up after {asset.attempts} attempts; the last one was abandoned."
             )
+            asset.error_code = results.ABANDONED
             metrics.count("tagging.failed", code=results.ABANDONED)
             self._refuse(asset)
 

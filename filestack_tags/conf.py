@@ -174,6 +174,13 @@ class Settings:
     KEEP_RAW_REPLIES: int = 90
     """Days for which it keeps the raw reply of a run whose tags no asset shows any more."""
 
+    KEEP_EXPORTS: int = 30
+    """Days for which it keeps the file of an export after its bulk job has ended."""
+
+    KEEP_UNDO: int = 90
+    """Days for which it keeps what undoing takes: the rows as they were before a merge of tags, and
+    what bulk jobs noted of single assets."""
+
     SINKS: tuple[str, ...] = ()
     """Where events go: ``logging``, ``prometheus``, ``opentelemetry``, or dotted paths."""
 

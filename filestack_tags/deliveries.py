@@ -20,7 +20,7 @@ from .text import storable
 from .transactions import alias, atomic, locked, retrying
 
 TAKEN = ("state", "attempts", "due_at")
-CLOSED = ("state", "outcome", "error", "asset", "due_at", "processed_at")
+CLOSED = ("state", "outcome", "error", "error_code", "asset", "due_at", "processed_at")
 """What taking and closing a delivery write of it."""
 
 OPEN_STATES = (WebhookDelivery.State.RECEIVED, WebhookDelivery.State.PROCESSING)
@@ -96,10 +96,18 @@ def close(
     *,
     outcome: str = "",
     error: str = "",
+    error_code: str = "",
     asset_id: int | None = None,
 ) -> None:
     """Close a locked delivery and write it; see :func:`settle`."""
-    settle(delivery, state, outcome=outcome, error=error, asset_id=asset_id)
+    settle(
+        delivery,
+        state,
+        outcome=outcome,
+        error=error,
+        error_code=error_code,
+        asset_id=asset_id,
+    )
     delivery.save(using=alias(), update_fields=CLOSED)
 
 
@@ -109,12 +117,14 @@ def settle(
     *,
     outcome: str = "",
     error: str = "",
+    error_code: str = "",
     asset_id: int | None = None,
 ) -> None:
     """Say how a delivery ended; it is to be written."""
     delivery.state = state
     delivery.outcome = storable(outcome)
     delivery.error = storable(error)
+    delivery.error_code = storable(error_code, 50)
     delivery.asset_id = asset_id
     delivery.due_at = None
     first_time = delivery.processed_at is None

@@ -39,6 +39,15 @@ AT_ONCE = 16
 CANDIDATES = 256
 """The oldest deliveries, from which workers draw theirs."""
 
+REOPENED = 500
+"""Deliveries of one transaction that are made fit to be processed again."""
+
+UNREADABLE = "payload"
+"""Error code of a delivery whose payload cannot be understood; trying again does not help."""
+
+ABANDONED = "abandoned"
+"""Error code of a delivery whose process died too often."""
+
 
 @dataclass(frozen=True)
 class Receipt:
@@ -118,20 +127,23 @@ def replay(delivery_ids: Iterable[int]) -> list[int]:
     Deliveries still open are left to their own task. Replaying is safe: events already applied
     have their effect once, people's decisions stay.
     """
-    return [pk for pk in delivery_ids if _reopen(pk)]
+    ids = list(delivery_ids)
+    again: set[int] = set()
+    for start in range(0, len(ids), REOPENED):
+        again |= _reopen(ids[start : start + REOPENED])
+    return [pk for pk in ids if pk in again]
 
 
 @retrying
-def _reopen(delivery_id: int) -> bool:
+def _reopen(delivery_ids: Sequence[int]) -> set[int]:
     with atomic():
-        delivery = locked(WebhookDelivery.objects.filter(pk=delivery_id)).first()
-        if delivery is None or delivery.state in OPEN_STATES:
-            return False
-        delivery.state = WebhookDelivery.State.RECEIVED
-        delivery.due_at = timezone.now()
-        delivery.attempts = 0
-        delivery.save(using=alias(), update_fields=("state", "due_at", "attempts"))
-    return True
+        rows = locked(WebhookDelivery.objects.filter(pk__in=delivery_ids)).order_by("pk")
+        states = dict(rows.values_list("pk", "state"))
+        closed = {pk for pk, state in states.items() if state not in OPEN_STATES}
+        WebhookDelivery.objects.using(alias()).filter(pk__in=closed).update(
+            state=WebhookDelivery.State.RECEIVED, due_at=timezone.now(), attempts=0
+        )
+    return closed
 
 
 def process(delivery_id: int) -> Outcome:
@@ -240,7 +252,9 @@ def _handle(event: Event, delivery: WebhookDelivery) -> events.Handled:
 def _refuse(delivery: WebhookDelivery, error: PayloadError) -> None:
     with atomic():
         deliveries.hold([delivery])
-        deliveries.close(delivery, WebhookDelivery.State.FAILED, error=str(error))
+        deliveries.close(
+            delivery, WebhookDelivery.State.FAILED, error=str(error), error_code=UNREADABLE
+        )
 
 
 @retrying
@@ -256,6 +270,7 @@ def _take(delivery_id: int) -> WebhookDelivery | Outcome:
                 delivery,
                 WebhookDelivery.State.FAILED,
                 error=delivery.error or "The process that ran it did not come back.",
+                error_code=delivery.error_code or ABANDONED,
             )
             return Outcome(delivery.state)
         deliveries.take(delivery)
@@ -267,16 +282,19 @@ def _fail(delivery: WebhookDelivery, error: Exception) -> Outcome:
     """Record the error outside the transaction that it rolled back."""
     settings = get_settings()
     text = "".join(traceback.format_exception(error))
+    code = storable(type(error).__name__, 50)
     with atomic():
         deliveries.hold([delivery])
         if delivery.attempts >= settings.WEBHOOK_MAX_ATTEMPTS:
-            deliveries.close(delivery, WebhookDelivery.State.FAILED, error=text)
+            deliveries.close(
+                delivery, WebhookDelivery.State.FAILED, error=text, error_code=code
+            )
             return Outcome(delivery.state)
         tries = delivery.attempts - 1
         delay = min(settings.RETRY_DELAY * 2**tries, settings.RETRY_DELAY_MAX)
         delivery.state = WebhookDelivery.State.RECEIVED
-        delivery.error = storable(text)
+        delivery.error, delivery.error_code = storable(text), code
         delivery.due_at = timezone.now() + timedelta(seconds=delay)
-        delivery.save(using=alias(), update_fields=("state", "error", "due_at"))
+        delivery.save(using=alias(), update_fields=("state", "error", "error_code", "due_at"))
     metrics.count("webhook.retried")
     return Outcome(delivery.state, retry_at=delivery.due_at)

@@ -215,7 +215,7 @@ def _rest(asset: Asset | AssetStanding) -> None:
         asset.tagging_state = Asset.State.TAGGED
         asset.due_at = None
         asset.attempts = 0
-        asset.last_error = ""
+        asset.last_error = asset.error_code = ""
     elif asset.tagging_state == Asset.State.RUNNING:
         # The file was overwritten meanwhile: what came describes its earlier content.
         asset.tagging_state = Asset.State.QUEUED

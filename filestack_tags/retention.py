@@ -1,5 +1,7 @@
 """Retention: what is deleted when it is old enough that nobody will ask for it.
 
+Bulk jobs and merges stay, but not what they left behind: files, and what it takes to undo them.
+
 A delivery is kept for longer than Filestack resends it, because its row is what a duplicate is
 recognised by. Every batch is a transaction of its own: whoever stops in between has lost nothing,
 and two at once do each other no harm.
@@ -10,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
+from typing import TypeVar
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
@@ -17,11 +21,26 @@ from django.utils import timezone
 from . import heartbeat
 from .conf import get_settings
 from .exceptions import ConfigurationError
-from .models import Asset, TaggingRun, WebhookDelivery
-from .transactions import Row, alias, atomic, locked, retrying
+from .models import (
+    OPEN_STATES,
+    Asset,
+    BulkJob,
+    BulkJobItem,
+    BulkJobPart,
+    TaggingRun,
+    TagMerge,
+    TagMergeRow,
+    WebhookDelivery,
+)
+from .transactions import Row, alias, atomic, locked, retried, retrying
+
+Kept = TypeVar("Kept", BulkJob, BulkJobItem, BulkJobPart, TagMerge, TagMergeRow)
 
 BATCH = 500
 """Rows of one transaction."""
+
+BATCH_OF_PARTS = 20
+"""Parts of exports of one transaction: each holds some hundred assets."""
 
 LEAST_DAYS = 1
 """Filestack resends for at least 12 hours 36 minutes (docs: Webhooks)."""
@@ -35,28 +54,41 @@ CLOSED = (WebhookDelivery.State.PROCESSED, WebhookDelivery.State.IGNORED)
 
 @dataclass(frozen=True)
 class Pruned:
-    """How many deliveries were deleted, and how many runs' raw replies emptied."""
+    """How many deliveries were deleted, how many runs' raw replies emptied, and how many rows of
+    bulk jobs and merges deleted."""
 
     deliveries: int = 0
     raw_replies: int = 0
+    export_parts: int = 0
+    job_items: int = 0
+    merge_rows: int = 0
 
 
 def prune(
     *,
     deliveries: int | None = None,
     raw_replies: int | None = None,
+    exports: int | None = None,
+    undo: int | None = None,
     dry_run: bool = False,
     tell: Callable[[Pruned], object] = lambda so_far: None,
 ) -> Pruned:
-    """Delete old deliveries and empty old raw replies; return how many. Idempotent.
+    """Delete what is old, and empty old raw replies; return how many of each. Idempotent.
 
     Deleted are deliveries that were processed or ignored, and came more than ``deliveries`` days
     ago. Emptied are the raw replies of runs that ended more than ``raw_replies`` days ago, unless
     an asset shows their tags, by that run or by one that shares its reply.
 
+    Of exports that ended more than ``exports`` days ago the file is deleted. Of other bulk jobs and
+    of merges that ended more than ``undo`` days ago what was noted of single assets goes, so that
+    they cannot be undone any more, but for jobs about tags: their decisions are in the log. What
+    is being undone is left alone.
+
     Args:
         deliveries: days; the setting ``KEEP_DELIVERIES`` when ``None``.
         raw_replies: days; the setting ``KEEP_RAW_REPLIES`` when ``None``.
+        exports: days; the setting ``KEEP_EXPORTS`` when ``None``.
+        undo: days; the setting ``KEEP_UNDO`` when ``None``.
         dry_run: only count.
         tell: called after each batch with what was done so far.
 
@@ -67,10 +99,19 @@ def prune(
     now = timezone.now()
     old_deliveries = _old_deliveries(_before(now, deliveries, settings.KEEP_DELIVERIES))
     old_runs = _old_runs(_before(now, raw_replies, settings.KEEP_RAW_REPLIES))
+    before_exports = _before(now, exports, settings.KEEP_EXPORTS)
+    before_undo = _before(now, undo, settings.KEEP_UNDO)
     if dry_run:
         shown = _shared_by_current_runs()
         kept = sum(pk in shown for pk in old_runs.values_list("pk", flat=True).iterator())
-        return Pruned(old_deliveries.count(), old_runs.count() - kept)
+        jobs, merges = _old_jobs(before_exports, before_undo), _old_merges(before_undo)
+        return Pruned(
+            deliveries=old_deliveries.count(),
+            raw_replies=old_runs.count() - kept,
+            export_parts=_rows(BulkJobPart).filter(job__in=jobs).count(),
+            job_items=_rows(BulkJobItem).filter(job__in=jobs).count(),
+            merge_rows=_rows(TagMergeRow).filter(merge__in=merges).count(),
+        )
     done = Pruned()
     for ids in _delivery_batches(old_deliveries):
         done = replace(done, deliveries=done.deliveries + _delete(ids))
@@ -80,6 +121,18 @@ def prune(
         emptied = _empty([pk for pk in ids if pk not in shown])
         done = replace(done, raw_replies=done.raw_replies + emptied)
         tell(done)
+    for pk in list(_old_jobs(before_exports, before_undo).values_list("pk", flat=True)):
+        for deleted in _prune_job(pk):
+            done = replace(
+                done,
+                export_parts=done.export_parts + deleted.export_parts,
+                job_items=done.job_items + deleted.job_items,
+            )
+            tell(done)
+    for pk in list(_old_merges(before_undo).values_list("pk", flat=True)):
+        for number in _prune_merge(pk):
+            done = replace(done, merge_rows=done.merge_rows + number)
+            tell(done)
     heartbeat.beat("prune", **asdict(done))
     return done
 
@@ -88,7 +141,7 @@ def _before(now: datetime, given: int | None, setting: int) -> datetime:
     days = setting if given is None else given
     if days < LEAST_DAYS:
         raise ConfigurationError(
-            f"Deliveries and raw replies are kept for {LEAST_DAYS} day or more, not {days}: "
+            f"Everything is kept for {LEAST_DAYS} day or more, not {days}: "
             "Filestack may send an event again more than 12 hours later."
         )
     return now - timedelta(days=min(days, MOST_DAYS))
@@ -170,6 +223,87 @@ def _empty(run_ids: list[int]) -> int:
         held = _hold(TaggingRun.objects.filter(pk__in=run_ids).only("pk"))
         runs = TaggingRun.objects.using(alias()).filter(pk__in=[run.pk for run in held])
         return runs.update(raw_reply="")
+
+
+def _rows(model: type[Kept]) -> QuerySet[Kept]:
+    return model._default_manager.using(alias())
+
+
+def _old_jobs(before_exports: datetime, before_undo: datetime) -> QuerySet[BulkJob]:
+    """Return ended jobs of which something is left that is old enough, the oldest first."""
+    export = Q(action=BulkJob.Action.EXPORT)
+    is_old = (export & Q(finished_at__lt=before_exports)) | (
+        ~export & Q(finished_at__lt=before_undo)
+    )
+    left = Q(Exists(_rows(BulkJobPart).filter(job=OuterRef("pk"))))
+    left |= Q(Exists(_rows(BulkJobItem).filter(job=OuterRef("pk"))))
+    # Pruned ones among them are those whose pruning was stopped.
+    return _rows(BulkJob).exclude(state__in=OPEN_STATES).filter(is_old, left).order_by("pk")
+
+
+def _old_merges(before: datetime) -> QuerySet[TagMerge]:
+    left = Exists(_rows(TagMergeRow).filter(merge=OuterRef("pk")))
+    merged = _rows(TagMerge).filter(state=TagMerge.State.MERGED, changed_at__lt=before)
+    return merged.filter(left).order_by("pk")
+
+
+def _prune_job(pk: int) -> Iterator[Pruned]:
+    """Delete what a job left, a batch at a time; nothing, while it is being undone."""
+    if not _mark_job(pk):
+        return
+    parts, items = _rows(BulkJobPart).filter(job=pk), _rows(BulkJobItem).filter(job=pk)
+    while number := _delete_some(parts, BATCH_OF_PARTS):
+        yield Pruned(export_parts=number)
+    while number := _delete_some(items, BATCH):
+        yield Pruned(job_items=number)
+
+
+@retrying
+def _mark_job(pk: int) -> bool:
+    """Have nobody undo or download it from now on."""
+    with atomic():
+        job = locked(BulkJob.objects.filter(pk=pk).defer("asset_ids"), skip_held=True).first()
+        undoing = _rows(BulkJob).filter(undoes=pk, state__in=OPEN_STATES)
+        if job is None or undoing.exists():
+            return False
+        if job.pruned_at is None:
+            job.pruned_at = timezone.now()
+            job.save(using=alias(), update_fields=("pruned_at",))
+    return True
+
+
+def _prune_merge(pk: int) -> Iterator[int]:
+    """Delete the rows that undoing a merge takes, a batch at a time."""
+    if not _mark_merge(pk):
+        return
+    rows = _rows(TagMergeRow).filter(merge=pk)
+    while ids := list(
+        rows.order_by("asset_id").values_list("asset_id", flat=True).distinct()[:BATCH]
+    ):
+        yield retried(partial(_raw_delete, rows.filter(asset_id__in=ids)))
+
+
+@retrying
+def _mark_merge(pk: int) -> bool:
+    with atomic():
+        merge = locked(TagMerge.objects.filter(pk=pk), skip_held=True).first()
+        if merge is None or merge.state != TagMerge.State.MERGED:
+            return False
+        if merge.pruned_at is None:
+            merge.pruned_at = timezone.now()
+            # Not changed_at, by which it is old.
+            merge.save(using=alias(), update_fields=("pruned_at",))
+    return True
+
+
+def _delete_some(rows: QuerySet[Kept], number: int) -> int:
+    ids = list(rows.order_by("pk").values_list("pk", flat=True)[:number])
+    return retried(partial(_raw_delete, rows.filter(pk__in=ids))) if ids else 0
+
+
+def _raw_delete(rows: QuerySet[Kept]) -> int:
+    """Delete rows to which nothing refers."""
+    return rows._raw_delete(alias())
 
 
 def _hold(rows: QuerySet[Row]) -> list[Row]:

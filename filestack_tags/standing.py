@@ -28,6 +28,7 @@ class AssetStanding:
     due_at: datetime | None
     attempts: int
     last_error: str
+    error_code: str
     current_run_id: int | None
     tags_version: int
     tags_at: datetime | None

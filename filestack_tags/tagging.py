@@ -368,17 +368,17 @@ def fail(run_id: int, error: TaggerError) -> Outcome:
                 _retry_at(asset.attempts, error, now),
                 min(deadline, now + _poll_delay(now - run.started_at)),
             )
-            asset.last_error = storable(str(error))
+            asset.last_error, asset.error_code = storable(str(error)), _code(error)
             asset.save(using=alias())
             return Outcome(asset.tagging_state, retry_at=asset.due_at)
         run.state = TaggingRun.State.FAILED
-        run.error_code = error.code
+        run.error_code = _code(error)
         run.error_text = storable(str(error))
         run.http_status = error.status
         run.raw_reply = storable(error.raw_reply)
         run.finished_at = now
         run.save(using=alias())
-        asset.last_error = run.error_text
+        asset.last_error, asset.error_code = run.error_text, run.error_code
         retry_at = None
         holds = asset.tagging_state == Asset.State.RUNNING and not results.is_held_by_another(
             asset, run
@@ -397,6 +397,11 @@ def fail(run_id: int, error: TaggerError) -> Outcome:
         asset.save(using=alias())
     metrics.count("tagging.retried" if retry_at else "tagging.failed", code=error.code)
     return Outcome(asset.tagging_state, retry_at=retry_at)
+
+
+def _code(error: TaggerError) -> str:
+    """Return the word for an error as rows keep it: a host's tagger may have a longer one."""
+    return storable(error.code, 50)
 
 
 def _retry_at(attempts: int, error: TaggerError, now: datetime) -> datetime:

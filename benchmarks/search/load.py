@@ -92,6 +92,7 @@ def asset_row(pk: int) -> dict[str, Any]:
         "queued_by": "",
         "queued_for": "",
         "last_error": "",
+        "error_code": "",
         "tags_version": 1,
         "tags_at": MOMENT,
         "created_at": MOMENT,

@@ -68,6 +68,7 @@ class WebhookDeliveryAdmin(InstallationAdmin):
                     "attempts",
                     "duplicates",
                     "event_key",
+                    "error_code",
                     "last_error",
                 )
             },

@@ -89,7 +89,7 @@ class BulkJobAdmin(LedgerAdmin):
         said = request.POST if request.method == "POST" else request.GET
         form = BulkForm(
             said if request.method == "POST" else None,
-            initial={"query": said.get("query", ""), "asset_ids": said.get("asset_ids", "")},
+            initial={name: said.get(name, "") for name in ("query", "asset_ids", "action")},
             actions=_permitted(request),
         )
         shown: bulk.Preview | None = None
@@ -145,7 +145,7 @@ class BulkJobAdmin(LedgerAdmin):
                 "media": self.media,
                 "job": job,
                 "what": self.what(job),
-                "now": _standing(job),
+                "now": standing(job),
                 "reasons": [
                     (bulk.REASONS.get(why, why), number) for why, number in job.reasons.items()
                 ],
@@ -160,7 +160,7 @@ class BulkJobAdmin(LedgerAdmin):
 
     def poll(self, request: HttpRequest, pk: int) -> JsonResponse:
         """Answer how far a job is, for the page that shows it."""
-        return JsonResponse(_standing(self._job(request, pk)))
+        return JsonResponse(standing(self._job(request, pk)))
 
     # Acting
 
@@ -183,11 +183,16 @@ class BulkJobAdmin(LedgerAdmin):
             return HttpResponseRedirect(self._url("change", pk))
         return HttpResponseRedirect(self._url("change", undoing.pk))
 
-    def download(self, request: HttpRequest, pk: int) -> StreamingHttpResponse:
+    def download(
+        self, request: HttpRequest, pk: int
+    ) -> StreamingHttpResponse | HttpResponseRedirect:
         """Send the file of an export."""
         job = self._job(request, pk, to_act=True)
         if job.action != BulkJob.Action.EXPORT or job.state != BulkJob.State.FINISHED:
             raise Http404
+        if job.pruned_at is not None:
+            messages.error(request, _("The file is gone; export again."))
+            return HttpResponseRedirect(self._url("change", pk))
         response = StreamingHttpResponse(
             bulk.read_parts(job), content_type=bulk.CONTENT_TYPES[job.parameters["format"]]
         )
@@ -218,27 +223,31 @@ class BulkJobAdmin(LedgerAdmin):
 
     @admin.display(description=gettext_lazy("action"))
     def what(self, job: BulkJob) -> str:
-        """Return what a job does, in words."""
-        action = job.undoes if job.action == BulkJob.Action.UNDO and job.undoes else job
-        said = str(BulkJob.Action(action.action).label)
-        details = [
-            str(action.parameters[name])
-            for name in ("tag", "tagger", "format")
-            if action.parameters.get(name)
-        ]
-        if action.parameters.get("confidence"):
-            details.append("{}–{}".format(*action.parameters["confidence"]))
-        text = f"{said}: {', '.join(details)}" if details else said
-        if action is job:
-            return text
-        return _("undo %(job)s (%(what)s)") % {"job": action, "what": text}
+        return described(job)
 
     @admin.display(description=gettext_lazy("progress"))
     def progress(self, job: BulkJob) -> str:
-        return _standing(job)["text"]  # type: ignore[no-any-return]  # of a dict of all kinds
+        return standing(job)["text"]  # type: ignore[no-any-return]  # of a dict of all kinds
 
 
-def _standing(job: BulkJob) -> dict[str, Any]:
+def described(job: BulkJob) -> str:
+    """Return what a job does, in words."""
+    action = job.undoes if job.action == BulkJob.Action.UNDO and job.undoes else job
+    said = str(BulkJob.Action(action.action).label)
+    details = [
+        str(action.parameters[name])
+        for name in ("tag", "tagger", "format")
+        if action.parameters.get(name)
+    ]
+    if action.parameters.get("confidence"):
+        details.append("{}–{}".format(*action.parameters["confidence"]))
+    text = f"{said}: {', '.join(details)}" if details else said
+    if action is job:
+        return text
+    return _("undo %(job)s (%(what)s)") % {"job": action, "what": text}
+
+
+def standing(job: BulkJob) -> dict[str, Any]:
     """Return how far a job is, as the page polls it."""
     share = min(job.done / job.matched, 1.0) if job.matched else float(not job.is_open)
     text = _("%(done)s of %(matched)s") % {

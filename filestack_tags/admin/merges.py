@@ -146,7 +146,10 @@ class TagMergeAdmin(InstallationAdmin):
         undoable = (TagMerge.State.MERGING, TagMerge.State.MERGED)
         context = {
             "is_at_work": merge is not None and merge.state in AT_WORK,
-            "may_undo": may_undo and merge is not None and merge.state in undoable,
+            "may_undo": may_undo
+            and merge is not None
+            and merge.state in undoable
+            and merge.pruned_at is None,
         }
         return super().change_view(
             request, object_id, form_url, {**context, **(extra_context or {})}

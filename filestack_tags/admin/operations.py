@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import partial
+from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.urls import path
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
@@ -16,6 +19,7 @@ from filestack_tags.models import Backfill, Circuit, Heartbeat, Spending
 from filestack_tags.scoping import sees_everything
 
 from .display import raw, text_block
+from .duty import duty_view
 from .ledger import InstallationAdmin
 
 
@@ -67,6 +71,13 @@ class HeartbeatAdmin(InstallationAdmin):
     list_display = ("__str__", "at", "did")
     sortable_by = ()
     fields = ("name", "at", "did")
+
+    def get_urls(self) -> list[Any]:
+        page = self.admin_site.admin_view(partial(duty_view, self))
+        return [
+            path("operations/", page, name="filestack_tags_operations"),
+            *super().get_urls(),
+        ]
 
     @admin.display(description=_("found"))
     def did(self, row: Heartbeat) -> str:

@@ -12,7 +12,7 @@ from filestack_tags.exceptions import BulkError
 from filestack_tags.models import Asset, BulkJob, BulkJobItem, TagDecision, TaggingRun
 from filestack_tags.transactions import alias, atomic, locked, retrying
 
-from .actions import Effect
+from .actions import ACTS, Effect
 from .asking import UNDONE, scope_of_job
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def can_be_undone(job: BulkJob) -> bool:
     return (
         job.action in UNDONE
         and not job.is_open
-        and job.pruned_at is None
+        and not _is_past_undoing(job)
         and job.changed > 0
         and not _undoing(job).exists()
     )
@@ -67,12 +67,17 @@ def _undoing(job: BulkJob) -> QuerySet[BulkJob]:
     return BulkJob.objects.using(alias()).filter(undoes=job).exclude(state__in=ended_early)
 
 
+def _is_past_undoing(job: BulkJob) -> bool:
+    """Whether what it takes to undo a job was pruned; decisions are in the log, which is not."""
+    return job.pruned_at is not None and job.action not in ACTS
+
+
 def _why_not(job: BulkJob) -> str:
     if job.action not in UNDONE:
         return f"What {job.action} did cannot be undone."
     if job.is_open:
         return "The job goes on; cancel it first."
-    if job.pruned_at is not None:
+    if _is_past_undoing(job):
         return "The job is so old that what it noted to undo it was deleted."
     if not job.changed:
         return "The job changed nothing."

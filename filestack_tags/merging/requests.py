@@ -105,8 +105,8 @@ def undo(merge_id: int, *, user: AbstractBaseUser | None) -> TagMerge:
 
     Raises:
         TagMerge.DoesNotExist: when there is no such merge.
-        CurationError: when a later merge has to be undone first, or when another tag has the
-            source's name by now.
+        CurationError: when a later merge has to be undone first, when another tag has the
+            source's name by now, or when what it takes was pruned.
     """
     with atomic():
         target_id = TagMerge.objects.using(alias()).get(pk=merge_id).target_id
@@ -114,6 +114,11 @@ def undo(merge_id: int, *, user: AbstractBaseUser | None) -> TagMerge:
         merge = locked(TagMerge.objects.filter(pk=merge_id)).get()
         if merge.state in (State.UNDOING, State.UNDONE):
             return merge
+        if merge.pruned_at is not None:
+            raise CurationError(
+                f"The merge {merge} cannot be undone any more: the rows as they were before it "
+                f"were deleted on {merge.pruned_at:%Y-%m-%d}, as old as KEEP_UNDO says."
+            )
         _require_latest(merge)
         _bring_back_source(merge)
         merge.state = State.UNDOING

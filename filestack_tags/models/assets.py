@@ -102,6 +102,8 @@ class Asset(models.Model):
     queued_for = models.CharField(_("queued for"), max_length=100, blank=True)
     """The tagger the request asked for; the setting ``TAGGER`` when empty."""
     last_error = models.TextField(_("last error"), blank=True)
+    error_code = ExactCharField(_("error code"), max_length=50, blank=True, default="")
+    """That of the last error, as on its run; empty once the asset has its tags."""
     current_run = models.ForeignKey(
         "TaggingRun",
         on_delete=models.SET_NULL,

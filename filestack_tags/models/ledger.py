@@ -103,6 +103,8 @@ class WebhookDelivery(models.Model):
     duplicates = models.PositiveIntegerField(_("duplicates"), default=0)
     outcome = models.TextField(_("outcome"), blank=True)
     error = models.TextField(_("error"), blank=True)
+    error_code = ExactCharField(_("error code"), max_length=50, blank=True, default="")
+    """Why it failed, in a word: see :mod:`filestack_tags.cures`."""
     asset = models.ForeignKey(
         Asset,
         on_delete=models.SET_NULL,

@@ -62,6 +62,8 @@ class TagMerge(models.Model):
     )
     changed_at = models.DateTimeField(_("changed"), auto_now=True)
     """When the last batch was done, or the state changed."""
+    pruned_at = models.DateTimeField(_("pruned"), null=True, blank=True)
+    """When the rows as they were before were deleted, and with them the way to undo."""
 
     class Meta:
         verbose_name = _("tag merge")

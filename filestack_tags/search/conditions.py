@@ -108,6 +108,8 @@ class Conditions:
         match field:
             case "status":
                 return Q(tagging_state=value)
+            case "error":
+                return Q(error_code=value)
             case "type":
                 return _like("mimetype", value) if "*" in value else Q(mimetype=value)
             case "kind":

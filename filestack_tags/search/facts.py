@@ -22,6 +22,7 @@ FIELDS = (
     "source",
     "decision",
     "status",
+    "error",
     "type",
     "name",
     "kind",

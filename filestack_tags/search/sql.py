@@ -289,6 +289,8 @@ class Compiler:
         match field:
             case "status":
                 return Fragment("a.tagging_state = %s", (value,))
+            case "error":
+                return Fragment("a.error_code = %s", (value,))
             case "type":
                 if "*" in value:
                     return self._like("a.mimetype", value)

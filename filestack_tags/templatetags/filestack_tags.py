@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from django import template
 from django.db import DatabaseError
 from django.template.context import Context
 
+from filestack_tags.exceptions import ConfigurationError
 from filestack_tags.operations import concerns
+from filestack_tags.scoping import sees_everything
 from filestack_tags.transactions import atomic
 
 register = template.Library()
 
 PERMISSION = "filestack_tags.view_circuit"
+OPERATIONS = "filestack_tags.view_heartbeat"
 
 
 @register.inclusion_tag("filestack_tags/admin/concerns.html", takes_context=True)
 def filestack_tags_concerns(context: Context) -> dict[str, Any]:
-    """Show why nothing is tagged, to whoever may look at circuits; nothing, while all is well."""
+    """Show why nothing is tagged, to whoever may look at circuits; nothing, while all is well.
+
+    Whoever may look at the operations page is led there.
+    """
     request = context.get("request")
     user: Any = getattr(request, "user", None)
-    if user is None or not user.has_perm(PERMISSION):
+    if user is None:
         return {"concerns": ()}
+    shown: dict[str, Any] = {"may_operate": _may_operate(user), "concerns": ()}
+    if user.has_perm(PERMISSION):
+        # An error must not spoil a transaction around the page, nor a missing table the index.
+        with suppress(DatabaseError), atomic():
+            shown["concerns"] = concerns()
+    return shown
+
+
+def _may_operate(user: Any) -> bool:
     try:
-        with atomic():  # an error must not spoil a transaction around the page
-            return {"concerns": concerns()}
-    except DatabaseError:  # not migrated yet: the admin has to open nevertheless
-        return {"concerns": ()}
+        return bool(user.has_perm(OPERATIONS) and sees_everything(user))
+    except ConfigurationError:  # the system checks say more; the index has to open nevertheless
+        return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from datetime import timedelta
 from io import StringIO
 from typing import Any
@@ -13,12 +14,22 @@ from django.core.management import CommandError, call_command
 from django.db import connection, connections
 from django.utils import timezone
 
-from filestack_tags import retention, tasks, transactions
-from filestack_tags.exceptions import ConfigurationError
+from filestack_tags import assets, bulk, merging, retention, tasks, transactions
+from filestack_tags.exceptions import BulkError, ConfigurationError, CurationError
 from filestack_tags.management.commands import filestack_tags_prune
-from filestack_tags.models import Asset, Heartbeat, TaggingRun, WebhookDelivery
+from filestack_tags.models import (
+    Asset,
+    AssetTag,
+    BulkJob,
+    Heartbeat,
+    Tag,
+    TaggingRun,
+    TagMerge,
+    WebhookDelivery,
+)
 from filestack_tags.retention import Pruned
 from filestack_tags.testing.payloads import fp_delete
+from tests.api.rows import tagged
 
 State = WebhookDelivery.State
 
@@ -76,7 +87,10 @@ def test_an_event_is_known_for_as_long_as_filestack_may_send_it_again(deliver: A
         assert deliver(event).content == b"Known already.\n"
 
 
-@pytest.mark.parametrize("kept", [{"deliveries": 0}, {"raw_replies": 0}, {"deliveries": -1}])
+@pytest.mark.parametrize(
+    "kept",
+    [{"deliveries": 0}, {"raw_replies": 0}, {"deliveries": -1}, {"exports": 0}, {"undo": 0}],
+)
 def test_less_than_a_day_is_refused(kept: dict[str, int]) -> None:
     with pytest.raises(ConfigurationError, match="12 hours"):
         retention.prune(**kept)
@@ -141,12 +155,13 @@ def test_batches_go_past_what_stays_to_the_last(
 def test_pruning_twice_does_nothing_more_and_its_end_is_recorded(asset: Asset) -> None:
     delivery("old")
     run(asset)
-    assert tasks.prune.delay().get() == {"deliveries": 1, "raw_replies": 1}
-    assert Heartbeat.objects.get(name="prune").found == {"deliveries": 1, "raw_replies": 1}
+    done = asdict(Pruned(deliveries=1, raw_replies=1))
+    assert tasks.prune.delay().get() == done
+    assert Heartbeat.objects.get(name="prune").found == done
     with time_machine.travel(timezone.now() + timedelta(days=1), tick=False):
         assert retention.prune() == Pruned()
         beat = Heartbeat.objects.get(name="prune")
-        assert beat.found == {"deliveries": 0, "raw_replies": 0}
+        assert beat.found == asdict(Pruned())
         assert beat.at == timezone.now()
 
 
@@ -154,7 +169,8 @@ def test_a_dry_run_only_counts(asset: Asset) -> None:
     delivery("old")
     run(asset)
     assert command("--dry-run") == (
-        "1 deliveries would be deleted, 1 raw replies would be emptied.\n"
+        "1 deliveries would be deleted, 1 raw replies would be emptied; 0 parts of exports, "
+        "0 items of bulk jobs and 0 rows of merges would be deleted.\n"
     )
     assert keys() == {"old"}
     assert len(with_raw_reply()) == 1
@@ -176,6 +192,110 @@ def test_a_delivery_that_is_reopened_in_between_is_not_deleted(
     assert keys() == {"old"}
 
 
+class TestLeftovers:
+    """What bulk jobs and merges leave behind."""
+
+    @staticmethod
+    def done(action: str, query: str = "", *, days: float, **what: Any) -> BulkJob:
+        """Return a job that has ended so many days ago, and did what it was to do."""
+        job, _ = bulk.ask(bulk.Request(action, query=query, **what), user=None)
+        while bulk.step(job.pk).goes_on:
+            pass
+        ended = timezone.now() - timedelta(days=days)
+        BulkJob.objects.filter(pk=job.pk).update(finished_at=ended)
+        job.refresh_from_db()
+        assert job.state == BulkJob.State.FINISHED
+        return job
+
+    @staticmethod
+    def merged(source: str, target: str, *, days: float) -> TagMerge:
+        ids = (Tag.objects.get(key=key).pk for key in (source, target))
+        merge = merging.start(*ids, user=None)
+        assert merging.work(merge.pk)
+        ended = timezone.now() - timedelta(days=days)
+        TagMerge.objects.filter(pk=merge.pk).update(changed_at=ended)
+        merge.refresh_from_db()
+        return merge
+
+    def test_the_file_of_an_old_export_goes_and_its_job_stays(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(bulk.running, "BATCH", 1)
+        monkeypatch.setattr(retention, "BATCH_OF_PARTS", 2)
+        for number in range(3):
+            tagged(f"h{number}", {"sky": 90})
+        old, young = (self.done("export", days=days) for days in (31, 29))
+        assert old.parts.count() == 3
+        assert retention.prune(dry_run=True).export_parts == 3
+        told: list[Pruned] = []
+        assert retention.prune(tell=told.append).export_parts == 3
+        assert [so_far.export_parts for so_far in told] == [2, 3]
+        old.refresh_from_db()
+        assert (old.parts.count(), young.parts.count()) == (0, 3)
+        assert old.pruned_at is not None
+        assert BulkJob.objects.get(pk=young.pk).pruned_at is None
+        assert retention.prune(exports=1).export_parts == 3
+
+    def test_what_an_old_job_noted_goes_and_with_it_the_way_to_undo_forgetting(self) -> None:
+        asset = tagged("h", {"sky": 90})
+        accepted = self.done("accept_tag", tag="sky", asset_ids=(asset.pk,), days=91)
+        forgotten = self.done("forget", days=91)
+        assert bulk.can_be_undone(forgotten)
+        assert retention.prune().job_items == 2
+        for job in (accepted, forgotten):
+            job.refresh_from_db()
+        with pytest.raises(BulkError, match="so old"):
+            bulk.undo(forgotten.pk, user=None)
+        # What it decided is in the log, which is never pruned.
+        undoing = bulk.undo(accepted.pk, user=None)
+        assets.restore(asset.pk)
+        assert not bulk.step(undoing.pk).goes_on
+        assert asset.asset_tags.get().decision == AssetTag.Decision.NONE
+
+    def test_a_job_that_is_open_or_being_undone_is_left_alone(self) -> None:
+        tagged("h", {"sky": 90})
+        forgotten = self.done("forget", days=91)
+        undoing = bulk.undo(forgotten.pk, user=None)
+        assert retention.prune() == Pruned()
+        while bulk.step(undoing.pk).goes_on:
+            pass
+        assert Asset.objects.present().count() == 1
+        assert retention.prune().job_items == 1
+
+    def test_the_rows_before_an_old_merge_go_and_it_cannot_be_undone_any_more(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(retention, "BATCH", 1)
+        for number in range(2):
+            tagged(f"h{number}", {"sky": 90, "heaven": 70, "sea": 10, "ocean": 20})
+        old = self.merged("heaven", "sky", days=91)
+        young = self.merged("ocean", "sea", days=89)
+        assert retention.prune(dry_run=True).merge_rows == 4
+        assert retention.prune().merge_rows == 4
+        assert (old.rows.count(), young.rows.count()) == (0, 4)
+        with pytest.raises(CurationError, match="KEEP_UNDO"):
+            merging.undo(old.pk, user=None)
+        merging.undo(young.pk, user=None)
+        assert retention.prune(undo=1) == Pruned()  # it is being undone
+        assert merging.work(young.pk)
+        assert Asset.objects.search("ocean").count() == 2
+
+    def test_pruning_that_was_stopped_goes_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(retention, "BATCH", 1)
+        for number in range(3):
+            tagged(f"h{number}", {"sky": 90, "heaven": 70})
+        merge = self.merged("heaven", "sky", days=91)
+
+        def stop(_so_far: Pruned) -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            retention.prune(tell=stop)
+        merge.refresh_from_db()
+        assert (merge.rows.count(), merge.pruned_at is None) == (4, False)
+        assert retention.prune().merge_rows == 4
+
+
 class TestCommand:
     def test_says_what_it_did_and_how_far_it_is_in_lines(
         self, monkeypatch: pytest.MonkeyPatch
@@ -184,9 +304,10 @@ class TestCommand:
         monkeypatch.setattr(filestack_tags_prune, "TOLD_EVERY", 2)
         for number in range(3):
             delivery(str(number))
-        assert command("--deliveries", "1").splitlines() == [
-            "2 deliveries deleted, 0 raw replies emptied.",
-            "3 deliveries deleted, 0 raw replies emptied.",
+        lines = command("--deliveries", "1").splitlines()
+        assert [line.partition(";")[0] for line in lines] == [
+            "2 deliveries deleted, 0 raw replies emptied",
+            "3 deliveries deleted, 0 raw replies emptied",
         ]
 
     def test_counts_on_one_line_of_a_terminal(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,6 +45,7 @@ HARD_LABELS = (
     "tagged",
     "untagged",
     "status:failed",
+    "error:server_error",
     "100%",
     "sky>=80",
     "@user",
@@ -141,7 +142,9 @@ date_comparisons = st.builds(
 ) | st.tuples(periods, periods).filter(in_order).map(lambda two: Comparison("..", *two))
 
 facts = (
-    st.builds(Fact, st.sampled_from(["name", "handle", "by", "tagger", "workflow"]), values)
+    st.builds(
+        Fact, st.sampled_from(["name", "handle", "by", "error", "tagger", "workflow"]), values
+    )
     | values.map(str.lower).map(lambda value: Fact("type", value))
     | st.builds(
         Fact,
@@ -195,6 +198,7 @@ PIECES = (
     "untagged",
     "source:",
     "status:failed",
+    "error:server_error",
     "kind:url",
     "decision:added",
     "type:image/*",

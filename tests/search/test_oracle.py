@@ -59,6 +59,7 @@ REFERENCES = ("aBc", "abc", "https://a.example/x y?q=(1)|2", "src://alias/ä")
 TAGGERS = ("filestack", "local", "my.tagger")
 WORKFLOWS = ("", "527ea8a9", "w_f%")
 MIMETYPES = ("", "image/png", "image/jpeg", "image", "video/mp4", "x_image/png")
+ERRORS = ("", "server_error", "file_not_found")
 STATES = ("new", "queued", "running", "tagged", "stale", "failed")
 
 
@@ -92,6 +93,7 @@ class AnAsset:
     uploader: str | None
     uploaded_at: datetime
     state: str
+    error: str
     run: tuple[int | None, str, str] | None
     deleted: bool
     rows: list[ARow]
@@ -200,6 +202,8 @@ def fact_matches(asset: AnAsset, name: str, value: str) -> bool:
             return asset.kind == value
         case "status":
             return asset.state == value
+        case "error":
+            return asset.error == value
         case "type":
             return globs(asset.mimetype, value)
         case "name":
@@ -270,6 +274,7 @@ def store(world: World) -> list[int]:
             uploader=each.uploader and users[each.uploader],
             uploaded_at=each.uploaded_at,
             tagging_state=each.state,
+            error_code=each.error,
             deleted_at=each.uploaded_at if each.deleted else None,
         )
         if each.run:
@@ -363,6 +368,7 @@ def worlds(draw) -> World:
         st.none() | st.sampled_from(USERS),
         MOMENTS if django_settings.USE_TZ else MOMENTS.map(lambda at: at.replace(tzinfo=None)),
         st.sampled_from(STATES),
+        st.sampled_from(ERRORS),
         st.none()
         | st.tuples(
             st.none() | st.integers(1, 2), st.sampled_from(TAGGERS), st.sampled_from(WORKFLOWS)
@@ -398,6 +404,7 @@ def searches(world: World) -> st.SearchStrategy[Query]:
     facts = (
         st.sampled_from(STATES).map(lambda value: Fact("status", value))
         | st.sampled_from(["handle", "url", "alias"]).map(lambda value: Fact("kind", value))
+        | st.sampled_from(ERRORS[1:]).map(lambda value: Fact("error", value))
         | st.sampled_from(
             ["image/*", "*/png", "image*", "image/png", "video/mp4", "x/y", "?mage/png"]
         ).map(lambda value: Fact("type", value))

@@ -15,7 +15,8 @@ TOLD_EVERY = 20
 class Command(BaseCommand):
     help = (
         "Delete webhook deliveries that were processed or ignored, and empty raw replies whose "
-        "tags no asset shows, once they are old enough. Deliveries that failed are kept. The task "
+        "tags no asset shows, once they are old enough. Deliveries that failed are kept. Delete "
+        "the files of old exports, and what it takes to undo old bulk jobs and merges. The task "
         "filestack_tags.prune does the same."
     )
 
@@ -27,6 +28,10 @@ class Command(BaseCommand):
             "--raw-replies", type=int, metavar="DAYS", help="instead of KEEP_RAW_REPLIES"
         )
         parser.add_argument(
+            "--exports", type=int, metavar="DAYS", help="instead of KEEP_EXPORTS"
+        )
+        parser.add_argument("--undo", type=int, metavar="DAYS", help="instead of KEEP_UNDO")
+        parser.add_argument(
             "--dry-run", action="store_true", help="only say how many there are"
         )
 
@@ -35,6 +40,8 @@ class Command(BaseCommand):
         *args: Any,
         deliveries: int | None,
         raw_replies: int | None,
+        exports: int | None,
+        undo: int | None,
         dry_run: bool,
         **options: Any,
     ) -> None:
@@ -42,7 +49,12 @@ class Command(BaseCommand):
         self.batches = 0
         try:
             found = retention.prune(
-                deliveries=deliveries, raw_replies=raw_replies, dry_run=dry_run, tell=self.tell
+                deliveries=deliveries,
+                raw_replies=raw_replies,
+                exports=exports,
+                undo=undo,
+                dry_run=dry_run,
+                tell=self.tell,
             )
         except ConfigurationError as error:
             raise CommandError(str(error)) from error
@@ -67,5 +79,7 @@ class Command(BaseCommand):
 def told(done: Pruned, would: str = "") -> str:
     return (
         f"{done.deliveries:,} deliveries {would}deleted, "
-        f"{done.raw_replies:,} raw replies {would}emptied."
+        f"{done.raw_replies:,} raw replies {would}emptied; "
+        f"{done.export_parts:,} parts of exports, {done.job_items:,} items of bulk jobs and "
+        f"{done.merge_rows:,} rows of merges {would}deleted."
     )

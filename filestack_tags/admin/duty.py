@@ -1,0 +1,194 @@
+"""The operations page: all that whoever is on duty needs, and what can be done about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.utils.timesince import timesince
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from filestack_tags import circuit, cures, duty, tasks
+from filestack_tags.duty import Pile, Report
+from filestack_tags.operations import COUNT_LIMIT
+from filestack_tags.search.ast import Fact, Query, conjunction
+
+from .jobs import described, standing
+from .ledger import counted, total_text
+
+REPLAYED = 10_000
+"""Deliveries that are made to be processed again by one press."""
+
+NAMED = 20
+"""Deliveries that are named before all of one reason are replayed."""
+
+PLACES = {
+    "circuit_open": "circuits",
+    "budget_exhausted": "budget",
+    "sweep_overdue": "clocks",
+    "clock_overdue": "clocks",
+    "inbox_late": "standing",
+    "queue_late": "standing",
+    "dead_deliveries": "deliveries",
+    "dead_assets": "assets",
+    "backfill_silent": "work",
+}
+"""The part of the page that a concern is about."""
+
+
+def duty_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
+    """Show what there is to look at; POST tries a circuit again, or replays deliveries."""
+    if not model_admin.has_view_permission(request):
+        raise PermissionDenied
+    request.current_app = model_admin.admin_site.name
+    if request.method == "POST":
+        if "try" in request.POST:
+            return _try_again(request)
+        if "replay" in request.POST:
+            return _replay(model_admin, request)
+    may = {
+        "try": _may(request, "change_circuit"),
+        "replay": _may(request, "replay_webhookdelivery"),
+        "retag": _may(request, "tag_asset") and _may(request, "view_asset"),
+        "assets": _may(request, "view_asset"),
+        "deliveries": _may(request, "view_webhookdelivery"),
+        "runs": _may(request, "view_taggingrun"),
+        "jobs": _may(request, "view_bulkjob"),
+        "merges": _may(request, "view_tag"),
+        "backfills": _may(request, "view_backfill"),
+        "spending": _may(request, "view_spending"),
+    }
+    found = duty.report()
+    return TemplateResponse(
+        request,
+        "filestack_tags/admin/operations.html",
+        _context(model_admin, request, _("Operations"))
+        | {"may": may, "report": found, "at": found.standing.at, **_shown(found)},
+    )
+
+
+def _shown(found: Report) -> dict[str, Any]:
+    taken = found.standing
+    return {
+        "needs": [(concern, PLACES[concern.code]) for concern in found.needs],
+        "queue_age": _age(found, taken.queue_age),
+        "inbox_lag": _age(found, taken.inbox_lag),
+        "failures": [
+            (code, runs, cures.of_asset(code)) for code, runs in taken.failures.items()
+        ],
+        "assets": [
+            (pile, cures.of_asset(pile.code), *_links(pile)) for pile in found.dead_assets
+        ],
+        "deliveries": [
+            (pile, cures.of_delivery(pile.code), urlencode({"error_code__exact": pile.code}))
+            for pile in found.dead_deliveries
+        ],
+        "limit": COUNT_LIMIT,
+        "is_capped": {
+            "assets": not taken.failed_assets.is_exact,
+            "deliveries": not taken.failed_deliveries.is_exact,
+        },
+        "jobs": [(job, described(job), standing(job)) for job in found.jobs],
+        "backfills": [
+            (
+                row,
+                duty.is_silent(row, taken),
+                _counts(row.counts),
+                timesince(row.changed_at, taken.at),
+            )
+            for row in found.backfills
+        ],
+        "clocks": [
+            (clock, clock.beat and _age(found, clock.beat.age), _counts(clock.beat.found))
+            if clock.beat
+            else (clock, "", "")
+            for clock in found.clocks
+        ],
+    }
+
+
+def _links(pile: Pile) -> tuple[str, str]:
+    """Return the parameters that show the assets of a pile, and those that have them re-tagged."""
+    terms = [Fact("status", "failed"), *([Fact("error", pile.code)] if pile.code else [])]
+    query = str(Query(conjunction(terms)))
+    return urlencode({"q": query}), urlencode({"query": query, "action": "retag"})
+
+
+def _try_again(request: HttpRequest) -> HttpResponse:
+    if not _may(request, "change_circuit"):
+        raise PermissionDenied
+    tagger = request.POST["try"]
+    if circuit.close(tagger):
+        messages.success(request, _("%(tagger)s is asked again.") % {"tagger": tagger})
+    else:
+        messages.info(request, _("%(tagger)s is asked already.") % {"tagger": tagger})
+    return HttpResponseRedirect(request.path)
+
+
+def _replay(model_admin: Any, request: HttpRequest) -> HttpResponse:
+    """Have all deliveries that failed for one reason processed again, once that is confirmed."""
+    if not _may(request, "replay_webhookdelivery"):
+        raise PermissionDenied
+    code = request.POST["replay"]
+    dead = duty.dead_deliveries().filter(error_code=code)
+    if "confirmed" not in request.POST:
+        return TemplateResponse(
+            request,
+            "filestack_tags/admin/replay.html",
+            _context(model_admin, request, _("Replay deliveries?"))
+            | {
+                "code": code,
+                "reason": cures.of_delivery(code),
+                "total": total_text(counted(dead)),
+                "limit": REPLAYED,
+                "named": dead.defer("raw_body", "headers", "error").order_by("pk")[:NAMED],
+                "may_look": _may(request, "view_webhookdelivery"),
+            },
+        )
+    ids = dead.order_by("pk").values_list("pk", flat=True)[:REPLAYED]
+    again = len(tasks.replay(list(ids)))
+    text = ngettext(
+        "%(count)d delivery is processed again.",
+        "%(count)d deliveries are processed again.",
+        again,
+    )
+    messages.add_message(
+        request, messages.SUCCESS if again else messages.WARNING, text % {"count": again}
+    )
+    return HttpResponseRedirect(request.path)
+
+
+def _may(request: HttpRequest, permission: str) -> bool:
+    return request.user.has_perm(f"filestack_tags.{permission}")
+
+
+def _age(found: Report, seconds: float) -> str:
+    """Return how long ago or for how long, in words; seconds where they say more."""
+    if seconds < 120:
+        count = round(seconds)
+        return ngettext("%(count)d second", "%(count)d seconds", count) % {"count": count}
+    return duty.long(found.standing, seconds)
+
+
+def _counts(counts: Any) -> str:
+    items: Iterable[tuple[str, Any]] = (
+        sorted(counts.items()) if isinstance(counts, dict) else ()
+    )
+    return ", ".join(
+        f"{number:,} {what}" if isinstance(number, int) else what for what, number in items
+    )
+
+
+def _context(model_admin: Any, request: HttpRequest, title: str) -> dict[str, Any]:
+    return {
+        **model_admin.admin_site.each_context(request),
+        "opts": model_admin.opts,
+        "title": title,
+        "media": model_admin.media,
+    }

@@ -1,0 +1,215 @@
+"""Duty: what whoever is on duty has to look at, and all that helps to see why. Only reads.
+
+:func:`report` adds to a :func:`~.operations.snapshot` what is dead, by reason; what is under way;
+and what does not come by the clock any more. Every statement reads a bounded number of rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import Count, QuerySet
+from django.utils.timesince import timesince
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from .models import OPEN_STATES, Asset, Backfill, BulkJob, TagMerge, WebhookDelivery
+from .operations import COUNT_LIMIT, SWEEP_OVERDUE, Beat, Concern, Snapshot, snapshot
+from .transactions import alias
+
+QUEUE_LATE = timedelta(minutes=15)
+INBOX_LATE = timedelta(minutes=5)
+"""How long something waits before somebody should look why."""
+
+SILENT = timedelta(minutes=2)
+"""A backfill notes every few seconds how far it is; after so long its process is gone."""
+
+SHOWN = 10
+"""Jobs, merges and backfills that are shown of each kind, the newest ones."""
+
+CLOCKWORK = {
+    "sweep": (SWEEP_OVERDUE, gettext_lazy("finds work that lost its task; every minute")),
+    "statistics": (
+        timedelta(days=1),
+        gettext_lazy("counts what searches are planned by; every few hours"),
+    ),
+    "prune": (timedelta(days=2), gettext_lazy("deletes what is old enough; once a day")),
+}
+"""What should run by the clock: after how long it is overdue, and what it is for."""
+
+
+@dataclass(frozen=True)
+class Pile:
+    """What is not tried again by itself for one reason: its code, and how many there are."""
+
+    code: str
+    count: int
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Something that runs by the clock: its last beat, what it is for, whether it is overdue."""
+
+    name: str
+    says: str
+    beat: Beat | None
+    is_overdue: bool
+
+
+@dataclass(frozen=True)
+class Report:
+    """What there is to look at.
+
+    Args:
+        standing: the figures.
+        dead_assets: assets that failed, by reason, the most frequent first; counted among the
+            newest :data:`~.operations.COUNT_LIMIT`.
+        dead_deliveries: deliveries that failed, likewise.
+        jobs: bulk jobs that wait or run.
+        merges: merges of tags that are at work.
+        backfills: backfills that run, or whose process is gone.
+        clocks: what runs by the clock.
+        needs: what somebody should do something about, the most urgent first.
+    """
+
+    standing: Snapshot
+    dead_assets: tuple[Pile, ...]
+    dead_deliveries: tuple[Pile, ...]
+    jobs: tuple[BulkJob, ...]
+    merges: tuple[TagMerge, ...]
+    backfills: tuple[Backfill, ...]
+    clocks: tuple[Clock, ...]
+    needs: tuple[Concern, ...]
+
+
+def report() -> Report:
+    """Return what there is to look at. Seven statements, besides those of a snapshot."""
+    standing = snapshot()
+    database = alias()
+    jobs = BulkJob.objects.using(database).filter(due_at__isnull=False, state__in=OPEN_STATES)
+    at_work = (TagMerge.State.MERGING, TagMerge.State.UNDOING)
+    merges = TagMerge.objects.using(database).filter(state__in=at_work)
+    backfills = Backfill.objects.using(database).filter(state=Backfill.State.RUNNING)
+    running = tuple(backfills.order_by("-pk")[:SHOWN])
+    clocks = tuple(_clocks(standing))
+    return Report(
+        standing=standing,
+        dead_assets=_piles(dead_assets()),
+        dead_deliveries=_piles(dead_deliveries()),
+        jobs=tuple(
+            jobs.defer("asset_ids")
+            .select_related("requested_by", "undoes")
+            .order_by("-pk")[:SHOWN]
+        ),
+        merges=tuple(merges.order_by("-pk")[:SHOWN]),
+        backfills=running,
+        clocks=clocks,
+        needs=tuple(_needs(standing, clocks, running)),
+    )
+
+
+def dead_assets() -> QuerySet[Asset]:
+    """Return the assets that are not tried again by themselves."""
+    return Asset.objects.using(alias()).filter(tagging_state=Asset.State.FAILED)
+
+
+def dead_deliveries() -> QuerySet[WebhookDelivery]:
+    """Return the deliveries that are not tried again by themselves."""
+    return WebhookDelivery.objects.using(alias()).filter(state=WebhookDelivery.State.FAILED)
+
+
+def is_silent(backfill: Backfill, standing: Snapshot) -> bool:
+    """Whether a running backfill has noted nothing for so long that its process is gone."""
+    return standing.at - backfill.changed_at > SILENT
+
+
+def _piles(dead: QuerySet[Any]) -> tuple[Pile, ...]:
+    # Not a subquery with a limit, which MariaDB refuses.
+    last = dead.order_by("-pk").values_list("pk", flat=True)
+    earliest = last[COUNT_LIMIT - 1 : COUNT_LIMIT].first()
+    if earliest is not None:
+        dead = dead.filter(pk__gte=earliest)
+    counted = dead.order_by().values_list("error_code").annotate(rows=Count("*"))
+    return tuple(Pile(code, rows) for code, rows in counted.order_by("-rows", "error_code"))
+
+
+def _clocks(standing: Snapshot) -> Iterator[Clock]:
+    beats = {beat.name: beat for beat in standing.beats}
+    for name, (limit, says) in CLOCKWORK.items():
+        beat = beats.pop(name, None)
+        is_overdue = beat is not None and beat.age > limit.total_seconds()
+        yield Clock(name, str(says), beat, is_overdue)
+    yield from (Clock(name, "", beat, is_overdue=False) for name, beat in beats.items())
+
+
+def _needs(
+    standing: Snapshot, clocks: tuple[Clock, ...], backfills: tuple[Backfill, ...]
+) -> Iterator[Concern]:
+    yield from standing.concerns
+    if standing.inbox_lag > INBOX_LATE.total_seconds():
+        yield Concern(
+            "inbox_late",
+            _(
+                "A delivery has waited for %(long)s. Look whether a worker runs, and takes the "
+                "queue of filestack_tags.process_inbox."
+            )
+            % {"long": long(standing, standing.inbox_lag)},
+        )
+    may_call = not {"circuit_open", "budget_exhausted"} & {
+        concern.code for concern in standing.concerns
+    }
+    if may_call and standing.queue_age > QUEUE_LATE.total_seconds():
+        yield Concern(
+            "queue_late",
+            _(
+                "An asset has waited for %(long)s, though calls may be made. Look whether a worker "
+                "runs, and takes the queue of filestack_tags.tag_asset. If it does, more workers, "
+                "CONCURRENCY or RATE_LIMIT make the queue shorter."
+            )
+            % {"long": long(standing, standing.queue_age)},
+        )
+    if standing.failed_deliveries.count:
+        text = ngettext(
+            "%(count)s delivery failed, and is not tried again by itself.",
+            "%(count)s deliveries failed, and are not tried again by themselves.",
+            standing.failed_deliveries.count,
+        )
+        yield Concern("dead_deliveries", text % {"count": standing.failed_deliveries})
+    if standing.failed_assets.count:
+        text = ngettext(
+            "%(count)s asset could not be tagged, and is not tried again by itself.",
+            "%(count)s assets could not be tagged, and are not tried again by themselves.",
+            standing.failed_assets.count,
+        )
+        yield Concern("dead_assets", text % {"count": standing.failed_assets})
+    for clock in clocks:
+        if clock.is_overdue and clock.beat is not None and clock.name != "sweep":
+            yield Concern(
+                "clock_overdue",
+                _(
+                    "%(name)s has not run for %(long)s. Look whether Celery beat runs, and has the "
+                    "task in CELERY_BEAT_SCHEDULE."
+                )
+                % {"name": clock.name, "long": long(standing, clock.beat.age)},
+            )
+    for backfill in backfills:
+        if is_silent(backfill, standing):
+            yield Concern(
+                "backfill_silent",
+                _(
+                    "Backfill %(id)d has noted nothing for %(long)s: its process is gone. "
+                    "manage.py filestack_tags_backfill --resume goes on where it was."
+                )
+                % {
+                    "id": backfill.pk,
+                    "long": timesince(backfill.changed_at, standing.at, depth=1),
+                },
+            )
+
+
+def long(standing: Snapshot, seconds: float) -> str:
+    """Return so many seconds before the snapshot in words, such as ``20 minutes``."""
+    return timesince(standing.at - timedelta(seconds=seconds), standing.at, depth=1)

@@ -1,0 +1,186 @@
+"""What whoever is on duty has to look at."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from filestack_tags import bulk, cures, duty, heartbeat, ingest, metrics, tasks
+from filestack_tags.duty import Pile, report
+from filestack_tags.exceptions import PayloadError, TaggerError
+from filestack_tags.models import Asset, Backfill, BulkJob, Heartbeat, TagMerge, WebhookDelivery
+from filestack_tags.tagging import tag
+from tests import scripted
+
+pytestmark = pytest.mark.django_db
+
+
+def codes() -> list[str]:
+    return [need.code for need in report().needs]
+
+
+def dead_asset(number: int, code: str) -> Asset:
+    return Asset.objects.create(
+        kind="handle",
+        reference=f"h{number}",
+        digest=str(number),
+        tagging_state="failed",
+        error_code=code,
+    )
+
+
+def dead_delivery(key: str, code: str) -> WebhookDelivery:
+    return WebhookDelivery.objects.create(
+        event_key=key,
+        raw_body=b"{}",
+        state="failed",
+        error_code=code,
+        processed_at=timezone.now(),
+    )
+
+
+def test_nothing_needs_anybody_while_the_clockwork_runs() -> None:
+    heartbeat.beat("sweep")
+    found = report()
+    assert found.needs == ()
+    assert [(clock.name, clock.beat is None) for clock in found.clocks] == [
+        ("sweep", False),
+        ("statistics", True),
+        ("prune", True),
+    ]
+
+
+def test_what_is_dead_is_counted_by_reason_the_most_frequent_first() -> None:
+    heartbeat.beat("sweep")
+    for number, code in enumerate(["file_not_found", "no_tags", "file_not_found", ""]):
+        dead_asset(number, code)
+    dead_delivery("1", "payload")
+    found = report()
+    assert found.dead_assets == (Pile("file_not_found", 2), Pile("", 1), Pile("no_tags", 1))
+    assert found.dead_deliveries == (Pile("payload", 1),)
+    assert [need.code for need in found.needs] == ["dead_deliveries", "dead_assets"]
+    assert "4 assets could not be tagged" in found.needs[1].text
+    assert "1 delivery failed" in found.needs[0].text
+
+
+def test_the_dead_are_counted_among_the_newest_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duty, "COUNT_LIMIT", 2)
+    for number, code in enumerate(["old", "new", "new"]):
+        dead_asset(number, code)
+    assert report().dead_assets == (Pile("new", 2),)
+
+
+def test_what_waits_too_long_needs_somebody_unless_calls_may_not_be_made(
+    settings: Any,
+) -> None:
+    heartbeat.beat("sweep")
+    late = timezone.now() - duty.QUEUE_LATE - timedelta(minutes=5)
+    asset = dead_asset(1, "")
+    Asset.objects.filter(pk=asset.pk).update(tagging_state="queued", due_at=late)
+    WebhookDelivery.objects.create(event_key="1", raw_body=b"{}", received_at=late)
+    found = report()
+    assert [need.code for need in found.needs] == ["inbox_late", "queue_late"]
+    assert "20\xa0minutes" in found.needs[1].text
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"BUDGET_PER_DAY": 0}
+    assert codes() == ["budget_exhausted", "inbox_late"]
+
+
+def test_a_clockwork_that_stopped_is_overdue_and_one_that_never_ran_is_not() -> None:
+    heartbeat.beat("sweep")
+    heartbeat.beat("prune")
+    heartbeat.beat("nightly-import")
+    assert codes() == []
+    Heartbeat.objects.exclude(name="sweep").update(at=timezone.now() - timedelta(days=3))
+    found = report()
+    assert [need.code for need in found.needs] == ["clock_overdue"]
+    assert "prune has not run for 3\xa0days" in found.needs[0].text
+    assert {clock.name: clock.is_overdue for clock in found.clocks} == {
+        "sweep": False,
+        "statistics": False,
+        "prune": True,
+        "nightly-import": False,
+    }
+
+
+def test_what_is_under_way_is_shown_and_a_silent_backfill_needs_somebody() -> None:
+    heartbeat.beat("sweep")
+    job, _ = bulk.ask(bulk.Request("export", format="csv"), user=None)
+    BulkJob.objects.create(action="export", state="finished", due_at=None)
+    merge = TagMerge.objects.create(
+        source_id=1, target_id=2, source_name="a", target_name="b", assets=9
+    )
+    TagMerge.objects.create(
+        source_id=3, target_id=4, source_name="c", target_name="d", state="merged"
+    )
+    running = Backfill.objects.create()
+    Backfill.objects.create(state=Backfill.State.STOPPED)
+    found = report()
+    assert (found.jobs, found.merges, found.backfills) == ((job,), (merge,), (running,))
+    assert found.needs == ()
+    Backfill.objects.update(changed_at=timezone.now() - timedelta(hours=2))
+    assert codes() == ["backfill_silent"]
+
+
+def test_a_report_takes_as_many_statements_for_much_as_for_nothing() -> None:
+    def statements() -> int:
+        with CaptureQueriesContext(connection) as asked:
+            report()
+        return len(asked)
+
+    empty = statements()
+    for number in range(20):
+        dead_asset(number, f"code{number}")
+        dead_delivery(str(number), f"code{number}")
+        bulk.ask(bulk.Request("export", format="csv"), user=None)
+        Backfill.objects.create()
+    assert statements() == empty == 21
+
+
+def test_every_code_has_a_cure() -> None:
+    made_by_requests = {metrics.OTHER, "unknown_parameter"}
+    assert cures.OF_ASSETS.keys() >= metrics.CODES - made_by_requests
+    reasons = [*cures.OF_ASSETS.values(), *cures.OF_DELIVERIES.values()]
+    assert all(str(reason.meaning) and str(reason.cure) for reason in reasons)
+    assert cures.of_asset("mine") is cures.OF_A_TAGGER
+    assert cures.of_delivery("ZeroDivisionError") is cures.OF_THE_CODE
+    assert cures.of_asset("") is cures.of_delivery("") is cures.UNKNOWN
+
+
+def test_an_asset_has_the_code_of_its_last_error_until_it_has_its_tags(
+    asset: Asset, script: Any
+) -> None:
+    script[:] = [TaggerError("No.", code="mine" * 20), scripted.reply({"sky": 90})]
+    tasks.tagging.request([asset.pk])
+    tag(asset.pk)
+    asset.refresh_from_db()
+    assert (asset.tagging_state, asset.error_code) == ("failed", ("mine" * 20)[:50])
+    assert list(Asset.objects.search(f"status:failed error:{asset.error_code}")) == [asset]
+    assert asset.runs.get().error_code == asset.error_code
+    tasks.tagging.request([asset.pk])
+    tag(asset.pk)
+    asset.refresh_from_db()
+    assert (asset.tagging_state, asset.error_code) == ("tagged", "")
+
+
+def test_a_delivery_says_why_it_failed(
+    deliver: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"WEBHOOK_MAX_ATTEMPTS": 1}
+    for error, code in ((PayloadError("No handle."), "payload"), (KeyError("x"), "KeyError")):
+
+        def fail(*_args: Any, error: Exception = error) -> Any:
+            raise error
+
+        monkeypatch.setattr(ingest.events, "handle", fail)
+        deliver({"id": code, "action": "fp.delete", "text": {"url": "https://x/h"}})
+        assert WebhookDelivery.objects.latest("pk").error_code == code
+    monkeypatch.undo()
+    ids = list(WebhookDelivery.objects.values_list("pk", flat=True))
+    assert ingest.replay([*ids, 0]) == ids
+    assert set(WebhookDelivery.objects.values_list("state", "attempts")) == {("received", 0)}
+    assert ingest.replay(ids) == []
