@@ -11,6 +11,7 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.http import Http404
 from django.utils.translation import gettext as _
 from rest_framework import status
+from rest_framework.exceptions import PermissionDenied
 from rest_framework.generics import get_object_or_404
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
@@ -18,12 +19,12 @@ from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
 from filestack_tags.models import Asset
-from filestack_tags.scoping import assets_of
+from filestack_tags.scoping import assets_of, sees_everything
 
 from .errors import ParameterError, exception_handler, unknown_parameters
 from .permissions import ActionPermissions
 from .rendering import JSON, unless_known
-from .requests import AlwaysJSON, JSONBody
+from .requests import AlwaysJSON, JSONBody, chosen
 
 PAGING = frozenset({"cursor", "page_size"})
 
@@ -92,6 +93,32 @@ class View(GenericViewSet[Any]):
 def person(request: Request) -> AbstractBaseUser | None:
     """Return the user of the request; other kinds of clients do what they do for nobody."""
     return request.user if isinstance(request.user, get_user_model()) else None
+
+
+def includes_hidden(request: Request) -> bool:
+    """Whether hidden and withheld tags are asked for, with ``include=hidden``.
+
+    Raises:
+        PermissionDenied: when they are, and the user may not search them.
+        ParameterError: when something else is to be included.
+    """
+    if not chosen(request, "include", ("hidden",)):
+        return False
+    if not request.user.has_perm("filestack_tags.search_hidden"):
+        raise PermissionDenied(_("You have no permission to see hidden tags."))
+    return True
+
+
+def require_everything(request: Request) -> None:
+    """Refuse who sees only some of the assets: labels are everybody's.
+
+    Raises:
+        PermissionDenied: whether or not what is asked for exists.
+    """
+    if not sees_everything(request.user):
+        raise PermissionDenied(
+            _("Labels are everybody's: who sees a part may not change them.")
+        )
 
 
 def number(text: str | int) -> int:

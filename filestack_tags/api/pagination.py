@@ -90,11 +90,8 @@ class SearchPages(KeysetPagination):
         return replace_query_param(self.request.build_absolute_uri(), "cursor", cursor)
 
 
-class ByKey(KeysetPagination):
-    """Pages of tags. The key is one unique column: a page continues exactly where the one
-    before it stopped."""
-
-    ordering = "key"
+class ByUniqueColumn(KeysetPagination):
+    """Pages by one unique column: each continues exactly where the one before it stopped."""
 
     def decode_cursor(self, request: Request) -> Cursor | None:
         try:
@@ -103,11 +100,32 @@ class ByKey(KeysetPagination):
             raise _foreign_cursor() from error
         if cursor is None:
             return None
-        position = str(cursor.position or "")
         # An offset is needed only where several rows share a position, which ours never do.
-        if cursor.offset or len(position) > MAX_LABEL_LENGTH or position != storable(position):
+        if cursor.offset or not self.is_position(str(cursor.position or "")):
             raise _foreign_cursor()
         return cursor
+
+    def is_position(self, text: str) -> bool:
+        """Whether a cursor of ours may hold it; the empty text is the first page."""
+        raise NotImplementedError
+
+
+class ByKey(ByUniqueColumn):
+    """Pages of tags."""
+
+    ordering = "key"
+
+    def is_position(self, text: str) -> bool:
+        return len(text) <= MAX_LABEL_LENGTH and text == storable(text)
+
+
+class NewestFirst(ByUniqueColumn):
+    """Pages of what has a number, the highest one first."""
+
+    ordering = "-id"
+
+    def is_position(self, text: str) -> bool:
+        return not text or (text.isascii() and text.isdigit() and len(text) < 19)
 
 
 def _foreign_cursor() -> ParameterError:

@@ -8,14 +8,15 @@ from django.utils.translation import gettext as _
 from rest_framework import serializers
 
 from filestack_tags.assets import Facts
-from filestack_tags.exceptions import InvalidReference
+from filestack_tags.exceptions import InvalidLabel, InvalidReference
 from filestack_tags.filestack.calls import (
     MAX_UPLOAD_TAG_KEY,
     MAX_UPLOAD_TAG_VALUE,
     MAX_UPLOAD_TAGS,
 )
 from filestack_tags.filestack.sources import Source
-from filestack_tags.models import Asset, Tag
+from filestack_tags.models import Asset, AssetTag, Tag, TagDecision, TagMerge
+from filestack_tags.text import label_key, label_name
 
 FORMS: tuple[tuple[set[str], set[str]], ...] = (
     ({"reference"}, {"kind"}),
@@ -31,7 +32,48 @@ class TagSerializer(serializers.ModelSerializer[Tag]):
 
     class Meta:
         model = Tag
-        fields = ("key", "name", "asset_count", "min_confidence", "aliases")
+        fields = ("key", "name", "asset_count", "min_confidence", "hidden", "aliases")
+        read_only_fields = fields
+
+
+class DecisionSerializer(serializers.ModelSerializer[TagDecision]):
+    """A decision, with what the row said before and since; null where there was none."""
+
+    asset = serializers.IntegerField(source="asset_id", read_only=True)
+    tag = serializers.CharField(source="tag.key", default=None, read_only=True)
+    user = serializers.CharField(source="user.get_username", default=None, read_only=True)
+    undoes = serializers.IntegerField(source="undoes_id", read_only=True)
+    undone_by = serializers.IntegerField(source="undone_by.pk", default=None, read_only=True)
+    before = serializers.SerializerMethodField()
+    after = serializers.SerializerMethodField()
+
+    class Meta:
+        model = TagDecision
+        fields = (
+            *("id", "asset", "tag", "act", "user", "at", "origin", "job"),
+            *("before", "after", "undoes", "undone_by"),
+        )
+        read_only_fields = fields
+
+    def get_before(self, decision: TagDecision) -> dict[str, Any] | None:
+        return _said(decision.before_confidence, decision.before_decision)
+
+    def get_after(self, decision: TagDecision) -> dict[str, Any] | None:
+        return _said(decision.after_confidence, decision.after_decision)
+
+
+class TagMergeSerializer(serializers.ModelSerializer[TagMerge]):
+    """A merge: which tags, and how far it is."""
+
+    source = serializers.CharField(source="source_name", read_only=True)  # type: ignore[assignment]  # a field, as DRF allows
+    target = serializers.CharField(source="target_name", read_only=True)
+
+    class Meta:
+        model = TagMerge
+        fields = (
+            *("id", "source", "target", "state", "assets", "done", "both", "conflicts"),
+            *("started_at", "changed_at"),
+        )
         read_only_fields = fields
 
 
@@ -45,6 +87,69 @@ class Body(serializers.Serializer[Any]):
                 {name: _("There is no such field.") for name in unknown}
             )
         return attrs
+
+
+class LabelField(serializers.CharField):
+    """A text that can be a tag, as it is shown."""
+
+    def to_internal_value(self, data: Any) -> str:
+        text = super().to_internal_value(data)
+        try:
+            label_key(text)
+            return label_name(text)
+        except InvalidLabel as error:
+            raise serializers.ValidationError(str(error)) from error
+
+
+class ConfidenceField(serializers.IntegerField):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(min_value=0, max_value=100, **kwargs)
+
+
+class AddTagSerializer(Body):
+    """A tag to give by hand."""
+
+    name = LabelField()
+    confidence = ConfidenceField(required=False, default=100)
+
+
+class DecideSerializer(Body):
+    """What a person says of a tag: yes, no, or nothing any more; or how sure it is."""
+
+    decision = serializers.ChoiceField(
+        choices=["accepted", "rejected"], allow_null=True, required=False
+    )
+    confidence = ConfidenceField(required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        attrs = super().validate(attrs)
+        if not attrs:
+            raise serializers.ValidationError({"decision": _("Say decision or confidence.")})
+        if "confidence" in attrs and attrs.get("decision", "accepted") != "accepted":
+            raise serializers.ValidationError(
+                {"confidence": _("A tag whose confidence is set is accepted.")}
+            )
+        return attrs
+
+
+class ChangeTagSerializer(Body):
+    """What is to be different about a label."""
+
+    name = LabelField(required=False)
+    hidden = serializers.BooleanField(required=False)
+    min_confidence = ConfidenceField(required=False, allow_null=True)
+
+
+class AliasSerializer(Body):
+    """Another label for a tag."""
+
+    name = LabelField()
+
+
+class MergeSerializer(Body):
+    """The tag that another is merged into, by its name or an alias."""
+
+    into = LabelField()
 
 
 class FactsSerializer(Body):
@@ -95,6 +200,12 @@ class RegisterSerializer(FactsSerializer):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         return {**super().validate(attrs), "source": _source(attrs)}
+
+
+def _said(confidence: int | None, decision: int) -> dict[str, Any] | None:
+    if confidence is None:
+        return None
+    return {"confidence": confidence, "decision": AssetTag.Decision(decision).name.lower()}
 
 
 def _source(attrs: dict[str, Any]) -> Source:

@@ -1,4 +1,4 @@
-"""Tags: the labels that there are."""
+"""Tags: the labels that there are, what they are called, and which of them are one."""
 
 from __future__ import annotations
 
@@ -6,25 +6,44 @@ from typing import Any, ClassVar
 
 from django.db.models import QuerySet
 from django.http import Http404
-from rest_framework import mixins
+from django.utils.translation import gettext as _
+from rest_framework import mixins, status
+from rest_framework.decorators import action
+from rest_framework.exceptions import ValidationError
 from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from filestack_tags import curation, merging, tasks
 from filestack_tags.exceptions import InvalidLabel
-from filestack_tags.scoping import tags_of
+from filestack_tags.models import Tag, TagAlias, TagMerge
+from filestack_tags.scoping import scope_of, tags_of
+from filestack_tags.search.complete import complete
 from filestack_tags.search.withheld import withheld
 from filestack_tags.tags import known
 from filestack_tags.text import fold, label_key
+from filestack_tags.transactions import atomic
 
-from .base import PAGING, View
+from .base import PAGING, View, includes_hidden, number, person, require_everything
 from .errors import ParameterError
 from .pagination import ByKey
-from .serializers import TagSerializer
+from .requests import whole_number
+from .serializers import (
+    AliasSerializer,
+    ChangeTagSerializer,
+    MergeSerializer,
+    TagMergeSerializer,
+    TagSerializer,
+)
+
+COMPLETED = 10
+"""Names that complete what was typed, if ``limit`` says nothing else."""
+MOST = 100
 
 
 class TagViewSet(mixins.ListModelMixin, View):
-    """Tags that are not hidden. A tag is found by its key, its name or an alias."""
+    """Tags. One is found by its key, its name or an alias; also in double quotes, which a name
+    needs that is an address of ours, such as ``complete``."""
 
     serializer_class = TagSerializer
     pagination_class = ByKey
@@ -33,11 +52,26 @@ class TagViewSet(mixins.ListModelMixin, View):
     required_permissions: ClassVar = {
         "list": ("filestack_tags.view_tag",),
         "retrieve": ("filestack_tags.view_tag",),
+        "complete": ("filestack_tags.view_tag",),
+        "partial_update": ("filestack_tags.change_tag",),
+        "alias": ("filestack_tags.change_tag",),
+        "aliases": ("filestack_tags.change_tag",),
+        "merge": ("filestack_tags.change_tag",),
+        "merge_preview": ("filestack_tags.change_tag",),
     }
-    parameters: ClassVar = {"list": PAGING | {"q"}}
+    parameters: ClassVar = {
+        "list": PAGING | {"q", "include"},
+        "retrieve": frozenset({"include"}),
+        "complete": frozenset({"q", "limit", "include"}),
+        "merge_preview": frozenset({"into"}),
+    }
+    operations: ClassVar = frozenset({"merge"})
 
     def get_queryset(self) -> QuerySet[Any]:
-        tags = tags_of(self.request.user).filter(hidden=False).prefetch_related("aliases")
+        tags = tags_of(self.request.user).prefetch_related("aliases")
+        if includes_hidden(self.request):
+            return tags
+        tags = tags.filter(hidden=False)
         return tags.exclude(pk__in=kept) if (kept := withheld(tags.db)) else tags
 
     def filter_queryset(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
@@ -51,10 +85,150 @@ class TagViewSet(mixins.ListModelMixin, View):
         return queryset.filter(key__startswith=fold(text))
 
     def retrieve(self, request: Request, key: str) -> Response:
+        found = get_object_or_404(self.get_queryset(), pk=_tag_id(key))
+        return Response(TagSerializer(found).data)
+
+    @action(detail=False)
+    def complete(self, request: Request) -> Response:
+        """The most used tags with a word that begins with ``q``."""
+        found = complete(
+            request.query_params.get("q", ""),
+            limit=whole_number(request, "limit", default=COMPLETED, most=MOST),
+            include_hidden=includes_hidden(request),
+            within=scope_of(request.user),
+        )
+        return Response(
+            {
+                "results": [
+                    {"key": label_key(each.name), "name": each.name, "count": each.count}
+                    for each in found
+                ]
+            }
+        )
+
+    def partial_update(self, request: Request, key: str) -> Response:
+        """Rename, hide or show a tag, or set its minimum: all of it, or nothing."""
+        tag = _editable(request, key)
+        form = ChangeTagSerializer(data=request.data)
+        form.is_valid(raise_exception=True)
+        said = form.validated_data
+        with atomic():
+            if "name" in said and said["name"] != tag.name:
+                curation.rename(tag.pk, said["name"])
+            if "min_confidence" in said:
+                curation.set_minimum(tag.pk, said["min_confidence"])
+            if "hidden" in said:
+                curation.hide(tag.pk, hidden=said["hidden"])
+        return Response(_shown(request, tag))
+
+    @action(detail=True, methods=["post"])
+    def aliases(self, request: Request, key: str) -> Response:
+        """Let another label lead to the tag; 200 where it does already."""
+        tag = _editable(request, key)
+        form = AliasSerializer(data=request.data)
+        form.is_valid(raise_exception=True)
+        name = form.validated_data["name"]
+        is_known = TagAlias.objects.filter(tag=tag, key=label_key(name)).exists()
+        curation.add_alias(tag.pk, name)
+        return Response(
+            _shown(request, tag),
+            status=status.HTTP_200_OK if is_known else status.HTTP_201_CREATED,
+        )
+
+    @action(detail=True, methods=["delete"], url_path="aliases/(?P<alias>.+)")
+    def alias(self, request: Request, key: str, alias: str) -> Response:
+        """Let an alias lead nowhere; tags that were given stay."""
+        tag = _editable(request, key)
         try:
-            wanted = label_key(key)
+            wanted = TagAlias.objects.filter(tag=tag, key=label_key(alias)).first()
         except InvalidLabel as error:
             raise Http404 from error
-        # While a tag is merged into another, its name is an alias of that one, too.
-        found = get_object_or_404(self.get_queryset(), pk=known([wanted]).get(wanted))
-        return Response(TagSerializer(found).data)
+        if wanted is None:
+            raise Http404
+        curation.remove_alias(wanted.pk)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    @action(detail=True, methods=["post"])
+    def merge(self, request: Request, key: str) -> Response:
+        """Have the tag merged into another; later replies and searches reach that one at once."""
+        tag = _editable(request, key)
+        form = MergeSerializer(data=request.data)
+        form.is_valid(raise_exception=True)
+        into = form.validated_data["into"]
+        target = known([label_key(into)]).get(label_key(into))
+        if target is None:
+            raise ValidationError({"into": [_("There is no such tag.")]})
+        begun = tasks.merge(tag.pk, target, user=person(request))
+        return Response(_merge(begun.pk), status=status.HTTP_202_ACCEPTED)
+
+    @merge.mapping.get
+    def merge_preview(self, request: Request, key: str) -> Response:
+        """What merging the tag into ``into`` would do; it changes nothing."""
+        tag = _editable(request, key)
+        into = request.query_params.get("into", "")
+        try:
+            target = known([label_key(into)]).get(label_key(into))
+        except InvalidLabel as error:
+            raise ParameterError(str(error), parameter="into") from error
+        if target is None:
+            raise ParameterError(_("There is no such tag."), parameter="into")
+        found = merging.preview(tag.pk, target)
+        return Response(
+            {
+                "assets": found.assets,
+                "both": found.both,
+                "conflicts": found.conflicts,
+                "aliases": [*found.aliases],
+            }
+        )
+
+
+class TagMergeViewSet(View):
+    """Merges of tags, for who sees everything."""
+
+    lookup_value_regex = "[^/]+"
+    required_permissions: ClassVar = {
+        "retrieve": ("filestack_tags.view_tag",),
+        "undo": ("filestack_tags.change_tag",),
+    }
+    operations: ClassVar = frozenset({"undo"})
+
+    def retrieve(self, request: Request, pk: str) -> Response:
+        require_everything(request)
+        return Response(_merge(number(pk)))
+
+    @action(detail=True, methods=["post"])
+    def undo(self, request: Request, pk: str) -> Response:
+        """Have a merge undone: the tag is one of its own again. Idempotent."""
+        require_everything(request)
+        try:
+            begun = tasks.undo_merge(number(pk), user=person(request))
+        except TagMerge.DoesNotExist as error:
+            raise Http404 from error
+        return Response(_merge(begun.pk), status=status.HTTP_202_ACCEPTED)
+
+
+def _tag_id(text: str) -> int:
+    """Return the id of the tag that a path names, 0 if there is none."""
+    names = [text, text[1:-1]] if len(text) > 2 and text[0] == text[-1] == '"' else [text]
+    try:
+        keys = [label_key(name) for name in names]
+    except InvalidLabel as error:
+        raise Http404 from error
+    ids = known(keys)
+    return next((ids[key] for key in keys if key in ids), 0)
+
+
+def _editable(request: Request, key: str) -> Tag:
+    """Return the tag that a path names, hidden or not, for who may change it."""
+    require_everything(request)
+    tag: Tag = get_object_or_404(Tag, pk=_tag_id(key))
+    return tag
+
+
+def _shown(request: Request, tag: Tag) -> Any:
+    return TagSerializer(get_object_or_404(tags_of(request.user), pk=tag.pk)).data
+
+
+def _merge(pk: int) -> Any:
+    return TagMergeSerializer(get_object_or_404(TagMerge, pk=pk)).data

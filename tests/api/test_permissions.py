@@ -30,9 +30,31 @@ ENDPOINTS = [
     ("patch", "/api/v1/assets/{pk}/", "change_asset", 200),
     ("delete", "/api/v1/assets/{pk}/", "delete_asset", 204),
     ("post", "/api/v1/assets/{pk}/retag/", "tag_asset", 202),
+    ("get", "/api/v1/assets/{pk}/tags/", "view_asset", 200),
+    ("get", "/api/v1/assets/{pk}/tags/sky/", "view_asset", 200),
+    ("post", "/api/v1/assets/{pk}/tags/", "change_asset", 201),
+    ("put", "/api/v1/assets/{pk}/tags/sky/", "change_asset", 200),
+    ("patch", "/api/v1/assets/{pk}/tags/sky/", "change_asset", 200),
+    ("get", "/api/v1/decisions/", "view_tagdecision", 200),
+    ("get", "/api/v1/decisions/1/", "view_tagdecision", 404),
+    ("get", "/api/v1/tags/complete/", "view_tag", 200),
+    ("patch", "/api/v1/tags/sky/", "change_tag", 200),
+    ("post", "/api/v1/tags/sky/aliases/", "change_tag", 201),
+    ("delete", "/api/v1/tags/sky/aliases/x/", "change_tag", 404),
+    ("get", "/api/v1/tags/sky/merge/?into=sky", "change_tag", 409),
+    ("post", "/api/v1/tags/sky/merge/", "change_tag", 400),
+    ("get", "/api/v1/merges/1/", "view_tag", 404),
+    ("post", "/api/v1/merges/1/undo/", "change_tag", 404),
     ("get", "/api/v1/tags/", "view_tag", 200),
     ("get", "/api/v1/tags/sky/", "view_tag", 200),
 ]
+BODIES: dict[tuple[str, str], Any] = {
+    ("post", "assets/"): {"handle": "another"},
+    ("post", "assets/{pk}/tags/"): {"name": "new"},
+    ("put", "assets/{pk}/tags/sky/"): {"decision": "accepted"},
+    ("patch", "assets/{pk}/tags/sky/"): {"decision": "accepted"},
+    ("post", "tags/sky/aliases/"): {"name": "new"},
+}
 ALL = {row[2] for row in ENDPOINTS}
 
 
@@ -42,7 +64,7 @@ def test_each_action_needs_its_own_permission_and_no_other(
 ) -> None:
     asset = tagged("h1", {"sky": 90})
     path = path.format(pk=asset.pk)
-    body = {"handle": "another"} if path == "/api/v1/assets/" and method == "post" else None
+    body = BODIES.get((method, path.rpartition("/api/v1/")[2].replace(str(asset.pk), "{pk}")))
     others = client_of(*(ALL - {needed}))
     refused = getattr(others, method)(path, body, format="json")
     assert refused.status_code == 403

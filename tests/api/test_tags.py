@@ -34,6 +34,7 @@ def test_tags_are_listed_by_key_with_their_counts_and_aliases(
         "name": "Sky",
         "asset_count": 2,
         "min_confidence": 40,
+        "hidden": False,
         "aliases": ["heaven"],
     }
 

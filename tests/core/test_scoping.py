@@ -243,6 +243,42 @@ def test_the_api_counts_nothing_that_is_out_of_scope(anna: User, theirs: Asset) 
     assert get("histogram/?tag=hidden harbour")["counts"] == []
 
 
+def test_the_api_decides_nothing_that_is_out_of_scope(anna: User, theirs: Asset) -> None:
+    client = Client()
+    client.force_login(anna)
+    before = (
+        list(AssetTag.objects.order_by("asset", "tag").values()),
+        TagDecision.objects.count(),
+    )
+    decision = TagDecision.objects.latest("pk")
+    assert decision.asset_id == theirs.pk
+    missing = {}
+    for asset, number in ((theirs.pk, decision.pk), (999999, 999999)):
+        for method, path, body in (
+            ("get", f"assets/{asset}/tags/", None),
+            ("get", f"assets/{asset}/tags/sky/", None),
+            ("put", f"assets/{asset}/tags/sky/", {"decision": "rejected"}),
+            ("patch", f"assets/{asset}/tags/hidden harbour/", {"decision": "rejected"}),
+            ("post", f"assets/{asset}/tags/", {"name": "sky"}),
+            ("patch", f"assets/{asset}/", {"filename": "stolen.jpg"}),
+            ("get", f"decisions/?asset={asset}", None),
+            ("get", f"decisions/{number}/", None),
+            ("post", f"decisions/{number}/undo/", {}),
+        ):
+            send = getattr(client, method)
+            reply = send(f"/api/v1/{path}", body, content_type="application/json")
+            assert reply.status_code == 404, path
+            missing.setdefault(asset, []).append(reply.content)
+    assert missing[theirs.pk] == missing[999999]
+    assert client.get("/api/v1/decisions/").json()["results"] == []
+    assert client.get("/api/v1/tags/complete/?q=h").json()["results"] == []
+    after = (
+        list(AssetTag.objects.order_by("asset", "tag").values()),
+        TagDecision.objects.count(),
+    )
+    assert after == before
+
+
 def test_nobody_moves_an_asset_out_of_their_own_scope(
     anna: User, theirs: Asset, settings: Any
 ) -> None:
