@@ -188,6 +188,10 @@ class Settings:
     """Dotted path of a function ``(user) -> Q | None`` over assets: which of them somebody may
     see. None, as without a function, is all."""
 
+    ALLOW_PRIVATE_URLS: bool = False
+    """Whether clients of the API and users of the admin may register external URLs of private
+    hosts: addresses that are not public, ``localhost``, names without a dot."""
+
     MIN_CONFIDENCE: int = 0
     """Tags below this confidence are stored but not shown or found by name alone."""
 

@@ -10,7 +10,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from filestack_tags import tags
+from filestack_tags.conf import get_settings
 from filestack_tags.exceptions import InvalidLabel, InvalidReference
+from filestack_tags.filestack.hosts import require_public
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, Tag
 from filestack_tags.text import MAX_LABEL_LENGTH, label_key
@@ -39,9 +41,12 @@ class RegisterForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in stu
 
     def clean_reference(self) -> str:
         try:
-            return Source.parse(self.cleaned_data["reference"]).reference
+            source = Source.parse(self.cleaned_data["reference"])
+            if source.kind == "url" and not get_settings().ALLOW_PRIVATE_URLS:
+                require_public(source.reference)
         except InvalidReference as error:
             raise forms.ValidationError(str(error)) from error
+        return source.reference
 
 
 class StoredForm(forms.Form):

@@ -8,12 +8,14 @@ from django.utils.translation import gettext as _
 from rest_framework import serializers
 
 from filestack_tags.assets import Facts
+from filestack_tags.conf import get_settings
 from filestack_tags.exceptions import InvalidLabel, InvalidReference
 from filestack_tags.filestack.calls import (
     MAX_UPLOAD_TAG_KEY,
     MAX_UPLOAD_TAG_VALUE,
     MAX_UPLOAD_TAGS,
 )
+from filestack_tags.filestack.hosts import require_public
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetTag, Tag, TagDecision, TagMerge
 from filestack_tags.text import label_key, label_name
@@ -221,12 +223,19 @@ def _source(attrs: dict[str, Any]) -> Source:
         )
     field = next(name for name in ("reference", "handle", "url", "path") if name in given)
     try:
-        if "alias" in given:
-            return Source.alias(attrs["alias"], attrs["path"])
-        if "kind" in given:
-            return Source.of(attrs["kind"], attrs["reference"])
-        if field == "reference":
-            return Source.parse(attrs["reference"])
-        return Source.of(field, attrs[field])
+        source = _named(attrs, field)
+        if source.kind == "url" and not get_settings().ALLOW_PRIVATE_URLS:
+            require_public(source.reference)
     except InvalidReference as error:
         raise serializers.ValidationError({field: str(error)}) from error
+    return source
+
+
+def _named(attrs: dict[str, Any], field: str) -> Source:
+    if "alias" in attrs:
+        return Source.alias(attrs["alias"], attrs["path"])
+    if "kind" in attrs:
+        return Source.of(attrs["kind"], attrs["reference"])
+    if field == "reference":
+        return Source.parse(attrs["reference"])
+    return Source.of(field, attrs[field])

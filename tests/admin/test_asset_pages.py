@@ -15,6 +15,7 @@ from django.test.utils import CaptureQueriesContext
 
 from filestack_tags import assets, curation
 from filestack_tags.admin.assets import AssetAdmin
+from filestack_tags.admin.forms import RegisterForm
 from filestack_tags.models import Asset, Tag
 from filestack_tags.search.totals import Total
 from tests.api.rows import person, tagged
@@ -613,3 +614,13 @@ def test_nothing_is_done_to_a_search_that_cannot_be_read(
 ) -> None:
     act(editor, "?q=sky+(", action="forget", confirmed="1")
     assert Asset.objects.present().count() == 10
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_an_external_url_of_a_private_host_is_registered_where_the_setting_says_so(
+    settings: Any, allowed: bool
+) -> None:
+    settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "ALLOW_PRIVATE_URLS": allowed}
+    form = RegisterForm({"reference": "http://127.1/a.jpg"})
+    assert form.is_valid() is allowed
+    assert ("reference" in form.errors) is not allowed

@@ -100,6 +100,9 @@ def test_tag_overrules_what_is_tagged_by_itself(
         ({"handle": "not a handle"}, "handle"),
         ({"url": "ftp://example.com/a"}, "url"),
         ({"url": "https://me:pass@example.com/a"}, "url"),
+        ({"url": "http://169.254.169.254/latest/meta-data/"}, "url"),
+        ({"reference": "http://localhost/a.jpg"}, "reference"),
+        ({"kind": "url", "reference": "http://[::1]/a.jpg"}, "reference"),
         ({"alias": "pictures", "path": "../a"}, "path"),
         ({"kind": "url", "reference": HANDLE}, "reference"),
         ({"kind": "gopher", "reference": HANDLE}, "kind"),
@@ -124,6 +127,13 @@ def test_what_cannot_be_registered_is_refused_at_the_field(
     assert reply.json()["type"] == INVALID_VALUES.type
     assert [error["field"] for error in reply.json()["errors"]] == [field]
     assert not Asset.objects.exists()
+
+
+def test_private_hosts_are_registered_where_the_setting_says_so(
+    api: APIClient, settings: Any
+) -> None:
+    settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "ALLOW_PRIVATE_URLS": True}
+    assert register(api, url="http://localhost:8000/a.jpg").status_code == 201
 
 
 def test_a_refused_url_is_not_repeated_with_its_password(api: APIClient) -> None:
