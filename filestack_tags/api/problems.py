@@ -69,9 +69,11 @@ NOT_FOUND = Problem("not-found", 404, _("There is nothing here"))
 METHOD_NOT_ALLOWED = Problem("method-not-allowed", 405, _("The method is not offered here"))
 NOT_ACCEPTABLE = Problem("not-acceptable", 406, _("There is no such form of it"))
 CONFLICT = Problem("conflict", 409, _("Something stands against it"))
+KEY_REUSED = Problem("idempotency-key-reused", 422, _("The key was used for something else"))
 TOO_LARGE = Problem("too-large", 413, _("The request is too large"))
 UNSUPPORTED_MEDIA_TYPE = Problem("unsupported-media-type", 415, _("The body has to be JSON"))
 THROTTLED = Problem("throttled", 429, _("Too many requests"))
+NOT_CONFIGURED = Problem("not-configured", 503, _("This is not set up here"))
 
 PROBLEMS = (
     INVALID_QUERY,
@@ -87,7 +89,9 @@ PROBLEMS = (
     METHOD_NOT_ALLOWED,
     NOT_ACCEPTABLE,
     CONFLICT,
+    KEY_REUSED,
     TOO_LARGE,
     UNSUPPORTED_MEDIA_TYPE,
     THROTTLED,
+    NOT_CONFIGURED,
 )

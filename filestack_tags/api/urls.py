@@ -8,8 +8,13 @@ from rest_framework.routers import SimpleRouter
 from .asset_tags import AssetTagViewSet
 from .assets import AssetViewSet
 from .decisions import DecisionViewSet
+from .deliveries import DeliveryViewSet
 from .errors import nowhere
+from .jobs import JobViewSet
+from .runs import AssetWorkflowViewSet, RunViewSet
+from .saved_searches import SavedSearchViewSet
 from .tags import TagMergeViewSet, TagViewSet
+from .uploads import UploadViewSet
 
 app_name = "filestack_tags_api"
 
@@ -28,9 +33,17 @@ class Router(SimpleRouter):
 router = Router()
 router.register(r"assets/(?P<asset>[^/]+)/tags", AssetTagViewSet, basename="asset-tag")
 router.register("assets", AssetViewSet, basename="asset")
+router.register(
+    r"assets/(?P<asset>[^/]+)/workflows", AssetWorkflowViewSet, basename="asset-workflow"
+)
 router.register("decisions", DecisionViewSet, basename="decision")
 router.register("tags", TagViewSet, basename="tag")
 router.register("merges", TagMergeViewSet, basename="merge")
+router.register("saved-searches", SavedSearchViewSet, basename="savedsearch")
+router.register("jobs", JobViewSet, basename="job")
+router.register("runs", RunViewSet, basename="run")
+router.register("deliveries", DeliveryViewSet, basename="delivery")
+router.register("uploads", UploadViewSet, basename="upload")
 
 # Only below what is ours: the host may have routes of its own beside it.
 _ours = "|".join(sorted({prefix.partition("/")[0] for prefix, _, _ in router.registry}))

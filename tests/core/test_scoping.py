@@ -301,6 +301,34 @@ def test_nobody_moves_an_asset_out_of_their_own_scope(
     assert Asset.objects.get(pk=theirs.pk).mimetype == "image/png"
 
 
+def test_no_resource_of_the_api_lets_anybody_out(anna: User, theirs: Asset) -> None:
+    client = Client()
+    client.force_login(anna)
+    run, job = TaggingRun.objects.get(asset=theirs), BulkJob.objects.get()
+    saved, delivery = SavedSearch.objects.get(), WebhookDelivery.objects.get()
+    for path in (
+        f"runs/{run.pk}/",
+        f"assets/{theirs.pk}/workflows/",
+        *(f"jobs/{job.pk}/{part}" for part in ("", "items/", "download/")),
+        *(f"saved-searches/{saved.pk}/{part}" for part in ("", "assets/")),
+    ):
+        assert client.get(f"/api/v1/{path}").status_code == 404, path
+    for path in ("jobs/", "saved-searches/", f"runs/?asset={theirs.pk}"):
+        assert client.get(f"/api/v1/{path}").json()["results"] == [], path
+    for path in ("deliveries/", f"deliveries/{delivery.pk}/"):
+        assert client.get(f"/api/v1/{path}").status_code == 403
+    everything = {"action": "reject_tag", "q": "name:theirs* OR sky", "tag": "sky"}
+    shown = client.post("/api/v1/jobs/preview/", everything, content_type="application/json")
+    assert shown.json()["assets"] == 1
+    stored = {"handle": "theirs1", "filename": "stolen.jpg"}
+    reply = client.post("/api/v1/uploads/complete/", stored, content_type="application/json")
+    assert reply.status_code == 400
+    # What is shared in a scope is searched in that of who looks.
+    SavedSearch.objects.update(scope_digest=saved_searches._scope_digest(anna), query="sky")
+    found = client.get(f"/api/v1/saved-searches/{saved.pk}/assets/").json()["results"]
+    assert [asset["reference"] for asset in found] == ["mine1"]
+
+
 def test_registering_a_known_file_out_of_scope_tells_and_changes_nothing(
     anna: User, theirs: Asset
 ) -> None:

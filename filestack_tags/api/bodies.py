@@ -1,0 +1,84 @@
+"""What bodies and single parameters may say, and the problems for what they may not."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from django.contrib.auth.models import AbstractBaseUser
+from django.utils.translation import gettext as _
+from rest_framework.exceptions import PermissionDenied
+from rest_framework.request import Request
+
+from filestack_tags.exceptions import TagQueryError
+
+from . import problems
+from .base import person
+from .errors import ParameterError, Refused
+from .serializers import Body
+
+
+def said(body: type[Body], request: Request) -> dict[str, Any]:
+    """Return what the body of a request says.
+
+    Raises:
+        ValidationError: with the path of each field that cannot be used.
+    """
+    form = body(data=request.data)
+    form.is_valid(raise_exception=True)
+    values: dict[str, Any] = form.validated_data
+    return values
+
+
+def owner(request: Request) -> AbstractBaseUser:
+    """Return the user of the request, to whom something will belong.
+
+    Raises:
+        PermissionDenied: for other kinds of clients, which own nothing and have no scope.
+    """
+    user = person(request)
+    if user is None:
+        raise PermissionDenied(_("This takes a user."))
+    return user
+
+
+def one_of(request: Request, name: str, known: Collection[str]) -> str | None:
+    """Return a query parameter that is a fixed word, None if it was not given.
+
+    Raises:
+        ParameterError: for another word.
+    """
+    word = request.query_params.get(name)
+    if word is not None and word not in known:
+        raise ParameterError(
+            _("%(name)s is one of %(known)s.") % {"name": name, "known": ", ".join(known)},
+            parameter=name,
+        )
+    return word
+
+
+def id_in(request: Request, name: str) -> int | None:
+    """Return a query parameter that is an id, None if it was not given.
+
+    Raises:
+        ParameterError: when no database could hold it.
+    """
+    text = request.query_params.get(name)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) < 2**63):
+        raise ParameterError(_("%(name)s is an id.") % {"name": name}, parameter=name)
+    return int(text)
+
+
+def unreadable(error: TagQueryError, field: str) -> Refused:
+    """Return the problem for a search that came in a field of the body."""
+    return Refused(
+        problems.INVALID_QUERY,
+        error.message,
+        parameter=field,
+        position=error.position,
+        found=error.found,
+        expected=list(error.expected),
+        suggestion=error.suggestion,
+    )

@@ -1,0 +1,265 @@
+"""Bulk jobs: one action on all that matches a search, asked for once and done by workers."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.db.models import QuerySet
+from django.http import Http404, StreamingHttpResponse
+from django.utils.translation import gettext as _
+from rest_framework import mixins, serializers, status
+from rest_framework.decorators import action
+from rest_framework.exceptions import PermissionDenied, ValidationError
+from rest_framework.generics import get_object_or_404
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.reverse import reverse
+
+from filestack_tags import bulk, tasks
+from filestack_tags.exceptions import (
+    BulkError,
+    ConfigurationError,
+    InvalidLabel,
+    TagQueryError,
+)
+from filestack_tags.models import BulkJob, BulkJobItem
+from filestack_tags.scoping import sees_everything
+from filestack_tags.text import MAX_LABEL_LENGTH
+
+from . import problems
+from .base import PAGING, View, number
+from .bodies import one_of, owner, said, unreadable
+from .errors import ParameterError, Refused
+from .pagination import NewestFirst
+from .serializers import Body
+
+VIEW = ("filestack_tags.view_asset",)
+KEY = "Idempotency-Key"
+
+
+class JobSerializer(serializers.ModelSerializer[BulkJob]):
+    q = serializers.CharField(source="query", read_only=True)
+    requested_by = serializers.CharField(
+        source="requested_by.get_username", default=None, read_only=True
+    )
+
+    class Meta:
+        model = BulkJob
+        fields: tuple[str, ...] = (
+            *("id", "action", "q", "parameters", "undoes", "state", "held", "error"),
+            *("matched", "matched_is_exact", "done", "changed", "skipped", "failed", "reasons"),
+            *("requested_by", "created_at", "started_at", "changed_at", "finished_at"),
+        )
+        read_only_fields = fields
+
+
+class JobDetailSerializer(JobSerializer):
+    """A job, and what can be done about it."""
+
+    can_be_cancelled = serializers.BooleanField(source="is_open", read_only=True)
+    can_be_undone = serializers.SerializerMethodField()
+
+    class Meta(JobSerializer.Meta):
+        fields = (*JobSerializer.Meta.fields, "can_be_cancelled", "can_be_undone")
+        read_only_fields = fields
+
+    def get_can_be_undone(self, job: BulkJob) -> bool:
+        return bulk.can_be_undone(job)
+
+
+class ItemSerializer(serializers.ModelSerializer[BulkJobItem]):
+    asset = serializers.IntegerField(source="asset_id", read_only=True)
+
+    class Meta:
+        model = BulkJobItem
+        fields = ("asset", "outcome", "reason", "error")
+        read_only_fields = fields
+
+
+class JobBody(Body):
+    """What is to be done, and about which assets; see :class:`.bulk.Request`."""
+
+    action = serializers.ChoiceField(choices=[*bulk.TAKES])
+    q = serializers.CharField(required=False, allow_blank=True, trim_whitespace=False)
+    asset_ids = serializers.ListField(
+        child=serializers.IntegerField(min_value=1, max_value=2**63 - 1),
+        required=False,
+        allow_empty=False,
+        max_length=bulk.MAX_IDS,
+    )
+    tag = serializers.CharField(required=False, max_length=MAX_LABEL_LENGTH)
+    confidence = serializers.ListField(
+        child=serializers.IntegerField(min_value=0, max_value=100),
+        required=False,
+        min_length=2,
+        max_length=2,
+    )
+    tagger = serializers.CharField(required=False, max_length=100)
+    format = serializers.ChoiceField(required=False, choices=bulk.FORMATS)
+
+
+class PreviewSerializer(serializers.Serializer[bulk.Preview]):
+    """What a job would come to."""
+
+    assets = serializers.IntegerField(source="assets.count", read_only=True)
+    assets_is_exact = serializers.BooleanField(source="assets.is_exact", read_only=True)
+    calls = serializers.IntegerField(read_only=True)
+    cost = serializers.FloatField(read_only=True)
+    left = serializers.IntegerField(read_only=True)
+    can_be_undone = serializers.BooleanField(read_only=True)
+
+
+class ByAsset(NewestFirst):
+    """Pages of what came of assets, the newest asset first."""
+
+    ordering = "-asset_id"
+
+
+class JobViewSet(mixins.ListModelMixin, View):
+    """The jobs that the user asked for; with ``view_bulkjob``, those of everybody.
+
+    What a job does takes its own permission besides: see :data:`.bulk.PERMISSIONS`.
+    """
+
+    serializer_class = JobSerializer
+    pagination_class = NewestFirst
+    lookup_value_regex = "[^/]+"
+    required_permissions: ClassVar = dict.fromkeys(
+        (
+            *("list", "retrieve", "items", "create", "preview"),
+            *("cancel", "undo", "download"),
+        ),
+        VIEW,
+    )
+    parameters: ClassVar = {"list": PAGING | {"state"}, "items": PAGING | {"outcome"}}
+    operations: ClassVar = frozenset({"create", "preview", "undo"})
+
+    def get_queryset(self) -> QuerySet[BulkJob]:
+        user = self.request.user
+        jobs = BulkJob.objects.select_related("requested_by").defer("asset_ids")
+        # A job tells of assets by its search and by their ids.
+        if user.has_perm("filestack_tags.view_bulkjob") and sees_everything(user):
+            return jobs
+        return jobs.filter(requested_by=user.pk)
+
+    def filter_queryset(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        state = one_of(self.request, "state", BulkJob.State.values)
+        return queryset if state is None else queryset.filter(state=state)
+
+    def retrieve(self, request: Request, pk: str) -> Response:
+        return Response(JobDetailSerializer(self._job(pk)).data)
+
+    def create(self, request: Request) -> Response:
+        """Ask for a job; 202, or 200 if it was asked for before with the same key."""
+        wanted = _wanted(request)
+        try:
+            job, created = tasks.start_bulk_job(
+                wanted, user=owner(request), trigger="api", key=request.headers.get(KEY, "")
+            )
+        except _REFUSALS as error:
+            raise _problem(error) from error
+        code = status.HTTP_202_ACCEPTED if created else status.HTTP_200_OK
+        return _accepted(job, request, code)
+
+    @action(detail=False, methods=["post"])
+    def preview(self, request: Request) -> Response:
+        """What the same body would come to as a job. Changes nothing."""
+        wanted = _wanted(request)
+        try:
+            shown = bulk.preview(wanted, user=owner(request))
+        except _REFUSALS as error:
+            raise _problem(error) from error
+        return Response(PreviewSerializer(shown).data)
+
+    @action(detail=True)
+    def items(self, request: Request, pk: str) -> Response:
+        """A page of what came of single assets; see :class:`BulkJobItem` for which are noted."""
+        rows = self._job(pk).items.all()
+        if outcome := one_of(request, "outcome", BulkJobItem.Outcome.values):
+            rows = rows.filter(outcome=outcome)
+        pages = ByAsset()
+        page = pages.paginate_queryset(rows, request, view=self)
+        return pages.get_paginated_response(ItemSerializer(page, many=True).data)
+
+    @action(detail=True, methods=["post"])
+    def cancel(self, request: Request, pk: str) -> Response:
+        """Have it stop after its batch; one that has ended stays as it is."""
+        job = self._job(pk, to_act=True)
+        bulk.cancel(job.pk)
+        return Response(JobDetailSerializer(self._job(pk)).data)
+
+    @action(detail=True, methods=["post"])
+    def undo(self, request: Request, pk: str) -> Response:
+        """Ask for a job that undoes this one."""
+        job = self._job(pk, to_act=True)
+        try:
+            undoing = tasks.undo_bulk_job(job.pk, user=owner(request), trigger="api")
+        except BulkError as error:
+            raise _problem(error) from error
+        return _accepted(undoing, request, status.HTTP_202_ACCEPTED)
+
+    @action(detail=True)
+    def download(self, request: Request, pk: str) -> StreamingHttpResponse:
+        """The file of an export that is finished."""
+        job = self._job(pk, to_act=True)
+        if job.action != BulkJob.Action.EXPORT:
+            raise Http404
+        if job.state != BulkJob.State.FINISHED:
+            raise Refused(problems.CONFLICT, _("The export is not finished."))
+        response = StreamingHttpResponse(
+            bulk.read_parts(job), content_type=bulk.CONTENT_TYPES[job.parameters["format"]]
+        )
+        response["Content-Disposition"] = f'attachment; filename="{bulk.file_name(job)}"'
+        return response
+
+    def _job(self, pk: str, *, to_act: bool = False) -> BulkJob:
+        jobs = self.get_queryset().select_related("requested_by", "undoes")
+        job: BulkJob = get_object_or_404(jobs, pk=number(pk))
+        if to_act:
+            _require(self.request, bulk.permission(job))
+        return job
+
+
+_REFUSALS = (BulkError, TagQueryError, InvalidLabel, ConfigurationError)
+
+
+def _wanted(request: Request) -> bulk.Request:
+    body = said(JobBody, request)
+    _require(request, bulk.PERMISSIONS[body["action"]])
+    ids, confidence = body.get("asset_ids"), body.get("confidence")
+    return bulk.Request(
+        action=body["action"],
+        query=body.get("q", ""),
+        asset_ids=None if ids is None else tuple(ids),
+        tag=body.get("tag", ""),
+        confidence=None if confidence is None else (confidence[0], confidence[1]),
+        tagger=body.get("tagger", ""),
+        format=body.get("format", ""),
+    )
+
+
+def _require(request: Request, permission: str) -> None:
+    if not request.user.has_perm(permission):
+        raise PermissionDenied
+
+
+def _accepted(job: BulkJob, request: Request, code: int) -> Response:
+    place = reverse("filestack_tags_api:job-detail", kwargs={"pk": job.pk}, request=request)
+    return Response(JobDetailSerializer(job).data, status=code, headers={"Location": place})
+
+
+def _problem(error: Exception) -> Exception:
+    """Return what a client is told of a job that cannot be asked for."""
+    if isinstance(error, TagQueryError):
+        return unreadable(error, "q")
+    if isinstance(error, InvalidLabel):
+        return ValidationError({"tag": [str(error)]})
+    if not isinstance(error, BulkError):
+        return ValidationError({"tagger": [str(error)]})
+    if error.parameter == "key":
+        if error.conflict:
+            return Refused(problems.KEY_REUSED, str(error))
+        return ParameterError(str(error), parameter=KEY)
+    if error.conflict:
+        return Refused(problems.CONFLICT, str(error))
+    return ValidationError({error.parameter: [str(error)]})

@@ -1,0 +1,111 @@
+"""Tagging runs: what was asked of assets, and what came of it; and starting a workflow on one."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.db.models import Q, QuerySet
+from django.utils.translation import gettext as _
+from rest_framework import mixins, serializers, status
+from rest_framework.exceptions import ValidationError
+from rest_framework.generics import get_object_or_404
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from filestack_tags import tasks, workflows
+from filestack_tags.models import TaggingRun
+from filestack_tags.scoping import runs_of
+
+from .base import PAGING, View, asset_of, number
+from .bodies import id_in, one_of, said
+from .pagination import NewestFirst
+from .serializers import Body
+
+
+class RunSerializer(serializers.ModelSerializer[TaggingRun]):
+    shared_from = serializers.IntegerField(source="shared_from_id", read_only=True)
+    delivery = serializers.IntegerField(source="delivery_id", read_only=True)
+    asset = serializers.IntegerField(source="asset_id", read_only=True)
+
+    class Meta:
+        model = TaggingRun
+        fields: tuple[str, ...] = (
+            *("id", "asset", "tagger", "version", "trigger", "state", "content_version"),
+            *("workflow_id", "job_id", "delivery", "shared_from", "rule_results"),
+            *("http_status", "error_code", "error_text"),
+            *("started_at", "finished_at", "result_at"),
+        )
+        read_only_fields = fields
+
+
+class RunDetailSerializer(RunSerializer):
+    """A run with the reply as it was received, until that is pruned."""
+
+    class Meta(RunSerializer.Meta):
+        fields = (*RunSerializer.Meta.fields, "raw_reply")
+        read_only_fields = fields
+
+
+class RunViewSet(mixins.ListModelMixin, View):
+    """Runs of assets that the user may see. Raw replies hold hidden labels, too."""
+
+    serializer_class = RunSerializer
+    pagination_class = NewestFirst
+    lookup_value_regex = "[^/]+"
+    required_permissions: ClassVar = {
+        "list": ("filestack_tags.view_taggingrun",),
+        "retrieve": ("filestack_tags.view_taggingrun",),
+    }
+    parameters: ClassVar = {"list": PAGING | {"asset", "state"}}
+
+    def get_queryset(self) -> QuerySet[TaggingRun]:
+        return runs_of(self.request.user).filter(asset__deleted_at=None)
+
+    def filter_queryset(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        asset = id_in(self.request, "asset")
+        state = one_of(self.request, "state", TaggingRun.State.values)
+        given = {"asset": asset, "state": state}
+        wanted = {name: value for name, value in given.items() if value is not None}
+        return queryset.filter(**wanted).defer("raw_reply")
+
+    def retrieve(self, request: Request, pk: str) -> Response:
+        run: TaggingRun = get_object_or_404(self.get_queryset(), pk=number(pk))
+        return Response(RunDetailSerializer(run).data)
+
+
+class WorkflowBody(Body):
+    """Which workflow to run: a name from ``WORKFLOWS``; that of ``WORKFLOW_ID`` if empty."""
+
+    workflow = serializers.CharField(required=False, allow_blank=True, default="")
+
+
+class AssetWorkflowViewSet(mixins.ListModelMixin, View):
+    """The workflows that were run on one asset, and running another."""
+
+    serializer_class = RunSerializer
+    pagination_class = NewestFirst
+    required_permissions: ClassVar = {
+        "list": ("filestack_tags.view_asset", "filestack_tags.view_taggingrun"),
+        "create": ("filestack_tags.view_asset", "filestack_tags.tag_asset"),
+    }
+    parameters: ClassVar = {"list": PAGING}
+    operations: ClassVar = frozenset({"create"})
+
+    def get_queryset(self) -> QuerySet[TaggingRun]:
+        asset = asset_of(self.request, self.kwargs["asset"])
+        by_workflow = Q(tagger=workflows.TAGGER) | Q(tagger__startswith=f"{workflows.TAGGER}:")
+        return TaggingRun.objects.filter(by_workflow, asset=asset).defer("raw_reply")
+
+    def create(self, request: Request, asset: str) -> Response:
+        """Run a workflow; it is left alone if it is queued or running already."""
+        found = asset_of(request, asset)
+        name = said(WorkflowBody, request)["workflow"]
+        tagger = f"{workflows.TAGGER}:{name}" if name else workflows.TAGGER
+        if tagger not in workflows.taggers():
+            raise ValidationError({"workflow": [_("There is no such workflow here.")]})
+        queued = tasks.request_tagging([found.pk], trigger="api", force=True, tagger=tagger)
+        state = asset_of(request, asset).tagging_state
+        return Response(
+            {"id": found.pk, "state": state, "queued": bool(queued)},
+            status=status.HTTP_202_ACCEPTED,
+        )

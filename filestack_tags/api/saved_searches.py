@@ -1,0 +1,169 @@
+"""Saved searches: one's own, those that are shared, and what they find."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.db.models import QuerySet
+from django.utils.translation import gettext as _
+from rest_framework import mixins, serializers, status
+from rest_framework.decorators import action
+from rest_framework.exceptions import PermissionDenied, ValidationError
+from rest_framework.generics import get_object_or_404
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.reverse import reverse
+
+from filestack_tags import saved_searches
+from filestack_tags.exceptions import (
+    CursorError,
+    InvalidLabel,
+    SavedSearchError,
+    TagQueryError,
+)
+from filestack_tags.models import SavedSearch
+from filestack_tags.saved_searches import Wanted
+from filestack_tags.scoping import scope_of
+from filestack_tags.search.keyset import Page
+from filestack_tags.text import MAX_LABEL_LENGTH
+
+from . import problems
+from .base import PAGING, View, number
+from .bodies import owner, said, unreadable
+from .errors import ParameterError, Refused
+from .pagination import NewestFirst, SearchPages
+from .representation import describe
+from .serializers import Body
+
+
+class SavedSearchSerializer(serializers.ModelSerializer[SavedSearch]):
+    owner = serializers.CharField(source="owner.get_username", read_only=True)
+
+    class Meta:
+        model = SavedSearch
+        fields = (
+            *("id", "name", "query", "order", "order_tag", "shared"),
+            *("owner", "created_at", "changed_at"),
+        )
+        read_only_fields = fields
+
+
+class SavedSearchBody(Body):
+    """A search to save."""
+
+    name = serializers.CharField(max_length=saved_searches.MAX_NAME)
+    query = serializers.CharField(required=False, allow_blank=True, trim_whitespace=False)
+    order = serializers.ChoiceField(required=False, choices=SavedSearch.Order.choices)
+    order_tag = serializers.CharField(
+        required=False, allow_blank=True, max_length=MAX_LABEL_LENGTH
+    )
+    shared = serializers.BooleanField(required=False)
+
+
+class SavedSearchChange(SavedSearchBody):
+    """What to change of one; the rest stays."""
+
+    name = serializers.CharField(required=False, max_length=saved_searches.MAX_NAME)
+
+
+class SavedPages(SearchPages):
+    """Pages of what a saved search finds for who asks, in the order that was saved."""
+
+    def of(self, saved: SavedSearch, request: Request) -> Page:
+        """Return the page that the request asks for.
+
+        Raises:
+            TagQueryError: when the search cannot be answered any more, or not for this user.
+            ParameterError: for a page size or a cursor that cannot be used.
+        """
+        self.request = request
+        try:
+            self.found = saved.page(
+                size=self.get_page_size(request),
+                cursor=request.query_params.get("cursor") or None,
+                within=scope_of(request.user),
+                include_hidden=request.user.has_perm(saved_searches.HIDDEN),
+            )
+        except CursorError as error:
+            raise ParameterError(str(error), parameter="cursor") from error
+        return self.found
+
+
+class SavedSearchViewSet(mixins.ListModelMixin, View):
+    serializer_class = SavedSearchSerializer
+    pagination_class = NewestFirst
+    lookup_value_regex = "[^/]+"
+    required_permissions: ClassVar = {
+        "list": ("filestack_tags.view_savedsearch",),
+        "retrieve": ("filestack_tags.view_savedsearch",),
+        "create": ("filestack_tags.add_savedsearch",),
+        "partial_update": ("filestack_tags.change_savedsearch",),
+        "destroy": ("filestack_tags.delete_savedsearch",),
+        "assets": ("filestack_tags.view_savedsearch", "filestack_tags.view_asset"),
+    }
+    parameters: ClassVar = {"list": PAGING, "assets": PAGING}
+
+    def get_queryset(self) -> QuerySet[Any]:
+        return saved_searches.visible_to(self.request.user).select_related("owner")
+
+    def retrieve(self, request: Request, pk: str) -> Response:
+        return self._shown(self._seen(pk))
+
+    def create(self, request: Request) -> Response:
+        """Save a search under a name that is none of the user's yet."""
+        saved = _saved(Wanted(**said(SavedSearchBody, request)), request)
+        place = reverse(
+            "filestack_tags_api:savedsearch-detail", kwargs={"pk": saved.pk}, request=request
+        )
+        return self._shown(saved, status=status.HTTP_201_CREATED, headers={"Location": place})
+
+    def partial_update(self, request: Request, pk: str) -> Response:
+        """Change one of the user's own; what is not said stays."""
+        known = self._own(request, pk)
+        kept = {
+            name: getattr(known, name)
+            for name in ("name", "query", "order", "order_tag", "shared")
+        }
+        wanted = Wanted(**{**kept, **said(SavedSearchChange, request)})
+        return self._shown(_saved(wanted, request, known.pk))
+
+    def destroy(self, request: Request, pk: str) -> Response:
+        """Delete one of the user's own. No asset is touched."""
+        saved_searches.delete(self._own(request, pk).pk, owner=owner(request))
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    @action(detail=True)
+    def assets(self, request: Request, pk: str) -> Response:
+        """A page of the assets that it finds now, of those the user may see."""
+        pages = SavedPages()
+        try:
+            page = pages.of(self._seen(pk), request)
+        except TagQueryError as error:
+            raise unreadable(error, "query") from error
+        return pages.get_paginated_response(describe(page.ids, page.using))
+
+    def _seen(self, pk: str) -> SavedSearch:
+        saved: SavedSearch = get_object_or_404(self.get_queryset(), pk=number(pk))
+        return saved
+
+    def _own(self, request: Request, pk: str) -> SavedSearch:
+        saved = self._seen(pk)
+        if saved.owner_id != request.user.pk:
+            raise PermissionDenied(_("It belongs to somebody else."))
+        return saved
+
+    def _shown(self, saved: SavedSearch, **reply: Any) -> Response:
+        return Response(SavedSearchSerializer(saved).data, **reply)
+
+
+def _saved(wanted: Wanted, request: Request, saved_id: int | None = None) -> SavedSearch:
+    try:
+        return saved_searches.save(wanted, owner=owner(request), saved_id=saved_id)
+    except TagQueryError as error:
+        raise unreadable(error, "query") from error
+    except InvalidLabel as error:
+        raise ValidationError({"order_tag": [str(error)]}) from error
+    except SavedSearchError as error:
+        if error.conflict:
+            raise Refused(problems.CONFLICT, str(error)) from error
+        raise ValidationError({error.parameter: [str(error)]}) from error

@@ -1,0 +1,115 @@
+"""Uploads straight from a client to Filestack: a policy before, and the file made known after."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.db import router
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from rest_framework import serializers, status
+from rest_framework.decorators import action
+from rest_framework.exceptions import PermissionDenied, ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.reverse import reverse
+
+from filestack_tags import tasks, uploads
+from filestack_tags.assets import Facts
+from filestack_tags.exceptions import ConfigurationError, InvalidReference, OutOfScope
+from filestack_tags.filestack.sources import Source
+from filestack_tags.models import Asset
+from filestack_tags.scoping import scope_of
+
+from . import problems
+from .base import View, person
+from .bodies import said
+from .errors import Refused
+from .representation import describe
+from .serializers import Body
+
+ADD = ("filestack_tags.add_asset",)
+
+
+class CompleteBody(Body):
+    """What Filestack answered who stored a file there."""
+
+    handle = serializers.CharField(max_length=64)
+    filename = serializers.CharField(required=False, allow_blank=True, max_length=1024)
+    mimetype = serializers.CharField(required=False, allow_blank=True, max_length=255)
+    size = serializers.IntegerField(required=False, min_value=0, max_value=2**63 - 1)
+    container = serializers.CharField(required=False, allow_blank=True, max_length=255)
+    key = serializers.CharField(required=False, allow_blank=True, max_length=1024)
+    status = serializers.CharField(required=False, allow_blank=True, max_length=32)
+    tag = serializers.BooleanField(required=False, allow_null=True, default=None)
+
+    def validate_handle(self, value: str) -> Source:
+        try:
+            return Source.handle(value)
+        except InvalidReference as error:
+            raise serializers.ValidationError(str(error)) from error
+
+
+class UploadViewSet(View):
+    """Both need ``add_asset``. The app's secret never leaves the server."""
+
+    required_permissions: ClassVar = {"permit": ADD, "complete": ADD}
+    operations: ClassVar = frozenset({"permit"})
+
+    @action(detail=False, methods=["post"])
+    def permit(self, request: Request) -> Response:
+        """A policy that stores files for some minutes and does nothing else."""
+        try:
+            permit = uploads.permit()
+        except ConfigurationError as error:
+            detail = _("Uploads are not set up on this server; its system checks say why.")
+            raise Refused(problems.NOT_CONFIGURED, detail) from error
+        store = {"container": permit.container, "path": permit.path}
+        body: dict[str, Any] = {
+            "api_key": permit.api_key,
+            "policy": permit.policy,
+            "signature": permit.signature,
+            # Not as a moment alone: the client's clock may be another.
+            "expires_in": int((permit.expires_at - timezone.now()).total_seconds()),
+            "upload_url": permit.upload_url,
+            "store": {name: value for name, value in store.items() if value},
+            "max_size": permit.limits.max_size,
+            "max_files": permit.limits.max_files,
+            "mimetypes": list(permit.limits.mimetypes),
+        }
+        return Response(body, headers={"Cache-Control": "no-store"})
+
+    @action(detail=False, methods=["post"])
+    def complete(self, request: Request) -> Response:
+        """Register a file that was stored; 201 when it was new, 200 when it was known.
+
+        What is said of the file is as trustworthy as who says it. The webhook of the same upload
+        finds it there.
+        """
+        body = said(CompleteBody, request)
+        if body["tag"] and not request.user.has_perm("filestack_tags.tag_asset"):
+            raise PermissionDenied(_("You may register files, but not have them tagged."))
+        try:
+            asset, created = tasks.register(
+                body["handle"],
+                facts=Facts(
+                    filename=body.get("filename") or None,
+                    mimetype=body.get("mimetype") or None,
+                    size=body.get("size"),
+                    container=body.get("container") or None,
+                    key=body.get("key") or None,
+                    store_status=body.get("status") or None,
+                ),
+                uploader=person(request),
+                trigger="api",
+                tag=body["tag"],
+                within=scope_of(request.user),
+            )
+        except OutOfScope as error:
+            raise ValidationError({"handle": [str(error)]}) from error
+        (shown,) = describe([asset.pk], router.db_for_read(Asset))
+        place = reverse(
+            "filestack_tags_api:asset-detail", kwargs={"pk": asset.pk}, request=request
+        )
+        code = status.HTTP_201_CREATED if created else status.HTTP_200_OK
+        return Response(shown, status=code, headers={"Location": place})

@@ -1,0 +1,253 @@
+"""Bulk jobs over REST: asked for once, followed to the end, undone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from rest_framework.test import APIClient
+
+from filestack_tags import bulk
+from filestack_tags.api.jobs import JobViewSet
+from filestack_tags.api.problems import PREFIX
+from filestack_tags.models import Asset, AssetTag, BulkJob
+
+from .rows import tagged
+
+pytestmark = pytest.mark.django_db
+
+JOBS = "/api/v1/jobs/"
+EDITOR = ("view_asset", "change_asset", "tag_asset", "delete_asset")
+REJECT = {"action": "reject_tag", "q": "sky", "tag": "sky", "confidence": [0, 60]}
+
+
+@pytest.fixture
+def api(client_of: Any) -> APIClient:
+    made: APIClient = client_of(*EDITOR)
+    return made
+
+
+@pytest.fixture
+def run(django_capture_on_commit_callbacks: Any) -> Callable[..., Any]:
+    """Post, and let the tasks run as after a commit."""
+
+    def post(client: APIClient, path: str, body: Any = None, key: str = "") -> Any:
+        headers = {"Idempotency-Key": key} if key else {}
+        with django_capture_on_commit_callbacks(execute=True):
+            return client.post(path, body, format="json", headers=headers)
+
+    return post
+
+
+@pytest.fixture
+def ids(db: None) -> list[int]:
+    return [tagged(f"h{number}", {"sky": 50 + 10 * number}).pk for number in range(3)]
+
+
+def rejected() -> int:
+    return AssetTag.objects.filter(decision=AssetTag.Decision.REJECTED).count()
+
+
+def owner() -> User:
+    return User.objects.get(username="client0")
+
+
+def test_a_job_is_previewed_asked_for_followed_and_undone(
+    api: APIClient, run: Any, ids: list[int]
+) -> None:
+    shown = run(api, f"{JOBS}preview/", REJECT)
+    assert (shown.status_code, shown.json()) == (
+        200,
+        {
+            "assets": 2,
+            "assets_is_exact": True,
+            "calls": 0,
+            "cost": None,
+            "left": None,
+            "can_be_undone": True,
+        },
+    )
+    assert not BulkJob.objects.exists()
+    asked = run(api, JOBS, REJECT)
+    assert asked.status_code == 202
+    assert asked.json()["state"] == "waiting"
+    assert rejected() == 2
+    job = api.get(asked["Location"]).json()
+    assert (job["state"], job["matched"], job["changed"]) == ("finished", 2, 2)
+    assert (job["q"], job["parameters"]["tag"]) == ("sky", "sky")
+    assert (job["requested_by"], job["can_be_undone"]) == ("client0", True)
+    undoing = run(api, f"{asked['Location']}undo/")
+    assert (undoing.status_code, undoing.json()["undoes"]) == (202, job["id"])
+    assert rejected() == 0
+    again = run(api, f"{asked['Location']}undo/")
+    assert (again.status_code, again.json()["type"]) == (409, PREFIX + "conflict")
+    assert len(api.get(JOBS, {"state": "finished"}).json()["results"]) == 2
+    assert not api.get(JOBS, {"state": "failed"}).json()["results"]
+
+
+def test_the_same_key_and_body_are_the_same_job_and_another_body_is_refused(
+    api: APIClient, run: Any, ids: list[int], client_of: Any
+) -> None:
+    first = run(api, JOBS, REJECT, key="abc")
+    again = run(api, JOBS, REJECT, key="abc")
+    assert (first.status_code, again.status_code) == (202, 200)
+    assert first["Location"] == again["Location"]
+    other = run(api, JOBS, {**REJECT, "confidence": [0, 50]}, key="abc")
+    assert (other.status_code, other.json()["type"]) == (422, PREFIX + "idempotency-key-reused")
+    assert run(client_of(*EDITOR), JOBS, REJECT, key="abc").status_code == 202
+    assert BulkJob.objects.count() == 2
+    long = run(api, JOBS, REJECT, key="x" * 201)
+    assert (long.status_code, long.json()["parameter"]) == (400, "Idempotency-Key")
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "action"),
+        ({"action": "undo"}, "action"),
+        ({"action": "reject_tag"}, "tag"),
+        ({"action": "reject_tag", "tag": "nowhere"}, "tag"),
+        ({"action": "add_tag", "tag": "a\x7fb"}, "tag"),
+        ({**REJECT, "confidence": [60, 0]}, "confidence"),
+        ({**REJECT, "confidence": [1]}, "confidence"),
+        ({**REJECT, "format": "csv"}, "format"),
+        ({**REJECT, "query": "sky"}, "query"),
+        ({"action": "retag", "tagger": "nobody"}, "tagger"),
+        ({"action": "run_workflow", "tagger": "nobody"}, "tagger"),
+        ({"action": "forget", "asset_ids": []}, "asset_ids"),
+        ({"action": "forget", "asset_ids": [2**63]}, "asset_ids.0"),
+    ],
+)
+def test_what_cannot_be_done_is_told_by_its_field(
+    api: APIClient, run: Any, ids: list[int], body: dict[str, Any], field: str
+) -> None:
+    for path in (JOBS, f"{JOBS}preview/"):
+        reply = run(api, path, body)
+        assert (reply.status_code, reply.json()["type"]) == (400, PREFIX + "invalid-values")
+        assert field in {error["field"] for error in reply.json()["errors"]}
+    assert not BulkJob.objects.exists()
+
+
+def test_a_search_that_cannot_be_read_is_told_with_its_position(
+    api: APIClient, run: Any, ids: list[int]
+) -> None:
+    for path in (JOBS, f"{JOBS}preview/"):
+        reply = run(api, path, {"action": "forget", "q": "sky=>80"})
+        assert (reply.status_code, reply.json()["position"]) == (400, 4)
+    assert Asset.objects.present().count() == 3
+
+
+def test_what_came_of_each_asset_is_paged(
+    api: APIClient, run: Any, ids: list[int], django_assert_num_queries: Any
+) -> None:
+    body = {**REJECT, "asset_ids": [*ids, 999_999]}
+    job = run(api, JOBS, body)["Location"]
+    with django_assert_num_queries(6):  # session, user, permissions twice, job, items
+        first = api.get(f"{job}items/", {"page_size": 3}).json()
+    assert first["results"][0] == {
+        "asset": 999_999,
+        "outcome": "skipped",
+        "reason": "no_match",
+        "error": "",
+    }
+    second = api.get(first["next"]).json()
+    assert [row["asset"] for row in second["results"]] == [ids[0]]
+    changed = api.get(f"{job}items/", {"outcome": "changed"}).json()["results"]
+    assert [row["asset"] for row in changed] == [ids[1], ids[0]]
+    reply = api.get(f"{job}items/", {"outcome": "lost"})
+    assert (reply.status_code, reply.json()["parameter"]) == (400, "outcome")
+
+
+def test_an_export_is_downloaded_once_it_is_finished(
+    api: APIClient, run: Any, ids: list[int]
+) -> None:
+    job, _ = bulk.ask(bulk.Request("export", query="sky"), user=owner())
+    early = api.get(f"{JOBS}{job.pk}/download/")
+    assert (early.status_code, early.json()["type"]) == (409, PREFIX + "conflict")
+    done = run(api, JOBS, {"action": "export", "q": "sky", "format": "jsonl"})
+    reply = api.get(f"{done['Location']}download/")
+    assert reply["Content-Type"] == "application/jsonl; charset=utf-8"
+    assert reply["Content-Disposition"].endswith('.jsonl"')
+    assert b"".join(reply.streaming_content).count(b"\n") == 3
+    other = run(api, JOBS, REJECT)
+    assert api.get(f"{other['Location']}download/").status_code == 404
+
+
+def test_a_job_is_cancelled_and_cancelling_again_is_no_error(
+    api: APIClient, ids: list[int]
+) -> None:
+    job, _ = bulk.ask(bulk.Request("forget"), user=owner())
+    for _ in range(2):
+        reply = api.post(f"{JOBS}{job.pk}/cancel/")
+        assert (reply.status_code, reply.json()["state"]) == (200, "cancelled")
+        assert reply.json()["can_be_cancelled"] is False
+
+
+@pytest.mark.parametrize(
+    ("body", "needed"),
+    [
+        (REJECT, "change_asset"),
+        ({"action": "retag"}, "tag_asset"),
+        ({"action": "forget"}, "delete_asset"),
+    ],
+)
+def test_each_action_takes_its_own_permission(
+    client_of: Any, run: Any, ids: list[int], body: dict[str, Any], needed: str
+) -> None:
+    lacking = client_of(*({*EDITOR} - {needed}))
+    for path in (JOBS, f"{JOBS}preview/"):
+        assert run(lacking, path, body).status_code == 403
+        assert run(client_of(needed), path, body).status_code == 403  # without view_asset
+    assert not BulkJob.objects.exists()
+    job, _ = bulk.ask(bulk.Request(**_request(body)), user=owner())
+    assert lacking.post(f"{JOBS}{job.pk}/cancel/").status_code == 403
+    assert lacking.post(f"{JOBS}{job.pk}/undo/").status_code == 403
+
+
+def _request(body: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: value for name, value in body.items() if name not in ("q", "confidence")}
+    return {"query": body.get("q", ""), **kept}
+
+
+def test_jobs_of_others_are_not_there_without_the_permission(
+    api: APIClient, client_of: Any, ids: list[int]
+) -> None:
+    job, _ = bulk.ask(bulk.Request("forget"), user=owner())
+    other = client_of(*EDITOR)
+    for path in ("", "items/", "download/"):
+        assert other.get(f"{JOBS}{job.pk}/{path}").status_code == 404
+    for path in ("cancel/", "undo/"):
+        assert other.post(f"{JOBS}{job.pk}/{path}").status_code == 404
+    assert not other.get(JOBS).json()["results"]
+    overseer = client_of(*EDITOR, "view_bulkjob")
+    assert [row["id"] for row in overseer.get(JOBS).json()["results"]] == [job.pk]
+
+
+def test_who_is_no_user_asks_for_nothing(
+    api: APIClient, run: Any, ids: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Such as a service account of the host's: without a user a job would have no scope.
+    monkeypatch.setattr("filestack_tags.api.bodies.person", lambda request: None)
+    for path in (JOBS, f"{JOBS}preview/"):
+        assert run(api, path, {"action": "forget"}).status_code == 403
+    assert not BulkJob.objects.exists()
+
+
+def test_listing_costs_the_same_however_many_there_are(
+    api: APIClient, ids: list[int], django_assert_num_queries: Any
+) -> None:
+    for _ in range(5):
+        bulk.ask(bulk.Request("forget"), user=owner())
+    with django_assert_num_queries(5):  # session, user, permissions twice, rows
+        assert len(api.get(JOBS).json()["results"]) == 5
+    for pk in ("abc", "9" * 30, "0"):
+        assert api.get(f"{JOBS}{pk}/").status_code == 404
+
+
+def test_every_action_of_the_view_has_its_permissions() -> None:
+    ours = {"list", "retrieve", "create"} | {
+        each.__name__ for each in JobViewSet.get_extra_actions()
+    }
+    assert set(JobViewSet.required_permissions) == ours

@@ -1,0 +1,172 @@
+"""Saved searches over REST."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from rest_framework.test import APIClient
+
+from filestack_tags import curation
+from filestack_tags.api.problems import PREFIX
+from filestack_tags.models import SavedSearch, Tag
+from filestack_tags.saved_searches import Wanted, save
+
+from .rows import person, tagged
+
+pytestmark = pytest.mark.django_db
+
+SAVED = "/api/v1/saved-searches/"
+EVERYTHING = tuple(f"{what}_savedsearch" for what in ("view", "add", "change", "delete"))
+
+
+@pytest.fixture
+def api(client_of: Any) -> APIClient:
+    made: APIClient = client_of("view_asset", *EVERYTHING)
+    return made
+
+
+def owner() -> User:
+    return User.objects.get(username="client0")
+
+
+def test_one_is_saved_read_changed_and_deleted(api: APIClient) -> None:
+    reply = api.post(SAVED, {"name": "Sky", "query": "sky>=80"}, format="json")
+    assert reply.status_code == 201
+    shown = reply.json()
+    assert reply["Location"].endswith(f"{SAVED}{shown['id']}/")
+    assert api.get(reply["Location"]).json() == shown
+    assert {name: shown[name] for name in ("name", "query", "order", "shared", "owner")} == {
+        "name": "Sky",
+        "query": "sky>=80",
+        "order": "newest",
+        "shared": False,
+        "owner": "client0",
+    }
+    changed = api.patch(reply["Location"], {"shared": True, "order": "oldest"}, format="json")
+    assert changed.status_code == 200
+    assert (changed.json()["shared"], changed.json()["name"]) == (True, "Sky")
+    assert [row["id"] for row in api.get(SAVED).json()["results"]] == [shown["id"]]
+    assert api.delete(reply["Location"]).status_code == 204
+    assert api.get(reply["Location"]).status_code == 404
+
+
+def test_what_it_finds_comes_in_pages_in_the_saved_order(
+    api: APIClient, django_assert_num_queries: Any
+) -> None:
+    for number in range(3):
+        tagged(f"h{number}", {"sky": 60 + number})
+    wanted = Wanted("by sky", "sky", order="confidence", order_tag="sky")
+    saved = save(wanted, owner=owner())
+    first = api.get(f"{SAVED}{saved.pk}/assets/", {"page_size": 2}).json()
+    assert [asset["reference"] for asset in first["results"]] == ["h2", "h1"]
+    # Session, user, permissions twice; the saved search, its tags, the page; assets and tags.
+    with django_assert_num_queries(10):
+        second = api.get(first["next"]).json()
+    assert [asset["reference"] for asset in second["results"]] == ["h0"]
+    reply = api.get(f"{SAVED}{saved.pk}/assets/", {"cursor": "nonsense"})
+    assert (reply.status_code, reply.json()["parameter"]) == (400, "cursor")
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "told"),
+    [
+        ({}, "invalid-values", {"field": "name", "detail": "This field is required."}),
+        (
+            {"name": "a", "qery": "sky"},
+            "invalid-values",
+            {"field": "qery", "detail": "There is no such field."},
+        ),
+        (
+            {"name": "a", "order_tag": "sky"},
+            "invalid-values",
+            {
+                "field": "order_tag",
+                "detail": "A tag to order by goes with the order “confidence” alone.",
+            },
+        ),
+        (
+            {"name": "a", "order": "confidence", "order_tag": "a\x7f"},
+            "invalid-values",
+            {"field": "order_tag", "detail": "A tag cannot hold control characters."},
+        ),
+    ],
+)
+def test_what_cannot_be_saved_is_told_by_its_field(
+    api: APIClient, body: dict[str, str], kind: str, told: dict[str, str]
+) -> None:
+    reply = api.post(SAVED, body, format="json")
+    assert (reply.status_code, reply.json()["type"]) == (400, PREFIX + kind)
+    assert told in reply.json()["errors"]
+
+
+def test_a_search_that_cannot_be_read_is_told_with_its_position(api: APIClient) -> None:
+    reply = api.post(SAVED, {"name": "a", "query": "sky=>80"}, format="json")
+    assert reply.json()["type"] == PREFIX + "invalid-query"
+    assert (reply.json()["parameter"], reply.json()["position"]) == ("query", 4)
+    saved = save(Wanted("hidden", "a include:hidden"), owner=person("x", "search_hidden"))
+    SavedSearch.objects.filter(pk=saved.pk).update(shared=True)
+    reply = api.get(f"{SAVED}{saved.pk}/assets/")
+    assert (reply.status_code, reply.json()["parameter"]) == (400, "query")
+
+
+def test_a_name_that_is_taken_is_a_conflict(api: APIClient) -> None:
+    save(Wanted("taken"), owner=owner())
+    reply = api.post(SAVED, {"name": "taken"}, format="json")
+    assert (reply.status_code, reply.json()["type"]) == (409, PREFIX + "conflict")
+
+
+def test_others_read_what_is_shared_and_change_nothing(api: APIClient) -> None:
+    other = person("other")
+    shared, private = (
+        save(Wanted(name, shared=name == "shared"), owner=other)
+        for name in ("shared", "private")
+    )
+    assert api.get(f"{SAVED}{shared.pk}/").json()["owner"] == "other"
+    for method in ("patch", "delete"):
+        assert getattr(api, method)(f"{SAVED}{shared.pk}/").status_code == 403
+        assert getattr(api, method)(f"{SAVED}{private.pk}/").status_code == 404
+    assert api.get(f"{SAVED}{private.pk}/assets/").status_code == 404
+    assert SavedSearch.objects.filter(owner=other).count() == 2
+
+
+def test_each_request_takes_its_permission(client_of: Any) -> None:
+    saved = save(Wanted("s", shared=True), owner=person("x"))
+    place = f"{SAVED}{saved.pk}/"
+    for method, path, needed in (
+        ("get", SAVED, "view"),
+        ("get", place, "view"),
+        ("get", f"{place}assets/", "view"),
+        ("post", SAVED, "add"),
+        ("patch", place, "change"),
+        ("delete", place, "delete"),
+    ):
+        others = {f"{what}_savedsearch" for what in ("view", "add", "change", "delete")}
+        client = client_of("view_asset", *(others - {f"{needed}_savedsearch"}))
+        assert getattr(client, method)(path).status_code == 403, (method, path)
+    assert client_of(*EVERYTHING).get(f"{place}assets/").status_code == 403
+    assert APIClient().get(SAVED).status_code in (401, 403)
+
+
+def test_hidden_tags_are_found_by_who_may(client_of: Any) -> None:
+    tagged("one", {"sky": 90})
+    curation.hide(Tag.objects.get().pk, hidden=True)
+    api = client_of("view_asset", "search_hidden", *EVERYTHING)
+    saved = save(Wanted("h", "sky include:hidden"), owner=owner())
+    assert len(api.get(f"{SAVED}{saved.pk}/assets/").json()["results"]) == 1
+
+
+def test_listing_costs_the_same_however_many_there_are(
+    api: APIClient, django_assert_num_queries: Any
+) -> None:
+    other = person("other")
+    for number in range(5):
+        save(Wanted(f"mine {number}"), owner=owner())
+        save(Wanted(f"theirs {number}", shared=True), owner=other)
+    with django_assert_num_queries(5):  # session, user, permissions twice, rows
+        page = api.get(SAVED, {"page_size": 4}).json()
+    assert len(page["results"]) == 4
+    assert len(api.get(page["next"]).json()["results"]) == 4
+    for cursor in ("cD1hYmM=", "bz0xMA=="):
+        assert api.get(SAVED, {"cursor": cursor}).status_code == 400
