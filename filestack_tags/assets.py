@@ -11,7 +11,7 @@ from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import CharField, Q
+from django.db.models import CharField, Q, QuerySet
 from django.utils import timezone
 
 from . import tags
@@ -131,13 +131,13 @@ def register(
             return asset, True
         asset = _lock(asset.pk)
         _require_within(asset, within)
-        _refresh(asset, said, moment)
+        refresh(asset, said, moment)
         if asset.uploader_id is None and uploader is not None:
             asset.uploader = uploader  # type: ignore[assignment]  # the host's user model
-        # No handle comes back: what happened in the second of the deletion was before it.
-        if asset.deleted_at and (at is None or moment >= asset.deleted_at + TOLD_BY_THE):
-            _restore(asset)
+        returned = show(asset, at)
         asset.save(using=alias())
+        if returned:
+            rescore(shown=[asset.pk])
         _require_within(asset, within)
     return asset, False
 
@@ -203,7 +203,7 @@ def _learn(asset_id: int, facts: Facts, moment: datetime) -> None:
         asset = _lock(asset_id)
         if asset.content_changed_at and asset.content_changed_at > moment:
             return  # the answer may be of what the file was before
-        _refresh(asset, facts.columns(), moment)
+        refresh(asset, facts.columns(), moment)
         asset.save(using=alias())
 
 
@@ -223,29 +223,18 @@ def amend(asset_id: int, facts: Facts, *, within: Q | None = None) -> None:
     with atomic():
         asset = _lock(asset_id)
         _require_within(asset, within)
-        _refresh(asset, facts.columns(), timezone.now())
+        refresh(asset, facts.columns(), timezone.now())
         asset.save(using=alias())
         _require_within(asset, within)
 
 
 @retrying
 def content_changed(asset_id: int, *, facts: Facts, at: datetime) -> bool:
-    """Record that the file behind a handle was overwritten; return whether that is news.
-
-    The tags then describe an earlier content: they stay, marked stale, until new ones come. An
-    event older than the last known change is no news.
-    """
-    moment = kept(at)
+    """Record that the file behind a handle was overwritten; see :func:`change_content`."""
     with atomic():
         asset = _lock(asset_id)
-        if asset.content_changed_at and moment < asset.content_changed_at:
+        if not change_content(asset, facts.columns(), kept(at)):
             return False
-        asset.sha256 = None
-        _refresh(asset, facts.columns(), moment)
-        asset.content_version += 1
-        asset.content_changed_at = moment
-        asset.tagging_state = rest_state(asset)
-        asset.due_at = None
         asset.save(using=alias())
     return True
 
@@ -258,13 +247,10 @@ def forget(asset_id: int, *, at: datetime | None = None) -> bool:
     """
     with atomic():
         asset = _lock(asset_id)
-        if asset.deleted_at:
+        if not hide(asset, kept(at) if at else timezone.now()):
             return False
-        asset.deleted_at = kept(at) if at else timezone.now()
-        asset.tagging_state = rest_state(asset)
-        asset.due_at = None
         asset.save(using=alias())
-        _rescore(asset, -1)
+        rescore(hidden=[asset.pk])
     return True
 
 
@@ -273,10 +259,10 @@ def restore(asset_id: int) -> bool:
     """Undo :func:`forget`; return whether there was anything to undo."""
     with atomic():
         asset = _lock(asset_id)
-        if not asset.deleted_at:
+        if not show(asset):
             return False
-        _restore(asset)
         asset.save(using=alias())
+        rescore(shown=[asset.pk])
     return True
 
 
@@ -292,28 +278,20 @@ def restore_many(asset_ids: Collection[int]) -> set[int]:
 
 @retrying
 def _present_or_not(asset_ids: Collection[int], *, deleted_at: datetime | None) -> set[int]:
-    gone = deleted_at is not None
     with atomic():
         held = locked(Asset.objects.filter(pk__in=sorted(asset_ids))).order_by("pk")
-        changed = [asset for asset in held if (asset.deleted_at is not None) != gone]
-        for asset in changed:
-            asset.deleted_at = deleted_at
-            asset.changed_at = timezone.now()
-            if gone:
-                asset.tagging_state = rest_state(asset)
-                asset.due_at = None
+        changed = [
+            asset for asset in held if (hide(asset, deleted_at) if deleted_at else show(asset))
+        ]
         ids = {asset.pk for asset in changed}
         if not ids:
             return ids
+        for asset in changed:
+            asset.changed_at = timezone.now()
         columns = ("deleted_at", "changed_at", "tagging_state", "due_at")
         values = attrgetter("pk", *columns)
         update(Asset, columns, [values(asset) for asset in changed])
-        rows = AssetTag.objects.using(alias()).filter(asset__in=ids)
-        counted = rows.exclude(decision=AssetTag.Decision.REJECTED)
-        counts = Counter(counted.values_list("tag_id", flat=True))
-        tags.hold(counts)
-        counted.update(score=score_in_sql(forgotten=gone))
-        tags.shift_counts({pk: -number if gone else number for pk, number in counts.items()})
+        rescore(hidden=ids) if deleted_at else rescore(shown=ids)
     return ids
 
 
@@ -334,7 +312,11 @@ def _require_within(asset: Asset, scope: Q | None) -> None:
         raise OutOfScope("This file is not among those that you may register.")
 
 
-def _refresh(asset: Asset, said: Mapping[str, Any], at: datetime) -> None:
+def refresh(asset: Asset, said: Mapping[str, Any], at: datetime) -> None:
+    """Have an asset know facts as they were at a time; older ones only fill what is unknown.
+
+    As those that follow, for an asset that is locked or new; nothing is written.
+    """
     newer = asset.facts_at is None or at >= asset.facts_at
     for name, value in said.items():
         if newer or getattr(asset, name) in ("", None, {}):
@@ -343,14 +325,67 @@ def _refresh(asset: Asset, said: Mapping[str, Any], at: datetime) -> None:
         asset.facts_at = at
 
 
-def _restore(asset: Asset) -> None:
+def change_content(asset: Asset, said: Mapping[str, Any], at: datetime) -> bool:
+    """Have the asset's file overwritten at a time; return whether that is news.
+
+    The tags then describe an earlier content: they stay, marked stale, until new ones come. An
+    event older than the last known change is no news.
+    """
+    if asset.content_changed_at and at < asset.content_changed_at:
+        return False
+    asset.sha256 = None
+    refresh(asset, said, at)
+    asset.content_version += 1
+    asset.content_changed_at = at
+    asset.tagging_state = rest_state(asset)
+    asset.due_at = None
+    return True
+
+
+def queue(asset: Asset, trigger: str, tagger: str = "") -> None:
+    """Have the asset wait for somebody to ask ``tagger`` for its tags."""
+    asset.tagging_state = Asset.State.QUEUED
+    asset.queued_by, asset.queued_for = trigger, tagger
+    asset.attempts = 0
+    asset.due_at = asset.changed_at = timezone.now()
+
+
+def hide(asset: Asset, at: datetime) -> bool:
+    """Have the asset forgotten; return whether it was not. :func:`rescore` is to follow."""
+    if asset.deleted_at:
+        return False
+    asset.deleted_at = at
+    asset.tagging_state = rest_state(asset)
+    asset.due_at = None
+    return True
+
+
+def show(asset: Asset, at: datetime | None = None) -> bool:
+    """Undo :func:`hide`, for what happened at a time; return whether anything was undone.
+
+    No handle comes back: what happened in the second of its deletion was before it.
+    """
+    if not asset.deleted_at or (at and kept(at) < asset.deleted_at + TOLD_BY_THE):
+        return False
     asset.deleted_at = None
-    _rescore(asset, +1)
+    return True
 
 
-def _rescore(asset: Asset, change: int) -> None:
-    """Take every tag of the asset out of all searches, or put it back, and count it so."""
-    rows = AssetTag.objects.using(alias()).filter(asset=asset)
-    counted = rows.exclude(decision=AssetTag.Decision.REJECTED)
-    tags.shift_counts(dict.fromkeys(counted.values_list("tag_id", flat=True), change))
-    counted.update(score=score_in_sql(forgotten=asset.deleted_at is not None))
+def rescore(*, hidden: Collection[int] = (), shown: Collection[int] = ()) -> None:
+    """Take every tag of hidden assets out of all searches, put those of others back, count them.
+
+    In the transaction that holds the assets' locks, once they are written.
+    """
+    counts: Counter[int] = Counter()
+    of_both: list[tuple[QuerySet[AssetTag], bool]] = []
+    for ids, forgotten in ((hidden, True), (shown, False)):
+        if ids:
+            rows = AssetTag.objects.using(alias()).filter(asset__in=ids)
+            rows = rows.exclude(decision=AssetTag.Decision.REJECTED)
+            of_both.append((rows, forgotten))
+            for tag_id in rows.values_list("tag_id", flat=True):
+                counts[tag_id] += -1 if forgotten else 1
+    tags.hold(counts)
+    for rows, forgotten in of_both:
+        rows.update(score=score_in_sql(forgotten=forgotten))
+    tags.shift_counts(counts)

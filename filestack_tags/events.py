@@ -8,40 +8,26 @@ The actions and their fields are those of PROTOCOL (docs: Webhooks; docs: Workfl
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from django.db.models import Q
-from django.utils import timezone
 
-from . import assets, metrics, results, tagging, tags, workflows
-from .clock import CLOCKS_DIFFER, kept
-from .conf import get_settings
+from . import assets, files, metrics, news, results, tagging, tags, workflows
 from .exceptions import PayloadError
-from .filestack.payloads import Event, FileEvent, WorkflowJob
-from .filestack.sources import Source
+from .filestack.payloads import Event, WorkflowJob
 from .models import Asset, TaggingRun, WebhookDelivery
+from .news import IGNORED, PROCESSED, Handled
 from .taggers import TaggerReply
 from .taggers.filestack import job_error
 from .text import reference_digest
 from .transactions import alias, locked
 
-EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 SLACK = timedelta(minutes=2)
 """How much earlier than its run a job may seem to have started, for clocks that differ."""
 
-PROCESSED = WebhookDelivery.State.PROCESSED
-IGNORED = WebhookDelivery.State.IGNORED
-
-
-@dataclass(frozen=True)
-class Handled:
-    """What an event came to: the delivery's state, a sentence for people, and what is next."""
-
-    state: str
-    text: str
-    asset_id: int | None = None
-    to_tag: tuple[int, ...] = ()
+WAITS = Q(state=TaggingRun.State.STARTED) | Q(error_code__in=results.GIVEN_UP)
+KNOWS_NO_JOB = Q(job_id=None) | Q(job_id="")
+"""Conditions on a run, to which the result of a job may still belong."""
 
 
 def prepare(event: Event) -> None:
@@ -75,43 +61,18 @@ def handle(event: Event, delivery: WebhookDelivery) -> Handled:
     return handler(event, delivery)
 
 
+def says_nothing(event: Event) -> bool:
+    """Whether :func:`handle` only finds out that it has nothing to do."""
+    return HANDLERS.get(event.action, _ignored) is _ignored
+
+
 def known_action(action: str) -> str:
     """Return ``action`` if it is one of Filestack's, else ``"unknown"``; safe as a label."""
     return action if action in HANDLERS else "unknown"
 
 
-def _upload(event: Event, delivery: WebhookDelivery) -> Handled:
-    file = event.file()
-    asset, created = assets.register(
-        Source.handle(file.handle), facts=_facts(file), at=_moment(event, delivery)
-    )
-    to_tag: tuple[int, ...] = ()
-    if get_settings().AUTO_TAG_UPLOADS:
-        to_tag = _tag_if_wanted(asset, TaggingRun.Trigger.UPLOAD)
-    text = "Registered the file." if created else "The file was known; its facts are refreshed."
-    return Handled(PROCESSED, text, asset.pk, to_tag)
-
-
-def _overwrite(event: Event, delivery: WebhookDelivery) -> Handled:
-    file = event.file()
-    moment = _moment(event, delivery)
-    asset, created = assets.register(Source.handle(file.handle), facts=_facts(file), at=moment)
-    # An unknown file, too, had another content before: what is older must not count as this one's.
-    if not assets.content_changed(asset.pk, facts=_facts(file), at=moment):
-        return Handled(PROCESSED, "A newer overwrite is known.", asset.pk)
-    asset = Asset.objects.using(alias()).get(pk=asset.pk)
-    to_tag = _tag_if_wanted(asset, TaggingRun.Trigger.OVERWRITE)
-    known = "The file changed; its tags are stale."
-    text = "Registered the overwritten file." if created else known
-    return Handled(PROCESSED, text, asset.pk, to_tag)
-
-
-def _delete(event: Event, delivery: WebhookDelivery) -> Handled:
-    moment = _moment(event, delivery)
-    # Registered even if unknown: its upload may come later, and must not bring the file back.
-    asset, _ = assets.register(Source.handle(event.file().handle), at=moment)
-    assets.forget(asset.pk, at=moment)
-    return Handled(PROCESSED, "Hid the deleted file.", asset.pk)
+def _file(event: Event, delivery: WebhookDelivery) -> Handled:
+    return files.apply_all([files.told(delivery, event)])[delivery.pk]
 
 
 def _workflow(event: Event, delivery: WebhookDelivery) -> Handled:
@@ -163,12 +124,12 @@ def tags_told(job: WorkflowJob, state: str) -> str:
 
 def result_at(job: WorkflowJob, event: Event, delivery: WebhookDelivery) -> datetime:
     """When a job had its result."""
-    return _past(job.updated_at or event.timestamp or delivery.received_at)
+    return news.past(job.updated_at or event.timestamp or delivery.received_at)
 
 
 def started_at(job: WorkflowJob, event: Event, delivery: WebhookDelivery) -> datetime:
     """When a job was started."""
-    return _past(job.created_at) if job.created_at else _moment(event, delivery)
+    return news.past(job.created_at) if job.created_at else news.moment(event, delivery)
 
 
 def new_run(job: WorkflowJob, asset: Asset, *, started_at: datetime) -> TaggingRun:
@@ -197,9 +158,7 @@ def _ignored(event: Event, delivery: WebhookDelivery) -> Handled:
 
 
 HANDLERS: dict[str, Callable[[Event, WebhookDelivery], Handled]] = {
-    "fp.upload": _upload,
-    "fp.overwrite": _overwrite,
-    "fp.delete": _delete,
+    **dict.fromkeys(files.EFFECTS, _file),
     "fs.workflow": _workflow,
     "fp.converse": _ignored,
     "fp.video_converse": _ignored,
@@ -207,45 +166,6 @@ HANDLERS: dict[str, Callable[[Event, WebhookDelivery], Handled]] = {
     "fp.export": _ignored,
     "fp.dialog": _ignored,
 }
-
-
-def _facts(file: FileEvent) -> assets.Facts:
-    return assets.Facts(
-        filename=file.filename or None,
-        mimetype=file.mimetype or None,
-        size=file.size,
-        container=file.container or None,
-        key=file.key or None,
-        store_status=file.status or None,
-        upload_tags=file.upload_tags or None,
-    )
-
-
-def _moment(event: Event, delivery: WebhookDelivery) -> datetime:
-    """When the event happened."""
-    return _past(event.timestamp or delivery.received_at)
-
-
-def _past(moment: datetime) -> datetime:
-    """Return ``moment`` as the host keeps it; neither the future nor a time before computers is
-    believed, and at the ends of the calendar no time can be told in every zone.
-
-    The future begins after what a slow clock may take for it: moved back, an overwrite would
-    seem older than one that came before it.
-    """
-    if timezone.is_aware(moment):
-        moment = min(max(moment, EARLIEST), datetime.now(UTC) + CLOCKS_DIFFER)
-    return min(kept(moment), timezone.now() + CLOCKS_DIFFER)
-
-
-def _tag_if_wanted(asset: Asset, trigger: TaggingRun.Trigger) -> tuple[int, ...]:
-    if asset.tagging_state not in (Asset.State.NEW, Asset.State.STALE):
-        return ()
-    return (
-        tuple(tagging.request([asset.pk], trigger=trigger))
-        if tagging.wants_tagging(asset)
-        else ()
-    )
 
 
 def _run_of(job: WorkflowJob, event: Event) -> TaggingRun | None:
@@ -262,15 +182,15 @@ def _run_of(job: WorkflowJob, event: Event) -> TaggingRun | None:
         return None
     asset = locked(Asset.objects.filter(digest=digest_of(job))).first()
     waiting = runs.filter(
-        Q(state=TaggingRun.State.STARTED) | Q(error_code__in=results.GIVEN_UP),
+        WAITS,
         # Before Filestack answered, a run knows neither its job nor its workflow.
-        Q(job_id=None) | Q(job_id="") if job.job_id else Q(),
+        KNOWS_NO_JOB if job.job_id else Q(),
         Q(workflow_id=job.workflow_id)
         | Q(workflow_id="", tagger__in=workflows.taggers_of(job.workflow_id)),
         asset=asset,
     )
     if created_at := job.created_at or event.timestamp:
-        waiting = waiting.filter(started_at__lte=_past(created_at) + SLACK)
+        waiting = waiting.filter(started_at__lte=news.past(created_at) + SLACK)
     return waiting.order_by("-id").first() if asset else None
 
 

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import sample
 
+from django.db import IntegrityError
 from django.db.models import Q
 from django.utils import timezone
 
-from . import deliveries, events, jobs, metrics
+from . import deliveries, events, files, jobs, metrics
 from .conf import get_settings
 from .deliveries import OPEN_STATES
 from .exceptions import PayloadError
@@ -25,6 +26,7 @@ from .filestack.payloads import Event, event_key, parse_event
 from .filestack.security import verify_webhook
 from .inserting import insert_or_count
 from .models import WebhookDelivery
+from .news import Handled
 from .text import storable
 from .transactions import alias, atomic, locked, retrying
 
@@ -168,12 +170,13 @@ def _unless_overtaken(delivery: WebhookDelivery) -> Outcome:
 def process_all(delivery_ids: Sequence[int]) -> list[Outcome]:
     """Do what deliveries say, as :func:`process` does; return what came of each, in their order.
 
-    Those that were never tried are taken together, and the results of workflow jobs among them
-    are applied together, in one transaction with the deliveries' new states. If that fails,
-    each is processed by itself, so that a bad one costs the others nothing.
+    Those that were never tried are taken together. The results of workflow jobs among them are
+    applied together, in one transaction with the deliveries' new states; so are uploads,
+    overwrites and deletions of files. If that fails, each is processed by itself, so that a bad
+    one costs the others nothing.
     """
     taken = deliveries.take_new(delivery_ids)
-    done = _process_together([*taken.values()])
+    done = _process_together([taken[pk] for pk in delivery_ids if pk in taken])
     outcomes: list[Outcome] = []
     for pk in delivery_ids:
         if pk in done:
@@ -187,32 +190,64 @@ def process_all(delivery_ids: Sequence[int]) -> list[Outcome]:
 
 def _process_together(taken: Sequence[WebhookDelivery]) -> dict[int, Outcome]:
     """Process what can be processed together; return what came of it, by delivery."""
-    news: list[jobs.Told] = []
+    told_jobs: list[jobs.Told] = []
+    told_files: list[files.Told] = []
+    silent: list[tuple[Event, WebhookDelivery]] = []
     for delivery in taken:
         with suppress(PayloadError):  # said again when it is processed by itself
-            told = jobs.told(delivery, parse_event(bytes(delivery.raw_body)))
-            if told is not None:
-                news.append(told)
-    if len(news) < 2:
+            event = parse_event(bytes(delivery.raw_body))
+            if event.action in files.EFFECTS:
+                told_files.append(files.told(delivery, event))
+            elif events.says_nothing(event):
+                silent.append((event, delivery))
+            elif job := jobs.told(delivery, event):
+                told_jobs.append(job)
+    # Jobs first: a file whose tags have come need not be asked about when its upload is told.
+    return {
+        **_attempt(
+            [one.delivery for one in told_jobs],
+            lambda: jobs.apply_all(told_jobs),
+            ahead=lambda: events.prepare_all(one.event for one in told_jobs),
+        ),
+        **_attempt([one.delivery for one in told_files], lambda: files.apply_all(told_files)),
+        **_attempt(
+            [delivery for _, delivery in silent],
+            lambda: {delivery.pk: events.handle(event, delivery) for event, delivery in silent},
+        ),
+    }
+
+
+Work = Callable[[], dict[int, Handled]]
+
+
+def _attempt(
+    those: Sequence[WebhookDelivery], work: Work, *, ahead: Callable[[], None] = lambda: None
+) -> dict[int, Outcome]:
+    """Do ``work`` for deliveries in one transaction; return nothing if it cannot be done."""
+    if len(those) < 2:
         return {}
     try:
-        done = _apply(news)
+        try:
+            done = _finish(those, work, ahead)
+        except IntegrityError:  # such as for a file that another process made known meanwhile
+            done = _finish(those, work, ahead)
     except Exception as error:  # noqa: BLE001  each has it again by itself, and tells more of it
         logger.info("Deliveries are processed one by one: %s", type(error).__name__)
         return {}
-    by_id = {delivery.pk: delivery for delivery in taken}
-    for pk in done:
-        metrics.count("webhook.processed", action=events.known_action(by_id[pk].action))
+    for delivery in those:
+        if delivery.pk in done:
+            metrics.count("webhook.processed", action=events.known_action(delivery.action))
     return {pk: Outcome(handled.state, handled.to_tag) for pk, handled in done.items()}
 
 
 @retrying
-def _apply(news: Sequence[jobs.Told]) -> dict[int, events.Handled]:
-    events.prepare_all(one.event for one in news)
-    by_id = {one.delivery.pk: one.delivery for one in news}
+def _finish(
+    those: Sequence[WebhookDelivery], work: Work, ahead: Callable[[], None]
+) -> dict[int, Handled]:
+    ahead()
     with atomic():
-        done = jobs.apply_all(news)
-        held = deliveries.hold([by_id[pk] for pk in sorted(done)])
+        done = work()
+        held = deliveries.hold([delivery for delivery in those if delivery.pk in done])
         for delivery in held:
             handled = done[delivery.pk]
             deliveries.settle(
@@ -239,7 +274,7 @@ def _process(delivery: WebhookDelivery) -> Outcome:
 
 
 @retrying
-def _handle(event: Event, delivery: WebhookDelivery) -> events.Handled:
+def _handle(event: Event, delivery: WebhookDelivery) -> Handled:
     events.prepare(event)
     with atomic():
         done = events.handle(event, delivery)

@@ -1,22 +1,23 @@
 """Jobs: what webhooks say of many workflow jobs, written together.
 
 For the jobs that bursts are made of: they have tags, and either their run is known by its job id,
-or nobody here started them and their file is new. The others are :mod:`.events`'s, one by one.
+or nobody here started them. The others are :mod:`.events`'s, one by one: those whose file was
+forgotten, or has a run that waits for some job and may wait for this one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from . import assets, events, metrics, results, workflows
-from .events import Handled
 from .filestack.payloads import Event, TagsReply, WorkflowJob
 from .models import Asset, TaggingRun, WebhookDelivery
+from .news import PROCESSED, Handled
 from .rowsets import update
 from .taggers import TaggerReply
-from .transactions import alias
+from .transactions import alias, locked
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def apply_all(news: Sequence[Told]) -> dict[int, Handled]:
     """
     unique = _unique(news)
     runs = _runs(unique)
-    runs |= _open_new([one for one in unique if one.job_id not in runs])
+    runs |= _open([one for one in unique if one.job_id not in runs], runs.values())
     applied = [one for one in unique if one.job_id in runs]
     offered = [
         results.Result(
@@ -77,7 +78,7 @@ def apply_all(news: Sequence[Told]) -> dict[int, Handled]:
         metrics.count("tagging.completed", state=state)
         run = runs[one.job_id]
         done[one.delivery.pk] = Handled(
-            events.PROCESSED, events.tags_told(one.job, state), run.asset_id
+            PROCESSED, events.tags_told(one.job, state), run.asset_id
         )
     # Their rows are locked since their results were applied.
     update(
@@ -105,27 +106,47 @@ def _runs(news: Sequence[Told]) -> dict[str, TaggingRun]:
     return {str(run.job_id): run for run in runs.only("job_id", "asset")}
 
 
-def _open_new(news: Sequence[Told]) -> dict[str, TaggingRun]:
-    """Make the files known that are not, if their workflow says so, and open the jobs' runs."""
-    named = {_digest(one): one for one in news if workflows.makes_known(one.job.workflow_id)}
-    known = Asset.objects.using(alias()).filter(digest__in=[*named])
-    for digest in known.values_list("digest", flat=True):
-        del named[digest]
-    made = assets.register_new(
-        {digest: (one.job.sources[0], one.started_at) for digest, one in named.items()}
+def _open(news: Sequence[Told], others: Iterable[TaggingRun]) -> dict[str, TaggingRun]:
+    """Open the runs of jobs that nobody here started, and make their files known if they are not
+    and the workflow says so.
+
+    ``others`` are runs whose assets are going to be locked: all are in one order.
+    """
+    named = {_digest(one): one for one in news}
+    rows = Asset.objects.using(alias()).filter(digest__in=[*named])
+    known = dict(rows.values_list("digest", "pk")) if named else {}
+    makes_known = {
+        digest: (one.job.sources[0], one.started_at)
+        for digest, one in named.items()
+        if workflows.makes_known(one.job.workflow_id)
+    }
+    found = assets.register_new(
+        {digest: told for digest, told in makes_known.items() if digest not in known}
     )
-    return _opened(named, made)
-
-
-def _opened(named: Mapping[str, Told], made: Iterable[Asset]) -> dict[str, TaggingRun]:
-    runs = [
-        events.new_run(
-            named[asset.digest].job, asset, started_at=named[asset.digest].started_at
-        )
-        for asset in made
-    ]
+    if known:
+        held = _hold({*known.values(), *(run.asset_id for run in others)})
+        found += [asset for asset in held if asset.digest in named]
+    runs = []
+    for asset in found:
+        one = named[asset.digest]
+        runs.append(events.new_run(one.job, asset, started_at=one.started_at))
+        if asset.digest in makes_known:
+            assets.refresh(asset, {}, one.started_at)
+    if known:
+        update(Asset, ("facts_at",), [(asset.pk, asset.facts_at) for asset in found])
     opened = TaggingRun.objects.using(alias()).bulk_create(runs)
     return {str(run.job_id): run for run in opened}
+
+
+def _hold(asset_ids: Iterable[int]) -> list[Asset]:
+    """Lock assets; return those that a job may belong to though no run says so."""
+    rows = locked(Asset.objects.filter(pk__in=sorted(asset_ids))).order_by("pk")
+    present = [asset for asset in rows if not asset.deleted_at]
+    waiting = TaggingRun.objects.using(alias()).filter(
+        events.WAITS, events.KNOWS_NO_JOB, asset__in=[asset.pk for asset in present]
+    )
+    waited_for = set(waiting.values_list("asset_id", flat=True))
+    return [asset for asset in present if asset.pk not in waited_for]
 
 
 def _digest(one: Told) -> str:

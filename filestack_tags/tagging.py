@@ -13,12 +13,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from functools import partial
+from operator import attrgetter
 from random import SystemRandom
 
 from django.db.models import Q
 from django.utils import timezone
 
 from . import circuit, claims, metrics, results
+from .assets import queue
 from .claims import OPEN_STATES, Refusal, Work
 from .clock import CLOCKS_DIFFER, kept
 from .conf import get_settings
@@ -128,20 +130,20 @@ def request(
 def _request(
     asset_ids: Sequence[int], trigger: TaggingRun.Trigger, *, force: bool, tagger: str
 ) -> set[int]:
-    now = timezone.now()
     with atomic():
         rows = locked(Asset.objects.filter(pk__in=asset_ids)).order_by("pk")
         queued = [
-            asset.pk
+            asset
             for asset in rows
             if not asset.deleted_at
             and asset.tagging_state not in OPEN_STATES
             and (force or asset.tagging_state != Asset.State.TAGGED)
         ]
+        for asset in queued:
+            queue(asset, trigger, tagger)
         if queued:
-            said = (Asset.State.QUEUED, trigger, tagger, 0, now, now)
-            update(Asset, QUEUED, [(pk, *said) for pk in queued])
-    return set(queued)
+            update(Asset, QUEUED, list(map(attrgetter("pk", *QUEUED), queued)))
+    return {asset.pk for asset in queued}
 
 
 def waiting(limit: int) -> list[int]:

@@ -26,7 +26,7 @@ from filestack_tags import (
 from filestack_tags.filestack.security import sign_webhook
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetTag, Tag, TaggingRun, WebhookDelivery
-from filestack_tags.testing.payloads import fs_workflow
+from filestack_tags.testing.payloads import fp_delete, fp_overwrite, fp_upload, fs_workflow
 from tests import scripted
 
 pytestmark = [
@@ -194,6 +194,35 @@ def test_workers_that_share_an_inbox_process_each_delivery_once() -> None:
     assert sorted(deliveries) == [(pk, WebhookDelivery.State.PROCESSED, 1) for pk in ids]
     assert TaggingRun.objects.count() == len(ids)
     assert counts() == {"sky": len(ids)}
+
+
+def test_workers_that_share_an_inbox_agree_on_the_few_files_that_all_of_it_is_about(
+    script: Any,
+) -> None:
+    """Uploads, overwrites, deletions and jobs of the same files, told in any order."""
+    dice = Random(4)  # noqa: S311  a test's dice, not a secret
+    now = int(timezone.now().timestamp())
+    told = [
+        event
+        for n in range(12)
+        for event in (
+            fp_upload(f"h{n}", timestamp=now - 60),
+            fp_overwrite(f"h{n}", timestamp=now - 50),
+            fs_workflow(f"h{n}", tags={"sky": n}, job_id=f"j{n}", created=(now - 40) * 10**9),
+            *([fp_delete(f"h{n}", timestamp=now - 30)] if n % 3 == 0 else []),
+        )
+    ]
+    dice.shuffle(told)
+    ids = [receive(event) for event in told]
+    at_once(lambda _: tasks.process_inbox())
+    deliveries = WebhookDelivery.objects.values_list("pk", "state")
+    assert sorted(deliveries) == [(pk, WebhookDelivery.State.PROCESSED) for pk in ids]
+    assert set(Asset.objects.values_list("content_version", flat=True)) == {2}
+    shown = Asset.objects.filter(deleted_at=None).values_list("reference", "tags_version")
+    assert sorted(shown) == sorted((f"h{n}", 2) for n in range(12) if n % 3)
+    assert Asset.objects.count() == 12
+    assert TaggingRun.objects.filter(job_id__startswith="j").count() == 12
+    assert counts()["sky"] == 8
 
 
 def test_writers_that_meet_on_assets_tags_and_new_names_never_deadlock() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -14,7 +13,7 @@ from django.test import Client
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-from filestack_tags import events, ingest, metrics, tasks
+from filestack_tags import deliveries, events, ingest, metrics, tasks
 from filestack_tags.filestack.security import sign_webhook
 from filestack_tags.models import Asset, WebhookDelivery
 from filestack_tags.testing.payloads import event, fp_upload, fs_workflow
@@ -51,15 +50,16 @@ def published(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float]]:
 
 
 @pytest.fixture
-def processed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """The deliveries that were processed, in order; their events do nothing."""
+def processed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The deliveries that were processed, in order."""
     order: list[int] = []
+    settle = deliveries.settle
 
-    def handle(event: Any, delivery: WebhookDelivery) -> events.Handled:
+    def record(delivery: WebhookDelivery, *args: Any, **said: Any) -> None:
         order.append(delivery.pk)
-        return events.Handled(State.IGNORED, "Seen.")
+        settle(delivery, *args, **said)
 
-    monkeypatch.setattr(events, "handle", handle)
+    monkeypatch.setattr(deliveries, "settle", record)
     return order
 
 

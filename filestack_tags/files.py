@@ -1,0 +1,203 @@
+"""Files: what webhooks say of uploads, overwrites and deletions, of one file or of many together.
+
+What each event makes of its asset is worked out in memory, in the order of the events. Then the
+assets are written, new ones by one statement and known ones by another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from operator import attrgetter
+
+from django.db import IntegrityError
+from django.utils import timezone
+
+from . import assets, news
+from .conf import get_settings
+from .filestack.payloads import Event, FileEvent
+from .models import Asset, TaggingRun, WebhookDelivery
+from .news import PROCESSED, Handled
+from .rowsets import update
+from .signals import asset_registered
+from .tagging import wants_tagging
+from .text import reference_digest
+from .transactions import alias, atomic, locked, on_commit
+
+TRIES = 3
+"""How often the assets are looked for: others may make a file known in between."""
+
+WRITTEN = (
+    *("filename", "mimetype", "size", "sha256", "container", "key", "store_status"),
+    *("upload_tags", "facts_at", "content_version", "content_changed_at", "deleted_at"),
+    *("tagging_state", "queued_by", "queued_for", "attempts", "due_at", "changed_at"),
+)
+"""What events may change of an asset that is known."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """A delivery that tells of one file, and when that happened."""
+
+    delivery: WebhookDelivery
+    action: str
+    file: FileEvent
+    at: datetime
+
+    @property
+    def facts(self) -> assets.Facts:
+        file = self.file
+        return assets.Facts(
+            filename=file.filename or None,
+            mimetype=file.mimetype or None,
+            size=file.size,
+            container=file.container or None,
+            key=file.key or None,
+            store_status=file.status or None,
+            upload_tags=file.upload_tags or None,
+        )
+
+
+def told(delivery: WebhookDelivery, event: Event) -> Told:
+    """Return what a delivery tells whose action is one of :data:`EFFECTS`.
+
+    Raises:
+        PayloadError: when it names no file.
+    """
+    return Told(delivery, event.action, event.file(), news.moment(event, delivery))
+
+
+def apply_all(those: Iterable[Told]) -> dict[int, Handled]:
+    """Do what deliveries tell; return what each came to, by its id.
+
+    In a transaction of the caller's, which holds the assets' locks from here on. It comes to the
+    same whether they are told together or one by one, and again.
+
+    Raises:
+        RuntimeError: when others make the same files known again and again.
+    """
+    by_file: dict[str, list[Told]] = {}
+    for one in those:
+        digest = reference_digest("handle", one.file.handle)
+        by_file.setdefault(digest, []).append(one)
+    files = _new_and_known(by_file)
+    known = [file for file in files if not file.is_new]
+    if known:
+        values = attrgetter("pk", *WRITTEN)
+        update(Asset, WRITTEN, [values(file.asset) for file in known])
+        turned = [file.asset for file in known if file.turned]
+        assets.rescore(
+            hidden=[asset.pk for asset in turned if asset.deleted_at],
+            shown=[asset.pk for asset in turned if not asset.deleted_at],
+        )
+    return {one.delivery.pk: handled for file in files for one, handled in file.handled()}
+
+
+def _new_and_known(by_file: Mapping[str, Sequence[Told]]) -> list[_File]:
+    """Return all files with what was told of them; the new ones are written, the others locked."""
+    files: dict[str, _File] = {}
+    for _ in range(TRIES):
+        left = sorted(by_file.keys() - files.keys())
+        rows = Asset.objects.using(alias()).filter(digest__in=left)
+        known = dict(rows.values_list("digest", "pk")) if left else {}
+        new = [
+            _File(_asset(digest, by_file[digest][0]), by_file[digest])
+            for digest in left
+            if digest not in known
+        ]
+        if new and not _insert([file.asset for file in new]):
+            continue
+        files |= {file.asset.digest: file for file in new}
+        if known:
+            held = locked(Asset.objects.filter(pk__in=sorted(known.values()))).order_by("pk")
+            files |= {asset.digest: _File(asset, by_file[asset.digest]) for asset in held}
+        if len(files) == len(by_file):
+            return [*files.values()]
+    raise RuntimeError("Other processes make the same files known, or delete them, just now.")
+
+
+def _asset(digest: str, first: Told) -> Asset:
+    handle = first.file.handle
+    return Asset(kind="handle", reference=handle, digest=digest, uploaded_at=first.at)
+
+
+def _insert(new: Sequence[Asset]) -> bool:
+    """Return whether all were new; otherwise none is written."""
+    try:
+        with atomic():
+            Asset.objects.using(alias()).bulk_create(new)
+    except IntegrityError:
+        return False
+    for asset in new:
+        on_commit(partial(asset_registered.send_robust, sender=Asset, asset=asset))
+    return True
+
+
+class _File:
+    """An asset that is new or locked, after all that was told of it."""
+
+    def __init__(self, asset: Asset, those: Sequence[Told]) -> None:
+        self.asset = asset
+        self.is_new = asset.pk is None
+        was_hidden = asset.deleted_at is not None
+        self._came_to: list[tuple[Told, str, bool]] = []
+        for number, one in enumerate(those):
+            effect = EFFECTS[one.action]
+            self._came_to.append((one, *effect(asset, one, number > 0 or not self.is_new)))
+        asset.changed_at = timezone.now()
+        self.turned = was_hidden != (asset.deleted_at is not None)
+
+    def handled(self) -> Iterable[tuple[Told, Handled]]:
+        for one, text, is_queued in self._came_to:
+            pk = self.asset.pk
+            yield one, Handled(PROCESSED, text, pk, (pk,) if is_queued else ())
+
+
+def _upload(asset: Asset, one: Told, known: bool) -> tuple[str, bool]:
+    _be_known(asset, one.facts, one.at)
+    wanted = get_settings().AUTO_TAG_UPLOADS
+    queued = wanted and _queue_if_wanted(asset, TaggingRun.Trigger.UPLOAD)
+    text = "The file was known; its facts are refreshed." if known else "Registered the file."
+    return text, queued
+
+
+def _overwrite(asset: Asset, one: Told, known: bool) -> tuple[str, bool]:
+    _be_known(asset, one.facts, one.at)
+    # An unknown file, too, had another content before: what is older must not count as this one's.
+    if not assets.change_content(asset, one.facts.columns(), one.at):
+        return "A newer overwrite is known.", False
+    queued = _queue_if_wanted(asset, TaggingRun.Trigger.OVERWRITE)
+    text = (
+        "The file changed; its tags are stale." if known else "Registered the overwritten file."
+    )
+    return text, queued
+
+
+def _delete(asset: Asset, one: Told, known: bool) -> tuple[str, bool]:
+    # Known even if it was not: its upload may come later, and must not bring the file back.
+    _be_known(asset, assets.Facts(), one.at)
+    assets.hide(asset, one.at)
+    return "Hid the deleted file.", False
+
+
+EFFECTS: dict[str, Callable[[Asset, Told, bool], tuple[str, bool]]] = {
+    "fp.upload": _upload,
+    "fp.overwrite": _overwrite,
+    "fp.delete": _delete,
+}
+"""What each action makes of an asset: a sentence, and whether it has it tagged."""
+
+
+def _be_known(asset: Asset, facts: assets.Facts, at: datetime) -> None:
+    assets.refresh(asset, facts.columns(), at)
+    assets.show(asset, at)
+
+
+def _queue_if_wanted(asset: Asset, trigger: TaggingRun.Trigger) -> bool:
+    at_rest = asset.tagging_state in (Asset.State.NEW, Asset.State.STALE)
+    if at_rest and wants_tagging(asset):
+        assets.queue(asset, trigger)
+        return True
+    return False
