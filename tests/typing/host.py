@@ -1,0 +1,140 @@
+"""A project that uses the public API, rightly and wrongly."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, assert_type
+
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from filestack_tags import curation, metrics, tasks, uploads
+from filestack_tags.assets import Facts, forget
+from filestack_tags.exceptions import TaggerError, TagQueryError
+from filestack_tags.fields import AssetOf
+from filestack_tags.filestack.client import FilestackClient
+from filestack_tags.filestack.payloads import StoredFile
+from filestack_tags.filestack.sources import Source
+from filestack_tags.models import Asset, AssetQuerySet, AssetTag, Tag, TaggingRun
+from filestack_tags.scoping import assets_of
+from filestack_tags.search.complete import complete
+from filestack_tags.search.keyset import Page, find
+from filestack_tags.search.language import parse
+from filestack_tags.search.totals import Total, total
+from filestack_tags.signals import asset_tagged
+from filestack_tags.taggers import PendingJob, Tagger, TaggerReply, TagScore, get_tagger
+from filestack_tags.testing.fixtures import Filestack, Make
+from tests.hosts.shop.models import Photo
+
+
+def searching() -> None:
+    found = Asset.objects.search("sky>=80")
+    assert_type(found, AssetQuerySet)
+    assert_type(found.present().search(parse("-person")), AssetQuerySet)
+    assert_type(found.first(), Asset | None)
+    assert_type([asset.filename for asset in found], list[str])
+    assert_type(find("sky", order="best", size=50), Page)
+    assert_type(find("sky").next, str | None)
+    assert_type(total("sky"), Total)
+    assert_type([tag.name for tag in complete("sk")], list[str])
+    Asset.objects.search(80)  # type: ignore[arg-type]
+    Asset.objects.search("sky", hidden=True)  # type: ignore[call-arg]
+    find("sky", order="biggest")  # type: ignore[arg-type]
+    find("sky", 50)  # type: ignore[call-arg, arg-type]
+
+
+def registering() -> None:
+    asset, created = tasks.register(Source.handle("HANDLE"), facts=Facts(filename="a.jpg"))
+    assert_type(asset, Asset)
+    assert_type(created, bool)
+    assert_type(tasks.request_tagging([asset.pk], force=True), list[int])
+    assert_type(forget(asset.pk), bool)
+    assert_type(asset.deleted_at, datetime | None)
+    tasks.register("HANDLE")  # type: ignore[arg-type]
+    tasks.request_tagging(asset.pk)  # type: ignore[arg-type]
+    tasks.request_tagging([asset.pk], True)  # type: ignore[call-arg, arg-type]
+    Facts(size="12")  # type: ignore[arg-type]
+    Source("path", "a.jpg")  # type: ignore[arg-type]
+
+
+def files_of_models(photo: Photo) -> None:
+    assert_type(photo.asset, Asset | None)
+    assert photo.asset.filename  # type: ignore[union-attr]
+    found = Photo.objects.filter(asset__in=Asset.objects.search("sky"))
+    assert_type(found, QuerySet[Photo, Photo])
+    AssetOf("file", alias="media", forget=False)
+    AssetOf()  # type: ignore[call-arg]
+    AssetOf("file", max_size="large")  # type: ignore[arg-type]
+
+
+def deciding(asset: Asset, tag: Tag, request: HttpRequest) -> None:
+    if not request.user.is_authenticated:
+        return
+    curation.accept(asset.pk, tag.pk, user=request.user)
+    curation.accept(asset.pk, tag.pk)  # type: ignore[call-arg]
+    assert_type([row.confidence for row in AssetTag.objects.filter(asset=asset)], list[int])
+    assert_type(assets_of(request.user), AssetQuerySet)
+
+
+class WordTagger:
+    """Is a tagger without inheriting from anything."""
+
+    name = "words"
+
+    def tag(self, source: Source) -> TaggerReply:
+        return TaggerReply((TagScore("word", 100),), raw=source.reference)
+
+
+class Nameless:
+    def tag(self, source: Source) -> TaggerReply:
+        raise TaggerError("no", retryable=True, code="mine")
+
+
+class Wordy:
+    name = "wordy"
+
+    def tag(self, source: Source) -> list[str]:
+        return []
+
+
+def taggers() -> None:
+    good: Tagger = WordTagger()
+    assert_type(good.tag(Source.handle("HANDLE")), TaggerReply | PendingJob)
+    bad: Tagger = Nameless()  # type: ignore[assignment]
+    worse: Tagger = Wordy()  # type: ignore[assignment]
+    assert_type(get_tagger("local"), Tagger)
+    assert bad is not worse
+    TagScore("word", 100, "machine")  # type: ignore[arg-type]
+
+
+def tell(*, asset: Asset, run: TaggingRun, **kwargs: Any) -> None:
+    assert_type(run.rule_results, Any)
+
+
+def listening() -> None:
+    asset_tagged.connect(tell)
+    end = metrics.subscribe(lambda told: told.labels)
+    end()
+    metrics.subscribe("call.seconds")  # type: ignore[arg-type]
+
+
+def uploading() -> None:
+    with FilestackClient.from_settings() as client:
+        stored = client.store_bytes(b"", filename="a.jpg", mimetype="image/jpeg")
+        assert_type(stored, StoredFile)
+        client.store_bytes("text", filename="a", mimetype="b")  # type: ignore[arg-type]
+    assert uploads.permit is not None
+
+
+def errors() -> None:
+    try:
+        parse("(")
+    except TagQueryError as error:
+        assert_type(error.position, int)
+
+
+def test_ours(filestack: Filestack, filestack_make: Make) -> None:
+    filestack.says({"sky": 90})
+    filestack.says(["sky"])  # type: ignore[arg-type]
+    assert_type(filestack.store(b""), str)
+    assert_type(filestack_make.asset({"sky": 90}), Asset)
