@@ -63,6 +63,19 @@ ACTIONS = frozenset(
         "unknown",
     }
 )
+JOBS = frozenset(
+    {
+        "accept_tag",
+        "add_tag",
+        "export",
+        "forget",
+        "reject_tag",
+        "remove_tag",
+        "retag",
+        "run_workflow",
+        "undo",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +201,27 @@ EVENTS = (
         "budget.exhausted",
         "Calls were not made, because the budget is used up.",
         is_trouble=True,
+    ),
+    _counter("bulk.asked", "A bulk job was asked for.", job=JOBS),
+    _counter(
+        "bulk.assets",
+        "A bulk job came to an asset, and changed it, left it alone, or failed on it.",
+        job=JOBS,
+        result=frozenset({"changed", "skipped", "failed"}),
+    ),
+    _counter("bulk.finished", "A bulk job went through all its assets.", job=JOBS),
+    _counter("bulk.cancelled", "A person ended a bulk job.", job=JOBS),
+    _counter(
+        "bulk.failed",
+        "A bulk job was given up: a batch failed several times, or too many assets did.",
+        is_trouble=True,
+        job=JOBS,
+    ),
+    _duration(
+        "bulk.seconds",
+        "From asking for a bulk job until it had finished, was cancelled or failed.",
+        (1, 5, 15, 60, 300, 900, 3600, 14400, 43200, 172800),
+        job=JOBS,
     ),
     _counter(
         "sweep.found",

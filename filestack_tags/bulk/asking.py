@@ -10,7 +10,7 @@ from django.db import IntegrityError
 from django.db.models import Q
 from django.utils import timezone
 
-from filestack_tags import spending, tags, workflows
+from filestack_tags import metrics, spending, tags, workflows
 from filestack_tags.conf import get_settings
 from filestack_tags.exceptions import BulkError
 from filestack_tags.models import Asset, BulkJob, Tag, TaggingRun
@@ -204,6 +204,7 @@ def _noted(job: BulkJob) -> tuple[BulkJob, bool]:
             if known is None:
                 raise
         else:
+            metrics.count("bulk.asked", job=job.action)
             return job, True
     same = ("action", "parameters", "query", "asset_ids", "undoes_id")
     if any(getattr(known, name) != getattr(job, name) for name in same):
@@ -237,7 +238,22 @@ def cancel(job_id: int) -> bool:
         job.due_at = None
         job.held = ""
         job.save(using=alias(), update_fields=("state", "finished_at", "due_at", "held"))
+    tell_of_end(job)
     return True
+
+
+def tell_of_end(job: BulkJob) -> None:
+    """Tell that a job has ended, if it has, and how; once its end is committed."""
+    if job.is_open or job.finished_at is None:
+        return
+    is_failed = job.state == BulkJob.State.FAILED
+    is_finished = job.state == BulkJob.State.FINISHED
+    metrics.count(
+        "bulk.failed" if is_failed else "bulk.finished" if is_finished else "bulk.cancelled",
+        job=job.action,
+    )
+    waited = (job.finished_at - job.created_at).total_seconds()
+    metrics.observe("bulk.seconds", waited, job=job.action)
 
 
 def searched(action: str, query: str, parameters: Mapping[str, Any]) -> Query:

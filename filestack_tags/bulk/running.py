@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
+from filestack_tags import metrics
 from filestack_tags.exceptions import FilestackTagsError
 from filestack_tags.models import OPEN_STATES, Asset, BulkJob, BulkJobItem
 from filestack_tags.search.plan import plan
@@ -24,7 +25,7 @@ from filestack_tags.text import storable
 from filestack_tags.transactions import alias, atomic, locked, retrying
 
 from .actions import ACTIONS, Effect
-from .asking import TAGGING, scope_of_job, searched
+from .asking import TAGGING, scope_of_job, searched, tell_of_end
 from .undoing import to_undo, undone
 
 logger = logging.getLogger(__name__)
@@ -120,6 +121,13 @@ def _step(job_id: int) -> Step:
         effect += Effect(skipped=dict.fromkeys(chosen.unmatched, "no_match"))
         _note(job, chosen, effect, now)
         job.save(using=alias())
+    for result, number in (
+        ("changed", len(effect.changed)),
+        ("skipped", len(effect.skipped)),
+        ("failed", len(effect.failed)),
+    ):
+        metrics.count("bulk.assets", number, job=job.action, result=result)
+    tell_of_end(job)
     to_tag = tuple(effect.changed) if job.action in TAGGING else ()
     return Step(goes_on=job.is_open, to_tag=to_tag)
 
@@ -271,6 +279,7 @@ def _note_failure(job_id: int, error: Exception) -> None:
         else:
             job.due_at = timezone.now() + LEASE
         job.save(using=alias())
+    tell_of_end(job)
 
 
 def _said(error: Exception) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db.models import QuerySet
 
-from filestack_tags import assets, curation
+from filestack_tags import assets, curation, metrics
 from filestack_tags.exceptions import BulkError
 from filestack_tags.models import Asset, BulkJob, BulkJobItem, TagDecision, TaggingRun
 from filestack_tags.transactions import alias, atomic, locked, retrying
@@ -59,6 +59,7 @@ def undo(
             trigger=TaggingRun.Trigger(trigger),
         )
         undoing.save(using=alias(), force_insert=True)
+    metrics.count("bulk.asked", job=undoing.action)
     return undoing
 
 

@@ -381,3 +381,36 @@ def test_what_cannot_be_undone_is_said() -> None:
         bulk.undo(job.pk, user=None)
     with pytest.raises(BulkError, match="cannot be undone"):
         bulk.undo(done(asked("export")).pk, user=None)
+
+
+def test_what_jobs_come_to_is_told(
+    told: list[Any], person: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def heard() -> list[tuple[str, float, str]]:
+        said = [(one.name, one.value, "".join(one.labels.values())) for one in told]
+        told.clear()
+        return [each for each in said if each[0].startswith("bulk.")]
+
+    tagged(3)
+    job = asked("forget", user=person, key="once")
+    asked("forget", user=person, key="once")
+    with time_machine.travel(timezone.now() + timedelta(minutes=5)):
+        done(job)
+    *counts, (name, seconds, action) = heard()
+    assert counts == [
+        ("bulk.asked", 1, "forget"),
+        ("bulk.assets", 2, "forgetchanged"),
+        ("bulk.assets", 1, "forgetchanged"),
+        ("bulk.finished", 1, "forget"),
+    ]
+    assert (name, action) == ("bulk.seconds", "forget")
+    assert 300 <= seconds < 330
+    undoing = bulk.undo(job.pk, user=person)
+    bulk.cancel(undoing.pk)
+    bulk.cancel(undoing.pk)
+    assert [each[0] for each in heard()] == ["bulk.asked", "bulk.cancelled", "bulk.seconds"]
+    monkeypatch.setattr(running, "_next", None)
+    broken = asked("export", format="csv")
+    for _ in range(running.TRIES):
+        bulk.step(broken.pk)
+    assert [each[::2] for each in heard()][1] == ("bulk.failed", "export")
