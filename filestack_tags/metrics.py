@@ -207,7 +207,7 @@ EVENTS = (
         "bulk.assets",
         "A bulk job came to an asset, and changed it, left it alone, or failed on it.",
         job=JOBS,
-        result=frozenset({"changed", "skipped", "failed"}),
+        effect=frozenset({"changed", "skipped", "failed"}),
     ),
     _counter("bulk.finished", "A bulk job went through all its assets.", job=JOBS),
     _counter("bulk.cancelled", "A person ended a bulk job.", job=JOBS),

@@ -121,12 +121,12 @@ def _step(job_id: int) -> Step:
         effect += Effect(skipped=dict.fromkeys(chosen.unmatched, "no_match"))
         _note(job, chosen, effect, now)
         job.save(using=alias())
-    for result, number in (
+    for word, number in (
         ("changed", len(effect.changed)),
         ("skipped", len(effect.skipped)),
         ("failed", len(effect.failed)),
     ):
-        metrics.count("bulk.assets", number, job=job.action, result=result)
+        metrics.count("bulk.assets", number, job=job.action, effect=word)
     tell_of_end(job)
     to_tag = tuple(effect.changed) if job.action in TAGGING else ()
     return Step(goes_on=job.is_open, to_tag=to_tag)
