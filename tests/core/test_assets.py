@@ -16,6 +16,7 @@ from filestack_tags.models import Asset, AssetTag, Tag, TaggingRun
 from filestack_tags.signals import asset_registered
 from tests import scripted
 
+pytest_plugins = ["filestack_tags.pytest_plugin"]
 pytestmark = pytest.mark.django_db
 
 HANDLE = Source.handle("VJQTvCboRVivWJ2BpKgd")
@@ -162,3 +163,12 @@ def test_tags_are_counted_through_every_change(asset: Asset, script: Any) -> Non
     assert counts() == {"sky": 1, "sea": 0, "sun": 1}
     curation.withdraw(asset.pk, Tag.objects.get(key="sun").pk, user=None)
     assert counts() == {"sky": 1, "sea": 0, "sun": 0}
+
+
+def test_an_asset_that_is_erased_leaves_its_tags_counted_right(filestack_make: Any) -> None:
+    """As the guide on privacy has it."""
+    gone, stays = filestack_make.asset({"sky": 90}), filestack_make.asset({"sky": 80})
+    assets.forget(gone.pk)
+    Asset.objects.filter(pk=gone.pk).exclude(deleted_at=None).delete()
+    assert Tag.objects.get(key="sky").asset_count == 1
+    assert Asset.objects.get() == stays
