@@ -7,16 +7,18 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import (
     Browser,
     ConsoleMessage,
+    Locator,
     Page,
     Request,
     Response,
+    expect,
     sync_playwright,
 )
 
@@ -77,6 +79,7 @@ def chromium() -> Iterator[Browser]:
             "The browser tests need Chromium: install it (on Debian: apt-get install chromium), "
             "or say where it is with CHROMIUM=/path/to/chromium."
         )
+    expect.set_options(timeout=TIMEOUT)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield browser
@@ -137,6 +140,33 @@ def serious_violations(page: Page) -> list[str]:
         if violation["impact"] in ("serious", "critical")
         for node in violation["nodes"]
     ]
+
+
+def tab_to(page: Page, control: Locator, *, most: int = 120) -> None:
+    """Press Tab until ``control`` has the focus, as somebody without a mouse does."""
+    expect(control).to_be_visible()
+    for _ in range(most):
+        page.keyboard.press("Tab")
+        if control.evaluate("control => control === document.activeElement"):
+            return
+    raise AssertionError(f"Tab does not reach {control} within {most} steps.")
+
+
+def look_at(page: Page, name: str, look: Look) -> None:
+    """Fail for what axe finds, light and dark, or for a page wider than its window.
+
+    A picture of each is kept; see :func:`keep_picture`.
+    """
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        # The admin's colours fade over.
+        page.evaluate("Promise.all(document.getAnimations().map(each => each.finished))")
+        keep_picture(page, name, replace(look, scheme=scheme))
+        found = serious_violations(page)
+        assert not found, f"{name}, {scheme}:\n" + "\n".join(found)
+    width = page.evaluate("document.documentElement.scrollWidth")
+    assert width <= look.width, f"{name} is {width} px wide in a window of {look.width} px"
+    page.emulate_media(color_scheme="dark" if look.scheme == "dark" else "light")
 
 
 def keep_picture(page: Page, name: str, look: Look) -> None:

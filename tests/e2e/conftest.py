@@ -22,7 +22,10 @@ A test of a screen takes ten lines::
 * ``seed`` makes assets (``seed.photo``, ``seed.asset``); ``seed.database(function, …)`` runs
   anything else that asks the database: nothing here may ask it directly, see ``site.Database``.
   Every test starts with an empty one.
-* ``axe()`` fails for what axe calls serious or critical.
+* ``axe()`` fails for what axe calls serious or critical. ``screen(name)`` does that in the light
+  and in the dark, has no page be wider than its window, and keeps a picture of both: a way
+  through several screens is gone with ``@both_widths``, and each screen is looked at.
+* ``with tasks_held():`` has the worker take no task meanwhile, to see what is there before it does.
 * ``screenshot(name)`` keeps a picture in the folder ``SCREENSHOTS``: ``make screenshots`` renews
   those that the documents show, ``make e2e SCREENSHOTS=var/look`` writes all to look at.
 """
@@ -30,6 +33,7 @@ A test of a screen takes ten lines::
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -38,6 +42,7 @@ from django.test import Client
 from django.test.utils import setup_databases, teardown_databases
 from playwright.sync_api import Browser, Page
 
+from example_project.celery_app import app as celery_app
 from example_project.demo.environment import stage
 
 from . import browser as chrome
@@ -135,6 +140,32 @@ def axe(page: Page) -> Callable[[], None]:
         assert not found, "\n".join(found)
 
     return check
+
+
+@pytest.fixture
+def screen(page: Page, look: Look) -> Callable[[str], None]:
+    return lambda name: chrome.look_at(page, name, look)
+
+
+@pytest.fixture
+def tasks_held(site: Site) -> Callable[[], AbstractContextManager[None]]:
+    """Return a context manager in which the worker takes no task."""
+
+    def tell(command: str) -> None:
+        answers = celery_app.control.broadcast(
+            command, arguments={"queue": "celery"}, reply=True, limit=1, timeout=10
+        )
+        assert answers, "the worker does not answer"
+
+    @contextmanager
+    def hold() -> Iterator[None]:
+        tell("cancel_consumer")
+        try:
+            yield
+        finally:
+            tell("add_consumer")
+
+    return hold
 
 
 @pytest.fixture

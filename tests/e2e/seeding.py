@@ -5,8 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from django.db import transaction
+from django.utils import timezone
+
+from filestack_tags import assets, curation
 from filestack_tags.filestack.client import FilestackClient
-from filestack_tags.models import Asset
+from filestack_tags.filestack.sources import Source
+from filestack_tags.models import Asset, TagDecision
+from filestack_tags.tags import resolve
+from filestack_tags.text import reference_digest
 from tests.api.rows import tagged
 
 from .site import Database
@@ -53,3 +60,22 @@ class Seed:
         return self.database(
             tagged, reference, auto, user, filename=filename, mimetype=mimetype
         )
+
+    def papers(self, count: int, *tags: str) -> None:
+        """Make so many assets without a picture, to which somebody gave these tags."""
+        self.database(_papers, count, tags)
+
+
+def _papers(count: int, tags: tuple[str, ...]) -> None:
+    sources = [Source.handle(f"paper{number:05d}") for number in range(count)]
+    now = timezone.now()
+    with transaction.atomic():
+        made = assets.register_new(
+            {reference_digest(each.kind, each.reference): (each, now) for each in sources}
+        )
+    for asset in made:
+        asset.filename, asset.mimetype = f"{asset.reference}.pdf", "application/pdf"
+    Asset.objects.bulk_update(made, ["filename", "mimetype"])
+    for tag_id in resolve(tags).values():
+        pairs = [(asset.pk, tag_id) for asset in made]
+        curation.decide_many(TagDecision.Act.ADD, pairs, user=None)

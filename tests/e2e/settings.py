@@ -23,3 +23,5 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):  # noqa: F405  from the e
     DATABASES["default"]["TEST"] = {"NAME": str(STATE_DIR / "e2e.sqlite3")}  # noqa: F405  as above
 if name := os.environ.get("E2E_DATABASE"):
     DATABASES["default"]["NAME"] = name  # noqa: F405  as above
+
+FILESTACK_TAGS = {**FILESTACK_TAGS, "HIDE_SENSITIVE": True}  # noqa: F405  from the example's

@@ -8,7 +8,8 @@ from playwright.sync_api import Page, expect
 
 from filestack_tags.models import AssetTag
 
-from .marks import every_look
+from .browser import tab_to
+from .marks import both_widths, every_look
 from .seeding import Seed
 
 ASSETS = "/admin/filestack_tags/asset/"
@@ -95,3 +96,30 @@ def test_what_does_not_reach_the_server_is_told(
     page.get_by_role("button", name="Accept cat").click()
     expect(page.locator("#fst-said")).to_have_text("Accepted cat.")
     complaints.clear()
+
+
+@both_widths
+def test_many_are_accepted_at_once_over_a_preview_by_keys_alone(
+    page: Page, login: Callable[[str], None], seed: Seed, screen: Callable[[str], None]
+) -> None:
+    for name, confidence in (("cat", 71), ("dogs", 62), ("coffee", 48)):
+        seed.photo(name, {"animal": confidence})
+    login("editor")
+    page.goto(f"{ASSETS}review/?tag=animal")
+    tab_to(page, page.get_by_label("All with a confidence of at least"))
+    page.keyboard.type("60")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("2 undecided: animal from 60 on.")).to_be_visible()
+    screen("review-accept-many")
+    tab_to(page, page.get_by_role("button", name="Accept animal of all of them"))
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Accepted animal of 2 assets.")).to_be_visible()
+    expect(page.locator("[data-fst-row]")).to_have_count(1)
+    assert seed.database(_asset_decisions) == {"cat.jpg": 1, "dogs.jpg": 1, "coffee.jpg": 0}
+    tab_to(page, page.get_by_role("button", name="Undo the decision about animal").first)
+    page.keyboard.press("Enter")
+    expect(page.locator("[data-fst-row]")).to_have_count(2)
+
+
+def _asset_decisions() -> dict[str, int]:
+    return dict(AssetTag.objects.values_list("asset__filename", "decision"))

@@ -1,0 +1,84 @@
+"""Somebody who may only look: every screen is there, and nothing on it can be pressed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from playwright.sync_api import Page, expect
+
+from filestack_tags import bulk, curation, merging
+from filestack_tags.models import Asset, Tag, TagDecision, TaggingRun
+
+from .marks import both_widths
+from .people import User
+from .seeding import Seed
+
+APP = "/admin/filestack_tags/"
+WRITES = (
+    "form[method=post]:not(#logout-form) "
+    ":is(button, input:not([type=hidden]), select, textarea)"
+)
+"""What a person could send something with, but for leaving."""
+
+LEADS = "a[href*='/add/'], a[href$='/upload/'], a[href$='/merge/'], a[href$='/never-show/']"
+"""Links to what only those see who may change something."""
+
+
+def _furnish() -> list[str]:
+    """Have a row on every screen; return their addresses."""
+    editor = User.objects.get(username="editor")
+    asset = Asset.objects.order_by("pk").first()
+    assert asset is not None
+    tags = {tag.key: tag.pk for tag in Tag.objects.all()}
+    curation.accept(asset.pk, tags["cat"], user=editor)
+    merge = merging.start(tags["kitty"], tags["cat"], user=editor)
+    assert merging.work(merge.pk)
+    job, _ = bulk.ask(bulk.Request(action="add_tag", tag="new"), user=editor)
+    run = TaggingRun.objects.latest("pk")
+    decision = TagDecision.objects.latest("pk")
+    return [
+        "",
+        "asset/",
+        "asset/?view=table",
+        "asset/?presence=forgotten",
+        f"asset/{asset.pk}/change/",
+        f"asset/{asset.pk}/runs/",
+        "asset/review/",
+        "asset/review/?tag=animal&low=0&high=100&at_least=50",
+        "tag/",
+        f"tag/{tags['cat']}/change/",
+        f"tag/{tags['cat']}/threshold/",
+        "tag/sensitive/",
+        "tagmerge/",
+        f"tagmerge/{merge.pk}/change/",
+        "tagdecision/",
+        f"tagdecision/{decision.pk}/change/",
+        "taggingrun/",
+        f"taggingrun/{run.pk}/change/",
+        "webhookdelivery/",
+        "bulkjob/",
+        f"bulkjob/{job.pk}/change/",
+        "circuit/",
+        "spending/",
+        "heartbeat/",
+        "backfill/",
+    ]
+
+
+@both_widths
+def test_who_may_only_look_sees_every_screen_and_no_controls(
+    page: Page, login: Callable[[str], None], seed: Seed, axe: Callable[[], None]
+) -> None:
+    seed.photo("cat", {"cat": 97, "kitty": 64, "animal": 62, "woman": 50})
+    seed.photo("dogs", {"dog": 98, "animal": 55})
+    login("viewer")
+    for path in seed.database(_furnish):
+        answer = page.goto(f"{APP}{path}")
+        assert answer is not None
+        assert answer.status == 200, path
+        expect(page.locator("h1")).to_have_count(1)
+        offered = page.locator(f"{WRITES}, {LEADS}").evaluate_all(
+            "found => found.map(each => each.outerHTML)"
+        )
+        assert not offered, f"{path}: {offered}"
+        axe()

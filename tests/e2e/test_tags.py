@@ -1,0 +1,174 @@
+"""Looking after tags: their names, merges, thresholds, and those that are not to be shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from playwright.sync_api import Page, expect
+
+from filestack_tags.models import AssetTag, Tag
+
+from .browser import tab_to
+from .marks import both_widths
+from .seeding import Seed
+
+TAGS = "/admin/filestack_tags/tag/"
+LIST = "/admin/filestack_tags/asset/"
+MERGE_TIME = 30_000
+"""Milliseconds after which the worker should have merged two small tags."""
+
+
+def _tag(key: str) -> Tag:
+    return Tag.objects.get(key=key)
+
+
+def _labels() -> dict[tuple[str, str], int]:
+    rows = AssetTag.objects.values_list("asset__filename", "tag__key", "confidence")
+    return {(filename, key): confidence for filename, key, confidence in rows}
+
+
+@both_widths
+def test_a_tag_is_found_renamed_called_otherwise_and_hidden(
+    page: Page, login: Callable[[str], None], seed: Seed, screen: Callable[[str], None]
+) -> None:
+    seed.photo("cat", {"cat": 97, "whiskers": 71})
+    seed.photo("dogs", {"dog": 98, "animal": 95})
+    login("editor")
+    page.goto(TAGS)
+    screen("tag-list")
+    page.locator("#searchbar").fill("whisk")
+    page.keyboard.press("Enter")
+    expect(page.locator("#result_list tbody tr")).to_have_count(1)
+    page.locator("#result_list").get_by_role("link", name="whiskers").click()
+    page.get_by_label("Name").fill("Vibrissae")
+    page.get_by_label("Aliases").fill("moustache\nfeelers")
+    screen("tag")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.locator(".messagelist .success")).to_contain_text("changed successfully")
+    for name in ("vibrissae", "whiskers", "moustache", "feelers"):
+        page.goto(f"{LIST}?q={name}")
+        expect(page.get_by_role("link", name="cat.jpg")).to_be_visible()
+        expect(page.get_by_text("Vibrissae 71")).to_be_visible()
+    page.goto(f"{TAGS}{seed.database(_tag, 'vibrissae').pk}/change/")
+    page.get_by_label("Hidden").check()
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.goto(f"{LIST}?q=cat")
+    expect(page.get_by_role("link", name="cat.jpg")).to_be_visible()
+    expect(page.get_by_text("Vibrissae 71")).to_have_count(0)
+
+
+@both_widths
+def test_tags_are_merged_over_a_preview_and_taken_apart_again(
+    page: Page, login: Callable[[str], None], seed: Seed, screen: Callable[[str], None]
+) -> None:
+    seed.photo("cat", {"kitty": 64, "cat": 97})
+    seed.photo("dogs", {"kitty": 52})
+    before = seed.database(_labels)
+    login("editor")
+    page.goto(f"{TAGS}{seed.database(_tag, 'kitty').pk}/change/")
+    page.get_by_role("link", name="Merge", exact=True).click()
+    page.get_by_label("Merge into").fill("cat")
+    page.get_by_role("button", name="Preview").click()
+    facts = page.locator(".fst-facts")
+    expect(facts.locator("dd")).to_have_text(["2", "1", "0", "kitty"])
+    screen("tag-merge")
+    page.get_by_role("button", name="Merge").click()
+    state = page.locator(".field-state .readonly")
+    expect(state).to_have_text("merged", timeout=MERGE_TIME)
+    screen("tag-merged")
+    assert seed.database(_labels) == {("cat.jpg", "cat"): 97, ("dogs.jpg", "cat"): 52}
+    page.get_by_role("button", name="Undo the merge").click()
+    expect(state).to_have_text("undone", timeout=MERGE_TIME)
+    assert seed.database(_labels) == before
+
+
+def test_tags_are_merged_by_the_keyboard_alone(
+    page: Page, login: Callable[[str], None], seed: Seed
+) -> None:
+    seed.photo("dogs", {"doggy": 52, "dog": 98})
+    login("editor")
+    page.goto(f"{TAGS}?q=doggy")
+    tab_to(page, page.locator("#result_list").get_by_role("link", name="doggy"))
+    page.keyboard.press("Enter")
+    tab_to(page, page.get_by_role("link", name="Merge", exact=True))
+    page.keyboard.press("Enter")
+    tab_to(page, page.get_by_label("Merge into"))
+    page.keyboard.type("dog")
+    page.keyboard.press("Escape")  # closes the browser's own list of suggestions
+    page.keyboard.press("Enter")
+    tab_to(page, page.get_by_role("button", name="Merge"))
+    page.keyboard.press("Enter")
+    expect(page.locator(".field-state .readonly")).to_have_text("merged", timeout=MERGE_TIME)
+    assert seed.database(_labels) == {("dogs.jpg", "dog"): 98}
+
+
+@both_widths
+def test_labels_are_never_shown_though_a_later_reply_brings_them(
+    page: Page, login: Callable[[str], None], seed: Seed, screen: Callable[[str], None]
+) -> None:
+    seed.photo("cat", {"cat": 97})
+    login("editor")
+    page.goto(TAGS)
+    page.get_by_role("link", name="Never show labels").click()
+    box = page.get_by_label("Labels that are never to be shown")
+    tab_to(page, box)
+    page.keyboard.type("fauna\nblurry\n")
+    screen("tags-never-shown")
+    tab_to(page, page.get_by_role("button", name="Hide them"))
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("2 labels are hidden.")).to_be_visible()
+    expect(page.locator("#result_list tbody tr")).to_have_count(2)
+    seed.photo("dogs", {"dog": 98, "fauna": 95})
+    page.goto(f"{LIST}?q=dog")
+    expect(page.get_by_text("dog 98")).to_be_visible()
+    expect(page.get_by_text("fauna")).to_have_count(0)
+
+
+@both_widths
+def test_a_threshold_is_explored_by_keys_and_saved(
+    page: Page, login: Callable[[str], None], seed: Seed, screen: Callable[[str], None]
+) -> None:
+    for number, confidence in enumerate((12, 35, 35, 51, 70, 88, 88, 93)):
+        name = f"{number}.pdf"
+        seed.asset(f"h{number}", {"sky": confidence}, filename=name, mimetype="text/plain")
+    login("editor")
+    page.goto(f"{TAGS}{seed.database(_tag, 'sky').pk}/change/")
+    page.get_by_role("link", name="Threshold").click()
+    stay = page.locator("output")
+    expect(stay).to_have_text("8 of 8 assets stay")
+    slider = page.get_by_role("slider")
+    tab_to(page, slider)
+    for _ in range(36):
+        page.keyboard.press("ArrowRight")
+    expect(stay).to_have_text("5 of 8 assets stay")
+    expect(page.get_by_label("Minimum confidence", exact=True)).to_have_value("36")
+    screen("tag-threshold")
+    tab_to(page, page.get_by_role("button", name="Save"))
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Saved. Nothing was deleted")).to_be_visible()
+    expect(stay).to_have_text("5 of 8 assets stay")
+    page.goto(f"{LIST}?q=sky")
+    expect(page.locator("#result_list tbody tr")).to_have_count(5)
+
+
+@both_widths
+def test_a_sensitive_label_is_withheld_until_somebody_approves_it(
+    page: Page, login: Callable[[str], None], seed: Seed, screen: Callable[[str], None]
+) -> None:
+    seed.photo("astronaut", {"person": 97, "woman": 91, "adult": 88})
+    login("editor")
+    page.goto(f"{LIST}?q=woman")
+    expect(page.get_by_text("No asset matches.")).to_be_visible()
+    page.goto(TAGS)
+    page.get_by_role("link", name="Sensitive labels").click()
+    expect(page.get_by_text("2 asset tags are kept from searches")).to_be_visible()
+    screen("sensitive-labels")
+    tab_to(page, page.get_by_role("button", name="Approve woman"))
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Take back the approval of woman")).to_be_visible()
+    expect(page.get_by_text("1 asset tags are kept from searches")).to_be_visible()
+    page.goto(f"{LIST}?q=woman")
+    expect(page.get_by_role("link", name="astronaut.jpg")).to_be_visible()
+    badge = page.locator(".fst-tag").filter(has_text="woman")
+    expect(badge.get_by_text("sensitive")).to_be_visible()
+    screen("asset-sensitive")
