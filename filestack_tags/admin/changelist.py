@@ -6,9 +6,8 @@ whose count ends at a limit.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -22,7 +21,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from filestack_tags.exceptions import TagQueryError
-from filestack_tags.models import Asset, AssetTag
+from filestack_tags.models import Asset
 from filestack_tags.scoping import scope_of
 from filestack_tags.search.ast import Everything, Node, Query
 from filestack_tags.search.planner import (
@@ -30,12 +29,11 @@ from filestack_tags.search.planner import (
     read,
     search_assets,
     understood,
-    visible_asset_tags,
 )
 from filestack_tags.search.totals import Total
 
 from . import browsing, ledger, terms
-from .display import sensitive_mark
+from .badges import badges_of
 from .explain import explained, hinted
 from .filters import HasTerm
 
@@ -365,33 +363,3 @@ def _name(sorting: browsing.Sorting) -> str:
             return _("Best match")
         case "confidence":
             return _("Confidence of “%(tag)s”") % {"tag": sorting.tag}
-
-
-@dataclass(frozen=True, slots=True)
-class Badge:
-    """What the list shows of an asset's tag. A thousand rows of the model would take longer to
-    make than to read."""
-
-    tag: str
-    confidence: int
-    decision: int
-
-    def get_decision_display(self) -> str:
-        return str(AssetTag.Decision(self.decision).label)
-
-    @property
-    def mark(self) -> SafeString:
-        """What is said beside a sensitive label."""
-        return sensitive_mark(self.tag)
-
-
-def badges_of(shown: Iterable[Asset]) -> dict[int, list[Badge]]:
-    """Return the visible tags of each asset that has some, the most confident first."""
-    rows = visible_asset_tags(AssetTag.objects.filter(asset__in=[asset.pk for asset in shown]))
-    badges: defaultdict[int, list[Badge]] = defaultdict(list)
-    columns = ("asset_id", "tag__name", "confidence", "decision")
-    for asset, tag, confidence, decision in rows.order_by(
-        "-confidence", "tag__key"
-    ).values_list(*columns):
-        badges[asset].append(Badge(tag, confidence, decision))
-    return badges

@@ -25,7 +25,7 @@ from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset
 
 from .asset_page import AssetPage
-from .changelist import badges_of
+from .badges import badges_of, written
 from .forms import StoredForm
 
 PERMITS_PER_MINUTE = 30
@@ -168,7 +168,9 @@ class UploadScreen(AssetPage):
                     "filestack_tags/admin/upload_asset.html",
                     {
                         "asset": asset,
-                        "tags": badges.get(asset.pk, [])[:BADGES],
+                        "tags": written(badges[asset.pk], most=BADGES)
+                        if asset.pk in badges
+                        else "",
                         "picture": self.thumbnail(asset, height=64),
                         "url": reverse(
                             "admin:filestack_tags_asset_change",
