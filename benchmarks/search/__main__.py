@@ -56,6 +56,7 @@ def _measure(given: argparse.Namespace, assets: int) -> int:
 
     from . import report
     from .data import generate
+    from .endpoints import Endpoints
     from .load import load, settle
     from .oracle import Oracle
     from .reads import Reads
@@ -107,6 +108,9 @@ def _measure(given: argparse.Namespace, assets: int) -> int:
             print(f"{name:24} {found}", flush=True)
         writes.clear()
         settle()
+    endpoints = Endpoints(oracle, searches, _say)
+    if given.only != "writes":
+        endpoints.measure()
     run = {
         "date": datetime.now(UTC).date().isoformat(),
         "database": given.db,
@@ -115,7 +119,7 @@ def _measure(given: argparse.Namespace, assets: int) -> int:
         "seconds": round(perf_counter() - begun, 1),
         "load_before": load_before,
         "surroundings": report.surroundings(),
-        "cells": reads.cells,
+        "cells": reads.cells | endpoints.cells,
         "processes": processes,
     }
     key = f"{given.db}-{given.size.lower()}"
@@ -124,7 +128,7 @@ def _measure(given: argparse.Namespace, assets: int) -> int:
         print(f"Written to {report.PAGE}.")
     for name, asked, measured, verdict, _ in report.verdicts(key, {key: run}):
         print(f"{verdict:10} {name:26} {asked:44} {measured}")
-    wrong = [name for name, cell in reads.cells.items() if _app_failed(cell)]
+    wrong = [name for name, cell in run["cells"].items() if _app_failed(cell)]
     if wrong:
         print(f"The app gave wrong answers or errors in: {', '.join(wrong)}.", file=sys.stderr)
     return 1 if wrong else 0
