@@ -80,7 +80,6 @@ class Endpoints:
             "runs/": [{}, {"state": "failed"}, *({"asset": str(pk)} for pk in assets)],
             "deliveries/": [{}, {"state": "failed"}],
             "jobs/": [{}],
-            "merges/": [{}],
             "decisions/": [{}],
             "saved-searches/": [{}],
         }
