@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -35,6 +36,7 @@ from filestack_tags.search.planner import visible_asset_tags
 from filestack_tags.search.withheld import withheld
 from filestack_tags.thumbnails import thumbnail_url
 
+from .changelist import CAME_FROM
 from .deciding import decide, person
 from .display import raw, sensitive_mark, text_block
 from .forms import AddTagForm, RegisterForm
@@ -220,7 +222,7 @@ class AssetPage(RunHistory):
                 "decisions": asset.decisions.select_related("tag", "user", "undone_by")[
                     :DECIDED
                 ],
-                "decide_url": self._url(asset.pk, "decide"),
+                "decide_url": self._url(asset.pk, "decide") + _came_from(request),
                 "can_change": True,
                 "may_forget": self.has_forget_permission(request),
                 "add_form": AddTagForm(prefix="add"),
@@ -286,11 +288,17 @@ class AssetPage(RunHistory):
         else:
             self.log_change(request, asset, done)
             messages.success(request, done)
-        return HttpResponseRedirect(f"{self._url(asset.pk)}#tags")
+        return HttpResponseRedirect(f"{self._url(asset.pk)}{_came_from(request)}#tags")
 
     def _url(self, pk: int, page: str = "change") -> str:
         name = f"admin:filestack_tags_asset_{page}"
         return reverse(name, args=(pk,), current_app=self.admin_site.name)
+
+
+def _came_from(request: HttpRequest) -> str:
+    """Return what the address says of the list that led here, to be said again."""
+    said = request.GET.get(CAME_FROM, "")
+    return f"?{urlencode({CAME_FROM: said})}" if said else ""
 
 
 def _rows(asset: Asset) -> list[AssetTag]:

@@ -35,7 +35,7 @@ from .filters import (
     TypeFilter,
     asks_for_forgotten,
 )
-from .finding import AssetFinding, is_facets
+from .finding import AssetFinding, asks_only
 from .ledger import counted, total_text
 from .review import ReviewPages
 from .uploads import UploadScreen
@@ -76,7 +76,7 @@ class AssetAdmin(UploadScreen, ReviewPages, AssetFinding):
         """Page by keyset, unless a host searches in its own way."""
         if type(self).get_search_results is not AssetAdmin.get_search_results:
             return AssetChangeList
-        return QuestionOnly if is_facets(request) else KeysetChangeList
+        return QuestionOnly if asks_only(request) else KeysetChangeList
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -194,8 +194,9 @@ class AssetAdmin(UploadScreen, ReviewPages, AssetFinding):
             else ""
         )
         return format_html(
-            '<a class="fst-name" dir="auto" href="{}">{}</a>{}',
+            '<a class="fst-name" dir="auto" href="{}{}">{}</a>{}',
             self._url(asset.pk),
+            getattr(asset, "came_from", ""),
             asset,
             below,
         )

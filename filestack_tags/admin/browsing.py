@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 
 from filestack_tags.exceptions import CursorError, InvalidLabel
 from filestack_tags.search.ast import And, HasTag, Node, Or, Query, conjunction
-from filestack_tags.search.keyset import ORDERS, Order, Page, find
+from filestack_tags.search.keyset import ORDERS, Neighbours, Order, Page, find, neighbours
 from filestack_tags.search.planner import read
 from filestack_tags.search.totals import Total, total
 from filestack_tags.text import label_key
@@ -126,6 +126,23 @@ def listed(asked: Asked, *, size: int, cap: int, using: str) -> Listed:
         using=using,
     )
     return Listed(page, counted, notes)
+
+
+def beside(asked: Asked, asset_id: int, *, using: str) -> Neighbours:
+    """Return the assets before and after one in what is asked for.
+
+    Raises:
+        TagQueryError: as :func:`~filestack_tags.search.keyset.find`.
+    """
+    return neighbours(
+        asked.query,
+        asset_id,
+        order=asked.sorting.order,
+        tag=asked.sorting.tag,
+        include_hidden=asked.include_hidden,
+        within=asked.within,
+        using=using,
+    )
 
 
 def _page(asked: Asked, size: int, using: str) -> tuple[Page, tuple[str, ...]]:

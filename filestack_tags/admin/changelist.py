@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import messages
-from django.contrib.admin.views.main import ALL_VAR, ORDER_VAR, SEARCH_VAR, ChangeList
+from django.contrib.admin.views.main import ALL_VAR, ORDER_VAR, PAGE_VAR, SEARCH_VAR, ChangeList
 from django.core.exceptions import EmptyResultSet, FullResultSet
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
@@ -39,6 +39,12 @@ from .filters import HasTerm
 
 VIEW = "view"
 """The parameter, and the cookie, that say in which view the list is shown."""
+
+CAME_FROM = "_changelist_filters"
+"""Django's parameter of an asset's page that says which list led there."""
+
+PLACES = (PAGE_VAR, ALL_VAR, VIEW, browsing.CURSOR)
+"""Parameters of a list that say nothing of what is in it, or in which order."""
 
 VIEWS = {"grid": 160, "table": 64}
 """The views, with the height of a picture in pixels."""
@@ -78,6 +84,13 @@ class AssetChangeList(ChangeList):
         for asset in self.result_list:
             asset.badges = badges.get(asset.pk, [])
             asset.picture_height = VIEWS[self.view]
+            asset.came_from = self.came_from
+
+    @cached_property
+    def came_from(self) -> str:
+        """What a link to an asset says of the result that it is from, as Django's own do."""
+        state = self.get_query_string(dict.fromkeys(PLACES)).removeprefix("?")
+        return f"?{urlencode({CAME_FROM: state or f'{SEARCH_VAR}='})}"
 
     @property
     def view_links(self) -> list[dict[str, Any]]:

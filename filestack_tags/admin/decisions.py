@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import admin, messages
-from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.contrib.admin.views.main import SEARCH_VAR
+from django.contrib.auth import get_user_model
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from filestack_tags import curation
-from filestack_tags.models import TagDecision
+from filestack_tags.models import TagDecision, TagMerge
 from filestack_tags.scoping import assets_of, sees_everything
 
 from .deciding import ORIGIN, person
 from .display import link_to
 from .ledger import LedgerAdmin
+from .merges import is_undoable, may_undo_merges
+
+LAST_MERGES = 5
+"""Merges of tags that are shown before the log; all of them have a list of their own."""
 
 TOLD = 5
 """Decisions that could not be undone, and of which it is told why."""
@@ -34,6 +42,7 @@ class TagDecisionAdmin(LedgerAdmin):
         "undone",
     )
     list_select_related = ("asset", "tag", "user", "undone_by")
+    change_list_template = "filestack_tags/admin/decision_log.html"
     list_filter = ("act", "origin")
     sortable_by = ()
     search_fields = ("tag__key__exact", "user__username__exact")
@@ -52,6 +61,17 @@ class TagDecisionAdmin(LedgerAdmin):
         if sees_everything(request.user):
             return decisions
         return decisions.filter(asset__in=assets_of(request.user))
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the log, with the last merges of tags before it: each decided about many assets."""
+        merges = _last_merges(request)
+        context = {
+            "merges": [(merge, is_undoable(merge)) for merge in merges],
+            "may_undo_merges": bool(merges) and may_undo_merges(request.user),
+        }
+        return super().changelist_view(request, {**context, **(extra_context or {})})
 
     def has_undo_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("filestack_tags.change_asset")
@@ -95,6 +115,24 @@ class TagDecisionAdmin(LedgerAdmin):
     @admin.display(description=_("undone"), boolean=True)
     def undone(self, decision: TagDecision) -> bool:
         return getattr(decision, "undone_by", None) is not None
+
+
+def _last_merges(request: HttpRequest) -> list[TagMerge]:
+    """Return the last merges, of the tag or the user that the log is searched for."""
+    user = request.user
+    if not (user.has_perm("filestack_tags.view_tag") and sees_everything(user)):
+        return []
+    merges = TagMerge.objects.select_related("started_by", "undone_by")
+    if said := request.GET.get(SEARCH_VAR, "").strip():
+        users = get_user_model()
+        theirs = users._base_manager.filter(**{users.USERNAME_FIELD: said}).values("pk")
+        merges = merges.filter(
+            Q(source_name__iexact=said)
+            | Q(target_name__iexact=said)
+            | Q(started_by__in=theirs)
+            | Q(undone_by__in=theirs)
+        )
+    return list(merges.order_by("-pk")[:LAST_MERGES])
 
 
 def _shown(confidence: int | None) -> str:

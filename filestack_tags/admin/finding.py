@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from copy import copy
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,6 +16,7 @@ from django.http import (
     HttpResponseBadRequest,
     HttpResponseRedirect,
     JsonResponse,
+    QueryDict,
 )
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -27,9 +29,9 @@ from filestack_tags.search.complete import complete
 from filestack_tags.search.facets import Facets, facets
 from filestack_tags.search.planner import read
 
-from . import searches, terms
+from . import browsing, searches, terms
 from .asset_page import AssetPage
-from .changelist import VIEW, VIEWS
+from .changelist import CAME_FROM, VIEW, VIEWS
 
 COMPLETIONS = 10
 FACETS = 30
@@ -122,16 +124,50 @@ class AssetFinding(AssetPage):
             response.set_cookie(VIEW, view, max_age=YEAR, samesite="Lax", path=request.path)
         return response
 
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Show an asset, with the way to those beside it in the result that led here."""
+        context = {**self._beside(request, object_id), **(extra_context or {})}
+        return super().change_view(request, object_id, form_url, context)
+
+    def _beside(self, request: HttpRequest, object_id: str) -> dict[str, Any]:
+        said = request.GET.get(CAME_FROM, "")
+        is_id = object_id.isascii() and object_id.isdigit() and len(object_id) < 19
+        if not said or not is_id or not self.has_view_permission(request):
+            return {}
+        asking = copy(request)
+        asking.GET = QueryDict(said)
+        asking.asks_only = True  # type: ignore[attr-defined]  # for asks_only()
+        try:
+            changelist: Any = self.get_changelist_instance(asking)
+        except IncorrectLookupParameters:
+            return {}
+        context = {"result_url": f"{self._list_url()}?{said}"}
+        asked = getattr(changelist, "asked", None)
+        if asked is None or changelist.problem:
+            return context  # what the search language cannot say has no order to walk in
+        found = browsing.beside(asked, int(object_id), using=changelist.root_queryset.db)
+        for name, pk in (("previous_url", found.previous), ("next_url", found.next)):
+            if pk is not None:
+                context[name] = f"{self._url(pk)}?{urlencode({CAME_FROM: said})}"
+        return {**context, "has_result": True}
+
     def _list_url(self) -> str:
         return reverse(
             "admin:filestack_tags_asset_changelist", current_app=self.admin_site.name
         )
 
 
-def is_facets(request: HttpRequest) -> bool:
-    """Whether the request asks for the tags of a result, and for no asset of it."""
+def asks_only(request: HttpRequest) -> bool:
+    """Whether the request asks for something about a result, and for no asset of it."""
     match = request.resolver_match
-    return match is not None and match.url_name == "filestack_tags_asset_facets"
+    is_facets = match is not None and match.url_name == "filestack_tags_asset_facets"
+    return is_facets or getattr(request, "asks_only", False)
 
 
 def _shown(changelist: Any, url: str) -> dict[str, Any]:

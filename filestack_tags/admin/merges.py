@@ -54,6 +54,17 @@ class TargetForm(forms.Form):
         return next(iter(found.values()))
 
 
+def is_undoable(merge: TagMerge) -> bool:
+    """Whether a merge can be undone, as far as it can say itself."""
+    undoable = (TagMerge.State.MERGING, TagMerge.State.MERGED)
+    return merge.state in undoable and merge.pruned_at is None
+
+
+def may_undo_merges(user: Any) -> bool:
+    """Whether somebody may undo merges: they are everybody's."""
+    return bool(user.has_perm("filestack_tags.change_tag") and sees_everything(user))
+
+
 def merge_view(model_admin: Any, request: HttpRequest, pk: int) -> HttpResponse:
     """Show what merging the tag into ``?target=`` would do; POST has it done."""
     tag = Tag.objects.filter(pk=pk).first()
@@ -127,9 +138,7 @@ class TagMergeAdmin(InstallationAdmin):
         )
 
     def has_undo_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("filestack_tags.change_tag") and sees_everything(
-            request.user
-        )
+        return may_undo_merges(request.user)
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return self.has_view_permission(request)
@@ -143,13 +152,9 @@ class TagMergeAdmin(InstallationAdmin):
     ) -> HttpResponse:
         merge = self.get_object(request, object_id)
         may_undo = self.has_undo_permission(request)
-        undoable = (TagMerge.State.MERGING, TagMerge.State.MERGED)
         context = {
             "is_at_work": merge is not None and merge.state in AT_WORK,
-            "may_undo": may_undo
-            and merge is not None
-            and merge.state in undoable
-            and merge.pruned_at is None,
+            "may_undo": may_undo and merge is not None and is_undoable(merge),
         }
         return super().change_view(
             request, object_id, form_url, {**context, **(extra_context or {})}

@@ -7,9 +7,8 @@ search and its order.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,9 +22,9 @@ from filestack_tags.text import label_key
 from .ast import HasTag, Not, Query, conjunction
 from .instances import assets
 from .names import rows_of
-from .plan import Clause, planned
+from .plan import Clause, Plan, planned
 from .planner import read, understood
-from .walk import Row, by_id, by_score
+from .walk import Row, by_id, by_score, score_of
 
 if TYPE_CHECKING:
     from filestack_tags.models import Asset
@@ -35,8 +34,30 @@ ORDERS = ("newest", "oldest", "confidence", "best")
 
 _SALT = "filestack_tags.search.page"
 
-Segment = Callable[..., list[Row]]
-"""Reads rows of one part of a walk: ``(descending=, after=, limit=)``."""
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One part of a walk: by id, or by the confidence of what ``ranking`` says."""
+
+    plan: Plan
+    ranking: tuple[Clause, ...] = ()
+
+    def read(self, *, descending: bool, after: Row | None, limit: int) -> list[Row]:
+        """Return the rows that follow ``after``."""
+        if not self.ranking:
+            return by_id(self.plan, descending=descending, after=after, limit=limit)
+        return by_score(
+            self.plan, self.ranking, descending=descending, after=after, limit=limit
+        )
+
+    def place(self, asset_id: int, *, former: bool) -> Row | None:
+        """Return where an asset stands in this part, or did; None if it has no place there."""
+        if not self.ranking:
+            return Row(asset_id, None)
+        if self.plan.is_empty:
+            return None
+        score = score_of(self.plan, self.ranking, asset_id, former=former)
+        return None if score is None else Row(asset_id, score)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +134,9 @@ def find(
     rows: list[tuple[int, Row]] = []
     numbers = range(segment, len(segments)) if forward else range(segment, -1, -1)
     for number in numbers:
-        some = segments[number](descending=descending, after=after, limit=size + 1 - len(rows))
+        some = segments[number].read(
+            descending=descending, after=after, limit=size + 1 - len(rows)
+        )
         rows += [(number, row) for row in some]
         after = None
         if len(rows) > size:
@@ -132,6 +155,67 @@ def find(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """The assets before and after one in the order of a search; None at either end."""
+
+    previous: int | None
+    next: int | None
+
+
+def neighbours(
+    query: str | Query,
+    asset_id: int,
+    *,
+    order: Order = "newest",
+    tag: str | None = None,
+    include_hidden: bool = False,
+    within: Q | None = None,
+    using: str | None = None,
+) -> Neighbours:
+    """Return what comes before and after an asset in :func:`find`'s order, however far it is.
+
+    The asset need not match any more: after a decision the walk goes on from where it was. One
+    query for each side, and one for the confidence it is ranked by, besides those of a plan.
+
+    Args:
+        asset_id: the asset from whose place it is looked both ways.
+        query, order, tag, include_hidden, within, using: as of :func:`find`.
+
+    Raises:
+        TagQueryError, InvalidLabel: as :func:`find`.
+    """
+    using = using or router.db_for_read(rows_of("Asset", "default").model)
+    parsed = read(query) if isinstance(query, str) else query
+    wanted = label_key(tag) if tag and order == "confidence" else ""
+    segments = _segments(parsed, order, wanted, include_hidden, within, using)
+    place = next(
+        (
+            (number, row)
+            for number, segment in enumerate(segments)
+            if (row := segment.place(asset_id, former=len(segments) == 1)) is not None
+        ),
+        None,
+    )
+    if place is None:
+        return Neighbours(None, None)
+    number, row = place
+    ahead, behind = segments[number:], segments[: number + 1][::-1]
+
+    def first(parts: tuple[Segment, ...], *, descending: bool) -> int | None:
+        after: Row | None = row
+        for segment in parts:
+            if found := segment.read(descending=descending, after=after, limit=1):
+                return found[0].asset_id
+            after = None
+        return None
+
+    return Neighbours(
+        previous=first(behind, descending=order == "oldest"),
+        next=first(ahead, descending=order != "oldest"),
+    )
+
+
 def _segments(
     query: Query,
     order: str,
@@ -146,20 +230,20 @@ def _segments(
     asked, names = understood(asked, include_hidden=include_hidden, using=using)
     plan = planned(query, names, using, within)
     if order in ("newest", "oldest"):
-        return (partial(by_id, plan),)
+        return (Segment(plan),)
     ranking = [clause for clause in plan.clauses if clause.has_scores]
     if wanted:
         ranking = [clause for clause in ranking if _is_about(clause, wanted)]
     if order == "confidence":
         ranking = ranking[:1]
     if ranking:
-        return (partial(by_score, plan, ranking),)
+        return (Segment(plan, tuple(ranking)),)
     if term is None:
-        return (partial(by_id, plan),)
+        return (Segment(plan),)
     with_tag = plan.also(term)
     ranking = [clause for clause in with_tag.clauses if clause.node is term]
     without_tag = plan.also(Not(term))
-    return partial(by_score, with_tag, ranking), partial(by_id, without_tag)
+    return Segment(with_tag, tuple(ranking)), Segment(without_tag)
 
 
 def _is_about(clause: Clause, wanted: str) -> bool:

@@ -111,6 +111,30 @@ def by_score(
     return [Row(*row) for row in ranked[:limit]]
 
 
+def score_of(
+    plan: Plan, ranking: Sequence[Clause], asset_id: int, *, former: bool
+) -> int | None:
+    """Return the confidence that an asset is ranked by, None if it has none of the tags.
+
+    With ``former``, it is that of a row which counts no more too, such as a rejected one. One
+    query.
+    """
+    streams = tuple(dict.fromkeys(each for clause in ranking for each in clause.streams))
+    rows = plan.compiler.of_streams(streams, "r")
+    tags = ", ".join(str(each.tag_id) for each in streams)
+    statement = Fragment(
+        f"SELECT MAX(CASE WHEN {rows.sql} THEN r.score END), MAX(r.confidence)"
+        f" FROM {plan.compiler.tables.asset_tag} r"
+        f" WHERE r.asset_id = %s AND r.tag_id IN ({tags})",
+        (*rows.params, asset_id),
+        varies=True,
+    )
+    found: Any = _asked(plan, statement)
+    score: int | None
+    ((score, confidence),) = found
+    return confidence if score is None and former else score
+
+
 def _sorts(plan: Plan, ranking: Sequence[Clause], limit: int) -> bool:
     """Whether reading all of the driver and sorting costs less than walking by confidence.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.test import Client
 
 from filestack_tags import curation, merging
@@ -179,3 +180,33 @@ def test_the_page_of_an_asset_says_that_a_label_is_withheld(
     shown = page(editor.get(f"/admin/filestack_tags/asset/{asset.pk}/change/")).text
     assert shown.count("withheld until it is accepted") == 1
     assert "below the minimum" not in shown
+
+
+def test_the_log_of_decisions_shows_merges_and_undoes_them(
+    editor: Client,
+    client_of: Any,
+    cats: Tag,
+    page: Any,
+    django_capture_on_commit_callbacks: Any,
+) -> None:
+    log = "/admin/filestack_tags/tagdecision/"
+    somebody = client_of("view_tagdecision", "view_tag", "change_tag")
+    anna = User.objects.create_user("anna")
+    merge = merging.start(cats.pk, Tag.objects.get(key="cat").pk, user=anna)
+    merging.work(merge.pk)
+    shown = page(somebody.get(log))
+    assert shown.links["cats → cat"] == f"{MERGES}{merge.pk}/change/"
+    assert "merged, 2 assets anna" in shown.text
+    undo = f"{MERGES}{merge.pk}/undo/"
+    assert f'action="{undo}"' in shown.html
+    for search, is_shown in (("cats", True), ("anna", True), ("dog", False)):
+        assert ("cats → cat" in page(somebody.get(f"{log}?q={search}")).text) is is_shown
+    viewer = page(client_of("view_tagdecision", "view_tag").get(log))
+    assert "cats → cat" in viewer.text
+    assert undo not in viewer.html
+    assert "cats → cat" not in page(client_of("view_tagdecision").get(log)).text
+    with django_capture_on_commit_callbacks(execute=True):
+        somebody.post(undo)
+    shown = page(somebody.get(log))
+    assert "undone" in shown.text
+    assert undo not in shown.html

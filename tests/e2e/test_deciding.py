@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from playwright.sync_api import Page, expect
@@ -123,3 +124,36 @@ def test_many_are_accepted_at_once_over_a_preview_by_keys_alone(
 
 def _asset_decisions() -> dict[str, int]:
     return dict(AssetTag.objects.values_list("asset__filename", "decision"))
+
+
+@every_look
+def test_a_result_is_walked_and_decided_by_keys_alone(
+    page: Page,
+    login: Callable[[str], None],
+    seed: Seed,
+    axe: Callable[[], None],
+    screenshot: Callable[[str], None],
+) -> None:
+    for name, confidence in (("cat", 90), ("dogs", 80), ("coffee", 70)):
+        seed.photo(name, {"animal": confidence})
+    seed.asset("elsewhere", {"car": 90})
+    login("editor")
+    page.goto(f"{ASSETS}?q=animal&order=best")
+    page.get_by_role("link", name="cat.jpg").press("Enter")
+    title = page.get_by_role("heading", level=2).first
+    expect(title).to_contain_text("cat.jpg")
+    expect(page.get_by_role("link", name="Previous asset")).to_have_count(0)
+    axe()
+    screenshot("asset-beside")
+    page.keyboard.press("j")
+    page.keyboard.press("r")
+    expect(page.locator("#fst-said")).to_have_text("Rejected animal.")
+    page.keyboard.press("n")
+    expect(title).to_contain_text("dogs.jpg")
+    page.keyboard.press("n")
+    expect(title).to_contain_text("coffee.jpg")
+    expect(page.get_by_role("link", name="Next asset")).to_have_count(0)
+    page.keyboard.press("p")
+    expect(title).to_contain_text("dogs.jpg")
+    page.get_by_role("link", name="Back to the result").press("Enter")
+    expect(page).to_have_url(re.compile(r"order=best&q=animal"))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from django.core import signing
 
-from filestack_tags import statistics
+from filestack_tags import curation, statistics
 from filestack_tags.exceptions import CursorError, InvalidLabel, TagQueryError
 from filestack_tags.models import Asset, Tag
 from filestack_tags.search import estimates, walk
-from filestack_tags.search.keyset import find
+from filestack_tags.search.keyset import Neighbours, find, neighbours
 from filestack_tags.search.plan import plan
 
 from .test_planner import an_asset
@@ -236,3 +236,34 @@ def test_statistics_of_no_asset_do_no_harm():
     Tag.objects.create(key="sky", name="sky")
     Tag.objects.create(key="sea", name="sea")
     assert find("sky sea", order="best").ids == []
+
+
+@pytest.mark.parametrize("order", ["newest", "oldest", "confidence", "best"])
+@pytest.mark.parametrize(
+    "query", ["sky", "sky OR sea", "s*", "-whale", "sky sea", "", "nothing"]
+)
+@pytest.mark.parametrize("tag", [None, "sea"])
+def test_neighbours_are_those_of_the_pages(query, order, tag):
+    for number in range(9):
+        tags = {"sky": 50 + number % 3, "sea": 90 - number % 2} if number % 4 else {"sea": 70}
+        an_asset(f"{number}", tags={**tags, "whale": 60} if number == 5 else tags)
+    ids = find(query, order=order, tag=tag).ids
+    for place, pk in enumerate(ids):
+        beside = neighbours(query, pk, order=order, tag=tag)
+        assert beside.previous == (ids[place - 1] if place else None)
+        assert beside.next == (ids[place + 1] if place + 1 < len(ids) else None)
+
+
+@pytest.mark.parametrize("order", ["newest", "oldest", "confidence", "best"])
+def test_an_asset_that_a_decision_took_out_of_the_result_keeps_its_place(order):
+    for number in range(5):
+        an_asset(f"{number}", tags={"sky": 50 + number % 3})
+    ids = find("sky", order=order).ids
+    row = Asset.objects.get(pk=ids[2]).asset_tags.get()
+    curation.reject(row.asset_id, row.tag_id, user=None)
+    assert ids[2] not in find("sky", order=order).ids
+    beside = neighbours("sky", ids[2], order=order)
+    assert (beside.previous, beside.next) == (ids[1], ids[3])
+    stranger = an_asset("stranger", tags={"sea": 10})
+    if order in ("confidence", "best"):
+        assert neighbours("sky", stranger.pk, order=order) == Neighbours(None, None)
