@@ -20,7 +20,7 @@ TOX = $(VENV)/.ready-tox
 
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo serve test e2e screenshots lint fuzz services-test chaos bench-search bench-ingest bench-tagging bench-admin dist-test docs vendor tox clean
+.PHONY: help demo serve test e2e screenshots lint fuzz services-test chaos bench-search bench-ingest bench-tagging bench-admin dist-test docs messages vendor tox clean
 
 help:
 	@echo "make demo           upload, tag and search real photos; ends by itself"
@@ -34,6 +34,7 @@ help:
 	@echo "make fuzz           the suite's property tests with ever new input: FUZZ_SECONDS=300"
 	@echo "make bench-ingest   how many webhooks a second are stored and applied; needs PostgreSQL, Redis"
 	@echo "make bench-tagging  how many files a worker has tagged a second, and at what cost; needs both"
+	@echo "make messages       collect the words of the interface anew, and compile their translations"
 	@echo "make vendor         fetch filestack-js from npm again; VERSION=4.3.9 takes another one"
 	@echo "make bench-admin    how long the admin's pages take with 100,000 assets; needs PostgreSQL"
 	@echo "make lint           style, types, import contracts, migrations, spelling"
@@ -99,6 +100,11 @@ bench-tagging: $(BENCH)
 
 bench-admin: $(BENCH)
 	$(BIN)/python -m benchmarks.admin
+
+# Needs GNU gettext. What is new or changed has to be translated in the .po files by hand.
+messages: $(DEV)
+	cd filestack_tags && ../$(BIN)/python -m django makemessages --locale de --locale es --no-obsolete --no-wrap --add-location file
+	cd filestack_tags && ../$(BIN)/python -m django compilemessages
 
 vendor: $(BASE)
 	@$(BIN)/python -m tests.vendor $(VERSION)

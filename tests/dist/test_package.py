@@ -52,7 +52,7 @@ def test_the_wheel_holds_every_file_of_the_package_and_no_other(names: set[str])
     assert {name for name in names if ".dist-info/" not in name} == tracked(PACKAGE)
 
 
-@pytest.mark.parametrize("kind", ["templates", "static", "migrations"])
+@pytest.mark.parametrize("kind", ["templates", "static", "locale", "migrations"])
 def test_the_wheel_holds_what_is_no_code(names: set[str], kind: str) -> None:
     assert any(name.startswith(f"{PACKAGE}/{kind}/") for name in names)
 
