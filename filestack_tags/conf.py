@@ -168,6 +168,22 @@ class Settings:
     WEBHOOK_MAX_ATTEMPTS: int = 8
     """How often processing of one delivery is tried before it is failed."""
 
+    OUTBOUND_WEBHOOKS: bool = False
+    """Whether the endpoints that the admin lists are told of what happens."""
+
+    OUTBOUND_TIMEOUT: float = 10.0
+    """Seconds for an endpoint to be reached, and for each step until it has answered."""
+
+    OUTBOUND_MAX_ATTEMPTS: int = 12
+    """How often a message is sent before it is given up; with ``RETRY_DELAY`` doubled each time,
+    that is more than eight hours."""
+
+    OUTBOUND_ALLOW_INSECURE: bool = False
+    """Whether endpoints may have plain http and private addresses, as in development."""
+
+    KEEP_OUTBOUND: int = 30
+    """Days for which ``filestack_tags_prune`` keeps messages that were sent or given up."""
+
     KEEP_DELIVERIES: int = 30
     """Days for which ``filestack_tags_prune`` keeps deliveries that were processed or ignored."""
 

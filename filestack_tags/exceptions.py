@@ -11,6 +11,7 @@
     ├── OutOfScope (ValueError)         an asset that its user would not see
     ├── TagQueryError (ValueError)      a search that cannot be read
     ├── SavedSearchError (ValueError)   a search that cannot be saved under that name, or so
+    ├── EndpointError (ValueError)      an address that no webhook is sent to
     ├── CursorError (ValueError)        a page cursor that is not of this search
     ├── RuleError (ValueError)          a rule that cannot be read
     ├── WebhookError                    a webhook request that is refused
@@ -124,6 +125,10 @@ class SavedSearchError(FilestackTagsError, ValueError):
         super().__init__(message)
         self.parameter = parameter
         self.conflict = conflict
+
+
+class EndpointError(FilestackTagsError, ValueError):
+    """An endpoint of outbound webhooks that cannot be used; the message says why."""
 
 
 class CursorError(FilestackTagsError, ValueError):

@@ -223,6 +223,13 @@ EVENTS = (
         (1, 5, 15, 60, 300, 900, 3600, 14400, 43200, 172800),
         job=JOBS,
     ),
+    _counter("outbound.sent", "An endpoint of ours accepted a message."),
+    _counter("outbound.retried", "An endpoint did not, and is sent the message again later."),
+    _counter(
+        "outbound.failed",
+        "A message is not sent any more: too many attempts failed, or its endpoint is off.",
+        is_trouble=True,
+    ),
     _counter(
         "sweep.found",
         "The sweep enqueued again what had lost its task.",

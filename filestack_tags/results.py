@@ -7,15 +7,16 @@ share one commit.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 from django.db import IntegrityError, InterfaceError, OperationalError
 from django.utils import timezone
 
-from . import rules, standing, tags, upsert
+from . import outbox, rules, standing, tags, upsert
 from .clock import kept
 from .models import Asset, AssetTag, TaggingRun, score_of
 from .rowsets import check_references
@@ -123,6 +124,7 @@ def _apply(results: Sequence[Result]) -> list[str]:
             if shown:
                 runs_shown = {pk: run.id for pk, (run, _) in shown.items()}
                 on_commit(partial(_announce, runs_shown))
+                outbox.note(outbox.TAGGED, _told(shown))
             tags.shift_counts(_write(assets, shown, ids))
     return [runs[result.run_id].state for result in results]
 
@@ -172,6 +174,12 @@ def _settle_all(assets: Sequence[AssetStanding]) -> None:
         if asset.id not in held:
             _rest(asset)
     standing.write_assets(assets)
+
+
+def _told(shown: Mapping[int, Shown]) -> Iterator[dict[str, Any]]:
+    """Yield what other systems are told of each asset. No labels: they may be private."""
+    for asset_id, (run, _reply) in shown.items():
+        yield {"asset_id": asset_id, "run_id": run.id, "rules": run.rule_results}
 
 
 def _announce(shown: Mapping[int, int]) -> None:

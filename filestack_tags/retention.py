@@ -27,6 +27,7 @@ from .models import (
     BulkJob,
     BulkJobItem,
     BulkJobPart,
+    OutboundMessage,
     TaggingRun,
     TagMerge,
     TagMergeRow,
@@ -62,6 +63,7 @@ class Pruned:
     export_parts: int = 0
     job_items: int = 0
     merge_rows: int = 0
+    messages: int = 0
 
 
 def prune(
@@ -70,6 +72,7 @@ def prune(
     raw_replies: int | None = None,
     exports: int | None = None,
     undo: int | None = None,
+    outbound: int | None = None,
     dry_run: bool = False,
     tell: Callable[[Pruned], object] = lambda so_far: None,
 ) -> Pruned:
@@ -89,6 +92,8 @@ def prune(
         raw_replies: days; the setting ``KEEP_RAW_REPLIES`` when ``None``.
         exports: days; the setting ``KEEP_EXPORTS`` when ``None``.
         undo: days; the setting ``KEEP_UNDO`` when ``None``.
+        outbound: days for outbound webhooks that were sent or given up; the setting
+            ``KEEP_OUTBOUND`` when ``None``.
         dry_run: only count.
         tell: called after each batch with what was done so far.
 
@@ -101,6 +106,7 @@ def prune(
     old_runs = _old_runs(_before(now, raw_replies, settings.KEEP_RAW_REPLIES))
     before_exports = _before(now, exports, settings.KEEP_EXPORTS)
     before_undo = _before(now, undo, settings.KEEP_UNDO)
+    old_messages = _old_messages(_before(now, outbound, settings.KEEP_OUTBOUND))
     if dry_run:
         shown = _shared_by_current_runs()
         kept = sum(pk in shown for pk in old_runs.values_list("pk", flat=True).iterator())
@@ -111,6 +117,7 @@ def prune(
             export_parts=_rows(BulkJobPart).filter(job__in=jobs).count(),
             job_items=_rows(BulkJobItem).filter(job__in=jobs).count(),
             merge_rows=_rows(TagMergeRow).filter(merge__in=merges).count(),
+            messages=old_messages.count(),
         )
     done = Pruned()
     for ids in _delivery_batches(old_deliveries):
@@ -133,6 +140,9 @@ def prune(
         for number in _prune_merge(pk):
             done = replace(done, merge_rows=done.merge_rows + number)
             tell(done)
+    while ids := list(old_messages.order_by("pk").values_list("pk", flat=True)[:BATCH]):
+        done = replace(done, messages=done.messages + _delete_messages(ids))
+        tell(done)
     heartbeat.beat("prune", **asdict(done))
     return done
 
@@ -151,6 +161,18 @@ def _old_deliveries(before: datetime) -> QuerySet[WebhookDelivery]:
     return WebhookDelivery.objects.using(alias()).filter(
         state__in=CLOSED, received_at__lt=before
     )
+
+
+def _old_messages(before: datetime) -> QuerySet[OutboundMessage]:
+    # What was sent or given up is due no more.
+    messages = OutboundMessage.objects.using(alias())
+    return messages.filter(due_at=None, created_at__lt=before)
+
+
+@retrying
+def _delete_messages(message_ids: list[int]) -> int:
+    rows = OutboundMessage.objects.using(alias()).filter(pk__in=message_ids, due_at=None)
+    return rows._raw_delete(alias())
 
 
 def _old_runs(before: datetime) -> QuerySet[TaggingRun]:

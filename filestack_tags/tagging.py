@@ -19,7 +19,7 @@ from random import SystemRandom
 from django.db.models import Q
 from django.utils import timezone
 
-from . import circuit, claims, metrics, results
+from . import circuit, claims, metrics, outbox, results
 from .assets import queue
 from .claims import OPEN_STATES, Refusal, Work
 from .clock import CLOCKS_DIFFER, kept
@@ -396,6 +396,7 @@ def fail(run_id: int, error: TaggerError) -> Outcome:
             on_commit(
                 partial(tagging_failed.send_robust, sender=TaggingRun, asset=asset, run=run)
             )
+            outbox.note_failure(run)
         asset.save(using=alias())
     metrics.count("tagging.retried" if retry_at else "tagging.failed", code=error.code)
     return Outcome(asset.tagging_state, retry_at=retry_at)

@@ -30,6 +30,8 @@ from . import (
     ingest,
     merging,
     metrics,
+    outbound,
+    outbox,
     pipeline,
     retention,
     statistics,
@@ -183,6 +185,19 @@ def store_model_files() -> None:
             return
 
 
+@shared_task(name="filestack_tags.send_outbound", acks_late=True, ignore_result=True)
+def send_outbound() -> None:
+    """Send the outbound webhooks that are due; see :func:`filestack_tags.outbound.send_due`.
+
+    After :data:`INBOX_SLICE` seconds the rest is left to another task of this name.
+    """
+    until = monotonic() + INBOX_SLICE
+    while outbound.send_due():
+        if monotonic() > until:
+            _publish(send_outbound)
+            return
+
+
 @shared_task(name="filestack_tags.sweep", ignore_result=True)
 def sweep() -> dict[str, int]:
     """Enqueue what lost its task; return how many of each. Run it every minute."""
@@ -196,6 +211,8 @@ def sweep() -> dict[str, int]:
         on_commit(partial(_publish, store_model_files))
     abandoned.close()
     _enqueue(run_bulk_job, bulk.waiting())
+    if outbound.waiting(limit=1):
+        on_commit(partial(_publish, send_outbound))
     metrics.count("sweep.found", len(deliveries), what="deliveries")
     metrics.count("sweep.found", len(queued), what="assets")
     return heartbeat.beat("sweep", deliveries=len(deliveries), assets=len(queued))
@@ -319,6 +336,14 @@ def replay(delivery_ids: Iterable[int]) -> list[int]:
     return again
 
 
+def resend(message_ids: Iterable[int]) -> list[int]:
+    """Have outbound webhooks sent again; see :func:`.outbound.resend`."""
+    again = outbound.resend(message_ids)
+    if again:
+        on_commit(partial(_publish, send_outbound))
+    return again
+
+
 def start_bulk_job(
     request: bulk.Request,
     *,
@@ -407,3 +432,9 @@ _inbox_wakeups = Wakeups(
     inline=lambda: bool(process_inbox.app.conf.task_always_eager),
     interval=WAKE_INTERVAL,
 )
+_outbound_wakeups = Wakeups(
+    partial(_publish, send_outbound),
+    inline=lambda: bool(send_outbound.app.conf.task_always_eager),
+    interval=WAKE_INTERVAL,
+)
+outbox.wake_by(_outbound_wakeups.ring)

@@ -26,6 +26,7 @@ from filestack_tags.models import (
     Circuit,
     Heartbeat,
     ModelFile,
+    OutboundMessage,
     SavedSearch,
     Spending,
     Tag,
@@ -36,6 +37,7 @@ from filestack_tags.models import (
     TagMergeRow,
     TagStatistic,
     WebhookDelivery,
+    WebhookEndpoint,
 )
 from filestack_tags.sinks.gauges import GAUGES
 
@@ -57,6 +59,7 @@ MODELS = (
     *(BulkJob, BulkJobItem, BulkJobPart),
     *(TagMerge, TagMergeRow),
     *(ModelFile, SavedSearch),
+    *(WebhookEndpoint, OutboundMessage),
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial, reduce
@@ -14,8 +14,8 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.db import connections
 from django.db.models import Q
 
-from filestack_tags import tags
-from filestack_tags.models import Asset, AssetTag, TagDecision, score_of
+from filestack_tags import outbox, tags
+from filestack_tags.models import Asset, AssetTag, Tag, TagDecision, score_of
 from filestack_tags.signals import tag_decided
 from filestack_tags.transactions import alias, locked, on_commit
 
@@ -174,7 +174,23 @@ def write(
     )
     tags.shift_counts(counts)
     on_commit(partial(_announce, changes, held.forgotten))
+    outbox.note(outbox.DECIDED, _told(changes, act))
     return {change.pair: entry.pk for change, entry in zip(changes, entries, strict=True)}
+
+
+def _told(changes: Sequence[Change], act: str) -> Iterator[dict[str, Any]]:
+    """Yield what other systems are told of each decision; a ``decision`` is empty if withdrawn."""
+    ids = {change.pair[1] for change in changes}
+    keys = dict(Tag.objects.using(alias()).filter(pk__in=ids).values_list("pk", "key"))
+    for change in changes:
+        said = change.after
+        yield {
+            "asset_id": change.pair[0],
+            "tag": keys.get(change.pair[1], ""),
+            "act": act,
+            "decision": Decision(said.decision).name.lower() if said and said.decision else "",
+            "confidence": None if said is None else said.confidence,
+        }
 
 
 def _counts(said: Said | None) -> bool:

@@ -46,6 +46,11 @@ class _HideSignedURLs(logging.Filter):
 _HIDE_SIGNED_URLS = _HideSignedURLs()
 
 
+def hide_urls() -> None:
+    """Have the HTTP library log of each request the host alone: URLs hold signatures and more."""
+    logging.getLogger("httpx2").addFilter(_HIDE_SIGNED_URLS)
+
+
 class _Client:
     """What both clients share: how they are set up, and how failures are named."""
 
@@ -72,7 +77,7 @@ class _Client:
         self._clock = clock
         self._timeout = httpx2.Timeout(read_timeout, connect=connect_timeout)
         # Adding the same filter again changes nothing.
-        logging.getLogger("httpx2").addFilter(_HIDE_SIGNED_URLS)
+        hide_urls()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(…)"

@@ -33,7 +33,7 @@ def require_public(url: str) -> None:
     host = host.removesuffix(".")
     address = _address(host)
     if address is not None:
-        if not _is_public(address):
+        if not is_public(address):
             raise InvalidReference("The URL names an address that is not public.")
     elif _ODD.search(host):
         raise InvalidReference("The URL's host or port cannot be read.")
@@ -55,12 +55,13 @@ def _address(host: str) -> IPv4Address | IPv6Address | None:
         raise InvalidReference("The URL's host or port cannot be read.") from None
 
 
-def _is_public(address: IPv4Address | IPv6Address) -> bool:
+def is_public(address: IPv4Address | IPv6Address) -> bool:
+    """Whether an address is one of the internet, also where another is written within it."""
     if isinstance(address, IPv6Address):
         inner = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
         if address in _NAT64:
             inner.append(IPv4Address(int(address) & 0xFFFFFFFF))
-        if not all(_is_public(each) for each in inner if each is not None):
+        if not all(is_public(each) for each in inner if each is not None):
             return False
         if address.ipv4_mapped is not None:
             return True

@@ -13,6 +13,7 @@ from .jobs import OPEN_STATES, BulkJob, BulkJobItem, BulkJobPart
 from .ledger import TaggingRun, WebhookDelivery
 from .merges import TagMerge, TagMergeRow
 from .operations import Backfill, Circuit, Heartbeat, Spending
+from .outbound import OutboundMessage, WebhookEndpoint
 from .searches import SavedSearch
 from .tags import NOT_FOUND, AssetTag, Tag, TagAlias, TagStatistic, score_in_sql, score_of
 
@@ -29,6 +30,7 @@ __all__ = [
     "Circuit",
     "Heartbeat",
     "ModelFile",
+    "OutboundMessage",
     "SavedSearch",
     "Spending",
     "Tag",
@@ -39,6 +41,7 @@ __all__ = [
     "TagStatistic",
     "TaggingRun",
     "WebhookDelivery",
+    "WebhookEndpoint",
     "score_in_sql",
     "score_of",
 ]

@@ -170,7 +170,8 @@ def test_a_dry_run_only_counts(asset: Asset) -> None:
     run(asset)
     assert command("--dry-run") == (
         "1 deliveries would be deleted, 1 raw replies would be emptied; 0 parts of exports, "
-        "0 items of bulk jobs and 0 rows of merges would be deleted.\n"
+        "0 items of bulk jobs and 0 rows of merges would be deleted; "
+        "0 outbound messages would be deleted.\n"
     )
     assert keys() == {"old"}
     assert len(with_raw_reply()) == 1

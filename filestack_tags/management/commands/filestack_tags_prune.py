@@ -16,7 +16,8 @@ class Command(BaseCommand):
     help = (
         "Delete webhook deliveries that were processed or ignored, and empty raw replies whose "
         "tags no asset shows, once they are old enough. Deliveries that failed are kept. Delete "
-        "the files of old exports, and what it takes to undo old bulk jobs and merges. The task "
+        "the files of old exports, what it takes to undo old bulk jobs and merges, and outbound "
+        "webhooks that were sent or given up. The task "
         "filestack_tags.prune does the same."
     )
 
@@ -32,6 +33,9 @@ class Command(BaseCommand):
         )
         parser.add_argument("--undo", type=int, metavar="DAYS", help="instead of KEEP_UNDO")
         parser.add_argument(
+            "--outbound", type=int, metavar="DAYS", help="instead of KEEP_OUTBOUND"
+        )
+        parser.add_argument(
             "--dry-run", action="store_true", help="only say how many there are"
         )
 
@@ -42,6 +46,7 @@ class Command(BaseCommand):
         raw_replies: int | None,
         exports: int | None,
         undo: int | None,
+        outbound: int | None,
         dry_run: bool,
         **options: Any,
     ) -> None:
@@ -53,6 +58,7 @@ class Command(BaseCommand):
                 raw_replies=raw_replies,
                 exports=exports,
                 undo=undo,
+                outbound=outbound,
                 dry_run=dry_run,
                 tell=self.tell,
             )
@@ -81,5 +87,6 @@ def told(done: Pruned, would: str = "") -> str:
         f"{done.deliveries:,} deliveries {would}deleted, "
         f"{done.raw_replies:,} raw replies {would}emptied; "
         f"{done.export_parts:,} parts of exports, {done.job_items:,} items of bulk jobs and "
-        f"{done.merge_rows:,} rows of merges {would}deleted."
+        f"{done.merge_rows:,} rows of merges {would}deleted; "
+        f"{done.messages:,} outbound messages {would}deleted."
     )

@@ -1,0 +1,183 @@
+"""Outbound webhooks: who is told, and what became of each message."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST
+
+from filestack_tags import outbound, outbox, tasks
+from filestack_tags.conf import get_settings
+from filestack_tags.exceptions import EndpointError
+from filestack_tags.models import OutboundMessage, WebhookEndpoint
+from filestack_tags.scoping import sees_everything
+
+from .display import raw
+from .ledger import InstallationAdmin, PlainAdmin
+
+
+class EndpointForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in stubs only
+    """Where to send what; the service checks it."""
+
+    events = forms.MultipleChoiceField(
+        label=gettext_lazy("Events"),
+        choices=[
+            (each.value, f"{each.value} ({each.label})") for each in OutboundMessage.Event
+        ],
+        initial=outbox.EVENTS,
+        widget=forms.CheckboxSelectMultiple,
+    )
+
+    class Meta:
+        model = WebhookEndpoint
+        fields = ("url", "description", "events", "is_active")
+        widgets = {"url": forms.TextInput(attrs={"class": "vTextField", "dir": "ltr"})}
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if not self.errors:
+            try:
+                outbound.check_endpoint(url=cleaned["url"], events=cleaned["events"])
+            except EndpointError as error:
+                self.add_error("url", str(error))
+        return cleaned
+
+
+@admin.register(WebhookEndpoint)
+class WebhookEndpointAdmin(PlainAdmin):
+    """For who sees everything: an endpoint is told of all assets."""
+
+    form = EndpointForm
+    list_display = ("__str__", "url", "told", "is_active", "created_at")
+    sortable_by = ()
+    change_form_template = "filestack_tags/admin/webhook_endpoint.html"
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(never_cache(require_POST(self.renew)))
+        return [
+            path("<int:pk>/secret/", view, name="filestack_tags_webhookendpoint_secret"),
+            *super().get_urls(),
+        ]
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_view_permission(request, obj) and sees_everything(request.user)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return super().has_add_permission(request) and sees_everything(request.user)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_change_permission(request, obj) and sees_everything(request.user)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_delete_permission(request, obj) and sees_everything(request.user)
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        if request.method == "GET" and not get_settings().OUTBOUND_WEBHOOKS:
+            messages.warning(
+                request, _("OUTBOUND_WEBHOOKS is off: nobody is told of anything.")
+            )
+        return super().changelist_view(request, extra_context)
+
+    def save_model(
+        self, request: HttpRequest, obj: WebhookEndpoint, form: EndpointForm, change: bool
+    ) -> None:
+        obj.pk = outbound.save_endpoint(**form.cleaned_data, endpoint_id=obj.pk).pk
+
+    def delete_model(self, request: HttpRequest, obj: WebhookEndpoint) -> None:
+        outbound.delete_endpoint(obj.pk)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        for pk in list(queryset.values_list("pk", flat=True)):
+            outbound.delete_endpoint(pk)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Name the endpoints alone: their messages may be many, and go with them."""
+        return [str(each) for each in objs], {}, set(), []
+
+    def response_add(
+        self, request: HttpRequest, obj: WebhookEndpoint, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        endpoint = WebhookEndpoint.objects.get(pk=obj.pk)
+        return self._shown(request, endpoint, outbound.secret_of(endpoint))
+
+    def renew(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Give an endpoint another secret, and show it this once."""
+        endpoint = self.get_object(request, str(pk))
+        if endpoint is None or not self.has_change_permission(request, endpoint):
+            raise PermissionDenied
+        secret = outbound.new_secret(endpoint.pk)
+        self.log_change(request, endpoint, "secret")
+        return self._shown(request, endpoint, secret)
+
+    def _shown(
+        self, request: HttpRequest, endpoint: WebhookEndpoint, secret: str
+    ) -> HttpResponse:
+        response = TemplateResponse(
+            request,
+            "filestack_tags/admin/webhook_secret.html",
+            {
+                **self.admin_site.each_context(request),
+                "title": _("Secret of the webhook endpoint"),
+                "opts": self.opts,
+                "media": self.media,
+                "endpoint": endpoint,
+                "secret": secret,
+            },
+        )
+        response["Cache-Control"] = "no-store, private"
+        return response
+
+    @admin.display(description=gettext_lazy("events"))
+    def told(self, endpoint: WebhookEndpoint) -> str:
+        return ", ".join(endpoint.events)
+
+
+@admin.register(OutboundMessage)
+class OutboundMessageAdmin(InstallationAdmin):
+    heavy = ("body",)
+    list_display = (
+        *("__str__", "endpoint", "state", "http_status", "error"),
+        *("attempts", "created_at", "due_at", "sent_at"),
+    )
+    list_select_related = ("endpoint",)
+    list_filter = ("state", "event")
+    sortable_by = ()
+    search_fields = ("webhook_id__exact",)
+    search_help_text = gettext_lazy("A webhook-id, complete.")
+    actions = ("resend",)
+    fields = (
+        *("event", "endpoint", "state", "http_status", "error", "attempts"),
+        *("created_at", "due_at", "sent_at", "webhook_id", "told"),
+    )
+
+    def has_resend_permission(self, request: HttpRequest) -> bool:
+        allowed = request.user.has_perm("filestack_tags.resend_outboundmessage")
+        return allowed and sees_everything(request.user)
+
+    @admin.action(
+        description=gettext_lazy("Send selected messages again"), permissions=["resend"]
+    )
+    def resend(self, request: HttpRequest, queryset: QuerySet[OutboundMessage]) -> None:
+        again = len(tasks.resend(queryset.order_by("pk").values_list("pk", flat=True)))
+        text = ngettext(
+            "%(count)d message is sent again.", "%(count)d messages are sent again.", again
+        )
+        level = messages.SUCCESS if again else messages.WARNING
+        self.message_user(request, text % {"count": again}, level)
+
+    @admin.display(description=gettext_lazy("body"))
+    def told(self, message: OutboundMessage) -> str | SafeString:
+        return raw(message.body)

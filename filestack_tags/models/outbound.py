@@ -1,0 +1,96 @@
+"""Outbound webhooks: who is told of what happens, and what is to be told."""
+
+from __future__ import annotations
+
+import uuid
+from secrets import token_hex
+
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from filestack_tags.fields import ExactCharField
+
+
+def new_nonce() -> str:
+    """Return what makes the secret of an endpoint another than all others."""
+    return token_hex(16)
+
+
+def new_webhook_id() -> str:
+    """Return the id by which a receiver knows a message that comes again."""
+    return f"msg_{uuid.uuid4().hex}"
+
+
+class WebhookEndpoint(models.Model):
+    """Another system that is told. Its secret is not stored: see :mod:`filestack_tags.outbound`."""
+
+    url = models.CharField(_("URL"), max_length=2000)
+    description = models.CharField(_("description"), max_length=200, blank=True)
+    events = models.JSONField(_("events"), default=list)
+    """Of :class:`OutboundMessage.Event`."""
+    is_active = models.BooleanField(_("active"), default=True)
+    nonce = ExactCharField(max_length=64, default=new_nonce, editable=False)
+    """With ``SECRET_KEY`` it makes the secret; without that it is worth nothing."""
+    former_nonce = ExactCharField(max_length=64, blank=True, editable=False)
+    rotated_at = models.DateTimeField(
+        _("secret changed"), null=True, blank=True, editable=False
+    )
+    created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
+
+    class Meta:
+        verbose_name = _("webhook endpoint")
+        verbose_name_plural = _("webhook endpoints")
+        ordering = ("id",)
+
+    def __str__(self) -> str:
+        return self.description or f"#{self.pk}"
+
+
+class OutboundMessage(models.Model):
+    """One thing to tell one endpoint: written by the transaction that did it, sent afterwards."""
+
+    class State(models.TextChoices):
+        WAITING = "waiting", _("waiting")
+        SENT = "sent", _("sent")
+        DEAD = "dead", _("given up")
+
+    class Event(models.TextChoices):
+        TAGGED = "asset.tagged", _("an asset was tagged")
+        FAILED = "asset.failed", _("an asset could not be tagged")
+        DECIDED = "tag.decided", _("a person decided")
+
+    webhook_id = ExactCharField(
+        _("webhook-id"), max_length=64, unique=True, default=new_webhook_id
+    )
+    endpoint = models.ForeignKey(
+        WebhookEndpoint,
+        on_delete=models.CASCADE,
+        # An endpoint may be deleted by somebody else meanwhile: no reason for tagging to fail.
+        db_constraint=False,
+        related_name="messages",
+        verbose_name=_("endpoint"),
+    )
+    event = models.CharField(_("event"), max_length=30, choices=Event)
+    body = models.TextField(_("body"))
+    """The JSON as it is signed and sent, the same each time."""
+    state = models.CharField(_("state"), max_length=10, choices=State, default=State.WAITING)
+    due_at = models.DateTimeField(_("due"), null=True, blank=True, default=timezone.now)
+    attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
+    http_status = models.PositiveSmallIntegerField(_("HTTP status"), null=True, blank=True)
+    error = models.CharField(_("error"), max_length=200, blank=True)
+    created_at = models.DateTimeField(_("created"), default=timezone.now, db_index=True)
+    sent_at = models.DateTimeField(_("sent"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("outbound message")
+        verbose_name_plural = _("outbound messages")
+        ordering = ("-id",)
+        permissions = (("resend_outboundmessage", _("Can send outbound messages again")),)
+        indexes = (
+            models.Index(fields=("due_at",), name="fst_outbound_due"),
+            models.Index(fields=("state", "-id"), name="fst_outbound_state"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.event} #{self.pk}"

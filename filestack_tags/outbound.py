@@ -1,0 +1,281 @@
+"""Outbound: send the messages of the outbox as webhooks in the Standard Webhooks form.
+
+https://www.standardwebhooks.com (1.0.0): the headers ``webhook-id``, ``webhook-timestamp`` and
+``webhook-signature``. A message is sent at least once, with the same id and body each time.
+
+The secret of an endpoint is stored nowhere: it is made of ``SECRET_KEY`` and the endpoint's nonce.
+A message is signed with each of ``SECRET_KEY_FALLBACKS`` as well, and for a day with the secret
+before the last change, so that receivers can follow without a gap.
+"""
+
+from __future__ import annotations
+
+import logging
+from base64 import b64encode
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from random import SystemRandom
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.db.models import F
+from django.utils import timezone
+from django.utils.crypto import salted_hmac
+
+from . import metrics, outbox
+from .conf import get_settings
+from .exceptions import EndpointError
+from .models import OutboundMessage, WebhookEndpoint
+from .models.outbound import new_nonce
+from .posting import Answer, post, require_usable
+from .transactions import alias, atomic, locked, retrying
+
+logger = logging.getLogger(__name__)
+
+BATCH = 20
+"""Messages that one process sends before it looks what else is due. Even if each of them takes the
+longest, they are sent before another process counts them as lost."""
+
+LOST_AFTER = timedelta(minutes=10)
+"""How long after it was taken a message is sent by another process."""
+
+OVERLAP = timedelta(days=1)
+"""How long the former secret of an endpoint signs, too."""
+
+LONGEST_DELAY = timedelta(hours=6)
+
+GONE = 410
+"""The receiver wants no more: the endpoint is switched off (Standard Webhooks)."""
+
+SALT = "filestack_tags.outbound"
+State = OutboundMessage.State
+
+
+@dataclass(frozen=True)
+class _Letter:
+    """A message with all that sending takes, so that a thread needs no database."""
+
+    message: OutboundMessage
+    url: str
+    secrets: tuple[str, ...]
+
+
+# Endpoints
+
+
+def save_endpoint(
+    *,
+    url: str,
+    events: Iterable[str],
+    description: str = "",
+    is_active: bool = True,
+    endpoint_id: int | None = None,
+) -> WebhookEndpoint:
+    """Make an endpoint, or change one; return it. :func:`secret_of` is its secret.
+
+    Raises:
+        EndpointError: when the URL cannot be used, or an event is unknown or missing.
+        WebhookEndpoint.DoesNotExist: when there is none with that id.
+    """
+    known = check_endpoint(url=url, events=events)
+    endpoints = WebhookEndpoint.objects.using(alias())
+    endpoint = WebhookEndpoint() if endpoint_id is None else endpoints.get(pk=endpoint_id)
+    endpoint.url, endpoint.events = url, known
+    endpoint.description, endpoint.is_active = description, is_active
+    endpoint.save(using=alias())
+    outbox.forget()
+    return endpoint
+
+
+def check_endpoint(*, url: str, events: Iterable[str]) -> list[str]:
+    """Return the events in their order. Resolves no name: that is done for each request.
+
+    Raises:
+        EndpointError: as :func:`save_endpoint`.
+    """
+    require_usable(url, insecure=get_settings().OUTBOUND_ALLOW_INSECURE)
+    given = set(events)
+    if not given or not given <= set(outbox.EVENTS):
+        raise EndpointError(f"Choose among the events {', '.join(outbox.EVENTS)}.")
+    return [event for event in outbox.EVENTS if event in given]
+
+
+def delete_endpoint(endpoint_id: int) -> None:
+    """Delete an endpoint with its messages. Idempotent."""
+    WebhookEndpoint.objects.using(alias()).filter(pk=endpoint_id).delete()
+    outbox.forget()
+
+
+@retrying
+def new_secret(endpoint_id: int) -> str:
+    """Give an endpoint another secret, and return it. The former one signs for a day, too.
+
+    Raises:
+        WebhookEndpoint.DoesNotExist: when there is none with that id.
+    """
+    with atomic():
+        endpoint = locked(WebhookEndpoint.objects.filter(pk=endpoint_id)).get()
+        endpoint.former_nonce, endpoint.nonce = endpoint.nonce, new_nonce()
+        endpoint.rotated_at = timezone.now()
+        endpoint.save(using=alias(), update_fields=("nonce", "former_nonce", "rotated_at"))
+    return secret_of(endpoint)
+
+
+def secret_of(endpoint: WebhookEndpoint) -> str:
+    """Return the secret (``whsec_…``) by which receivers verify. Show it once, log it never."""
+    return _secret(endpoint.nonce, django_settings.SECRET_KEY)
+
+
+def _secrets(endpoint: WebhookEndpoint) -> tuple[str, ...]:
+    nonces = [endpoint.nonce]
+    rotated = endpoint.rotated_at
+    if endpoint.former_nonce and rotated and timezone.now() < rotated + OVERLAP:
+        nonces.append(endpoint.former_nonce)
+    keys = (django_settings.SECRET_KEY, *django_settings.SECRET_KEY_FALLBACKS)
+    return tuple(_secret(nonce, key) for nonce in nonces for key in keys)
+
+
+def _secret(nonce: str, key: Any) -> str:
+    digest = salted_hmac(SALT, nonce, secret=key, algorithm="sha256").digest()
+    return f"whsec_{b64encode(digest).decode()}"
+
+
+# Sending
+
+
+def waiting(limit: int = BATCH) -> list[int]:
+    """Return messages that are due, the one that waits longest first."""
+    due = OutboundMessage.objects.using(alias()).filter(due_at__lte=timezone.now())
+    return list(due.order_by("due_at").values_list("pk", flat=True)[:limit])
+
+
+def send_due() -> int:
+    """Send the messages that are due, at most :data:`BATCH`; return how many were taken.
+
+    Endpoints are served side by side. One that fails is not asked again in this batch: its other
+    messages count as failed too. A message that failed is tried later, up to
+    ``OUTBOUND_MAX_ATTEMPTS`` times.
+    """
+    letters = _take(waiting())
+    by_endpoint: dict[int, list[_Letter]] = {}
+    for letter in letters:
+        by_endpoint.setdefault(letter.message.endpoint_id, []).append(letter)
+    if not by_endpoint:
+        return 0
+    with ThreadPoolExecutor(max_workers=len(by_endpoint)) as pool:
+        for answers in pool.map(_deliver, by_endpoint.values()):
+            for message, answer in answers:
+                _settle(message, answer)
+    return len(letters)
+
+
+def resend(message_ids: Iterable[int]) -> list[int]:
+    """Have messages sent again that were sent or given up; return the ids of those that will be."""
+    closed = OutboundMessage.objects.using(alias()).filter(state__in=(State.SENT, State.DEAD))
+    again = []
+    for pk in message_ids:
+        fresh = {"state": State.WAITING, "due_at": timezone.now(), "attempts": 0, "error": ""}
+        if closed.filter(pk=pk).update(**fresh):
+            again.append(pk)
+    return again
+
+
+@retrying
+def _take(message_ids: Sequence[int]) -> list[_Letter]:
+    """Take messages for this process, which has :data:`LOST_AFTER` to send them."""
+    now = timezone.now()
+    with atomic():
+        rows = locked(OutboundMessage.objects.filter(pk__in=message_ids), skip_held=True)
+        due = [row for row in rows.order_by("pk") if row.due_at and row.due_at <= now]
+        if not due:
+            return []
+        endpoints = WebhookEndpoint.objects.using(alias()).in_bulk(
+            {row.endpoint_id for row in due}
+        )
+        orphans = [row.pk for row in due if row.endpoint_id not in endpoints]
+        OutboundMessage.objects.using(alias()).filter(pk__in=orphans).delete()
+        taken = [row for row in due if row.endpoint_id in endpoints]
+        OutboundMessage.objects.using(alias()).filter(pk__in=[row.pk for row in taken]).update(
+            attempts=F("attempts") + 1, due_at=now + LOST_AFTER
+        )
+    letters = []
+    for row in taken:
+        endpoint = endpoints[row.endpoint_id]
+        row.attempts += 1
+        if endpoint.is_active:
+            letters.append(_Letter(row, endpoint.url, _secrets(endpoint)))
+        else:
+            _settle(row, Answer(error="The endpoint is switched off."), is_final=True)
+    return letters
+
+
+def _deliver(letters: Sequence[_Letter]) -> list[tuple[OutboundMessage, Answer]]:
+    """Send the messages of one endpoint, one after the other; in a thread, without a database."""
+    settings = get_settings()
+    answers: list[tuple[OutboundMessage, Answer]] = []
+    failed: Answer | None = None
+    for letter in letters:
+        if failed is None:
+            answer = post(
+                letter.url,
+                letter.message.body.encode(),
+                headers_of(letter.message, letter.secrets),
+                timeout=settings.OUTBOUND_TIMEOUT,
+                insecure=settings.OUTBOUND_ALLOW_INSECURE,
+            )
+            is_down = answer.status is None or answer.status >= 500 or answer.status == GONE
+            failed = answer if is_down else None
+        else:
+            answer = failed
+        answers.append((letter.message, answer))
+    return answers
+
+
+def headers_of(message: OutboundMessage, secrets: Iterable[str]) -> dict[str, str]:
+    """Return the headers that a message is sent with now, signed with each secret."""
+    from standardwebhooks import Webhook  # only where something is sent
+
+    now = datetime.now(UTC)
+    signatures = (
+        Webhook(secret).sign(message.webhook_id, now, message.body) for secret in secrets
+    )
+    return {
+        "Content-Type": "application/json",
+        "User-Agent": "django-filestack-tags",
+        "webhook-id": message.webhook_id,
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": " ".join(signatures),
+    }
+
+
+@retrying
+def _settle(message: OutboundMessage, answer: Answer, *, is_final: bool = False) -> None:
+    """Write what came of a message, unless it was settled by somebody else meanwhile."""
+    now = timezone.now()
+    if answer.status == GONE:
+        WebhookEndpoint.objects.using(alias()).filter(pk=message.endpoint_id).update(
+            is_active=False
+        )
+        outbox.forget()
+        is_final = True
+    changes: dict[str, Any] = {"http_status": answer.status, "error": answer.error[:200]}
+    if answer.is_accepted:
+        changes |= {"state": State.SENT, "due_at": None, "sent_at": now}
+        told = "outbound.sent"
+    elif is_final or message.attempts >= get_settings().OUTBOUND_MAX_ATTEMPTS:
+        changes |= {"state": State.DEAD, "due_at": None}
+        told = "outbound.failed"
+    else:
+        changes["due_at"] = now + _delay(message.attempts)
+        told = "outbound.retried"
+    rows = OutboundMessage.objects.using(alias()).filter(pk=message.pk, state=State.WAITING)
+    if rows.update(**changes):
+        metrics.count(told)
+
+
+def _delay(attempts: int) -> timedelta:
+    """Return how long to wait after so many attempts: doubled each time, and spread out."""
+    seconds = get_settings().RETRY_DELAY * 2.0 ** min(attempts - 1, 20)
+    return min(timedelta(seconds=seconds), LONGEST_DELAY) * SystemRandom().uniform(1, 1.2)

@@ -1,0 +1,119 @@
+"""Posting: one request to an address that a person gave, and never to a machine of one's own.
+
+The name is resolved once, every address it has must be public, and the connection is made to the
+address that was looked at: a name that leads elsewhere a moment later leads nowhere. Redirects and
+the proxies of the environment are not followed, and of the answer only the status is read.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from urllib.parse import SplitResult, urlsplit
+
+import httpx2
+
+from .exceptions import EndpointError
+from .filestack.client import hide_urls
+from .filestack.hosts import is_public
+
+MAX_URL = 2000
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a request: its status, or a short text that says why there is none."""
+
+    status: int | None = None
+    error: str = ""
+
+    @property
+    def is_accepted(self) -> bool:
+        return self.status is not None and 200 <= self.status < 300
+
+
+def require_usable(url: str, *, insecure: bool) -> SplitResult:
+    """Return the parts of a URL that can be posted to.
+
+    Args:
+        url: the address.
+        insecure: whether plain http, and private addresses, are allowed.
+
+    Raises:
+        EndpointError: when it is no https URL, or holds a user, a password or a fragment.
+    """
+    try:
+        parts = urlsplit(url)
+        port, host = parts.port, parts.hostname
+    except ValueError:
+        raise EndpointError("This is not a URL.") from None
+    schemes = ("https", "http") if insecure else ("https",)
+    if parts.scheme not in schemes or not host or port == 0:
+        raise EndpointError(f"The URL has to begin with {schemes[0]}:// and name a host.")
+    if "@" in parts.netloc or parts.fragment or len(url) > MAX_URL:
+        raise EndpointError(
+            f"The URL must hold no user, password or fragment, and at most {MAX_URL} characters."
+        )
+    if not url.isascii() or any(char.isspace() for char in url):
+        raise EndpointError("The URL has to be ASCII without spaces; encode what is not.")
+    return parts
+
+
+def post(
+    url: str, body: bytes, headers: Mapping[str, str], *, timeout: float, insecure: bool
+) -> Answer:
+    """Post ``body``; never raises for what the other side does.
+
+    Args:
+        url: as :func:`require_usable` wants it.
+        body: what is sent.
+        headers: besides ``Host``.
+        timeout: seconds to connect, and for each step of the exchange.
+        insecure: whether plain http, and private addresses, are allowed.
+    """
+    try:
+        parts = require_usable(url, insecure=insecure)
+        address = _address(parts, insecure=insecure)
+    except EndpointError as error:
+        return Answer(error=str(error))
+    except OSError:
+        return Answer(error="The host's name cannot be resolved.")
+    host = f"[{address}]" if ":" in address else address
+    place = f"{host}:{parts.port}" if parts.port else host
+    target = parts._replace(netloc=place).geturl()
+    hide_urls()
+    try:
+        with (
+            httpx2.Client(timeout=timeout, trust_env=False, follow_redirects=False) as client,
+            client.stream(
+                "POST",
+                target,
+                content=body,
+                headers={**headers, "Host": parts.netloc},
+                extensions={"sni_hostname": parts.hostname},
+            ) as response,
+        ):
+            return Answer(status=response.status_code)
+    except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
+        # Without its text, which may hold the address.
+        return Answer(error=type(error).__name__)
+
+
+def _address(parts: SplitResult, *, insecure: bool) -> str:
+    """Return the address to connect to.
+
+    Raises:
+        EndpointError: when one of the host's addresses is not public.
+        OSError: when it has none.
+    """
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
+    except UnicodeError as error:  # a label that is too long for a name
+        raise OSError("not a name") from error
+    addresses = [str(each[4][0]).partition("%")[0] for each in found]
+    if not insecure and not all(is_public(ip_address(each)) for each in addresses):
+        raise EndpointError("The host has an address that is not public.")
+    return addresses[0]

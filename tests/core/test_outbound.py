@@ -1,0 +1,446 @@
+"""Outbound webhooks: written with their effect, received and verified over HTTP, bounded."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from standardwebhooks import WebhookVerificationError
+
+from filestack_tags import curation, outbound, outbox, posting, retention, tagging, tasks
+from filestack_tags.exceptions import EndpointError, FileNotFound
+from filestack_tags.models import OutboundMessage, Tag, TaggingRun, WebhookEndpoint
+from tests.api.rows import tagged
+
+from .receiver import Receiver, receiving
+
+pytestmark = pytest.mark.django_db
+
+State = OutboundMessage.State
+
+
+@pytest.fixture(autouse=True)
+def on(settings: Any) -> Iterator[None]:
+    ours = {"OUTBOUND_WEBHOOKS": True, "OUTBOUND_ALLOW_INSECURE": True}
+    settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, **ours}
+    outbox.forget()
+    yield
+    outbox.forget()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving() as made:
+        yield made
+
+
+@pytest.fixture
+def endpoint(receiver: Receiver) -> WebhookEndpoint:
+    return outbound.save_endpoint(url=receiver.url, events=outbox.EVENTS)
+
+
+def due_again() -> None:
+    OutboundMessage.objects.exclude(due_at=None).update(due_at=timezone.now())
+
+
+def failed_run() -> TaggingRun:
+    asset = tagged("failing")
+    run = TaggingRun.objects.create(
+        asset=asset, tagger="scripted", trigger="code", content_version=1
+    )
+    tagging.fail(run.pk, FileNotFound("It is gone."))
+    return run
+
+
+# What is told
+
+
+def test_a_tagged_asset_is_told_of_and_the_library_verifies_it(
+    receiver: Receiver, endpoint: WebhookEndpoint
+) -> None:
+    asset = tagged("h1", {"sky": 90})
+    assert outbound.send_due() == 1
+    (event,) = receiver.verified(outbound.secret_of(endpoint))
+    assert event["type"] == "asset.tagged"
+    assert event["data"] == {
+        "asset_id": asset.pk,
+        "run_id": asset.current_run_id,
+        "rules": {},
+    }
+    headers, body = receiver.requests[0]
+    assert headers["content-type"] == "application/json"
+    assert b"sky" not in body
+    message = OutboundMessage.objects.get()
+    assert (message.state, message.http_status, message.attempts) == (State.SENT, 204, 1)
+    assert message.webhook_id == headers["webhook-id"]
+    assert outbound.send_due() == 0
+
+
+def test_a_failure_and_decisions_are_told_of(
+    receiver: Receiver, endpoint: WebhookEndpoint
+) -> None:
+    run = failed_run()
+    asset = tagged("h1", {"sky": 90})
+    tag = Tag.objects.get()
+    curation.reject(asset.pk, tag.pk, user=None)
+    curation.reject(asset.pk, tag.pk, user=None)  # changes nothing, so that nothing is told
+    curation.withdraw(asset.pk, tag.pk, user=None)
+    while outbound.send_due():
+        pass
+    events = receiver.verified(outbound.secret_of(endpoint))
+    told = {event["type"]: event["data"] for event in events}
+    assert told["asset.failed"] == {
+        "asset_id": run.asset_id,
+        "run_id": run.pk,
+        "error_code": "file_not_found",
+    }
+    decided = [event["data"] for event in events if event["type"] == "tag.decided"]
+    assert [(data["act"], data["decision"]) for data in decided] == [
+        ("reject", "rejected"),
+        ("withdraw", ""),
+    ]
+    assert decided[0]["tag"] == "sky"
+    assert decided[0]["asset_id"] == asset.pk
+
+
+def test_an_endpoint_is_told_of_its_events_alone(receiver: Receiver) -> None:
+    outbound.save_endpoint(url=receiver.url, events=["tag.decided"])
+    outbound.save_endpoint(url=receiver.url, events=["asset.tagged"], is_active=False)
+    tagged("h1", {"sky": 90})
+    assert not OutboundMessage.objects.exists()
+
+
+def test_what_is_rolled_back_is_not_told(endpoint: WebhookEndpoint) -> None:
+    with transaction.atomic():
+        tagged("h1", {"sky": 90})
+        assert OutboundMessage.objects.count() == 1
+        transaction.set_rollback(True)
+    assert not OutboundMessage.objects.exists()
+
+
+def test_while_it_is_off_or_nobody_listens_nothing_more_is_asked_of_the_database(
+    settings: Any, endpoint: WebhookEndpoint
+) -> None:
+    def statements(reference: str) -> int:
+        with CaptureQueriesContext(connection) as asked:
+            tagged(reference, {"sky": 90})
+        return len(asked)
+
+    tagged("h0", {"sky": 90})
+    listening = statements("h1")
+    outbound.delete_endpoint(endpoint.pk)
+    statements("h2")  # reads that there is none
+    nobody = statements("h3")
+    settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "OUTBOUND_WEBHOOKS": False}
+    assert statements("h4") == nobody == listening - 1
+
+
+def test_many_results_are_told_of_by_one_statement(endpoint: WebhookEndpoint) -> None:
+    outbox.note(outbox.TAGGED, [])
+    with CaptureQueriesContext(connection) as asked:
+        outbox.note(outbox.TAGGED, [{"asset_id": pk} for pk in range(50)])
+    assert len([each for each in asked if "INSERT" in each["sql"]]) == 1
+    assert OutboundMessage.objects.count() == 50
+    assert OutboundMessage.objects.values("webhook_id").distinct().count() == 50
+
+
+# Sending
+
+
+def test_a_message_comes_again_with_the_same_id_until_it_is_accepted(
+    receiver: Receiver, endpoint: WebhookEndpoint, told: list[Any]
+) -> None:
+    receiver.answers = [500, 302, 400]
+    tagged("h1", {"sky": 90})
+    for attempt in range(1, 5):
+        assert outbound.send_due() == 1
+        message = OutboundMessage.objects.get()
+        assert message.attempts == attempt
+        assert outbound.send_due() == 0  # not before it is due
+        due_again()
+    assert (message.state, message.due_at) == (State.SENT, None)
+    assert len(set(receiver.ids)) == 1
+    assert len({body for _, body in receiver.requests}) == 1
+    assert len(receiver.verified(outbound.secret_of(endpoint))) == 4
+    names = [each.name for each in told if each.name.startswith("outbound")]
+    assert names == ["outbound.retried"] * 3 + ["outbound.sent"]
+
+
+def test_attempts_end_and_a_person_may_have_it_sent_again(
+    receiver: Receiver, endpoint: WebhookEndpoint, settings: Any
+) -> None:
+    settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "OUTBOUND_MAX_ATTEMPTS": 2}
+    receiver.answers = [500, 500]
+    tagged("h1", {"sky": 90})
+    for _ in range(3):
+        outbound.send_due()
+        due_again()
+    message = OutboundMessage.objects.get()
+    assert (message.state, message.http_status, message.due_at) == (State.DEAD, 500, None)
+    assert len(receiver.requests) == 2
+    assert tasks.resend([message.pk, 0]) == [message.pk]
+    assert tasks.resend([message.pk]) == []  # it waits already
+    assert outbound.send_due() == 1
+    assert OutboundMessage.objects.get().state == State.SENT
+    assert len(set(receiver.ids)) == 1
+
+
+def test_an_endpoint_that_is_down_is_asked_once_for_all_that_wait(
+    receiver: Receiver, endpoint: WebhookEndpoint
+) -> None:
+    receiver.answers = [503]
+    for number in range(3):
+        tagged(f"h{number}", {"sky": 90})
+    assert outbound.send_due() == 3
+    assert len(receiver.requests) == 1
+    assert set(OutboundMessage.objects.values_list("state", "attempts")) == {("waiting", 1)}
+    due_again()
+    outbound.send_due()
+    assert OutboundMessage.objects.filter(state=State.SENT).count() == 3
+
+
+def test_one_endpoint_that_is_down_keeps_nothing_from_another(receiver: Receiver) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    outbound.save_endpoint(url=f"http://127.0.0.1:{port}/", events=outbox.EVENTS)
+    outbound.save_endpoint(url=receiver.url, events=outbox.EVENTS)
+    tagged("h1", {"sky": 90})
+    outbound.send_due()
+    states = dict(OutboundMessage.objects.values_list("state", "error"))
+    assert states == {"waiting": "ConnectError", "sent": ""}
+
+
+def test_who_answers_410_is_told_no_more(receiver: Receiver, endpoint: WebhookEndpoint) -> None:
+    receiver.answers = [410]
+    for number in range(2):
+        tagged(f"h{number}", {"sky": 90})
+    outbound.send_due()
+    endpoint.refresh_from_db()
+    assert not endpoint.is_active
+    assert set(OutboundMessage.objects.values_list("state", flat=True)) == {"dead"}
+    tagged("h2", {"sky": 90})
+    assert OutboundMessage.objects.count() == 2
+    # What waited for one that was switched off meanwhile is given up, and not sent.
+    OutboundMessage.objects.update(state=State.WAITING, due_at=timezone.now())
+    outbound.send_due()
+    assert len(receiver.requests) == 1
+    assert set(OutboundMessage.objects.values_list("error", flat=True)) == {
+        "The endpoint is switched off."
+    }
+
+
+def test_a_message_whose_sender_died_is_sent_by_another(
+    receiver: Receiver, endpoint: WebhookEndpoint
+) -> None:
+    tagged("h1", {"sky": 90})
+    assert len(outbound._take(outbound.waiting())) == 1  # and then the process dies
+    assert outbound.send_due() == 0
+    later = timezone.now() - outbound.LOST_AFTER
+    OutboundMessage.objects.update(due_at=later)
+    assert outbound.send_due() == 1
+    assert OutboundMessage.objects.get().attempts == 2
+
+
+def test_a_message_of_an_endpoint_that_is_gone_goes_too(endpoint: WebhookEndpoint) -> None:
+    tagged("h1", {"sky": 90})
+    WebhookEndpoint.objects.filter(pk=endpoint.pk)._raw_delete("default")
+    assert outbound.send_due() == 0
+    assert not OutboundMessage.objects.exists()
+
+
+def test_what_was_settled_by_another_stays_so(endpoint: WebhookEndpoint) -> None:
+    tagged("h1", {"sky": 90})
+    (letter,) = outbound._take(outbound.waiting())
+    OutboundMessage.objects.update(state=State.SENT, due_at=None)
+    outbound._settle(letter.message, posting.Answer(status=500))
+    assert OutboundMessage.objects.get().state == State.SENT
+
+
+def test_the_task_sends_after_the_commit_and_the_sweep_what_was_lost(
+    receiver: Receiver, endpoint: WebhookEndpoint, django_capture_on_commit_callbacks: Any
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        tagged("h1", {"sky": 90})
+        assert not receiver.requests
+    assert len(receiver.requests) == 1
+    tagged("h2", {"sky": 90})  # whose message to the broker is lost
+    with django_capture_on_commit_callbacks(execute=True):
+        tasks.sweep()
+    assert len(receiver.requests) == 2
+
+
+def test_waits_are_doubled_and_end_at_six_hours() -> None:
+    waits = [outbound._delay(attempts).total_seconds() for attempts in (1, 2, 3, 30)]
+    for wait, least in zip(waits, (15, 30, 60, 6 * 3600), strict=True):
+        assert least <= wait <= least * 1.2 + 1
+
+
+# Secrets
+
+
+def test_a_new_secret_signs_at_once_and_the_former_one_for_a_day(
+    receiver: Receiver, endpoint: WebhookEndpoint
+) -> None:
+    former = outbound.secret_of(endpoint)
+    fresh = outbound.new_secret(endpoint.pk)
+    assert fresh != former
+    tagged("h1", {"sky": 90})
+    outbound.send_due()
+    assert receiver.verified(former) == receiver.verified(fresh)
+    WebhookEndpoint.objects.update(rotated_at=timezone.now() - timedelta(days=1, minutes=1))
+    receiver.requests.clear()
+    tagged("h2", {"sky": 90})
+    outbound.send_due()
+    receiver.verified(fresh)
+    with pytest.raises(WebhookVerificationError):
+        receiver.verified(former)
+
+
+def test_a_changed_secret_key_signs_beside_its_fallbacks(
+    receiver: Receiver, endpoint: WebhookEndpoint, settings: Any
+) -> None:
+    former = outbound.secret_of(endpoint)
+    settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
+    settings.SECRET_KEY = "another key of the host's"
+    tagged("h1", {"sky": 90})
+    outbound.send_due()
+    assert receiver.verified(former) == receiver.verified(outbound.secret_of(endpoint))
+
+
+def test_a_secret_is_in_no_row_log_and_repr(
+    receiver: Receiver, endpoint: WebhookEndpoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    secret = outbound.secret_of(endpoint)
+    assert secret.startswith("whsec_")
+    receiver.answers = [500]
+    tagged("h1", {"sky": 90})
+    outbound.send_due()
+    rows = [*WebhookEndpoint.objects.values(), *OutboundMessage.objects.values()]
+    said = [json.dumps(rows, default=str), caplog.text, repr(endpoint)]
+    assert not [text for text in said if secret in text or secret[6:] in text]
+    assert "from=us" not in caplog.text
+
+
+# Addresses
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://example.com/",
+        "ftp://example.com/",
+        "https://",
+        "https:///path",
+        "https://user:word@example.com/",
+        "https://example.com/#part",
+        "https://example.com:0/",
+        "https://example.com:99999/",
+        "https://[::1/",
+        "https://exämple.com/",
+        "https://example.com/a b",
+        "https://example.com/" + "x" * 2000,
+    ],
+)
+def test_only_https_urls_are_endpoints(settings: Any, url: str) -> None:
+    settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "OUTBOUND_ALLOW_INSECURE": False}
+    with pytest.raises(EndpointError):
+        outbound.save_endpoint(url=url, events=outbox.EVENTS)
+    assert posting.post(url, b"", {}, timeout=1, insecure=False).status is None
+
+
+@pytest.mark.parametrize("events", [[], ["asset.tagged", "asset.lost"]])
+def test_an_endpoint_has_known_events(events: list[str]) -> None:
+    with pytest.raises(EndpointError, match="Choose among"):
+        outbound.save_endpoint(url="https://example.com/", events=events)
+
+
+@pytest.mark.parametrize(
+    "addresses",
+    [
+        ["127.0.0.1"],
+        ["93.184.216.34", "10.0.0.1"],
+        ["169.254.169.254"],
+        ["::1"],
+        ["fe80::1%eth0"],
+        ["::ffff:192.168.0.1"],
+    ],
+)
+def test_a_name_that_leads_to_a_private_address_is_refused_when_it_is_resolved(
+    monkeypatch: pytest.MonkeyPatch, addresses: list[str]
+) -> None:
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, 443)) for each in addresses]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: found)
+    answer = posting.post("https://example.com/", b"", {}, timeout=1, insecure=False)
+    assert answer == posting.Answer(error="The host has an address that is not public.")
+
+
+def test_the_connection_is_made_to_the_address_that_was_looked_at(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def resolve(host: str, port: int, *args: Any, **kwargs: Any) -> list[Any]:
+        asked.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+    monkeypatch.setattr(posting.socket, "getaddrinfo", resolve)
+    url = receiver.url.replace("127.0.0.1", "hooks.example")
+    answer = posting.post(url, b"{}", {}, timeout=5, insecure=True)
+    assert answer.status == 204
+    assert receiver.requests[0][0]["host"].startswith("hooks.example:")
+    # Whoever connects may ask again, but for the address, which leads nowhere else.
+    assert asked[0] == "hooks.example"
+    assert set(asked[1:]) <= {"127.0.0.1"}
+
+
+def test_a_name_that_leads_nowhere_is_a_failure_like_any_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def nowhere(*args: Any, **kwargs: Any) -> Any:
+        raise socket.gaierror
+
+    monkeypatch.setattr(socket, "getaddrinfo", nowhere)
+    answer = posting.post("https://example.com/", b"", {}, timeout=1, insecure=False)
+    assert answer.error == "The host's name cannot be resolved."
+    monkeypatch.undo()
+    long = "https://" + "a" * 70 + ".example/"
+    assert posting.post(long, b"", {}, timeout=1, insecure=False).status is None
+
+
+def test_a_receiver_that_does_not_answer_costs_the_timeout_alone() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        answer = posting.post(url, b"{}", {}, timeout=0.2, insecure=True)
+    assert answer.error == "ReadTimeout"
+
+
+# What is kept
+
+
+def test_old_messages_are_pruned_unless_they_wait(
+    receiver: Receiver, endpoint: WebhookEndpoint
+) -> None:
+    for number in range(3):
+        tagged(f"h{number}", {"sky": 90})
+    outbound.send_due()
+    long_ago = timezone.now() - timedelta(days=31)
+    OutboundMessage.objects.update(created_at=long_ago)
+    first, second, _third = OutboundMessage.objects.order_by("pk")
+    OutboundMessage.objects.filter(pk=first.pk).update(
+        state=State.WAITING, due_at=timezone.now()
+    )
+    OutboundMessage.objects.filter(pk=second.pk).update(created_at=timezone.now())
+    assert retention.prune(dry_run=True).messages == 1
+    assert retention.prune().messages == 1
+    assert set(OutboundMessage.objects.values_list("pk", flat=True)) == {first.pk, second.pk}
