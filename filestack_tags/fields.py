@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
+from django.apps import apps
 from django.core import checks
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 if TYPE_CHECKING:
+    from django.core.files.storage import Storage
+
     from .models import Asset
 
     _ForeignKeyToAsset: TypeAlias = models.ForeignKey[Asset | None, Asset | None]
@@ -49,7 +52,7 @@ class AssetOf(_ForeignKeyToAsset):
     Args:
         file: the name of the ``FileField``.
         alias: the name under which Filestack reads the field's storage. Without one, each file
-            is stored at Filestack once more.
+            is stored at Filestack once more. The tagger ``local`` reads the storage itself.
         forget: whether the asset of a file that was deleted or replaced is forgotten. Its tags
             and decisions are kept even so.
         max_size: bytes; a larger file is not stored at Filestack.
@@ -124,3 +127,13 @@ class AssetOf(_ForeignKeyToAsset):
 def asset_fields(model: type[models.Model]) -> list[AssetOf]:
     """Return the :class:`AssetOf` fields of a model, also those that it inherits."""
     return [field for field in model._meta.concrete_fields if isinstance(field, AssetOf)]
+
+
+def storage_of(alias: str) -> Storage | None:
+    """Return the storage that an :class:`AssetOf` field of the host's names by ``alias``."""
+    for model in apps.get_models():
+        for field in asset_fields(model):
+            if field.alias == alias:
+                file = model._meta.get_field(field.file)
+                return cast("models.FileField", file).storage
+    return None

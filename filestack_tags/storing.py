@@ -38,6 +38,7 @@ from .transactions import alias, atomic, locked, retrying
 logger = logging.getLogger(__name__)
 
 Row = models.Model
+CLOSED_STATES = (ModelFile.State.FAILED, ModelFile.State.LEFT_OUT)
 AT_ONCE = 500
 """Rows of the host's that are looked at together."""
 
@@ -139,12 +140,17 @@ def again(entry_ids: Iterable[int]) -> int:
     return sum(_again(ids[start : start + AT_ONCE]) for start in range(0, len(ids), AT_ONCE))
 
 
+@retrying
 def _again(entry_ids: Sequence[int]) -> int:
     now = timezone.now()
-    rows = ModelFile.objects.using(alias()).filter(
-        pk__in=entry_ids, state__in=(ModelFile.State.FAILED, ModelFile.State.LEFT_OUT)
-    )
-    return rows.update(state=ModelFile.State.WAITING, due_at=now, attempts=0, changed_at=now)
+    with atomic():
+        held = locked(ModelFile.objects.filter(pk__in=entry_ids)).order_by("pk")
+        closed = [entry.pk for entry in held if entry.state in CLOSED_STATES]
+        return (
+            ModelFile.objects.using(alias())
+            .filter(pk__in=closed)
+            .update(state=ModelFile.State.WAITING, due_at=now, attempts=0, changed_at=now)
+        )
 
 
 def waiting(limit: int = 16) -> list[int]:

@@ -104,6 +104,11 @@ class Source:
         return self.kind != "handle"
 
     @property
+    def in_storage(self) -> tuple[str, str] | None:
+        """The alias and the path of a storage alias path; None for the other kinds."""
+        return _split_alias(self.reference) if self.kind == "alias" else None
+
+    @property
     def path(self) -> str:
         """How the source is written at the end of a CDN URL.
 

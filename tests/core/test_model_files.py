@@ -22,7 +22,7 @@ from django.utils import timezone
 
 from filestack_tags import storing, tasks
 from filestack_tags.exceptions import ConnectionFailed
-from filestack_tags.fields import AssetOf
+from filestack_tags.fields import AssetOf, storage_of
 from filestack_tags.models import Asset, ModelFile, TaggingRun
 from filestack_tags.taggers.filestack import shared_client
 from filestack_tags.testing import Account, EmulatorApp, EmulatorConfig, EmulatorServer
@@ -224,6 +224,23 @@ def test_a_storage_alias_is_read_by_filestack_and_nothing_is_stored_twice(
     assert product.asset.reference == "src://shop/pictured/a.jpg"
     assert calls(filestack, "store") == 0
     assert [each.pk for each in Asset.objects.search("red")] == [product.asset.pk]
+
+
+def test_without_an_account_the_local_tagger_reads_the_storage_itself(
+    committing: Committing, settings: Any
+) -> None:
+    settings.FILESTACK_TAGS = {"TAGGER": "local"}
+    photo = Path(__file__).parents[2] / "example_project" / "photos" / "cat.jpg"
+    with committing():
+        product = Product.objects.create(file=ContentFile(photo.read_bytes(), "cat.jpg"))
+    product.refresh_from_db()
+    assert list(Asset.objects.search("cat>=50")) == [product.asset]
+    with committing():
+        Product.objects.create(file="pictured/gone.jpg")
+    assert Asset.objects.latest("pk").last_error == (
+        "The storage 'shop' has no file pictured/gone.jpg."
+    )
+    assert storage_of("unknown") is None
 
 
 def test_new_bytes_under_the_old_name_are_tagged_again(

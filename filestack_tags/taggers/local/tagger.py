@@ -10,6 +10,8 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from filestack_tags.exceptions import TaggerError
+from filestack_tags.fields import storage_of
 from filestack_tags.taggers.base import TaggerReply, TagScore
 from filestack_tags.taggers.filestack import shared_client
 
@@ -55,7 +57,7 @@ def confidences(*found: Mapping[str, float]) -> dict[str, int]:
 
 
 class LocalTagger:
-    """Downloads the file and tags it here."""
+    """Tags the file here: read from a storage of the host's own, or else downloaded."""
 
     name = "local"
 
@@ -65,12 +67,27 @@ class LocalTagger:
         Raises:
             TaggerUnavailable, UnreadableImage: as :func:`tag_picture`.
             FilestackError: when the file cannot be downloaded.
+            TaggerError: when a storage of the host's does not have it.
         """
         require_packages()
-        from .pictures import MAX_BYTES
-
-        tags = tag_picture(shared_client().download(source, max_bytes=MAX_BYTES))
+        tags = tag_picture(_bytes_of(source))
         return TaggerReply(
             scores=tuple(TagScore(name, confidence) for name, confidence in tags.items()),
             raw=json.dumps({"tags": {"auto": tags, "user": None}}),
         )
+
+
+def _bytes_of(source: Source) -> bytes:
+    from .pictures import MAX_BYTES
+
+    alias, path = source.in_storage or ("", "")
+    storage = storage_of(alias) if alias else None
+    if storage is None:
+        return shared_client().download(source, max_bytes=MAX_BYTES)
+    try:
+        with storage.open(path) as file:
+            return bytes(file.read(MAX_BYTES + 1))  # one too many is refused as too large
+    except FileNotFoundError as error:
+        raise TaggerError(
+            f"The storage {alias!r} has no file {path}.", code="file_not_found"
+        ) from error
