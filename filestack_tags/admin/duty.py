@@ -10,6 +10,7 @@ from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
+from django.utils.formats import number_format
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -89,7 +90,7 @@ def _shown(found: Report) -> dict[str, Any]:
             (pile, cures.of_delivery(pile.code), urlencode({"error_code__exact": pile.code}))
             for pile in found.dead_deliveries
         ],
-        "limit": COUNT_LIMIT,
+        "limit": number_format(COUNT_LIMIT, force_grouping=True),
         "is_capped": {
             "assets": not taken.failed_assets.is_exact,
             "deliveries": not taken.failed_deliveries.is_exact,
@@ -146,7 +147,7 @@ def _replay(model_admin: Any, request: HttpRequest) -> HttpResponse:
                 "code": code,
                 "reason": cures.of_delivery(code),
                 "total": total_text(counted(dead)),
-                "limit": REPLAYED,
+                "limit": number_format(REPLAYED, force_grouping=True),
                 "named": dead.defer("raw_body", "headers", "error").order_by("pk")[:NAMED],
                 "may_look": _may(request, "view_webhookdelivery"),
             },

@@ -26,7 +26,7 @@ from .forms import TagForm
 from .ledger import PlainAdmin
 from .merges import merge_view
 from .tag_labels import never_show_view, sensitive_view
-from .thresholds import threshold_view
+from .thresholds import minimum_view, threshold_view
 
 
 @admin.register(Tag)
@@ -48,6 +48,7 @@ class TagAdmin(PlainAdmin):
         name = "filestack_tags_tag_{}".format
         return [
             path("never-show/", view(never_show_view), name=name("never_show")),
+            path("minimum/", view(minimum_view), name=name("minimum")),
             path("sensitive/", view(sensitive_view), name=name("sensitive")),
             path("<int:pk>/merge/", view(merge_view), name=name("merge")),
             path("<int:pk>/threshold/", view(threshold_view), name=name("threshold")),

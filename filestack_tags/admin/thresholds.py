@@ -1,4 +1,4 @@
-"""The threshold of a tag, explored: how many assets stay at each, before it is saved."""
+"""Thresholds, explored: how many assets stay at each, of one tag before it is saved, or of all."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from django.utils.translation import gettext_lazy
 
 from filestack_tags import curation
 from filestack_tags.conf import get_settings
-from filestack_tags.scoping import scope_of
+from filestack_tags.scoping import scope_of, sees_everything
 from filestack_tags.search.facets import histogram
+from filestack_tags.search.minimums import ALWAYS, staying
+from filestack_tags.transactions import alias
 
 
 class ThresholdForm(forms.Form):
@@ -28,6 +30,46 @@ class ThresholdForm(forms.Form):
         required=False,
         widget=forms.NumberInput(attrs={"min": 0, "max": 100}),
     )
+
+
+def minimum_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
+    """Show what the global minimum leaves, and what ``?minimum=`` would: it is a setting."""
+    # It counts everybody's assets.
+    if not (model_admin.has_view_permission(request) and sees_everything(request.user)):
+        raise PermissionDenied
+    least = get_settings().MIN_CONFIDENCE
+    form = ThresholdForm(request.GET if "minimum" in request.GET else {"minimum": least})
+    said = form.cleaned_data.get("minimum") if form.is_valid() else None
+    minimum = least if said is None else said
+    found = staying(alias())
+    total, all_assets = found.stay(0)
+    stay, stay_assets = found.stay(minimum)
+    most = max(found.tags.values(), default=1)
+    context = {
+        **model_admin.admin_site.each_context(request),
+        "opts": model_admin.opts,
+        "title": _("Global minimum"),
+        "form": form,
+        "least": least,
+        "minimum": minimum,
+        "found": found,
+        "always": ALWAYS,
+        "total": total,
+        "all_assets": all_assets,
+        "stay": stay,
+        "stay_assets": stay_assets,
+        "bars": [
+            {
+                "score": until,
+                "count": found.tags[until],
+                "assets": found.assets.get(until, 0),
+                "most": most,
+            }
+            for until in sorted(found.tags)
+        ],
+        "media": model_admin.media,
+    }
+    return render(request, "filestack_tags/admin/minimum.html", context)
 
 
 def threshold_view(model_admin: Any, request: HttpRequest, pk: int) -> HttpResponse:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db.models import Q
 from django.test import Client
 
 from filestack_tags import curation, merging
@@ -210,3 +211,25 @@ def test_the_log_of_decisions_shows_merges_and_undoes_them(
     shown = page(somebody.get(log))
     assert "undone" in shown.text
     assert undo not in shown.html
+
+
+def test_the_global_minimum_is_explored_and_set_in_the_settings(
+    editor: Client, cats: Tag, client_of: Any, page: Any, settings: Any
+) -> None:
+    place = f"{LIST}minimum/"
+    assert page(editor.get(LIST)).links["Global minimum"] == place
+    shown = page(editor.get(place))
+    assert shown.inline == []
+    assert "Counted exactly, in all 2 assets." in shown.text
+    assert "4 of 4 tags of assets stay, and 2 of 2 assets with at least one" in shown.text
+    preview = page(editor.get(place, {"minimum": "91"}))
+    assert "1 of 4 tags of assets stay, and 1 of 2 assets" in preview.text
+    assert '"MIN_CONFIDENCE": 91 }' in preview.text
+    assert "whole number" in page(editor.get(place, {"minimum": "x"})).text
+    assert client_of("view_asset").get(place).status_code == 403
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"SCOPE": f"{__name__}.nothing"}
+    assert editor.get(place).status_code == 403
+
+
+def nothing(user: Any) -> Q:
+    return Q(pk=0)

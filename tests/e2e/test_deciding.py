@@ -126,13 +126,9 @@ def _asset_decisions() -> dict[str, int]:
     return dict(AssetTag.objects.values_list("asset__filename", "decision"))
 
 
-@every_look
+@both_widths
 def test_a_result_is_walked_and_decided_by_keys_alone(
-    page: Page,
-    login: Callable[[str], None],
-    seed: Seed,
-    axe: Callable[[], None],
-    screenshot: Callable[[str], None],
+    page: Page, login: Callable[[str], None], seed: Seed, screen: Callable[[str], None]
 ) -> None:
     for name, confidence in (("cat", 90), ("dogs", 80), ("coffee", 70)):
         seed.photo(name, {"animal": confidence})
@@ -143,8 +139,7 @@ def test_a_result_is_walked_and_decided_by_keys_alone(
     title = page.get_by_role("heading", level=2).first
     expect(title).to_contain_text("cat.jpg")
     expect(page.get_by_role("link", name="Previous asset")).to_have_count(0)
-    axe()
-    screenshot("asset-beside")
+    screen("asset-beside")
     page.keyboard.press("j")
     page.keyboard.press("r")
     expect(page.locator("#fst-said")).to_have_text("Rejected animal.")

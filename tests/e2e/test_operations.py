@@ -13,7 +13,7 @@ from filestack_tags import bulk, heartbeat
 from filestack_tags.models import Asset, Circuit, WebhookDelivery
 from filestack_tags.testing.payloads import fp_delete
 
-from .marks import every_look
+from .marks import both_widths
 from .seeding import Seed
 
 PAGE = "/admin/filestack_tags/heartbeat/operations/"
@@ -63,13 +63,9 @@ def _failed() -> int:
     return WebhookDelivery.objects.filter(state="failed").count()
 
 
-@every_look
+@both_widths
 def test_trouble_is_mended_by_keys_alone(
-    page: Page,
-    login: Callable[[str], None],
-    seed: Seed,
-    axe: Callable[[], None],
-    screenshot: Callable[[str], None],
+    page: Page, login: Callable[[str], None], seed: Seed, screen: Callable[[str], None]
 ) -> None:
     seed.database(_clockwork)
     seed.database(_trouble)
@@ -77,10 +73,9 @@ def test_trouble_is_mended_by_keys_alone(
     page.goto("/admin/filestack_tags/")
     page.get_by_role("link", name="Operations: what needs somebody").press("Enter")
     expect(page.get_by_role("heading", name="3 things need you")).to_be_visible()
-    axe()
-    screenshot("operations")
+    screen("operations")
     page.locator("#deliveries").evaluate("(part) => part.scrollIntoView()")
-    screenshot("operations-reasons")
+    screen("operations-reasons")
 
     page.get_by_role("button", name="Try workflow again now").press("Enter")
     expect(page.get_by_text("workflow is asked again.")).to_be_visible()
@@ -90,7 +85,7 @@ def test_trouble_is_mended_by_keys_alone(
         "Enter"
     )
     expect(page.get_by_role("heading", name="Replay deliveries?")).to_be_visible()
-    axe()
+    screen("operations-replay")
     page.get_by_role("button", name="Yes, replay them").press("Enter")
     expect(page.get_by_text("2 deliveries are processed again.")).to_be_visible()
     expect(page.get_by_role("heading", name="1 thing needs you")).to_be_visible()

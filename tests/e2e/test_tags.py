@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from playwright.sync_api import Page, expect
 
-from filestack_tags.models import AssetTag, Tag
+from filestack_tags import merging
+from filestack_tags.models import AssetTag, Tag, TagMerge
 
 from .browser import tab_to
 from .marks import both_widths
@@ -172,3 +174,44 @@ def test_a_sensitive_label_is_withheld_until_somebody_approves_it(
     badge = page.locator(".fst-tag").filter(has_text="woman")
     expect(badge.get_by_text("sensitive")).to_be_visible()
     screen("asset-sensitive")
+
+
+@both_widths
+def test_the_global_minimum_is_explored_by_keys(
+    page: Page, login: Callable[[str], None], seed: Seed, screen: Callable[[str], None]
+) -> None:
+    for number in range(4):
+        seed.asset(f"sky{number}", {"sky": 20 * number, "sea": 30})
+    login("editor")
+    page.goto(TAGS)
+    page.get_by_role("link", name="Global minimum").press("Enter")
+    stay = page.get_by_role("status")
+    expect(stay).to_have_text("8 of 8 tags of assets stay, and 4 of 4 assets with at least one")
+    slider = page.get_by_role("slider")
+    tab_to(page, slider)
+    for _ in range(31):
+        page.keyboard.press("ArrowRight")
+    expect(stay).to_have_text("2 of 8 tags of assets stay, and 2 of 4 assets with at least one")
+    expect(page.get_by_text('"MIN_CONFIDENCE": 31')).to_be_visible()
+    screen("global-minimum")
+
+
+@both_widths
+def test_the_log_of_decisions_undoes_a_merge(
+    page: Page, login: Callable[[str], None], seed: Seed, screen: Callable[[str], None]
+) -> None:
+    seed.asset("two", {"cat": 90, "cats": 80})
+    merge = seed.database(_merged, "cats", "cat")
+    login("editor")
+    page.goto("/admin/filestack_tags/tagdecision/")
+    screen("decision-log")
+    tab_to(page, page.get_by_role("button", name="Undo the merge cats → cat"))
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(f"tagmerge/{merge.pk}/change/"))
+    expect(page.locator(".field-state")).to_contain_text("undone", timeout=MERGE_TIME)
+
+
+def _merged(source: str, target: str) -> TagMerge:
+    merge = merging.start(_tag(source).pk, _tag(target).pk, user=None)
+    assert merging.work(merge.pk)
+    return merge

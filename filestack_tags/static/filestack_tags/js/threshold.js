@@ -1,4 +1,5 @@
-// How many assets stay at the threshold that the slider or the number field says, without asking.
+// How many assets stay at the threshold that the slider or the number field says, without asking; of
+// the global minimum also how many tags, and what to write into the settings.
 
 const page = document.querySelector(".fst-threshold");
 const slider = page.querySelector("#fst-slider");
@@ -6,25 +7,33 @@ const field = page.querySelector("input[name=minimum]");
 const output = page.querySelector("output");
 const rows = [...page.querySelectorAll("tr[data-score]")];
 
+const setting = page.querySelector("[data-fst-minimum]");
+
 function show(minimum) {
   let stay = 0;
+  let assets = 0;
   for (const row of rows) {
     const below = Number(row.dataset.score) < minimum;
     row.classList.toggle("fst-below", below);
-    if (!below) stay += Number(row.dataset.count);
+    if (below) continue;
+    stay += Number(row.dataset.count);
+    assets += Number(row.dataset.assets ?? 0);
   }
   const write = (number) => number.toLocaleString(document.documentElement.lang || undefined);
   output.textContent = output.dataset.text
     .replace("%(stay)s", write(stay))
-    .replace("%(total)s", write(Number(page.dataset.total)));
+    .replace("%(total)s", write(Number(page.dataset.total)))
+    .replace("%(assets)s", write(assets))
+    .replace("%(all)s", write(Number(page.dataset.assets ?? 0)));
+  if (setting) setting.textContent = String(minimum);
 }
 
-slider.hidden = false;
-slider.addEventListener("input", () => {
+if (slider) slider.hidden = false;
+slider?.addEventListener("input", () => {
   field.value = slider.value;
   show(Number(slider.value));
 });
-field.addEventListener("input", () => {
+field?.addEventListener("input", () => {
   const minimum = field.value === "" ? Number(page.dataset.least) : Number(field.value);
   slider.value = minimum;
   show(minimum);
