@@ -45,6 +45,7 @@ def storable_json(value: Any) -> Any:
     return value
 
 
+@lru_cache(maxsize=10_000)
 def label_name(text: str) -> str:
     """Return a label as it is shown: white space collapsed, otherwise as received.
 

@@ -43,7 +43,7 @@ def _arguments() -> argparse.Namespace:
 def _measure(given: argparse.Namespace) -> int:
     from django.core.management import call_command  # after the set-up
 
-    from . import measure, report
+    from . import measure, report, statements
 
     begun = perf_counter()
     load_before = round(os.getloadavg()[0], 2)
@@ -55,6 +55,7 @@ def _measure(given: argparse.Namespace) -> int:
         "load_before": load_before,
         **measure.accepting(given.rounds, given.seconds, given.connections),
         "applying": measure.applying(given.events, given.connections),
+        "statements": statements.each(),
         "surroundings": report.around(),
     }
     run["seconds"] = round(perf_counter() - begun, 1)

@@ -16,7 +16,7 @@ from pathlib import Path
 from .client import Measured, Orders
 
 ROOT = Path(__file__).parents[2]
-STARTS_IN = 30
+STARTS_IN = 90
 THREADS = 4
 """Of each worker of gunicorn; they wait for the database most of the time."""
 

@@ -119,3 +119,10 @@ def _document(run: Run) -> Iterator[str]:
         f"worker of {workers()} processes; all had been accepted after "
         f"{applying['posting_seconds']:.1f} s."
     )
+    yield ""
+    yield "Statements that an event takes to be applied, those that begin and commit included:"
+    yield ""
+    yield "| event | alone | one of many |"
+    yield "|---|---|---|"
+    for kind, number in run["statements"].items():
+        yield f"| {kind} | {number['alone']:.0f} | {number['together']:.1f} |"

@@ -13,7 +13,7 @@ from benchmarks.search import scratch
 
 from .surroundings import DATABASE, KEY, REDIS, SETTINGS
 
-PARTS = ("steady", "threads", "lean", "ceiling", "rate", "peers")
+PARTS = ("steady", "threads", "lean", "ceiling", "memory", "rate", "peers")
 LOGS = Path(__file__).parents[2] / "var" / "benchmarks" / "tagging"
 
 

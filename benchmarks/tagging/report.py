@@ -20,6 +20,7 @@ WHAT = {
     "threads": "app, one process, `--pool threads`",
     "lean": "app, one process, connections stay open",
     "ceiling": "app, one process, answers at once",
+    "memory": "app, one process, 10,000 calls answered after 50 ms",
     "rate": "app, four processes, 100 a second together",
     "peer, 1 process": "SDK in a task, `-c 1`",
     "peer, 8 processes": "SDK in a task, `-c 8`",

@@ -21,6 +21,11 @@ WARM = 5.0
 """Seconds after the first asset was tagged that do not count."""
 RATE = 100
 """Calls a second that four processes share."""
+MANY = 10_000
+"""Calls over which memory has to stay flat."""
+MOMENT = 0.05
+LONG = 600.0
+"""Seconds that they may take."""
 ANSWER = 120.0
 """Seconds until the first asset has to be tagged."""
 
@@ -64,6 +69,14 @@ class Scenarios:
     def ceiling(self) -> None:
         """One process, when Filestack takes no time at all."""
         self._one("ceiling", SOLO, "lean", 0.0, self._seconds / 2, fastest=1200)
+
+    def memory(self) -> None:
+        """One process, until it has made ten thousand calls, each answered after a moment."""
+        files = self._assets or MANY * 13 // 10  # those of the warm-up do not count
+        with upstream("lean", latency=MOMENT, files=files) as far:
+            figures = self._run("memory", rows.App(), far, "lean", SOLO, LONG)
+        figures["calls"] = len(far.arrivals)
+        self._note("memory", figures)
 
     def rate(self) -> None:
         """Four processes, which share one rate."""

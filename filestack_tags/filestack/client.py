@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import cycle
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 from urllib.parse import urlsplit
@@ -26,6 +27,9 @@ USER_AGENT = "django-filestack-tags"
 
 # Whoever makes calls at once says how many. Each has a connection, which is kept for the next.
 _LIMITS = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
+
+_POOLS = 8
+"""Among which calls take turns: with each call, a pool looks at all the connections that it has."""
 
 # InvalidURL and StreamError stand outside HTTPError.
 _HTTP_ERRORS = (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError)
@@ -240,13 +244,20 @@ class AsyncFilestackClient(_Client):
         self, *, transport: httpx2.AsyncBaseTransport | None = None, **options: Unpack[Options]
     ) -> None:
         super().__init__(**options)
-        self._http = httpx2.AsyncClient(
-            transport=transport,
-            timeout=self._timeout,
-            limits=_LIMITS,
-            follow_redirects=False,
-            headers={"User-Agent": USER_AGENT},
-        )
+        certificates = httpx2.create_ssl_context()
+        # Not one transport that chooses: with a transport, proxies of the environment are ignored.
+        self._clients = [
+            httpx2.AsyncClient(
+                transport=transport,
+                timeout=self._timeout,
+                limits=_LIMITS,
+                verify=certificates,
+                follow_redirects=False,
+                headers={"User-Agent": USER_AGENT},
+            )
+            for _ in range(1 if transport else _POOLS)
+        ]
+        self._turns = cycle(self._clients)
 
     @classmethod
     def from_settings(cls, transport: httpx2.AsyncBaseTransport | None = None) -> Self:
@@ -255,7 +266,8 @@ class AsyncFilestackClient(_Client):
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._http.aclose()
+        for client in self._clients:
+            await client.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -324,7 +336,7 @@ class AsyncFilestackClient(_Client):
 
     async def _receive(self, call: Call[Any]) -> Reply:
         content = bytearray()
-        async with self._http.stream(
+        async with next(self._turns).stream(
             call.method,
             call.url,
             params=call.params,
