@@ -78,11 +78,16 @@ def run(
     with InFlight[Work](concurrency) as flight:
         ahead = _ahead(concurrency)
         problem: Exception | None = None
+        look_at = 0.0
         while True:
             wait, is_limited = PAUSE, False
             if problem is None and not is_stopped():
                 try:
-                    wait, is_limited = _fill(flight, supply, ahead, tell)
+                    if (early := look_at - monotonic()) > 0:  # for the rate to permit more
+                        wait, is_limited = early, True
+                    else:
+                        wait, is_limited = _fill(flight, supply, ahead, tell)
+                        look_at = monotonic() + wait if is_limited else 0.0
                 except (OperationalError, InterfaceError) as error:
                     problem = error  # raised once what is in flight has landed
             elif gives_back and (back := flight.withdraw()):
@@ -100,14 +105,9 @@ def run(
 
 
 def _ahead(concurrency: int) -> int:
-    """Return how many to claim: some more than can be called, to take the places that get free.
-
-    With a rate limit none, since a call that waits for a place would be made later than it was
-    permitted.
-    """
-    if concurrency == 1 or get_settings().RATE_LIMIT:
-        return concurrency
-    return concurrency + max(concurrency // 2, 1)
+    """Return how many to claim: some more than can be called, to take the places that get free,
+    or that wait for their moment."""
+    return concurrency if concurrency == 1 else concurrency + max(concurrency // 2, 1)
 
 
 def _fill(flight: InFlight[Work], supply: Supply, ahead: int, tell: Tell) -> tuple[float, bool]:
@@ -122,18 +122,23 @@ def _fill(flight: InFlight[Work], supply: Supply, ahead: int, tell: Tell) -> tup
     ids = supply.candidates(room)
     if not ids:
         return PAUSE, False
-    permitted, wait = ratelimit.permits(len(ids))
+    began = monotonic()
+    moments, wait = ratelimit.permits(len(ids))
+    permitted = len(moments)
     settings = get_settings()
     if permitted and settings.ASK_FOR_SHA256 and settings.SHARE_TAGS:
         assets.describe(ids[:permitted])
     landed: list[tuple[Work, Answer]] = []
+    at = iter(moments)
     for claimed in supply.claim(ids[:permitted]):
         if isinstance(claimed, Refusal):
             tell(Outcome.of(claimed))
         elif claimed.shared is not None:
             landed.append((claimed, claimed.shared))
         else:
-            flight.start(claimed, claimed.tagger, claimed.source, claimed.job_id)
+            flight.start(
+                claimed, claimed.tagger, claimed.source, claimed.job_id, at=began + next(at)
+            )
     for outcome in _insist(landed):
         tell(outcome)
     return (wait, True) if permitted < len(ids) else (PAUSE, False)

@@ -1,7 +1,8 @@
-"""How many calls may be made now, so that all processes together keep to ``RATE_LIMIT``.
+"""When calls may be made, so that all processes together keep to ``RATE_LIMIT``.
 
-The rate is kept by the generic cell rate algorithm: calls are spread over the time instead of
-made all at the start of each second, and a pause leaves hardly any to catch up with. With
+The rate is kept by the generic cell rate algorithm: each call has a moment of its own, the next
+one comes an interval later, and a pause leaves none to catch up with. Moments are given out
+some time ahead, so that none passes while a process is busy with what came back. With
 ``REDIS_URL`` all processes on all hosts share the rate, by the clock of Redis.
 """
 
@@ -22,15 +23,18 @@ from .exceptions import ConfigurationError
 
 logger = logging.getLogger(__name__)
 
-BURST = 50
-"""One in so many of a period's calls may be made at once."""
+AHEAD = 0.5
+"""Seconds for which moments are given out ahead."""
+NOTICE = 0.1
+"""Seconds between asking and the first moment: claiming what is called takes some time, and
+calls that are all as late are as far apart as they should be."""
 
 REDIS_OPTIONS = {"SOCKET_TIMEOUT": 2.0, "SOCKET_CONNECT_TIMEOUT": 2.0}
 """Seconds to wait for Redis, before this process keeps to the rate by itself."""
 
-SHORTEST_WAIT = 0.005
+SHORTEST_WAIT = AHEAD / 4
 LONGEST_WAIT = 1.0
-"""Seconds; the rate may be free sooner than it was said to be, when others give up."""
+"""Seconds between two looks: several moments are had by one, and others may give theirs up."""
 
 
 def quota(rate: str) -> Quota:
@@ -46,18 +50,19 @@ def quota(rate: str) -> Quota:
             "RATE_LIMIT must be a number of calls per second, minute, hour or day, such as "
             "'20/second' or '1000/minute'."
         ) from error
-    return replace(read, burst=max(1, read.get_limit() // BURST))
+    return replace(read, burst=max(1, int(AHEAD / read.emission_interval)))
 
 
-def permits(wanted: int) -> tuple[int, float]:
-    """Return how many of ``wanted`` calls may be made now, and after how many seconds to ask again.
+def permits(wanted: int) -> tuple[list[float], float]:
+    """Return in how many seconds each of up to ``wanted`` calls may be made, and in how many to
+    ask for more.
 
-    Those granted count as made. Without ``RATE_LIMIT`` that is all of them. While Redis cannot
-    be reached, this process keeps to the rate by itself.
+    Calls that are granted count as made. Without ``RATE_LIMIT`` all may be made at once. While
+    Redis cannot be reached, this process keeps to the rate by itself.
     """
     settings = get_settings()
     if not settings.RATE_LIMIT or not wanted:
-        return wanted, 0.0
+        return [0.0] * wanted, 0.0
     key = sha256(settings.API_KEY.encode()).hexdigest()[:16]
     if settings.REDIS_URL:
         try:
@@ -68,23 +73,21 @@ def permits(wanted: int) -> tuple[int, float]:
     return _take(_alone(settings.RATE_LIMIT), key, wanted)
 
 
-def _take(limiter: Throttled, key: str, wanted: int) -> tuple[int, float]:
-    granted = 0
-    cost = _burst(limiter)
-    while granted < wanted:
-        result = limiter.limit(key, cost=min(cost, wanted - granted))
-        if not result.limited:
-            granted += min(cost, wanted - granted)
-        elif cost > 1:
-            cost = 1
-        else:
-            wait = min(max(result.state.retry_after, SHORTEST_WAIT), LONGEST_WAIT)
-            return granted, wait
-    return granted, 0.0
-
-
-def _burst(limiter: Throttled) -> int:
-    return limiter.limiter.quota.burst
+def _take(limiter: Throttled, key: str, wanted: int) -> tuple[list[float], float]:
+    quota = limiter.limiter.quota
+    interval, number = quota.emission_interval, min(wanted, quota.burst)
+    result = limiter.limit(key, cost=number)
+    if result.limited and result.state.remaining:
+        number = result.state.remaining
+        result = limiter.limit(key, cost=number)
+    state = result.state
+    if result.limited:
+        free = state.retry_after - (number - 1) * interval
+        return [], min(max(free, SHORTEST_WAIT), LONGEST_WAIT)
+    # The limiter says in how long all that was granted is over, to whomever.
+    first = state.reset_after - number * interval
+    wait = SHORTEST_WAIT if number < wanted else 0.0
+    return [NOTICE + max(first + place * interval, 0.0) for place in range(number)], wait
 
 
 @lru_cache(maxsize=8)

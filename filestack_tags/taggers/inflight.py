@@ -84,13 +84,24 @@ class InFlight(Generic[Key]):
             call.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def start(self, key: Key, tagger: str, source: Source, job_id: str | None = None) -> None:
-        """Ask ``tagger`` for the tags of ``source``, or how far its job is."""
+    def start(
+        self,
+        key: Key,
+        tagger: str,
+        source: Source,
+        job_id: str | None = None,
+        *,
+        at: float = 0.0,
+    ) -> None:
+        """Ask ``tagger`` for the tags of ``source``, or how far its job is.
+
+        Not before ``at``, of the monotonic clock.
+        """
         self._count += 1
         self._number += 1
         self._waiting[self._number] = key
         call = asyncio.run_coroutine_threadsafe(
-            self._make(self._number, tagger, source, job_id), self._loop
+            self._make(self._number, tagger, source, job_id, at), self._loop
         )
         self._calls.add(call)
         call.add_done_callback(self._calls.discard)
@@ -121,7 +132,11 @@ class InFlight(Generic[Key]):
         self._waiting.clear()
         return taken
 
-    async def _make(self, number: int, name: str, source: Source, job_id: str | None) -> None:
+    async def _make(
+        self, number: int, name: str, source: Source, job_id: str | None, at: float
+    ) -> None:
+        if (pause := at - monotonic()) > 0:
+            await asyncio.sleep(pause)
         async with self._places:
             if number not in self._waiting:  # withdrawn
                 return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -88,6 +89,36 @@ def test_the_rate_only_slows_it_down(script: Any, settings: Any) -> None:
     settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"RATE_LIMIT": "200/second"}
     work(queued(20)[0])
     assert states() == ["tagged"] * 20
+
+
+def test_each_call_is_made_at_its_moment_and_few_looks_are_enough(
+    script: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {
+        "RATE_LIMIT": "40/second",
+        "API_KEY": "a rate of its own",
+        "CONCURRENCY": 8,
+    }
+    made: list[float] = []
+    looks: list[int] = []
+    tag, permits = scripted.ScriptedTagger.tag, ratelimit.permits
+
+    def noting(self: Any, source: Any) -> Any:
+        made.append(monotonic())
+        return tag(self, source)
+
+    def counting(wanted: int) -> Any:
+        looks.append(wanted)
+        return permits(wanted)
+
+    monkeypatch.setattr(scripted.ScriptedTagger, "tag", noting)
+    monkeypatch.setattr(ratelimit, "permits", counting)
+    work(queued(30)[0])
+    assert states() == ["tagged"] * 30
+    made.sort()
+    # Threads may be late, but never early: no call comes before all that were given out earlier.
+    assert made[-1] - made[0] > 0.9 * 29 / 40
+    assert len(looks) < 20
 
 
 def test_after_its_slice_it_asks_for_another_task(

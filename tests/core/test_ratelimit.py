@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -30,30 +31,44 @@ def now(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
 
 
 def test_without_a_limit_everything_is_permitted() -> None:
-    assert ratelimit.permits(1000) == (1000, 0.0)
+    assert ratelimit.permits(1000) == ([0.0] * 1000, 0.0)
 
 
 def test_calls_are_spread_over_the_period(settings: Any, now: list[float]) -> None:
+    """Each has a moment of its own, whoever asks for how many and however late."""
     limit(settings, "20/second")
-    granted = []
-    for _ in range(40):
-        number, wait = ratelimit.permits(64)
-        granted.append(number)
-        assert 0 < wait <= 0.05
-        now[0] += wait
-    assert sum(granted) == 40
-    assert now[0] == pytest.approx(1002.0)
+    made: list[float] = []
+    for wanted, late in itertools.cycle([(64, 0.0), (1, 0.0), (3, 0.2), (64, 0.3)]):
+        delays, wait = ratelimit.permits(wanted)
+        made += [now[0] + delay for delay in delays]
+        if len(made) >= 60:
+            break
+        now[0] += wait + late
+    apart = [later - earlier for earlier, later in itertools.pairwise(made)]
+    assert apart == pytest.approx([0.05] * len(apart))
+
+
+def test_a_pause_leaves_nothing_to_catch_up_with(settings: Any, now: list[float]) -> None:
+    limit(settings, "20/second")
+    ratelimit.permits(3)
+    now[0] += 60
+    delays, _ = ratelimit.permits(3)
+    assert delays == pytest.approx([ratelimit.NOTICE + n * 0.05 for n in range(3)])
 
 
 @pytest.mark.parametrize(
-    ("rate", "burst"), [("10/second", 1), ("200/second", 4), ("3000/minute", 60)]
+    ("rate", "number", "next_look"),
+    [("1/second", 1, 0.125), ("200/second", 100, 0.125), ("3000/minute", 25, 0.125)],
 )
-def test_a_fiftieth_of_the_period_may_be_made_at_once(
-    settings: Any, rate: str, burst: int
+def test_moments_are_given_out_for_half_a_second(
+    settings: Any, rate: str, number: int, next_look: float
 ) -> None:
     limit(settings, rate)
-    assert ratelimit.permits(10_000)[0] == burst
-    assert ratelimit.permits(1)[0] == 0
+    delays, wait = ratelimit.permits(10_000)
+    assert (len(delays), wait) == (number, next_look)
+    assert max(delays) < ratelimit.NOTICE + ratelimit.AHEAD
+    none, later = ratelimit.permits(1)
+    assert (none, 0 < later <= 1) == ([], True)
 
 
 @pytest.mark.parametrize("rate", ["fast", "0/second", "20", "20/fortnight", "1/s; 2/m", "-1/s"])
@@ -66,8 +81,8 @@ def test_while_redis_is_away_the_process_keeps_to_the_rate_alone(
     settings: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     limit(settings, "10/second", "redis://:CANARY@127.0.0.1:1/0")
-    assert ratelimit.permits(5)[0] == 1
-    assert ratelimit.permits(5)[0] == 0
+    assert len(ratelimit.permits(8)[0]) == 5
+    assert ratelimit.permits(5)[0] == []
     assert "REDIS_URL cannot be reached" in caplog.text
     assert "CANARY" not in caplog.text
     assert caplog.records[0].levelno == logging.WARNING

@@ -160,3 +160,23 @@ def test_after_the_first_answer_the_others_are_waited_for_only_a_moment(
             del waits[2:]
             assert waits == [60, pytest.approx(0 if late else inflight.LINGER)]
             waits.clear()
+
+
+def test_a_call_waits_for_its_moment_without_taking_a_place() -> None:
+    gate.opened.set()
+    with InFlight[str](1) as flight:
+        began = time.monotonic()
+        flight.start("later", f"{HERE}.Awaited", Source.handle("later"), at=began + 0.3)
+        flight.start("now", f"{HERE}.Awaited", Source.handle("now"))
+        assert [one.key for one in flight.landed(10)] == ["now"]
+        assert [one.key for one in flight.landed(10)] == ["later"]
+        assert time.monotonic() - began >= 0.3
+
+
+def test_a_call_whose_moment_has_not_come_can_be_withdrawn() -> None:
+    with InFlight[str](1) as flight:
+        flight.start(
+            "later", f"{HERE}.Awaited", Source.handle("later"), at=time.monotonic() + 60
+        )
+        assert flight.withdraw() == ["later"]
+        assert len(flight) == 0
