@@ -7,6 +7,7 @@ JOBS ?= auto
 SIZE ?= 100k
 DB ?= postgres
 FUZZ_SECONDS ?= 300
+SCHEMA_SECONDS ?= 60
 
 # Each stamp is renewed when pyproject.toml changed.
 BASE = $(VENV)/.ready-base
@@ -16,11 +17,12 @@ BENCH = $(VENV)/.ready-bench
 E2E = $(VENV)/.ready-e2e
 DOCS = $(VENV)/.ready-docs
 DIST = $(VENV)/.ready-dist
+SCHEMA = $(VENV)/.ready-schema
 TOX = $(VENV)/.ready-tox
 
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo serve test e2e screenshots lint fuzz services-test chaos bench-search bench-ingest bench-tagging bench-admin dist-test docs messages vendor tox clean
+.PHONY: help demo serve test e2e screenshots lint fuzz services-test chaos bench-search bench-ingest bench-tagging bench-admin dist-test docs messages openapi openapi-check schemathesis vendor tox clean
 
 help:
 	@echo "make demo           upload, tag and search real photos; ends by itself"
@@ -40,6 +42,9 @@ help:
 	@echo "make lint           style, types, import contracts, migrations, spelling"
 	@echo "make dist-test      what would be published, installed elsewhere: the suite, the tutorial"
 	@echo "make docs           the manual as HTML, every warning an error"
+	@echo "make openapi        renew docs/openapi.yaml, the schema of the REST API"
+	@echo "make openapi-check  whether it is what the views say"
+	@echo "make schemathesis   the API against that schema, with ever new requests: SCHEMA_SECONDS=60"
 	@echo "make tox            the suite on every Python and Django present"
 	@echo "make clean          remove .venv and everything that was generated"
 
@@ -76,6 +81,20 @@ chaos: $(SERVICES)
 docs: $(DOCS)
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --builder html docs build/docs
 	@echo "The manual is in build/docs/index.html."
+
+SPECTACULAR = $(BIN)/python -m django spectacular --settings tests.schema.settings --pythonpath . \
+	  --validate --fail-on-warn
+
+openapi: $(DEV)
+	$(SPECTACULAR) --file docs/openapi.yaml
+
+openapi-check: $(DEV)
+	@mkdir -p build
+	$(SPECTACULAR) --file build/openapi.yaml
+	diff -u docs/openapi.yaml build/openapi.yaml
+
+schemathesis: $(SCHEMA)
+	$(BIN)/python -m tests.schema --seconds $(SCHEMA_SECONDS)
 
 dist-test: $(DIST)
 	$(BIN)/python -m pytest tests/dist
@@ -177,6 +196,10 @@ $(DOCS): $(DEV)
 
 $(DIST): $(DEV)
 	@$(PIP_INSTALL) --group dist
+	@echo done > $@
+
+$(SCHEMA): $(DEV)
+	@$(PIP_INSTALL) --group schema
 	@echo done > $@
 
 $(TOX): $(DEV)

@@ -1,4 +1,4 @@
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.utils.translation import gettext_lazy as _
 
 
@@ -18,4 +18,6 @@ class FilestackTagsConfig(AppConfig):
         conf.reset_on_setting_changed()
         sinks.follow_settings()
         sinks.connect()
+        if apps.is_installed("drf_spectacular"):
+            from .api import schema  # noqa: F401  it tells drf-spectacular of our views
         model_files.follow()

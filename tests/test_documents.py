@@ -59,6 +59,8 @@ def given_to_all(make: Make) -> dict[str, Any]:
         "include": include,
         "admin": admin,
         "DATABASES": {"default": {}},
+        "INSTALLED_APPS": [],
+        "urlpatterns": [],
         "user": user,
         "request": SimpleNamespace(user=user),
         "asset": asset,

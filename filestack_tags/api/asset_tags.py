@@ -32,7 +32,7 @@ ACTS = {"accepted": Act.ACCEPT, "rejected": Act.REJECT, None: Act.WITHDRAW}
 
 
 class AssetTagViewSet(View):
-    """Every tag that an asset has, rejected ones and those below their minimum too."""
+    """All tags of an asset, and not only those that are shown of it."""
 
     lookup_field = "key"
     lookup_value_regex = ".+"
@@ -48,11 +48,13 @@ class AssetTagViewSet(View):
     )
 
     def list(self, request: Request, asset: str) -> Response:
+        """Every tag that an asset has, rejected ones and those below their minimum too."""
         hidden = includes_hidden(request)
         found = asset_of(request, asset)
         return Response({"results": _rows(request, found, include_hidden=hidden)})
 
     def retrieve(self, request: Request, asset: str, key: str) -> Response:
+        """One tag of an asset, with what a person decided about it."""
         hidden = includes_hidden(request)
         found = asset_of(request, asset)
         return Response(_row(request, found, _tag_id(key), include_hidden=hidden))
@@ -92,7 +94,7 @@ class AssetTagViewSet(View):
         return Response(_told(request, found, outcome, include_hidden=hidden))
 
     def partial_update(self, request: Request, asset: str, key: str) -> Response:
-        """The same: a decision is one thing, and has no parts."""
+        """Decide about a tag that the asset has: the same as `PUT`, for a decision has no parts."""
         return self.update(request, asset, key)
 
 

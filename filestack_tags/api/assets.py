@@ -44,6 +44,8 @@ MOST = 100
 
 
 class AssetViewSet(View):
+    """Assets that are not forgotten."""
+
     lookup_value_regex = "[^/]+"
     required_permissions: ClassVar = {
         "list": ("filestack_tags.view_asset",),
@@ -81,6 +83,7 @@ class AssetViewSet(View):
         return pages.get_paginated_response(describe(page.ids, page.using, fields), **more)
 
     def retrieve(self, request: Request, pk: str) -> Response:
+        """One asset, with the tags that are shown of it."""
         fields = chosen(request, "fields", FIELDS)
         return Response(_described(_seen(request, pk), fields))
 
@@ -97,7 +100,7 @@ class AssetViewSet(View):
 
     @action(detail=False)
     def histogram(self, request: Request) -> Response:
-        """How sure the tag ``tag`` is on the assets that the other parameters ask for."""
+        """How sure the tag `tag` is on the assets that the other parameters ask for."""
         texts = request.query_params.getlist("tag")
         if len(texts) != 1:
             detail = _("tag has to be given once: whose confidences are to be counted.")

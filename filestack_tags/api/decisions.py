@@ -21,7 +21,7 @@ from .serializers import DecisionSerializer
 
 
 class DecisionViewSet(mixins.ListModelMixin, View):
-    """What people decided about the tags of assets, the latest first."""
+    """The log of decisions about the tags of assets, the latest first."""
 
     serializer_class = DecisionSerializer
     pagination_class = NewestFirst
@@ -46,6 +46,7 @@ class DecisionViewSet(mixins.ListModelMixin, View):
         )
 
     def retrieve(self, request: Request, pk: str) -> Response:
+        """One decision: what the tag of the asset said before, and since."""
         return Response(DecisionSerializer(self._decision(pk)).data)
 
     @action(detail=True, methods=["post"])

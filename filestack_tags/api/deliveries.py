@@ -26,7 +26,7 @@ VIEW = "filestack_tags.view_webhookdelivery"
 
 
 class DeliverySerializer(serializers.ModelSerializer[WebhookDelivery]):
-    asset = serializers.IntegerField(source="asset_id", read_only=True)
+    asset = serializers.IntegerField(source="asset_id", allow_null=True, read_only=True)
 
     class Meta:
         model = WebhookDelivery
@@ -51,7 +51,7 @@ class DeliveryDetailSerializer(DeliverySerializer):
 
 
 class DeliveryViewSet(mixins.ListModelMixin, View):
-    """For who sees everything: a delivery is about the whole installation."""
+    """Webhook deliveries, for who sees everything: they are about the whole installation."""
 
     serializer_class = DeliverySerializer
     pagination_class = NewestFirst
@@ -80,6 +80,7 @@ class DeliveryViewSet(mixins.ListModelMixin, View):
         return queryset.defer(*HEAVY)
 
     def retrieve(self, request: Request, pk: str) -> Response:
+        """A delivery, with its request as it came."""
         return Response(DeliveryDetailSerializer(self._delivery(pk)).data)
 
     @action(detail=True, methods=["post"])

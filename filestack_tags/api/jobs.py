@@ -40,7 +40,7 @@ KEY = "Idempotency-Key"
 class JobSerializer(serializers.ModelSerializer[BulkJob]):
     q = serializers.CharField(source="query", read_only=True)
     requested_by = serializers.CharField(
-        source="requested_by.get_username", default=None, read_only=True
+        source="requested_by.get_username", default=None, allow_null=True, read_only=True
     )
 
     class Meta:
@@ -104,8 +104,8 @@ class PreviewSerializer(serializers.Serializer[bulk.Preview]):
     assets = serializers.IntegerField(source="assets.count", read_only=True)
     assets_is_exact = serializers.BooleanField(source="assets.is_exact", read_only=True)
     calls = serializers.IntegerField(read_only=True)
-    cost = serializers.FloatField(read_only=True)
-    left = serializers.IntegerField(read_only=True)
+    cost = serializers.FloatField(allow_null=True, read_only=True)
+    left = serializers.IntegerField(allow_null=True, read_only=True)
     can_be_undone = serializers.BooleanField(read_only=True)
 
 
@@ -147,6 +147,7 @@ class JobViewSet(mixins.ListModelMixin, View):
         return queryset if state is None else queryset.filter(state=state)
 
     def retrieve(self, request: Request, pk: str) -> Response:
+        """A job: how far it is, and what can be done about it."""
         return Response(JobDetailSerializer(self._job(pk)).data)
 
     def create(self, request: Request) -> Response:
@@ -173,7 +174,7 @@ class JobViewSet(mixins.ListModelMixin, View):
 
     @action(detail=True)
     def items(self, request: Request, pk: str) -> Response:
-        """A page of what came of single assets; see :class:`BulkJobItem` for which are noted."""
+        """A page of what came of single assets, where that is noted."""
         rows = self._job(pk).items.all()
         if outcome := one_of(request, "outcome", BulkJobItem.Outcome.values):
             rows = rows.filter(outcome=outcome)

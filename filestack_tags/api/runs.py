@@ -23,8 +23,10 @@ from .serializers import Body
 
 
 class RunSerializer(serializers.ModelSerializer[TaggingRun]):
-    shared_from = serializers.IntegerField(source="shared_from_id", read_only=True)
-    delivery = serializers.IntegerField(source="delivery_id", read_only=True)
+    shared_from = serializers.IntegerField(
+        source="shared_from_id", allow_null=True, read_only=True
+    )
+    delivery = serializers.IntegerField(source="delivery_id", allow_null=True, read_only=True)
     asset = serializers.IntegerField(source="asset_id", read_only=True)
 
     class Meta:
@@ -69,6 +71,7 @@ class RunViewSet(mixins.ListModelMixin, View):
         return queryset.filter(**wanted).defer("raw_reply")
 
     def retrieve(self, request: Request, pk: str) -> Response:
+        """A run, with the reply as it was received."""
         run: TaggingRun = get_object_or_404(self.get_queryset(), pk=number(pk))
         return Response(RunDetailSerializer(run).data)
 

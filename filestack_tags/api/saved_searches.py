@@ -90,6 +90,8 @@ class SavedPages(SearchPages):
 
 
 class SavedSearchViewSet(mixins.ListModelMixin, View):
+    """The user's own saved searches, and those that others share."""
+
     serializer_class = SavedSearchSerializer
     pagination_class = NewestFirst
     lookup_value_regex = "[^/]+"
@@ -107,6 +109,7 @@ class SavedSearchViewSet(mixins.ListModelMixin, View):
         return saved_searches.visible_to(self.request.user).select_related("owner")
 
     def retrieve(self, request: Request, pk: str) -> Response:
+        """A saved search."""
         return self._shown(self._seen(pk))
 
     def create(self, request: Request) -> Response:

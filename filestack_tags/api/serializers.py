@@ -42,10 +42,14 @@ class DecisionSerializer(serializers.ModelSerializer[TagDecision]):
     """A decision, with what the row said before and since; null where there was none."""
 
     asset = serializers.IntegerField(source="asset_id", read_only=True)
-    tag = serializers.CharField(source="tag.key", default=None, read_only=True)
-    user = serializers.CharField(source="user.get_username", default=None, read_only=True)
-    undoes = serializers.IntegerField(source="undoes_id", read_only=True)
-    undone_by = serializers.IntegerField(source="undone_by.pk", default=None, read_only=True)
+    tag = serializers.CharField(source="tag.key", default=None, allow_null=True, read_only=True)
+    user = serializers.CharField(
+        source="user.get_username", default=None, allow_null=True, read_only=True
+    )
+    undoes = serializers.IntegerField(source="undoes_id", allow_null=True, read_only=True)
+    undone_by = serializers.IntegerField(
+        source="undone_by.pk", default=None, allow_null=True, read_only=True
+    )
     before = serializers.SerializerMethodField()
     after = serializers.SerializerMethodField()
 

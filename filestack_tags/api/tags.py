@@ -42,8 +42,11 @@ MOST = 100
 
 
 class TagViewSet(mixins.ListModelMixin, View):
-    """Tags. One is found by its key, its name or an alias; also in double quotes, which a name
-    needs that is an address of ours, such as ``complete``."""
+    """Tags that are not hidden, by their keys.
+
+    One is found by its key, its name or an alias; also in double quotes, which a name needs
+    that is an address of ours, such as ``complete``.
+    """
 
     serializer_class = TagSerializer
     pagination_class = ByKey
@@ -85,12 +88,13 @@ class TagViewSet(mixins.ListModelMixin, View):
         return queryset.filter(key__startswith=fold(text))
 
     def retrieve(self, request: Request, key: str) -> Response:
+        """One tag, by its key, its name or an alias; also in double quotes."""
         found = get_object_or_404(self.get_queryset(), pk=_tag_id(key))
         return Response(TagSerializer(found).data)
 
     @action(detail=False)
     def complete(self, request: Request) -> Response:
-        """The most used tags with a word that begins with ``q``."""
+        """The most used tags with a word that begins with `q`."""
         found = complete(
             request.query_params.get("q", ""),
             limit=whole_number(request, "limit", default=COMPLETED, most=MOST),
@@ -163,7 +167,7 @@ class TagViewSet(mixins.ListModelMixin, View):
 
     @merge.mapping.get
     def merge_preview(self, request: Request, key: str) -> Response:
-        """What merging the tag into ``into`` would do; it changes nothing."""
+        """What merging the tag into `into` would do; it changes nothing."""
         tag = _editable(request, key)
         into = request.query_params.get("into", "")
         try:
@@ -184,7 +188,7 @@ class TagViewSet(mixins.ListModelMixin, View):
 
 
 class TagMergeViewSet(View):
-    """Merges of tags, for who sees everything."""
+    """Merges of tags, and how far they are; for who sees everything."""
 
     lookup_value_regex = "[^/]+"
     required_permissions: ClassVar = {
@@ -194,6 +198,7 @@ class TagMergeViewSet(View):
     operations: ClassVar = frozenset({"undo"})
 
     def retrieve(self, request: Request, pk: str) -> Response:
+        """A merge, and how far it is."""
         require_everything(request)
         return Response(_merge(number(pk)))
 

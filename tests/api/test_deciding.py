@@ -148,7 +148,7 @@ def test_a_tag_is_added_by_hand_and_goes_when_that_is_taken_back(
         ({"decision": None, "confidence": 3}, "confidence"),
         ({"confidence": 101}, "confidence"),
         ({"confidence": None}, "confidence"),
-        ({"decison": "accepted"}, "decison"),
+        ({"decided": "accepted"}, "decided"),
         ([], ""),
     ],
 )

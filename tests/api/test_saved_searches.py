@@ -74,9 +74,9 @@ def test_what_it_finds_comes_in_pages_in_the_saved_order(
     [
         ({}, "invalid-values", {"field": "name", "detail": "This field is required."}),
         (
-            {"name": "a", "qery": "sky"},
+            {"name": "a", "search": "sky"},
             "invalid-values",
-            {"field": "qery", "detail": "There is no such field."},
+            {"field": "search", "detail": "There is no such field."},
         ),
         (
             {"name": "a", "order_tag": "sky"},

@@ -1,0 +1,1 @@
+"""The OpenAPI schema, as committed."""

@@ -1,0 +1,80 @@
+"""The committed schema is what the views say, and nothing needs drf-spectacular but the schema."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from filestack_tags.api.problems import PROBLEMS
+from filestack_tags.api.schema.operations import OPERATIONS
+from filestack_tags.api.urls import router
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMITTED = ROOT / "docs" / "openapi.yaml"
+
+WITHOUT = """
+import sys
+sys.modules["drf_spectacular"] = None
+import django
+django.setup()
+import filestack_tags.api.urls
+assert "filestack_tags.api.schema" not in sys.modules
+"""
+PAGES = """
+import re
+import django
+django.setup()
+from django.test import Client
+for page in ("swagger", "redoc"):
+    reply = Client().get(f"/schema/{page}/")
+    assert reply.status_code == 200
+    hosts = re.findall(r'(?:src|href)="(?:https?:)?//([^"]*)', reply.content.decode())
+    assert not hosts, hosts
+"""
+
+
+def python(*arguments: str, settings: str = "tests.settings") -> str:
+    environment = os.environ | {"DJANGO_SETTINGS_MODULE": settings, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def test_the_committed_schema_is_what_the_views_say(tmp_path: Path) -> None:
+    made = tmp_path / "openapi.yaml"
+    options = ("--validate", "--fail-on-warn", "--file", str(made))
+    python("-m", "django", "spectacular", *options, settings="tests.schema.settings")
+    assert made.read_text("utf-8") == COMMITTED.read_text("utf-8"), "run `make openapi`"
+
+
+def test_every_action_is_described_with_its_permissions() -> None:
+    views = {view for _, view, _ in router.registry}
+    assert OPERATIONS.keys() == {view.__name__ for view in views}
+    for view in views:
+        assert OPERATIONS[view.__name__].keys() == view.required_permissions.keys()
+
+
+def test_every_problem_of_a_request_is_in_the_schema() -> None:
+    text = COMMITTED.read_text("utf-8")
+    # Of these no operation tells: they are about methods and forms that there are not.
+    besides = {"method-not-allowed", "not-acceptable"}
+    missing = {problem.name for problem in PROBLEMS if f"`{problem.name}`" not in text}
+    assert missing == besides
+
+
+def test_the_api_needs_no_drf_spectacular() -> None:
+    python("-c", WITHOUT)
+
+
+def test_the_pages_that_show_the_schema_load_nothing_from_another_host() -> None:
+    python("-c", PAGES, settings="tests.schema.settings")
