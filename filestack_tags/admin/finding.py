@@ -137,16 +137,18 @@ class AssetFinding(AssetPage):
 
     def _beside(self, request: HttpRequest, object_id: str) -> dict[str, Any]:
         said = request.GET.get(CAME_FROM, "")
+        # Named in any case: of a missing variable Django logs the whole context, signed URLs too.
+        nothing: dict[str, Any] = {"result_url": ""}
         is_id = object_id.isascii() and object_id.isdigit() and len(object_id) < 19
         if not said or not is_id or not self.has_view_permission(request):
-            return {}
+            return nothing
         asking = copy(request)
         asking.GET = QueryDict(said)
         asking.asks_only = True  # type: ignore[attr-defined]  # for asks_only()
         try:
             changelist: Any = self.get_changelist_instance(asking)
         except IncorrectLookupParameters:
-            return {}
+            return nothing
         context = {"result_url": f"{self._list_url()}?{said}"}
         asked = getattr(changelist, "asked", None)
         if asked is None or changelist.problem:
