@@ -7,7 +7,7 @@ JOBS ?= auto
 SIZE ?= 100k
 DB ?= postgres
 FUZZ_SECONDS ?= 300
-SCHEMA_SECONDS ?= 60
+SCHEMA_SECONDS ?= 90
 
 # Each stamp is renewed when pyproject.toml changed.
 BASE = $(VENV)/.ready-base
@@ -44,7 +44,7 @@ help:
 	@echo "make docs           the manual as HTML, every warning an error"
 	@echo "make openapi        renew docs/openapi.yaml, the schema of the REST API"
 	@echo "make openapi-check  whether it is what the views say"
-	@echo "make schemathesis   the API against that schema, with ever new requests: SCHEMA_SECONDS=60"
+	@echo "make schemathesis   the API against that schema, with ever new requests: SCHEMA_SECONDS=90"
 	@echo "make tox            the suite on every Python and Django present"
 	@echo "make clean          remove .venv and everything that was generated"
 

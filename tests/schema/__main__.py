@@ -2,13 +2,14 @@
 
 ::
 
-    python -m tests.schema --seconds 60
+    python -m tests.schema --seconds 90
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -43,7 +44,7 @@ merging.start(ids["only3"], ids["only4"], user=root)
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.schema", description=__doc__)
-    parser.add_argument("--seconds", type=int, default=60, help="for which it goes on")
+    parser.add_argument("--seconds", type=int, default=90, help="for which it goes on")
     parser.add_argument("rest", nargs="*", help="further arguments for schemathesis")
     options = parser.parse_args()
     done = 1
@@ -86,7 +87,17 @@ def _schemathesis(seconds: int, rest: list[str], folder: str) -> int:
         *("--suppress-health-check", "all", "--no-color"),
         *rest,
     ]
-    return subprocess.run(command, cwd=folder, check=False).returncode
+    run = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
+    told = ""
+    for line in run.stdout or ():
+        sys.stdout.write(line)
+        told += line
+    # It says that all is well when there was time for nothing.
+    selected, tested = re.search(r"Selected: (\d+)", told), re.search(r"Tested: (\d+)", told)
+    if not (selected and tested and selected[1] == tested[1]):
+        sys.stdout.write("Not every operation was tried: give it more --seconds.\n")
+        return run.wait() or 1
+    return run.wait()
 
 
 def _wait_for(url: str) -> None:
