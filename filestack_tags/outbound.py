@@ -38,6 +38,9 @@ BATCH = 20
 """Messages that one process sends before it looks what else is due. Even if each of them takes the
 longest, they are sent before another process counts them as lost."""
 
+POSTPONED = 500
+"""Messages of an endpoint that is down which one batch puts off."""
+
 LOST_AFTER = timedelta(minutes=10)
 """How long after it was taken a message is sent by another process."""
 
@@ -145,8 +148,10 @@ def _secret(nonce: str, key: Any) -> str:
 # Sending
 
 
-def waiting(limit: int = BATCH) -> list[int]:
-    """Return messages that are due, the one that waits longest first."""
+def waiting(limit: int) -> list[int]:
+    """Return messages that are due, the one that waits longest first; none while it is off."""
+    if not get_settings().OUTBOUND_WEBHOOKS:
+        return []
     due = OutboundMessage.objects.using(alias()).filter(due_at__lte=timezone.now())
     return list(due.order_by("due_at").values_list("pk", flat=True)[:limit])
 
@@ -154,11 +159,12 @@ def waiting(limit: int = BATCH) -> list[int]:
 def send_due() -> int:
     """Send the messages that are due, at most :data:`BATCH`; return how many were taken.
 
-    Endpoints are served side by side. One that fails is not asked again in this batch: its other
-    messages count as failed too. A message that failed is tried later, up to
-    ``OUTBOUND_MAX_ATTEMPTS`` times.
+    Endpoints are served side by side. One that is down is asked once: its other messages that are
+    due count as failed too, so that nobody else's wait behind them. A message that failed is tried
+    later, up to ``OUTBOUND_MAX_ATTEMPTS`` times.
     """
-    letters = _take(waiting())
+    due = waiting(BATCH)
+    letters = _take(due) if due else []
     by_endpoint: dict[int, list[_Letter]] = {}
     for letter in letters:
         by_endpoint.setdefault(letter.message.endpoint_id, []).append(letter)
@@ -168,6 +174,9 @@ def send_due() -> int:
         for answers in pool.map(_deliver, by_endpoint.values()):
             for message, answer in answers:
                 _settle(message, answer)
+            message, last = answers[-1]
+            if _is_down(last):
+                _postpone(message.endpoint_id, last)
     return len(letters)
 
 
@@ -225,8 +234,7 @@ def _deliver(letters: Sequence[_Letter]) -> list[tuple[OutboundMessage, Answer]]
                 timeout=settings.OUTBOUND_TIMEOUT,
                 insecure=settings.OUTBOUND_ALLOW_INSECURE,
             )
-            is_down = answer.status is None or answer.status >= 500 or answer.status == GONE
-            failed = answer if is_down else None
+            failed = answer if _is_down(answer) or answer.status == GONE else None
         else:
             answer = failed
         answers.append((letter.message, answer))
@@ -260,19 +268,44 @@ def _settle(message: OutboundMessage, answer: Answer, *, is_final: bool = False)
         )
         outbox.forget()
         is_final = True
-    changes: dict[str, Any] = {"http_status": answer.status, "error": answer.error[:200]}
-    if answer.is_accepted:
-        changes |= {"state": State.SENT, "due_at": None, "sent_at": now}
-        told = "outbound.sent"
-    elif is_final or message.attempts >= get_settings().OUTBOUND_MAX_ATTEMPTS:
-        changes |= {"state": State.DEAD, "due_at": None}
-        told = "outbound.failed"
-    else:
-        changes["due_at"] = now + _delay(message.attempts)
-        told = "outbound.retried"
+    changes, told = _course(answer, message.attempts, now, is_final=is_final)
     rows = OutboundMessage.objects.using(alias()).filter(pk=message.pk, state=State.WAITING)
     if rows.update(**changes):
         metrics.count(told)
+
+
+@retrying
+def _postpone(endpoint_id: int, answer: Answer) -> None:
+    """Count a failure for the other messages of an endpoint that are due, without sending them."""
+    now = timezone.now()
+    waiting_messages = OutboundMessage.objects.using(alias()).filter(
+        state=State.WAITING, due_at__lte=now
+    )
+    due = waiting_messages.filter(endpoint=endpoint_id).order_by("pk")
+    by_attempts: dict[int, list[int]] = {}
+    for pk, attempts in due.values_list("pk", "attempts")[:POSTPONED]:
+        by_attempts.setdefault(attempts + 1, []).append(pk)
+    for attempts, ids in by_attempts.items():
+        changes, told = _course(answer, attempts, now)
+        rows = waiting_messages.filter(pk__in=ids)
+        metrics.count(told, rows.update(**changes, attempts=attempts))
+
+
+def _course(
+    answer: Answer, attempts: int, now: datetime, *, is_final: bool = False
+) -> tuple[dict[str, Any], str]:
+    """Return what an answer makes of a message after so many attempts, and the event for it."""
+    changes: dict[str, Any] = {"http_status": answer.status, "error": answer.error[:200]}
+    if answer.is_accepted:
+        return changes | {"state": State.SENT, "due_at": None, "sent_at": now}, "outbound.sent"
+    if is_final or attempts >= get_settings().OUTBOUND_MAX_ATTEMPTS:
+        return changes | {"state": State.DEAD, "due_at": None}, "outbound.failed"
+    return changes | {"due_at": now + _delay(attempts)}, "outbound.retried"
+
+
+def _is_down(answer: Answer) -> bool:
+    """Whether another message would fare no better now."""
+    return answer.status is None or answer.status >= 500
 
 
 def _delay(attempts: int) -> timedelta:

@@ -140,6 +140,9 @@ def test_while_it_is_off_or_nobody_listens_nothing_more_is_asked_of_the_database
     nobody = statements("h3")
     settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "OUTBOUND_WEBHOOKS": False}
     assert statements("h4") == nobody == listening - 1
+    with CaptureQueriesContext(connection) as asked:
+        assert outbound.send_due() == 0
+    assert not asked.captured_queries
 
 
 def test_many_results_are_told_of_by_one_statement(endpoint: WebhookEndpoint) -> None:
@@ -193,17 +196,35 @@ def test_attempts_end_and_a_person_may_have_it_sent_again(
 
 
 def test_an_endpoint_that_is_down_is_asked_once_for_all_that_wait(
-    receiver: Receiver, endpoint: WebhookEndpoint
+    receiver: Receiver, endpoint: WebhookEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     receiver.answers = [503]
     for number in range(3):
         tagged(f"h{number}", {"sky": 90})
-    assert outbound.send_due() == 3
+    monkeypatch.setattr(outbound, "BATCH", 2)
+    assert outbound.send_due() == 2
+    assert outbound.send_due() == 0  # the third was put off with them
     assert len(receiver.requests) == 1
     assert set(OutboundMessage.objects.values_list("state", "attempts")) == {("waiting", 1)}
     due_again()
-    outbound.send_due()
+    while outbound.send_due():
+        pass
     assert OutboundMessage.objects.filter(state=State.SENT).count() == 3
+
+
+def test_what_is_put_off_is_given_up_in_the_end_too(
+    receiver: Receiver, endpoint: WebhookEndpoint, settings: Any, told: list[Any]
+) -> None:
+    settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "OUTBOUND_MAX_ATTEMPTS": 2}
+    receiver.answers = [503, 503]
+    outbox.note(outbox.TAGGED, [{"asset_id": pk} for pk in range(outbound.BATCH + 5)])
+    outbound.send_due()
+    due_again()
+    outbound.send_due()
+    assert len(receiver.requests) == 2
+    assert set(OutboundMessage.objects.values_list("state", "attempts")) == {("dead", 2)}
+    failed = sum(each.value for each in told if each.name == "outbound.failed")
+    assert failed == outbound.BATCH + 5
 
 
 def test_one_endpoint_that_is_down_keeps_nothing_from_another(receiver: Receiver) -> None:
@@ -241,7 +262,7 @@ def test_a_message_whose_sender_died_is_sent_by_another(
     receiver: Receiver, endpoint: WebhookEndpoint
 ) -> None:
     tagged("h1", {"sky": 90})
-    assert len(outbound._take(outbound.waiting())) == 1  # and then the process dies
+    assert len(outbound._take(outbound.waiting(9))) == 1  # and then the process dies
     assert outbound.send_due() == 0
     later = timezone.now() - outbound.LOST_AFTER
     OutboundMessage.objects.update(due_at=later)
@@ -258,7 +279,7 @@ def test_a_message_of_an_endpoint_that_is_gone_goes_too(endpoint: WebhookEndpoin
 
 def test_what_was_settled_by_another_stays_so(endpoint: WebhookEndpoint) -> None:
     tagged("h1", {"sky": 90})
-    (letter,) = outbound._take(outbound.waiting())
+    (letter,) = outbound._take(outbound.waiting(9))
     OutboundMessage.objects.update(state=State.SENT, due_at=None)
     outbound._settle(letter.message, posting.Answer(status=500))
     assert OutboundMessage.objects.get().state == State.SENT
