@@ -28,9 +28,13 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     home = Path(__file__).parent
     if collection_path == home / "dist":
         return None if any("tests/dist" in name for name in config.args) else True
-    theirs = {home / "example": "example_project.settings", home / "e2e": "tests.e2e.settings"}
+    theirs = {
+        home / "example": ("example_project.settings",),
+        home / "e2e": ("tests.e2e.settings", "tests.e2e.unfold_settings"),
+    }
     settings = theirs.get(collection_path)
-    return True if settings not in (None, os.environ.get("DJANGO_SETTINGS_MODULE")) else None
+    is_other = settings and os.environ.get("DJANGO_SETTINGS_MODULE") not in settings
+    return True if is_other else None
 
 
 def uses_database(item: pytest.Item) -> bool:

@@ -32,8 +32,10 @@ A test of a screen takes ten lines::
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -53,6 +55,14 @@ from .site import Database, Site, running
 
 if TYPE_CHECKING:
     from pytest_django import DjangoDbBlocker
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave the test of a theme to the run with the settings that install it."""
+    if not collection_path.name.startswith("test_"):
+        return None
+    is_themed = os.environ.get("DJANGO_SETTINGS_MODULE") == "tests.e2e.unfold_settings"
+    return True if (collection_path.name == "test_unfold.py") != is_themed else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

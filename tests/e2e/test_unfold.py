@@ -1,0 +1,56 @@
+"""Our screens under django-unfold, which takes the place of Django's templates and style sheets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from playwright.sync_api import Page
+
+from filestack_tags import bulk
+from filestack_tags.models import Asset, Tag
+
+from .marks import both_widths
+from .seeding import Seed
+
+APP = "/admin/filestack_tags/"
+
+
+def _furnish() -> dict[str, str]:
+    asset, tag = Asset.objects.latest("pk"), Tag.objects.get(key="animal")
+    job, _created = bulk.ask(bulk.Request(action="add_tag", tag="new"), user=None)
+    return {
+        "app": "",
+        "asset-browser": "asset/?q=animal",
+        "asset-table": "asset/?view=table",
+        "asset-page": f"asset/{asset.pk}/change/",
+        "runs": f"asset/{asset.pk}/runs/",
+        "upload": "asset/upload/",
+        "review": "asset/review/?tag=animal&low=0&high=100",
+        "bulk-ask": "bulkjob/ask/?query=animal",
+        "bulk-job": f"bulkjob/{job.pk}/change/",
+        "operations": "heartbeat/operations/",
+        "tag-list": "tag/",
+        "tag": f"tag/{tag.pk}/change/",
+        "tag-merge": f"tag/{tag.pk}/merge/?target=cat",
+        "tag-threshold": f"tag/{tag.pk}/threshold/",
+        "sensitive-labels": "tag/sensitive/",
+        "never-show": "tag/never-show/",
+    }
+
+
+@both_widths
+def test_every_screen_stands_under_the_theme(
+    page: Page,
+    login: Callable[[str], None],
+    seed: Seed,
+    screenshot: Callable[[str], None],
+    complaints: list[str],
+) -> None:
+    seed.photo("dogs", {"dog": 98, "animal": 55})
+    seed.photo("cat", {"cat": 97, "animal": 62, "woman": 50})
+    login("admin")
+    for name, path in seed.database(_furnish).items():
+        answer = page.goto(f"{APP}{path}", wait_until="networkidle")
+        assert answer is not None
+        assert answer.status == 200, path
+        screenshot(f"unfold-{name}")
