@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gettext
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from babel.messages.catalog import Catalog, Message
 from babel.messages.pofile import read_po
+from django.core.management import call_command
 from django.test import Client
 from django.utils import translation
 
@@ -75,6 +77,25 @@ def test_what_is_compiled_is_what_is_written(language: str) -> None:
             one, many = message.id
             assert compiled.ngettext(context + one, many, 1) == message.string[0]
             assert compiled.ngettext(context + one, many, 2) == message.string[-1]
+
+
+@pytest.mark.skipif(not shutil.which("xgettext"), reason="needs GNU gettext")
+def test_no_message_of_the_code_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(PACKAGE, tmp_path / "app", ignore=shutil.ignore_patterns("locale", "*.pyc"))
+    (tmp_path / "app" / "locale").mkdir()
+    monkeypatch.chdir(tmp_path / "app")
+    call_command("makemessages", locale=["de"], verbosity=0)
+    used = {
+        (message.context, texts(message.id))
+        for message in catalogue(tmp_path / "app/locale/de/LC_MESSAGES/django.po")
+        if message.id
+    }
+    for language in LANGUAGES:
+        known = {(message.context, texts(message.id)) for message in messages(language)}
+        assert not used - known, "Run: make messages, and translate what is new"
+        assert not known - used, "Run: make messages"
 
 
 @pytest.mark.parametrize(
