@@ -22,7 +22,7 @@ TOX = $(VENV)/.ready-tox
 
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo serve test e2e screenshots lint fuzz services-test chaos bench-search bench-ingest bench-tagging bench-admin dist-test docs messages openapi openapi-check schemathesis vendor tox clean
+.PHONY: help demo serve test e2e screenshots lint fuzz services-test chaos bench-search bench-ingest bench-tagging bench-admin dist-test docs messages openapi openapi-check schemathesis clients vendor tox clean
 
 help:
 	@echo "make demo           upload, tag and search real photos; ends by itself"
@@ -45,6 +45,7 @@ help:
 	@echo "make openapi        renew docs/openapi.yaml, the schema of the REST API"
 	@echo "make openapi-check  whether it is what the views say"
 	@echo "make schemathesis   the API against that schema, with ever new requests: SCHEMA_SECONDS=90"
+	@echo "make clients        generate clients from the schema, and have them ask the API; needs npm and node"
 	@echo "make tox            the suite on every Python and Django present"
 	@echo "make clean          remove .venv and everything that was generated"
 
@@ -96,6 +97,9 @@ openapi-check: $(DEV)
 
 schemathesis: $(SCHEMA)
 	$(BIN)/python -m tests.schema --seconds $(SCHEMA_SECONDS)
+
+clients: $(SCHEMA)
+	$(BIN)/python -m tests.schema.clients
 
 dist-test: $(DIST)
 	$(BIN)/python -m pytest tests/dist
