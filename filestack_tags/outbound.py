@@ -268,10 +268,9 @@ def _settle(message: OutboundMessage, answer: Answer, *, is_final: bool = False)
         )
         outbox.forget()
         is_final = True
-    changes, told = _course(answer, message.attempts, now, is_final=is_final)
+    changes = _course(answer, message.attempts, now, is_final=is_final)
     rows = OutboundMessage.objects.using(alias()).filter(pk=message.pk, state=State.WAITING)
-    if rows.update(**changes):
-        metrics.count(told)
+    _tell(changes["state"], rows.update(**changes))
 
 
 @retrying
@@ -286,21 +285,30 @@ def _postpone(endpoint_id: int, answer: Answer) -> None:
     for pk, attempts in due.values_list("pk", "attempts")[:POSTPONED]:
         by_attempts.setdefault(attempts + 1, []).append(pk)
     for attempts, ids in by_attempts.items():
-        changes, told = _course(answer, attempts, now)
+        changes = _course(answer, attempts, now)
         rows = waiting_messages.filter(pk__in=ids)
-        metrics.count(told, rows.update(**changes, attempts=attempts))
+        _tell(changes["state"], rows.update(**changes, attempts=attempts))
 
 
 def _course(
     answer: Answer, attempts: int, now: datetime, *, is_final: bool = False
-) -> tuple[dict[str, Any], str]:
-    """Return what an answer makes of a message after so many attempts, and the event for it."""
+) -> dict[str, Any]:
+    """Return what an answer makes of a message after so many attempts."""
     changes: dict[str, Any] = {"http_status": answer.status, "error": answer.error[:200]}
     if answer.is_accepted:
-        return changes | {"state": State.SENT, "due_at": None, "sent_at": now}, "outbound.sent"
+        return changes | {"state": State.SENT, "due_at": None, "sent_at": now}
     if is_final or attempts >= get_settings().OUTBOUND_MAX_ATTEMPTS:
-        return changes | {"state": State.DEAD, "due_at": None}, "outbound.failed"
-    return changes | {"due_at": now + _delay(attempts)}, "outbound.retried"
+        return changes | {"state": State.DEAD, "due_at": None}
+    return changes | {"state": State.WAITING, "due_at": now + _delay(attempts)}
+
+
+def _tell(state: str, messages: int) -> None:
+    if state == State.SENT:
+        metrics.count("outbound.sent", messages)
+    elif state == State.DEAD:
+        metrics.count("outbound.failed", messages)
+    else:
+        metrics.count("outbound.retried", messages)
 
 
 def _is_down(answer: Answer) -> bool:
