@@ -50,5 +50,5 @@ _ours = "|".join(sorted({prefix.partition("/")[0] for prefix, _, _ in router.reg
 
 urlpatterns = [
     path("v1/", include(router.urls)),
-    re_path(rf"^v1/(?:{_ours})(?:/.*)?\Z", nowhere),
+    re_path(rf"^v1/(?:{_ours})(?s:/.*)?\Z", nowhere),
 ]

@@ -126,6 +126,8 @@ HOSTILE = [
     ("/api/v1/assets/%ff/", 404, "not-found"),
     ("/api/v1/tags/%00/", 404, "not-found"),
     ("/api/v1/tags/%ff/", 404, "not-found"),
+    ("/api/v1/tags/%0A/", 404, "not-found"),
+    ("/api/v1/tags/sky/aliases/%0A%ef/", 404, "not-found"),
 ]
 
 

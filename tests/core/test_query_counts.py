@@ -106,7 +106,7 @@ def value_of(path: str) -> Any:
         "/asset/|/assets/": lambda: asset.pk,
         "/tag/": lambda: tag.pk,
         "/bulkjob/|/jobs/": lambda: BulkJob.objects.get(key="k").pk,
-        "/taggingrun/|/runs/": lambda: TaggingRun.objects.filter(asset=asset).first().pk,  # type: ignore[union-attr]
+        "/taggingrun/|/runs/": lambda: TaggingRun.objects.filter(asset=asset).first().pk,
         "/webhookdelivery/|/deliveries/": lambda: WebhookDelivery.objects.earliest("pk").pk,
         "/tagdecision/|/decisions/": lambda: TagDecision.objects.earliest("pk").pk,
         "/tagmerge/|/merges/": lambda: TagMerge.objects.earliest("pk").pk,
