@@ -96,7 +96,7 @@ openapi-check: $(DEV)
 	diff -u docs/openapi.yaml build/openapi.yaml
 
 schemathesis: $(SCHEMA)
-	$(BIN)/python -m tests.schema --seconds $(SCHEMA_SECONDS)
+	$(BIN)/python -m tests.schema --seconds $(SCHEMA_SECONDS) -- $(SCHEMATHESIS)
 
 clients: $(SCHEMA)
 	$(BIN)/python -m tests.schema.clients
