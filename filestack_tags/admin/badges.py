@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from html import escape
 
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import ngettext
 
@@ -31,30 +32,21 @@ class Badge:
     confidence: int
     decision: int
 
-    def __html__(self) -> str:
+    def __html__(self) -> SafeString:
         """Return the badge as an item of a list."""
-        mark = sensitive_mark(self.tag)
-        if not self.decision:
-            return format_html(
-                '<li class="fst-tag fst-decision-0"><bdi>{}</bdi>{} '
-                '<span class="fst-confidence">{}</span></li>',
-                self.tag,
-                mark,
-                self.confidence,
-            )
-        decision = AssetTag.Decision(self.decision)
-        return format_html(
-            '<li class="fst-tag fst-decision-{}" title="{}">'
-            '<span class="fst-mark" aria-hidden="true">{}</span><bdi>{}</bdi>{} '
-            '<span class="fst-confidence">{}</span>'
-            '<span class="visually-hidden">{}</span></li>',
-            self.decision,
-            decision.label,
-            MARKS.get(decision, ""),
-            self.tag,
-            mark,
-            self.confidence,
-            decision.label,
+        # Some three hundred on a page: format_html() takes four times as long.
+        title = mark = spoken = ""
+        if self.decision:
+            decision = AssetTag.Decision(self.decision)
+            said = escape(str(decision.label))
+            title = f' title="{said}"'
+            sign = MARKS.get(decision, "")
+            mark = f'<span class="fst-mark" aria-hidden="true">{sign}</span>'
+            spoken = f'<span class="visually-hidden">{said}</span>'
+        return mark_safe(  # noqa: S308  # every text in it is escaped
+            f'<li class="fst-tag fst-decision-{self.decision:d}"{title}>{mark}'
+            f"<bdi>{escape(self.tag)}</bdi>{sensitive_mark(self.tag)} "
+            f'<span class="fst-confidence">{self.confidence:d}</span>{spoken}</li>'
         )
 
 
@@ -77,7 +69,7 @@ def written(badges: Sequence[Badge], *, most: int, url: str = "") -> SafeString:
     """
     if not badges:
         return mark_safe("–")
-    items = format_html_join("", "{}", ((badge,) for badge in badges[:most]))
+    items = mark_safe("".join([badge.__html__() for badge in badges[:most]]))  # noqa: S308
     left = len(badges) - most
     if url and left > 0:
         text = ngettext("%(more)d more", "%(more)d more", left) % {"more": left}
