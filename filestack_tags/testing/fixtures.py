@@ -48,14 +48,17 @@ class Commit:
         """Run the block, then its tasks, in this process; their errors are raised."""
         from filestack_tags.transactions import alias
 
-        conf = tasks.tag_asset.app.conf
-        before = conf.task_always_eager, conf.task_eager_propagates
-        conf.task_always_eager = conf.task_eager_propagates = True
+        changes = tasks.tag_asset.app.conf.changes
+        before = dict(changes)
+        for name in ("task_always_eager", "task_eager_propagates"):
+            # Celery before 5.7 reads first what the project has under its prefix.
+            changes |= {name: True, f"{tasks.tag_asset.app.conf.prefix}{name.upper()}": True}
         try:
             with self._capture(using=alias(), execute=True):
                 yield
         finally:
-            conf.task_always_eager, conf.task_eager_propagates = before
+            changes.clear()
+            changes.update(before)
 
 
 class Webhook:

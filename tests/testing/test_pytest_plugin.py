@@ -84,16 +84,13 @@ def test_a_project_whose_celery_is_not_eager_needs_no_worker(
     from filestack_tags import tasks
     from filestack_tags.filestack.sources import Source
 
-    conf = tasks.tag_asset.app.conf
-    conf.task_always_eager = False
-    try:
-        filestack.says({"sky": 91})
-        with filestack_commit():
-            tasks.register(Source.handle(filestack.store(picture())))
-        assert Asset.objects.search("sky").count() == 1
-        assert conf.task_always_eager is False
-    finally:
-        conf.task_always_eager = True
+    settings.CELERY_TASK_ALWAYS_EAGER = False
+    assert tasks.tag_asset.app.conf.task_always_eager is False
+    filestack.says({"sky": 91})
+    with filestack_commit():
+        tasks.register(Source.handle(filestack.store(picture())))
+    assert Asset.objects.search("sky").count() == 1
+    assert tasks.tag_asset.app.conf.task_always_eager is False
 
 
 def test_a_project_finds_the_fixtures_by_itself(pytester: pytest.Pytester) -> None:
