@@ -48,11 +48,12 @@ class Commit:
         """Run the block, then its tasks, in this process; their errors are raised."""
         from filestack_tags.transactions import alias
 
-        changes = tasks.tag_asset.app.conf.changes
+        conf: Any = tasks.tag_asset.app.conf
+        changes = conf.changes
         before = dict(changes)
         for name in ("task_always_eager", "task_eager_propagates"):
             # Celery before 5.7 reads first what the project has under its prefix.
-            changes |= {name: True, f"{tasks.tag_asset.app.conf.prefix}{name.upper()}": True}
+            changes |= {name: True, f"{conf.prefix or ''}{name.upper()}": True}
         try:
             with self._capture(using=alias(), execute=True):
                 yield
