@@ -69,7 +69,8 @@ def written(badges: Sequence[Badge], *, most: int, url: str = "") -> SafeString:
     """
     if not badges:
         return mark_safe("–")
-    items = mark_safe("".join([badge.__html__() for badge in badges[:most]]))  # noqa: S308
+    safe = "".join([badge.__html__() for badge in badges[:most]])
+    items = mark_safe(safe)  # noqa: S308  # each of them is
     left = len(badges) - most
     if url and left > 0:
         text = ngettext("%(more)d more", "%(more)d more", left) % {"more": left}
