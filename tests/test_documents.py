@@ -173,14 +173,17 @@ def test_the_tests_in_the_documents_pass(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("document", having("json"))
 def test_every_json_can_be_read(document: str) -> None:
+    read = 0
     for line, block in blocks(document, "json"):
         rest = block.strip()
         while rest:  # several stand below each other
+            read += 1
             try:
                 _, end = json.JSONDecoder().raw_decode(rest)
             except ValueError as error:
                 pytest.fail(f"{document}:{line}: {error}")
             rest = rest[end:].strip()
+    assert read
 
 
 def commands(document: str) -> Iterator[str]:

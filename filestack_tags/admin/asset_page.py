@@ -57,6 +57,7 @@ class AssetPage(RunHistory):
     """
 
     form = RegisterForm
+    refusals = (OutOfScope,)
     add_form_template = "admin/change_form.html"
     change_form_template = "filestack_tags/admin/asset_page.html"
     fieldsets = (
@@ -148,18 +149,8 @@ class AssetPage(RunHistory):
 
     # Registering
 
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        try:
-            return super().changeform_view(request, object_id, form_url, extra_context)
-        except OutOfScope:
-            messages.error(request, _("This file is not among those that you may register."))
-            return HttpResponseRedirect(request.get_full_path())
+    def refusal(self, error: Exception) -> str:
+        return _("This file is not among those that you may register.")
 
     def save_form(self, request: HttpRequest, form: Any, change: bool) -> Asset:
         """Register the file; the form only says which. A known file is not made twice."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin import ShowFacets
 from django.core.paginator import Paginator
 from django.db import models
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.formats import number_format
 from django.utils.functional import cached_property
 
@@ -55,6 +55,8 @@ class PlainAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in stub
     paginator = CappedPaginator
     list_per_page = 50
     list_max_show_all = 200
+    refusals: tuple[type[Exception], ...] = ()
+    """What a service may still raise after the form was checked: a name was taken meanwhile."""
 
     class Media:
         css = {"all": ("filestack_tags/admin.css",)}
@@ -70,6 +72,23 @@ class PlainAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in stub
             getattr(self, column) if column in ours else column
             for column in super().get_list_display(request)
         ]
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except self.refusals as error:
+            messages.error(request, self.refusal(error))
+            return HttpResponseRedirect(request.get_full_path())
+
+    def refusal(self, error: Exception) -> str:
+        """Return what is said of one of :attr:`refusals`."""
+        return str(error)
 
 
 class LedgerAdmin(PlainAdmin):

@@ -83,6 +83,7 @@ class SavedSearchAdmin(PlainAdmin):
     """Everybody sees their own and those that are shared with them, and changes their own."""
 
     form = SavedSearchForm
+    refusals = (SavedSearchError,)
     list_display = ("__str__", "search_link", "order", "owner", "shared", "created_at")
     list_select_related = ("owner",)
     list_filter = ("shared",)
@@ -102,19 +103,6 @@ class SavedSearchAdmin(PlainAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return super().has_delete_permission(request, obj) and _is_theirs(request, obj)
-
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        try:
-            return super().changeform_view(request, object_id, form_url, extra_context)
-        except SavedSearchError as error:  # the name was taken after the form was checked
-            messages.error(request, str(error))
-            return HttpResponseRedirect(request.get_full_path())
 
     def save_model(
         self, request: HttpRequest, obj: SavedSearch, form: SavedSearchForm, change: bool

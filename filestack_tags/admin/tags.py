@@ -7,9 +7,9 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.urls import path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -32,6 +32,7 @@ from .thresholds import minimum_view, threshold_view
 @admin.register(Tag)
 class TagAdmin(PlainAdmin):
     form = TagForm
+    refusals = (CurationError,)
     fields = ("name", "key", "asset_link", "min_confidence", "hidden", "aliases")
     readonly_fields = ("key", "asset_link")
     list_display = ("label", "asset_link", "min_confidence", "hidden", "alias_keys")
@@ -99,19 +100,6 @@ class TagAdmin(PlainAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False  # hiding a tag keeps the decisions about it
-
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        try:
-            return super().changeform_view(request, object_id, form_url, extra_context)
-        except CurationError as error:  # somebody took the name after the form was checked
-            messages.error(request, str(error))
-            return HttpResponseRedirect(request.get_full_path())
 
     def save_model(self, request: HttpRequest, obj: Tag, form: TagForm, change: bool) -> None:
         said, changed = form.cleaned_data, set(form.changed_data)

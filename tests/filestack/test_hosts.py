@@ -76,4 +76,5 @@ def test_a_private_host_is_refused_in_whatever_notation(host: str) -> None:
     ],
 )
 def test_a_public_host_is_taken(host: str) -> None:
-    require_public(f"https://{host}:8443/a%20b.jpg?x=http://127.0.0.1/")
+    url = f"https://{host}:8443/a%20b.jpg?x=http://127.0.0.1/"
+    assert require_public(url) is None  # type: ignore[func-returns-value]  # refused, it raises
