@@ -104,6 +104,18 @@ class AssetFilter(django_filters.FilterSet):  # type: ignore[misc]  # untyped li
     uploaded_before = django_filters.CharFilter(
         label=gettext_lazy("uploaded on that day, in that month or year, or earlier")
     )
+    created_after = django_filters.CharFilter(
+        label=gettext_lazy("registered on that day, in that month or year, or later")
+    )
+    created_before = django_filters.CharFilter(
+        label=gettext_lazy("registered on that day, in that month or year, or earlier")
+    )
+    tagged_after = django_filters.CharFilter(
+        label=gettext_lazy("with tags of that day, that month or year, or later")
+    )
+    tagged_before = django_filters.CharFilter(
+        label=gettext_lazy("with tags of that day, that month or year, or earlier")
+    )
 
     class Meta:
         model = Asset
@@ -119,6 +131,10 @@ FACTS = {
     "uploader": ("by", ""),
     "uploaded_after": ("uploaded", ">="),
     "uploaded_before": ("uploaded", "<="),
+    "created_after": ("created", ">="),
+    "created_before": ("created", "<="),
+    "tagged_after": ("tagged", ">="),
+    "tagged_before": ("tagged", "<="),
 }
 """Parameters that are a field of the search language, with their comparison."""
 

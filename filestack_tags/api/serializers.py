@@ -37,6 +37,11 @@ class TagSerializer(serializers.ModelSerializer[Tag]):
         fields = ("key", "name", "asset_count", "min_confidence", "hidden", "aliases")
         read_only_fields = fields
 
+    def get_fields(self) -> dict[str, Any]:
+        """Return the fields, none but those that ``fields`` in the context names."""
+        fields, chosen = super().get_fields(), self.context.get("fields")
+        return {name: each for name, each in fields.items() if chosen is None or name in chosen}
+
 
 class DecisionSerializer(serializers.ModelSerializer[TagDecision]):
     """A decision, with what the row said before and since; null where there was none."""

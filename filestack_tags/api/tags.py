@@ -27,7 +27,7 @@ from filestack_tags.transactions import atomic
 from .base import PAGING, View, includes_hidden, number, person, require_everything
 from .errors import ParameterError
 from .pagination import ByKey
-from .requests import whole_number
+from .requests import chosen, whole_number
 from .serializers import (
     AliasSerializer,
     ChangeTagSerializer,
@@ -63,15 +63,18 @@ class TagViewSet(mixins.ListModelMixin, View):
         "merge_preview": ("filestack_tags.change_tag",),
     }
     parameters: ClassVar = {
-        "list": PAGING | {"q", "include"},
-        "retrieve": frozenset({"include"}),
+        "list": PAGING | {"q", "include", "fields"},
+        "retrieve": frozenset({"include", "fields"}),
         "complete": frozenset({"q", "limit", "include"}),
         "merge_preview": frozenset({"into"}),
     }
     operations: ClassVar = frozenset({"merge"})
 
     def get_queryset(self) -> QuerySet[Any]:
-        tags = tags_of(self.request.user).prefetch_related("aliases")
+        tags = tags_of(self.request.user)
+        fields = self._fields()
+        if fields is None or "aliases" in fields:
+            tags = tags.prefetch_related("aliases")
         if includes_hidden(self.request):
             return tags
         tags = tags.filter(hidden=False)
@@ -90,7 +93,13 @@ class TagViewSet(mixins.ListModelMixin, View):
     def retrieve(self, request: Request, key: str) -> Response:
         """One tag, by its key, its name or an alias; also in double quotes."""
         found = get_object_or_404(self.get_queryset(), pk=_tag_id(key))
-        return Response(TagSerializer(found).data)
+        return Response(self.get_serializer(found).data)
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        return {**super().get_serializer_context(), "fields": self._fields()}
+
+    def _fields(self) -> frozenset[str] | None:
+        return chosen(self.request, "fields", TagSerializer.Meta.fields)
 
     @action(detail=False)
     def complete(self, request: Request) -> Response:

@@ -31,7 +31,8 @@ Value = TypeVar("Value", int, str)
 class Comparison(Generic[Value]):
     """``>= > <= < =`` with one value, or ``..`` with two, both included.
 
-    Values are integers, or periods: ``2026``, ``2026-11``, ``2026-11-30``.
+    Values are integers, or periods: ``2026``, ``2026-11``, ``2026-11-30``,
+    ``2026-11-30T14:05Z``.
     """
 
     operator: str
@@ -117,16 +118,20 @@ class Measure:
 
 
 @dataclass(frozen=True, slots=True)
-class Uploaded:
-    """When the asset was uploaded, in the current time zone."""
+class Moment:
+    """When something was done to the asset: ``uploaded``, ``created`` or ``tagged``.
 
+    Periods without an offset are those of the current time zone.
+    """
+
+    field: str
     comparison: Comparison[str]
 
     def __str__(self) -> str:
         given = self.comparison
         if given.upper is not None:
-            return f"uploaded:{given.value}..{given.upper}"
-        return f"uploaded:{_sign(given.operator)}{given.value}"
+            return f"{self.field}:{given.value}..{given.upper}"
+        return f"{self.field}:{_sign(given.operator)}{given.value}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +172,7 @@ class Or:
         return " OR ".join(str(term) for term in self.terms)
 
 
-Leaf: TypeAlias = HasTag | Fact | Measure | Uploaded
+Leaf: TypeAlias = HasTag | Fact | Measure | Moment
 Node: TypeAlias = Everything | Leaf | Not | And | Or
 
 

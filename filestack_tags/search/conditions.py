@@ -9,9 +9,10 @@ Rejected rows match only where ``rejected`` is asked for, and then whatever thei
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.apps import apps
@@ -23,14 +24,17 @@ from django.db.models.functions import Lower
 from django.db.models.sql.compiler import SQLCompiler
 from django.utils import timezone
 
+from filestack_tags.clock import kept
 from filestack_tags.text import reference_digest
 
-from .ast import And, Comparison, Everything, Fact, HasTag, Measure, Node, Not, Or, Uploaded
+from .ast import And, Comparison, Everything, Fact, HasTag, Measure, Moment, Node, Not, Or
 from .names import Names, rows_of
 from .withheld import exists
 
 MAX_SCORE = 100
+_CLOCK = re.compile(r"T[0-9]{2}:[0-9]{2}(:[0-9]{2})?(?:\.([0-9]+))?")
 _NEVER = Q(pk__in=())
+MOMENT_COLUMNS = {"uploaded": "uploaded_at", "created": "created_at", "tagged": "tags_at"}
 _LOOKUPS = {">=": "gte", ">": "gt", "<=": "lte", "<": "lt", "=": "exact"}
 
 
@@ -66,8 +70,8 @@ class Conditions:
                 return self._has_tag(node)
             case Measure(field, comparison):
                 return _compared(field, comparison)
-            case Uploaded(comparison):
-                return _uploaded(comparison)
+            case Moment(field, comparison):
+                return _happened(MOMENT_COLUMNS[field], comparison)
             case Fact(field, value):
                 return self._fact(field, value)
             case Everything():
@@ -226,9 +230,9 @@ def _compared(column: str, comparison: Comparison[int]) -> Q:
     return Q(**{f"{column}__{_LOOKUPS[comparison.operator]}": comparison.value})
 
 
-def _uploaded(comparison: Comparison[str]) -> Q:
+def _happened(column: str, comparison: Comparison[str]) -> Q:
     start, end = bounds_of(comparison)
-    given = {"uploaded_at__gte": start, "uploaded_at__lt": end}
+    given = {f"{column}__gte": start, f"{column}__lt": end}
     return Q(**{lookup: at for lookup, at in given.items() if at is not None})
 
 
@@ -248,7 +252,9 @@ def bounds_of(comparison: Comparison[str]) -> tuple[datetime | None, datetime | 
 
 
 def _bounds(period: str) -> tuple[datetime, datetime]:
-    """Return the first moment of a year, month or day, and the first one after it."""
+    """Return the first moment of a year, a month, a day or a time, and the first one after it."""
+    if "T" in period:
+        return _bounds_of_time(period)
     year, month, day = (*(int(part) for part in period.split("-")), 0, 0)[:3]
     if day:
         start = datetime(year, month, day)  # noqa: DTZ001  # made aware below, if dates are
@@ -262,6 +268,16 @@ def _bounds(period: str) -> tuple[datetime, datetime]:
     if settings.USE_TZ:
         return timezone.make_aware(start), timezone.make_aware(end)
     return start, end
+
+
+def _bounds_of_time(text: str) -> tuple[datetime, datetime]:
+    """Return the first moment of the minute, second or fraction of one that is named."""
+    start = kept(datetime.fromisoformat(text))
+    if timezone.is_aware(start):
+        start = start.astimezone(UTC)  # where no hour is missing or comes twice
+    seconds, fraction = _CLOCK.findall(text)[0]
+    step = timedelta(microseconds=10 ** (6 - len(fraction)))
+    return start, start + (step if seconds else timedelta(minutes=1))
 
 
 class _Like(Func):

@@ -5,19 +5,20 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from typing import TypeVar
 
 from filestack_tags.exceptions import TagQueryError
 
-from .ast import SIZE_UNITS, Comparison, Fact, HasTag, Leaf, Measure, Uploaded
+from .ast import SIZE_UNITS, Comparison, Fact, HasTag, Leaf, Measure, Moment
 
 SOURCES = ("auto", "user")
 DECISIONS = ("none", "accepted", "rejected", "added")
 KINDS = ("handle", "url", "alias")
 STATUSES = ("new", "queued", "running", "tagged", "stale", "failed")
 
+MOMENTS = ("uploaded", "created", "tagged")
 FIELDS = (
     "source",
     "decision",
@@ -28,7 +29,7 @@ FIELDS = (
     "kind",
     "handle",
     "by",
-    "uploaded",
+    *MOMENTS,
     "size",
     "width",
     "height",
@@ -52,7 +53,11 @@ _CHOICES = {
 }
 _NUMBER = re.compile(r"[0-9]{1,19}")
 _SIZE = re.compile(r"([0-9]{1,19}(?:\.[0-9]{1,6})?)(b|kb|mb|gb)?", re.IGNORECASE)
-_PERIOD = re.compile(r"([0-9]{4})(?:-([0-9]{2}))?(?:-([0-9]{2}))?")
+_PERIOD = re.compile(
+    r"([0-9]{4})(?:-([0-9]{2})(?:-([0-9]{2})(?:"
+    r"T[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?(Z|[+-][0-9]{2}:[0-9]{2})?"
+    r")?)?)?"
+)
 _VERSION = re.compile(r"[vV]?([0-9]{1,5})")
 
 Read = TypeVar("Read", int, str)
@@ -79,8 +84,8 @@ def read_fact(field: str, operator: str, value: str, position: int) -> Leaf:
     if field in ("size", "width", "height"):
         read = _read_size if field == "size" else _read_pixels
         return Measure(field, _comparison(field, operator, value, position, read))
-    if field == "uploaded":
-        return Uploaded(_comparison(field, operator, value, position, _read_period))
+    if field in MOMENTS:
+        return Moment(field, _comparison(field, operator, value, position, _read_period))
     if operator not in ("", "="):
         raise TagQueryError(
             f"{field}: is not a quantity, so it takes no {operator}.",
@@ -169,8 +174,9 @@ def _comparison(
 def _runs_backwards(lower: int | str, upper: int | str) -> bool:
     if isinstance(lower, str) and isinstance(upper, str):
         # 2026-11..2026 is in order: it ends with the year.
-        shared = min(len(lower), len(upper))
-        return lower[:shared] > upper[:shared]
+        ends = [-len(_offset(each)) or None for each in (lower, upper)]
+        shared = min(len(lower[: ends[0]]), len(upper[: ends[1]]))
+        return _offset(lower) == _offset(upper) and lower[:shared] > upper[:shared]
     return int(lower) > int(upper)
 
 
@@ -191,12 +197,24 @@ def _read_size(text: str) -> int:
 
 
 def _read_period(text: str) -> str:
-    wanted = f"a date such as 2026-11-30, 2026-11 or 2026, from {FIRST_YEAR} to {LAST_YEAR}"
+    wanted = (
+        "a date such as 2026-11-30, 2026-11 or 2026, or a time such as 2026-11-30T14:05Z, "
+        f"from {FIRST_YEAR} to {LAST_YEAR}"
+    )
     match = _PERIOD.fullmatch(text)
     if match is None or not FIRST_YEAR <= int(match[1]) <= LAST_YEAR:
         raise ValueError(wanted)
     try:
-        date(int(match[1]), int(match[2] or 1), int(match[3] or 1))
+        if "T" in text:
+            datetime.fromisoformat(text)
+        else:
+            date(int(match[1]), int(match[2] or 1), int(match[3] or 1))
     except ValueError:
         raise ValueError(wanted) from None
     return text
+
+
+def _offset(period: str) -> str:
+    """Return the offset from UTC that a time names, ``""`` if it names none."""
+    match = _PERIOD.fullmatch(period)
+    return (match and match[4]) or ""

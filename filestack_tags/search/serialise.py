@@ -20,12 +20,13 @@ from .ast import (
     Fact,
     HasTag,
     Measure,
+    Moment,
     Node,
     Not,
     Or,
     Query,
-    Uploaded,
 )
+from .facts import MOMENTS
 from .language import DEFAULT_LIMITS, Limits, parse
 
 VERSION = 1
@@ -71,10 +72,8 @@ def _node_to_json(node: Node) -> dict[str, Any]:
             return {"or": [_node_to_json(term) for term in terms]}
         case Fact(field, value):
             return {"field": field, "value": value}
-        case Measure(field, comparison):
+        case Measure(field, comparison) | Moment(field, comparison):
             return {"field": field, "comparison": _comparison_to_json(comparison)}
-        case Uploaded(comparison):
-            return {"field": "uploaded", "comparison": _comparison_to_json(comparison)}
         case HasTag(label, prefix, source, decision, confidence):
             given = {
                 "tag": label,
@@ -94,10 +93,9 @@ def _node_from_json(data: dict[str, Any]) -> Node:
             return And(tuple(_node_from_json(term) for term in terms))
         case {"or": terms}:
             return Or(tuple(_node_from_json(term) for term in terms))
-        case {"field": "uploaded", "comparison": given}:
-            return Uploaded(Comparison(*given))
         case {"field": field, "comparison": given}:
-            return Measure(field, Comparison(*given))
+            kind = Moment if field in MOMENTS else Measure
+            return kind(field, Comparison(*given))
         case {"field": field, "value": value}:
             return Fact(field, value)
         case {"tag": label}:

@@ -21,8 +21,8 @@ from django.db import connections
 
 from filestack_tags.text import reference_digest
 
-from .ast import And, Comparison, Everything, Fact, HasTag, Measure, Node, Not, Or, Uploaded
-from .conditions import MAX_SCORE, bounds_of, scores_of
+from .ast import And, Comparison, Everything, Fact, HasTag, Measure, Moment, Node, Not, Or
+from .conditions import MAX_SCORE, MOMENT_COLUMNS, bounds_of, scores_of
 from .names import KnownTag, Names
 from .tables import tables_of
 from .withheld import exists_in_sql
@@ -152,8 +152,8 @@ class Compiler:
                 return FALSE if negated else TRUE
             case Measure(field, comparison):
                 fact = _compared(f"a.{field}", comparison)
-            case Uploaded(comparison):
-                fact = self._uploaded(comparison)
+            case Moment(field, comparison):
+                fact = self._happened(f"a.{MOMENT_COLUMNS[field]}", comparison)
             case Fact(field, value):
                 fact = self._fact(field, value)
         return Fragment(f"NOT COALESCE({fact.sql}, FALSE)", fact.params) if negated else fact
@@ -275,14 +275,14 @@ class Compiler:
             parts.append(Fragment(exists_in_sql(self._names.withheld, "p")))
         return joined(parts, "AND")
 
-    def _uploaded(self, comparison: Comparison[str]) -> Fragment:
+    def _happened(self, column: str, comparison: Comparison[str]) -> Fragment:
         adapt = connections[self.using].ops.adapt_datetimefield_value
         start, end = bounds_of(comparison)
         parts = []
         if start is not None:
-            parts.append(Fragment("a.uploaded_at >= %s", (adapt(start),)))
+            parts.append(Fragment(f"{column} >= %s", (adapt(start),)))
         if end is not None:
-            parts.append(Fragment("a.uploaded_at < %s", (adapt(end),)))
+            parts.append(Fragment(f"{column} < %s", (adapt(end),)))
         return joined(parts, "AND")
 
     def _fact(self, field: str, value: str) -> Fragment:

@@ -48,6 +48,15 @@ def get(api: APIClient, path: str, **query: Any) -> Any:
         ("uploaded_before=2026-10", {"first"}),
         ("uploaded_before=2025", set()),
         ("uploaded_after=", {"first", "second", "third"}),
+        ("uploaded_after=2026-11-30T12:00Z", {"second", "third"}),
+        ("uploaded_after=2026-11-30T12:00:00.000001Z", {"third"}),
+        ("uploaded_before=2026-11-30T11:59:59Z", {"first"}),
+        ("uploaded_before=2026-11-30T14:00%2B02:00", {"first", "second"}),
+        ("created_after=2025-02", {"second", "third"}),
+        ("created_before=2025-02-28&created_after=2025-02-28", {"second"}),
+        ("tagged_after=2025-03", {"third"}),
+        ("tagged_before=2025-02", {"first", "second"}),
+        ("q=-tagged:<=2025-02", {"third"}),
     ],
 )
 def test_what_the_search_language_says_of_files_is_a_parameter(
@@ -58,7 +67,11 @@ def test_what_the_search_language_says_of_files_is_a_parameter(
     curation.reject(three[1].pk, ids["sea"], user=None)
     Asset.objects.filter(pk=three[1].pk).update(uploader=person("ann"))
     for asset, day in zip(three, ("2026-10-31", "2026-11-30", "2026-12-01"), strict=True):
-        Asset.objects.filter(pk=asset.pk).update(uploaded_at=f"{day} 12:00:00+00:00")
+        at = f"{day} 12:00:00+00:00"
+        Asset.objects.filter(pk=asset.pk).update(uploaded_at=at)
+    for asset, day in zip(three, ("2025-01-31", "2025-02-28", "2025-03-01"), strict=True):
+        at = f"{day} 12:00:00+00:00"
+        Asset.objects.filter(pk=asset.pk).update(created_at=at, tags_at=at)
     shown = api.get(f"/api/v1/assets/?{query}").json()["results"]
     assert {row["reference"] for row in shown} == expected
 
@@ -71,6 +84,10 @@ def test_what_the_search_language_says_of_files_is_a_parameter(
         ("assets/?uploaded_after=yesterday", "uploaded_after"),
         ("assets/?uploaded_before=2026..2027", "uploaded_before"),
         ("assets/?uploaded_before=9999", "uploaded_before"),
+        ("assets/?created_after=2026-02-30", "created_after"),
+        ("assets/?created_before=30.11.2026", "created_before"),
+        ("assets/?tagged_after=2026-11-30T25:00Z", "tagged_after"),
+        ("assets/?tagged_before=2026-11-30T14:00 02:00", "tagged_before"),
         ("assets/?fields=", "fields"),
         ("assets/?fields=id,colour", "fields"),
         ("assets/?fields=id;tags", "fields"),

@@ -8,6 +8,7 @@ import pytest
 from rest_framework.test import APIClient
 
 from filestack_tags import curation, merging
+from filestack_tags.api.serializers import TagSerializer
 from filestack_tags.models import Tag
 
 from .rows import tagged
@@ -37,6 +38,36 @@ def test_tags_are_listed_by_key_with_their_counts_and_aliases(
         "hidden": False,
         "aliases": ["heaven"],
     }
+
+
+def test_only_the_members_that_are_chosen_are_sent(
+    api: APIClient, ids: dict[str, int], django_assert_num_queries: Any
+) -> None:
+    with django_assert_num_queries(5):  # who asks takes four, and none reads aliases
+        shown = api.get("/api/v1/tags/", {"fields": "key, asset_count", "q": "sky"})
+    assert shown.json()["results"] == [
+        {"key": "sky", "asset_count": 2},
+        {"key": "skyline", "asset_count": 1},
+    ]
+    curation.add_alias(ids["sky"], "heaven")
+    one = api.get("/api/v1/tags/heaven/", {"fields": "aliases"})
+    assert one.json() == {"aliases": ["heaven"]}
+
+
+@pytest.mark.parametrize("path", ["tags/", "tags/sky/"])
+def test_a_member_of_a_tag_that_is_not_known_is_named(
+    api: APIClient, ids: dict[str, int], path: str
+) -> None:
+    reply = api.get(f"/api/v1/{path}", {"fields": "key,colour"})
+    assert reply.status_code == 400
+    assert reply.json()["parameter"] == "fields"
+    assert "'colour'" in reply.json()["detail"]
+
+
+def test_the_documented_tag_has_the_members_that_are_shown() -> None:
+    from filestack_tags.api.schema.shapes import ListedTagSerializer
+
+    assert tuple(ListedTagSerializer().fields) == TagSerializer.Meta.fields
 
 
 @pytest.mark.parametrize(

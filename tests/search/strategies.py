@@ -13,13 +13,14 @@ from filestack_tags.search.ast import (
     Fact,
     HasTag,
     Measure,
+    Moment,
     Node,
     Query,
-    Uploaded,
     conjunction,
     disjunction,
     negation,
 )
+from filestack_tags.search.facts import MOMENTS
 from filestack_tags.text import label_key
 
 HARD_LABELS = (
@@ -130,6 +131,13 @@ days = st.dates(date(1970, 1, 1), date(2999, 12, 31))
 periods = (
     days.map(str) | days.map(lambda day: str(day)[:7]) | days.map(lambda day: str(day)[:4])
 )
+times = st.builds(
+    "{}T{:%H:%M}{}{}".format,
+    days,
+    st.times(),
+    st.sampled_from(["", ":00", ":59", ":07.5", ":07.123456"]),
+    st.sampled_from(["", "Z", "+02:00", "-11:30"]),
+)
 
 
 def in_order(two: tuple[str, str]) -> bool:
@@ -138,7 +146,7 @@ def in_order(two: tuple[str, str]) -> bool:
 
 
 date_comparisons = st.builds(
-    Comparison, st.sampled_from([">=", ">", "<=", "<", "="]), periods
+    Comparison, st.sampled_from([">=", ">", "<=", "<", "="]), periods | times
 ) | st.tuples(periods, periods).filter(in_order).map(lambda two: Comparison("..", *two))
 
 facts = (
@@ -157,7 +165,7 @@ facts = (
     | st.builds(
         Measure, st.sampled_from(["width", "height"]), comparisons(st.integers(0, 2**31 - 1))
     )
-    | st.builds(Uploaded, date_comparisons)
+    | st.builds(Moment, st.sampled_from(MOMENTS), date_comparisons)
 )
 
 queries = st.builds(
@@ -205,6 +213,8 @@ PIECES = (
     "name:",
     "uploaded:>=2026-11",
     "uploaded:2026..2025",
+    "created:2026-11-30T14:05Z",
+    "tagged:>2026-11-30T14:05:07.25+02:00",
     "size:1.5mb",
     "width:",
     "run:v1",

@@ -38,10 +38,10 @@ from filestack_tags.search.ast import (
     Fact,
     HasTag,
     Measure,
+    Moment,
     Not,
     Or,
     Query,
-    Uploaded,
     negation,
 )
 from filestack_tags.search.keyset import find
@@ -92,6 +92,8 @@ class AnAsset:
     height: int | None
     uploader: str | None
     uploaded_at: datetime
+    created_at: datetime
+    tagged_at: datetime | None
     state: str
     error: str
     run: tuple[int | None, str, str] | None
@@ -184,15 +186,21 @@ def row_matches(world: World, query: Query, term: HasTag, row: ARow) -> bool:
     return row.confidence >= threshold
 
 
-def uploaded_matches(asset: AnAsset, comparison: Comparison[str]) -> bool:
-    moment = asset.uploaded_at
-    if django_settings.USE_TZ:
+def moment_matches(moment: datetime | None, comparison: Comparison[str]) -> bool:
+    if moment is None:
+        return False
+    if comparison.value.endswith("Z"):
+        if not django_settings.USE_TZ:
+            moment = timezone.make_aware(moment, timezone.get_default_timezone())
+        moment = moment.astimezone(UTC)
+    elif django_settings.USE_TZ:
         moment = moment.astimezone(BERLIN)
-    day = moment.strftime("%Y-%m-%d")
-    given, upper = comparison.value, comparison.upper
+    text = moment.strftime("%Y-%m-%dT%H:%M:%S")
+    given, upper = comparison.value.rstrip("Z"), comparison.upper
     if upper is not None:
-        return given <= day[: len(given)] and day[: len(upper)] <= upper
-    return compares(day[: len(given)], comparison)
+        upper = upper.rstrip("Z")
+        return given <= text[: len(given)] and text[: len(upper)] <= upper
+    return compares(text[: len(given)], Comparison(comparison.operator, given))
 
 
 def fact_matches(asset: AnAsset, name: str, value: str) -> bool:
@@ -233,8 +241,8 @@ def matches(world: World, query: Query, node, asset: AnAsset) -> bool:
             return any(row_matches(world, query, node, row) for row in asset.rows)
         case Measure(name, comparison):
             return compares(getattr(asset, name), comparison)
-        case Uploaded(comparison):
-            return uploaded_matches(asset, comparison)
+        case Moment(name, comparison):
+            return moment_matches(getattr(asset, f"{name}_at"), comparison)
         case Fact(name, value):
             return fact_matches(asset, name, value)
     raise AssertionError(node)
@@ -273,6 +281,7 @@ def store(world: World) -> list[int]:
             height=each.height,
             uploader=each.uploader and users[each.uploader],
             uploaded_at=each.uploaded_at,
+            tags_at=each.tagged_at,
             tagging_state=each.state,
             error_code=each.error,
             deleted_at=each.uploaded_at if each.deleted else None,
@@ -299,6 +308,7 @@ def store(world: World) -> list[int]:
             )
             for row in each.rows
         )
+        Asset.objects.filter(pk=asset.pk).update(created_at=each.created_at)
         ids.append(asset.pk)
     return ids
 
@@ -310,7 +320,8 @@ SIZES = st.sampled_from([0, 1023, 1024, 2**31, 2**63 - 1])
 PIXELS = st.sampled_from([0, 1199, 1200, 2**31 - 1])
 MOMENTS = st.sampled_from(
     [
-        datetime(year, month, day, tzinfo=UTC) + timedelta(minutes=minutes)
+        datetime(year, month, day, tzinfo=UTC if django_settings.USE_TZ else None)
+        + timedelta(minutes=minutes)
         for year, month, day in [
             (2025, 12, 31),
             (2026, 1, 1),
@@ -330,6 +341,10 @@ PERIODS = (
     "2026-01-01",
     "2026-03-29",
     "2026-10-25",
+    "2025-12-31T23:59",
+    "2026-01-01T00:00:00",
+    "2026-01-01T00:00Z",
+    "2026-03-29T00:00:00Z",
 )
 FILENAMES = st.text("aAbB%_\\!'\"* .🏖🌋éeש", max_size=5)
 
@@ -366,7 +381,9 @@ def worlds(draw) -> World:
         st.none() | PIXELS,
         st.none() | PIXELS,
         st.none() | st.sampled_from(USERS),
-        MOMENTS if django_settings.USE_TZ else MOMENTS.map(lambda at: at.replace(tzinfo=None)),
+        MOMENTS,
+        MOMENTS,
+        st.none() | MOMENTS,
         st.sampled_from(STATES),
         st.sampled_from(ERRORS),
         st.none()
@@ -417,7 +434,8 @@ def searches(world: World) -> st.SearchStrategy[Query]:
         | st.builds(Measure, st.just("size"), comparisons(SIZES))
         | st.builds(Measure, st.sampled_from(["width", "height"]), comparisons(PIXELS))
         | st.builds(
-            Uploaded,
+            Moment,
+            st.sampled_from(["uploaded", "created", "tagged"]),
             st.builds(
                 Comparison,
                 st.sampled_from([">=", ">", "<=", "<", "="]),
@@ -428,6 +446,7 @@ def searches(world: World) -> st.SearchStrategy[Query]:
                     Comparison("..", "2025", "2026-01"),
                     Comparison("..", "2026-01-01", "2026-03"),
                     Comparison("..", "2026-03-29", "2026-03-29"),
+                    Comparison("..", "2025-12-31T22:59Z", "2026-01-01T00:00:00Z"),
                 ]
             ),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -12,8 +12,11 @@ from django.db import connections
 from django.test import override_settings
 from django.utils import timezone
 
+from filestack_tags.clock import kept
 from filestack_tags.exceptions import TagQueryError
 from filestack_tags.models import Asset, AssetTag, Tag, TagAlias, TaggingRun, score_of
+from filestack_tags.search.ast import Comparison
+from filestack_tags.search.conditions import bounds_of
 from filestack_tags.search.facts import DECISIONS, SOURCES, STATUSES
 from filestack_tags.search.language import parse
 from filestack_tags.search.planner import (
@@ -261,6 +264,28 @@ def test_days_are_those_of_the_current_time_zone(settings):
         assert found("uploaded:2026-10-31") == {"a"}
         assert found("uploaded:>2026-10") == found("uploaded:<2026-10-31") == set()
         assert found("uploaded:2026-12") == set()
+
+
+def test_a_time_is_that_of_its_offset_or_of_the_current_time_zone(settings):
+    an_asset("a", tags_at=kept(datetime(2026, 10, 31, 23, 30, 7, 250_000, tzinfo=UTC)))
+    with timezone.override(ZoneInfo("Europe/Berlin")):
+        here = "2026-11-01T00:30" if settings.USE_TZ else "2026-10-31T23:30"
+        for text in (here, f"{here}:07", f"{here}:07.2", f"{here}:07.250000"):
+            assert found(f"tagged:{text}") == {"a"}, text
+            assert found(f"tagged:>={text} tagged:<={text}") == {"a"}, text
+            assert found(f"tagged:>{text} OR tagged:<{text}") == set(), text
+        assert found(f"tagged:{here}:07.3") == found(f"tagged:{here}:08") == set()
+        for text in ("2026-10-31T23:30Z", "2026-11-01T01:30:07+02:00"):
+            assert found(f"tagged:{text}") == {"a"}, text
+
+
+def test_a_time_in_the_hour_that_comes_twice_lasts_as_long_as_any(settings):
+    settings.USE_TZ = True
+    in_summer, in_winter = "2026-10-25T02:59+02:00", "2026-10-25T02:59+01:00"
+    with timezone.override(ZoneInfo("Europe/Berlin")):
+        for text in (in_summer, in_winter, "2026-10-25T02:59", "2026-03-29T01:59"):
+            first, end = bounds_of(Comparison("=", text))
+            assert end - first == timedelta(minutes=1), text
 
 
 def test_without_time_zones_days_are_those_of_the_clock_on_the_wall(settings):

@@ -82,7 +82,7 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
     },
     "TagViewSet": {
         "list": Operation({200: shapes.TagPageSerializer}),
-        "retrieve": Operation({200: serializers.TagSerializer}),
+        "retrieve": Operation({200: shapes.ListedTagSerializer}),
         "complete": Operation({200: shapes.CompletionsSerializer}),
         "partial_update": Operation(
             {200: serializers.TagSerializer},

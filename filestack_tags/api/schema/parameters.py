@@ -10,6 +10,7 @@ import django_filters  # type: ignore[import-untyped]  # ships no types
 from filestack_tags.api.assets import INCLUDED
 from filestack_tags.api.filters import AssetFilter, TagsFilter, TextsFilter, WholeNumberFilter
 from filestack_tags.api.representation import FIELDS
+from filestack_tags.api.serializers import TagSerializer
 from filestack_tags.models import BulkJob, BulkJobItem, TaggingRun, WebhookDelivery
 from filestack_tags.search.keyset import ORDERS
 
@@ -40,6 +41,10 @@ PARAMETERS: dict[str, tuple[dict[str, Any], str]] = {
     "asset": ({"type": "integer", "minimum": 1}, "decisions about this asset alone"),
     "into": (TEXT, "the tag to merge into, by its name or an alias"),
 }
+TAG_FIELDS = (
+    some_of(TagSerializer.Meta.fields),
+    "the members of a tag to send, with commas",
+)
 OF_VIEWS: dict[tuple[str, str], dict[str, tuple[dict[str, Any], str]]] = {
     ("AssetViewSet", "list"): {
         "include": (
@@ -47,6 +52,8 @@ OF_VIEWS: dict[tuple[str, str], dict[str, tuple[dict[str, Any], str]]] = {
             "what is said of the result beside the page, with commas",
         ),
     },
+    ("TagViewSet", "list"): {"fields": TAG_FIELDS},
+    ("TagViewSet", "retrieve"): {"fields": TAG_FIELDS},
     ("RunViewSet", "list"): {
         "asset": ({"type": "integer", "minimum": 1}, "runs of this asset alone"),
         "state": (one_of(TaggingRun.State.values), "runs in this state alone"),

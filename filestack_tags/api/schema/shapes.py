@@ -11,7 +11,7 @@ from filestack_tags.api.jobs import ItemSerializer, JobSerializer
 from filestack_tags.api.representation import DECISIONS, SOURCES
 from filestack_tags.api.runs import RunSerializer
 from filestack_tags.api.saved_searches import SavedSearchSerializer
-from filestack_tags.api.serializers import DecisionSerializer, TagSerializer
+from filestack_tags.api.serializers import DecisionSerializer
 from filestack_tags.bulk import CONTENT_TYPES
 from filestack_tags.models import Asset
 
@@ -129,8 +129,19 @@ class QueuedSerializer(Shape[Any]):
     queued = serializers.BooleanField()
 
 
+class ListedTagSerializer(Shape[Any]):
+    """Members are absent only where ``fields`` chooses others."""
+
+    key = serializers.CharField(required=False)
+    name = serializers.CharField(required=False)
+    asset_count = number(required=False)
+    min_confidence = confidence(allow_null=True, required=False)
+    hidden = serializers.BooleanField(required=False)
+    aliases = serializers.ListField(child=serializers.CharField(), required=False)
+
+
 class TagPageSerializer(PageShape):
-    results = TagSerializer(many=True)
+    results = ListedTagSerializer(many=True)
 
 
 class CompletionsSerializer(Shape[Any]):
