@@ -48,7 +48,12 @@ OVERLAP = timedelta(days=1)
 """How long the former secret of an endpoint signs, too."""
 
 LONGEST_DELAY = timedelta(hours=6)
+"""Between two attempts, where the receiver asks for no more."""
 
+LONGEST_RETRY_AFTER = timedelta(days=1)
+"""The longest that a receiver's ``Retry-After`` has a message wait."""
+
+THROTTLED = 429
 GONE = 410
 """The receiver wants no more: the endpoint is switched off (Standard Webhooks)."""
 
@@ -299,7 +304,7 @@ def _course(
         return changes | {"state": State.SENT, "due_at": None, "sent_at": now}
     if is_final or attempts >= get_settings().OUTBOUND_MAX_ATTEMPTS:
         return changes | {"state": State.DEAD, "due_at": None}
-    return changes | {"state": State.WAITING, "due_at": now + _delay(attempts)}
+    return changes | {"state": State.WAITING, "due_at": now + _wait(answer, attempts)}
 
 
 def _tell(state: str, messages: int) -> None:
@@ -313,7 +318,15 @@ def _tell(state: str, messages: int) -> None:
 
 def _is_down(answer: Answer) -> bool:
     """Whether another message would fare no better now."""
-    return answer.status is None or answer.status >= 500
+    return answer.status is None or answer.status == THROTTLED or answer.status >= 500
+
+
+def _wait(answer: Answer, attempts: int) -> timedelta:
+    """Return how long a message waits: as long as the receiver asks for, or longer by itself."""
+    # Spread out: all that waits for the receiver was told the same moment.
+    asked = (answer.retry_after or 0.0) * SystemRandom().uniform(1, 1.2)
+    asked = min(asked, LONGEST_RETRY_AFTER.total_seconds())
+    return max(_delay(attempts), timedelta(seconds=asked))
 
 
 def _delay(attempts: int) -> timedelta:

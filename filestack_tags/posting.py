@@ -2,7 +2,8 @@
 
 The name is resolved once, every address it has must be public, and the connection is made to the
 address that was looked at: a name that leads elsewhere a moment later leads nowhere. Redirects and
-the proxies of the environment are not followed, and of the answer only the status is read.
+the proxies of the environment are not followed, and of the answer only the status and
+``Retry-After`` are read.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
@@ -24,10 +27,17 @@ MAX_URL = 2000
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of a request: its status, or a short text that says why there is none."""
+    """What came of a request: its status, or a short text that says why there is none.
+
+    Args:
+        status: of the answer.
+        error: why there is none.
+        retry_after: seconds that the other side asks to be left alone, by ``Retry-After``.
+    """
 
     status: int | None = None
     error: str = ""
+    retry_after: float | None = None
 
     @property
     def is_accepted(self) -> bool:
@@ -95,10 +105,28 @@ def post(
                 extensions={"sni_hostname": parts.hostname},
             ) as response,
         ):
-            return Answer(status=response.status_code)
+            wait = retry_after(response.headers.get("Retry-After", ""))
+            return Answer(status=response.status_code, retry_after=wait)
     except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
         # Without its text, which may hold the address.
         return Answer(error=type(error).__name__)
+
+
+def retry_after(text: str) -> float | None:
+    """Return the seconds that a ``Retry-After`` asks for, None if it cannot be read.
+
+    It is a number of seconds or a date (RFC 9110, 10.2.3); one that has passed asks for none.
+    """
+    text = text.strip()
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        moment = parsedate_to_datetime(text)
+        if moment.tzinfo is None:  # asctime() names no zone, and means UTC
+            moment = moment.replace(tzinfo=UTC)
+        return max((moment - datetime.now(UTC)).total_seconds(), 0.0)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _address(parts: SplitResult, *, insecure: bool) -> str:

@@ -14,10 +14,14 @@ from standardwebhooks import Webhook
 
 @dataclass
 class Receiver:
-    """What came in, and how it is answered: with each of ``answers`` in turn, then with 204."""
+    """What came in, and how it is answered: with each of ``answers`` in turn, then with 204.
+
+    ``retry_after`` is sent along with each that is not 2xx.
+    """
 
     url: str = ""
     answers: list[int] = field(default_factory=list)
+    retry_after: str = ""
     requests: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
 
     def verified(self, secret: str) -> list[Any]:
@@ -38,7 +42,10 @@ def receiving() -> Iterator[Receiver]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             headers = {name.lower(): value for name, value in self.headers.items()}
             receiver.requests.append((headers, body))
-            self.send_response(receiver.answers.pop(0) if receiver.answers else 204)
+            status = receiver.answers.pop(0) if receiver.answers else 204
+            self.send_response(status)
+            if receiver.retry_after and status >= 300:
+                self.send_header("Retry-After", receiver.retry_after)
             self.send_header("Location", receiver.url)
             self.send_header("Content-Length", "0")
             self.end_headers()

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import time_machine
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from standardwebhooks import WebhookVerificationError
 
 from filestack_tags import curation, outbound, outbox, posting, retention, tagging, tasks
+from filestack_tags.clock import kept
 from filestack_tags.exceptions import EndpointError, FileNotFound
 from filestack_tags.models import OutboundMessage, Tag, TaggingRun, WebhookEndpoint
 from tests.api.rows import tagged
@@ -256,6 +258,60 @@ def test_who_answers_410_is_told_no_more(receiver: Receiver, endpoint: WebhookEn
     assert set(OutboundMessage.objects.values_list("error", flat=True)) == {
         "The endpoint is switched off."
     }
+
+
+@pytest.mark.parametrize(
+    ("status", "retry_after", "least", "most"),
+    [
+        (503, "7200", 7200, 8640),
+        (429, "7200", 7200, 8640),
+        (400, "7200", 7200, 8640),
+        (503, "Sun, 01 Nov 2026 14:00:00 GMT", 7200, 8640),
+        (503, "Sunday, 01-Nov-26 14:00:00 GMT", 7200, 8640),
+        (503, "Sun Nov  1 14:00:00 2026", 7200, 8640),
+        (503, "99999999999999999999", 86400, 86400),
+        (503, "Sat, 01 Jan 2998 00:00:00 GMT", 86400, 86400),
+        (503, "1", 15, 18),
+        (503, "Sun, 01 Nov 2026 11:00:00 GMT", 15, 18),
+        (503, "-7200", 15, 18),
+        (503, "7200.5", 15, 18),
+        (503, "soon", 15, 18),
+        (503, "", 15, 18),
+    ],
+)
+def test_a_receiver_that_says_when_is_left_alone_until_then(
+    receiver: Receiver,
+    endpoint: WebhookEndpoint,
+    status: int,
+    retry_after: str,
+    least: int,
+    most: int,
+) -> None:
+    """In seconds and in each form of a date, but no longer than for a day."""
+    receiver.answers, receiver.retry_after = [status], retry_after
+    with time_machine.travel(datetime(2026, 11, 1, 12, tzinfo=UTC), tick=False):
+        tagged("h1", {"sky": 90})
+        assert outbound.send_due() == 1
+        message = OutboundMessage.objects.get()
+        assert message.state == State.WAITING
+        assert message.due_at is not None
+        wait = (message.due_at - kept(datetime.now(UTC))).total_seconds()
+    assert least <= wait <= most
+
+
+def test_who_is_asked_for_too_much_gets_nothing_more_until_then(
+    receiver: Receiver, endpoint: WebhookEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither what was taken with the message nor what waits behind it is sent meanwhile."""
+    receiver.answers, receiver.retry_after = [429], "3600"
+    for number in range(3):
+        tagged(f"h{number}", {"sky": 90})
+    monkeypatch.setattr(outbound, "BATCH", 2)
+    outbound.send_due()
+    soon = timezone.now() + timedelta(seconds=3590)
+    assert len(receiver.requests) == 1
+    assert not OutboundMessage.objects.filter(due_at__lt=soon).exists()
+    assert OutboundMessage.objects.filter(state=State.WAITING).count() == 3
 
 
 def test_a_message_whose_sender_died_is_sent_by_another(
