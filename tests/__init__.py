@@ -1,10 +1,18 @@
-from hypothesis import settings
+import hypothesis
 
 from .celery import app as celery_app
 
-__all__ = ["celery_app"]
+__all__ = ["celery_app", "examples"]
 
 # How long one example takes says more about the machine than about the code.
-settings.register_profile("suite", deadline=None)
-settings.register_profile("fuzz", deadline=None, max_examples=300, print_blob=True)
-settings.load_profile("suite")
+hypothesis.settings.register_profile("suite", deadline=None)
+# Where the suite runs once more, on another Python or from the wheel.
+hypothesis.settings.register_profile("brief", deadline=None, max_examples=10)
+hypothesis.settings.register_profile("fuzz", deadline=None, max_examples=300, print_blob=True)
+hypothesis.settings.load_profile("suite")
+
+
+def examples(most: int) -> hypothesis.settings:
+    """Return the settings of a property whose examples cost much: that many, or fewer where
+    the profile says so."""
+    return hypothesis.settings(max_examples=min(most, hypothesis.settings.default.max_examples))

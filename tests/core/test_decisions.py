@@ -9,7 +9,7 @@ from django.contrib.auth import get_user_model
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
@@ -17,7 +17,7 @@ from filestack_tags import assets, curation, results, tags
 from filestack_tags.exceptions import CurationError
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetTag, Tag, TagDecision, TaggingRun
-from tests import scripted
+from tests import examples, scripted
 
 pytestmark = pytest.mark.django_db
 
@@ -197,7 +197,7 @@ def test_many_decisions_about_one_tag_are_undone_from_the_last_to_the_first(
 
 
 class UndoingEverything(TestCase):
-    @settings(max_examples=50)
+    @examples(50)
     @given(
         st.lists(
             st.tuples(

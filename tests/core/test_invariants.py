@@ -19,7 +19,7 @@ import pytest
 import time_machine
 from django.db import DatabaseError, IntegrityError, transaction
 from django.utils import timezone
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
@@ -49,7 +49,7 @@ from filestack_tags.models import (
 from filestack_tags.testing import EmulatorApp, EmulatorConfig, EmulatorServer
 from filestack_tags.testing.payloads import fp_upload, fs_workflow
 from filestack_tags.text import label_key
-from tests import scripted
+from tests import examples, scripted
 
 HANDLE = "VJQTvCboRVivWJ2BpKgd"
 labels = st.sampled_from(["sky", "Sky", "sea", "no person", "straße", "STRASSE", "ﬁsh"])
@@ -89,7 +89,7 @@ class ResultProperties(TestCase):
     def setUp(self) -> None:
         self.asset = assets.register(Source.handle(HANDLE))[0]
 
-    @settings(max_examples=50)
+    @examples(50)
     @given(st.lists(replies | st.tuples(st.sampled_from(ACTS), labels), max_size=8))
     def test_scores_and_counts_follow_whatever_is_done(self, steps: list[Any]) -> None:
         for step in steps:
@@ -113,7 +113,7 @@ class ResultProperties(TestCase):
         found = rows.filter(score__gte=0).values_list("tag__key", flat=True)
         assert counts_of() == dict.fromkeys(found, 1)
 
-    @settings(max_examples=50)
+    @examples(50)
     @given(st.lists(replies, min_size=1, max_size=4))
     def test_1_applying_a_result_twice_equals_applying_it_once(self, given: list[Any]) -> None:
         for reply in given:
@@ -128,7 +128,7 @@ class ResultProperties(TestCase):
             apply(self.asset, reply)
             assert (rows_of(self.asset), counts_of()) == (once, counts)
 
-    @settings(max_examples=50)
+    @examples(50)
     @given(
         st.lists(
             st.tuples(st.integers(1, 3), st.integers(0, 5), replies), min_size=1, max_size=5
@@ -155,7 +155,7 @@ class ResultProperties(TestCase):
         apply(self.asset, newest)
         assert {row[:3] for row in shown} == {row[:3] for row in rows_of(self.asset)}
 
-    @settings(max_examples=50)
+    @examples(50)
     @given(
         replies,
         st.dictionaries(labels, st.sampled_from(["accept", "reject", "add"]), max_size=4),

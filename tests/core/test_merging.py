@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.utils import timezone
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
@@ -26,7 +26,7 @@ from filestack_tags.models import (
     TagMerge,
     score_of,
 )
-from tests import scripted
+from tests import examples, scripted
 
 Decision = AssetTag.Decision
 COLUMNS = (
@@ -306,7 +306,7 @@ worlds = st.lists(st.tuples(row, row, st.booleans()), max_size=6)
 
 
 class MergeProperties(TestCase):
-    @settings(max_examples=60, deadline=None)
+    @examples(60)
     @given(worlds)
     def test_any_rows_are_merged_rightly_and_undoing_restores_them(self, world: Any) -> None:
         source, target = tag("source"), tag("target")

@@ -11,7 +11,7 @@ import pytest
 from django.db import IntegrityError, OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
@@ -21,7 +21,7 @@ from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetTag, Tag, TaggingRun
 from filestack_tags.results import Result
 from filestack_tags.signals import asset_tagged
-from tests import scripted
+from tests import examples, scripted
 
 State = TaggingRun.State
 ASSETS = 3
@@ -83,7 +83,7 @@ class Together(TestCase):
             for which, version, moment, reply in told
         ]
 
-    @settings(max_examples=60)
+    @examples(60)
     @given(st.lists(st.lists(runs, min_size=1, max_size=8), min_size=1, max_size=3))
     def test_batches_come_to_what_their_results_do_newest_first(self, told: list[Any]) -> None:
         together, one_by_one = self.library(), self.library()
@@ -109,7 +109,7 @@ class Together(TestCase):
             )
             assert found == true_counts()
 
-    @settings(max_examples=60)
+    @examples(60)
     @given(st.lists(runs, min_size=1, max_size=12))
     def test_a_batch_leaves_what_a_brute_force_model_says(self, told: list[Any]) -> None:
         library = self.library()

@@ -102,6 +102,7 @@ def test_the_suite_passes_on_the_installed_wheel(built: Built, tmp_path: Path) -
     said = run(
         python,
         *("-m", "pytest", "-q", "-n", "auto", "-m", "not services"),
+        "--hypothesis-profile=brief",
         *("--ignore", "tests/test_house.py"),  # looks at the checkout
         cwd=tmp_path,
     )

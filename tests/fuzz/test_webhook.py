@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from django.conf import settings as django_settings
+from django.conf import settings
 from django.test import override_settings
 from hypothesis import given
-from hypothesis import settings as effort
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
 from filestack_tags import tasks
 from filestack_tags.filestack.security import sign_webhook
 from filestack_tags.models import AssetTag, TaggingRun, WebhookDelivery
-from tests import scripted
+from tests import examples, scripted
 
 from .strategies import bodies, webhooks, written
 
@@ -38,7 +37,7 @@ content_types = LATIN | st.sampled_from(
 
 @override_settings(
     FILESTACK_TAGS={
-        **django_settings.FILESTACK_TAGS,
+        **settings.FILESTACK_TAGS,
         "TAGGER": "tests.scripted.ScriptedTagger",
         "WORKFLOWS": {"look": "c516519f-3755-4fb5-85a4-15ae4b31d475"},
         "RULES": {"sky": 'tags.auto kex "sky"', "sure": "tags.auto.sky gte 50", "not": "a = 1"},
@@ -91,7 +90,7 @@ class TestAnything(TestCase):
         assert b"Traceback" not in response.content
         assert not WebhookDelivery.objects.exists()
 
-    @effort(max_examples=20)
+    @examples(20)
     @given(st.integers(1, 300))
     def test_no_nesting_is_too_deep(self, depth: int) -> None:
         for opening, closing in (("[", "]"), ('{"text":', "}")):

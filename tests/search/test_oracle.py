@@ -47,6 +47,7 @@ from filestack_tags.search.ast import (
 from filestack_tags.search.keyset import find
 from filestack_tags.search.plan import plan
 from filestack_tags.text import label_key, reference_digest
+from tests import examples
 
 from .strategies import combined, comparisons, labels, tag_terms
 
@@ -464,8 +465,7 @@ def searches(world: World) -> st.SearchStrategy[Query]:
 
 
 MANY_WORLDS = settings(
-    max_examples=70,
-    deadline=None,
+    examples(70),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 
