@@ -101,6 +101,7 @@ def note(field: AssetOf, row_id: Any, name: str, *, is_new: bool = False) -> boo
     if noted is not None and noted.name == name and not is_new:
         return False
     with atomic():
+        _hold(field, row_id)
         noted, created = ModelFile.objects.using(alias()).get_or_create(
             field=label_of(field), row=str(row_id), defaults={"name": name}
         )
@@ -219,26 +220,24 @@ def store(entry_id: int) -> Stored:
         return _failed(entry, error)
 
 
+@retrying
 def _claim(entry_id: int) -> ModelFile | None:
     """Take a file under a lease, if it is due and nobody else has it."""
     now = timezone.now()
-    rows = ModelFile.objects.using(alias()).filter(pk=entry_id)
-    entry = rows.first()
-    if entry is None or entry.state != ModelFile.State.WAITING:
-        return None
-    if entry.due_at is None or entry.due_at > now:
-        return None
     settings = get_settings()
-    if entry.attempts >= settings.MAX_ATTEMPTS:
-        _close(
-            entry, ModelFile.State.FAILED, "Given up: whoever worked at it did not come back."
-        )
-        return None
-    is_mine = rows.filter(version=entry.version, due_at=entry.due_at).update(
-        due_at=now + timedelta(seconds=settings.LEASE), attempts=entry.attempts + 1
-    )
-    entry.attempts += 1
-    return entry if is_mine else None
+    with atomic():
+        entry = locked(ModelFile.objects.filter(pk=entry_id)).first()
+        if entry is None or entry.state != ModelFile.State.WAITING:
+            return None
+        if entry.due_at is None or entry.due_at > now:
+            return None
+        if entry.attempts < settings.MAX_ATTEMPTS:
+            entry.attempts += 1
+            entry.due_at = now + timedelta(seconds=settings.LEASE)
+            entry.save(using=alias(), update_fields=("attempts", "due_at"))
+            return entry
+    _close(entry, ModelFile.State.FAILED, "Given up: whoever worked at it did not come back.")
+    return None
 
 
 def _offer(field: AssetOf, entry: ModelFile) -> _Offer:
@@ -346,21 +345,33 @@ def _failed(entry: ModelFile, error: Exception) -> Stored:
         return _close(entry, ModelFile.State.FAILED, text)
     delay = min(settings.RETRY_DELAY * 2 ** (entry.attempts - 1), settings.RETRY_DELAY_MAX)
     retry_at = timezone.now() + timedelta(seconds=SystemRandom().uniform(delay / 2, delay))
-    rows = ModelFile.objects.using(alias()).filter(pk=entry.pk, version=entry.version)
-    rows.update(due_at=retry_at, last_error=storable(text), changed_at=timezone.now())
+    _write(entry, due_at=retry_at, last_error=storable(text))
     return Stored(ModelFile.State.WAITING, retry_at=retry_at)
 
 
 def _close(entry: ModelFile, state: str, text: str) -> Stored:
-    rows = ModelFile.objects.using(alias()).filter(pk=entry.pk, version=entry.version)
-    rows.update(state=state, due_at=None, last_error=storable(text), changed_at=timezone.now())
+    _write(entry, state=state, due_at=None, last_error=storable(text))
     metrics.count("model_files.closed", result=state)
     return Stored(state)
 
 
 @retrying
-def _drop(field: AssetOf, entry_id: int) -> bool:
+def _write(entry: ModelFile, **changes: Any) -> None:
+    """Write what came of a file, unless the row has another one by now."""
     with atomic():
+        held = locked(ModelFile.objects.filter(pk=entry.pk)).first()
+        if held is not None and held.version == entry.version:
+            rows = ModelFile.objects.using(alias()).filter(pk=entry.pk)
+            rows.update(**changes, changed_at=timezone.now())
+
+
+@retrying
+def _drop(field: AssetOf, entry_id: int) -> bool:
+    noted = ModelFile.objects.using(alias()).filter(pk=entry_id).first()
+    if noted is None:
+        return False
+    with atomic():
+        _hold(field, _row_id(field, noted.row))
         entry = locked(ModelFile.objects.filter(pk=entry_id)).first()
         if entry is None:
             return False
@@ -376,6 +387,11 @@ def _let_go(field: AssetOf, asset_id: int | None) -> None:
     still = ModelFile.objects.using(alias()).filter(asset=asset_id)
     if asset_id is not None and field.forget and not still.exists():
         assets.forget(asset_id)
+
+
+def _hold(field: AssetOf, row_id: Any) -> None:
+    """Lock the host's row, if there is one: it comes before its model file and its asset."""
+    locked(field.model._base_manager.filter(pk=row_id)).only("pk").first()
 
 
 def _link(field: AssetOf, row_id: Any, asset_id: int | None) -> None:

@@ -23,16 +23,29 @@ from filestack_tags import (
     ingest,
     merging,
     retention,
+    storing,
     tagging,
+    tasks,
     transactions,
 )
+from filestack_tags.assets import Facts
+from filestack_tags.fields import AssetOf
 from filestack_tags.filestack.errors import ServerError
 from filestack_tags.filestack.security import sign_webhook
 from filestack_tags.filestack.sources import Source
-from filestack_tags.models import Asset, AssetTag, Tag, TagDecision, TaggingRun, WebhookDelivery
+from filestack_tags.models import (
+    Asset,
+    AssetTag,
+    ModelFile,
+    Tag,
+    TagDecision,
+    TaggingRun,
+    WebhookDelivery,
+)
 from filestack_tags.taggers import PendingJob
 from filestack_tags.testing.payloads import fp_delete, fp_overwrite, fp_upload, fs_workflow
 from tests import scripted
+from tests.hosts.shop.models import Photo
 
 KEYS = {
     "filestack_tags_asset": {"id", "digest"},
@@ -41,8 +54,13 @@ KEYS = {
     "filestack_tags_tag": {"id", "key"},
     "filestack_tags_circuit": {"id", "tagger"},
     "filestack_tags_spending": {"id", "day"},
+    "filestack_tags_modelfile": {"id", "field", "row"},
+    "shop_photo": {"id"},
 }
-"""Columns by which a row may be found for writing: each is unique on its own."""
+"""Columns by which a row may be found for writing: each is unique on its own, or all together."""
+
+STORED = ("shop_photo", "filestack_tags_modelfile", "filestack_tags_asset")
+"""The order in which :mod:`~filestack_tags.storing` locks the rows of a host's file."""
 
 WRITES = re.compile(r"^(INSERT|UPDATE|DELETE|WITH held)|FOR (NO KEY )?UPDATE")
 
@@ -208,3 +226,107 @@ class TestEveryWriter:
             everything(script, settings)
         assert len(failed) > 50
         assert what_there_is() == undisturbed
+
+
+def photos(store: Callable[[Photo], storing.Stored]) -> None:
+    """Save, replace, take away and delete files of a host's rows, and have them stored."""
+    with time_machine.travel(timezone.now(), tick=False) as clock:
+        photo = Photo.objects.create(file="photos/a.jpg")
+        assert store(photo).state == ModelFile.State.WAITING  # its storage is away
+        clock.shift(timedelta(hours=1))
+        assert store(photo).state == ModelFile.State.KNOWN
+        assert Photo.objects.get().asset is not None
+        photo.refresh_from_db()
+        photo.file = "photos/b.jpg"
+        photo.save()
+        assert store(photo).state == ModelFile.State.KNOWN
+        Photo.objects.update(file="photos/c.jpg")  # tells nobody
+        entry = ModelFile.objects.get()
+        assert storing.again([entry.pk]) == 0
+        (changed,) = [rows for rows, _ in storing.changes(storing._field(entry.field)) if rows]
+        assert storing.catch_up(storing._field(entry.field), changed, ()) == 1
+        photo.refresh_from_db()
+        photo.file = ""
+        photo.save()
+        assert not ModelFile.objects.exists()
+        photo.file = "photos/words.txt"
+        photo.save()
+        assert store(photo).state == ModelFile.State.LEFT_OUT
+        assert storing.again([ModelFile.objects.get().pk]) == 1
+        photo.delete()
+        assert not ModelFile.objects.exists()
+    assert Asset.objects.exclude(deleted_at=None).count() == Asset.objects.count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+class TestTheFilesOfAHostsRows:
+    @pytest.fixture
+    def store(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[Photo], storing.Stored]:
+        """Store the file of a photo; the first time, its storage is away."""
+        is_away = [True]
+
+        def offer(field: AssetOf, entry: ModelFile) -> storing._Offer:
+            if entry.name.endswith(".txt"):
+                raise storing._LeftOut("Words are not tagged.")
+            if is_away and is_away.pop():
+                raise ServerError("The storage answered 502.")
+            return storing._Offer(Source.handle(f"h{len(entry.name)}{entry.name[7]}"), Facts())
+
+        monkeypatch.setattr(storing, "_offer", offer)
+        monkeypatch.setattr(tasks, "_publish", lambda *args, **options: None)
+        return lambda photo: storing.store(ModelFile.objects.get(row=str(photo.pk)).pk)
+
+    def test_are_locked_before_what_is_noted_of_them_and_that_before_the_asset(
+        self, store: Callable[[Photo], storing.Stored]
+    ) -> None:
+        """In each transaction; a row that is held already may be written again at any time."""
+        if not connection.features.has_select_for_update:
+            pytest.skip("SQLite has one writer at a time and locks no rows")
+        orders: list[list[str]] = []
+        table = re.compile("|".join(STORED))
+        within: list[object] = [None]
+
+        def record(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
+            name = WRITES.search(sql) and table.search(sql)
+            if name:
+                outermost = connection.atomic_blocks[0] if connection.in_atomic_block else sql
+                if within[0] is not outermost:
+                    within[0] = outermost
+                    orders.append([])
+                if name[0] not in orders[-1]:
+                    orders[-1].append(name[0])
+                columns = set(
+                    re.findall(
+                        rf"""[`"]{name[0]}[`"]\.[`"](\w+)[`"]""", sql.partition(" WHERE ")[2]
+                    )
+                )
+                assert columns <= KEYS[name[0]], sql
+            return execute(sql, *rest)
+
+        with connection.execute_wrapper(record):
+            photos(store)
+        assert orders
+        for order in orders:
+            assert order == sorted(order, key=STORED.index)
+        assert [*STORED] in orders
+
+    def test_survive_a_deadlock_at_each_statement(
+        self, store: Callable[[Photo], storing.Stored], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(transactions, "FIRST_PAUSE", 0)
+        monkeypatch.setattr(transactions, "TRIES", 50)
+        failed: set[tuple[str, ...]] = set()
+
+        def deadlock(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
+            place = (sql, *(frame.f_code.co_name for frame, _ in walk_stack(None)))
+            # What the host itself writes, or in a transaction of its own, as delete() does, is
+            # not ours to try again.
+            is_ours = "retried" in place and "_deleted" not in place
+            if WRITES.search(sql) and is_ours and place not in failed:
+                failed.add(place)
+                raise OperationalError(1213, "Deadlock found when trying to get lock")
+            return execute(sql, *rest)
+
+        with connection.execute_wrapper(deadlock):
+            photos(store)
+        assert len(failed) > 10
