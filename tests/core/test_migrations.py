@@ -59,5 +59,12 @@ def test_an_upgrade_from_the_first_release_keeps_assets_tags_and_decisions(befor
     assert (row.confidence, row.decision) == (90, AssetTag.Decision.ACCEPTED)
 
 
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="only PostgreSQL can be told")
+def test_tags_have_room_for_new_versions_of_them():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT reloptions FROM pg_class WHERE relname = 'filestack_tags_tag'")
+        assert cursor.fetchone() == (["fillfactor=50"],)
+
+
 def test_every_migration_can_be_taken_back(before: Any) -> None:
     assert before(APP, "Asset").objects.count() == 0
