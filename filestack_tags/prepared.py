@@ -1,8 +1,9 @@
 """Prepared statements: cursors whose statements PostgreSQL plans once and not each time.
 
-Planning a search takes as long as answering it. Django has psycopg put the values into the text
-of a statement, so that none is like another; a cursor from here sends them apart, and psycopg
-prepares what was asked often enough.
+Planning a search takes as long as answering it, and planning what writes one reply a good part
+of writing it. Django has psycopg put the values into the text of a statement, so that none is
+like another; a cursor from here sends them apart, and psycopg prepares what was asked often
+enough.
 
 Only where the host set ``prepare_threshold`` in the database's ``OPTIONS``: behind a pooler that
 gives each transaction another connection, prepared statements may not be there. Everywhere else

@@ -13,6 +13,7 @@ from typing import Any
 from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from . import prepared
 from .transactions import alias
 
 Condition = tuple[str, list[Any]]
@@ -54,7 +55,7 @@ def read(
     if lock and connection.features.has_select_for_update:
         weaker = connection.features.has_select_for_no_key_update
         statement += " FOR NO KEY UPDATE" if weaker else " FOR UPDATE"
-    with connection.cursor() as cursor:
+    with prepared.cursor(alias()) as cursor:
         cursor.execute(statement, parameters)
         rows = [list(row) for row in cursor.fetchall()]
     for number, field in enumerate(fields):
@@ -87,7 +88,7 @@ def update(
     table = quote(model._meta.db_table)
     fields = _fields(model, names)
     columns = [quote(field.column) for field in fields]
-    with connection.cursor() as cursor:
+    with prepared.cursor(alias()) as cursor:
         if connection.vendor == "postgresql":
             kinds = [_kind(field, connection) for field in fields]
             named = [("pk", "bigint"), *zip(columns, kinds, strict=True)]

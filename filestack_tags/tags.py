@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from django.db import connections
 from django.db.models import Case, F, Value, When
 
+from . import prepared
 from .models import Tag, TagAlias
 from .rowsets import among, unnested
 from .text import label_key, label_name
@@ -56,9 +57,12 @@ def known(keys: Iterable[str]) -> dict[str, int]:
     ordered = sorted(keys)
     connection = connections[alias()]
     quote = connection.ops.quote_name
+    size = (
+        len(ordered) if connection.vendor == "postgresql" else BATCH
+    )  # there an array holds all
     ids: dict[str, int] = {}
-    for start in range(0, len(ordered), BATCH):
-        batch = ordered[start : start + BATCH]
+    for start in range(0, len(ordered), max(size, 1)):
+        batch = ordered[start : start + size]
         wanted, parameters = among(quote("key"), batch, "text")
         # Written out: every reply asks this, and building two querysets takes longer than both.
         statement = " UNION ALL ".join(
@@ -66,7 +70,7 @@ def known(keys: Iterable[str]) -> dict[str, int]:
             f" WHERE {wanted}"
             for rank, model, column in ((0, Tag, "id"), (1, TagAlias, "tag_id"))
         )
-        with connection.cursor() as cursor:
+        with prepared.cursor(alias()) as cursor:
             cursor.execute(statement, parameters * 2)
             ids.update((key, pk) for key, _, pk in sorted(cursor.fetchall()))
     return ids
@@ -119,7 +123,7 @@ def _shift_at_once(counted: Mapping[int, int]) -> None:
     shift, parameters = unnested(
         (("tag_id", "integer"), ("change", "integer")), counted.items()
     )
-    with connection.cursor() as cursor:
+    with prepared.cursor(alias()) as cursor:
         cursor.execute(
             f"WITH held AS MATERIALIZED (SELECT id, change FROM {table}"  # noqa: S608  no value is in it
             f" JOIN {shift} ON id = tag_id ORDER BY id FOR NO KEY UPDATE OF {table})"

@@ -14,6 +14,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.constants import OnConflict
 
+from . import prepared
 from .models import AssetTag
 from .rowsets import among, unnested
 from .transactions import alias
@@ -40,7 +41,7 @@ def present(asset_ids: Collection[int]) -> dict[int, dict[int, Held]]:
     table = connection.ops.quote_name(AssetTag._meta.db_table)
     wanted, parameters = among("asset_id", sorted(asset_ids))
     held: dict[int, dict[int, Held]] = {asset_id: {} for asset_id in asset_ids}
-    with connection.cursor() as cursor:
+    with prepared.cursor(alias()) as cursor:
         cursor.execute(
             f"SELECT asset_id, tag_id, confidence, source, decision FROM {table} WHERE {wanted}",  # noqa: S608  no value is in it
             parameters,
@@ -64,7 +65,7 @@ def upsert(rows: Sequence[Row]) -> None:
     table = quote(AssetTag._meta.db_table)
     columns = ", ".join(map(quote, (*UNIQUE, *CHANGING, "decision")))
     suffix = _on_conflict(connection, table)
-    with connection.cursor() as cursor:
+    with prepared.cursor(alias()) as cursor:
         for source, parameters in _sources(connection, rows):
             cursor.execute(f"INSERT INTO {table} ({columns}) {source} {suffix}", parameters)
 
@@ -79,7 +80,7 @@ def remove(pairs: Iterable[tuple[int, int]]) -> None:
     connection = connections[alias()]
     table = connection.ops.quote_name(AssetTag._meta.db_table)
     undecided = f"decision = {int(AssetTag.Decision.NONE)}"
-    with connection.cursor() as cursor:
+    with prepared.cursor(alias()) as cursor:
         if connection.vendor == "postgresql":
             pairs = [(asset, tag) for asset, tags in tags_of.items() for tag in tags]
             source, parameters = unnested((("asset", KINDS[0]), ("tag", KINDS[1])), pairs)
