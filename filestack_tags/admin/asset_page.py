@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
@@ -20,7 +21,6 @@ from django.http import (
 from django.shortcuts import get_object_or_404
 from django.template.defaultfilters import filesizeformat
 from django.urls import URLPattern, path, reverse
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -34,8 +34,8 @@ from filestack_tags.models import Asset, AssetTag
 from filestack_tags.scoping import scope_of, sees_everything
 from filestack_tags.search.planner import visible_asset_tags
 from filestack_tags.search.withheld import withheld
-from filestack_tags.thumbnails import thumbnail_url
 
+from .cells import picture
 from .changelist import CAME_FROM
 from .deciding import decide, person
 from .display import raw, sensitive_mark, text_block
@@ -205,7 +205,7 @@ class AssetPage(RunHistory):
             {
                 **(extra_context or {}),
                 "asset": asset,
-                "picture": self.thumbnail(asset, height=320),
+                "picture": picture(asset, height=320),
                 "rows": _rows(asset),
                 "may_decide": self.has_decide_permission(request),
                 "may_tag": self.has_tag_permission(request),
@@ -225,24 +225,6 @@ class AssetPage(RunHistory):
                 )
                 and sees_everything(request.user),
             },
-        )
-
-    def thumbnail(self, asset: Asset, *, height: int) -> SafeString:
-        """Return a picture of the asset, or a frame that says there is none."""
-        url = thumbnail_url(asset, height=height * 2)
-        if url is None:
-            return format_html(
-                '<span class="fst-picture fst-picture-{} fst-no-picture">{}</span>',
-                height,
-                _("no picture"),
-            )
-        # Without a template, which took longer than signing the link.
-        return format_html(
-            '<img class="fst-picture fst-picture-{0}" src="{1}" loading="lazy" decoding="async"'
-            ' referrerpolicy="no-referrer" height="{0}" alt="{2}">',
-            height,
-            url,
-            _("Picture of %(name)s") % {"name": asset},
         )
 
     @admin.display(description=gettext_lazy("size"))
@@ -280,6 +262,11 @@ class AssetPage(RunHistory):
             self.log_change(request, asset, done)
             messages.success(request, done)
         return HttpResponseRedirect(f"{self._url(asset.pk)}{_came_from(request)}#tags")
+
+    def asset_url(self) -> Callable[[int], str]:
+        """Return a function that says where an asset's page is, for a list of them."""
+        before, _pk, after = self._url(0).rpartition("0")
+        return lambda pk: f"{before}{pk}{after}"
 
     def _url(self, pk: int, page: str = "change") -> str:
         name = f"admin:filestack_tags_asset_{page}"

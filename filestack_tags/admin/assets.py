@@ -13,7 +13,6 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -25,7 +24,6 @@ from filestack_tags.models import Asset, AssetQuerySet
 from filestack_tags.scoping import scope_of
 from filestack_tags.search.planner import hints, search_assets
 
-from .badges import written
 from .changelist import AssetChangeList, KeysetChangeList, QuestionOnly
 from .explain import explained, hinted
 from .filters import (
@@ -39,11 +37,6 @@ from .finding import AssetFinding, asks_only
 from .ledger import counted, total_text
 from .review import ReviewPages
 from .uploads import UploadScreen
-
-BADGES = 8
-"""Tags shown for each asset of the list; its page shows all."""
-
-STATES = dict(Asset.State.choices)
 
 NAMED = 20
 """Assets that are named before all that match are forgotten."""
@@ -172,48 +165,27 @@ class AssetAdmin(UploadScreen, ReviewPages, AssetFinding):
             shown |= {tagger: _by_workflow(tagger) for tagger in sorted(others)}
         return shown
 
+    # Columns, which the page's own cells write
+
     @admin.display(description=mark_safe('<input type="checkbox" id="action-toggle">'))
-    def action_checkbox(self, asset: Asset) -> SafeString:
-        """Return Django's checkbox, without the template that each of them would take."""
-        return format_html(
-            '<input type="checkbox" name="{}" value="{}" class="action-select" aria-label="{}">',
-            ACTION_CHECKBOX_NAME,
-            str(asset.pk),
-            _("Select this object for an action - {}").format(asset),
-        )
+    def action_checkbox(self, asset: Any) -> SafeString:
+        return asset.cells.checkbox(asset)  # type: ignore[no-any-return]  # of an annotated row
 
     @admin.display(description=gettext_lazy("picture"))
-    def picture(self, asset: Asset) -> str:
-        return self.thumbnail(asset, height=getattr(asset, "picture_height", 64))
+    def picture(self, asset: Any) -> SafeString:
+        return asset.cells.picture(asset)  # type: ignore[no-any-return]  # likewise
 
     @admin.display(description=gettext_lazy("file name"))
-    def name(self, asset: Asset) -> SafeString:
-        below = (
-            format_html('<span class="fst-reference" dir="ltr">{}</span>', asset.reference)
-            if asset.filename
-            else ""
-        )
-        return format_html(
-            '<a class="fst-name" dir="auto" href="{}{}">{}</a>{}',
-            self._url(asset.pk),
-            getattr(asset, "came_from", ""),
-            asset,
-            below,
-        )
+    def name(self, asset: Any) -> SafeString:
+        return asset.cells.name(asset)  # type: ignore[no-any-return]  # likewise
 
     @admin.display(description=gettext_lazy("tags"))
     def tag_badges(self, asset: Any) -> SafeString:
-        return written(asset.badges, most=BADGES, url=self._url(asset.pk))
+        return asset.cells.badges(asset)  # type: ignore[no-any-return]  # likewise
 
     @admin.display(description=gettext_lazy("tagging"))
-    def state(self, asset: Asset) -> SafeString:
-        return format_html(
-            '<span class="fst-state fst-state-{}">{}</span>',
-            asset.tagging_state,
-            STATES[
-                asset.tagging_state
-            ],  # which the model would look up in a new dict each time
-        )
+    def state(self, asset: Any) -> SafeString:
+        return asset.cells.state(asset)  # type: ignore[no-any-return]  # likewise
 
     def _request_tagging(
         self,

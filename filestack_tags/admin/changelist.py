@@ -34,6 +34,7 @@ from filestack_tags.search.totals import Total
 
 from . import browsing, ledger, terms
 from .badges import badges_of
+from .cells import Cells
 from .explain import explained, hinted
 from .filters import HasTerm
 
@@ -80,11 +81,15 @@ class AssetChangeList(ChangeList):
         # Django shows the count beside the search too, and would not say that there are more.
         self.full_result_count = self.result_count
         self.result_list = list(self.result_list)
-        badges = badges_of(self.result_list)
+        admin: Any = self.model_admin  # of this package, or a subclass of a host's
+        cells = Cells(
+            badges=badges_of(self.result_list),
+            url=admin.asset_url(),
+            came_from=self.came_from,
+            height=VIEWS[self.view],
+        )
         for asset in self.result_list:
-            asset.badges = badges.get(asset.pk, [])
-            asset.picture_height = VIEWS[self.view]
-            asset.came_from = self.came_from
+            asset.cells = cells
 
     @cached_property
     def came_from(self) -> str:

@@ -8,11 +8,12 @@ from contextlib import suppress
 from django.db.models import Model
 from django.urls import reverse
 from django.utils.html import format_html
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from filestack_tags import sensitive
-from filestack_tags.text import fold
+
+NOTHING = SafeString("")
 
 MAX_SHOWN = 100_000
 """Characters of a raw body that a page shows."""
@@ -54,11 +55,11 @@ def text_block(text: str) -> str | SafeString:
     return format_html('<pre class="fst-raw" dir="auto">{}</pre>', text) if text else "–"
 
 
-def sensitive_mark(label: str) -> SafeString:
-    """Return the mark of a sensitive label, by its key or name; nothing for any other."""
-    category = sensitive.category_of(fold(label))
+def sensitive_mark(key: str) -> SafeString:
+    """Return the mark of a sensitive label, by its key; nothing for any other."""
+    category = sensitive.category_of(key)
     if not category:
-        return mark_safe("")
+        return NOTHING
     return format_html(
         '<span class="fst-sensitive" title="{}">{}</span>', category, _("sensitive")
     )

@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from filestack_tags.exceptions import InvalidLabel, TagQueryError
-from filestack_tags.models import AssetTag, Tag
+from filestack_tags.models import AssetTag
 from filestack_tags.scoping import scope_of
 from filestack_tags.search.ast import (
     Comparison,
@@ -25,7 +25,6 @@ from filestack_tags.search.ast import (
 )
 from filestack_tags.search.complete import complete
 from filestack_tags.search.planner import search_assets
-from filestack_tags.search.withheld import withheld
 from filestack_tags.text import label_name
 
 SUGGESTED_TAGS = 20
@@ -194,13 +193,8 @@ class TypeFilter(admin.SimpleListFilter):
 
 
 def _most_used_tags(scope: Q | None) -> list[str]:
-    if scope is not None:
-        return [tag.name for tag in complete("", limit=SUGGESTED_TAGS, within=scope)]
-    rows = Tag.objects.filter(hidden=False, asset_count__gt=0)
-    if kept := withheld(rows.db):
-        rows = rows.exclude(pk__in=kept)
-    rows = rows.order_by("-asset_count")
-    return list(rows.values_list("name", flat=True)[:SUGGESTED_TAGS])
+    found = complete("", limit=SUGGESTED_TAGS, within=scope)
+    return [tag.name for tag in found if tag.count]
 
 
 def _one_of(choices: type[AssetTag.Source | AssetTag.Decision], name: str | None) -> str | None:

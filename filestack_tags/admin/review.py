@@ -31,6 +31,7 @@ from filestack_tags.search.withheld import withheld
 from filestack_tags.transactions import alias
 
 from .asset_page import AssetPage
+from .cells import picture
 from .deciding import ORIGIN, decide, person, undo
 from .display import sensitive_mark
 from .forms import ReviewForm
@@ -133,7 +134,7 @@ class ReviewPages(AssetPage):
             rows = _all_of(queue, rows)
         state = _state(request.GET)
         for row in rows:
-            row.picture = self.thumbnail(row.asset, height=64)  # type: ignore[attr-defined]  # for the template
+            row.picture = picture(row.asset, height=64)  # type: ignore[attr-defined]  # for the template
             row.mark = sensitive_mark(row.tag.key)  # type: ignore[attr-defined]  # likewise
         request.current_app = self.admin_site.name
         return TemplateResponse(

@@ -26,6 +26,7 @@ from filestack_tags.models import Asset
 
 from .asset_page import AssetPage
 from .badges import badges_of, written
+from .cells import picture
 from .forms import StoredForm
 
 PERMITS_PER_MINUTE = 30
@@ -171,7 +172,7 @@ class UploadScreen(AssetPage):
                         "tags": written(badges[asset.pk], most=BADGES)
                         if asset.pk in badges
                         else "",
-                        "picture": self.thumbnail(asset, height=64),
+                        "picture": picture(asset, height=64),
                         "url": reverse(
                             "admin:filestack_tags_asset_change",
                             args=(asset.pk,),

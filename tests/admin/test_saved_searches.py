@@ -81,16 +81,16 @@ def test_without_permission_there_is_no_menu_and_no_query_for_it(
 
 
 def test_the_menu_takes_one_query_however_many_are_saved(
-    client: Client, page: Any, django_assert_num_queries: Any
+    client: Client, page: Any, names_at_hand: None, django_assert_num_queries: Any
 ) -> None:
     others = person("other")
     client.get(LIST)
-    with django_assert_num_queries(7):  # session, user, permissions twice, page, menu, …
+    with django_assert_num_queries(6):  # session, user, permissions twice, page, menu, …
         client.get(LIST)
     for number in range(10):
         save(Wanted(f"mine {number}"), owner=owner())
         save(Wanted(f"theirs {number}", shared=True), owner=others)
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(6):
         shown = page(client.get(LIST))
     assert "mine 9" in shown.text
     assert "theirs 9 shared by other" in shown.text
