@@ -2,8 +2,10 @@
 
 Closed, calls are made. Once the key or the signature was refused, the quota is used up, or
 several calls in a row were denied, it opens: nobody calls. When its delay is over, one call is
-let through; an answer closes the circuit, a refusal opens it for twice as long. It is a row, so
-that all processes on all hosts heed it, by the one clock that they share, and people can read why.
+let through; an answer closes the circuit, a refusal opens it for twice as long. After it closed,
+each process has one call in flight at first, and as many as ever once :data:`RECOVERY` is over.
+It is a row, so that all processes on all hosts heed it, by the one clock that they share, and
+people can read why.
 """
 
 from __future__ import annotations
@@ -12,8 +14,10 @@ import logging
 from collections.abc import Iterable
 from datetime import timedelta
 
+from django.utils import timezone
+
 from . import metrics
-from .clock import kept
+from .clock import CLOCKS_DIFFER, kept
 from .conf import get_settings
 from .exceptions import (
     AccessDenied,
@@ -33,6 +37,9 @@ AT_ONCE = frozenset({InvalidApplication.code, PolicyRejected.code})
 """Errors of the account, which every other call would get too."""
 COUNTED = frozenset({AccessDenied.code, RateLimited.code})
 """Errors that several calls in a row must get: one of them may be about one file."""
+RECOVERY = timedelta(seconds=30)
+"""How long after a circuit closed calls are fewer than usual: whatever waited for it would come at
+once, and open it again."""
 LONGEST_WAIT = timedelta(days=32)
 """Plan quotas are monthly."""
 
@@ -78,6 +85,22 @@ def admit(tagger: str, wanted: int) -> tuple[int, bool]:
     held.retry_at = now + timedelta(seconds=get_settings().LEASE)
     held.save(using=alias(), update_fields=("retry_at",))
     return 1, True
+
+
+def allowed(concurrency: int) -> int:
+    """Return how many of ``concurrency`` calls a process may have in flight now.
+
+    That is all of them, unless a circuit closed a moment ago.
+    """
+    if concurrency == 1:
+        return 1
+    since = timezone.now() - RECOVERY - CLOCKS_DIFFER
+    closed = Circuit.objects.using(alias()).filter(closed_at__gt=since)
+    last = closed.order_by("-closed_at").first()
+    if last is None or last.closed_at is None:
+        return concurrency
+    share = (shared_now() - last.closed_at) / RECOVERY
+    return max(1, min(concurrency, int(concurrency * share)))
 
 
 def note(tagger: str, calls: Iterable[tuple[bool, TaggerError | None]]) -> None:
@@ -137,6 +160,7 @@ def _close(row: Circuit) -> None:
     if row.opened_at is not None:
         metrics.count("circuit.closed", tagger=row.tagger)
         logger.warning("Tagger %s answers again; its circuit is closed", row.tagger)
+        row.closed_at = shared_now()
     row.failures = row.opened_times = 0
     row.opened_at = row.retry_at = None
     row.error_code = row.reason = ""

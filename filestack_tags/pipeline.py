@@ -19,7 +19,7 @@ from typing import Protocol
 from django.db import InterfaceError, OperationalError, connections
 from django.utils import timezone
 
-from . import assets, claims, ratelimit, tagging
+from . import assets, circuit, claims, ratelimit, tagging
 from .claims import Refusal, Work
 from .conf import get_settings
 from .models import Asset
@@ -76,7 +76,6 @@ def run(
         OperationalError: when the database stayed away.
     """
     with InFlight[Work](concurrency) as flight:
-        ahead = _ahead(concurrency)
         problem: Exception | None = None
         look_at = 0.0
         while True:
@@ -86,7 +85,7 @@ def run(
                     if (early := look_at - monotonic()) > 0:  # for the rate to permit more
                         wait, is_limited = early, True
                     else:
-                        wait, is_limited = _fill(flight, supply, ahead, tell)
+                        wait, is_limited = _fill(flight, supply, _ahead(concurrency), tell)
                         look_at = monotonic() + wait if is_limited else 0.0
                 except (OperationalError, InterfaceError) as error:
                     problem = error  # raised once what is in flight has landed
@@ -106,8 +105,11 @@ def run(
 
 def _ahead(concurrency: int) -> int:
     """Return how many to claim: some more than can be called, to take the places that get free,
-    or that wait for their moment."""
-    return concurrency if concurrency == 1 else concurrency + max(concurrency // 2, 1)
+    or that wait for their moment. Those that may be called alone, while they are fewer."""
+    number = circuit.allowed(concurrency)
+    if number == 1 or number < concurrency:
+        return number
+    return concurrency + max(concurrency // 2, 1)
 
 
 def _fill(flight: InFlight[Work], supply: Supply, ahead: int, tell: Tell) -> tuple[float, bool]:

@@ -33,6 +33,8 @@ class Circuit(models.Model):
     opened_times = models.PositiveIntegerField(_("tried in vain"), default=0)
     """How often a call was tried since it opened; each waits twice as long as the one before."""
     retry_at = models.DateTimeField(_("next try"), null=True, blank=True)
+    closed_at = models.DateTimeField(_("closed"), null=True, blank=True, editable=False)
+    """When it last closed; calls come back little by little after that."""
     error_code = models.CharField(_("error code"), max_length=50, blank=True)
     reason = models.TextField(_("reason"), blank=True)
 

@@ -119,6 +119,37 @@ def test_an_answer_to_the_try_closes_it(clock: Any) -> None:
     assert (row().opened_at, row().reason, row().failures) == (None, "", 0)
 
 
+def test_calls_come_back_little_by_little_once_it_closed(clock: Any) -> None:
+    assert circuit.allowed(64) == 64
+    note(InvalidApplication("no"))
+    clock.shift(61)
+    assert circuit.allowed(64) == 64  # of which admit() lets one through
+    assert admitted() == 1
+    note(None, tries=True)
+    found = []
+    for _ in range(7):
+        found.append((circuit.allowed(64), circuit.allowed(1)))
+        clock.shift(5)
+    assert found == [(1, 1), (10, 1), (21, 1), (32, 1), (42, 1), (53, 1), (64, 1)]
+    note(None)
+    assert circuit.allowed(64) == 64
+    note(InvalidApplication("no"))
+    assert circuit.close("filestack")
+    assert circuit.allowed(64) == 1
+
+
+def test_one_whose_clock_is_wrong_is_not_let_in_sooner(
+    clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note(InvalidApplication("no"))
+    assert circuit.close("filestack")
+    shared = timezone.now()
+    monkeypatch.setattr(circuit, "shared_now", lambda: shared)
+    for wrong in (-290, 580):
+        clock.shift(wrong)
+        assert circuit.allowed(64) == 1
+
+
 def test_calls_from_before_it_opened_neither_close_it_nor_keep_it_open(clock: Any) -> None:
     note(InvalidApplication("no"))
     opened = row()

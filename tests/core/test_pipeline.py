@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import threading
-from time import monotonic
+from datetime import datetime, timedelta
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
 from django.db import OperationalError
 from django.utils import timezone
 
-from filestack_tags import assets, claims, pipeline, ratelimit, spending, tagging, tasks
-from filestack_tags.exceptions import ServerError
+from filestack_tags import (
+    assets,
+    circuit,
+    claims,
+    pipeline,
+    ratelimit,
+    spending,
+    tagging,
+    tasks,
+)
+from filestack_tags.clock import kept
+from filestack_tags.exceptions import InvalidApplication, ServerError
 from filestack_tags.filestack.sources import Source
-from filestack_tags.models import Asset, TaggingRun
+from filestack_tags.models import Asset, Circuit, TaggingRun
 from filestack_tags.taggers import PendingJob
 from tests import scripted
 
@@ -119,6 +130,46 @@ def test_each_call_is_made_at_its_moment_and_few_looks_are_enough(
     # Threads may be late, but never early: no call comes before all that were given out earlier.
     assert made[-1] - made[0] > 0.9 * 29 / 40
     assert len(looks) < 20
+
+
+def test_what_waited_for_a_circuit_does_not_come_at_once(
+    script: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One call tries; after it, as many are in flight as the time since then allows."""
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"CONCURRENCY": 8}
+    monkeypatch.setattr(circuit, "RECOVERY", timedelta(seconds=1.5))
+    name = settings.FILESTACK_TAGS["TAGGER"]
+    ids = queued(70)
+    circuit.note(name, [(False, InvalidApplication("The key is unknown."))])
+    work(ids[0])
+    assert not scripted.asked
+    Circuit.objects.update(retry_at=timezone.now())
+    counting = threading.Lock()
+    in_flight = 0
+    seen: list[tuple[datetime, int]] = []
+
+    def slowly(self: Any, source: Any) -> Any:
+        nonlocal in_flight
+        with counting:
+            in_flight += 1
+            seen.append((timezone.now(), in_flight))
+        sleep(0.05)
+        with counting:
+            in_flight -= 1
+        return scripted.reply({"sky": 90})
+
+    monkeypatch.setattr(scripted.ScriptedTagger, "tag", slowly)
+    work(ids[0])
+    closed_at = Circuit.objects.get(tagger=name).closed_at
+    assert closed_at is not None
+    for pk in ids:  # those that were claimed beside the one that tried
+        work(pk)
+    assert states() == ["tagged"] * 70
+    assert seen[0][0] < kept(closed_at) < seen[1][0]
+    for at, number in seen:
+        share = (at - kept(closed_at)) / circuit.RECOVERY
+        assert number <= max(1, 8 * share)
+    assert max(number for _, number in seen) > 4
 
 
 def test_after_its_slice_it_asks_for_another_task(
