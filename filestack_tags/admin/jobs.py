@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, cast
 
 from django.contrib import admin, messages
@@ -25,8 +26,8 @@ from django.views.decorators.http import require_POST, require_safe
 
 from filestack_tags import bulk, tasks
 from filestack_tags.exceptions import FilestackTagsError, TagQueryError
-from filestack_tags.models import BulkJob
-from filestack_tags.scoping import sees_everything
+from filestack_tags.models import Asset, BulkJob, BulkJobItem
+from filestack_tags.scoping import assets_of, sees_everything
 
 from .bulkform import BulkForm
 from .explain import explained
@@ -149,11 +150,10 @@ class BulkJobAdmin(LedgerAdmin):
                 "reasons": [
                     (bulk.REASONS.get(why, why), number) for why, number in job.reasons.items()
                 ],
-                "items": [
-                    (item, item.error or bulk.REASONS.get(item.reason, item.reason))
-                    for item in items[:SHOWN_ITEMS]
-                ],
-                "may_act": request.user.has_perm(bulk.permission(job)),
+                "items": _named(request, items[:SHOWN_ITEMS]),
+                "may_download": request.user.has_perm(bulk.permission(job)),
+                "may_act": request.user.has_perm(bulk.permission(job))
+                and bulk.is_in_charge(job, request.user),
                 "can_be_undone": bulk.can_be_undone(job),
             },
         )
@@ -167,7 +167,9 @@ class BulkJobAdmin(LedgerAdmin):
     def cancel(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Have a job stop after its batch."""
         job = self._job(request, pk, to_act=True)
-        if bulk.cancel(job.pk):
+        if not bulk.is_in_charge(job, request.user):
+            messages.error(request, bulk.NOT_IN_CHARGE)
+        elif bulk.cancel(job.pk):
             messages.success(request, _("Cancelled. What was done is kept."))
         else:
             messages.info(request, _("The job had ended already."))
@@ -176,6 +178,9 @@ class BulkJobAdmin(LedgerAdmin):
     def undo(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Ask for a job that undoes this one."""
         job = self._job(request, pk, to_act=True)
+        if not bulk.is_in_charge(job, request.user):
+            messages.error(request, bulk.NOT_IN_CHARGE)
+            return HttpResponseRedirect(self._url("change", pk))
         try:
             undoing = tasks.undo_bulk_job(job.pk, user=_person(request), trigger="admin")
         except FilestackTagsError as error:
@@ -275,6 +280,25 @@ def standing(job: BulkJob) -> dict[str, Any]:
             "failed": job.failed,
         },
     }
+
+
+def _named(
+    request: HttpRequest, items: Iterable[BulkJobItem]
+) -> list[tuple[BulkJobItem, Asset | None, Any]]:
+    """Return each item with its asset, if that is there and this person may see it, and why."""
+    shown = list(items)
+    names: dict[int, Asset] = {}
+    if shown and request.user.has_perm("filestack_tags.view_asset"):
+        seen = assets_of(request.user).filter(pk__in=[item.asset_id for item in shown])
+        names = {asset.pk: asset for asset in seen.only("kind", "reference", "filename")}
+    return [
+        (
+            item,
+            names.get(item.asset_id),
+            item.error or bulk.REASONS.get(item.reason, item.reason),
+        )
+        for item in shown
+    ]
 
 
 def _permitted(request: HttpRequest) -> list[str]:

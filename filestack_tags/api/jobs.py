@@ -118,7 +118,8 @@ class ByAsset(NewestFirst):
 class JobViewSet(mixins.ListModelMixin, View):
     """The jobs that the user asked for; with ``view_bulkjob``, those of everybody.
 
-    What a job does takes its own permission besides: see :data:`.bulk.PERMISSIONS`.
+    What a job does takes its own permission besides: see :data:`.bulk.PERMISSIONS`. Cancelling
+    and undoing the jobs of others takes ``change_bulkjob``.
     """
 
     serializer_class = JobSerializer
@@ -185,14 +186,14 @@ class JobViewSet(mixins.ListModelMixin, View):
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, pk: str) -> Response:
         """Have it stop after its batch; one that has ended stays as it is."""
-        job = self._job(pk, to_act=True)
+        job = self._job(pk, to_end=True)
         bulk.cancel(job.pk)
         return Response(JobDetailSerializer(self._job(pk)).data)
 
     @action(detail=True, methods=["post"])
     def undo(self, request: Request, pk: str) -> Response:
         """Ask for a job that undoes this one."""
-        job = self._job(pk, to_act=True)
+        job = self._job(pk, to_end=True)
         try:
             undoing = tasks.undo_bulk_job(job.pk, user=owner(request), trigger="api")
         except BulkError as error:
@@ -213,11 +214,13 @@ class JobViewSet(mixins.ListModelMixin, View):
         response["Content-Disposition"] = f'attachment; filename="{bulk.file_name(job)}"'
         return response
 
-    def _job(self, pk: str, *, to_act: bool = False) -> BulkJob:
+    def _job(self, pk: str, *, to_act: bool = False, to_end: bool = False) -> BulkJob:
         jobs = self.get_queryset().select_related("requested_by", "undoes")
         job: BulkJob = get_object_or_404(jobs, pk=number(pk))
-        if to_act:
+        if to_act or to_end:
             _require(self.request, bulk.permission(job))
+        if to_end and not bulk.is_in_charge(job, self.request.user):
+            raise PermissionDenied(bulk.NOT_IN_CHARGE)
         return job
 
 

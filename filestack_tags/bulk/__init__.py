@@ -8,6 +8,7 @@ from .actions import REASONS
 from .asking import (
     FORMATS,
     MAX_IDS,
+    NOT_IN_CHARGE,
     PERMISSIONS,
     TAKES,
     UNDONE,
@@ -15,6 +16,7 @@ from .asking import (
     Request,
     ask,
     cancel,
+    is_in_charge,
     permission,
     preview,
 )
@@ -26,6 +28,7 @@ __all__ = [
     "CONTENT_TYPES",
     "FORMATS",
     "MAX_IDS",
+    "NOT_IN_CHARGE",
     "PERMISSIONS",
     "REASONS",
     "TAKES",
@@ -37,6 +40,7 @@ __all__ = [
     "can_be_undone",
     "cancel",
     "file_name",
+    "is_in_charge",
     "permission",
     "preview",
     "read_parts",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import IntegrityError
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from filestack_tags import metrics, spending, tags, workflows
 from filestack_tags.conf import get_settings
@@ -63,6 +64,15 @@ PERMISSIONS: Mapping[str, str] = {
 }
 """What each action takes, besides ``view_asset``. Edges ask for it; see :func:`permission`."""
 
+CHANGE_JOBS = "filestack_tags.change_bulkjob"
+"""Who has it may cancel and undo what others asked for."""
+
+NOT_IN_CHARGE = _(
+    "Somebody else asked for this job: to cancel or undo it takes the permission to change bulk "
+    "jobs."
+)
+"""What others are told."""
+
 UNDONE = frozenset({*TAGGED, Action.FORGET})
 """Actions that can be undone. Calls that were made, and files that were read, cannot."""
 
@@ -114,9 +124,20 @@ class Preview:
 
 
 def permission(job: BulkJob) -> str:
-    """Return the permission that doing, cancelling or undoing this job takes."""
+    """Return the permission that doing this job takes; for cancelling and undoing it, see
+    :func:`is_in_charge` too."""
     undone = job.undoes if job.action == Action.UNDO else None
     return PERMISSIONS[undone.action if undone else job.action]
+
+
+def is_in_charge(job: BulkJob, user: Any) -> bool:
+    """Whether ``user`` asked for this job, or may change those of others.
+
+    To cancel or undo it takes that and :func:`permission`. To see it is not enough: whoever may
+    look at assets has the permission to export, and may not end the exports of others by it.
+    """
+    own = job.requested_by_id is not None and job.requested_by_id == user.pk
+    return bool(own or user.has_perm(CHANGE_JOBS))
 
 
 def preview(request: Request, *, user: AbstractBaseUser | None) -> Preview:

@@ -7,6 +7,8 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from django.db.models import Q, Value
+from django.db.models.functions import Concat
 from django.test import Client
 
 from filestack_tags import assets, bulk, curation
@@ -175,3 +177,50 @@ def test_the_list_of_jobs_takes_a_bounded_number_of_queries(
         run(client, ASK, query="sky", action="export", confirmed="1")
     with django_assert_max_num_queries(9):
         assert client.get(JOBS).status_code == 200
+
+
+def test_a_job_of_somebody_else_is_ended_by_who_may_change_jobs_alone(
+    ids: list[int], client_of: Any, page: Any
+) -> None:
+    job, _ = bulk.ask(bulk.Request("export", format="csv"), user=person("ann"))
+    place = f"{JOBS}{job.pk}/"
+    looking = client_of("view_asset", "view_bulkjob")
+    assert "Cancel the job" not in page(looking.get(f"{place}change/")).text
+    for verb in ("cancel", "undo"):
+        told = page(looking.post(f"{place}{verb}/", follow=True)).text
+        assert "Somebody else asked for this job" in told
+    job.refresh_from_db()
+    assert job.is_open
+    in_charge = client_of("view_asset", "view_bulkjob", "change_bulkjob")
+    assert "Cancel the job" in page(in_charge.get(f"{place}change/")).text
+    assert "Cancelled." in page(in_charge.post(f"{place}cancel/", follow=True)).text
+    job.refresh_from_db()
+    assert job.state == "cancelled"
+    # The permission of the action is needed as well.
+    added, _ = bulk.ask(bulk.Request("add_tag", tag="x"), user=person("bob"))
+    assert in_charge.post(f"{JOBS}{added.pk}/cancel/").status_code == 403
+
+
+def only_the_first(user: Any) -> Q:
+    return Q(reference="h0")
+
+
+def test_what_was_skipped_is_named_where_one_may_see_it(
+    ids: list[int], client_of: Any, page: Any, run: Any, settings: Any
+) -> None:
+    Asset.objects.filter(pk__in=ids).update(filename=Concat(Value("cat-"), "reference"))
+    client = client_of(*EDITOR)
+    chosen = ",".join(map(str, ids))
+    run(client, ASK, asset_ids=chosen, action="add_tag", tag="sky", confirmed="1")
+    place = f"{JOBS}{BulkJob.objects.get().pk}/change/"
+    shown = page(client.get(place))
+    assert shown.links["cat-h1"] == f"{LIST}{ids[1]}/change/"
+    settings.FILESTACK_TAGS = {
+        **settings.FILESTACK_TAGS,
+        "SCOPE": f"{__name__}.only_the_first",
+    }
+    shown = page(client.get(place))
+    assert {name for name in shown.links if name.startswith("cat-")} == {"cat-h0"}
+    assert "cat-h1" not in shown.html
+    assert f"{LIST}{ids[1]}/" not in shown.html
+    assert f" {ids[1]} skipped" in shown.text

@@ -14,7 +14,7 @@ from filestack_tags.api.jobs import JobViewSet
 from filestack_tags.api.problems import PREFIX
 from filestack_tags.models import Asset, AssetTag, BulkJob
 
-from .rows import tagged
+from .rows import person, tagged
 
 pytestmark = pytest.mark.django_db
 
@@ -223,6 +223,22 @@ def test_jobs_of_others_are_not_there_without_the_permission(
     assert not other.get(JOBS).json()["results"]
     overseer = client_of(*EDITOR, "view_bulkjob")
     assert [row["id"] for row in overseer.get(JOBS).json()["results"]] == [job.pk]
+
+
+def test_jobs_of_others_are_ended_by_who_may_change_jobs_alone(
+    client_of: Any, ids: list[int]
+) -> None:
+    job, _ = bulk.ask(bulk.Request("export", format="csv"), user=person("ann"))
+    looking = client_of("view_asset", "view_bulkjob")
+    for path in ("cancel/", "undo/"):
+        refused = looking.post(f"{JOBS}{job.pk}/{path}")
+        assert refused.status_code == 403
+        assert "Somebody else asked for this job" in refused.json()["detail"]
+    job.refresh_from_db()
+    assert job.is_open
+    in_charge = client_of("view_asset", "view_bulkjob", "change_bulkjob")
+    assert in_charge.post(f"{JOBS}{job.pk}/cancel/").json()["state"] == "cancelled"
+    assert in_charge.post(f"{JOBS}{job.pk}/undo/").status_code == 409
 
 
 def test_who_is_no_user_asks_for_nothing(

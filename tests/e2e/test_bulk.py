@@ -159,7 +159,7 @@ def test_an_asset_that_cannot_be_changed_is_named_with_the_reason(
     row = page.get_by_role("row").filter(has_text="does not exist, or does not match")
     expect(row.get_by_role("cell").first).to_have_text("skipped")
     screen("bulk-job-skipped")
-    row.get_by_role("link", name=str(first.pk)).click()
+    row.get_by_role("link", name=first.filename).click()
     expect(page.get_by_text("no search finds it")).to_be_visible()
     assert seed.database(_having, "archive") == {second.pk: AssetTag.Decision.ADDED}
 
