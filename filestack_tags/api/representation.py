@@ -25,6 +25,7 @@ from filestack_tags import prepared
 from filestack_tags.clock import read_times_in_c
 from filestack_tags.conf import get_settings
 from filestack_tags.models import Asset, AssetTag, Tag
+from filestack_tags.search.instances import sooner
 from filestack_tags.search.withheld import withheld
 
 Row = Sequence[Any]
@@ -228,7 +229,7 @@ def _statement(name: str, using: str) -> _Statement:
         tuple(params),
         f"{quote(rows.model._meta.db_table)}.{quote(column)}",
         tuple(
-            (index, expression, tuple(converts))
+            (index, expression, sooner(expression.output_field, converts))
             for index, (converts, expression) in converters.items()
         ),
     )

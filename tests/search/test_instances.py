@@ -53,6 +53,8 @@ def test_an_asset_of_a_page_can_be_changed_saved_and_read_again():
     second.refresh_from_db()
     assert Asset.objects.get(pk=one.pk).filename == "new.jpg"
     assert first._state is not second._state
+    first.upload_tags["shoot"] = "7"
+    assert second.upload_tags == {}
     assert second.uploader is None
 
 
