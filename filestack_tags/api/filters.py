@@ -17,6 +17,7 @@ from filestack_tags.exceptions import InvalidLabel, TagQueryError
 from filestack_tags.models import Asset
 from filestack_tags.search.ast import (
     Comparison,
+    Everything,
     HasTag,
     Node,
     Query,
@@ -170,10 +171,11 @@ def asked(parameters: QueryDict, *, without: Collection[str] = ()) -> Query:
         "tag_none": conjunction(negation(term(has)) for has in said["tag_none"]),
         "min_confidence": term(HasTag()) if alone and least is not None else None,
     } | {name: _fact(name, said[name]) for name in FACTS}
+    terms = []
     for name, where in wanted.items():
-        if where is not None:
+        if where is not None and where != Everything():
             _require_readable(name, Query(where))
-    terms = [where for where in wanted.values() if where is not None]
+            terms.append(where)
     if not terms:
         return searched
     whole = Query(conjunction((searched.where, *terms)), searched.include_hidden)

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from django.db import connections, router
+from django.db import connections
 from django.db.models import Q
 
 from filestack_tags.conf import get_settings
 
 from .ast import Query
-from .names import rows_of
+from .names import default_database
 from .plan import Plan, planned
 from .planner import understood
 from .sql import Fragment
@@ -103,7 +103,7 @@ def facets(
     """
     if limit < 1 or sample < 1:
         raise ValueError(f"limit and sample must be at least 1, not {limit} and {sample}.")
-    using = using or router.db_for_read(rows_of("Asset", "default").model)
+    using = using or default_database()
     parsed, names = understood(query, include_hidden=include_hidden, using=using)
     search = planned(parsed, names, using, within)
     if search.is_empty:
@@ -156,7 +156,7 @@ def histogram(
     Raises:
         TagQueryError: as :func:`~.plan.plan`.
     """
-    using = using or router.db_for_read(rows_of("Asset", "default").model)
+    using = using or default_database()
     parsed, names = understood(query, include_hidden=include_hidden, using=using)
     search = planned(parsed, names, using, within)
     if search.is_empty:

@@ -13,7 +13,6 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal
 
 from django.core import signing
-from django.db import router
 from django.db.models import Q
 
 from filestack_tags.exceptions import CursorError
@@ -21,7 +20,7 @@ from filestack_tags.text import label_key
 
 from .ast import HasTag, Not, Query, conjunction
 from .instances import assets
-from .names import rows_of
+from .names import default_database
 from .plan import Clause, Plan, planned
 from .planner import read, understood
 from .walk import Row, by_id, by_score, score_of
@@ -128,7 +127,7 @@ def find(
     wanted = label_key(tag) if tag and order == "confidence" else ""
     binding = _binding(parsed, order, wanted)
     forward, segment, after = (True, 0, None) if cursor is None else _opened(cursor, binding)
-    using = using or router.db_for_read(rows_of("Asset", "default").model)
+    using = using or default_database()
     segments = _segments(parsed, order, wanted, include_hidden, within, using)
     descending = (order != "oldest") is forward
     rows: list[tuple[int, Row]] = []
@@ -185,7 +184,7 @@ def neighbours(
     Raises:
         TagQueryError, InvalidLabel: as :func:`find`.
     """
-    using = using or router.db_for_read(rows_of("Asset", "default").model)
+    using = using or default_database()
     parsed = read(query) if isinstance(query, str) else query
     wanted = label_key(tag) if tag and order == "confidence" else ""
     segments = _segments(parsed, order, wanted, include_hidden, within, using)

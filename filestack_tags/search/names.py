@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.apps import apps
-from django.db import connections
+from django.db import connections, router
 from django.db.models import Q, QuerySet
 
 from filestack_tags import prepared
@@ -17,6 +17,7 @@ from filestack_tags.exceptions import TagQueryError
 from filestack_tags.text import label_key
 
 from .ast import HasTag, Node, label_text, leaves
+from .tables import tables_of
 from .withheld import withheld
 
 _BYTEWISE = frozenset({"sqlite", "mysql"})
@@ -82,6 +83,11 @@ def resolve(where: Node, *, include_hidden: bool, max_tags: int, using: str) -> 
     return Names(tags, frozenset() if include_hidden else withheld(using))
 
 
+def default_database() -> str:
+    """Return the alias of the database that assets are read from, unless something else is said."""
+    return router.db_for_read(apps.get_model("filestack_tags", "Asset"))
+
+
 def rows_of(model: str, using: str) -> QuerySet[Any]:
     """Return every row of one of our models, whatever its default manager leaves out."""
     rows: QuerySet[Any] = apps.get_model("filestack_tags", model)._base_manager.using(using)
@@ -107,10 +113,7 @@ def _find(
     # the answer.
     connection = connections[using]
     quote = connection.ops.quote_name
-    tag, alias = (
-        quote(apps.get_model("filestack_tags", model)._meta.db_table)
-        for model in ("Tag", "TagAlias")
-    )
+    tag, alias = tables_of(using).tag, tables_of(using).alias
     key = quote("key")
     conditions = [f"{{0}}.{key} IN ({', '.join(['%s'] * len(keys))})"] if keys else []
     values = list(keys)

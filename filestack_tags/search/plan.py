@@ -14,14 +14,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from django.db import connections, router
+from django.db import connections
 from django.db.models import Q
 
 from filestack_tags.conf import get_settings
 
 from .ast import And, Everything, HasTag, Node, Not, Or, Query, conjunction
 from .estimates import estimates, guess
-from .names import Names, rows_of
+from .names import Names, default_database
 from .planner import understood
 from .scope import scope
 from .sql import NOTHING, Compiler, Fragment, Stream, joined, needs_asset
@@ -339,7 +339,7 @@ def plan(
         TagQueryError: when the query cannot be read, asks for hidden tags without permission,
             or has a prefix that stands for more than ``SEARCH_MAX_WILDCARD_TAGS`` tags.
     """
-    using = using or router.db_for_read(rows_of("Asset", "default").model)
+    using = using or default_database()
     parsed, names = understood(query, include_hidden=include_hidden, using=using)
     return planned(parsed, names, using, within)
 

@@ -372,6 +372,8 @@ def _not_scored(score: Fragment, stream: Stream) -> Fragment:
 
 def _decided(term: HasTag, alias: str) -> Fragment:
     """Return the condition on source and decision, where the score does not say it already."""
+    if not (term.decision or term.source):
+        return NOTHING
     model: Any = apps.get_model("filestack_tags", "AssetTag")
     parts = []
     if term.decision:
@@ -380,7 +382,7 @@ def _decided(term: HasTag, alias: str) -> Fragment:
     if term.source:
         source = int(model.Source[term.source.upper()])
         parts.append(Fragment(f"{alias}.source = %s", (source,)))
-    return joined(parts, "AND") if parts else NOTHING
+    return joined(parts, "AND")
 
 
 def _compared(column: str, comparison: Comparison[int]) -> Fragment:

@@ -33,6 +33,10 @@ class Tables:
         return self._table(apps.get_model("filestack_tags", "Tag"))
 
     @cached_property
+    def alias(self) -> str:
+        return self._table(apps.get_model("filestack_tags", "TagAlias"))
+
+    @cached_property
     def run(self) -> str:
         return self._table(apps.get_model("filestack_tags", "TaggingRun"))
 
