@@ -31,6 +31,7 @@ from .payloads.timestamps import parse_unix
 
 About = Literal["file", "job", "upload"]
 
+LIMIT_HEADER = "filestack-limit"
 RESET_HEADER = "filestack-reset"
 REMAINING_HEADER = "filestack-remaining"
 LONGEST_WAIT = timedelta(days=32)
@@ -42,6 +43,7 @@ MAX_REFUSAL = 1000
 MAX_RAW = 20_000
 MAX_SAID = 200
 
+_COUNT = re.compile(r"[0-9]{1,9}")
 _POLICY_WORDS = re.compile(r"polic(y|ies)\b|\bsignature\b|proper credentials", re.IGNORECASE)
 _APPLICATION_WORDS = re.compile(r"\binvalid (application|api ?key)\b", re.IGNORECASE)
 
@@ -138,7 +140,7 @@ def error_for(
         f"Filestack refused {call} (HTTP {reply.status}){f': {said}' if said else ''}."
         if kind is not ServerError
         else f"Filestack failed at {call} (HTTP {reply.status}).",
-        cure=_cure(kind, said, about, allows),
+        cure=_cure(kind, said, about, allows) or _rate_cure(kind, reply),
         retry_at=_reset(reply, now) if kind in (RateLimited, ServerError) else None,
         status=reply.status,
         raw_reply=hide(reply.text)[:MAX_RAW],
@@ -186,6 +188,18 @@ def _cure(kind: type[FilestackError], said: str, about: About, allows: Sequence[
     if kind is RequestRejected and about == "job":
         return "Check the workflow id and the job id; results are kept 48 hours."
     return ""
+
+
+def _rate_cure(kind: type[FilestackError], reply: Reply) -> str:
+    """Return what to do about a rate limit of which Filestack said how high it is.
+
+    ``Filestack-Limit`` is a number of calls; over which period is documented nowhere, so nothing
+    is paced by it.
+    """
+    limit = reply.headers.get(LIMIT_HEADER, "").strip()
+    if kind is not RateLimited or not _COUNT.fullmatch(limit):
+        return ""
+    return f"Filestack allows {int(limit):,} calls at a time (Filestack-Limit): set RATE_LIMIT."
 
 
 def resumes_at(reply: Reply, now: datetime) -> datetime | None:

@@ -432,6 +432,55 @@ class TestErrors:
         answer = httpx2.Response(status, headers={"Filestack-Reset": reset})
         assert failing(CALLS["tags"], answer).retry_at == expected
 
+    @pytest.mark.parametrize(
+        ("limit", "cure"),
+        [
+            (
+                "1000",
+                "Filestack allows 1,000 calls at a time (Filestack-Limit): set RATE_LIMIT.",
+            ),
+            (" 7 ", "Filestack allows 7 calls at a time (Filestack-Limit): set RATE_LIMIT."),
+            ("-1", ""),
+            ("9" * 10, ""),
+            ("many", ""),
+            ("\u0663", ""),
+            ("", ""),
+        ],
+    )
+    def test_how_many_calls_are_allowed_is_passed_on(self, limit, cure):
+        headers = {"Filestack-Limit": limit.encode(), "Filestack-Remaining": b"0"}
+        error = failing(CALLS["tags"], httpx2.Response(429, headers=headers))
+        assert (type(error), error.cure) == (RateLimited, cure)
+        assert (
+            "Filestack-Limit"
+            not in failing(CALLS["tags"], httpx2.Response(503, headers=headers)).cure
+        )
+
+    @pytest.mark.parametrize(
+        ("remaining", "reset", "expected"),
+        [
+            ("0", str(NOW + 60), datetime.fromtimestamp(NOW + 60, UTC)),
+            (" 0 ", str(NOW + 60), datetime.fromtimestamp(NOW + 60, UTC)),
+            ("1", str(NOW + 60), None),
+            ("-1", str(NOW + 60), None),
+            ("", str(NOW + 60), None),
+            ("0", "", None),
+            ("0", str(NOW - 1), None),
+            ("0", str(NOW + 40 * 86400), None),
+        ],
+    )
+    def test_an_answer_says_whether_it_was_the_last_one_allowed(
+        self, remaining, reset, expected
+    ):
+        headers = {
+            "Filestack-Limit": "100",
+            "Filestack-Remaining": remaining,
+            "Filestack-Reset": reset,
+        }
+        answer = httpx2.Response(200, json={"tags": {"auto": {"sky": 9}}}, headers=headers)
+        _, reply = ask(FilestackClient, CALLS["tags"], answer)
+        assert reply.resumes_at == expected
+
     def test_a_wrong_confidence_is_named_as_the_cause(self):
         body = {"tags": {"auto": {"cat": 140}}}
         error = failing(CALLS["tags"], httpx2.Response(200, json=body))
