@@ -85,7 +85,7 @@ def run(
                     if (early := look_at - monotonic()) > 0:  # for the rate to permit more
                         wait, is_limited = early, True
                     else:
-                        wait, is_limited = _fill(flight, supply, _ahead(concurrency), tell)
+                        wait, is_limited = _fill(flight, supply, concurrency, tell)
                         look_at = monotonic() + wait if is_limited else 0.0
                 except (OperationalError, InterfaceError) as error:
                     problem = error  # raised once what is in flight has landed
@@ -103,23 +103,32 @@ def run(
                 tell(outcome)
 
 
-def _ahead(concurrency: int) -> int:
+def _room(flight: InFlight[Work], concurrency: int) -> int:
     """Return how many to claim: some more than can be called, to take the places that get free,
     or that wait for their moment. Those that may be called alone, while they are fewer."""
-    number = circuit.allowed(concurrency)
-    if number == 1 or number < concurrency:
-        return number
-    return concurrency + max(concurrency // 2, 1)
+    ahead = concurrency if concurrency == 1 else concurrency + max(concurrency // 2, 1)
+    if not _is_worth_it(ahead - len(flight), ahead, flight):
+        return 0  # as for most that land; whether a circuit closed need not be asked then
+    if (number := circuit.allowed(concurrency)) < concurrency:
+        ahead = number
+    return ahead - len(flight) if _is_worth_it(ahead - len(flight), ahead, flight) else 0
 
 
-def _fill(flight: InFlight[Work], supply: Supply, ahead: int, tell: Tell) -> tuple[float, bool]:
+def _is_worth_it(room: int, ahead: int, flight: InFlight[Work]) -> bool:
+    # A claim for few costs as much as one for many.
+    return room >= (max(ahead // 8, 1) if len(flight) else 1)
+
+
+def _fill(
+    flight: InFlight[Work], supply: Supply, concurrency: int, tell: Tell
+) -> tuple[float, bool]:
     """Claim and start as many as there is room for.
 
     Return after how many seconds to look again, and whether the rate keeps some from being
     claimed.
     """
-    room = ahead - len(flight)
-    if room < max(ahead // 8, 1) and len(flight):  # a claim for few costs as much as for many
+    room = _room(flight, concurrency)
+    if not room:
         return PAUSE, False
     ids = supply.candidates(room)
     if not ids:
