@@ -120,6 +120,7 @@ class WebhookEndpointAdmin(PlainAdmin):
             raise PermissionDenied
         secret = outbound.new_secret(endpoint.pk)
         self.log_change(request, endpoint, "secret")
+        endpoint.refresh_from_db()  # by now it has a former secret
         return self._shown(request, endpoint, secret)
 
     def _shown(

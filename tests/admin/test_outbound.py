@@ -59,6 +59,7 @@ def test_a_new_secret_is_shown_once_too(
     endpoint.refresh_from_db()
     assert outbound.secret_of(endpoint) in shown
     assert former not in shown
+    assert "signed with the former secret, too" in shown
     assert client.post(f"{ENDPOINTS}999999/secret/").status_code == 403
 
 

@@ -52,6 +52,52 @@ def test_tags_of_an_asset_are_decided_by_keys_alone(
     assert seed.database(_decisions)["dog"] == (0, 41)
 
 
+@both_widths
+def test_tags_of_an_asset_are_edited_with_tab_and_enter(
+    page: Page, login: Callable[[str], None], seed: Seed, screen: Callable[[str], None]
+) -> None:
+    cat = seed.photo("cat", {"cat": 93, "animal": 80, "dog": 41})
+    login("editor")
+    page.goto(f"{ASSETS}{cat.pk}/change/")
+    said, focus = page.locator("#fst-said"), page.locator(":focus")
+    tab_to(page, page.get_by_role("button", name="Accept cat"))
+    page.keyboard.press("Enter")
+    expect(said).to_have_text("Accepted cat.")
+    expect(focus).to_contain_text("cat")
+    screen("asset-page-focus")
+    tab_to(page, page.get_by_label("Confidence of animal", exact=True))
+    page.keyboard.type("75")  # Tab selects what is there
+    page.keyboard.press("Enter")
+    expect(said).to_have_text("Set the confidence of animal to 75.")
+    tab_to(page, page.get_by_role("button", name="Reject dog"))
+    page.keyboard.press("Enter")
+    expect(said).to_have_text("Rejected dog.")
+    box = page.get_by_label("Add a tag")
+    tab_to(page, box)
+    for name in ("pet", "fur"):  # one after the other: the focus stays in the box
+        page.keyboard.type(name)
+        page.keyboard.press("Enter")
+        expect(said).to_have_text(f"Added {name}.")
+        expect(box).to_be_focused()
+        expect(box).to_have_value("")
+    assert seed.database(_decisions) == {
+        "cat": (1, 93),
+        "animal": (1, 75),
+        "dog": (2, 41),
+        "pet": (3, 100),
+        "fur": (3, 100),
+    }
+    tab_to(page, page.get_by_role("button", name="Undo the decision about fur"))
+    page.keyboard.press("Enter")
+    expect(said).to_have_text("Undid the decision about fur.")
+    expect(page.locator("tr[data-fst-row]")).to_have_count(4)
+    page.locator("tr[data-fst-row]").filter(has_text="dog").focus()
+    page.keyboard.press("u")
+    expect(said).to_have_text("Undid the decision about pet.")
+    expect(focus).to_contain_text("dog")
+    screen("asset-page-edited")
+
+
 @every_look
 def test_the_review_queue_is_worked_through_by_keys_alone(
     page: Page,

@@ -38,7 +38,7 @@ function show(fresh, key, index) {
 async function send(form, button) {
   const before = region();
   if (before.getAttribute("aria-busy") === "true") return;
-  const row = button?.closest("[data-fst-row]");
+  const row = button?.closest("[data-fst-row]") ?? current();
   const index = row ? rows().indexOf(row) : button?.name === "undo" ? 0 : -1;
   before.setAttribute("aria-busy", "true");
   try {
@@ -51,6 +51,7 @@ async function send(form, button) {
     const fresh = page.querySelector("[data-fst-live]");
     if (!fresh) throw new Error("no region");
     show(fresh, row?.dataset.fstRow, index);
+    if (button?.name === "add") region().querySelector(".fst-add [type=text]")?.focus();
     const told = [...page.querySelectorAll(".messagelist li")];
     const failed = told.some((item) => item.classList.contains("error"));
     say(told.map((item) => item.textContent.trim()).join(" "), failed);
@@ -82,8 +83,9 @@ document.addEventListener("keydown", (event) => {
   } else if (event.key === "c" && row) {
     row.querySelector("input[type=number]")?.select();
   } else if (event.key in KEYS) {
+    // Undoing an undoing brings a decision back: pressed again, the key goes further back instead.
     const place = event.key === "u" ? region() : row;
-    place?.querySelector(`button[name=${KEYS[event.key]}]`)?.click();
+    place?.querySelector(`button[name=${KEYS[event.key]}]:not([data-fst-redo])`)?.click();
   } else {
     return;
   }
