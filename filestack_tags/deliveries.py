@@ -136,7 +136,7 @@ def settle(
         metrics.count("webhook.failed")
 
 
-def write(deliveries: Sequence[WebhookDelivery], fields: Sequence[str] = CLOSED) -> None:
+def write(deliveries: Sequence[WebhookDelivery], fields: tuple[str, ...] = CLOSED) -> None:
     """Write locked deliveries, by one statement where the database can."""
     values = attrgetter("pk", *(f"{name}_id" if name == "asset" else name for name in fields))
     if deliveries:

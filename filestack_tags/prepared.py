@@ -35,13 +35,18 @@ def cursor(using: str) -> CursorWrapper:
     are logged, as with ``DEBUG``, it is Django's own: only that one's text can be read.
     """
     connection = connections[using]
-    wrapper = connection.cursor()
-    if allowed(using) and not connection.queries_logged:
-        from psycopg import Cursor  # only where it is installed
+    if not allowed(using) or connection.queries_logged:
+        return connection.cursor()
+    from psycopg import Cursor  # only where it is installed
 
-        raw: Any = connection.connection
-        wrapper.cursor = Cursor(raw)
-    return wrapper
+    # As connection.cursor() does, which would make one of the other kind first.
+    connection.validate_thread_sharing()
+    connection.close_if_health_check_failed()
+    connection.ensure_connection()
+    raw: Any = connection.connection
+    with connection.wrap_database_errors:
+        cursor: Any = Cursor(raw)
+        return connection.make_cursor(cursor)
 
 
 def among(column: str, ids: Any, using: str) -> tuple[str, tuple[Any, ...]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
 from django.db import connections, models
@@ -37,31 +38,30 @@ def unnested(columns: Sequence[tuple[str, str]], rows: Iterable[Any]) -> tuple[s
 
 
 def read(
-    model: type[models.Model], names: Sequence[str], where: Condition, *, lock: bool = False
+    model: type[models.Model], names: tuple[str, ...], where: Condition, *, lock: bool = False
 ) -> list[list[Any]]:
     """Return the named fields of the rows for which ``where`` holds, in the order of their ids.
 
     With ``lock`` the rows are locked in that order until the transaction ends, and are as they
     are then. As in :func:`.transactions.locked`, PostgreSQL takes the weaker lock.
     """
-    connection = connections[alias()]
-    quote = connection.ops.quote_name
-    fields = _fields(model, names)
+    using = alias()
+    connection = connections[using]
+    table = connection.ops.quote_name(model._meta.db_table)
     condition, parameters = where
     statement = (
-        f"SELECT {', '.join(quote(field.column) for field in fields)}"  # noqa: S608  no value is in it
-        f" FROM {quote(model._meta.db_table)} WHERE {condition} ORDER BY id"
+        f"SELECT {', '.join(_columns(using, model, names))}"  # noqa: S608  no value is in it
+        f" FROM {table} WHERE {condition} ORDER BY id"
     )
     if lock and connection.features.has_select_for_update:
         weaker = connection.features.has_select_for_no_key_update
         statement += " FOR NO KEY UPDATE" if weaker else " FOR UPDATE"
-    with prepared.cursor(alias()) as cursor:
+    with prepared.cursor(using) as cursor:
         cursor.execute(statement, parameters)
         rows = [list(row) for row in cursor.fetchall()]
-    for number, field in enumerate(fields):
-        column = field.get_col(model._meta.db_table)
-        converters = connection.ops.get_db_converters(column)
-        for convert in (*converters, *column.get_db_converters(connection)):
+    for number in _converted(using, model, names):
+        column = _fields(model, names)[number].get_col(model._meta.db_table)
+        for convert in _converters(column, connection):
             for row in rows:
                 row[number] = convert(row[number], column, connection)
     return rows
@@ -77,20 +77,19 @@ def among(column: str, values: Sequence[Any], kind: str = "bigint") -> Condition
 
 
 def update(
-    model: type[models.Model], names: Sequence[str], rows: Sequence[Sequence[Any]]
+    model: type[models.Model], names: tuple[str, ...], rows: Sequence[Sequence[Any]]
 ) -> None:
     """Write rows of (id, a value for each named field) over those with the same ids.
 
     The rows are to be locked already: in which order they are written is up to the database.
     """
-    connection = connections[alias()]
-    quote = connection.ops.quote_name
-    table = quote(model._meta.db_table)
-    fields = _fields(model, names)
-    columns = [quote(field.column) for field in fields]
-    with prepared.cursor(alias()) as cursor:
+    using = alias()
+    connection = connections[using]
+    table = connection.ops.quote_name(model._meta.db_table)
+    columns = _columns(using, model, names)
+    with prepared.cursor(using) as cursor:
         if connection.vendor == "postgresql":
-            kinds = [_kind(field, connection) for field in fields]
+            kinds = _kinds(using, model, names)
             named = [("pk", "bigint"), *zip(columns, kinds, strict=True)]
             source, parameters = unnested(named, rows)
             said = ", ".join(f"{column} = new.{column}" for column in columns)
@@ -101,6 +100,7 @@ def update(
             return
         said = ", ".join(f"{column} = %s" for column in columns)
         statement = f"UPDATE {table} SET {said} WHERE id = %s"  # noqa: S608  no value is in it
+        fields = _fields(model, names)
         cursor.executemany(
             statement,
             [
@@ -127,14 +127,44 @@ def check_references() -> None:
         connection.check_constraints()
 
 
-def _fields(model: type[models.Model], names: Sequence[str]) -> list[Any]:
+# What is asked of fields is remembered: for one row it takes longer than the rest together.
+
+
+def _fields(model: type[models.Model], names: Iterable[str]) -> list[Any]:
     return [model._meta.get_field(name) for name in names]
 
 
-def _kind(field: Any, connection: BaseDatabaseWrapper) -> str:
-    """Return the field's type without its length: the column checks that, a cast would cut."""
-    kind: str = field.rel_db_type(connection)
-    return kind.partition("(")[0]
+@cache
+def _columns(using: str, model: type[models.Model], names: tuple[str, ...]) -> tuple[str, ...]:
+    quote = connections[using].ops.quote_name
+    return tuple(quote(field.column) for field in _fields(model, names))
+
+
+@cache
+def _kinds(using: str, model: type[models.Model], names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the types without their lengths: the column checks that, a cast would cut."""
+    kinds = [field.rel_db_type(connections[using]) for field in _fields(model, names)]
+    return tuple(kind.partition("(")[0] for kind in kinds)
+
+
+@cache
+def _converted(
+    using: str, model: type[models.Model], names: tuple[str, ...]
+) -> tuple[int, ...]:
+    """Return which of the columns come from the database in another form than they have here."""
+    table = model._meta.db_table
+    return tuple(
+        number
+        for number, field in enumerate(_fields(model, names))
+        if _converters(field.get_col(table), connections[using])
+    )
+
+
+def _converters(column: Any, connection: BaseDatabaseWrapper) -> list[Any]:
+    return [
+        *connection.ops.get_db_converters(column),
+        *column.get_db_converters(connection),
+    ]
 
 
 def _array(kind: str, values: Iterable[Any]) -> str:
