@@ -22,7 +22,7 @@ TOX = $(VENV)/.ready-tox
 
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo serve test e2e screenshots lint fuzz services-test chaos bench-search bench-ingest bench-tagging bench-admin dist-test docs messages openapi openapi-check schemathesis clients vendor tox clean
+.PHONY: help demo serve test e2e screenshots lint fuzz services-test chaos bench-search bench-ingest bench-tagging bench-backfill bench-admin dist-test docs messages openapi openapi-check schemathesis clients vendor tox clean
 
 help:
 	@echo "make demo           upload, tag and search real photos; ends by itself"
@@ -38,6 +38,7 @@ help:
 	@echo "make bench-tagging  how many files a worker has tagged a second, and at what cost; needs both"
 	@echo "make messages       collect the words of the interface anew, and compile their translations"
 	@echo "make vendor         fetch filestack-js from npm again; VERSION=4.3.9 takes another one"
+	@echo "make bench-backfill  how much memory a backfill of a million assets takes; needs PostgreSQL"
 	@echo "make bench-admin    how long the admin's pages take with 100,000 assets; needs PostgreSQL"
 	@echo "make lint           style, types, import contracts, migrations, spelling"
 	@echo "make dist-test      what would be published, installed elsewhere: the suite, the tutorial"
@@ -121,6 +122,9 @@ bench-ingest: $(BENCH)
 
 bench-tagging: $(BENCH)
 	$(BIN)/python -m benchmarks.tagging
+
+bench-backfill: $(BENCH)
+	$(BIN)/python -m benchmarks.backfill
 
 bench-admin: $(BENCH)
 	$(BIN)/python -m benchmarks.admin

@@ -1,0 +1,1 @@
+"""How much memory a backfill takes, however many assets there are."""
