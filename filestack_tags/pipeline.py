@@ -104,9 +104,10 @@ def run(
 
 
 def _room(flight: InFlight[Work], concurrency: int) -> int:
-    """Return how many to claim: some more than can be called, to take the places that get free,
-    or that wait for their moment. Those that may be called alone, while they are fewer."""
-    ahead = concurrency if concurrency == 1 else concurrency + max(concurrency // 2, 1)
+    """Return how many to claim: as many again as can be called, to take the places that get free
+    while others are applied and claimed, or that wait for their moment. Those that may be called
+    alone, while they are fewer."""
+    ahead = concurrency if concurrency == 1 else 2 * concurrency
     if not _is_worth_it(ahead - len(flight), ahead, flight):
         return 0  # as for most that land; whether a circuit closed need not be asked then
     if (number := circuit.allowed(concurrency)) < concurrency:
@@ -116,7 +117,7 @@ def _room(flight: InFlight[Work], concurrency: int) -> int:
 
 def _is_worth_it(room: int, ahead: int, flight: InFlight[Work]) -> bool:
     # A claim for few costs as much as one for many.
-    return room >= (max(ahead // 8, 1) if len(flight) else 1)
+    return room >= (max(ahead // 4, 1) if len(flight) else 1)
 
 
 def _fill(

@@ -36,7 +36,7 @@ Key = TypeVar("Key")
 Done = TypeVar("Done")
 Answer = TaggerReply | PendingJob
 
-LINGER = 0.03
+LINGER = 0.1
 """Seconds after the first of several answers in which the others are waited for: together they
 are applied sooner."""
 
