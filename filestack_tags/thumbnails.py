@@ -8,7 +8,10 @@ from .filestack.sources import Source
 from .models import Asset
 
 EXPIRY = 3600
-"""Seconds a link works: while a page is looked at, not as long as it may be kept."""
+"""Seconds a link works at least: while a page is looked at, not as long as it may be kept."""
+
+SAME_FOR = 900
+"""Seconds in which a picture keeps its link, so that a browser need not fetch it again."""
 
 
 def thumbnail_url(asset: Asset, *, height: int = 160) -> str | None:
@@ -28,6 +31,7 @@ def thumbnail_url(asset: Asset, *, height: int = 160) -> str | None:
         ("read", "convert"),
         handle=source.reference if source.kind == "handle" else None,
         expires_in=EXPIRY,
+        rounded_to=SAME_FOR,
     )
     segments = (
         settings.CDN_URL.rstrip("/"),

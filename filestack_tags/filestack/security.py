@@ -81,11 +81,15 @@ class Security:
         *,
         handle: str | None = None,
         expires_in: int = 300,
+        rounded_to: int = 1,
         container: str | None = None,
         path: str | None = None,
         max_size: int | None = None,
     ) -> SignedPolicy:
         """Return a signed policy that allows ``calls`` for ``expires_in`` seconds.
+
+        With ``rounded_to`` it expires up to as many seconds later, at a multiple of them: the
+        policies of that time are the same one, and so are the links that hold it.
 
         A policy can be replayed until it expires, and without ``handle`` it holds for every
         file of the app. ``container`` and ``path`` are regular expressions that limit where a
@@ -110,8 +114,9 @@ class Security:
             "maxSize": max_size,
         }
         policy = {name: value for name, value in limits.items() if value is not None}
+        expiry = int(self._clock()) + expires_in
         return self.sign(
-            {"call": list(calls), "expiry": int(self._clock()) + expires_in, **policy}
+            {"call": list(calls), "expiry": expiry + -expiry % rounded_to, **policy}
         )
 
     def sign(self, policy: Mapping[str, Any]) -> SignedPolicy:

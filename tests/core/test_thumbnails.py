@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import time_machine
 
 from filestack_tags import assets
 from filestack_tags.filestack.sources import Source
-from filestack_tags.thumbnails import thumbnail_url
+from filestack_tags.thumbnails import EXPIRY, SAME_FOR, thumbnail_url
 
 pytestmark = pytest.mark.django_db
 
@@ -19,6 +23,19 @@ def test_a_thumbnail_is_signed_for_its_file_only() -> None:
     assert url is not None
     assert url.startswith("https://cdn.filestackcontent.com/security=p:")
     assert url.endswith("/resize=h:80/abc")
+
+
+def test_a_link_stays_the_same_for_a_while_and_works_for_an_hour() -> None:
+    asset, _ = assets.register(Source.handle("abc"))
+    start = datetime(2026, 11, 25, 12, tzinfo=UTC)
+    links = []
+    for seconds in (1, SAME_FOR, SAME_FOR + 1):
+        with time_machine.travel(start + timedelta(seconds=seconds), tick=False):
+            links.append(thumbnail_url(asset))
+    assert links[0] == links[1] != links[2]
+    policy = links[1].split("p:")[1].split(",")[0]
+    expiry = json.loads(base64.urlsafe_b64decode(policy))["expiry"]
+    assert expiry == start.timestamp() + SAME_FOR + EXPIRY
 
 
 def test_a_url_is_named_with_the_api_key_and_arrives_whole() -> None:
