@@ -7,6 +7,7 @@ from copy import copy
 from typing import Any
 from urllib.parse import urlencode
 
+from django.apps import apps
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import SEARCH_VAR
 from django.core.exceptions import PermissionDenied
@@ -118,7 +119,12 @@ class AssetFinding(AssetPage):
         """Show the list; write what the slider says into the search; remember the view."""
         if (least := request.GET.get(AT_LEAST)) is not None and request.method == "GET":
             return HttpResponseRedirect(_with_minimum(request, least))
-        context = {**searches.menu(request, self.admin_site), **(extra_context or {})}
+        context = {
+            **searches.menu(request, self.admin_site),
+            # django-unfold has the tools of a list beside each other, in no list of HTML.
+            "tools_are_listed": not apps.is_installed("unfold"),
+            **(extra_context or {}),
+        }
         response: HttpResponse = super().changelist_view(request, context)
         if (view := request.GET.get(VIEW)) in VIEWS:
             response.set_cookie(VIEW, view, max_age=YEAR, samesite="Lax", path=request.path)

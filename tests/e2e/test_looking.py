@@ -7,7 +7,14 @@ from collections.abc import Callable
 from playwright.sync_api import Page, expect
 
 from filestack_tags import bulk, curation, merging
-from filestack_tags.models import Asset, Tag, TagDecision, TaggingRun
+from filestack_tags.models import (
+    Asset,
+    OutboundMessage,
+    Tag,
+    TagDecision,
+    TaggingRun,
+    WebhookEndpoint,
+)
 
 from .marks import both_widths
 from .people import User
@@ -36,6 +43,12 @@ def _furnish() -> list[str]:
     job, _ = bulk.ask(bulk.Request(action="add_tag", tag="new"), user=editor)
     run = TaggingRun.objects.latest("pk")
     decision = TagDecision.objects.latest("pk")
+    endpoint = WebhookEndpoint.objects.create(
+        url="https://example.com/hook", events=["tag.decided"], is_active=False
+    )
+    message = OutboundMessage.objects.create(
+        endpoint=endpoint, event="tag.decided", body="{}", due_at=None
+    )
     return [
         "",
         "asset/",
@@ -61,7 +74,14 @@ def _furnish() -> list[str]:
         "circuit/",
         "spending/",
         "heartbeat/",
+        "heartbeat/operations/",
         "backfill/",
+        "savedsearch/",
+        "modelfile/",
+        "webhookendpoint/",
+        f"webhookendpoint/{endpoint.pk}/change/",
+        "outboundmessage/",
+        f"outboundmessage/{message.pk}/change/",
     ]
 
 

@@ -43,7 +43,7 @@ def test_every_screen_stands_under_the_theme(
     page: Page,
     login: Callable[[str], None],
     seed: Seed,
-    screenshot: Callable[[str], None],
+    screen: Callable[[str], None],
     complaints: list[str],
 ) -> None:
     seed.photo("dogs", {"dog": 98, "animal": 55})
@@ -53,4 +53,4 @@ def test_every_screen_stands_under_the_theme(
         answer = page.goto(f"{APP}{path}", wait_until="networkidle")
         assert answer is not None
         assert answer.status == 200, path
-        screenshot(f"unfold-{name}")
+        screen(f"unfold-{name}")
