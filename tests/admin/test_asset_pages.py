@@ -418,7 +418,7 @@ def test_what_is_to_be_said_of_a_search_is_said_once_by_column_too(
 
 
 def test_a_capped_count_stops_in_the_database(
-    editor: Client, ten: list[str], monkeypatch: pytest.MonkeyPatch
+    editor: Client, ten: list[str], names_at_hand: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("filestack_tags.admin.ledger.COUNT_LIMIT", 4)
     with CaptureQueriesContext(connection) as asked:

@@ -104,7 +104,7 @@ def test_the_way_leads_past_what_somebody_may_not_see(
 
 
 def test_the_way_costs_a_few_statements_wherever_it_is(
-    five: list[Asset], editor: Client, page: Any
+    five: list[Asset], editor: Client, names_at_hand: None
 ) -> None:
     def statements(query: str) -> int:
         with CaptureQueriesContext(connection) as asked:
