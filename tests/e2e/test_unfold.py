@@ -9,7 +9,8 @@ from playwright.sync_api import Page
 from filestack_tags import bulk
 from filestack_tags.models import Asset, Tag
 
-from .marks import both_widths
+from .browser import Look
+from .marks import every_look
 from .seeding import Seed
 
 APP = "/admin/filestack_tags/"
@@ -38,12 +39,14 @@ def _furnish() -> dict[str, str]:
     }
 
 
-@both_widths
+@every_look
 def test_every_screen_stands_under_the_theme(
     page: Page,
     login: Callable[[str], None],
     seed: Seed,
-    screen: Callable[[str], None],
+    look: Look,
+    axe: Callable[[], None],
+    screenshot: Callable[[str], None],
     complaints: list[str],
 ) -> None:
     seed.photo("dogs", {"dog": 98, "animal": 55})
@@ -53,4 +56,7 @@ def test_every_screen_stands_under_the_theme(
         answer = page.goto(f"{APP}{path}", wait_until="networkidle")
         assert answer is not None
         assert answer.status == 200, path
-        screen(f"unfold-{name}")
+        screenshot(f"unfold-{name}")
+        axe()
+        width = page.evaluate("document.documentElement.scrollWidth")
+        assert width <= look.width, f"{name} is {width} px wide in a window of {look.width} px"
