@@ -103,21 +103,21 @@ def run(
                 tell(outcome)
 
 
-def _room(flight: InFlight[Work], concurrency: int) -> int:
+def _claimable(flight: InFlight[Work], concurrency: int) -> int:
     """Return how many to claim: as many again as can be called, to take the places that get free
     while others are applied and claimed, or that wait for their moment. Those that may be called
     alone, while they are fewer."""
-    ahead = concurrency if concurrency == 1 else 2 * concurrency
-    if not _is_worth_it(ahead - len(flight), ahead, flight):
-        return 0  # as for most that land; whether a circuit closed need not be asked then
-    if (number := circuit.allowed(concurrency)) < concurrency:
-        ahead = number
-    return ahead - len(flight) if _is_worth_it(ahead - len(flight), ahead, flight) else 0
+    room = _room(flight, concurrency if concurrency == 1 else 2 * concurrency)
+    if room and (allowed := circuit.allowed(concurrency)) < concurrency:
+        return _room(flight, allowed)
+    return room
 
 
-def _is_worth_it(room: int, ahead: int, flight: InFlight[Work]) -> bool:
-    # A claim for few costs as much as one for many.
-    return room >= (max(ahead // 4, 1) if len(flight) else 1)
+def _room(flight: InFlight[Work], ahead: int) -> int:
+    """Return how many are missing of ``ahead``; 0 while they are few: a claim for them costs as
+    much as one for many."""
+    room = ahead - len(flight)
+    return room if room >= (max(ahead // 4, 1) if len(flight) else 1) else 0
 
 
 def _fill(
@@ -128,7 +128,7 @@ def _fill(
     Return after how many seconds to look again, and whether the rate keeps some from being
     claimed.
     """
-    room = _room(flight, concurrency)
+    room = _claimable(flight, concurrency)
     if not room:
         return PAUSE, False
     ids = supply.candidates(room)
