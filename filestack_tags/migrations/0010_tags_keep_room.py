@@ -1,7 +1,7 @@
 """Have PostgreSQL leave room beside each tag for its next version.
 
 Every reply counts some tags up. With room in the page a new version needs no new entries in the
-tag's indexes, so counting costs a third, and checking references to the tags a quarter less.
+tag's indexes, so counting, and checking references to the tags, costs less.
 """
 
 from __future__ import annotations
