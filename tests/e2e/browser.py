@@ -145,11 +145,21 @@ def serious_violations(page: Page) -> list[str]:
 def tab_to(page: Page, control: Locator, *, most: int = 120) -> None:
     """Press Tab until ``control`` has the focus, as somebody without a mouse does."""
     expect(control).to_be_visible()
+    page.wait_for_load_state("domcontentloaded")
     for _ in range(most):
         page.keyboard.press("Tab")
         if control.evaluate("control => control === document.activeElement"):
             return
     raise AssertionError(f"Tab does not reach {control} within {most} steps.")
+
+
+def press(page: Page, key: str) -> None:
+    """Press one of our own keys, once the page's scripts listen for it.
+
+    A page that a link or a key led to shows its heading before that.
+    """
+    page.wait_for_load_state("domcontentloaded")
+    page.keyboard.press(key)
 
 
 def look_at(page: Page, name: str, look: Look) -> None:

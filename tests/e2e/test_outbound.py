@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 from tests.core.receiver import Receiver, receiving
 
-from .browser import tab_to
+from .browser import press, tab_to
 from .marks import both_widths
 from .seeding import Seed
 
@@ -61,8 +61,8 @@ def test_an_endpoint_is_made_told_and_told_again_by_keys_alone(
     screen("webhook-endpoints")
 
     page.goto(f"{APP}asset/{cat.pk}/change/")
-    page.keyboard.press("j")
-    page.keyboard.press("a")
+    press(page, "j")
+    press(page, "a")
     expect(page.locator("#fst-said")).to_have_text("Accepted cat.")
     _wait_for(page, receiver, 1)
     (told,) = receiver.verified(secret)
