@@ -13,10 +13,16 @@ from time import perf_counter
 from typing import Any
 
 
+WARM_UP = 6
+"""Items that a process does before the time begins, as it does in one that has been at work:
+its modules are loaded, and its statements prepared."""
+
+
 @dataclass
 class Job:
     """What one process does: ``role`` names a function of :mod:`.roles`, called with ``items``
-    one after the other, again from the first if it is to ``repeat``, for ``seconds``."""
+    one after the other, again from the first if it is to ``repeat``, for ``seconds``. The
+    first :data:`WARM_UP` of them do not count."""
 
     role: str
     items: Sequence[Any]
@@ -53,11 +59,11 @@ def _work(job: Job, begin: Any, reports: Any) -> None:
     django.setup()
     do = getattr(import_module(f"{__package__}.roles"), job.role)()
     report = Report(job.role)
-    if job.repeat and job.items:
-        do(job.items[0])
+    for item in job.items[:WARM_UP]:
+        do(item)
     begin.wait(timeout=120)
     start = now = perf_counter()
-    number = 0
+    number = WARM_UP
     while now - start < job.seconds and (job.repeat or number < len(job.items)):
         try:
             do(job.items[number % len(job.items)])
