@@ -32,7 +32,7 @@ def bars() -> list[Bar]:
     return [
         Bar("one process", full, _share("steady")),
         Bar("one process, threads", full, _share("threads")),
-        Bar("one process, open connections", full, _share("lean")),
+        Bar("one process, lean stand-in", full, _share("lean")),
         Bar("rate of 4 processes", f"≤ {OVERSHOOT:.0%} over the limit in any 10 s", _overshoot),
         Bar("memory", f"< {GROWTH:.0%} growth over 10,000 calls, after the warm-up", _memory),
         Bar("calls", "one for each asset, each with its tags", _once),

@@ -18,7 +18,7 @@ PACKAGES = ("Django", "celery", "redis", "httpx2", "psycopg", "throttled-py", "r
 WHAT = {
     "steady": "app, one process, `--pool solo`",
     "threads": "app, one process, `--pool threads`",
-    "lean": "app, one process, connections stay open",
+    "lean": "app, one process, a stand-in that checks nothing",
     "ceiling": "app, one process, answers at once",
     "memory": "app, one process, 10,000 calls answered after 50 ms",
     "rate": "app, four processes, 100 a second together",

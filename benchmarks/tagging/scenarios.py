@@ -63,7 +63,7 @@ class Scenarios:
         self._one("threads", THREADS, "emulator", LATENCY, self._seconds / 2)
 
     def lean(self) -> None:
-        """As steady, but on connections that stay open, as the CDN's do."""
+        """As steady, but against a stand-in that checks nothing."""
         self._one("lean", SOLO, "lean", LATENCY, self._seconds / 2)
 
     def ceiling(self) -> None:

@@ -1,9 +1,8 @@
 """``python -m benchmarks.tagging.upstream``: what stands in for Filestack, in a process of its own.
 
-``emulator`` is the package's emulator, which checks policies and signatures and closes each
-connection. ``lean`` checks nothing and keeps connections open, as the CDN does: an asyncio
-protocol for where the emulator's threads would be what is measured. Both note when each call
-arrived, and write that down when they are told to end.
+``emulator`` is the package's emulator, which checks policies and signatures. ``lean`` checks
+nothing: an asyncio protocol for where the emulator's threads would be what is measured. Both note
+when each call arrived, and write that down when they are told to end.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from threading import Lock
 from typing import cast
 
@@ -55,21 +56,39 @@ def shared_client() -> FilestackClient:
     return _shared.get()
 
 
+@dataclass
+class _Lent:
+    """A client, the settings and the loop it was made for, and how many calls are on it."""
+
+    client: AsyncFilestackClient
+    settings: Settings
+    loop: asyncio.AbstractEventLoop
+    calls: int = 0
+
+
 class _SharedAsyncClient:
     """One asynchronous client per process and per settings, for the one loop of the calls."""
 
     def __init__(self) -> None:
-        self._client: AsyncFilestackClient | None = None
-        self._settings: Settings | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lent: _Lent | None = None
 
-    async def get(self) -> AsyncFilestackClient:
+    @asynccontextmanager
+    async def borrow(self) -> AsyncIterator[AsyncFilestackClient]:
+        """Lend the client for one call. One of former settings is closed once no call is on it."""
         settings, loop = get_settings(), asyncio.get_running_loop()
-        if self._client is None or self._loop is not loop or self._settings is not settings:
-            # Not closed: calls may be under way on it. They keep it for as long as they last.
-            self._client = AsyncFilestackClient.from_settings()
-            self._settings, self._loop = settings, loop
-        return self._client
+        former = lent = self._lent
+        if lent is None or lent.settings is not settings or lent.loop is not loop:
+            self._lent = lent = _Lent(AsyncFilestackClient.from_settings(), settings, loop)
+        lent.calls += 1
+        try:
+            # In a forked worker, that of its parent has another loop, and is not ours to close.
+            if former and former is not lent and former.loop is loop and not former.calls:
+                await former.client.aclose()
+            yield lent.client
+        finally:
+            lent.calls -= 1
+            if lent is not self._lent and not lent.calls:
+                await lent.client.aclose()
 
 
 _shared_async = _SharedAsyncClient()
@@ -80,8 +99,11 @@ async def _client_in_time() -> AsyncIterator[AsyncFilestackClient]:
     """Lend the client for one call, which must end in time as a whole, not byte by byte."""
     settings = get_settings()
     try:
-        async with asyncio.timeout(settings.CONNECT_TIMEOUT + settings.READ_TIMEOUT):
-            yield await _shared_async.get()
+        async with (
+            asyncio.timeout(settings.CONNECT_TIMEOUT + settings.READ_TIMEOUT),
+            _shared_async.borrow() as client,
+        ):
+            yield client
     except TimeoutError:
         late = ConnectionFailed("Filestack did not answer completely in time.")
     else:

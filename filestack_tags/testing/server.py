@@ -7,11 +7,12 @@ import socket
 import ssl
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from socketserver import ThreadingMixIn
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+from wsgiref.simple_server import ServerHandler, WSGIRequestHandler, WSGIServer
 
 from .app import DROP, EmulatorApp
 from .loopback import is_loopback
@@ -22,8 +23,57 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+MAX_LINE = 65_536
+"""Bytes of the longest request line, as in :mod:`wsgiref`."""
+
+
+class _Answer(ServerHandler):
+    http_version = "1.1"
+    request_handler: WSGIRequestHandler
+
+
 class _Handler(WSGIRequestHandler):
+    """Keeps connections open; WSGIRequestHandler answers one request and closes."""
+
+    protocol_version = "HTTP/1.1"
     timeout = 60  # seconds; a client that opens a connection and says nothing
+    wbufsize = -1  # an answer in one piece: in several, each would wait for the one before
+    disable_nagle_algorithm = True
+    server: _Server
+
+    def handle(self) -> None:
+        self.close_connection = False
+        while not self.close_connection:
+            self.handle_one_request()
+
+    def handle_one_request(self) -> None:
+        self.raw_requestline = self.rfile.readline(MAX_LINE + 1)
+        if not self.raw_requestline:
+            self.close_connection = True
+        elif len(self.raw_requestline) > MAX_LINE:
+            self.requestline = self.request_version = self.command = ""
+            self.send_error(414)
+            self.close_connection = True
+        elif self.parse_request():
+            is_read = self._is_read_whole()
+            wire: Any = self.wfile
+            answer = _Answer(self.rfile, wire, self.get_stderr(), self.get_environ())
+            answer.request_handler = self
+            answer.run(self.server.app)
+            if not is_read:  # what is left of it would be taken for the next request
+                self.close_connection = True
+        else:
+            self.close_connection = True
+        self.wfile.flush()
+
+    def _is_read_whole(self) -> bool:
+        """Whether the emulator reads all of the request's body."""
+        length = self.headers.get("Content-Length", "0")
+        return (
+            "Transfer-Encoding" not in self.headers
+            and length.isdecimal()
+            and int(length) <= self.server.app.config.max_body
+        )
 
     def get_environ(self) -> WSGIEnvironment:
         environ = super().get_environ()
@@ -51,6 +101,25 @@ class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
     request_queue_size = 128
     scheme = "http"
+    app: EmulatorApp
+
+    def __init__(self, *args: Any) -> None:
+        self._open: set[Any] = set()
+        super().__init__(*args)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+    def server_close(self) -> None:
+        super().server_close()
+        for connection in tuple(self._open):  # they wait for a next request
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def server_bind(self) -> None:
         # As WSGIServer does, but without asking the name service for this machine's name.
@@ -124,7 +193,7 @@ class EmulatorServer:
                 server.socket, server_side=True, do_handshake_on_connect=False
             )
             server.scheme = "https"
-        server.set_app(self.app)
+        server.app = self.app
         self._server = server
         self._thread = threading.Thread(
             target=server.serve_forever,

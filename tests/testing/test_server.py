@@ -5,8 +5,10 @@ from __future__ import annotations
 import http.client
 import json
 import logging
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from sqlite3 import IntegrityError
 from urllib.parse import quote, urlsplit
@@ -67,6 +69,54 @@ def test_an_absolute_request_target_is_understood(app: EmulatorApp, handle: str)
         connection.request("GET", f"{server.url}/{security('convert')}/tags/{handle}")
         assert connection.getresponse().status == 200
         connection.close()
+
+
+def test_a_connection_stays_open_for_the_next_request(app: EmulatorApp, handle: str) -> None:
+    with EmulatorServer(app) as server:
+        connection = http.client.HTTPConnection(urlsplit(server.url).netloc)
+        ports = set()
+        for method, path, body in (
+            ("GET", f"/{security('convert')}/tags/{handle}", None),
+            ("HEAD", f"/api/file/{handle}?{query('read')}", None),
+            ("POST", "/nowhere/else", b"not asked for"),
+            ("GET", "/_emulator/", None),
+        ):
+            connection.request(method, path, body)
+            ports.add(connection.sock.getsockname()[1])
+            reply = connection.getresponse()
+            reply.read()
+            assert not reply.will_close
+        assert reply.status == 200
+        assert len(ports) == 1
+    connection.sock.settimeout(10)
+    assert connection.sock.recv(1) == b""
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"POST /process HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999999\r\n\r\nGET / HTTP/1.1",
+        b"POST /process HTTP/1.1\r\nHost: x\r\nContent-Length: odd\r\n\r\nGET / HTTP/1.1",
+        b"POST /process HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nGET /",
+        b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.0\r\n\r\n",
+        b"GET\r\n\r\n",
+    ],
+)
+def test_a_connection_ends_where_a_next_request_could_not_be_told(
+    app: EmulatorApp, head: bytes
+) -> None:
+    with EmulatorServer(app) as server:
+        place = urlsplit(server.url)
+        with socket.create_connection((place.hostname, place.port), 10) as connection:
+            connection.sendall(head)
+            answered = b""
+            # With a body unread the system may end it harder.
+            with suppress(ConnectionResetError):
+                while some := connection.recv(65_536):
+                    answered += some
+    assert answered.count(b"HTTP/1.") <= 1
 
 
 @pytest.mark.parametrize("kind", ["drop", "lost_reply"])
