@@ -12,7 +12,6 @@ from multiprocessing import get_context
 from time import perf_counter
 from typing import Any
 
-
 WARM_UP = 6
 """Items that a process does before the time begins, as it does in one that has been at work:
 its modules are loaded, and its statements prepared."""
