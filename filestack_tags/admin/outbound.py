@@ -9,13 +9,14 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_http_methods
 
 from filestack_tags import outbound, outbox, tasks
 from filestack_tags.conf import get_settings
@@ -25,6 +26,9 @@ from filestack_tags.scoping import sees_everything
 
 from .display import raw
 from .ledger import InstallationAdmin, PlainAdmin
+
+TO_BE_SHOWN = "filestack_tags_secret"
+"""The session's key of the endpoint whose secret is shown next."""
 
 
 class EndpointForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in stubs only
@@ -64,7 +68,8 @@ class WebhookEndpointAdmin(PlainAdmin):
     change_form_template = "filestack_tags/admin/webhook_endpoint.html"
 
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(never_cache(require_POST(self.renew)))
+        answer = never_cache(require_http_methods(["GET", "POST"])(self.secret_view))
+        view = self.admin_site.admin_view(answer)
         return [
             path("<int:pk>/secret/", view, name="filestack_tags_webhookendpoint_secret"),
             *super().get_urls(),
@@ -110,22 +115,24 @@ class WebhookEndpointAdmin(PlainAdmin):
     def response_add(
         self, request: HttpRequest, obj: WebhookEndpoint, post_url_continue: str | None = None
     ) -> HttpResponse:
-        endpoint = WebhookEndpoint.objects.get(pk=obj.pk)
-        return self._shown(request, endpoint, outbound.secret_of(endpoint))
+        return self._to_be_shown(request, obj.pk)
 
-    def renew(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Give an endpoint another secret, and show it this once."""
+    def secret_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Show the secret of an endpoint, this once; when posted to, give it another one before.
+
+        A page of its own, so that loading it again makes neither an endpoint nor a secret.
+        """
         endpoint = self.get_object(request, str(pk))
-        if endpoint is None or not self.has_change_permission(request, endpoint):
-            raise PermissionDenied
-        secret = outbound.new_secret(endpoint.pk)
-        self.log_change(request, endpoint, "secret")
-        endpoint.refresh_from_db()  # by now it has a former secret
-        return self._shown(request, endpoint, secret)
-
-    def _shown(
-        self, request: HttpRequest, endpoint: WebhookEndpoint, secret: str
-    ) -> HttpResponse:
+        if request.method == "POST":
+            if endpoint is None or not self.has_change_permission(request, endpoint):
+                raise PermissionDenied
+            outbound.new_secret(pk)
+            self.log_change(request, endpoint, "secret")
+            return self._to_be_shown(request, pk)
+        if endpoint is None or request.session.pop(TO_BE_SHOWN, None) != pk:
+            text = _("A secret is shown once. Give the endpoint a new one if it is lost.")
+            messages.warning(request, text)
+            return redirect(self._place("changelist"))
         response = TemplateResponse(
             request,
             "filestack_tags/admin/webhook_secret.html",
@@ -135,11 +142,19 @@ class WebhookEndpointAdmin(PlainAdmin):
                 "opts": self.opts,
                 "media": self.media,
                 "endpoint": endpoint,
-                "secret": secret,
+                "secret": outbound.secret_of(endpoint),
             },
         )
         response["Cache-Control"] = "no-store, private"
         return response
+
+    def _to_be_shown(self, request: HttpRequest, pk: int) -> HttpResponse:
+        request.session[TO_BE_SHOWN] = pk
+        return redirect(self._place("secret", pk))
+
+    def _place(self, page: str, *args: int) -> str:
+        name = f"admin:filestack_tags_webhookendpoint_{page}"
+        return reverse(name, args=args, current_app=self.admin_site.name)
 
     @admin.display(description=gettext_lazy("events"))
     def told(self, endpoint: WebhookEndpoint) -> str:

@@ -40,13 +40,21 @@ def nobody(user: Any) -> Any:
 
 def test_an_endpoint_is_made_and_its_secret_shown_once(client: Client, page: Any) -> None:
     reply = client.post(f"{ENDPOINTS}add/", SAID)
-    secret = outbound.secret_of(WebhookEndpoint.objects.get())
-    assert secret in page(reply).text
-    assert "no-store" in reply["Cache-Control"]
-    place = f"{ENDPOINTS}{WebhookEndpoint.objects.get().pk}/change/"
+    endpoint = WebhookEndpoint.objects.get()
+    secret = outbound.secret_of(endpoint)
+    assert secret.encode() not in reply.content
+    assert reply["Location"] == f"{ENDPOINTS}{endpoint.pk}/secret/"
+    shown = client.get(reply["Location"])
+    assert secret in page(shown).text
+    assert "no-store" in shown["Cache-Control"]
+    place = f"{ENDPOINTS}{endpoint.pk}/change/"
     for later in (ENDPOINTS, place):
         assert secret.encode() not in client.get(later).content
     assert not page(client.get(place)).inline
+    again = client.get(reply["Location"], follow=True)
+    assert secret not in page(again).text
+    assert "A secret is shown once." in page(again).text
+    assert WebhookEndpoint.objects.count() == 1
 
 
 def test_a_new_secret_is_shown_once_too(
@@ -54,13 +62,27 @@ def test_a_new_secret_is_shown_once_too(
 ) -> None:
     former = outbound.secret_of(endpoint)
     place = f"{ENDPOINTS}{endpoint.pk}/secret/"
-    assert client.get(place).status_code == 405
-    shown = page(client.post(place)).text
+    assert former not in page(client.get(place, follow=True)).text
+    shown = page(client.post(place, follow=True)).text
     endpoint.refresh_from_db()
     assert outbound.secret_of(endpoint) in shown
     assert former not in shown
     assert "signed with the former secret, too" in shown
+    assert outbound.secret_of(endpoint) not in page(client.get(place, follow=True)).text
     assert client.post(f"{ENDPOINTS}999999/secret/").status_code == 403
+
+
+def test_a_secret_is_shown_to_who_made_it_alone(
+    client: Client, client_of: Any, page: Any, endpoint: WebhookEndpoint
+) -> None:
+    place = f"{ENDPOINTS}{endpoint.pk}/secret/"
+    client.post(place)
+    endpoint.refresh_from_db()
+    looking = client_of("view_webhookendpoint")
+    assert outbound.secret_of(endpoint) not in page(looking.get(place, follow=True)).text
+    other = outbound.save_endpoint(url="https://example.org/", events=outbox.EVENTS)
+    reply = client.get(f"{ENDPOINTS}{other.pk}/secret/", follow=True)
+    assert outbound.secret_of(other) not in page(reply).text
 
 
 def test_an_endpoint_is_changed_and_deleted_with_its_messages(
