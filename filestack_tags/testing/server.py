@@ -8,6 +8,7 @@ import ssl
 import sys
 import threading
 from contextlib import suppress
+from io import BufferedIOBase, BufferedReader, RawIOBase
 from pathlib import Path
 from socketserver import ThreadingMixIn
 from types import TracebackType
@@ -27,9 +28,29 @@ MAX_LINE = 65_536
 """Bytes of the longest request line, as in :mod:`wsgiref`."""
 
 
+class _Body(RawIOBase):
+    """What of a connection is the body of one request: the next request begins after it."""
+
+    def __init__(self, connection: BufferedIOBase, length: int) -> None:
+        self._connection = connection
+        self.left = length
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        read = self._connection.read(min(len(buffer), self.left))
+        buffer[: len(read)] = read
+        self.left -= len(read)
+        return len(read)
+
+
 class _Answer(ServerHandler):
     http_version = "1.1"
     request_handler: WSGIRequestHandler
+
+    def _flush(self) -> None:
+        """Leave that to the request's handler: by then the answer is whole, and logged."""
 
 
 class _Handler(WSGIRequestHandler):
@@ -55,25 +76,23 @@ class _Handler(WSGIRequestHandler):
             self.send_error(414)
             self.close_connection = True
         elif self.parse_request():
-            is_read = self._is_read_whole()
-            wire: Any = self.wfile
-            answer = _Answer(self.rfile, wire, self.get_stderr(), self.get_environ())
-            answer.request_handler = self
-            answer.run(self.server.app)
-            if not is_read:  # what is left of it would be taken for the next request
-                self.close_connection = True
+            self._answer()
         else:
             self.close_connection = True
         self.wfile.flush()
 
-    def _is_read_whole(self) -> bool:
-        """Whether the emulator reads all of the request's body."""
+    def _answer(self) -> None:
         length = self.headers.get("Content-Length", "0")
-        return (
-            "Transfer-Encoding" not in self.headers
-            and length.isdecimal()
-            and int(length) <= self.server.app.config.max_body
-        )
+        is_told = length.isdecimal() and "Transfer-Encoding" not in self.headers
+        body = _Body(self.rfile, int(length) if is_told else 0)
+        read: Any = BufferedReader(body)
+        wire: Any = self.wfile
+        answer = _Answer(read, wire, self.get_stderr(), self.get_environ())
+        answer.request_handler = self
+        app: Any = self.server.get_app()
+        answer.run(app)
+        if body.left or not is_told:  # the rest would be taken for the next request
+            self.close_connection = True
 
     def get_environ(self) -> WSGIEnvironment:
         environ = super().get_environ()
@@ -101,7 +120,6 @@ class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
     request_queue_size = 128
     scheme = "http"
-    app: EmulatorApp
 
     def __init__(self, *args: Any) -> None:
         self._open: set[Any] = set()
@@ -193,7 +211,7 @@ class EmulatorServer:
                 server.socket, server_side=True, do_handshake_on_connect=False
             )
             server.scheme = "https"
-        server.app = self.app
+        server.set_app(self.app)
         self._server = server
         self._thread = threading.Thread(
             target=server.serve_forever,
