@@ -12,6 +12,7 @@ from rest_framework.test import APIClient
 
 from filestack_tags.search.complete import complete
 from filestack_tags.search.facets import Facets, histogram
+from filestack_tags.search.keyset import find
 from filestack_tags.search.totals import Total
 
 from .designs.app import App
@@ -29,6 +30,14 @@ Say = Callable[[str, Mapping[str, Figures]], None]
 
 HTTP_SEARCHES = 120
 SAMPLES = (1_000, 10_000)
+WALKS = {
+    "Period, none": "created:1999",
+    "Size, none": "size:>100gb",
+    "Name, none": "name:*zzz*",
+    "Untagged, none": "untagged",
+}
+"""Searches that no tag drives, and that nothing matches: where a walk goes through all assets."""
+WALKED = 5
 SHOWN = 30
 """Facets that are compared with the truth."""
 
@@ -156,6 +165,15 @@ class Reads:
             return sum(dict(answer).values()) == len(self._oracle.having(search.every[0][0]))
 
         self._measure("Histogram", self._searches["S1"], {"app": timed(counted)}, right)
+
+    def walks(self) -> None:
+        """Measure searches that look at every asset, unless an index knows better."""
+        for cell, text in WALKS.items():
+            searches = [Search(str(number)) for number in range(WALKED)]
+            designs: dict[str, Timed] = {
+                "app": timed(lambda search, text=text: find(text, size=PAGE).ids)
+            }
+            self._measure(cell, searches, designs, lambda search, ids: not ids)
 
     def http(self) -> None:
         """Measure whole responses of 50 assets with their tags, without the host's log-in."""

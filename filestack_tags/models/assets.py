@@ -115,10 +115,10 @@ class Asset(models.Model):
     """The run whose result the tags show."""
     tags_version = models.PositiveIntegerField(_("content version of the tags"), default=0)
     """Content version that the tags describe, 0 before the first result."""
-    tags_at = models.DateTimeField(_("tagged"), null=True, blank=True)
+    tags_at = models.DateTimeField(_("tagged"), null=True, blank=True, db_index=True)
     """Time of the result that the tags show; an older result is not applied."""
 
-    created_at = models.DateTimeField(_("registered"), auto_now_add=True)
+    created_at = models.DateTimeField(_("registered"), auto_now_add=True, db_index=True)
     changed_at = models.DateTimeField(_("changed"), auto_now=True)
     deleted_at = models.DateTimeField(_("deleted"), null=True, blank=True)
 
