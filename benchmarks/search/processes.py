@@ -58,16 +58,20 @@ def _work(job: Job, begin: Any, reports: Any) -> None:
     django.setup()
     do = getattr(import_module(f"{__package__}.roles"), job.role)()
     report = Report(job.role)
-    for item in job.items[:WARM_UP]:
-        do(item)
-    begin.wait(timeout=120)
-    start = now = perf_counter()
-    number = WARM_UP
-    while now - start < job.seconds and (job.repeat or number < len(job.items)):
+
+    def attempt(number: int) -> None:
         try:
             do(job.items[number % len(job.items)])
         except Exception as error:  # noqa: BLE001  # counted: there must be none
             report.errors.append(repr(error)[:200])
+
+    for number in range(min(WARM_UP, len(job.items))):
+        attempt(number)
+    begin.wait(timeout=120)
+    start = now = perf_counter()
+    number = WARM_UP
+    while now - start < job.seconds and (job.repeat or number < len(job.items)):
+        attempt(number)
         number += 1
         before, now = now, perf_counter()
         report.times.append((now - before) * 1000)

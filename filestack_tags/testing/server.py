@@ -8,6 +8,7 @@ import ssl
 import sys
 import threading
 from contextlib import suppress
+from http.server import BaseHTTPRequestHandler
 from io import BufferedIOBase, BufferedReader, RawIOBase
 from pathlib import Path
 from socketserver import ThreadingMixIn
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 logger = logging.getLogger(__name__)
-
-
-MAX_LINE = 65_536
-"""Bytes of the longest request line, as in :mod:`wsgiref`."""
 
 
 class _Body(RawIOBase):
@@ -62,24 +59,7 @@ class _Handler(WSGIRequestHandler):
     disable_nagle_algorithm = True
     server: _Server
 
-    def handle(self) -> None:
-        self.close_connection = False
-        while not self.close_connection:
-            self.handle_one_request()
-
-    def handle_one_request(self) -> None:
-        self.raw_requestline = self.rfile.readline(MAX_LINE + 1)
-        if not self.raw_requestline:
-            self.close_connection = True
-        elif len(self.raw_requestline) > MAX_LINE:
-            self.requestline = self.request_version = self.command = ""
-            self.send_error(414)
-            self.close_connection = True
-        elif self.parse_request():
-            self._answer()
-        else:
-            self.close_connection = True
-        self.wfile.flush()
+    handle = BaseHTTPRequestHandler.handle  # goes on until either side closes
 
     def _answer(self) -> None:
         length = self.headers.get("Content-Length", "0")
@@ -93,6 +73,8 @@ class _Handler(WSGIRequestHandler):
         answer.run(app)
         if body.left or not is_told:  # the rest would be taken for the next request
             self.close_connection = True
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_OPTIONS = do_PATCH = _answer
 
     def get_environ(self) -> WSGIEnvironment:
         environ = super().get_environ()
