@@ -98,7 +98,8 @@ def test_a_connection_stays_open_for_the_next_request(app: EmulatorApp, handle: 
     [
         b"POST /process HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999999\r\n\r\nGET / HTTP/1.1",
         b"POST /process HTTP/1.1\r\nHost: x\r\nContent-Length: odd\r\n\r\nGET / HTTP/1.1",
-        b"POST /process HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nGET /",
+        b"POST /process HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+        + b"GET / HTTP/1.1\r\n\r\n",
         b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n",
         b"GET / HTTP/1.0\r\n\r\n",
         b"GET\r\n\r\n",
