@@ -35,6 +35,20 @@ class ExactCharField(models.CharField):  # type: ignore[type-arg]  # generic in 
         return parameters
 
 
+class IdentifierField(ExactCharField):
+    """An :class:`ExactCharField` that is only ever looked up as a whole, as digests are.
+
+    To an indexed ``varchar`` on PostgreSQL Django adds a second index, for ``LIKE``, which every
+    write of the row would pay for. The type's other name spares it.
+    """
+
+    def db_type(self, connection: BaseDatabaseWrapper) -> str | None:
+        kind = super().db_type(connection)
+        if kind is not None and connection.vendor == "postgresql":
+            return kind.replace("varchar", "character varying", 1)
+        return kind
+
+
 class AssetOf(_ForeignKeyToAsset):
     """The asset of a file that a model of the host's holds in a ``FileField`` or ``ImageField``.
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from django.db import IntegrityError, InterfaceError, OperationalError
@@ -32,7 +33,7 @@ ABANDONED = "abandoned"
 GIVEN_UP = frozenset({ABANDONED, "workflow_deadline"})
 """Error codes of runs that nobody waits for any more. Should a result still come, it is used."""
 
-SOURCES = {"auto": AssetTag.Source.AUTO, "user": AssetTag.Source.USER}
+SOURCES = {"auto": int(AssetTag.Source.AUTO), "user": int(AssetTag.Source.USER)}
 
 NONE = int(AssetTag.Decision.NONE)
 AT_ONCE = 50
@@ -111,7 +112,7 @@ def _apply_once_more(results: Sequence[Result], error: Exception) -> list[str | 
 
 def _apply(results: Sequence[Result]) -> list[str]:
     """Apply results in one transaction, all or none."""
-    ids = tags.resolve(score.name for result in results for score in result.reply.scores)
+    ids = _tag_ids(results)
     with atomic():
         assets, runs = standing.lock({result.run_id for result in results})
         for result in results:
@@ -127,6 +128,13 @@ def _apply(results: Sequence[Result]) -> list[str]:
                 outbox.note(outbox.TAGGED, _told(shown))
             tags.shift_counts(_write(assets, shown, ids))
     return [runs[result.run_id].state for result in results]
+
+
+def _tag_ids(results: Sequence[Result]) -> dict[str, int]:
+    """Return ``{label as it was said: tag id}``, making the tags that do not exist yet."""
+    names = dict.fromkeys(score.name for result in results for score in result.reply.scores)
+    ids = tags.resolve(names)
+    return {name: ids[label_key(name)] for name in names}
 
 
 def _close(
@@ -238,6 +246,7 @@ def _write(
     Return ``{tag id: by how many its assets are more}``.
     """
     present = upsert.present(shown)
+    added: list[upsert.Row] = []
     changed: list[upsert.Row] = []
     lost: list[tuple[int, int]] = []
     counts: Counter[int] = Counter()
@@ -250,7 +259,8 @@ def _write(
             if row is not None and (row[2] != NONE or row[:2] == (confidence, source)):
                 continue
             score = score_of(confidence, NONE, forgotten=forgotten)
-            changed.append((asset_id, tag_id, confidence, score, source, run.id))
+            said = (asset_id, tag_id, confidence, score, source, run.id)
+            (added if row is None else changed).append(said)
             if row is None and not forgotten:
                 counts[tag_id] += 1
         for tag_id, (_, _, decision) in rows.items():
@@ -258,24 +268,24 @@ def _write(
                 lost.append((asset_id, tag_id))
                 if not forgotten:
                     counts[tag_id] -= 1
-    tags.hold({row[1] for row in (*changed, *lost)})
+    tags.hold(row[1] for row in chain(added, changed, lost))
     upsert.remove(lost)
-    if changed:
-        upsert.upsert(changed)
+    upsert.write(added, changed)
+    if added or changed:
         check_references()
     return counts
 
 
 def _by_tag(scores: Iterable[TagScore], ids: Mapping[str, int]) -> dict[int, tuple[int, int]]:
-    """Return ``{tag id: (confidence, source)}``; ``ids`` leads from keys to tags.
+    """Return ``{tag id: (confidence, source)}``; ``ids`` leads from labels to tags.
 
     Two labels may lead to one tag, by spelling or by alias: a user's word goes before the
     machine's, then the higher confidence counts.
     """
     best: dict[int, tuple[int, int]] = {}
     for score in scores:
-        tag_id = ids[label_key(score.name)]
-        offer = (score.confidence, int(SOURCES[score.source]))
+        tag_id = ids[score.name]
+        offer = (score.confidence, SOURCES[score.source])
         held = best.get(tag_id)
         if held is None or (offer[1], offer[0]) > (held[1], held[0]):
             best[tag_id] = offer

@@ -123,8 +123,12 @@ def check_references() -> None:
     less, and an error rolls back to the savepoint instead of the caller's transaction.
     """
     connection = connections[alias()]
-    if connection.vendor == "postgresql":
-        connection.check_constraints()
+    if connection.vendor != "postgresql":
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        if connection.savepoint_ids:  # the caller's transaction goes on, and defers as before
+            cursor.execute("SET CONSTRAINTS ALL DEFERRED")
 
 
 # What is asked of fields is remembered: for one row it takes longer than the rest together.

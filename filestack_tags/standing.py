@@ -19,7 +19,10 @@ from .transactions import alias
 
 @dataclass(slots=True)
 class AssetStanding:
-    """What closing a run reads of its asset, and writes of it: all from ``tagging_state`` on."""
+    """What closing a run reads of its asset, and writes of it: all from ``tagging_state`` on.
+
+    ``changed_at`` is written without having been read.
+    """
 
     id: int
     content_version: int
@@ -32,7 +35,7 @@ class AssetStanding:
     current_run_id: int | None
     tags_version: int
     tags_at: datetime | None
-    changed_at: datetime
+    changed_at: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -53,8 +56,9 @@ class RunStanding:
     finished_at: datetime | None = None
 
 
-ASSET_READ = tuple(AssetStanding.__dataclass_fields__)
-ASSET_WRITTEN = ASSET_READ[ASSET_READ.index("tagging_state") :]
+ASSET_FIELDS = tuple(AssetStanding.__dataclass_fields__)
+ASSET_READ = ASSET_FIELDS[: ASSET_FIELDS.index("changed_at")]
+ASSET_WRITTEN = ASSET_FIELDS[ASSET_FIELDS.index("tagging_state") :]
 RUN_READ = ("id", "asset_id", "content_version", "state", "error_code")
 RUN_WRITTEN = tuple(RunStanding.__dataclass_fields__)[RUN_READ.index("state") :]
 

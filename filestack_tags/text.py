@@ -60,7 +60,9 @@ def label_name(text: str) -> str:
         raise InvalidLabel(
             f"A tag has at most {MAX_LABEL_LENGTH} characters; this one has {len(name)}."
         )
-    if any(unicodedata.category(char) in ("Cc", "Cs") for char in name):
+    if not name.isprintable() and any(
+        unicodedata.category(char) in ("Cc", "Cs") for char in name
+    ):
         raise InvalidLabel("A tag cannot hold control characters.")
     return name
 

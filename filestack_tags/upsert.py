@@ -1,7 +1,8 @@
-"""Upsert: the tag rows that replies change, in one statement.
+"""Upsert: the tag rows that replies add and change, each kind in one statement.
 
 Raw SQL, because ``bulk_create(update_conflicts=True)`` can neither leave decided rows alone nor
-skip rows that hold the values already, and takes twice as long.
+skip rows that hold the values already, and takes twice as long. Rows that are known to be new are
+copied on PostgreSQL: with ``ON CONFLICT`` it writes each of them twice into its log.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ MAX_ROWS = 100
 UNIQUE = ("asset_id", "tag_id")
 CHANGING = ("confidence", "score", "source", "run_id")
 SAID = CHANGING[:3]
+COLUMNS = (*UNIQUE, *CHANGING, "decision")
+UNDECIDED = int(AssetTag.Decision.NONE)
 KINDS = ("bigint", "integer", "smallint", "smallint", "smallint", "bigint")
 
 Row = tuple[int, int, int, int, int, int]
@@ -51,19 +54,56 @@ def present(asset_ids: Collection[int]) -> dict[int, dict[int, Held]]:
     return held
 
 
+def write(added: Sequence[Row], changed: Sequence[Row]) -> None:
+    """Insert the rows that :func:`present` did not find, and correct those that it found.
+
+    Called in a transaction that has held the assets' locks since :func:`present`, with rows in
+    the order of assets and tags. Rows that a person decided are not to be passed.
+
+    Raises:
+        IntegrityError: on PostgreSQL, when an added row is there after all: somebody wrote it
+            without the asset's lock. The next :func:`present` will find it.
+    """
+    if added and _can_copy():
+        _copy(added)
+        upsert(changed)
+    else:
+        upsert(sorted((*added, *changed)))
+
+
+def _can_copy() -> bool:
+    if connections[alias()].vendor != "postgresql":
+        return False
+    from django.db.backends.postgresql.psycopg_any import is_psycopg3  # needs a driver
+
+    return bool(is_psycopg3)
+
+
+def _copy(rows: Sequence[Row]) -> None:
+    connection = connections[alias()]
+    quote = connection.ops.quote_name
+    columns = ", ".join(map(quote, COLUMNS))
+    line = "%d\t" * len(KINDS) + f"{UNDECIDED}\n"
+    with (
+        connection.wrap_database_errors,
+        prepared.cursor(alias()) as cursor,
+        cursor.copy(f"COPY {quote(AssetTag._meta.db_table)} ({columns}) FROM STDIN") as copy,
+    ):
+        copy.write("".join([line % row for row in rows]))
+
+
 def upsert(rows: Sequence[Row]) -> None:
     """Insert the rows, and correct those that exist and say something else.
 
-    Called in a transaction that holds the assets' locks, with rows in the order of assets and
-    tags. Rows that a person decided are not to be passed; PostgreSQL and SQLite would leave
-    them alone, as they do rows that say the same already.
+    Called as :func:`write` is. Of rows that a person decided nothing is changed by PostgreSQL
+    and SQLite, nor of rows that say the same already.
     """
     if not rows:
         return
     connection = connections[alias()]
     quote = connection.ops.quote_name
     table = quote(AssetTag._meta.db_table)
-    columns = ", ".join(map(quote, (*UNIQUE, *CHANGING, "decision")))
+    columns = ", ".join(map(quote, COLUMNS))
     suffix = _on_conflict(connection, table)
     with prepared.cursor(alias()) as cursor:
         for source, parameters in _sources(connection, rows):
@@ -79,7 +119,7 @@ def remove(pairs: Iterable[tuple[int, int]]) -> None:
         return
     connection = connections[alias()]
     table = connection.ops.quote_name(AssetTag._meta.db_table)
-    undecided = f"decision = {int(AssetTag.Decision.NONE)}"
+    undecided = f"decision = {UNDECIDED}"
     with prepared.cursor(alias()) as cursor:
         if connection.vendor == "postgresql":
             pairs = [(asset, tag) for asset, tags in tags_of.items() for tag in tags]
@@ -104,15 +144,14 @@ def _sources(
     connection: BaseDatabaseWrapper, rows: Sequence[Row]
 ) -> Iterator[tuple[str, list[Any]]]:
     """Yield what is inserted, as SQL and its parameters."""
-    decision = int(AssetTag.Decision.NONE)
     if connection.vendor == "postgresql":
         names = (*UNIQUE, *CHANGING)
         new, parameters = unnested(list(zip(names, KINDS, strict=True)), rows)
-        yield f"SELECT {', '.join(names)}, {decision} FROM {new}", parameters  # noqa: S608  no value is in it
+        yield f"SELECT {', '.join(names)}, {UNDECIDED} FROM {new}", parameters  # noqa: S608  no value is in it
         return
     for start in range(0, len(rows), MAX_ROWS):
         batch = rows[start : start + MAX_ROWS]
-        values = ", ".join([f"(%s, %s, %s, %s, %s, %s, {decision})"] * len(batch))
+        values = ", ".join([f"(%s, %s, %s, %s, %s, %s, {UNDECIDED})"] * len(batch))
         yield f"VALUES {values}", [value for row in batch for value in row]
 
 
@@ -122,5 +161,5 @@ def _on_conflict(connection: BaseDatabaseWrapper, table: str) -> str:
         return suffix  # MariaDB has no WHERE here; it skips rows that hold the values itself
     quote = connection.ops.quote_name
     said = " OR ".join(f"{table}.{quote(name)} <> excluded.{quote(name)}" for name in SAID)
-    undecided = f"{table}.{quote('decision')} = {int(AssetTag.Decision.NONE)}"
+    undecided = f"{table}.{quote('decision')} = {UNDECIDED}"
     return f"{suffix} WHERE {undecided} AND ({said})"

@@ -9,7 +9,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from filestack_tags.fields import ExactCharField
+from filestack_tags.fields import ExactCharField, IdentifierField
 from filestack_tags.search.ast import Query
 from filestack_tags.search.planner import search_assets
 from filestack_tags.text import MAX_REFERENCE_LENGTH
@@ -63,14 +63,14 @@ class Asset(models.Model):
 
     kind = models.CharField(_("kind"), max_length=8, choices=Kind)
     reference = ExactCharField(_("reference"), max_length=MAX_REFERENCE_LENGTH)
-    digest = ExactCharField(max_length=64, unique=True, editable=False)
+    digest = IdentifierField(max_length=64, unique=True, editable=False)
 
     filename = models.CharField(_("file name"), max_length=1024, blank=True)
     mimetype = models.CharField(_("type"), max_length=255, blank=True)
     size = models.BigIntegerField(_("size in bytes"), null=True, blank=True)
     width = models.PositiveIntegerField(_("width"), null=True, blank=True)
     height = models.PositiveIntegerField(_("height"), null=True, blank=True)
-    sha256 = ExactCharField(_("SHA-256"), max_length=64, null=True, blank=True, db_index=True)
+    sha256 = IdentifierField(_("SHA-256"), max_length=64, null=True, blank=True, db_index=True)
     """Digest of the bytes, in lower-case hex, once Filestack or the host has said it."""
     container = models.CharField(_("container"), max_length=255, blank=True)
     key = models.CharField(_("storage key"), max_length=1024, blank=True)

@@ -6,7 +6,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from filestack_tags.fields import ExactCharField
+from filestack_tags.fields import ExactCharField, IdentifierField
 
 from .assets import Asset
 
@@ -38,7 +38,7 @@ class TaggingRun(models.Model):
     state = models.CharField(_("state"), max_length=10, choices=State, default=State.STARTED)
     content_version = models.PositiveIntegerField(_("content version"))
     workflow_id = models.CharField(_("workflow"), max_length=100, blank=True)
-    job_id = ExactCharField(_("job"), max_length=100, null=True, blank=True, unique=True)
+    job_id = IdentifierField(_("job"), max_length=100, null=True, blank=True, unique=True)
     delivery = models.ForeignKey(
         "WebhookDelivery",
         on_delete=models.SET_NULL,
@@ -93,7 +93,7 @@ class WebhookDelivery(models.Model):
         IGNORED = "ignored", _("ignored")
         FAILED = "failed", _("failed")
 
-    event_key = ExactCharField(_("event key"), max_length=200, unique=True)
+    event_key = IdentifierField(_("event key"), max_length=200, unique=True)
     action = models.CharField(_("action"), max_length=100, blank=True)
     headers = models.JSONField(_("headers"), default=dict)
     raw_body = models.BinaryField(_("raw body"))

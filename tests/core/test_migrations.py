@@ -66,5 +66,16 @@ def test_tags_have_room_for_new_versions_of_them():
         assert cursor.fetchone() == (["fillfactor=50"],)
 
 
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="only PostgreSQL has them")
+def test_identifiers_have_no_second_index_for_like():
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT tablename FROM pg_indexes WHERE indexdef LIKE '%%varchar_pattern_ops%%'"
+            " AND tablename IN ('filestack_tags_asset', 'filestack_tags_taggingrun',"
+            " 'filestack_tags_webhookdelivery', 'filestack_tags_tag')"
+        )
+        assert cursor.fetchall() == [("filestack_tags_tag",)]  # is searched by prefix
+
+
 def test_every_migration_can_be_taken_back(before: Any) -> None:
     assert before(APP, "Asset").objects.count() == 0
