@@ -62,7 +62,10 @@ def apply(run_id: int, reply: TaggerReply, *, result_at: datetime) -> str:
         InvalidLabel: when a label of the reply cannot be a tag.
         TaggingRun.DoesNotExist: when there is no such run.
     """
-    return _apply([Result(run_id, reply, result_at)])[0]
+    (state,) = apply_all([Result(run_id, reply, result_at)])
+    if isinstance(state, Exception):
+        raise state
+    return state
 
 
 def apply_all(results: Sequence[Result]) -> list[str | Exception]:
