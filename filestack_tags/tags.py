@@ -83,7 +83,7 @@ def hold(tag_ids: Iterable[int]) -> None:
     Elsewhere nothing has to be done until :func:`shift_counts`.
     """
     if connections[alias()].vendor == "mysql":
-        _lock(tag_ids)
+        _lock(set(tag_ids))
 
 
 def shift_counts(changes: Mapping[int, int]) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -141,3 +142,18 @@ def test_a_decided_row_is_left_alone_even_if_it_is_passed(asset: Asset) -> None:
     before = list(AssetTag.objects.order_by("tag").values())
     upsert.upsert([(asset.pk, row["tag_id"], 1, 1, 0, 1) for row in before])
     assert list(AssetTag.objects.order_by("tag").values()) == before
+
+
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="only PostgreSQL defers checks")
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("inside", [False, True])
+def test_references_are_checked_early_and_a_callers_transaction_defers_as_before(
+    asset: Asset, inside: bool
+) -> None:
+    run = TaggingRun.objects.create(asset=asset, tagger="t", trigger="code", content_version=1)
+    callers = transaction.atomic() if inside else nullcontext()
+    with CaptureQueriesContext(connection) as captured, callers:
+        results.apply(run.pk, scripted.reply({"sky": 90}), result_at=timezone.now())
+    told = [query["sql"] for query in captured.captured_queries]
+    told = [statement.split()[-1] for statement in told if "CONSTRAINTS" in statement]
+    assert told == (["IMMEDIATE", "DEFERRED"] if inside else ["IMMEDIATE"])
