@@ -4,6 +4,8 @@ from django.db import migrations
 
 import filestack_tags.fields
 
+# Takes away the index for LIKE that Django adds to an indexed varchar: see IdentifierField.
+
 
 class Migration(migrations.Migration):
     dependencies = [
