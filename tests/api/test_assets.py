@@ -186,8 +186,8 @@ def test_a_list_takes_as_many_queries_for_thirty_assets_as_for_three(
     Asset.objects.update(uploader=uploader)
     api.get("/api/v1/assets/")
     # Session, user, two for permissions, two for names, one for statistics; ids, assets, their
-    # tags, the names of these.
-    limit = 8 if not query else 11
+    # tags.
+    limit = 7 if not query else 10
     with django_assert_max_num_queries(limit) as asked:
         assert len(found(api, query)) == count
     shape = [sql["sql"].split()[0] for sql in asked.captured_queries]

@@ -172,24 +172,25 @@ def test_the_tags_shown_are_those_that_the_search_language_calls_visible(
 
 @pytest.mark.parametrize("count", [1, 30])
 @pytest.mark.django_db
-def test_describing_takes_three_queries_for_thirty_assets_as_for_one(
+def test_describing_takes_two_queries_for_thirty_assets_as_for_one(
     django_assert_num_queries: Any, count: int
 ) -> None:
     ids = [tagged(f"h{number}", {f"t{number}": 50}).pk for number in range(count)]
     Asset.objects.update(uploader=person("ann"))
-    with django_assert_num_queries(3):  # assets, their tags, the names of these
+    with django_assert_num_queries(2):  # assets, and their tags
         assert len(describe(ids, "default")) == count
 
 
 @pytest.mark.django_db
-def test_assets_without_tags_need_no_names_and_no_assets_no_query(
+def test_no_assets_need_no_query_and_assets_without_their_tags_one(
     django_assert_num_queries: Any,
 ) -> None:
     asset = tagged("h1")
-    with django_assert_num_queries(2):
-        (shown,) = describe([asset.pk], "default")
+    (shown,) = describe([asset.pk], "default")
     assert shown["tags"] == []
     assert shown["tagging"]["stale"] is False, "its file changed after nothing"
+    with django_assert_num_queries(1):
+        assert describe([asset.pk], "default", {"id"}) == [{"id": asset.pk}]
     with django_assert_num_queries(0):
         assert describe([], "default") == []
 
