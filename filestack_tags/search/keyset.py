@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from django.core import signing
 from django.db.models import Q
@@ -257,20 +257,21 @@ def _binding(query: Query, order: str, wanted: str) -> str:
 
 
 def _sealed(binding: str, forward: bool, segment: int, row: Row) -> str:
-    content = (binding, int(forward), segment, row.asset_id, row.score)
-    return signing.Signer(salt=_SALT).sign_object(content)
+    score = "" if row.score is None else row.score
+    content = f"{binding}.{forward:d}.{segment}.{row.asset_id}.{score}"
+    return signing.Signer(salt=_SALT).sign(content)
 
 
 def _opened(cursor: str, binding: str) -> tuple[bool, int, Row]:
     try:
-        content: Any = signing.Signer(salt=_SALT).unsign_object(cursor)
+        content = signing.Signer(salt=_SALT).unsign(cursor)
     except signing.BadSignature:
         raise CursorError(
             "This page cursor was not made here, or was changed: start from the first page."
         ) from None
-    bound, forward, segment, asset_id, score = content
+    bound, forward, segment, asset_id, score = content.split(".")
     if bound != binding:
         raise CursorError(
             "This page cursor is of another search or another order: start from the first page."
         )
-    return bool(forward), segment, Row(asset_id, score)
+    return forward == "1", int(segment), Row(int(asset_id), int(score) if score else None)
