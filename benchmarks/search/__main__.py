@@ -80,7 +80,8 @@ def _measure(given: argparse.Namespace, assets: int) -> int:
     searches = Workload(oracle).searches()
     connection.ensure_connection()
     gc.collect()
-    gc.freeze()  # as docs/production.md advises for a process that answers requests
+    gc.freeze()  # both as docs/production.md advises for a process that answers requests
+    gc.set_threshold(50_000, 10, 10)
     seconds = 2.0 if assets <= 200_000 else 20.0
     reads = Reads(oracle, searches, seconds=seconds, with_peers=not given.no_peers, say=_say)
     if given.only != "writes":

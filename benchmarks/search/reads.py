@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -192,12 +193,13 @@ class Reads:
             ids = ",".join(map(str, self._oracle.newest(search)))
             return _fetch(client, "/stock/", ids=ids)
 
-        def raw(search: Search) -> tuple[float, list[int]]:
-            return self._limit.with_tags(search), self._oracle.newest(search)
+        def raw(search: Search, *, named: bool = False) -> tuple[float, list[int]]:
+            return self._limit.with_tags(search, named=named), self._oracle.newest(search)
 
         designs: dict[str, Timed] = {
             "app": ours,
             "raw rows and tags": raw,
+            "raw, tags by name": partial(raw, named=True),
             "stock DRF": stock,
         }
         newest = self._oracle.newest
