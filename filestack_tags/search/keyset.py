@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 Order = Literal["newest", "oldest", "confidence", "best"]
 ORDERS = ("newest", "oldest", "confidence", "best")
 
-_SALT = "filestack_tags.search.page"
+_SALT = "filestack_tags.search.cursor"
 
 
 @dataclass(frozen=True, slots=True)

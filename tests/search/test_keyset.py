@@ -138,8 +138,9 @@ def test_a_deleted_asset_leaves_its_place_in_a_page():
         lambda cursor: "",
         lambda cursor: "nothing",
         lambda cursor: signing.dumps(["a", 1, 0, 1, None]),
+        lambda cursor: signing.Signer(salt="filestack_tags.search.page").sign_object([1, 0]),
     ],
-    ids=["last letter", "first letter", "empty", "unsigned", "of another signer"],
+    ids=["last letter", "first letter", "empty", "unsigned", "of another signer", "as before"],
 )
 def test_a_cursor_that_was_changed_is_refused(change):
     for name in "abc":
