@@ -22,13 +22,15 @@ from filestack_tags.text import label_key
 from filestack_tags.transactions import retried
 
 from .base import View, asset_of, includes_hidden, person
-from .representation import DECISIONS, SHOWN_AT_ANY_CONFIDENCE, SOURCES
+from .representation import DECISIONS, SOURCES
 from .serializers import AddTagSerializer, DecideSerializer
 
 Act = TagDecision.Act
 
 ACTS = {"accepted": Act.ACCEPT, "rejected": Act.REJECT, None: Act.WITHDRAW}
 """What is done for each decision that can be asked for."""
+
+SHOWN_AT_ANY_CONFIDENCE = frozenset({AssetTag.Decision.ACCEPTED, AssetTag.Decision.ADDED})
 
 
 class AssetTagViewSet(View):

@@ -1,8 +1,8 @@
 """What the API shows of assets, for a page and for one alike: two statements, plain dicts.
 
 A page is fifty assets with a thousand tags. As instances and serializer fields they cost ten
-times what reading them does, so the statements hold just the columns that are shown, are written
-once and not per page, and their rows become what is sent without anything in between.
+times what reading them does, so the statements hold just the columns that are shown, no queryset
+is compiled for a page, and the rows become what is sent without anything in between.
 """
 
 # ruff: noqa: S608  # names of tables and columns are put in, values never are
@@ -35,7 +35,6 @@ Moment = Callable[[datetime | None], datetime | None]
 
 SOURCES = {int(source): source.name.lower() for source in AssetTag.Source}
 DECISIONS = {int(decision): decision.name.lower() for decision in AssetTag.Decision}
-SHOWN_AT_ANY_CONFIDENCE = frozenset({AssetTag.Decision.ACCEPTED, AssetTag.Decision.ADDED})
 
 BY_KEY, BY_CONFIDENCE = itemgetter("key"), itemgetter("confidence")
 
