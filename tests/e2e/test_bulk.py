@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from filestack_tags import assets, bulk
 from filestack_tags.models import Asset, AssetTag, BulkJob, TaggingRun
@@ -137,6 +137,32 @@ def test_a_job_says_how_far_it_is_until_it_is_cancelled(
     page.get_by_role("button", name="Undo").click()
     expect_end(page, "finished", "450 of 450")
     assert seed.database(_having, "archive") == {}
+
+
+def test_a_job_that_ends_while_a_button_is_pressed_does_not_lose_what_the_button_says(
+    page: Page,
+    login: Callable[[str], None],
+    seed: Seed,
+    tasks_held: Callable[[], AbstractContextManager[None]],
+) -> None:
+    seed.papers(150)
+    login("editor")
+    choose_all_that_match(page, "", "150")
+    ask(page, "Add a tag", Tag="archive")
+
+    def hold_until_the_page_knows_of_the_end(cancel: Route) -> None:
+        page.route("**/progress/", lambda look: look.fulfill(json={"is_open": False}))
+        with page.expect_response("**/progress/"):
+            pass
+        page.wait_for_timeout(500)
+        cancel.continue_()
+
+    page.route("**/cancel/", hold_until_the_page_knows_of_the_end)
+    with tasks_held():
+        page.get_by_role("button", name="Do it").click()
+        expect(page.locator("[data-fst=text]")).to_have_text("0 of 150")
+        page.get_by_role("button", name="Cancel the job").click()
+        expect(page.get_by_text("Cancelled. What was done is kept.")).to_be_visible()
 
 
 @both_widths
