@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,7 +60,7 @@ def resolve(where: Node, *, include_hidden: bool, max_tags: int, using: str) -> 
     every tag whose key, or one of whose aliases, begins so.
 
     Raises:
-        TagQueryError: when a prefix matches more than ``max_tags`` keys and aliases.
+        TagQueryError: when prefixes match more than ``max_tags`` keys and aliases together.
     """
     labels = {
         _wanted(leaf): label_text(leaf.label, prefix=leaf.prefix)
@@ -68,19 +68,31 @@ def resolve(where: Node, *, include_hidden: bool, max_tags: int, using: str) -> 
         if isinstance(leaf, HasTag) and leaf.label
     }
     found = _find(labels.keys(), include_hidden, max_tags, using) if labels else []
-    tags: dict[tuple[str, bool], tuple[KnownTag, ...]] = {}
-    for (wanted, prefix), label in labels.items():
-        matched = [
+    matched = {
+        (wanted, prefix): [
             tag for key, tag in found if (key.startswith(wanted) if prefix else key == wanted)
         ]
-        if prefix and len(matched) > max_tags:
-            raise TagQueryError(
-                f"{label} stands for more than {max_tags} tags; write more of the tag.",
-                found=label,
-                expected=("a longer beginning of the tag",),
-            )
-        tags[wanted, prefix] = tuple(dict.fromkeys(matched))
+        for wanted, prefix in labels
+    }
+    _require_few(
+        {labels[wanted]: len(matched[wanted]) for wanted in labels if wanted[1]}, max_tags
+    )
+    tags = {wanted: tuple(dict.fromkeys(known)) for wanted, known in matched.items()}
     return Names(tags, frozenset() if include_hidden else withheld(using))
+
+
+def _require_few(matched: Mapping[str, int], max_tags: int) -> None:
+    """Hold prefixes to a number of tags: what a search costs grows with its square."""
+    if sum(matched.values()) <= max_tags:
+        return
+    label = max(matched, key=lambda each: matched[each])
+    too_many = f"{label} stands for more than {max_tags} tags; write more of the tag."
+    if matched[label] <= max_tags:
+        too_many = (
+            f"Together the prefixes stand for more than {max_tags} tags, {label} for the most"
+            " of them; write more of the tags."
+        )
+    raise TagQueryError(too_many, found=label, expected=("a longer beginning of the tag",))
 
 
 def default_database() -> str:
@@ -106,9 +118,9 @@ def _find(
 ) -> list[tuple[str, KnownTag]]:
     keys = sorted({key for key, prefix in wanted if not prefix})
     prefixes = sorted({key for key, prefix in wanted if prefix})
-    # Were there more rows than this, one of the prefixes would match too many of them, and
-    # the rows at hand show that already.
-    most = 2 * len(keys) + len(prefixes) * max_tags + 1
+    # Were there more rows than this, the prefixes would match too many of them, and the rows
+    # at hand show that already.
+    most = 2 * len(keys) + max_tags + 1
     # Written out, because every search asks this and building two querysets takes longer than
     # the answer.
     connection = connections[using]

@@ -64,6 +64,7 @@ class Plan:
     def __init__(self, where: Node, compiler: Compiler) -> None:
         self.where = where
         self.compiler = compiler
+        self._conditions: dict[tuple[Node, str], Fragment] = {}
         terms = where.terms if isinstance(where, And) else (where,)
         self.clauses, others = _split(terms, compiler)
         self.total = 0.0
@@ -235,7 +236,7 @@ class Plan:
             *((present,) if present else ()),
             *self._within,
             *(
-                self.compiler.condition(node, asset=asset)
+                self._condition(node, asset)
                 for node in probes
                 if not any(node is each for each in joined_nodes)
             ),
@@ -269,6 +270,12 @@ class Plan:
     def also(self, node: Node) -> Plan:
         """Return the plan of this search and ``node``, whose labels must be in the search."""
         return Plan(conjunction((self.where, node)), self.compiler)
+
+    def _condition(self, node: Node, asset: str) -> Fragment:
+        """Compile a probe once: each of many streams asks it, and one may name many tags."""
+        if (node, asset) not in self._conditions:
+            self._conditions[node, asset] = self.compiler.condition(node, asset=asset)
+        return self._conditions[node, asset]
 
     @cached_property
     def _within(self) -> tuple[Fragment, ...]:
@@ -337,7 +344,7 @@ def plan(
 
     Raises:
         TagQueryError: when the query cannot be read, asks for hidden tags without permission,
-            or has a prefix that stands for more than ``SEARCH_MAX_WILDCARD_TAGS`` tags.
+            or has prefixes that stand for more than ``SEARCH_MAX_WILDCARD_TAGS`` tags.
     """
     using = using or default_database()
     parsed, names = understood(query, include_hidden=include_hidden, using=using)

@@ -83,7 +83,7 @@ def search_assets(
 
     Raises:
         TagQueryError: when the query cannot be read, asks for hidden tags without permission,
-            or has a prefix that stands for more than ``SEARCH_MAX_WILDCARD_TAGS`` tags.
+            or has prefixes that stand for more than ``SEARCH_MAX_WILDCARD_TAGS`` tags.
     """
     parsed, names = understood(query, include_hidden=include_hidden, using=queryset.db)
     conditions = Conditions(

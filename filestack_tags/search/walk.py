@@ -8,7 +8,7 @@ or for many on PostgreSQL by ``LATERAL``, which is planned once for all of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -23,6 +23,8 @@ from .sql import Fragment, Stream
 MAX_SELECTS = 200
 """Most limited selects in one statement: SQLite takes 500."""
 
+MAX_PARAMS = 30_000
+"""Most values in one statement of several selects: SQLite may be built to take 32,766."""
 
 MAX_UNION = 2
 """Most streams that PostgreSQL reads as one select each: it plans every one of them."""
@@ -226,13 +228,29 @@ def _merged(
     The rows are no more than a statement's limit each, and in no order if there were several.
     """
     tail = f" ORDER BY {order} LIMIT {limit}"
-    selects: list[Fragment] = []
+    selects = _selects(plan, parts, tail, ordered_by_id)
+    streams = sum(len(part.streams) for part in parts)
+    if streams == 1:
+        return _asked(plan, next(selects))
+    alike = min(streams, USUALLY_ALIKE)
+    best: dict[int, Any] = {}
+    for some in _statements(selects):
+        for asset_id, score in _first(plan, some, merged_order, limit, alike):
+            if asset_id not in best or best[asset_id] < score:
+                best[asset_id] = score
+    return list(best.items())
+
+
+def _selects(
+    plan: Plan, parts: Iterable[Part], tail: str, ordered_by_id: bool
+) -> Iterator[Fragment]:
+    """Yield the selects of the parts, each limited: of many streams there is much text."""
     for part in parts:
         if plan.compiler.vendor == "postgresql" and len(part.streams) > MAX_UNION:
-            selects.append(_lateral(plan, part, tail))
+            yield _lateral(plan, part, tail)
             continue
-        selects += [
-            plan.tagged(
+        for stream in part.streams:
+            yield plan.tagged(
                 "d.asset_id, d.score",
                 (stream,),
                 *part.conditions,
@@ -241,18 +259,20 @@ def _merged(
                 ordered_by_id=ordered_by_id,
                 examined=part.examined,
             )
-            for stream in part.streams
-        ]
-    if len(selects) == 1 and all(len(part.streams) == 1 for part in parts):
-        return _asked(plan, selects[0])
-    alike = min(sum(len(part.streams) for part in parts), USUALLY_ALIKE)
-    best: dict[int, Any] = {}
-    for start in range(0, len(selects), MAX_SELECTS):
-        some = selects[start : start + MAX_SELECTS]
-        for asset_id, score in _first(plan, some, merged_order, limit, alike):
-            if asset_id not in best or best[asset_id] < score:
-                best[asset_id] = score
-    return list(best.items())
+
+
+def _statements(selects: Iterable[Fragment]) -> Iterator[list[Fragment]]:
+    """Put together as many selects as one statement takes."""
+    some: list[Fragment] = []
+    params = 0
+    for each in selects:
+        if some and (len(some) == MAX_SELECTS or params + len(each.params) > MAX_PARAMS):
+            yield some
+            some, params = [], 0
+        some.append(each)
+        params += len(each.params)
+    if some:
+        yield some
 
 
 def _first(

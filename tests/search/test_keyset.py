@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 from django.core import signing
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from filestack_tags import curation, statistics
 from filestack_tags.exceptions import CursorError, InvalidLabel, TagQueryError
@@ -206,6 +208,19 @@ def test_many_tags_are_read_in_several_statements(monkeypatch):
         an_asset(f"{number}", tags={f"sky{number}": 50 + number, f"sky{5 - number}": 70})
     assert all_references("sky*", size=4) == list("543210")
     assert all_references("sky*", size=4, order="best") == list("543210")
+
+
+def test_many_values_are_put_in_several_statements(monkeypatch):
+    for number in range(6):
+        tags = {f"sky{number}": 50 + number, f"sky{5 - number}": 70, f"sea{number}": 60}
+        an_asset(f"{number}", tags=tags)
+    monkeypatch.setattr(walk, "MAX_UNION", 100)  # PostgreSQL, too, one select for each tag
+    monkeypatch.setattr(walk, "MAX_PARAMS", 30)
+    for order in ("newest", "best"):
+        with CaptureQueriesContext(connection) as asked:
+            assert find("sky* sea*", order=order).ids
+        assert len(asked) > 3
+        assert all_references("sky* sea*", size=4, order=order) == list("543210")
 
 
 def test_sorting_what_the_rare_term_finds_gives_the_same_as_walking(monkeypatch):
