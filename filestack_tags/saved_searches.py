@@ -8,19 +8,17 @@ nothing to tell of outside a scope. Permissions are the caller's to check.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from django.core.exceptions import EmptyResultSet
 from django.db import IntegrityError
 from django.db.models import Case, Q, QuerySet, Value, When
 from django.utils import timezone
 
 from .exceptions import SavedSearchError
-from .models import Asset, AssetQuerySet, SavedSearch
-from .scoping import scope_of
+from .models import AssetQuerySet, SavedSearch
+from .scoping import NOTHING, digest_of, scope_of
 from .search.planner import understood
-from .text import label_name, storable
+from .text import label_key, label_name, storable
 from .transactions import alias, atomic
 
 if TYPE_CHECKING:
@@ -30,9 +28,6 @@ MAX_NAME = 100
 """Longest name, in characters."""
 
 HIDDEN = "filestack_tags.search_hidden"
-
-NOTHING = "nothing"
-"""The digest of a scope without any asset. Who sees nothing shares nothing."""
 
 Order = SavedSearch.Order
 
@@ -81,7 +76,7 @@ def save(
         saved = SavedSearch.objects.using(alias()).get(pk=saved_id, owner=owner.pk)
     for name, value in values.items():
         setattr(saved, name, value)
-    saved.scope_digest = _scope_digest(owner)
+    saved.scope_digest = digest_of(owner)
     saved.changed_at = now
     try:
         with atomic():
@@ -106,7 +101,10 @@ def check(
             f"An order is one of {', '.join(Order.values)}, not {wanted.order!r}.",
             parameter="order",
         )
-    order_tag = label_name(wanted.order_tag) if wanted.order_tag.strip() else ""
+    order_tag = ""
+    if wanted.order_tag.strip():
+        order_tag = label_name(wanted.order_tag)
+        label_key(order_tag)  # which may be too long where the name is not
     if order_tag and wanted.order != Order.CONFIDENCE:
         raise SavedSearchError(
             "A tag to order by goes with the order “confidence” alone.", parameter="order_tag"
@@ -137,7 +135,7 @@ def visible_to(user: Any) -> QuerySet[SavedSearch]:
     """Return a user's own searches, then those shared with this user; both by name."""
     if user.pk is None:
         return SavedSearch.objects.none()
-    digest = _scope_digest(user)
+    digest = digest_of(user)
     shared = Q(shared=True)
     if digest:
         shared &= Q(scope_digest=digest)
@@ -168,15 +166,3 @@ def _require_free(name: str, owner: AbstractBaseUser, saved_id: int | None) -> N
 
 def _sees_hidden(user: Any) -> bool:
     return bool(user.has_perm(HIDDEN))
-
-
-def _scope_digest(user: Any) -> str:
-    """Return what is the same for users with the same scope; ``""`` for those who see all."""
-    scope = scope_of(user)
-    if scope is None:
-        return ""
-    try:
-        sql, params = Asset.objects.within(scope).values("pk").query.sql_with_params()
-    except EmptyResultSet:
-        return NOTHING
-    return sha256(f"{sql} {params!r}".encode()).hexdigest()

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from hashlib import sha256
 from typing import Any
 
+from django.core.exceptions import EmptyResultSet
 from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.utils.module_loading import import_string
@@ -19,6 +21,9 @@ from django.utils.module_loading import import_string
 from .conf import SETTING, get_settings
 from .exceptions import ConfigurationError
 from .models import Asset, AssetQuerySet, AssetTag, Tag, TaggingRun
+
+NOTHING = "nothing"
+"""The digest of a scope without any asset. Who sees nothing shares nothing."""
 
 Hook = Callable[[Any], Q | None]
 
@@ -80,6 +85,21 @@ def tags_of(user: Any) -> QuerySet[Tag]:
     return Tag.objects.filter(Exists(rows)).annotate(
         visible_assets=Coalesce(Subquery(count), 0)
     )
+
+
+def digest_of(user: Any) -> str:
+    """Return what is the same for users with the same scope; ``""`` for those who see all.
+
+    Equal conditions with equal values give the same; :data:`NOTHING` is that of no asset.
+    """
+    scope = scope_of(user)
+    if scope is None:
+        return ""
+    try:
+        sql, params = Asset.objects.within(scope).values("pk").query.sql_with_params()
+    except EmptyResultSet:
+        return NOTHING
+    return sha256(f"{sql} {params!r}".encode()).hexdigest()
 
 
 @lru_cache

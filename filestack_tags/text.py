@@ -15,6 +15,9 @@ from typing import Any
 from .exceptions import InvalidLabel
 
 MAX_LABEL_LENGTH = 200
+
+_MAX_KEPT = 2 * MAX_LABEL_LENGTH
+"""Longest text that is remembered as it came: white space in it counts to no limit."""
 """Longest tag, in characters, before and after normalisation."""
 
 MAX_REFERENCE_LENGTH = 4096
@@ -45,7 +48,6 @@ def storable_json(value: Any) -> Any:
     return value
 
 
-@lru_cache(maxsize=10_000)
 def label_name(text: str) -> str:
     """Return a label as it is shown: white space collapsed, otherwise as received.
 
@@ -53,6 +55,11 @@ def label_name(text: str) -> str:
         InvalidLabel: when it is empty, longer than :data:`MAX_LABEL_LENGTH`, or holds
             control characters.
     """
+    return _label_name(text if len(text) <= _MAX_KEPT else " ".join(text.split()))
+
+
+@lru_cache(maxsize=10_000)
+def _label_name(text: str) -> str:
     name = " ".join(text.split())
     if not name:
         raise InvalidLabel("A tag cannot be empty.")
@@ -67,7 +74,6 @@ def label_name(text: str) -> str:
     return name
 
 
-@lru_cache(maxsize=10_000)
 def label_key(text: str) -> str:
     """Return the key under which a label is stored and searched.
 
@@ -76,7 +82,12 @@ def label_key(text: str) -> str:
     Raises:
         InvalidLabel: as :func:`label_name`, also when normalisation makes it too long.
     """
-    return label_name(fold(label_name(text)))
+    return _label_key(label_name(text))
+
+
+@lru_cache(maxsize=10_000)
+def _label_key(name: str) -> str:
+    return label_name(fold(name))
 
 
 def fold(text: str) -> str:

@@ -152,6 +152,7 @@ class BulkJobAdmin(LedgerAdmin):
                 ],
                 "items": _named(request, items[:SHOWN_ITEMS]),
                 "may_download": request.user.has_perm(bulk.permission(job)),
+                "is_in_scope": bulk.is_in_scope(job, request.user),
                 "may_act": request.user.has_perm(bulk.permission(job))
                 and bulk.is_in_charge(job, request.user),
                 "can_be_undone": bulk.can_be_undone(job),
@@ -194,6 +195,8 @@ class BulkJobAdmin(LedgerAdmin):
         """Send the file of an export."""
         job = self._job(request, pk, to_act=True)
         if job.action != BulkJob.Action.EXPORT or job.state != BulkJob.State.FINISHED:
+            raise Http404
+        if not bulk.is_in_scope(job, request.user):
             raise Http404
         if job.pruned_at is not None:
             messages.error(request, _("The file is gone; export again."))

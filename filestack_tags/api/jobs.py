@@ -141,7 +141,8 @@ class JobViewSet(mixins.ListModelMixin, View):
         # A job tells of assets by its search and by their ids.
         if user.has_perm("filestack_tags.view_bulkjob") and sees_everything(user):
             return jobs
-        return jobs.filter(requested_by=user.pk)
+        # Nobody's are those of the machine and of people who are gone.
+        return jobs.none() if user.pk is None else jobs.filter(requested_by=user.pk)
 
     def filter_queryset(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
         state = one_of(self.request, "state", BulkJob.State.values)
@@ -176,7 +177,7 @@ class JobViewSet(mixins.ListModelMixin, View):
     @action(detail=True)
     def items(self, request: Request, pk: str) -> Response:
         """A page of what came of single assets, where that is noted."""
-        rows = self._job(pk).items.all()
+        rows = self._job(pk, to_read=True).items.all()
         if outcome := one_of(request, "outcome", BulkJobItem.Outcome.values):
             rows = rows.filter(outcome=outcome)
         pages = ByAsset()
@@ -203,7 +204,7 @@ class JobViewSet(mixins.ListModelMixin, View):
     @action(detail=True)
     def download(self, request: Request, pk: str) -> StreamingHttpResponse:
         """The file of an export that is finished."""
-        job = self._job(pk, to_act=True)
+        job = self._job(pk, to_act=True, to_read=True)
         if job.action != BulkJob.Action.EXPORT:
             raise Http404
         if job.state != BulkJob.State.FINISHED:
@@ -214,13 +215,17 @@ class JobViewSet(mixins.ListModelMixin, View):
         response["Content-Disposition"] = f'attachment; filename="{bulk.file_name(job)}"'
         return response
 
-    def _job(self, pk: str, *, to_act: bool = False, to_end: bool = False) -> BulkJob:
+    def _job(
+        self, pk: str, *, to_act: bool = False, to_end: bool = False, to_read: bool = False
+    ) -> BulkJob:
         jobs = self.get_queryset().select_related("requested_by", "undoes")
         job: BulkJob = get_object_or_404(jobs, pk=number(pk))
         if to_act or to_end:
             _require(self.request, bulk.permission(job))
         if to_end and not bulk.is_in_charge(job, self.request.user):
             raise PermissionDenied(bulk.NOT_IN_CHARGE)
+        if to_read and not bulk.is_in_scope(job, self.request.user):
+            raise Http404
         return job
 
 

@@ -101,12 +101,13 @@ class ByUniqueColumn(KeysetPagination):
         if cursor is None:
             return None
         # An offset is needed only where several rows share a position, which ours never do.
-        if cursor.offset or not self.is_position(str(cursor.position or "")):
+        is_first = cursor.position is None
+        if cursor.offset or not (is_first or self.is_position(str(cursor.position))):
             raise _foreign_cursor()
         return cursor
 
     def is_position(self, text: str) -> bool:
-        """Whether a cursor of ours may hold it; the empty text is the first page."""
+        """Whether a cursor of ours may hold it."""
         raise NotImplementedError
 
 
@@ -125,7 +126,7 @@ class NewestFirst(ByUniqueColumn):
     ordering = "-id"
 
     def is_position(self, text: str) -> bool:
-        return not text or (text.isascii() and text.isdigit() and len(text) < 19)
+        return text.isascii() and text.isdigit() and len(text) < 19
 
 
 def _foreign_cursor() -> ParameterError:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.http import QueryDict
 from django.utils.translation import gettext as _
 from rest_framework import serializers
+from rest_framework.fields import empty
 
 from filestack_tags.assets import Facts
 from filestack_tags.conf import get_settings
@@ -90,6 +92,13 @@ class TagMergeSerializer(serializers.ModelSerializer[TagMerge]):
 
 class Body(serializers.Serializer[Any]):
     """A body in which every field is known: a misspelt one is refused, not ignored."""
+
+    def __init__(self, instance: Any = None, data: Any = empty, **options: Any) -> None:
+        # Of an empty body with the type of a form, REST framework makes an empty form, and
+        # takes a checkbox that is not in a form for a No.
+        if isinstance(data, QueryDict):
+            data = {}
+        super().__init__(instance, data, **options)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         unknown = sorted(str(name) for name in self.initial_data.keys() - self.fields.keys())

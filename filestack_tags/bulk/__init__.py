@@ -20,7 +20,7 @@ from .asking import (
     permission,
     preview,
 )
-from .exports import CONTENT_TYPES, file_name, read_parts
+from .exports import CONTENT_TYPES, file_name, is_in_scope, read_parts
 from .running import Step, step, waiting
 from .undoing import can_be_undone, undo
 
@@ -41,6 +41,7 @@ __all__ = [
     "cancel",
     "file_name",
     "is_in_charge",
+    "is_in_scope",
     "permission",
     "preview",
     "read_parts",

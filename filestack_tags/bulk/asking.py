@@ -15,7 +15,7 @@ from filestack_tags import metrics, spending, tags, workflows
 from filestack_tags.conf import get_settings
 from filestack_tags.exceptions import BulkError
 from filestack_tags.models import Asset, BulkJob, Tag, TaggingRun
-from filestack_tags.scoping import scope_of
+from filestack_tags.scoping import digest_of, scope_of
 from filestack_tags.search.ast import Comparison, HasTag, Query, conjunction
 from filestack_tags.search.planner import read
 from filestack_tags.search.scope import tags_within
@@ -207,6 +207,7 @@ def ask(
         matched=counted.count if ids is None else len(ids),
         matched_is_exact=counted.is_exact or ids is not None,
         requested_by_id=None if user is None else user.pk,
+        scope_digest="" if user is None else digest_of(user),
         trigger=TaggingRun.Trigger(trigger),
         key=key or None,
     )
@@ -382,12 +383,12 @@ def _tag(request: Request, query: Query, user: Any) -> str:
     if request.action == Action.ADD:
         return label_name(request.tag)
     tag = Tag.objects.using(alias()).filter(pk=tags.known([key]).get(key, 0)).first()
-    if tag is None or not tags_within([tag.pk], _scope(user), alias()):
+    unknown = tag is None or (tag.hidden and not _sees_hidden(user))
+    if tag is None or unknown or not tags_within([tag.pk], _scope(user), alias()):
         raise BulkError(f"There is no tag {request.tag!r}.", parameter="tag")
     if tag.hidden and not query.include_hidden:
         raise BulkError(
-            f"The tag {tag.name!r} is hidden; add include:hidden to the search, which takes the "
-            "permission to search hidden tags.",
+            f"The tag {tag.name!r} is hidden; add include:hidden to the search.",
             parameter="tag",
         )
     return tag.name

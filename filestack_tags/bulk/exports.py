@@ -19,6 +19,7 @@ from django.db.models import Max
 from django.utils import timezone
 
 from filestack_tags.models import Asset, AssetTag, BulkJob, BulkJobPart
+from filestack_tags.scoping import digest_of
 from filestack_tags.search.planner import visible_asset_tags
 from filestack_tags.transactions import alias
 
@@ -55,6 +56,15 @@ def add_part(job: BulkJob, asset_ids: Sequence[int]) -> set[int]:
     text = write(rows, with_header=number == 0)
     parts.create(job=job, number=number, data=zlib.compress(text.encode()))
     return {row["id"] for row in rows}
+
+
+def is_in_scope(job: BulkJob, user: Any) -> bool:
+    """Whether ``user`` sees what the job was asked to go through, and so may read what it wrote.
+
+    That is so for who sees everything, and where the scope is what it was when the job was
+    asked for: files that were in it then may be out of it by now.
+    """
+    return digest_of(user) in ("", job.scope_digest)
 
 
 def read_parts(job: BulkJob) -> Iterator[bytes]:

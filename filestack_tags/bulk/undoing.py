@@ -56,6 +56,7 @@ def undo(
             matched_is_exact=True,
             undoes=job,
             requested_by_id=None if user is None else user.pk,
+            scope_digest=job.scope_digest,
             trigger=TaggingRun.Trigger(trigger),
         )
         undoing.save(using=alias(), force_insert=True)

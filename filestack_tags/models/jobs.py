@@ -71,6 +71,8 @@ class BulkJob(models.Model):
         related_name="+",
         verbose_name=_("asked by"),
     )
+    scope_digest = ExactCharField(max_length=64, blank=True, default="", editable=False)
+    """Of the scope of who asked for it then: what it wrote is read in the same alone."""
     trigger = models.CharField(
         _("trigger"),
         max_length=10,

@@ -38,7 +38,7 @@ GRAMMAR = rf"""
     AND.5: /AND(?![^\s()"“”„|@<>=≥≤:*])/
     OR.5: /OR(?![^\s()"“”„|@<>=≥≤:*])/
     NOT.5: /NOT(?![^\s()"“”„|@<>=≥≤:*])/
-    FIELD.4: /(?:{"|".join(FIELDS)})\s*:/i
+    FIELD.4: /(?ai:{"|".join(FIELDS)})\s*:/
     PREFIX.3: /(?:"(?:\\.|[^"\\])*"|{_LABEL})\*/s
     QUOTED.2: /"(?:\\.|[^"\\])*"/s
     WORD.1: /{_LABEL}/

@@ -43,6 +43,15 @@ def test_names_are_completed(api: APIClient, client_of: Any, ids: dict[str, int]
     assert api.get("/api/v1/tags/complete/?include=hidden").status_code == 403
 
 
+def test_an_empty_form_changes_nothing(api: APIClient, ids: dict[str, int]) -> None:
+    patch(api, "sky", hidden=True, min_confidence=40)
+    form = "application/x-www-form-urlencoded"
+    reply = api.generic("PATCH", "/api/v1/tags/sky/", "", content_type=form)
+    assert reply.status_code == 200
+    sky = Tag.objects.get(key="sky")
+    assert (sky.hidden, sky.min_confidence) == (True, 40)
+
+
 def test_a_tag_is_renamed_hidden_and_given_a_minimum_at_once(
     api: APIClient, client_of: Any, ids: dict[str, int]
 ) -> None:

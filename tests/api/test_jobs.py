@@ -6,13 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import AnonymousUser, User
+from django.db.models import Q
 from rest_framework.test import APIClient
 
-from filestack_tags import bulk
+from filestack_tags import bulk, curation
 from filestack_tags.api.jobs import JobViewSet
 from filestack_tags.api.problems import PREFIX
-from filestack_tags.models import Asset, AssetTag, BulkJob
+from filestack_tags.models import Asset, AssetTag, BulkJob, Tag
 
 from .rows import person, tagged
 
@@ -173,6 +174,57 @@ def test_an_export_is_downloaded_once_it_is_finished(
     assert b"".join(reply.streaming_content).count(b"\n") == 3
     other = run(api, JOBS, REJECT)
     assert api.get(f"{other['Location']}download/").status_code == 404
+
+
+def by_kind(user: Any) -> Q | None:
+    """A scope that a group is moved in and out of."""
+    return None if user.is_superuser else Q(kind="url" if user.last_name else "handle")
+
+
+def test_an_export_is_read_while_the_scope_is_what_it_was_asked_with(
+    api: APIClient, run: Any, ids: list[int], settings: Any
+) -> None:
+    settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "SCOPE": f"{__name__}.by_kind"}
+    place = run(api, JOBS, {"action": "export", "q": "sky"})["Location"]
+    for path in ("download/", "items/"):
+        assert api.get(place + path).status_code == 200
+    User.objects.filter(pk=owner().pk).update(last_name="of another team")
+    api.force_authenticate(owner())
+    assert api.get(place).status_code == 200
+    for path in ("download/", "items/"):
+        assert api.get(place + path).status_code == 404
+    User.objects.filter(pk=owner().pk).update(last_name="")
+    api.force_authenticate(owner())
+    assert api.get(f"{place}download/").status_code == 200
+
+
+def test_a_client_that_is_no_user_has_no_jobs(run: Any, ids: list[int]) -> None:
+    bulk.ask(bulk.Request("export", query="sky"), user=None)
+
+    class Machine(AnonymousUser):
+        is_authenticated = True
+
+        def has_perm(self, *args: Any) -> bool:
+            return args[0] == "filestack_tags.view_asset"
+
+    client = APIClient()
+    client.force_authenticate(Machine())
+    reply = client.get(JOBS)
+    assert (reply.status_code, reply.json()["results"]) == (200, [])
+
+
+def test_a_hidden_tag_is_unknown_to_who_may_not_search_it(
+    api: APIClient, ids: list[int]
+) -> None:
+    curation.hide(Tag.objects.get(key="sky").pk)
+    said = [
+        api.post(f"{JOBS}preview/", {"action": "reject_tag", "tag": tag}, format="json").json()
+        for tag in ("sky", "nowhere")
+    ]
+    assert [reply["errors"][0]["detail"] for reply in said] == [
+        "There is no tag 'sky'.",
+        "There is no tag 'nowhere'.",
+    ]
 
 
 def test_a_job_is_cancelled_and_cancelling_again_is_no_error(

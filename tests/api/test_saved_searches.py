@@ -149,6 +149,14 @@ def test_each_request_takes_its_permission(client_of: Any) -> None:
     assert APIClient().get(SAVED).status_code in (401, 403)
 
 
+def test_a_tag_to_order_by_that_no_tag_can_be_is_refused(api: APIClient) -> None:
+    # Eighteen characters each once they are normalised.
+    body = {"name": "s", "order": "confidence", "order_tag": "\ufdfa" * 20}
+    reply = api.post(SAVED, body, format="json")
+    fields = [error["field"] for error in reply.json()["errors"]]
+    assert (reply.status_code, fields) == (400, ["order_tag"])
+
+
 def test_hidden_tags_are_found_by_who_may(client_of: Any) -> None:
     tagged("one", {"sky": 90})
     curation.hide(Tag.objects.get().pk, hidden=True)

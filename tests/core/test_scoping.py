@@ -345,7 +345,7 @@ def test_no_resource_of_the_api_lets_anybody_out(anna: User, theirs: Asset) -> N
     reply = client.post("/api/v1/uploads/complete/", stored, content_type="application/json")
     assert reply.status_code == 400
     # What is shared in a scope is searched in that of who looks.
-    SavedSearch.objects.update(scope_digest=saved_searches._scope_digest(anna), query="sky")
+    SavedSearch.objects.update(scope_digest=scoping.digest_of(anna), query="sky")
     found = client.get(f"/api/v1/saved-searches/{saved.pk}/assets/").json()["results"]
     assert [asset["reference"] for asset in found] == ["mine1"]
 

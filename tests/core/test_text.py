@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from filestack_tags import text as module
 from filestack_tags.exceptions import InvalidLabel
 from filestack_tags.text import label_key, label_name, storable, storable_json
 
@@ -69,3 +70,12 @@ def test_json_is_made_storable_all_the_way_down() -> None:
         "a�": [1, None, True, {"b": "�"}]
     }
     assert storable("abcdef", 3) == "abc"
+
+
+def test_long_white_space_is_no_reason_to_remember_a_long_text() -> None:
+    spaces = " " * 10_000
+    before = module._label_name.cache_info().currsize
+    for number in range(20):
+        assert label_name(f"{spaces * (number + 1)}of one tag{spaces}") == "of one tag"
+        assert label_key(f"{spaces * (number + 1)}Of one tag{spaces}") == "of one tag"
+    assert module._label_name.cache_info().currsize <= before + 2
