@@ -97,7 +97,7 @@ def asked(
         TagQueryError: when the text cannot be read.
     """
     typed = read(text)
-    query = Query(conjunction((typed.where, *terms)), typed.include_hidden)
+    query = replace(typed, where=conjunction((typed.where, *terms)))
     notes: tuple[str, ...] = ()
     try:
         sorting = _sorting(said, query)

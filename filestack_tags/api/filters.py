@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 import django_filters  # type: ignore[import-untyped]  # ships no types
@@ -178,7 +179,7 @@ def asked(parameters: QueryDict, *, without: Collection[str] = ()) -> Query:
             terms.append(where)
     if not terms:
         return searched
-    whole = Query(conjunction((searched.where, *terms)), searched.include_hidden)
+    whole = replace(searched, where=conjunction((searched.where, *terms)))
     _require_readable("q", whole)
     return whole
 

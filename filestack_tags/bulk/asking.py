@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from django.db import IntegrityError
@@ -289,7 +289,7 @@ def searched(action: str, query: str, parameters: Mapping[str, Any]) -> Query:
         return asked
     low, high = parameters.get("confidence") or (0, 100)
     has_tag = HasTag(parameters["tag"], confidence=Comparison("..", low, high))
-    return Query(conjunction((asked.where, has_tag)), asked.include_hidden)
+    return replace(asked, where=conjunction((asked.where, has_tag)))
 
 
 def scope_of_job(job: BulkJob) -> Q | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeAlias, TypeVar
 
 from filestack_tags.text import fold, label_key
@@ -183,10 +183,14 @@ class Query:
     Args:
         where: what an asset must fulfil.
         include_hidden: whether hidden tags count, which takes a permission.
+        text: what it was read from, for what is wrong to be found in it; no part of its value.
+        include_at: where ``include:hidden`` stands in the text.
     """
 
     where: Node = Everything()
     include_hidden: bool = False
+    text: str = field(default="", compare=False, repr=False)
+    include_at: int = field(default=0, compare=False, repr=False)
 
     def __str__(self) -> str:
         if not self.include_hidden:

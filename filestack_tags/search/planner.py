@@ -111,7 +111,7 @@ def understood(query: str | Query, *, include_hidden: bool, using: str) -> tuple
     if parsed.include_hidden and not include_hidden:
         raise TagQueryError(
             "Searching hidden tags with include:hidden needs a permission.",
-            position=max(str(query).lower().find("include"), 0),
+            position=parsed.include_at,
             found="include:hidden",
         )
     try:
@@ -122,7 +122,7 @@ def understood(query: str | Query, *, include_hidden: bool, using: str) -> tuple
             using=using,
         )
     except TagQueryError as error:
-        error.position = max(str(query).find(error.found), 0)
+        error.position = max((parsed.text or str(parsed)).find(error.found), 0)
         raise
     return parsed, names
 

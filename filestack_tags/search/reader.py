@@ -36,14 +36,15 @@ class Reader:
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._include_hidden = False
+        self._include_at: int | None = None
 
     def query(self, tree: Tree[Token]) -> Query:
         if not tree.children:
-            return Query()
+            return Query(text=self._text)
         (inner,) = _subtrees(tree)
         where = self._either(inner, whole=True)
-        return Query(where, self._include_hidden)
+        at = self._include_at
+        return Query(where, at is not None, self._text, at or 0)
 
     # ``whole`` says that what is read is not within OR or NOT: include:hidden may stand there.
 
@@ -89,7 +90,7 @@ class Reader:
                 position=start_of(tokens[0]),
                 found="include:hidden",
             )
-        self._include_hidden = True
+        self._include_at = start_of(tokens[0])
         return Everything()
 
     def _tag(self, tree: Tree[Token]) -> Node:

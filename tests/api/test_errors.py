@@ -187,6 +187,26 @@ def test_hostile_bodies_get_a_plain_answer(
     assert reply.json()["type"] == PREFIX + code
 
 
+@pytest.mark.parametrize(
+    ("query", "position"),
+    [
+        ("include:hidden sky", 0),
+        ("sky   AND   Include :hidden", 12),
+        ('"includes" include:"hidden" (sea OR sky)', 11),
+        ("sea    SK*", 7),
+    ],
+)
+def test_an_error_says_where_it_is_in_what_was_sent(
+    client_of: Any, settings: Any, query: str, position: int
+) -> None:
+    settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "SEARCH_MAX_WILDCARD_TAGS": 1}
+    tagged("h1", {"sky": 90, "skyline": 80})
+    client = client_of("view_asset")
+    for path in ("", "count/", "facets/"):
+        reply = client.get(f"/api/v1/assets/{path}", {"q": query, "tag": "sky", "state": "new"})
+        assert (reply.status_code, reply.json()["position"]) == (400, position), path
+
+
 def test_the_answer_is_json_whatever_the_client_accepts(api: APIClient) -> None:
     reply = api.get("/api/v1/assets/", headers={"Accept": "text/html, application/xml;q=0.9"})
     assert reply.status_code == 200
