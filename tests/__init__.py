@@ -8,7 +8,9 @@ __all__ = ["celery_app", "examples"]
 hypothesis.settings.register_profile("suite", deadline=None)
 # Where the suite runs once more, on another Python or from the wheel.
 hypothesis.settings.register_profile("brief", deadline=None, max_examples=10)
-hypothesis.settings.register_profile("fuzz", deadline=None, max_examples=300, print_blob=True)
+hypothesis.settings.register_profile(
+    "fuzz", deadline=None, max_examples=300, print_blob=True, derandomize=False
+)
 hypothesis.settings.load_profile("suite")
 
 

@@ -21,6 +21,28 @@ BARE_VALUE = re.compile(r"""[^\s()"“”„|<>=≥≤][^\s()"“”„|]*""")
 OPERATORS = frozenset({"AND", "OR", "NOT"})
 PRESENCE = frozenset({"tagged", "untagged"})
 
+MOMENTS = ("uploaded", "created", "tagged")
+FIELDS = (
+    "source",
+    "decision",
+    "status",
+    "error",
+    "type",
+    "name",
+    "kind",
+    "handle",
+    "by",
+    *MOMENTS,
+    "size",
+    "width",
+    "height",
+    "run",
+    "tagger",
+    "workflow",
+    "include",
+)
+"""What can stand before a colon to say something of the asset, in any case."""
+
 SIZE_UNITS = (("gb", 1024**3), ("mb", 1024**2), ("kb", 1024))
 """A kilobyte is 1,024 bytes, as in Django's ``filesizeformat``."""
 
@@ -81,11 +103,14 @@ class HasTag:
             if not self.source:
                 return "tagged"
         text = label_text(self.label, prefix=self.prefix) if self.label else "*"
+        is_range = self.confidence is not None and self.confidence.operator == ".."
+        if is_range and text.isascii() and text.lower() in FIELDS:
+            text = quoted(text)  # before a colon it would be the field
         text += "".join(f"@{word}" for word in (self.source, self.decision) if word)
         if self.confidence is None:
             return text
         given = self.confidence
-        if given.operator == "..":
+        if is_range:
             return f"{text}:{given.value}..{given.upper}"
         return f"{text}{given.operator}{given.value}"
 

@@ -10,7 +10,7 @@ from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedTok
 
 from filestack_tags.exceptions import TagQueryError
 
-from .facts import FIELDS
+from .ast import FIELDS
 
 _WORDS = {
     "WORD": "a tag",

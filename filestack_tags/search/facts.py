@@ -11,33 +11,12 @@ from typing import TypeVar
 
 from filestack_tags.exceptions import TagQueryError
 
-from .ast import SIZE_UNITS, Comparison, Fact, HasTag, Leaf, Measure, Moment
+from .ast import MOMENTS, SIZE_UNITS, Comparison, Fact, HasTag, Leaf, Measure, Moment
 
 SOURCES = ("auto", "user")
 DECISIONS = ("none", "accepted", "rejected", "added")
 KINDS = ("handle", "url", "alias")
 STATUSES = ("new", "queued", "running", "tagged", "stale", "failed")
-
-MOMENTS = ("uploaded", "created", "tagged")
-FIELDS = (
-    "source",
-    "decision",
-    "status",
-    "error",
-    "type",
-    "name",
-    "kind",
-    "handle",
-    "by",
-    *MOMENTS,
-    "size",
-    "width",
-    "height",
-    "run",
-    "tagger",
-    "workflow",
-    "include",
-)
 
 FIRST_YEAR, LAST_YEAR = 1970, 2999
 MAX_SIZE = 2**63 - 1
@@ -67,7 +46,7 @@ def read_fact(field: str, operator: str, value: str, position: int) -> Leaf:
     """Return the term ``field:operator value``; ``include`` is the caller's to treat.
 
     Args:
-        field: one of :data:`FIELDS`.
+        field: one of :data:`~.ast.FIELDS`.
         operator: ``""`` or a comparison.
         value: what was written, without quotes.
         position: where the value starts, for the error.

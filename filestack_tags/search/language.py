@@ -17,9 +17,8 @@ from lark.exceptions import UnexpectedInput
 
 from filestack_tags.exceptions import TagQueryError
 
-from .ast import BARE_LABEL, BARE_VALUE, Query
+from .ast import BARE_LABEL, BARE_VALUE, FIELDS, Query
 from .diagnosis import SyntaxFailure, explain
-from .facts import FIELDS
 from .reader import Reader, start_of
 
 _LABEL = r"""(?!(?:AND|OR|NOT)(?![^\s()"“”„|@<>=≥≤:*]))""" + BARE_LABEL.pattern

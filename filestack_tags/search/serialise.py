@@ -14,6 +14,7 @@ from typing import Any
 from filestack_tags.exceptions import TagQueryError
 
 from .ast import (
+    MOMENTS,
     And,
     Comparison,
     Everything,
@@ -26,7 +27,6 @@ from .ast import (
     Or,
     Query,
 )
-from .facts import MOMENTS
 from .language import DEFAULT_LIMITS, Limits, parse
 
 VERSION = 1

@@ -88,10 +88,10 @@ def test_tags_are_decided_and_undone_from_the_queue(editor: Client, page: Any) -
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        ({"asset": "999", "accept": "1"}, "The asset is not there any more."),
+        ({"asset": "1000000000", "accept": "1"}, "The asset is not there any more."),
         ({"asset": "x", "accept": "1"}, "The asset is not there any more."),
         ({"asset": "known"}, "There is no such decision"),
-        ({"undo": "999"}, "There is no such decision"),
+        ({"undo": "1000000000"}, "There is no such decision"),
         ({"undo": "x"}, "There is no such decision"),
     ],
 )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import time_machine
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.test import Client
@@ -126,7 +127,8 @@ def test_a_permit_holds_a_policy_that_stores_and_the_host_but_no_secret(
 def test_permits_are_given_only_so_often_to_one_person(
     editor: Client, client_of: Callable[..., Client]
 ) -> None:
-    answers = [editor.post(f"{UPLOAD}permit/") for _ in range(PERMITS_PER_MINUTE + 1)]
+    with time_machine.travel("2026-11-28 12:00:30Z", tick=False):
+        answers = [editor.post(f"{UPLOAD}permit/") for _ in range(PERMITS_PER_MINUTE + 1)]
 
     assert [answer.status_code for answer in answers[:-1]] == [200] * PERMITS_PER_MINUTE
     assert answers[-1].status_code == 429

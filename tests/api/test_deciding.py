@@ -216,7 +216,7 @@ def test_the_log_is_listed_latest_first_and_by_asset(api: APIClient, asset: Asse
     assert [row["id"] for row in found] == sorted((row["id"] for row in found), reverse=True)
     assert len(found) == 4
     assert {row["tag"] for row in found} == {"sky"}
-    assert api.get("/api/v1/decisions/?asset=999").status_code == 404
+    assert api.get("/api/v1/decisions/?asset=1000000000").status_code == 404
 
 
 @pytest.mark.parametrize("count", [1, 20])

@@ -486,7 +486,9 @@ def test_a_job_of_an_absurd_time_is_no_error_in_any_time_zone(
     delivery = WebhookDelivery.objects.get()
     assert delivery.state == WebhookDelivery.State.PROCESSED, delivery.error
     run = TaggingRun.objects.get()
-    assert 1969 <= run.started_at.year <= run.result_at.year <= timezone.now().year
+    assert 1969 <= run.started_at.year <= run.result_at.year
+    # What is said of the future is taken for five minutes from now at most.
+    assert run.result_at.year <= (timezone.now() + timedelta(minutes=6)).year
     page = admin_client.get(f"/admin/filestack_tags/taggingrun/{run.pk}/change/")
     assert page.status_code == 200
 

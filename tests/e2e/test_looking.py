@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
+from django.utils import timezone
 from playwright.sync_api import Page, expect
 
 from filestack_tags import bulk, curation, merging
 from filestack_tags.models import (
     Asset,
+    BulkJob,
     OutboundMessage,
     Tag,
     TagDecision,
@@ -41,6 +44,8 @@ def _furnish() -> list[str]:
     merge = merging.start(tags["kitty"], tags["cat"], user=editor)
     assert merging.work(merge.pk)
     job, _ = bulk.ask(bulk.Request(action="add_tag", tag="new"), user=editor)
+    # The worker, which looks once a minute, would end it while its page is looked at.
+    BulkJob.objects.filter(pk=job.pk).update(due_at=timezone.now() + timedelta(days=1))
     run = TaggingRun.objects.latest("pk")
     decision = TagDecision.objects.latest("pk")
     endpoint = WebhookEndpoint.objects.create(

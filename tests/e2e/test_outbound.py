@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
+from filestack_tags.models import OutboundMessage
 from tests.core.receiver import Receiver, receiving
 
 from .browser import press, tab_to
@@ -30,6 +31,15 @@ def _wait_for(page: Page, receiver: Receiver, count: int) -> None:
             return
         page.wait_for_timeout(250)
     raise AssertionError(f"{len(receiver.requests)} messages came, not {count}.")
+
+
+def _wait_until_sent(page: Page, seed: Seed) -> None:
+    """The receiver has a message before the worker has noted that it has."""
+    for _ in range(SENT_WITHIN // 250):
+        if seed.database(OutboundMessage.objects.filter(state="sent").exists):
+            return
+        page.wait_for_timeout(250)
+    raise AssertionError("The worker did not note the message as sent.")
 
 
 @both_widths
@@ -69,6 +79,7 @@ def test_an_endpoint_is_made_told_and_told_again_by_keys_alone(
     assert told["type"] == "tag.decided"
     assert told["data"]["tag"] == "cat"
 
+    _wait_until_sent(page, seed)
     page.goto(f"{APP}outboundmessage/")
     rows = page.locator("#result_list tbody tr")
     expect(rows).to_have_count(1)

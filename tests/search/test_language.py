@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from filestack_tags.conf import DEFAULTS
 from filestack_tags.exceptions import TagQueryError
 from filestack_tags.search.ast import (
+    FIELDS,
     And,
     Comparison,
     Everything,
@@ -384,6 +385,14 @@ def test_binary_noise_is_read_or_refused_with_the_one_error(noise):
 @given(queries)
 def test_canonical_text_gives_the_query_back(query):
     assert parse(str(query), AMPLE) == query
+
+
+@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("source", [None, "user"])
+def test_a_tag_that_is_called_as_a_field_stays_a_tag(field, source):
+    for label in (field, field.upper(), f"{field}s"):
+        query = Query(HasTag(label, source=source, confidence=Comparison("..", 1, 2)))
+        assert parse(str(query)) == query
 
 
 @given(queries)

@@ -18,6 +18,7 @@ from filestack_tags.search.planner import hints
 from filestack_tags.search.totals import total
 from tests.api.rows import tagged
 
+from .test_facets import count_up
 from .test_oracle import BERLIN, MANY_WORLDS, matches, searches, store, walked, worlds
 
 SCOPES = (
@@ -47,6 +48,7 @@ def test_a_scoped_search_finds_what_reading_the_rows_in_scope_finds(data):
         override_settings(FILESTACK_TAGS=world.package),
     ):
         ids = store(world)
+        count_up()
         for _ in range(8):
             query = data.draw(searches(world), label="query")
             scope, is_within = data.draw(st.sampled_from(SCOPES), label="scope")
