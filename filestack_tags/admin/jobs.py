@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from hashlib import sha256
 from typing import Any, cast
 
 from django.contrib import admin, messages
@@ -94,10 +95,17 @@ class BulkJobAdmin(LedgerAdmin):
             actions=_permitted(request),
         )
         shown: bulk.Preview | None = None
+        digest = ""
         if request.method == "POST" and form.is_valid():
             wanted = form.wanted()
+            digest = sha256(repr(wanted).encode()).hexdigest()
+            is_changed = request.POST.get("previewed", digest) != digest
             try:
-                if "confirmed" in request.POST:
+                if "confirmed" in request.POST and is_changed:
+                    messages.warning(
+                        request, _("You changed it after the preview: look again.")
+                    )
+                elif "confirmed" in request.POST:
                     job, _created = tasks.start_bulk_job(
                         wanted,
                         user=_person(request),
@@ -121,6 +129,7 @@ class BulkJobAdmin(LedgerAdmin):
                 "media": self.media,
                 "form": form,
                 "preview": shown,
+                "previewed": digest,
                 "total": total_text(shown.assets) if shown else "",
             },
         )

@@ -73,6 +73,21 @@ def test_all_that_match_are_tagged_from_the_list_over_a_preview(
     assert not seen.inline
 
 
+def test_what_is_changed_after_the_preview_is_previewed_again(
+    ids: list[int], client_of: Any, page: Any, run: Any
+) -> None:
+    client = client_of(*EDITOR)
+    said = {"query": "sky", "action": "forget"}
+    shown = page(client.post(ASK, {**said, "preview": "1"}))
+    other = {**said, "query": "sky handle:h1", "confirmed": "1"}
+    again = page(client.post(ASK, {**other, "previewed": shown.inputs["previewed"]}))
+    assert "It goes through 1 asset." in again.text
+    assert "You changed it after the preview" in again.text
+    assert not BulkJob.objects.exists()
+    run(client, ASK, **other, previewed=again.inputs["previewed"])
+    assert BulkJob.objects.get().changed == 1
+
+
 def test_what_was_ticked_is_all_that_is_changed(
     ids: list[int], client_of: Any, page: Any, run: Any
 ) -> None:
