@@ -117,14 +117,23 @@ def delete_endpoint(endpoint_id: int) -> None:
 
 
 @retrying
-def new_secret(endpoint_id: int) -> str:
+def new_secret(endpoint_id: int, *, known: str | None = None) -> str:
     """Give an endpoint another secret, and return it. The former one signs for a day, too.
+
+    Args:
+        endpoint_id: the endpoint.
+        known: when its secret was last replaced as far as the caller knows, in ISO 8601, ""
+            for never; if it was since, nothing is done and "" returned. A button pressed twice
+            would replace what is a second old, and the former secret would sign no more.
 
     Raises:
         WebhookEndpoint.DoesNotExist: when there is none with that id.
     """
     with atomic():
         endpoint = locked(WebhookEndpoint.objects.filter(pk=endpoint_id)).get()
+        last = endpoint.rotated_at.isoformat() if endpoint.rotated_at else ""
+        if known not in (None, last):
+            return ""
         endpoint.former_nonce, endpoint.nonce = endpoint.nonce, new_nonce()
         endpoint.rotated_at = timezone.now()
         endpoint.save(using=alias(), update_fields=("nonce", "former_nonce", "rotated_at"))

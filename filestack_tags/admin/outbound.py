@@ -126,7 +126,8 @@ class WebhookEndpointAdmin(PlainAdmin):
         if request.method == "POST":
             if endpoint is None or not self.has_change_permission(request, endpoint):
                 raise PermissionDenied
-            outbound.new_secret(pk)
+            if not outbound.new_secret(pk, known=request.POST.get("rotated_at")):
+                return redirect(self._place("secret", pk))
             self.log_change(request, endpoint, "secret")
             return self._to_be_shown(request, pk)
         if endpoint is None or request.session.pop(TO_BE_SHOWN, None) != pk:

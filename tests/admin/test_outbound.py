@@ -72,6 +72,24 @@ def test_a_new_secret_is_shown_once_too(
     assert client.post(f"{ENDPOINTS}999999/secret/").status_code == 403
 
 
+def test_a_button_pressed_twice_makes_one_secret(
+    client: Client, page: Any, endpoint: WebhookEndpoint
+) -> None:
+    former = endpoint.nonce
+    for _ in range(2):
+        form = page(client.get(f"{ENDPOINTS}{endpoint.pk}/change/"))
+        said = {"rotated_at": form.inputs["rotated_at"]}
+        client.post(f"{ENDPOINTS}{endpoint.pk}/secret/", said)
+        endpoint.refresh_from_db()
+        made = endpoint.nonce
+        shown = page(client.post(f"{ENDPOINTS}{endpoint.pk}/secret/", said, follow=True)).text
+        endpoint.refresh_from_db()
+        assert (endpoint.former_nonce, endpoint.nonce) == (former, made)
+        assert outbound.secret_of(endpoint) in shown
+        assert made != former
+        former = made
+
+
 def test_a_secret_is_shown_to_who_made_it_alone(
     client: Client, client_of: Any, page: Any, endpoint: WebhookEndpoint
 ) -> None:

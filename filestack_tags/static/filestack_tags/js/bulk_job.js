@@ -43,5 +43,7 @@ async function look(pause) {
 if (job) {
   setTimeout(look, PAUSE, PAUSE);
   document.addEventListener("submit", () => { isLeaving = true; });
-  addEventListener("pageshow", () => { isLeaving = false; }); // shown again by the Back button
+  addEventListener("pageshow", (event) => {
+    if (event.persisted) isLeaving = false; // shown again by the Back button
+  });
 }

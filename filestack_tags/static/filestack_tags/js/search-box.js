@@ -131,6 +131,7 @@ function sliding(form) {
     clearTimeout(timer);
     timer = setTimeout(() => form.requestSubmit(), 400);
   });
+  addEventListener("beforeunload", () => clearTimeout(timer)); // a link was quicker
 }
 
 document.querySelectorAll("[data-fst-complete]").forEach(completing);
