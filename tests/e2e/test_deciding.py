@@ -52,6 +52,49 @@ def test_tags_of_an_asset_are_decided_by_keys_alone(
     assert seed.database(_decisions)["dog"] == (0, 41)
 
 
+SLOWLY = """() => {
+  const fetchAtOnce = window.fetch;
+  window.fetch = async (...asked) => {
+    await new Promise((ready) => setTimeout(ready, 1500));
+    return fetchAtOnce(...asked);
+  };
+}"""
+"""Has what the page sends reach the server later."""
+
+
+def test_who_is_quicker_than_the_server_loses_neither_place_nor_words(
+    page: Page, login: Callable[[str], None], seed: Seed
+) -> None:
+    cat = seed.photo("cat", {"cat": 93, "animal": 80, "dog": 41})
+    login("editor")
+    page.goto(f"{ASSETS}{cat.pk}/change/", wait_until="networkidle")
+    page.evaluate(SLOWLY)
+    said = page.locator("#fst-said")
+    press(page, "j")
+    press(page, "a")
+    press(page, "j")
+    expect(said).to_have_text("Accepted cat.")
+    press(page, "r")
+    expect(said).to_have_text("Rejected animal.")
+    box = page.get_by_label("Add a tag")
+    box.fill("pet")
+    page.keyboard.press("Enter")
+    page.keyboard.type("fur")
+    expect(said).to_have_text("Added pet.")
+    expect(box).to_have_value("fur")
+    expect(box).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(said).to_have_text("Added fur.")
+    expect(box).to_have_value("")
+    page.locator("[data-fst-row]", has_text="dog").get_by_role("button", name="Accept").click()
+    box.click()
+    page.keyboard.type("worn")
+    expect(said).to_have_text("Accepted dog.")
+    expect(box).to_have_value("worn")
+    decisions = {key: decision for key, (decision, _) in seed.database(_decisions).items()}
+    assert decisions == {"cat": 1, "animal": 2, "dog": 1, "pet": 3, "fur": 3}
+
+
 @both_widths
 def test_tags_of_an_asset_are_edited_with_tab_and_enter(
     page: Page, login: Callable[[str], None], seed: Seed, screen: Callable[[str], None]

@@ -27,9 +27,25 @@ function prepare() {
   rows().forEach((row, index) => { row.tabIndex = index ? -1 : 0; });
 }
 
-function show(fresh, key, index) {
+// What is being typed while the answer to another form comes, and where.
+function typed(form) {
+  const box = document.activeElement;
+  if (!box?.matches("input[type=text], input[type=number]") || !region().contains(box)) return null;
+  if (form.contains(box) && !box.closest(".fst-add")) return null;
+  const row = box.closest("[data-fst-row]");
+  const place = row ? `[data-fst-row="${CSS.escape(row.dataset.fstRow)}"]` : ".fst-add";
+  return { place: `${place} input[name="${box.name}"]`, value: box.value };
+}
+
+function show(fresh, key, index, kept) {
   region().replaceWith(document.importNode(fresh, true));
   prepare();
+  const box = kept && region().querySelector(kept.place);
+  if (box) {
+    box.value = kept.value;
+    box.focus();
+    return;
+  }
   if (index < 0) return;
   const there = rows();
   focusRow(there.find((row) => row.dataset.fstRow === key) ?? there[Math.min(index, there.length - 1)]);
@@ -41,22 +57,25 @@ async function send(form, button) {
   const row = button?.closest("[data-fst-row]") ?? current();
   const index = row ? rows().indexOf(row) : button?.name === "undo" ? 0 : -1;
   before.setAttribute("aria-busy", "true");
+  const said = new FormData(form, button);
+  const added = button?.name === "add" ? form.querySelector("[type=text]") : null;
+  if (added) added.value = ""; // for the next one, while this one is on its way
   try {
-    const answer = await fetch(form.getAttribute("action"), {
-      method: "POST",
-      body: new FormData(form, button),
-    });
+    const answer = await fetch(form.getAttribute("action"), { method: "POST", body: said });
     if (!answer.ok) throw new Error(String(answer.status));
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const fresh = page.querySelector("[data-fst-live]");
     if (!fresh) throw new Error("no region");
-    show(fresh, row?.dataset.fstRow, index);
+    const moved = current(); // somebody went on to another row meanwhile
+    const place = moved && moved !== row ? moved : row;
+    show(fresh, place?.dataset.fstRow, place === row ? index : rows().indexOf(moved), typed(form));
     if (button?.name === "add") region().querySelector(".fst-add [type=text]")?.focus();
     const told = [...page.querySelectorAll(".messagelist li")];
     const failed = told.some((item) => item.classList.contains("error"));
     say(told.map((item) => item.textContent.trim()).join(" "), failed);
   } catch {
     before.removeAttribute("aria-busy");
+    if (added && !added.value) added.value = said.get(added.name);
     say(before.dataset.fstFailed, true);
   }
 }
