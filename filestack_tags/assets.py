@@ -76,10 +76,8 @@ class Facts:
                 value = value.lower()
             elif isinstance(value, str):
                 value = storable(value, MAX_LENGTHS[item.name])
-                if (
-                    item.name == "mimetype"
-                ):  # means the same in capitals (RFC 2045, section 5.1)
-                    value = value.lower()
+                # A type means the same in capitals (RFC 2045, section 5.1).
+                value = value.lower() if item.name == "mimetype" else value
             elif isinstance(value, Mapping):
                 value = storable_json(value)
             elif not 0 <= value <= (MAX_SIZE if item.name == "size" else MAX_DIMENSION):

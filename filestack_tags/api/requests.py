@@ -36,11 +36,17 @@ class JSONBody(BaseParser):
             raise RequestDataTooBig
         try:
             said = json.loads(body.decode("utf-8"), parse_constant=_no_constant)
+            if b"\\u" in body:
+                # Escapes can say half of a surrogate pair. What a request says is repeated in
+                # errors, and that could not be written.
+                json.dumps(said, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise ParseError(
+                _("The body escapes half a character: a surrogate without the other half.")
+            ) from error
         # Arrays nested thousands deep exhaust the decoder's stack.
         except (ValueError, RecursionError) as error:
             raise ParseError(_("The body is not JSON.")) from error
-        if b"\\u" in body:
-            _require_characters(said)
         return said
 
 
@@ -97,19 +103,6 @@ def whole_number(request: Request, name: str, *, default: int, most: int) -> int
             parameter=name,
         )
     return int(text)
-
-
-def _require_characters(said: Any) -> None:
-    """Refuse halves of surrogate pairs, which only escapes can say, and UTF-8 cannot.
-
-    What a request says is repeated in errors, which could not be written.
-    """
-    try:
-        json.dumps(said, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        raise ParseError(
-            _("The body escapes half a character: a surrogate without the other half.")
-        ) from error
 
 
 def _no_constant(name: str) -> None:

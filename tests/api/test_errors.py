@@ -140,7 +140,7 @@ HOSTILE = [
     ("path", "status", "code"), HOSTILE, ids=[row[0][:60] for row in HOSTILE]
 )
 def test_hostile_requests_get_a_plain_answer(
-    api: APIClient, path: str, status: int, code: str | None
+    api: APIClient, path: str, status: int, code: str
 ) -> None:
     tagged("h1", {"sky": 90})
     reply = api.get(path)
@@ -166,6 +166,15 @@ def test_hostile_requests_get_a_plain_answer(
         (b'{"handle": NaN}', "application/json", 400, "malformed-body"),
         (b'{"handle": "\xff"}', "application/json", 400, "malformed-body"),
         (b"[" * 100_000, "application/json", 400, "malformed-body"),
+        *(
+            (
+                b"[" * deep + b'"\\u0041"' + b"]" * deep,
+                "application/json",
+                400,
+                "invalid-values malformed-body",  # as deep as the interpreter goes
+            )
+            for deep in (300, 900, 990, 5000)
+        ),
         (b"9" * 5000, "application/json", 400, "malformed-body"),
         (b'{"handle": "a\\u0000"}', "application/json", 400, "invalid-values"),
         (b'{"handle": "\\ud800"}', "application/json", 400, "malformed-body"),
@@ -179,12 +188,12 @@ def test_hostile_requests_get_a_plain_answer(
     ],
 )
 def test_hostile_bodies_get_a_plain_answer(
-    api: APIClient, body: bytes, content_type: str, status: int, code: str
+    api: APIClient, body: bytes, content_type: str, status: int, code: str | None
 ) -> None:
     reply = api.generic("POST", "/api/v1/assets/", body, content_type=content_type)
     assert reply.status_code == status, reply.content
     assert reply["Content-Type"] == problems.CONTENT_TYPE
-    assert reply.json()["type"] == PREFIX + code
+    assert reply.json()["type"] in (PREFIX + name for name in code.split())
 
 
 @pytest.mark.parametrize(
