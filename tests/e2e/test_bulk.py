@@ -243,3 +243,28 @@ def test_all_that_match_are_tagged_anew_and_by_a_workflow(
                 break
             page.wait_for_timeout(500)
         assert seed.database(_finished) == taggers
+
+
+def test_enter_after_a_preview_previews_again(
+    page: Page, login: Callable[[str], None], seed: Seed
+) -> None:
+    seed.papers(3, "letter")
+    login("editor")
+    open_list(page, "letter")
+    page.locator("#action-toggle").check()
+    run_in_bulk(page)
+    ask(page, "Add a tag", Tag="archive")
+    expect(page.get_by_text("It goes through 3 assets.")).to_be_visible()
+    page.get_by_label("Tag").fill("other")
+    page.keyboard.press("Enter")
+    page.wait_for_load_state("networkidle")
+    expect(page.get_by_label("Tag")).to_have_value("other")
+    expect(page.get_by_text("You changed it after the preview")).to_have_count(0)
+    assert seed.database(BulkJob.objects.count) == 0
+    page.get_by_label("Tag").fill("third")
+    page.get_by_role("button", name="Do it").click()
+    expect(page.get_by_text("You changed it after the preview")).to_be_visible()
+    assert seed.database(BulkJob.objects.count) == 0
+    page.get_by_role("button", name="Do it").click()
+    expect_end(page, "finished", "3 of 3")
+    assert len(seed.database(_having, "third")) == 3
