@@ -241,3 +241,31 @@ def test_a_result_is_walked_and_decided_by_keys_alone(
     expect(title).to_contain_text("dogs.jpg")
     page.get_by_role("link", name="Back to the result").press("Enter")
     expect(page).to_have_url(re.compile(r"order=best&q=animal"))
+
+
+def test_what_is_asked_for_before_an_answer_comes_waits_for_it(
+    page: Page, login: Callable[[str], None], seed: Seed
+) -> None:
+    cat = seed.photo("cat", {"cat": 93, "animal": 80, "dog": 41})
+    login("editor")
+    page.goto(f"{ASSETS}{cat.pk}/change/", wait_until="networkidle")
+    page.evaluate(SLOWLY)
+    said = page.locator("#fst-said")
+    for key in "jajrjau":
+        press(page, key)
+    expect(said).to_have_text("Accepted cat.")
+    expect(said).to_have_text("Rejected animal.")
+    expect(said).to_have_text("Accepted dog.")
+    expect(said).to_have_text("Undid the decision about dog.")
+    expect(page.locator("[data-fst-row]", has_text="dog")).to_be_focused()
+    box = page.get_by_label("Add a tag")
+    box.fill("pet")
+    page.keyboard.press("Enter")
+    page.keyboard.type("fur")
+    page.keyboard.press("Enter")
+    page.keyboard.type("wo")
+    expect(said).to_have_text("Added fur.")
+    page.keyboard.type("rn")
+    expect(box).to_have_value("worn")
+    decisions = {key: decision for key, (decision, _) in seed.database(_decisions).items()}
+    assert decisions == {"cat": 1, "animal": 2, "dog": 0, "pet": 3, "fur": 3}
