@@ -55,7 +55,8 @@ def test_a_merge_is_previewed_done_and_undone(
 def test_a_page_of_a_merge_at_work_follows_it(editor: Client, cats: Tag) -> None:
     merge = merging.start(cats.pk, Tag.objects.get(key="cat").pk, user=None)
     shown = editor.get(f"{MERGES}{merge.pk}/change/").content.decode()
-    assert 'http-equiv="refresh"' in shown
+    assert '<noscript><meta http-equiv="refresh"' in shown
+    assert "js/tag_merge.js" in shown
     assert "Undo the merge" in shown
 
 

@@ -200,3 +200,23 @@ def test_who_may_only_look_gets_no_actions(
     expect(page.locator("input.action-select")).to_have_count(
         len(TAGS) if name == "editor" else 0
     )
+
+
+def test_a_name_that_is_marked_stays_marked_while_the_list_is_asked_for_again(
+    page: Page, login: Callable[[str], None], album: dict[str, Asset]
+) -> None:
+    login("editor")
+    page.goto(LIST)
+    box = page.get_by_role("combobox", name="Search")
+    box.focus()
+    page.keyboard.type("cof")
+    option = page.get_by_role("option", name="coffee cup")
+    expect(option).to_be_visible()
+    with page.expect_response(lambda answer: "before=coff" in answer.url):
+        page.keyboard.type("f")
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("Enter")  # the list is still of what was written before
+        expect(box).to_have_value("coff")
+    expect(option).to_have_attribute("aria-selected", "true")
+    page.keyboard.press("Enter")
+    expect(box).to_have_value('"coffee cup"')

@@ -243,3 +243,52 @@ def test_all_that_match_are_tagged_anew_and_by_a_workflow(
                 break
             page.wait_for_timeout(500)
         assert seed.database(_finished) == taggers
+
+
+def test_enter_after_a_preview_previews_again(
+    page: Page, login: Callable[[str], None], seed: Seed
+) -> None:
+    seed.papers(3, "letter")
+    login("editor")
+    open_list(page, "letter")
+    page.locator("#action-toggle").check()
+    run_in_bulk(page)
+    ask(page, "Add a tag", Tag="archive")
+    expect(page.get_by_text("It goes through 3 assets.")).to_be_visible()
+    page.get_by_label("Tag").fill("other")
+    page.keyboard.press("Enter")
+    page.wait_for_load_state("networkidle")
+    expect(page.get_by_label("Tag")).to_have_value("other")
+    expect(page.get_by_text("You changed it after the preview")).to_have_count(0)
+    assert seed.database(BulkJob.objects.count) == 0
+    page.get_by_label("Tag").fill("third")
+    page.get_by_role("button", name="Do it").click()
+    expect(page.get_by_text("You changed it after the preview")).to_be_visible()
+    assert seed.database(BulkJob.objects.count) == 0
+    page.get_by_role("button", name="Do it").click()
+    expect_end(page, "finished", "3 of 3")
+    assert len(seed.database(_having, "third")) == 3
+
+
+def test_a_job_that_ends_while_a_link_is_followed_does_not_keep_its_page_from_coming(
+    page: Page,
+    login: Callable[[str], None],
+    seed: Seed,
+    tasks_held: Callable[[], AbstractContextManager[None]],
+) -> None:
+    seed.papers(150)
+    login("editor")
+    choose_all_that_match(page, "", "150")
+    ask(page, "Add a tag", Tag="archive")
+
+    def hold_until_the_page_knows_of_the_end(link: Route) -> None:
+        seed.database(lambda: bulk.cancel(BulkJob.objects.get().pk))
+        time.sleep(4)  # the page looks every 1.5 seconds, and does not pass here for it
+        link.continue_()
+
+    page.route("**/bulkjob/", hold_until_the_page_knows_of_the_end)
+    with tasks_held():
+        page.get_by_role("button", name="Do it").click()
+        expect(page.locator("[data-fst=text]")).to_have_text("0 of 150")
+        page.locator(".breadcrumbs a[href$='/bulkjob/']").click()
+        page.wait_for_url("**/bulkjob/")

@@ -241,3 +241,70 @@ def test_a_result_is_walked_and_decided_by_keys_alone(
     expect(title).to_contain_text("dogs.jpg")
     page.get_by_role("link", name="Back to the result").press("Enter")
     expect(page).to_have_url(re.compile(r"order=best&q=animal"))
+
+
+def test_what_is_asked_for_before_an_answer_comes_waits_for_it(
+    page: Page, login: Callable[[str], None], seed: Seed
+) -> None:
+    cat = seed.photo("cat", {"cat": 93, "animal": 80, "dog": 41})
+    login("editor")
+    page.goto(f"{ASSETS}{cat.pk}/change/", wait_until="networkidle")
+    page.evaluate(SLOWLY)
+    said = page.locator("#fst-said")
+    for key in "jajrjau":
+        press(page, key)
+    expect(said).to_have_text("Accepted cat.")
+    expect(said).to_have_text("Rejected animal.")
+    expect(said).to_have_text("Accepted dog.")
+    expect(said).to_have_text("Undid the decision about dog.")
+    expect(page.locator("[data-fst-row]", has_text="dog")).to_be_focused()
+    box = page.get_by_label("Add a tag")
+    box.fill("pet")
+    page.keyboard.press("Enter")
+    page.keyboard.type("fur")
+    page.keyboard.press("Enter")
+    page.keyboard.type("wo")
+    expect(said).to_have_text("Added fur.")
+    page.keyboard.type("rn")
+    expect(box).to_have_value("worn")
+    decisions = {key: decision for key, (decision, _) in seed.database(_decisions).items()}
+    assert decisions == {"cat": 1, "animal": 2, "dog": 0, "pet": 3, "fur": 3}
+
+
+def test_the_next_asset_waits_for_the_decisions_about_this_one(
+    page: Page, login: Callable[[str], None], seed: Seed
+) -> None:
+    for name, confidence in (("cat", 90), ("dogs", 80)):
+        seed.photo(name, {"animal": confidence})
+    login("editor")
+    page.goto(f"{ASSETS}?q=animal&order=best")
+    page.get_by_role("link", name="cat.jpg").press("Enter")
+    title = page.get_by_role("heading", level=2).first
+    expect(title).to_contain_text("cat.jpg")
+    page.wait_for_load_state("networkidle")
+    page.evaluate(SLOWLY)
+    for key in "janr":  # the last one is meant for the asset that comes
+        press(page, key)
+    expect(title).to_contain_text("dogs.jpg")
+    assert seed.database(_asset_decisions) == {"cat.jpg": 1, "dogs.jpg": 0}
+
+
+def test_what_waits_is_not_done_after_a_failure_and_a_tag_is_put_back(
+    page: Page, login: Callable[[str], None], seed: Seed
+) -> None:
+    cat = seed.photo("cat", {"cat": 93, "dog": 41})
+    login("editor")
+    page.goto(f"{ASSETS}{cat.pk}/change/", wait_until="networkidle")
+    page.evaluate(
+        "() => { window.fetch = () => new Promise((_, no) => setTimeout(no, 1500)); }"
+    )
+    box = page.get_by_label("Add a tag")
+    box.fill("pet")
+    page.keyboard.press("Enter")
+    expect(box).to_have_value("")
+    page.locator("[data-fst-row]", has_text="dog").focus()
+    press(page, "r")
+    expect(page.locator("#fst-said")).to_contain_text("did not reach the server")
+    expect(box).to_have_value("pet")
+    page.wait_for_timeout(2000)
+    assert seed.database(_decisions) == {"cat": (0, 93), "dog": (0, 41)}

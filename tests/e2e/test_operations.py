@@ -153,3 +153,21 @@ def test_without_javascript_the_page_is_whole(
     expect(page.get_by_role("button", name="Try workflow again now")).to_have_count(0)
     page.get_by_role("link", name="Reload").click()
     expect(page.get_by_role("heading", name="3 things need you")).to_be_visible()
+
+
+def test_a_refresh_waits_while_a_button_is_pressed(
+    page: Page, login: Callable[[str], None], seed: Seed
+) -> None:
+    login("admin")
+    page.goto(PAGE, wait_until="networkidle")
+    page.evaluate("() => { document.querySelector('[data-fst-ops]').dataset.former = ''; }")
+    former = page.locator("[data-fst-ops][data-former]")
+    refresh = "() => document.dispatchEvent(new Event('visibilitychange'))"
+    page.locator("[data-fst-ops] h2").first.hover()
+    page.mouse.down()
+    page.evaluate(refresh)
+    page.wait_for_timeout(1500)
+    expect(former).to_have_count(1)
+    page.mouse.up()
+    page.evaluate(refresh)
+    expect(former).to_have_count(0)

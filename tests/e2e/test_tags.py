@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from playwright.sync_api import Page, expect
 
@@ -215,3 +216,23 @@ def _merged(source: str, target: str) -> TagMerge:
     merge = merging.start(_tag(source).pk, _tag(target).pk, user=None)
     assert merging.work(merge.pk)
     return merge
+
+
+def test_the_undoing_of_a_merge_at_work_stays_within_reach(
+    page: Page,
+    login: Callable[[str], None],
+    seed: Seed,
+    tasks_held: Callable[[], AbstractContextManager[None]],
+) -> None:
+    seed.asset("two", {"cat": 90, "cats": 80})
+    login("editor")
+    state = page.locator(".field-state .readonly")
+    with tasks_held():
+        merge = seed.database(lambda: merging.start(_tag("cats").pk, _tag("cat").pk, user=None))
+        page.goto(f"/admin/filestack_tags/tagmerge/{merge.pk}/change/")
+        undo = page.get_by_role("button", name="Undo the merge")
+        undo.focus()
+        page.wait_for_timeout(4000)  # the page looks every 1.5 seconds
+        expect(undo).to_be_focused()
+        seed.database(merging.work, merge.pk)
+        expect(state).to_have_text("merged")

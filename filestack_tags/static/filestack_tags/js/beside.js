@@ -3,12 +3,22 @@
 
 const RELS = { n: "next", p: "prev" };
 
+let wanted = null; // the link that is followed when the decisions have been made
+
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
   if (event.target.closest("input, select, textarea")) return;
-  if (document.querySelector("[data-fst-live][aria-busy]")) return;
   const link = document.querySelector(`.fst-beside a[rel=${RELS[event.key]}]`);
-  if (!link) return;
+  if (link) {
+    if (document.querySelector("[data-fst-live][aria-busy]")) wanted = link;
+    else link.click();
+  } else if (!wanted || event.key.length > 1) {
+    return; // else it is meant for the asset that comes next
+  }
   event.preventDefault();
-  link.click();
+});
+
+document.addEventListener("fst-settled", (event) => {
+  if (!event.detail.failed) wanted?.click();
+  wanted = null;
 });

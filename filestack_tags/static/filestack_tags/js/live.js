@@ -1,10 +1,15 @@
 // Decisions without leaving the page: the forms of a region are sent as they are, and the region
-// is then shown as the server has it. Keys press the buttons of the row that has the focus.
+// is then shown as the server has it. Keys press the buttons of the row that has the focus. What is
+// asked for while an answer is on its way waits for it.
+
+import { current, exchange, focusRow, nextTag, prepare, region, rowOf, rows } from "./live-place.js";
 
 const KEYS = { a: "accept", r: "reject", w: "withdraw", u: "undo" };
+const MOST_WAITING = 5;
 
-const region = () => document.querySelector("[data-fst-live]");
-const rows = () => [...region().querySelectorAll("[data-fst-row]")];
+const waiting = []; // each with what it does, and the tag that it adds
+
+const isBusy = () => region().getAttribute("aria-busy") === "true";
 
 function say(text, isError) {
   const place = document.getElementById("fst-said");
@@ -12,79 +17,81 @@ function say(text, isError) {
   place.textContent = text;
 }
 
-function focusRow(row) {
-  if (!row) return;
-  for (const each of rows()) each.tabIndex = each === row ? 0 : -1;
-  row.focus();
-  row.scrollIntoView({ block: "nearest" });
+function wait(run, added) {
+  const hasRoom = waiting.length < MOST_WAITING;
+  if (hasRoom) waiting.push({ run, added });
+  else say(region().dataset.fstFailed, true);
+  return hasRoom;
 }
 
-function current() {
-  return document.activeElement?.closest?.("[data-fst-row]") ?? null;
+// After a failure nothing that waits is done: it was asked for by somebody who did not know of it.
+function drop(added) {
+  const lost = [added, ...waiting.splice(0).map((each) => each.added)].find(Boolean);
+  const box = nextTag();
+  if (lost && box && !box.value) box.value = lost;
 }
 
-function prepare() {
-  rows().forEach((row, index) => { row.tabIndex = index ? -1 : 0; });
+function goOn(failed) {
+  while (waiting.length && !isBusy()) waiting.shift().run();
+  if (!isBusy()) document.dispatchEvent(new CustomEvent("fst-settled", { detail: { failed } }));
 }
 
-// What is being typed while the answer to another form comes, and where.
-function typed(form) {
-  const box = document.activeElement;
-  if (!box?.matches("input[type=text], input[type=number]") || !region().contains(box)) return null;
-  if (form.contains(box) && !box.closest(".fst-add")) return null;
-  const row = box.closest("[data-fst-row]");
-  const place = row ? `[data-fst-row="${CSS.escape(row.dataset.fstRow)}"]` : ".fst-add";
-  return { place: `${place} input[name="${box.name}"]`, value: box.value };
-}
-
-function show(fresh, key, index, kept) {
-  region().replaceWith(document.importNode(fresh, true));
-  prepare();
-  const box = kept && region().querySelector(kept.place);
-  if (box) {
-    box.value = kept.value;
-    box.focus();
-    return;
-  }
-  if (index < 0) return;
-  const there = rows();
-  focusRow(there.find((row) => row.dataset.fstRow === key) ?? there[Math.min(index, there.length - 1)]);
-}
-
-async function send(form, button) {
-  const before = region();
-  if (before.getAttribute("aria-busy") === "true") return;
-  const row = button?.closest("[data-fst-row]") ?? current();
-  const index = row ? rows().indexOf(row) : button?.name === "undo" ? 0 : -1;
-  before.setAttribute("aria-busy", "true");
-  const said = new FormData(form, button);
-  const added = button?.name === "add" ? form.querySelector("[type=text]") : null;
-  if (added) added.value = ""; // for the next one, while this one is on its way
+async function send(order) {
+  region().setAttribute("aria-busy", "true");
+  let failed = true;
   try {
-    const answer = await fetch(form.getAttribute("action"), { method: "POST", body: said });
+    const answer = await fetch(order.url, { method: "POST", body: order.said });
     if (!answer.ok) throw new Error(String(answer.status));
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const fresh = page.querySelector("[data-fst-live]");
     if (!fresh) throw new Error("no region");
-    const moved = current(); // somebody went on to another row meanwhile
-    const place = moved && moved !== row ? moved : row;
-    show(fresh, place?.dataset.fstRow, place === row ? index : rows().indexOf(moved), typed(form));
-    if (button?.name === "add") region().querySelector(".fst-add [type=text]")?.focus();
+    exchange(fresh, order);
     const told = [...page.querySelectorAll(".messagelist li")];
-    const failed = told.some((item) => item.classList.contains("error"));
+    failed = told.some((item) => item.classList.contains("error"));
     say(told.map((item) => item.textContent.trim()).join(" "), failed);
+    if (failed) drop();
   } catch {
-    before.removeAttribute("aria-busy");
-    if (added && !added.value) added.value = said.get(added.name);
-    say(before.dataset.fstFailed, true);
+    region().removeAttribute("aria-busy");
+    drop(order.added);
+    say(region().dataset.fstFailed, true);
   }
+  goOn(failed);
+}
+
+function submit(form, button) {
+  const row = form.closest("[data-fst-row]");
+  const box = button?.name === "add" ? form.querySelector("[type=text]") : null;
+  const order = {
+    form,
+    url: form.getAttribute("action"),
+    said: new FormData(form, button),
+    name: button?.name,
+    key: (row ?? current())?.dataset.fstRow,
+    added: box?.value,
+  };
+  const mustWait = isBusy();
+  if (mustWait && !wait(() => send(order), order.added)) return;
+  if (box) box.value = ""; // for the next one, while this one is on its way
+  if (!mustWait) send(order);
+  else if (row?.contains(document.activeElement)) focusRow(row); // out of a box that is done with
+}
+
+// What a key means is settled when its turn comes: the button may be there only then.
+function press(name, key) {
+  if (isBusy()) {
+    wait(() => press(name, key));
+    return;
+  }
+  // Undoing an undoing brings a decision back: pressed again, the key goes further back instead.
+  const place = name === "undo" ? region() : rowOf(key);
+  place?.querySelector(`button[name=${name}]:not([data-fst-redo])`)?.click();
 }
 
 document.addEventListener("submit", (event) => {
   const form = event.target;
   if (form.method !== "post" || !form.closest("[data-fst-live]")) return;
   event.preventDefault();
-  send(form, event.submitter);
+  submit(form, event.submitter);
 });
 
 document.addEventListener("keydown", (event) => {
@@ -102,9 +109,7 @@ document.addEventListener("keydown", (event) => {
   } else if (event.key === "c" && row) {
     row.querySelector("input[type=number]")?.select();
   } else if (event.key in KEYS) {
-    // Undoing an undoing brings a decision back: pressed again, the key goes further back instead.
-    const place = event.key === "u" ? region() : row;
-    place?.querySelector(`button[name=${KEYS[event.key]}]:not([data-fst-redo])`)?.click();
+    press(KEYS[event.key], row?.dataset.fstRow);
   } else {
     return;
   }

@@ -1,5 +1,6 @@
 // Keeps the operations page up to date: the region is fetched again and exchanged, and what had the
-// focus has it afterwards. It waits while the page is out of sight, and while text is selected.
+// focus has it afterwards. It waits while the page is out of sight, while text is selected, and while
+// something is being pressed.
 
 const PAUSE = 10_000; // milliseconds
 const LONGEST_PAUSE = 60_000;
@@ -13,7 +14,8 @@ let timer;
 
 function isReading() {
   const selection = document.getSelection();
-  return document.hidden || (!selection.isCollapsed && region().contains(selection.anchorNode));
+  const isSelecting = !selection.isCollapsed && region().contains(selection.anchorNode);
+  return document.hidden || isSelecting || region().matches(":active");
 }
 
 function show(fresh) {
@@ -33,7 +35,7 @@ async function refresh() {
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       const fresh = page.querySelector("[data-fst-ops]");
       if (!fresh) throw new Error("no region"); // logged out, for example
-      if (!isReading()) show(fresh);
+      if (box.checked && !isReading()) show(fresh);
       pause = PAUSE;
     } catch {
       said.textContent = said.dataset.fstFailed;

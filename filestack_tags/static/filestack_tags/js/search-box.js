@@ -8,6 +8,7 @@ function completing(form) {
   const list = form.querySelector("#fst-options");
   const status = form.querySelector("#fst-options-count");
   let answer = null;
+  let answered = ""; // what was in the box when that was asked for
   let active = -1;
   let timer = 0;
   let asked = null;
@@ -33,9 +34,10 @@ function completing(form) {
     asked?.abort();
     asked = new AbortController();
     const caret = input.selectionStart;
+    const { value } = input;
     const query = new URLSearchParams({
-      before: input.value.slice(0, caret),
-      after: input.value.slice(caret),
+      before: value.slice(0, caret),
+      after: value.slice(caret),
     });
     try {
       const response = await fetch(`${form.dataset.fstComplete}?${query}`, {
@@ -43,15 +45,17 @@ function completing(form) {
         headers: { Accept: "application/json" },
       });
       if (!response.ok) return close();
-      show(await response.json());
+      show(await response.json(), value);
     } catch (error) {
       if (error.name !== "AbortError") close(); // completing is a convenience: nothing to say
     }
   }
 
-  function show(found) {
+  function show(found, value) {
     if (document.activeElement !== input) return;
+    const chosen = answer?.tags[active]?.name;
     answer = found;
+    answered = value;
     active = -1;
     input.removeAttribute("aria-activedescendant");
     list.replaceChildren(...found.tags.map(option));
@@ -60,6 +64,8 @@ function completing(form) {
     status.textContent = list.hidden
       ? status.dataset.none
       : `${status.dataset.some} ${found.tags.length}`;
+    const index = found.tags.findIndex((tag) => tag.name === chosen);
+    if (index >= 0) highlight(index);
   }
 
   function option(tag, index) {
@@ -90,6 +96,7 @@ function completing(form) {
   }
 
   function choose(index) {
+    if (input.value !== answered) return; // the answer to what is in the box now is on its way
     const written = answer.before + answer.tags[index].text;
     input.value = written + answer.after;
     input.setSelectionRange(written.length, written.length);

@@ -1,0 +1,70 @@
+// Where somebody is in the region of decisions, kept while the region is exchanged: the row that has
+// the focus, or the box and what is in it.
+
+const NEXT_TAG = ".fst-add [type=text]";
+
+export const region = () => document.querySelector("[data-fst-live]");
+export const rows = () => [...region().querySelectorAll("[data-fst-row]")];
+export const current = () => document.activeElement?.closest?.("[data-fst-row]") ?? null;
+export const rowOf = (key) => rows().find((row) => row.dataset.fstRow === key);
+export const nextTag = () => region().querySelector(NEXT_TAG);
+
+export function focusRow(row) {
+  if (!row) return;
+  for (const each of rows()) each.tabIndex = each === row ? 0 : -1;
+  row.focus();
+  row.scrollIntoView({ block: "nearest" });
+}
+
+export function prepare() {
+  rows().forEach((row, index) => { row.tabIndex = index ? -1 : 0; });
+}
+
+// What was typed since the form was sent: into the box that has the focus, and as the next tag.
+function typed(sent) {
+  const focused = document.activeElement;
+  const isKept = (box) => box === focused
+    ? !sent.contains(box) || box.closest(".fst-add")
+    : box.matches(NEXT_TAG) && box.value !== box.defaultValue;
+  return [...region().querySelectorAll("input[type=text], input[type=number]")]
+    .filter(isKept)
+    .map((box) => {
+      const key = box.closest("[data-fst-row]")?.dataset.fstRow;
+      const place = key === undefined ? ".fst-add" : `[data-fst-row="${CSS.escape(key)}"]`;
+      return {
+        place: `${place} input[name="${box.name}"]`,
+        value: box.value,
+        selection: [box.selectionStart, box.selectionEnd, box.selectionDirection],
+        hasFocus: box === focused,
+      };
+    });
+}
+
+// Show the region as it is now. The focus stays where it is, if that is there still; else it goes to
+// the row that was decided about, or to the one in its place.
+export function exchange(fresh, { form, name, key }) {
+  const focused = document.activeElement;
+  const isElsewhere = focused && focused !== document.body && !region().contains(focused);
+  const isAdding = name === "add" && !current();
+  const here = current() ?? (key === undefined ? null : rowOf(key));
+  const index = here ? rows().indexOf(here) : name === "undo" ? 0 : -1;
+  const kept = typed(form);
+  region().replaceWith(document.importNode(fresh, true));
+  prepare();
+  let isPlaced = isElsewhere;
+  for (const { place, value, selection, hasFocus } of kept) {
+    const box = region().querySelector(place);
+    if (!box) continue;
+    box.value = value;
+    if (!hasFocus) continue;
+    box.focus();
+    if (selection[0] !== null) box.setSelectionRange(...selection); // a number has none
+    isPlaced = true;
+  }
+  if (isPlaced) return;
+  if (isAdding) nextTag()?.focus();
+  else if (index >= 0) {
+    const there = rows();
+    focusRow(rowOf(here?.dataset.fstRow) ?? there[Math.min(index, there.length - 1)]);
+  }
+}

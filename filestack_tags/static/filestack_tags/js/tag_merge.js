@@ -1,0 +1,28 @@
+// Follow a merge of tags that is at work: its page is loaded again only when the state is another, so
+// that the focus stays where it is until then.
+
+import { follow, loadAgain } from "./follow.js";
+
+const STATE = "[data-fst-merge]";
+const PROGRESS = ".field-progress .readonly";
+
+const merge = document.querySelector(STATE);
+const progress = document.querySelector(PROGRESS);
+
+async function ask() {
+  const answer = await fetch(location.pathname);
+  if (!answer.ok || answer.redirected) throw new Error(String(answer.status)); // logged out
+  return new DOMParser().parseFromString(await answer.text(), "text/html");
+}
+
+function show(page) {
+  if (page.querySelector(STATE)?.dataset.fstMerge !== merge.dataset.fstMerge) {
+    loadAgain();
+    return;
+  }
+  const fresh = page.querySelector(PROGRESS);
+  if (!fresh || !progress || progress.innerHTML === fresh.innerHTML) return;
+  progress.replaceChildren(...document.importNode(fresh, true).childNodes);
+}
+
+if (merge) follow(ask, show);
