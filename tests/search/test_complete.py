@@ -9,7 +9,7 @@ import unicodedata
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from filestack_tags.models import Tag, TagAlias
@@ -252,6 +252,8 @@ def test_while_one_thread_reads_the_others_go_on_with_what_there_is(monkeypatch)
     assert names("s") == ["sea", "sky"]
 
 
+@example(["a\U0010ffff", "a\U0010ffffb", "b"], "a")
+@example(["\U0010ffff" * 2, "\ue000"], "\U0010ffff")
 @given(st.lists(labels, max_size=8, unique_by=label_key), st.text(max_size=3) | labels)
 def test_the_index_finds_what_a_plain_reading_finds(some, text):
     tags = [
