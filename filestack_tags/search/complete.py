@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import time
 import unicodedata
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from heapq import nsmallest
 from itertools import islice
+from operator import itemgetter
 from threading import Lock
 from typing import Any, TypeAlias
 
@@ -40,9 +41,6 @@ ones come."""
 
 MAX_SCOPES = 200
 """How many scopes a process keeps the counts of; who asked longest ago has them counted anew."""
-
-_LAST = "\U0010ffff"
-"""Sorts after every text that goes on with a character that can be typed."""
 
 Version: TypeAlias = tuple[dict[str, Any], dict[str, Any]]
 
@@ -140,7 +138,8 @@ class _Index:
             shown = (rank for rank in range(len(self._found)) if rank not in hidden)
             return [self._found[rank] for rank in islice(shown, limit)]
         first = bisect_left(self._texts, text)
-        last = bisect_left(self._texts, text + _LAST, first)
+        beginning = itemgetter(slice(len(text)))
+        last = bisect_right(self._texts, text, first, key=beginning)
         ranks = set(self._ranks[first:last]) - hidden
         return [self._found[rank] for rank in nsmallest(limit, ranks)]
 

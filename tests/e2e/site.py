@@ -11,8 +11,9 @@ from typing import ParamSpec, TypeVar
 
 from django.db import connections
 
+from example_project.celery_app import app as celery_app
 from example_project.demo import processes
-from example_project.demo.children import Children
+from example_project.demo.children import Child, Children, DemoFailed
 from example_project.demo.environment import Stage
 
 P = ParamSpec("P")
@@ -59,6 +60,16 @@ def running(stage: Stage) -> Iterator[Site]:
     os.environ["E2E_DATABASE"] = str(connections["default"].settings_dict["NAME"])
     with Children(stage.folder) as children:
         processes.start_emulator(children, stage)
-        processes.start_worker(children)
+        worker = processes.start_worker(children)
         processes.start_web(children, stage)
+        _wait_for(worker)
         yield Site(stage.web, stage.emulator, children)
+
+
+def _wait_for(worker: Child) -> None:
+    """Wait until the worker takes tasks: no test should wait for that, too."""
+    for _ in range(30):
+        worker.check()
+        if celery_app.control.ping(timeout=1):
+            return
+    raise DemoFailed(f"The worker does not answer. Its log ends with:\n{worker.log_tail()}")

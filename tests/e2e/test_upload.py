@@ -12,7 +12,7 @@ import httpx2
 import pytest
 from playwright.sync_api import Page, expect
 
-from filestack_tags.models import Asset
+from filestack_tags.models import Asset, WebhookDelivery
 
 from .marks import every_look
 from .seeding import PHOTOS, Seed
@@ -66,6 +66,15 @@ def uploaded() -> list[tuple[str, str, str]]:
         (row.filename, row.tagging_state, row.uploader.username if row.uploader else "")
         for row in rows.select_related("uploader")
     ]
+
+
+def wait_for_the_webhook(page: Page, seed: Seed) -> None:
+    """What Filestack tells of an upload would make an asset of the next test."""
+    for _ in range(TAGGING // 250):
+        if seed.database(WebhookDelivery.objects.filter(state="processed").exists):
+            return
+        page.wait_for_timeout(250)
+    raise AssertionError("The webhook of the upload was not processed.")
 
 
 @every_look
@@ -133,6 +142,7 @@ def test_everything_is_done_by_keyboard(
     # The button is gone; the focus is where the file is now.
     assert page.evaluate("document.activeElement.closest('.fst-upload') !== null")
     complaints.clear()
+    wait_for_the_webhook(page, seed)
 
 
 def test_an_upload_is_cancelled_and_sent_again(
@@ -150,6 +160,7 @@ def test_an_upload_is_cancelled_and_sent_again(
     page.get_by_role("button", name="Try again").click()
     expect(page.locator('.fst-upload[data-state="stored"]')).to_have_count(1)
     assert len(seed.database(uploaded)) == 1
+    wait_for_the_webhook(page, seed)
 
 
 def test_what_is_not_taken_is_said_before_a_byte_is_sent(

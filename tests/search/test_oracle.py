@@ -116,9 +116,14 @@ class World:
             django_settings.FILESTACK_TAGS,
             MIN_CONFIDENCE=self.min_confidence,
             HIDE_SENSITIVE=self.hides_sensitive,
-            SENSITIVE_LABELS=[tag.name.upper() for tag in self.tags if tag.sensitive],
+            SENSITIVE_LABELS=[shouted(tag.name) for tag in self.tags if tag.sensitive],
             NOT_SENSITIVE_LABELS=[tag.name for tag in self.tags if not tag.sensitive],
         )
+
+
+def shouted(name: str) -> str:
+    """Return the name in capitals, or as it is where those are of another tag: ı is no i."""
+    return name.upper() if label_key(name.upper()) == label_key(name) else name
 
 
 # -- reading -------------------------------------------------------------------------------
