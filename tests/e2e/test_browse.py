@@ -96,8 +96,7 @@ def test_names_are_completed_by_keyboard_also_after_operators(
     box = page.get_by_role("combobox", name="Search")
     box.focus()
     wait_until_completed(page, "coff")
-    # At once: an answer to the first letters only would be followed by one that takes the
-    # highlight away.
+    # At once, so that one answer comes and not one for each letter.
     page.keyboard.insert_text("-coff")
     expect(page.get_by_role("option", name="coffee cup")).to_be_visible()
     page.keyboard.press("ArrowDown")
