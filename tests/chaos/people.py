@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -26,7 +27,10 @@ PAUSE = 0.12
 def main() -> None:
     django.setup()
     dice = random.Random(f"people {sys.argv[1]}")
-    while True:
+    # Asked to end, they finish first: between a commit and its line nothing is to be lost.
+    asked_to_end: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: asked_to_end.append(number))
+    while not asked_to_end:
         time.sleep(dice.uniform(0, 2 * PAUSE))
         act: Callable[[], None] | None = None
         while True:
