@@ -54,6 +54,17 @@ def ask(page: Page, action: str, **said: str) -> None:
     page.get_by_role("button", name="Preview").click()
 
 
+def hold_until_the_page_knows_of_the_end(page: Page, place: str, seed: Seed) -> None:
+    """End the job when the page asks for ``place``, which comes after the page has heard of it."""
+
+    def hold(request: Route) -> None:
+        seed.database(lambda: bulk.cancel(BulkJob.objects.get().pk))
+        time.sleep(4)  # the page looks every 1.5 seconds, and does not pass here for it
+        request.continue_()
+
+    page.route(place, hold)
+
+
 def expect_end(page: Page, state: str, text: str) -> None:
     expect(page.locator("[data-fst=state_text]")).to_have_text(state, timeout=JOB_TIME)
     expect(page.locator("[data-fst=text]")).to_have_text(text)
@@ -152,12 +163,7 @@ def test_a_job_that_ends_while_a_button_is_pressed_does_not_lose_what_the_button
     choose_all_that_match(page, "", "150")
     ask(page, "Add a tag", Tag="archive")
 
-    def hold_until_the_page_knows_of_the_end(cancel: Route) -> None:
-        seed.database(lambda: bulk.cancel(BulkJob.objects.get().pk))
-        time.sleep(4)  # the page looks every 1.5 seconds, and does not pass here for it
-        cancel.continue_()
-
-    page.route("**/cancel/", hold_until_the_page_knows_of_the_end)
+    hold_until_the_page_knows_of_the_end(page, "**/cancel/", seed)
     with tasks_held():
         page.get_by_role("button", name="Do it").click()
         expect(page.locator("[data-fst=text]")).to_have_text("0 of 150")
@@ -281,12 +287,7 @@ def test_a_job_that_ends_while_a_link_is_followed_does_not_keep_its_page_from_co
     choose_all_that_match(page, "", "150")
     ask(page, "Add a tag", Tag="archive")
 
-    def hold_until_the_page_knows_of_the_end(link: Route) -> None:
-        seed.database(lambda: bulk.cancel(BulkJob.objects.get().pk))
-        time.sleep(4)  # the page looks every 1.5 seconds, and does not pass here for it
-        link.continue_()
-
-    page.route("**/bulkjob/", hold_until_the_page_knows_of_the_end)
+    hold_until_the_page_knows_of_the_end(page, "**/bulkjob/", seed)
     with tasks_held():
         page.get_by_role("button", name="Do it").click()
         expect(page.locator("[data-fst=text]")).to_have_text("0 of 150")

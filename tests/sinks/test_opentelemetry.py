@@ -89,9 +89,14 @@ def test_a_closed_sink_asks_no_database(collected: Any) -> None:
     assert collected() == {}
 
 
-def test_without_an_sdk_nothing_is_kept_and_nothing_asked() -> None:
+def test_without_an_sdk_nothing_is_kept_and_nothing_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[None] = []
+    monkeypatch.setattr(module, "read_now", lambda: asked.append(None) or [])
     sink = OpenTelemetrySink()
     end = metrics.subscribe(sink.record)
     metrics.count("webhook.received")
     metrics.observe("webhook.seconds", 1, action="unknown")
     end()
+    assert (asked, sink._readings) == ([], [])
