@@ -220,6 +220,23 @@ def only_the_first(user: Any) -> Q:
     return Q(reference="h0")
 
 
+def test_an_export_is_for_the_scope_it_was_asked_with(
+    ids: list[int], client_of: Any, page: Any, run: Any, settings: Any
+) -> None:
+    client = client_of(*EDITOR)
+    place = run(client, ASK, query="sky", action="export", confirmed="1")["Location"]
+    download = f"{JOBS}{BulkJob.objects.get().pk}/download/"
+    assert download in page(client.get(place)).html
+    settings.FILESTACK_TAGS = {
+        **settings.FILESTACK_TAGS,
+        "SCOPE": f"{__name__}.only_the_first",
+    }
+    shown = page(client.get(place))
+    assert "You see other assets now" in shown.text
+    assert download not in shown.html
+    assert client.get(download).status_code == 404
+
+
 def test_what_was_skipped_is_named_where_one_may_see_it(
     ids: list[int], client_of: Any, page: Any, run: Any, settings: Any
 ) -> None:

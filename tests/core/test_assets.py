@@ -172,3 +172,8 @@ def test_an_asset_that_is_erased_leaves_its_tags_counted_right(filestack_make: A
     Asset.objects.filter(pk=gone.pk).exclude(deleted_at=None).delete()
     assert Tag.objects.get(key="sky").asset_count == 1
     assert Asset.objects.get() == stays
+
+
+def test_a_type_is_kept_in_the_letters_that_searches_compare() -> None:
+    assert Facts(mimetype="Image/PNG").columns() == {"mimetype": "image/png"}
+    assert Facts(filename="IMG.PNG").columns() == {"filename": "IMG.PNG"}
