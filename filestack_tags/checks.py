@@ -6,6 +6,7 @@ probably are not meant.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
@@ -16,14 +17,14 @@ from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import DatabaseError, connections
 
-from . import scoping, sinks
+from . import scoping, sinks, tasks
 from .conf import DEFAULTS, SETTING, Settings, configured, get_settings
+from .duty import report
 from .exceptions import ConfigurationError, RuleError
-from .operations import concerns
 from .retention import LEAST_DAYS
 from .search.language import MAX_DEPTH
 from .taggers.base import BUILT_IN, get_tagger
-from .transactions import alias, atomic
+from .transactions import alias, atomic, unapplied_migrations
 
 READ_COMMITTED = "read committed"
 
@@ -142,24 +143,60 @@ def check_scope(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMess
     return []
 
 
+@register(Tags.compatibility)
+def check_celery(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
+    """The project has a Celery app, which processes find without naming it (W013)."""
+    if tasks.has_celery_app():
+        return []
+    return [
+        Warning(
+            "The project has no Celery app, so tasks are sent to Celery's default broker and "
+            "no file is tagged.",
+            hint="Create yourproject/celery.py and import its app in yourproject/__init__.py: "
+            "https://docs.celeryq.dev/en/stable/django/",
+            id="filestack_tags.W013",
+        )
+    ]
+
+
 @register(Tags.database)
 def check_operations(
     app_configs: AppConfigs = None, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """Nothing is held up by a circuit, the budget or a sweep that does not run (W020–W022).
+    """All migrations are applied, and nothing waits longer than it should (W020–W026).
 
-    Runs where a database may be asked: ``manage.py check --database default``.
+    Runs where a database may be queried: ``manage.py check --database default``. ``migrate``
+    runs the same checks first, so there a missing migration is no news.
     """
     if alias() not in (databases or ()) or check_settings():
         return []
     try:
-        with atomic():
-            found = concerns()
-    except DatabaseError:  # before the first migration
-        return []
+        missing = unapplied_migrations()
+    except DatabaseError as error:
+        return [
+            Warning(
+                f"The database {alias()!r} cannot be read ({type(error).__name__}).",
+                hint="Check DATABASES, and that the database server is running.",
+                id="filestack_tags.W026",
+            )
+        ]
+    if missing:
+        if sys.argv[1:2] == ["migrate"]:
+            return []
+        return [
+            Warning(
+                f"The database {alias()!r} lacks migrations of filestack_tags: "
+                f"{', '.join(missing)}.",
+                hint=f"Run manage.py migrate --database {alias()}.",
+                id="filestack_tags.W025",
+            )
+        ]
+    with atomic():
+        problems = report().needs
     return [
-        Warning(concern.text, id=f"filestack_tags.{_CONCERNS[concern.code]}")
-        for concern in found
+        Warning(problem.text, id=f"filestack_tags.{_PROBLEMS[problem.code]}")
+        for problem in problems
+        if problem.code in _PROBLEMS
     ]
 
 
@@ -199,10 +236,12 @@ def check_deployment(app_configs: AppConfigs = None, **kwargs: Any) -> list[Chec
     return messages
 
 
-_CONCERNS = {
+_PROBLEMS = {
     "circuit_open": "W020",
     "budget_exhausted": "W021",
     "sweep_overdue": "W022",
+    "inbox_late": "W023",
+    "queue_late": "W024",
 }
 
 
@@ -259,7 +298,7 @@ def _tagger_messages(settings: Settings) -> Iterator[CheckMessage]:
             id="filestack_tags.E011",
         )
     is_built_in = settings.TAGGER.partition(":")[0] in BUILT_IN
-    if is_built_in:
+    if is_built_in and settings.TAGGER != "local":
         for name in SECRETS:
             if not getattr(settings, name):
                 yield Warning(

@@ -278,7 +278,10 @@ class FileNotFound(RequestRejected):
     """The handle, URL or storage alias path does not exist."""
 
     code = "file_not_found"
-    cure = "Check the handle; a deleted file can only be forgotten."
+    cure = (
+        "Check that this handle, URL or storage alias path exists. If the file was deleted, "
+        "delete its asset too."
+    )
 
 
 class AccessDenied(FilestackError):

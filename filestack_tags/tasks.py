@@ -16,7 +16,7 @@ from threading import BoundedSemaphore, Event
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from celery import Task, shared_task
+from celery import Task, current_app, shared_task
 from celery.signals import task_prerun
 from django.db import connections
 from django.utils import timezone
@@ -417,6 +417,11 @@ def _publish(task: Task[Any, Any], *ids: int, at: datetime | None = None) -> Non
         logger.warning(
             "The broker cannot be reached; %s%s is left to the sweep", task.name, ids or ""
         )
+
+
+def has_celery_app() -> bool:
+    """Whether the project made a Celery app; without one Celery makes up its own."""
+    return bool(current_app.main != "default")
 
 
 def _refusals(task: Task[Any, Any]) -> tuple[type[BaseException], ...]:

@@ -12,6 +12,7 @@ from functools import partial, wraps
 from typing import ParamSpec, TypeVar
 
 from django.db import OperationalError, connections, models, router, transaction
+from django.db.migrations.loader import MigrationLoader
 from django.db.transaction import Atomic
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
@@ -63,6 +64,17 @@ def in_transaction() -> bool:
 def on_commit(callback: Callable[[], object]) -> None:
     """Call ``callback`` once the outermost transaction on :func:`alias` has committed."""
     transaction.on_commit(callback, using=alias())
+
+
+def unapplied_migrations() -> list[str]:
+    """Return the names of this app's migrations that :func:`alias` lacks, in order."""
+    loader = MigrationLoader(connections[alias()])
+    applied = loader.applied_migrations
+    return sorted(
+        name
+        for app, name in loader.disk_migrations
+        if app == "filestack_tags" and (app, name) not in applied
+    )
 
 
 def shared_now() -> datetime:

@@ -6,6 +6,7 @@ import sys
 from importlib import metadata, resources
 
 import django
+from celery import Celery
 from django.conf import settings
 from django.core.management import call_command
 
@@ -21,6 +22,7 @@ settings.configure(
     USE_TZ=True,
 )
 django.setup()
+Celery("wheel", set_as_current=True)
 
 package = resources.files("filestack_tags")
 if "site-packages" not in str(package):

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.checks import registry, run_checks
-from django.db import ProgrammingError, connection
+from django.db import connection
 from django.utils import timezone
 
-from filestack_tags import checks, conf, heartbeat
+from filestack_tags import assets, checks, conf, heartbeat, tagging
 from filestack_tags.exceptions import ConfigurationError
-from filestack_tags.models import Circuit
+from filestack_tags.filestack.sources import Source
+from filestack_tags.models import Asset, Circuit
+
+ROOT = Path(__file__).resolve().parents[2]
 
 # Django 6.1 asks the database whether it can hold the fields of a model.
 pytestmark = pytest.mark.django_db
@@ -82,7 +89,7 @@ def test_good_settings_pass_every_check(settings: Any) -> None:
         (GOOD | {"TAGGER": "workflow", "WORKFLOW_ID": ""}, ["W003"]),
         (GOOD | {"TAGS_VERSION": 1}, ["W002"]),
         ({}, ["W001", "W001"]),
-        ({"TAGGER": "local"}, ["W001", "W001"]),
+        ({"TAGGER": "local"}, []),
     ],
 )
 def test_a_wrong_setting_has_its_id(settings: Any, value: Any, expected: list[str]) -> None:
@@ -186,12 +193,91 @@ def test_the_database_is_asked_only_where_that_is_permitted(
         assert checks.check_operations(databases=["another"]) == []
 
 
-def test_checks_pass_before_the_first_migration(
-    settings: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail() -> None:
-        raise ProgrammingError('relation "filestack_tags_circuit" does not exist')
+def django_admin(*arguments: str, database: Path, **environment: str) -> tuple[int, str]:
+    """Run a command in a process of its own, on a database file that may not exist yet."""
+    done = subprocess.run(
+        [sys.executable, "-m", "django", *arguments],
+        cwd=ROOT,
+        env=os.environ
+        | {"DJANGO_SETTINGS_MODULE": "tests.settings", "DATABASE_URL": f"sqlite:{database}"}
+        | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
 
+
+def test_missing_migrations_are_reported_with_the_command_that_applies_them(
+    tmp_path: Path,
+) -> None:
+    empty = tmp_path / "empty.sqlite3"
+    code, printed = django_admin("check", "--database", "default", database=empty)
+    assert code == 0
+    assert "filestack_tags.W025" in printed
+    assert "0001_initial" in printed
+    assert "manage.py migrate --database default" in printed
+    for command in (
+        ("filestack_tags_search", "sky"),
+        ("filestack_tags_sweep",),
+        ("filestack_tags_retag", "sky"),
+    ):
+        code, printed = django_admin(*command, database=empty)
+        assert code == 1
+        assert printed.startswith("CommandError: The database 'default' lacks migrations")
+        assert "manage.py migrate --database default" in printed
+        assert "Traceback" not in printed
+    code, printed = django_admin("migrate", database=empty)
+    assert code == 0
+    assert "W025" not in printed
+    code, printed = django_admin("check", "--database", "default", database=empty)
+    assert "W025" not in printed
+    assert "W022" in printed  # no scheduled task has run
+
+
+def test_a_database_that_cannot_be_read_is_a_warning(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.sqlite3"
+    broken.write_bytes(b"no database" * 1000)
+    code, printed = django_admin("check", "--database", "default", database=broken)
+    assert code == 0
+    assert "filestack_tags.W026" in printed
+    assert "Traceback" not in printed
+
+
+def test_work_that_waits_too_long_is_reported(settings: Any) -> None:
     settings.FILESTACK_TAGS = GOOD
-    monkeypatch.setattr(checks, "concerns", fail)
+    heartbeat.beat("sweep")
+    asset, _ = assets.register(Source.handle("VJQTvCboRVivWJ2BpKgd"))
+    tagging.request([asset.pk])
     assert found_in_database("default") == []
+    Asset.objects.update(due_at=timezone.now() - timedelta(minutes=20))
+    ((number, text),) = found_in_database("default")
+    assert number == "W024"
+    assert "worker" in text
+
+
+NO_CELERY_APP = """
+import django
+from django.conf import settings
+from django.core.checks import run_checks
+
+settings.configure(
+    INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "filestack_tags"],
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+    FILESTACK_TAGS={"API_KEY": "AKEY", "APP_SECRET": "SECRET"},
+)
+django.setup()
+print(*(f"{message.id} {message.msg}" for message in run_checks()), sep="\\n")
+"""
+
+
+def test_a_project_without_a_celery_app_is_warned() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", NO_CELERY_APP],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith("filestack_tags.W013 The project has no Celery app")
+    assert len(done.stdout.splitlines()) == 1

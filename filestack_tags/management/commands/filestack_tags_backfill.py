@@ -9,12 +9,13 @@ from time import monotonic
 from types import FrameType
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from tqdm import tqdm
 
 from filestack_tags import backfill, circuit
 from filestack_tags.conf import get_settings
 from filestack_tags.exceptions import ConfigurationError, TagQueryError
+from filestack_tags.management.base import AppCommand
 from filestack_tags.models import Backfill
 
 LINE_EVERY = 10.0
@@ -34,7 +35,7 @@ WORDS = {
 }
 
 
-class Command(BaseCommand):
+class Command(AppCommand):
     help = (
         "Have every asset that matches a search tagged from here, newest first: those without "
         "tags of their present content, or more of them by --outdated or --force. Ctrl-C lands "

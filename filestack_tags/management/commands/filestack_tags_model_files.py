@@ -2,15 +2,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from filestack_tags import storing, tasks
 from filestack_tags.fields import AssetOf
+from filestack_tags.management.base import AppCommand
 from filestack_tags.models import ModelFile
 from filestack_tags.transactions import alias
 
 
-class Command(BaseCommand):
+class Command(AppCommand):
     help = (
         "Make files of the project's models known that were there before the AssetOf field, or "
         "were changed without a signal, as by bulk_create() and update(). Safe to run again: "
@@ -43,8 +44,9 @@ class Command(BaseCommand):
                     tasks.catch_up(field, rows, without_row)
             if failed:
                 tried = _failed(field, dry_run=dry_run)
-            told = f"{noted:,} changed, {dropped:,} of deleted rows, {tried:,} to try again"
-            self.stdout.write(f"{storing.label_of(field)}: {told}.")
+            counts = f"{noted:,} changed, {dropped:,} of deleted rows, {tried:,} to retry"
+            note = " Dry run: nothing was written." if dry_run else ""
+            self.stdout.write(f"{storing.label_of(field)}: {counts}.{note}")
 
 
 def _chosen(names: list[str]) -> list[AssetOf]:

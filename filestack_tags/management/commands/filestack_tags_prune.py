@@ -2,17 +2,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from filestack_tags import retention
 from filestack_tags.exceptions import ConfigurationError
+from filestack_tags.management.base import AppCommand
 from filestack_tags.retention import Pruned
 
 TOLD_EVERY = 20
 """Batches between two lines of progress, where no terminal shows a running count."""
 
 
-class Command(BaseCommand):
+class Command(AppCommand):
     help = (
         "Delete webhook deliveries that were processed or ignored, and empty raw replies whose "
         "tags no asset shows, once they are old enough. Deliveries that failed are kept. Delete "

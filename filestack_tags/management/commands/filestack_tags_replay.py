@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import datetime, time, timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db.models import Max, QuerySet
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
@@ -15,6 +15,7 @@ from django.utils.dateparse import parse_date, parse_datetime
 from filestack_tags import tasks
 from filestack_tags.clock import kept
 from filestack_tags.deliveries import OPEN_STATES
+from filestack_tags.management.base import AppCommand
 from filestack_tags.models import WebhookDelivery
 from filestack_tags.transactions import alias
 
@@ -51,7 +52,7 @@ def identifier(text: str) -> int:
     return int(text)
 
 
-class Command(BaseCommand):
+class Command(AppCommand):
     help = (
         "Process stored webhook deliveries again: those that every option given agrees on. "
         "Safe: each event has its effect once, and people's decisions stay."

@@ -3,17 +3,18 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from filestack_tags import tasks
 from filestack_tags.exceptions import ConfigurationError, TagQueryError
+from filestack_tags.management.base import AppCommand
 from filestack_tags.models import Asset, TaggingRun
 from filestack_tags.taggers import get_tagger
 
 BATCH = 500
 
 
-class Command(BaseCommand):
+class Command(AppCommand):
     help = (
         "Have the assets that match a search tagged: those without tags, or all with --force."
     )

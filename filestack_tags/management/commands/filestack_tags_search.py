@@ -3,15 +3,16 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from filestack_tags.exceptions import TagQueryError
+from filestack_tags.management.base import AppCommand
 from filestack_tags.search.keyset import ORDERS, find
 from filestack_tags.search.plan import plan
 from filestack_tags.search.totals import total
 
 
-class Command(BaseCommand):
+class Command(AppCommand):
     help = "Search assets by tag and confidence; --explain says how the search is answered."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

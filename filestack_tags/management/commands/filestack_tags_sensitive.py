@@ -2,15 +2,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
 from filestack_tags import sensitive
 from filestack_tags.conf import get_settings
+from filestack_tags.management.base import AppCommand
 from filestack_tags.search.withheld import report
 from filestack_tags.transactions import alias
 
 
-class Command(BaseCommand):
+class Command(AppCommand):
     help = (
         "List the tags that are sensitive labels, by category: how many assets have each, and on "
         "how many it is withheld under the setting HIDE_SENSITIVE."

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
 from filestack_tags import heartbeat, statistics
+from filestack_tags.management.base import AppCommand
 
 
-class Command(BaseCommand):
+class Command(AppCommand):
     help = (
         "Count how many assets have each tag with each confidence, which searches are planned "
         "by. Run it after an import; the task filestack_tags.refresh_statistics does the same."

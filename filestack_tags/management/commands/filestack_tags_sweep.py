@@ -2,12 +2,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
 from filestack_tags import tasks
+from filestack_tags.management.base import AppCommand
 
 
-class Command(BaseCommand):
+class Command(AppCommand):
     help = (
         "Enqueue webhook deliveries and assets whose task was lost: retries that fell due, "
         "workers that died, a broker that was down. For hosts that do not run Celery beat."
