@@ -88,11 +88,13 @@ def save_endpoint(
         WebhookEndpoint.DoesNotExist: when there is none with that id.
     """
     known = check_endpoint(url=url, events=events)
-    endpoints = WebhookEndpoint.objects.using(alias())
-    endpoint = WebhookEndpoint() if endpoint_id is None else endpoints.get(pk=endpoint_id)
-    endpoint.url, endpoint.events = url, known
-    endpoint.description, endpoint.is_active = description, is_active
-    endpoint.save(using=alias())
+    with atomic():
+        endpoint = WebhookEndpoint()
+        if endpoint_id is not None:
+            endpoint = locked(WebhookEndpoint.objects.filter(pk=endpoint_id)).get()
+        endpoint.url, endpoint.events = url, known
+        endpoint.description, endpoint.is_active = description, is_active
+        endpoint.save(using=alias())
     outbox.forget()
     return endpoint
 

@@ -19,7 +19,7 @@ from .models import AssetQuerySet, SavedSearch
 from .scoping import NOTHING, digest_of, scope_of
 from .search.planner import understood
 from .text import label_key, label_name, storable
-from .transactions import alias, atomic
+from .transactions import alias, atomic, locked
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
@@ -70,16 +70,17 @@ def save(
     """
     values = check(wanted, owner=owner, saved_id=saved_id)
     now = timezone.now()
-    if saved_id is None:
-        saved = SavedSearch(owner_id=owner.pk, created_at=now)
-    else:
-        saved = SavedSearch.objects.using(alias()).get(pk=saved_id, owner=owner.pk)
-    for name, value in values.items():
-        setattr(saved, name, value)
-    saved.scope_digest = digest_of(owner)
-    saved.changed_at = now
     try:
         with atomic():
+            saved = SavedSearch(owner_id=owner.pk, created_at=now)
+            if saved_id is not None:
+                saved = locked(SavedSearch.objects.filter(pk=saved_id)).get()
+                if saved.owner_id != owner.pk:
+                    raise SavedSearch.DoesNotExist
+            for name, value in values.items():
+                setattr(saved, name, value)
+            saved.scope_digest = digest_of(owner)
+            saved.changed_at = now
             saved.save(using=alias())
     except IntegrityError:  # by a request that came at the same time
         _require_free(values["name"], owner, saved_id)

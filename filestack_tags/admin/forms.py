@@ -17,8 +17,10 @@ from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, Tag
 from filestack_tags.text import MAX_LABEL_LENGTH, label_key
 
+from .changes import ChangesModelForm
 
-class RegisterForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in stubs only
+
+class RegisterForm(ChangesModelForm):
     """A file to register."""
 
     tag = forms.BooleanField(
@@ -137,7 +139,7 @@ class ReviewForm(forms.Form):
         return self.HIGH if high is None else high
 
 
-class TagForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in stubs only
+class TagForm(ChangesModelForm):
     """A tag's name, minimum, hiding and aliases. ``cleaned_data["aliases"]`` holds keys."""
 
     aliases = forms.CharField(
@@ -146,6 +148,8 @@ class TagForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in stubs on
         widget=AdminTextareaWidget(attrs={"rows": 4, "dir": "auto"}),
         help_text=gettext_lazy("Other labels that lead to this tag, one on each line."),
     )
+
+    lines = ("aliases",)
 
     class Meta:
         model = Tag

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin import ShowFacets
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db import models
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -14,6 +17,9 @@ from django.utils.functional import cached_property
 
 from filestack_tags.scoping import sees_everything
 from filestack_tags.search.totals import Total, capped
+from filestack_tags.transactions import atomic, locked
+
+from .changes import ChangesModelForm
 
 COUNT_LIMIT = 10_000
 """Rows that are counted. At a million rows the count takes longer than the page."""
@@ -50,6 +56,7 @@ class PlainAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in stub
     Facets make one result column for each choice, which ends in an error at some thousand tags.
     """
 
+    form = ChangesModelForm
     show_facets = ShowFacets.NEVER
     show_full_result_count = False
     paginator = CappedPaginator
@@ -81,10 +88,20 @@ class PlainAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in stub
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         try:
-            return super().changeform_view(request, object_id, form_url, extra_context)
+            if request.method != "POST" or object_id is None:
+                return super().changeform_view(request, object_id, form_url, extra_context)
+            with atomic():
+                self._lock(object_id)
+                return super().changeform_view(request, object_id, form_url, extra_context)
         except self.refusals as error:
             messages.error(request, self.refusal(error))
             return HttpResponseRedirect(request.get_full_path())
+
+    def _lock(self, object_id: str) -> None:
+        """Lock the row, so that nobody changes it between the comparison and the write."""
+        with suppress(ValidationError):  # Django reports that there is no such row
+            pk = self.opts.pk.to_python(unquote(object_id))
+            locked(self.model._base_manager.filter(pk=pk)).values_list("pk").first()
 
     def refusal(self, error: Exception) -> str:
         """Return what is said of one of :attr:`refusals`."""

@@ -24,6 +24,7 @@ from filestack_tags.exceptions import EndpointError
 from filestack_tags.models import OutboundMessage, WebhookEndpoint
 from filestack_tags.scoping import sees_everything
 
+from .changes import ChangesModelForm
 from .display import raw
 from .ledger import InstallationAdmin, PlainAdmin
 
@@ -31,7 +32,7 @@ TO_BE_SHOWN = "filestack_tags_secret"
 """The session's key of the endpoint whose secret is shown next."""
 
 
-class EndpointForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in stubs only
+class EndpointForm(ChangesModelForm):
     """Where to send what; the service checks it."""
 
     events = forms.MultipleChoiceField(

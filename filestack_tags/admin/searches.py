@@ -22,13 +22,14 @@ from filestack_tags.models import SavedSearch
 from filestack_tags.search.keyset import Order
 
 from .browsing import Sorting
+from .changes import ChangesModelForm
 from .ledger import PlainAdmin
 
 MENU = 50
 """Searches in the menu; all of them are in the list."""
 
 
-class SavedSearchForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in stubs only
+class SavedSearchForm(ChangesModelForm):
     """A search to save, for whoever asks; the service checks it."""
 
     owner: Any

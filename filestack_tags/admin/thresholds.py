@@ -14,10 +14,13 @@ from django.utils.translation import gettext_lazy
 
 from filestack_tags import curation
 from filestack_tags.conf import get_settings
+from filestack_tags.models import Tag
 from filestack_tags.scoping import scope_of, sees_everything
 from filestack_tags.search.facets import histogram
 from filestack_tags.search.minimums import ALWAYS, staying
-from filestack_tags.transactions import alias
+from filestack_tags.transactions import alias, atomic, locked
+
+from .changes import ChangesForm
 
 
 class ThresholdForm(forms.Form):
@@ -30,6 +33,10 @@ class ThresholdForm(forms.Form):
         required=False,
         widget=forms.NumberInput(attrs={"min": 0, "max": 100}),
     )
+
+
+class TagThresholdForm(ChangesForm, ThresholdForm):
+    """The minimum of one tag, which another user may change meanwhile."""
 
 
 def minimum_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
@@ -84,14 +91,21 @@ def threshold_view(model_admin: Any, request: HttpRequest, pk: int) -> HttpRespo
     if request.method == "POST":
         if not may_change:
             raise PermissionDenied
-        form = ThresholdForm(request.POST)
-        if form.is_valid():
-            curation.set_minimum(pk, form.cleaned_data["minimum"])
-            messages.success(request, _("Saved. Nothing was deleted: it applies when reading."))
-            return HttpResponseRedirect(request.path)
+        with atomic():
+            locked(Tag.objects.filter(pk=pk)).values_list("pk").first()
+            tag.refresh_from_db(fields=("min_confidence",))
+            form = TagThresholdForm(request.POST, initial={"minimum": tag.min_confidence})
+            if form.is_valid():
+                if form.has_changed():
+                    curation.set_minimum(pk, form.cleaned_data["minimum"])
+                messages.success(
+                    request, _("Saved. Nothing was deleted: it applies when reading.")
+                )
+                return HttpResponseRedirect(request.path)
     else:
-        form = ThresholdForm(
-            request.GET if "minimum" in request.GET else {"minimum": tag.min_confidence}
+        form = TagThresholdForm(
+            request.GET if "minimum" in request.GET else None,
+            initial={"minimum": tag.min_confidence},
         )
     counts = histogram(pk, "include:hidden", include_hidden=True, within=scope_of(request.user))
     said = form.cleaned_data.get("minimum") if form.is_valid() else tag.min_confidence
