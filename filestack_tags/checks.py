@@ -6,6 +6,7 @@ probably are not meant.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
@@ -20,13 +21,15 @@ from django.db import DatabaseError, connections
 from . import scoping, sinks, tasks
 from .conf import DEFAULTS, SETTING, Settings, configured, get_settings
 from .duty import report
-from .exceptions import ConfigurationError, RuleError
+from .exceptions import ConfigurationError, FilestackTagsError, RuleError
 from .retention import LEAST_DAYS
 from .search.language import MAX_DEPTH
 from .taggers.base import BUILT_IN, get_tagger
 from .transactions import alias, atomic, unapplied_migrations
 
 READ_COMMITTED = "read committed"
+
+TAGGER_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
 AppConfigs = Sequence[AppConfig] | None
 
@@ -42,7 +45,7 @@ LISTS = (
     "NOT_SENSITIVE_LABELS",
     "UPLOAD_MIMETYPES",
 )
-MAPPINGS = ("WORKFLOWS", "RULES")
+MAPPINGS = ("TAGGERS", "WORKFLOWS", "RULES")
 SWITCHES = (
     "AUTO_TAG",
     "AUTO_TAG_UPLOADS",
@@ -89,7 +92,7 @@ def check_settings(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckM
 
 @register(Tags.compatibility)
 def check_tagger(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
-    """The tagger exists and has what it needs (E010, E011, W001–W003)."""
+    """The taggers exist and have what they need (E010, E011, E017, W001–W003)."""
     if check_settings():
         return []
     return list(_tagger_messages(get_settings()))
@@ -282,10 +285,27 @@ def _wrong_values(values: Any) -> Iterator[CheckMessage]:
                 )
 
 
+def _custom_tagger_messages(settings: Settings) -> Iterator[CheckMessage]:
+    for name in settings.TAGGERS:
+        try:
+            if name in BUILT_IN or not TAGGER_NAME.fullmatch(name):
+                raise ConfigurationError("The name cannot be used.")
+            get_tagger(name)
+        except FilestackTagsError as error:
+            yield Error(
+                f"{SETTING}['TAGGERS'][{name!r}]: {error}",
+                hint="A name is at most 100 letters, digits, '-' and '_', and not "
+                f"{', '.join(BUILT_IN)}; its value is the dotted path of a class or a factory "
+                "without arguments.",
+                id="filestack_tags.E017",
+            )
+
+
 def _tagger_messages(settings: Settings) -> Iterator[CheckMessage]:
+    yield from _custom_tagger_messages(settings)
     try:
         get_tagger(settings.TAGGER)
-    except ConfigurationError as error:
+    except FilestackTagsError as error:
         yield Error(str(error), id="filestack_tags.E010")
         return
     # Not above: it loads the HTTP client, which a process that only serves pages may not need.

@@ -21,7 +21,7 @@ from .filestack.payloads import parse_tags_reply
 from .filestack.sources import Source
 from .models import Asset, TaggingRun
 from .rowsets import update
-from .taggers import BUILT_IN, TaggerReply, is_paid
+from .taggers import TaggerReply, is_paid, tagger_names
 from .transactions import alias, atomic, locked, retrying
 
 SLACK = timedelta(seconds=5)
@@ -154,7 +154,7 @@ def held_up() -> set[str]:
     settings = get_settings()
     held = circuit.blocked()
     if spending.spent().left() == 0:
-        known = {settings.TAGGER, *BUILT_IN}
+        known = {settings.TAGGER, *tagger_names()}
         held |= {tagger for tagger in known if is_paid(tagger)}
     return held
 

@@ -68,8 +68,12 @@ class Settings:
     """Seconds a policy signed for one call stays valid."""
 
     TAGGER: str = "filestack"
-    """What tags an asset: ``filestack``, ``workflow``, ``workflow:NAME``, ``local``, or a dotted
-    path."""
+    """The default tagger: ``filestack``, ``workflow``, ``workflow:NAME``, ``local``, a name from
+    ``TAGGERS``, or a dotted path."""
+
+    TAGGERS: Mapping[str, str] = field(default_factory=dict)
+    """Names for custom taggers, each with the dotted path of its class or factory. Requests and
+    stored rows choose a custom tagger only by such a name."""
 
     TAGS_VERSION: int = 2
     """Version of Filestack's tagging: 2, or the deprecated 1."""

@@ -109,8 +109,7 @@ def request(
         asset_ids: the assets.
         trigger: why, a :class:`TaggingRun.Trigger`; recorded on the run.
         force: also assets whose tags are up to date.
-        tagger: ``filestack``, ``workflow``, ``local`` or a dotted path; the setting ``TAGGER``
-            when empty.
+        tagger: one of :func:`.taggers.tagger_names`; the setting ``TAGGER`` if empty.
 
     Raises:
         ConfigurationError: when there is no such tagger. A wrong ``TAGGER`` fails the runs.

@@ -41,7 +41,7 @@ FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```", re.DOTALL | re.MULTILINE)
 MODELS = "tests.hosts.shop.models"
 """Where models of examples are put: an app that is installed."""
 
-READERS = ("SCOPE", "TAGGER")
+READERS = ("SCOPE", "TAGGER", "TAGGERS")
 ENVIRONMENT = {
     "FILESTACK_API_KEY": "AKEY",
     "FILESTACK_APP_SECRET": "TESTSECRET0000000000000000",

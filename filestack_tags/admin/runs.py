@@ -15,15 +15,10 @@ from django.utils.translation import gettext_lazy as _
 from filestack_tags import workflows
 from filestack_tags.models import TaggingRun
 from filestack_tags.scoping import assets_of, sees_everything
+from filestack_tags.taggers import tagger_names
 
 from .display import link_to, raw, text_block
 from .ledger import LedgerAdmin
-
-TAGGERS = ("filestack", "workflow", "local")
-
-
-def _taggers() -> list[str]:
-    return list(dict.fromkeys((*TAGGERS, *workflows.taggers())))
 
 
 def _yes_no(holds: object) -> str:
@@ -31,18 +26,20 @@ def _yes_no(holds: object) -> str:
 
 
 class TaggerFilter(admin.SimpleListFilter):
-    """The taggers of this package, each named workflow too; the host's own are "other"."""
+    """The taggers that have a name; those known only by a dotted path are "other"."""
 
     title = _("tagger")
     parameter_name = "by"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [*((name, name) for name in _taggers()), ("other", _("other"))]
+        return [*((name, name) for name in tagger_names()), ("other", _("other"))]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        if self.value() in _taggers():
+        if self.value() in tagger_names():
             return queryset.filter(tagger=self.value())
-        return queryset.exclude(tagger__in=_taggers()) if self.value() == "other" else queryset
+        return (
+            queryset.exclude(tagger__in=tagger_names()) if self.value() == "other" else queryset
+        )
 
 
 @admin.register(TaggingRun)

@@ -20,7 +20,7 @@ from filestack_tags.search.ast import Comparison, HasTag, Query, conjunction
 from filestack_tags.search.planner import read
 from filestack_tags.search.scope import tags_within
 from filestack_tags.search.totals import Total, total
-from filestack_tags.taggers import get_tagger, is_paid
+from filestack_tags.taggers import check_tagger_name, is_paid
 from filestack_tags.text import label_key, label_name
 from filestack_tags.transactions import alias, atomic, locked, retrying
 
@@ -183,7 +183,7 @@ def ask(
             that does not exist, too many ids, or a key that was used for something else.
         InvalidLabel: when ``tag`` cannot be a tag.
         TagQueryError: when the search cannot be read.
-        ConfigurationError: when there is no such tagger.
+        ConfigurationError: if there is no such tagger.
     """
     parameters = _checked(request, user)
     if len(key) > MAX_KEY:
@@ -359,7 +359,7 @@ def _checked(request: Request, user: AbstractBaseUser | None) -> dict[str, Any]:
     if request.action == Action.WORKFLOW:
         parameters["tagger"] = _workflow(request.tagger)
     elif request.tagger:
-        get_tagger(request.tagger)
+        check_tagger_name(request.tagger)
         parameters["tagger"] = request.tagger
     if request.action == Action.EXPORT:
         parameters["format"] = request.format or FORMATS[0]

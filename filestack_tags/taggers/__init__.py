@@ -9,8 +9,10 @@ from .base import (
     Tagger,
     TaggerReply,
     TagScore,
+    check_tagger_name,
     get_tagger,
     is_paid,
+    tagger_names,
 )
 
 __all__ = [
@@ -22,6 +24,8 @@ __all__ = [
     "TagScore",
     "Tagger",
     "TaggerReply",
+    "check_tagger_name",
     "get_tagger",
     "is_paid",
+    "tagger_names",
 ]

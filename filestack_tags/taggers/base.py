@@ -11,7 +11,7 @@ from django.utils.module_loading import import_string
 
 from filestack_tags import workflows
 from filestack_tags.conf import get_settings
-from filestack_tags.exceptions import ConfigurationError
+from filestack_tags.exceptions import ConfigurationError, FilestackTagsError
 
 if TYPE_CHECKING:
     from filestack_tags.filestack.payloads import TagsReply
@@ -123,53 +123,77 @@ BUILT_IN = {
 }
 
 
+def tagger_names() -> list[str]:
+    """Return the names by which clients, rows and code may choose a tagger.
+
+    These are the built-in names, ``workflow:NAME`` for each of ``WORKFLOWS``, and the names in
+    ``TAGGERS``. A dotted path is never one of them.
+    """
+    return list(dict.fromkeys((*BUILT_IN, *workflows.taggers(), *get_settings().TAGGERS)))
+
+
+def check_tagger_name(name: str) -> None:
+    """Check that *name* is one of :func:`tagger_names`. Imports nothing.
+
+    Raises:
+        ConfigurationError: if it is not; the message lists the names that are allowed.
+    """
+    if name not in tagger_names():
+        raise ConfigurationError(
+            f"There is no tagger {name!r}. Use one of: {', '.join(tagger_names())}."
+        )
+
+
 def get_tagger(name: str | None = None) -> Tagger:
     """Return a new tagger.
 
+    Only code that the settings name is imported: names come from requests and from stored rows.
+
     Args:
-        name: a built-in name (``filestack``, ``workflow``, ``local``), ``workflow:NAME`` for
-            one of ``WORKFLOWS``, or the dotted path of a class or factory that is called with
-            no arguments; the setting ``TAGGER`` when left out.
+        name: one of :func:`tagger_names`, or the value of the setting ``TAGGER``, which is also
+            the default. The settings ``TAGGER`` and ``TAGGERS`` take the dotted path of a class
+            or a factory that is called with no arguments.
 
     Raises:
-        ConfigurationError: when it cannot be imported or called, or no workflow has the name.
+        ConfigurationError: if there is no such tagger, or it cannot be imported or created.
     """
-    chosen = get_settings().TAGGER if name is None else name
-    kind, named, workflow = chosen.partition(":")
-    if named and kind == workflows.TAGGER:
-        return _workflow_tagger(workflow)
+    settings = get_settings()
+    chosen = settings.TAGGER if name is None else name
+    kind, _colon, workflow = chosen.partition(":")
+    if chosen != settings.TAGGER or kind == workflows.TAGGER:
+        check_tagger_name(chosen)
+    path = settings.TAGGERS.get(chosen, chosen)
+    factory = _imported(chosen, BUILT_IN.get(kind if workflow else path, path))
     try:
-        factory: Callable[[], Tagger] | object = import_string(BUILT_IN.get(chosen, chosen))
+        return factory(workflow) if workflow else factory()
+    except FilestackTagsError:
+        raise
+    except Exception as error:
+        raise ConfigurationError(
+            f"The tagger {chosen!r} cannot be created: {type(error).__name__}."
+        ) from error
+
+
+def _imported(name: str, path: str) -> Callable[..., Tagger]:
+    try:
+        factory: Callable[..., Tagger] | object = import_string(path)
     except ImportError as error:
         raise ConfigurationError(
-            f"TAGGER {chosen!r} cannot be imported: {error}. Write one of "
-            f"{', '.join(BUILT_IN)}, workflow:NAME, or the dotted path of a class."
+            f"The tagger {name!r} cannot be imported: {error}. Set TAGGER to one of "
+            f"{', '.join(tagger_names())}, or to the dotted path of a class."
         ) from error
     if not callable(factory):
-        raise ConfigurationError(f"TAGGER {chosen!r} is not a class or a function.")
-    return factory()
-
-
-def _workflow_tagger(name: str) -> Tagger:
-    names = get_settings().WORKFLOWS
-    if name not in names:
-        known = f"It names: {', '.join(sorted(names))}." if names else "It is empty."
-        raise ConfigurationError(
-            f"There is no tagger 'workflow:{name}': FILESTACK_TAGS['WORKFLOWS'] has no "
-            f"workflow {name!r}. {known}"
-        )
-    factory = import_string(BUILT_IN[workflows.TAGGER])
-    tagger: Tagger = factory(name)
-    return tagger
+        raise ConfigurationError(f"The tagger {name!r} is not a class or a function.")
+    return factory
 
 
 def is_paid(name: str) -> bool:
     """Whether each call of the tagger is counted against the budget and the rate limit.
 
-    So it is where the tagger's ``paid`` is true, as that of ``filestack`` and ``workflow``. One
-    that cannot be made costs nothing.
+    That is the case if the tagger's ``paid`` is true, as for ``filestack`` and ``workflow``. A
+    tagger that cannot be created costs nothing.
     """
     try:
         return bool(getattr(get_tagger(name), "paid", False))
-    except ConfigurationError:
+    except FilestackTagsError:
         return False

@@ -116,6 +116,9 @@ def test_the_same_key_and_body_are_the_same_job_and_another_body_is_refused(
         ({**REJECT, "format": "csv"}, "format"),
         ({**REJECT, "query": "sky"}, "query"),
         ({"action": "retag", "tagger": "nobody"}, "tagger"),
+        ({"action": "retag", "tagger": "os.abort"}, "tagger"),
+        ({"action": "retag", "tagger": "os.system"}, "tagger"),
+        ({"action": "run_workflow", "tagger": "os.abort"}, "tagger"),
         ({"action": "run_workflow", "tagger": "nobody"}, "tagger"),
         ({"action": "forget", "asset_ids": []}, "asset_ids"),
         ({"action": "forget", "asset_ids": [2**63]}, "asset_ids.0"),
@@ -129,6 +132,28 @@ def test_what_cannot_be_done_is_told_by_its_field(
         assert (reply.status_code, reply.json()["type"]) == (400, PREFIX + "invalid-values")
         assert field in {error["field"] for error in reply.json()["errors"]}
     assert not BulkJob.objects.exists()
+
+
+def test_an_unknown_tagger_is_rejected_with_the_allowed_names(
+    api: APIClient, run: Any, ids: list[int], settings: Any
+) -> None:
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {
+        "WORKFLOWS": {"moderation": "wf-1"},
+        "TAGGERS": {"own": "tests.scripted.ScriptedTagger"},
+        "TAGGER": "tests.scripted.FollowedTagger",
+    }
+    for path in (JOBS, f"{JOBS}preview/"):
+        for tagger in ("tests.scripted.ScriptedTagger", "tests.scripted.FollowedTagger"):
+            reply = run(api, path, {"action": "retag", "tagger": tagger})
+            assert reply.status_code == 400
+            assert reply.json()["errors"] == [
+                {
+                    "field": "tagger",
+                    "detail": f"There is no tagger '{tagger}'. Use one of: filestack, "
+                    "workflow, local, workflow:moderation, own.",
+                }
+            ]
+        assert run(api, path, {"action": "retag", "tagger": "own"}).status_code in (200, 202)
 
 
 def test_a_search_that_cannot_be_read_is_told_with_its_position(

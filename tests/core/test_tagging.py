@@ -62,10 +62,13 @@ def test_only_what_needs_it_is_queued(asset: Asset, script: Any) -> None:
 
 
 def test_a_request_may_name_another_tagger(asset: Asset, script: Any, settings: Any) -> None:
-    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"TAGGER": "filestack"}
-    queue(asset, tagger="tests.scripted.ScriptedTagger")
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {
+        "TAGGER": "filestack",
+        "TAGGERS": {"scripted": "tests.scripted.ScriptedTagger"},
+    }
+    queue(asset, tagger="scripted")
     assert tagging.tag(asset.pk).state == TaggingRun.State.SUCCEEDED
-    assert TaggingRun.objects.get().tagger == "tests.scripted.ScriptedTagger"
+    assert TaggingRun.objects.get().tagger == "scripted"
     with pytest.raises(ConfigurationError, match="nobody"):
         tagging.request([asset.pk], tagger="nobody")
 

@@ -29,6 +29,10 @@ def make_host_tagger() -> HostTagger:
     return HostTagger()
 
 
+def broken() -> HostTagger:
+    raise RuntimeError
+
+
 NOT_CALLABLE = 1
 
 
@@ -45,19 +49,18 @@ def test_a_workflow_that_the_settings_name_is_a_tagger(settings: Settings) -> No
     assert is_paid("workflow:look")
 
 
-@pytest.mark.parametrize(
-    ("known", "says"),
-    [({"b": "2", "a": "1"}, "It names: a, b."), ({}, "It is empty.")],
-)
-def test_an_unknown_workflow_is_refused_with_those_there_are(
-    settings: Settings, known: dict[str, str], says: str
+@pytest.mark.parametrize("name", ["workflow:look", "workflow:", "os.abort", "flestack", ""])
+@pytest.mark.parametrize("default", ["filestack", "workflow:look"])
+def test_an_unknown_name_is_rejected_with_the_allowed_names(
+    settings: Settings, name: str, default: str
 ) -> None:
-    settings.FILESTACK_TAGS = {"WORKFLOWS": known}
+    settings.FILESTACK_TAGS = {
+        "WORKFLOWS": {"a": "1"}, "TAGGERS": {"host": f"{__name__}.HostTagger"}, "TAGGER": default
+    }  # fmt: skip
     with pytest.raises(ConfigurationError) as caught:
-        get_tagger("workflow:look")
+        get_tagger(name)
     assert str(caught.value) == (
-        "There is no tagger 'workflow:look': FILESTACK_TAGS['WORKFLOWS'] has no workflow "
-        f"'look'. {says}"
+        f"There is no tagger {name!r}. Use one of: filestack, workflow, local, workflow:a, host."
     )
 
 
@@ -68,21 +71,34 @@ def test_without_a_name_the_setting_decides(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("attribute", ["HostTagger", "make_host_tagger"])
-def test_a_dotted_path_names_a_class_or_a_factory(attribute: str) -> None:
-    tagger = get_tagger(f"{__name__}.{attribute}")
+@pytest.mark.parametrize("by_name", [True, False])
+def test_settings_name_a_class_or_a_factory_by_its_dotted_path(
+    settings: Settings, attribute: str, *, by_name: bool
+) -> None:
+    path = f"{__name__}.{attribute}"
+    settings.FILESTACK_TAGS = {"TAGGERS": {"host": path}} if by_name else {"TAGGER": path}
+    tagger = get_tagger("host" if by_name else None)
     assert isinstance(tagger, HostTagger)
     assert tagger.tag(Source.handle("HANDLE")) == TaggerReply((TagScore("HANDLE", 7),), raw="")
 
 
-@pytest.mark.parametrize("path", ["flestack", "", "no.such.Module", f"{__name__}.NotThere"])
-def test_a_tagger_that_cannot_be_imported_is_a_configuration_error(path: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"^TAGGER .* cannot be imported"):
-        get_tagger(path)
-
-
-def test_a_tagger_that_cannot_be_called_is_a_configuration_error() -> None:
-    with pytest.raises(ConfigurationError, match="is not a class or a function"):
-        get_tagger(f"{__name__}.NOT_CALLABLE")
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("flestack", "cannot be imported"),
+        ("no.such.Module", "cannot be imported"),
+        (f"{__name__}.NotThere", "cannot be imported"),
+        (f"{__name__}.NOT_CALLABLE", "is not a class or a function"),
+        (f"{__name__}.broken", "cannot be created: RuntimeError"),
+    ],
+)
+def test_settings_that_name_no_tagger_are_a_configuration_error(
+    settings: Settings, path: str, why: str
+) -> None:
+    settings.FILESTACK_TAGS = {"TAGGERS": {"host": path}}
+    with pytest.raises(ConfigurationError, match=f"^The tagger 'host' {why}"):
+        get_tagger("host")
+    assert not is_paid("host")
 
 
 def test_only_a_tagger_with_jobs_can_be_followed() -> None:

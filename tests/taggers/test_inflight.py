@@ -74,9 +74,12 @@ class Blocking:
 
 
 @pytest.fixture(autouse=True)
-def _closed_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+def _closed_gate(settings: Any) -> None:
     global gate
     gate = Gate()
+    settings.FILESTACK_TAGS = {
+        "TAGGERS": {"awaited": f"{HERE}.Awaited", "blocking": f"{HERE}.Blocking"}
+    }
 
 
 def collect(flight: InFlight[Any], number: int) -> dict[Any, Any]:
@@ -95,7 +98,7 @@ def label(answer: Any) -> str:
 def test_as_many_are_made_at_once_as_are_allowed_and_no_more() -> None:
     with InFlight[int](3) as flight:
         for number in range(7):
-            flight.start(number, f"{HERE}.Awaited", Source.handle(f"h{number}"))
+            flight.start(number, "awaited", Source.handle(f"h{number}"))
         assert len(flight) == 7
         gate.wait_for(3)
         assert flight.landed(0.2) == []  # time for one too many to come in
@@ -112,31 +115,31 @@ def test_as_many_are_made_at_once_as_are_allowed_and_no_more() -> None:
 def test_what_a_call_raised_is_its_answer() -> None:
     gate.opened.set()
     with InFlight[str](2) as flight:
-        flight.start("failed", f"{HERE}.Awaited", Source.handle("bad"))
+        flight.start("failed", "awaited", Source.handle("bad"))
         flight.start("unknown", "no.such.tagger", SOURCE)
-        flight.start("no job", f"{HERE}.Blocking", SOURCE, "job-1")
+        flight.start("no job", "blocking", SOURCE, "job-1")
         ended = collect(flight, 3)
     assert isinstance(ended["failed"], ServerError)
-    assert "cannot be imported" in str(ended["unknown"])
+    assert "There is no tagger" in str(ended["unknown"])
     assert isinstance(ended["no job"], TaggerError)
     assert ended["no job"].code == "configuration"
 
 
 def test_a_job_is_asked_about_in_the_same_way() -> None:
     with InFlight[str](1) as flight:
-        flight.start("job", f"{HERE}.Awaited", SOURCE, "job-7")
+        flight.start("job", "awaited", SOURCE, "job-7")
         assert label(collect(flight, 1)["job"]) == "job-7"
 
 
 def test_a_tagger_that_blocks_is_called_from_a_thread_of_its_own() -> None:
     with InFlight[str](1) as flight:
-        flight.start("x", f"{HERE}.Blocking", SOURCE)
+        flight.start("x", "blocking", SOURCE)
         assert label(collect(flight, 1)["x"]).startswith("filestack_tags-tagger")
 
 
 def test_calls_that_nobody_waits_for_any_more_are_given_up() -> None:
     with InFlight[str](1) as flight:
-        flight.start("x", f"{HERE}.Awaited", SOURCE)
+        flight.start("x", "awaited", SOURCE)
         assert flight.landed(0.05) == []
     with InFlight[str](1) as flight:
         assert flight.landed(0.05) == []
@@ -157,11 +160,11 @@ def test_after_the_first_answer_the_others_are_waited_for_only_a_moment(
 
         monkeypatch.setattr(flight, "_ended", SimpleNamespace(put=answers.put, get=get))
         for late in (0.0, 5.0):  # seconds since it ended, when somebody looks
-            flight.start(1, f"{HERE}.Awaited", SOURCE)
+            flight.start(1, "awaited", SOURCE)
             while answers.empty():
                 time.sleep(0.001)
             gate.opened.clear()
-            flight.start(2, f"{HERE}.Awaited", SOURCE)
+            flight.start(2, "awaited", SOURCE)
             clock[0] += late
             assert [one.key for one in flight.landed(60)] == [1]
             gate.opened.set()
@@ -175,8 +178,8 @@ def test_a_call_waits_for_its_moment_without_taking_a_place() -> None:
     gate.opened.set()
     with InFlight[str](1) as flight:
         began = time.monotonic()
-        flight.start("later", f"{HERE}.Awaited", Source.handle("later"), at=began + 1.5)
-        flight.start("now", f"{HERE}.Awaited", Source.handle("now"))
+        flight.start("later", "awaited", Source.handle("later"), at=began + 1.5)
+        flight.start("now", "awaited", Source.handle("now"))
         assert [one.key for one in flight.landed(10)] == ["now"]
         assert [one.key for one in flight.landed(10)] == ["later"]
         assert time.monotonic() - began >= 1.5
@@ -184,8 +187,6 @@ def test_a_call_waits_for_its_moment_without_taking_a_place() -> None:
 
 def test_a_call_whose_moment_has_not_come_can_be_withdrawn() -> None:
     with InFlight[str](1) as flight:
-        flight.start(
-            "later", f"{HERE}.Awaited", Source.handle("later"), at=time.monotonic() + 60
-        )
+        flight.start("later", "awaited", Source.handle("later"), at=time.monotonic() + 60)
         assert flight.withdraw() == ["later"]
         assert len(flight) == 0

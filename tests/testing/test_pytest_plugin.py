@@ -40,13 +40,16 @@ def test_faults_are_answered(
 
 
 def test_tag_now_asks_the_tagger_and_renews_the_asset(
-    filestack_make: Make, filestack_tag_now: TagNow
+    filestack_make: Make, filestack_tag_now: TagNow, settings: Any
 ) -> None:
     from tests import scripted
 
     scripted.answers[:] = [scripted.reply({"dog": 70})]
     asset = filestack_make.asset({"cat": 90})
-    filestack_tag_now(asset, tagger="tests.scripted.ScriptedTagger")
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {
+        "TAGGERS": {"scripted": "tests.scripted.ScriptedTagger"}
+    }
+    filestack_tag_now(asset, tagger="scripted")
     assert asset.tagging_state == Asset.State.TAGGED
     assert [row.tag.key for row in asset.asset_tags.all()] == ["dog"]
 
