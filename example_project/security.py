@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -17,13 +16,12 @@ def upload_hosts(url: str) -> tuple[str, ...]:
 
 
 class ContentSecurityPolicy:
-    """Allow scripts and styles from this site only, pictures from and uploads to Filestack too."""
+    """Allow scripts and styles from this site only, and uploads to Filestack too."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
-        cdn = urlsplit(settings.FILESTACK_CDN_URL)
         self.policy = (
-            f"default-src 'self'; img-src 'self' data: {cdn.scheme}://{cdn.netloc}; "
+            "default-src 'self'; img-src 'self' data:; "
             f"connect-src 'self' {' '.join(upload_hosts(settings.FILESTACK_UPLOAD_URL))}; "
             "object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
         )

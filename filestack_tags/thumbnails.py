@@ -1,43 +1,148 @@
-"""Signed, short-lived links to small pictures of assets: for pages, never logs or the API."""
+"""Small pictures of assets, fetched by this server and passed on.
+
+A link to Filestack would have to carry a policy with ``convert``. Filestack knows no finer call,
+so that policy would also allow paid tasks, and for a storage alias every file of the app. The
+policy therefore never leaves the server.
+"""
 
 from __future__ import annotations
 
+import time
+from http import HTTPStatus
+
+from django.http import HttpRequest, HttpResponse
+from django.utils.cache import get_conditional_response
+
 from .conf import get_settings
-from .filestack.security import Security
+from .exceptions import ConfigurationError, ConnectionFailed, FilestackError
 from .filestack.sources import Source
 from .models import Asset
 
-EXPIRY = 3600
-"""Seconds a link works at least: while a page is looked at, not as long as it may be kept."""
+MAX_AGE = 3600
+"""Seconds for which a browser keeps a picture without asking again."""
 
-SAME_FOR = 900
-"""Seconds in which a picture keeps its link, so that a browser need not fetch it again."""
+MAX_BYTES = 2 * 1024 * 1024
+"""Largest picture that is passed on."""
+
+MAX_HEIGHT = 2000
+"""Pixels."""
+
+TIMEOUT = 3.0
+"""Seconds to reach Filestack, and to wait for further bytes: a request waits meanwhile."""
+
+FAILURES = 3
+PAUSE = 30.0
+"""After so many calls in a row without an answer, this process makes none for so many seconds: a
+page full of pictures must not keep every thread of the server waiting."""
+
+SIGNATURES = (
+    (b"\xff\xd8\xff", 0, "image/jpeg"),
+    (b"\x89PNG\r\n\x1a\n", 0, "image/png"),
+    (b"GIF8", 0, "image/gif"),
+    (b"WEBP", 8, "image/webp"),
+)
+"""First bytes, where they are, and the type they prove. SVG can hold scripts, so it is not one."""
 
 
-def thumbnail_url(asset: Asset, *, height: int = 160) -> str | None:
-    """Return a link to the asset's picture, ``height`` pixels high, or ``None``.
+class _Outage:
+    """What this process has seen of Filestack not answering; races only cost a call."""
 
-    There is none for forgotten assets, for files that are known not to be images, and while
-    ``APP_SECRET``, or for URLs and alias paths ``API_KEY``, is not set. The link is a
-    ``resize`` task with a policy of its own (docs: Processing API).
+    failures = 0
+    paused_until = 0.0
+
+
+_outage = _Outage()
+
+
+def has_thumbnail(asset: Asset) -> bool:
+    """Whether a thumbnail of the asset can be requested; reads settings, writes nothing.
+
+    Archived assets and files that are not images have none, and nothing has one while
+    ``APP_SECRET`` is empty, or ``API_KEY`` for an asset that is not a handle.
     """
     settings = get_settings()
-    source = Source.of(asset.kind, asset.reference)
-    if asset.deleted_at or not (asset.mimetype or "image/").startswith("image/"):
-        return None
-    if not settings.APP_SECRET or (source.needs_api_key and not settings.API_KEY):
-        return None
-    signed = Security(settings.APP_SECRET).policy_for(
-        ("read", "convert"),
-        handle=source.reference if source.kind == "handle" else None,
-        expires_in=EXPIRY,
-        rounded_to=SAME_FOR,
+    return bool(
+        not asset.deleted_at
+        and (asset.mimetype or "image/").startswith("image/")
+        and settings.APP_SECRET
+        and (asset.kind == Asset.Kind.HANDLE or settings.API_KEY)
     )
-    segments = (
-        settings.CDN_URL.rstrip("/"),
-        *((settings.API_KEY,) if source.needs_api_key else ()),
-        f"security=p:{signed.policy},s:{signed.signature}",
-        f"resize=h:{height}",
-        source.path,
-    )
-    return "/".join(segments)
+
+
+def thumbnail_response(request: HttpRequest, asset: Asset, *, height: int) -> HttpResponse:
+    """Return the picture of an asset, scaled down by Filestack, as a response.
+
+    The caller checks that the user may see the asset. Calls Filestack unless the browser has the
+    picture already; writes nothing.
+
+    Args:
+        request: its ``If-None-Match`` is honored.
+        asset: an asset that the user may see.
+        height: of the picture in pixels, 1 to :data:`MAX_HEIGHT`. Each height is a conversion of
+            its own, so do not let users choose it freely.
+
+    Returns:
+        200 with the picture, which only this user's browser may cache; 304; 404 when there is no
+        picture; 503 with ``Retry-After`` when Filestack cannot be reached.
+
+    Raises:
+        ValueError: when ``height`` is out of range.
+    """
+    if not 1 <= height <= MAX_HEIGHT:
+        raise ValueError(f"The height must be 1 to {MAX_HEIGHT} pixels, not {height}.")
+    if not has_thumbnail(asset):
+        return _nothing(HTTPStatus.NOT_FOUND)
+    etag = f'"{asset.pk}-{asset.content_version}-{height}"'
+    response = get_conditional_response(request, etag=etag)
+    if response is None:
+        response = _fetched(asset, height)
+    if response.status_code in (HTTPStatus.OK, HTTPStatus.NOT_MODIFIED):
+        response.headers["ETag"] = etag
+        response.headers["Cache-Control"] = f"private, max-age={MAX_AGE}"
+        response.headers["Vary"] = "Cookie"
+    return response
+
+
+def _fetched(asset: Asset, height: int) -> HttpResponse:
+    from .taggers.filestack import shared_client  # loads the HTTP client
+
+    if time.monotonic() < _outage.paused_until:
+        return _nothing(HTTPStatus.SERVICE_UNAVAILABLE)
+    try:
+        content = shared_client().download(
+            Source.of(asset.kind, asset.reference),
+            max_bytes=MAX_BYTES,
+            # Very wide pictures are bounded too.
+            before=(f"resize=w:{4 * height},h:{height}",),
+            timeout=TIMEOUT,
+        )
+    except ConnectionFailed:
+        _outage.failures += 1
+        if _outage.failures >= FAILURES:
+            _outage.failures, _outage.paused_until = 0, time.monotonic() + PAUSE
+        return _nothing(HTTPStatus.SERVICE_UNAVAILABLE)
+    except FilestackError as error:
+        return _nothing(
+            HTTPStatus.SERVICE_UNAVAILABLE if error.retryable else HTTPStatus.NOT_FOUND
+        )
+    except ConfigurationError:  # a system check says what is wrong
+        return _nothing(HTTPStatus.NOT_FOUND)
+    _outage.failures = 0
+    for magic, offset, mimetype in SIGNATURES:
+        if content[offset : offset + len(magic)] == magic:
+            return HttpResponse(
+                content,
+                content_type=mimetype,
+                headers={
+                    "X-Content-Type-Options": "nosniff",
+                    "Content-Security-Policy": "default-src 'none'; sandbox",
+                },
+            )
+    return _nothing(HTTPStatus.NOT_FOUND)
+
+
+def _nothing(status: HTTPStatus) -> HttpResponse:
+    headers = {"Cache-Control": "private, no-store"}
+    if status is HTTPStatus.SERVICE_UNAVAILABLE:
+        headers["Retry-After"] = str(int(PAUSE))
+    return HttpResponse(status=status, content_type="text/plain", headers=headers)

@@ -6,7 +6,6 @@ have been allowed to by the caller: the policy stores files until it expires.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -82,10 +81,8 @@ def permit(*, now: datetime | None = None) -> UploadPermit:
         CALLS,
         expires_in=settings.UPLOAD_POLICY_EXPIRY,
         max_size=settings.UPLOAD_MAX_SIZE,
-        container=f"^{re.escape(settings.UPLOAD_CONTAINER)}$"
-        if settings.UPLOAD_CONTAINER
-        else None,
-        path=f"^{re.escape(settings.UPLOAD_PATH)}" if settings.UPLOAD_PATH else None,
+        container=settings.UPLOAD_CONTAINER,
+        path=settings.UPLOAD_PATH,
     )
     return UploadPermit(
         api_key=settings.API_KEY,

@@ -1,4 +1,4 @@
-"""Two pages: search, and upload. They use nothing but the public API of ``filestack_tags``."""
+"""Search, upload, and the pictures on both; nothing but the public API of ``filestack_tags``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
 from django.db.models import Prefetch
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from example_project.gallery.forms import UploadForm
@@ -18,7 +19,7 @@ from example_project.gallery.uploads import store
 from filestack_tags.exceptions import FilestackError, TagQueryError
 from filestack_tags.models import Asset, AssetQuerySet, AssetTag
 from filestack_tags.search.planner import visible_asset_tags
-from filestack_tags.thumbnails import thumbnail_url
+from filestack_tags.thumbnails import has_thumbnail, thumbnail_response
 
 PER_PAGE = 24
 TAGS_SHOWN = 6
@@ -67,6 +68,13 @@ def search(request: HttpRequest) -> HttpResponse:
     return render(request, "gallery/search.html", context, status=400 if problem else 200)
 
 
+@require_safe
+def thumbnail(request: HttpRequest, pk: int) -> HttpResponse:
+    """Pass a picture on. Everybody may see the gallery, so there is nothing else to check."""
+    asset = get_object_or_404(Asset.objects.present(), pk=pk)
+    return thumbnail_response(request, asset, height=THUMBNAIL_HEIGHT)
+
+
 @login_required
 def upload(request: HttpRequest) -> HttpResponse:
     form = UploadForm(request.POST or None, request.FILES or None)
@@ -97,7 +105,9 @@ def _card(asset: Asset) -> Card:
     return Card(
         title=title,
         alt=(picture.alt_text if picture else "") or title,
-        thumbnail=thumbnail_url(asset, height=THUMBNAIL_HEIGHT),
+        thumbnail=reverse("gallery:thumbnail", args=(asset.pk,))
+        if has_thumbnail(asset)
+        else None,
         state=asset.get_tagging_state_display(),
         tags=[
             TagChip(row.tag.name, row.confidence, f'"{row.tag.name}">={row.confidence}')

@@ -12,6 +12,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import (
+    Http404,
     HttpRequest,
     HttpResponse,
     HttpResponseBase,
@@ -24,6 +25,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_safe
 
 from filestack_tags import tasks, workflows
 from filestack_tags.assets import Facts
@@ -34,6 +36,7 @@ from filestack_tags.models import Asset, AssetTag
 from filestack_tags.scoping import scope_of, sees_everything
 from filestack_tags.search.planner import visible_asset_tags
 from filestack_tags.search.withheld import withheld
+from filestack_tags.thumbnails import thumbnail_response
 
 from .cells import picture
 from .changelist import CAME_FROM
@@ -44,6 +47,12 @@ from .run_history import RunHistory
 
 RECENT = 5
 """Runs and deliveries shown on the page."""
+
+PICTURE = 320
+"""Height of the picture on the page, in pixels."""
+
+PICTURES = (64, 160, PICTURE)
+"""Heights of the pictures on all pages."""
 
 DECIDED = 5
 """Decisions that the page offers to undo."""
@@ -105,7 +114,13 @@ class AssetPage(RunHistory):
             self.admin_site.admin_view(self.decide),
             name="filestack_tags_asset_decide",
         )
-        return [decide, *super().get_urls()]
+        thumbnail = path(
+            "<int:pk>/thumbnail/",
+            # cacheable: Django's admin would forbid browsers to keep it
+            self.admin_site.admin_view(require_safe(self.thumbnail), cacheable=True),
+            name="filestack_tags_asset_thumbnail",
+        )
+        return [decide, thumbnail, *super().get_urls()]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows: Any = super().get_queryset(request)
@@ -205,7 +220,7 @@ class AssetPage(RunHistory):
             {
                 **(extra_context or {}),
                 "asset": asset,
-                "picture": picture(asset, height=320),
+                "picture": self.pictures(PICTURE)(asset),
                 "rows": _rows(asset),
                 "may_decide": self.has_decide_permission(request),
                 "may_tag": self.has_tag_permission(request),
@@ -225,6 +240,31 @@ class AssetPage(RunHistory):
                 )
                 and sees_everything(request.user),
             },
+        )
+
+    def thumbnail(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """The picture of an asset that the user may see, or has uploaded."""
+        height = request.GET.get("height", "")
+        if height not in {str(2 * each) for each in PICTURES}:
+            raise Http404
+        assets = self.get_queryset(request)
+        if not self.has_view_permission(request):
+            if not self.has_add_permission(request):
+                raise PermissionDenied
+            assets = assets.filter(uploader=request.user)
+        return thumbnail_response(request, get_object_or_404(assets, pk=pk), height=int(height))
+
+    def pictures(self, height: int) -> Callable[[Asset], SafeString]:
+        """Return a function that writes the picture of an asset, ``height`` pixels high.
+
+        The file has twice as many, for dense screens. Its address names the content version, so
+        that a browser that keeps pictures fetches an overwritten one again.
+        """
+        before, _pk, after = self._url(0, "thumbnail").rpartition("0")
+        return lambda asset: picture(
+            asset,
+            height=height,
+            url=f"{before}{asset.pk}{after}?height={2 * height}&v={asset.content_version}",
         )
 
     @admin.display(description=gettext_lazy("size"))

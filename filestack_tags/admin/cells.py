@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
 from filestack_tags.models import Asset
-from filestack_tags.thumbnails import thumbnail_url
+from filestack_tags.thumbnails import has_thumbnail
 
 from .badges import Badge, written
 
@@ -29,7 +29,7 @@ class Cells:
         badges: the visible tags of each asset that has some.
         url: returns where an asset's page is, by its id.
         came_from: what that address says of the list.
-        height: of the pictures, in pixels.
+        picture: returns the picture of an asset.
     """
 
     def __init__(
@@ -38,12 +38,12 @@ class Cells:
         badges: Mapping[int, Sequence[Badge]],
         url: Callable[[int], str],
         came_from: str,
-        height: int,
+        picture: Callable[[Asset], SafeString],
     ) -> None:
         self._badges = badges
         self._url = url
         self._came_from = escape(came_from)
-        self._height = height
+        self.picture = picture
         self._select = _("Select this object for an action - {}")
         self._states = {state: escape(str(label)) for state, label in Asset.State.choices}
 
@@ -53,9 +53,6 @@ class Cells:
             f'<input type="checkbox" name="{ACTION_CHECKBOX_NAME}" value="{asset.pk:d}" '
             f'class="action-select" aria-label="{label}">'
         )
-
-    def picture(self, asset: Asset) -> SafeString:
-        return picture(asset, height=self._height)
 
     def name(self, asset: Asset) -> SafeString:
         below = (
@@ -78,10 +75,9 @@ class Cells:
         )
 
 
-def picture(asset: Asset, *, height: int) -> SafeString:
-    """Return a picture of the asset, or a frame that says there is none."""
-    url = thumbnail_url(asset, height=height * 2)
-    if url is None:
+def picture(asset: Asset, *, height: int, url: str) -> SafeString:
+    """Return a picture of the asset, ``height`` pixels high, or a frame that says there is none."""
+    if not has_thumbnail(asset):
         nothing = escape(_("no picture"))
         return _safe(
             f'<span class="fst-picture fst-picture-{height:d} fst-no-picture">{nothing}</span>'
@@ -89,7 +85,7 @@ def picture(asset: Asset, *, height: int) -> SafeString:
     alternative = escape(_("Picture of %(name)s") % {"name": asset})
     return _safe(
         f'<img class="fst-picture fst-picture-{height:d}" src="{escape(url)}" loading="lazy" '
-        f'decoding="async" referrerpolicy="no-referrer" height="{height:d}" alt="{alternative}">'
+        f'decoding="async" height="{height:d}" alt="{alternative}">'
     )
 
 

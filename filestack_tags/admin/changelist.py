@@ -86,7 +86,7 @@ class AssetChangeList(ChangeList):
             badges=badges_of(self.result_list),
             url=admin.asset_url(),
             came_from=self.came_from,
-            height=VIEWS[self.view],
+            picture=admin.pictures(VIEWS[self.view]),
         )
         for asset in self.result_list:
             asset.cells = cells

@@ -31,7 +31,6 @@ from filestack_tags.search.withheld import withheld
 from filestack_tags.transactions import alias
 
 from .asset_page import AssetPage
-from .cells import picture
 from .deciding import ORIGIN, decide, person, undo
 from .display import sensitive_mark
 from .forms import ReviewForm
@@ -133,8 +132,9 @@ class ReviewPages(AssetPage):
         if by_asset:
             rows = _all_of(queue, rows)
         state = _state(request.GET)
+        picture = self.pictures(64)
         for row in rows:
-            row.picture = picture(row.asset, height=64)  # type: ignore[attr-defined]  # for the template
+            row.picture = picture(row.asset)  # type: ignore[attr-defined]  # for the template
             row.mark = sensitive_mark(row.tag.key)  # type: ignore[attr-defined]  # likewise
         request.current_app = self.admin_site.name
         return TemplateResponse(

@@ -26,7 +26,6 @@ from filestack_tags.models import Asset
 
 from .asset_page import AssetPage
 from .badges import badges_of, written
-from .cells import picture
 from .forms import StoredForm
 
 PERMITS_PER_MINUTE = 30
@@ -160,6 +159,7 @@ class UploadScreen(AssetPage):
     def _rows(self, request: HttpRequest, found: Sequence[Asset]) -> list[dict[str, Any]]:
         badges = badges_of(found)
         may_look = self.has_view_permission(request)
+        picture = self.pictures(64)
         return [
             {
                 "id": asset.pk,
@@ -172,7 +172,7 @@ class UploadScreen(AssetPage):
                         "tags": written(badges[asset.pk], most=BADGES)
                         if asset.pk in badges
                         else "",
-                        "picture": picture(asset, height=64),
+                        "picture": picture(asset),
                         "url": reverse(
                             "admin:filestack_tags_asset_change",
                             args=(asset.pk,),

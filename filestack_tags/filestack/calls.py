@@ -110,7 +110,7 @@ class Calls:
                 f"Filestack's tagging has versions 1 and 2, not {version}."
             )
         task = "tags" if version is None else f"tags=version:{version}"
-        permit = self._permit("read", "convert", handle=_handle(source))
+        permit = self._permit("read", "convert", source=source)
         return Call(
             name="tags",
             method="GET",
@@ -126,7 +126,7 @@ class Calls:
     def run_workflow(self, workflow_id: str, source: Source) -> Call[WorkflowJob]:
         """Start a workflow on ``source`` (docs: Workflows API)."""
         _check_identifier("workflow id", workflow_id)
-        permit = self._permit("read", "convert", "runWorkflow", handle=_handle(source))
+        permit = self._permit("read", "convert", "runWorkflow", source=source)
 
         def read(reply: Reply) -> WorkflowJob:
             job = self._kept(parse_job(reply.content), reply, permit.secrets)
@@ -215,7 +215,7 @@ class Calls:
 
     def store_bytes(self, data: bytes, *, filename: str, mimetype: str) -> Call[StoredFile]:
         """Store ``data`` as a file (docs: File API, store with a raw body)."""
-        permit = self._permit("store")
+        permit = self._permit("store", max_size=len(data))
         return Call(
             name="store",
             method="POST",
@@ -232,7 +232,7 @@ class Calls:
     def metadata(self, handle: str) -> Call[FileMetadata]:
         """Ask what is known of a stored file (docs: File API)."""
         source = Source.handle(handle)
-        permit = self._permit("stat", handle=handle)
+        permit = self._permit("stat", source=source)
         return Call(
             name="metadata",
             method="GET",
@@ -247,7 +247,7 @@ class Calls:
     def delete(self, handle: str) -> Call[None]:
         """Delete a stored file, from storage too (docs: File API)."""
         source = Source.handle(handle)
-        permit = self._permit("remove", handle=handle)
+        permit = self._permit("remove", source=source)
         return Call(
             name="delete",
             method="DELETE",
@@ -259,24 +259,42 @@ class Calls:
             secrets=permit.secrets,
         )
 
-    def download(self, source: Source, *, max_bytes: int) -> Call[bytes]:
-        """Read the file itself, at most ``max_bytes`` of it (docs: Processing API)."""
-        allows = ("read",) if source.kind == "handle" else ("read", "convert")
-        permit = self._permit(*allows, handle=_handle(source))
+    def download(
+        self,
+        source: Source,
+        *,
+        max_bytes: int,
+        before: Sequence[str] = (),
+        timeout: float | None = None,
+    ) -> Call[bytes]:
+        """Read the file itself, or what tasks make of it (docs: Processing API).
+
+        Args:
+            source: the file.
+            max_bytes: the longest reply that is read.
+            before: tasks to apply, such as ``("resize=h:320",)``.
+            timeout: seconds to connect, and to wait for further bytes; the client's own if None.
+        """
+        is_stored = source.kind == "handle" and not before
+        allows = ("read",) if is_stored else ("read", "convert")
+        permit = self._permit(*allows, source=source)
         return Call(
             name="download",
             method="GET",
-            url=self._task_url(source, permit),
+            url=self._task_url(source, permit, *_tasks(before)),
             read=_content,
             about="file",
             allows=permit.allows,
             secrets=permit.secrets,
             max_bytes=max_bytes,
+            timeout=timeout,
         )
 
-    def _permit(self, *allows: str, handle: str | None = None) -> _Permit:
+    def _permit(
+        self, *allows: str, source: Source | None = None, max_size: int | None = None
+    ) -> _Permit:
         signed = self._security.policy_for(
-            allows, handle=handle, expires_in=self._policy_expiry
+            allows, source=source, max_size=max_size, expires_in=self._policy_expiry
         )
         secrets = (signed.policy, signed.signature, self._app_secret, self._api_key)
         return _Permit(allows, signed.policy, signed.signature, Secrets(*secrets))
@@ -292,10 +310,6 @@ class Calls:
     def _task_url(self, source: Source, permit: _Permit, *tasks: str) -> str:
         key = (self._key(),) if source.needs_api_key else ()
         return "/".join((self._cdn_url, *key, permit.segment, *tasks, source.path))
-
-
-def _handle(source: Source) -> str | None:
-    return source.reference if source.kind == "handle" else None
 
 
 def is_identifier(value: str) -> bool:

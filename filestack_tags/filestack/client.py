@@ -206,9 +206,21 @@ class FilestackClient(_Client):
         """Delete a stored file, from storage too. Deleting twice raises ``FileNotFound``."""
         self._send(self._calls.delete(handle))
 
-    def download(self, source: Source, *, max_bytes: int) -> bytes:
-        """Return the file itself, or raise ``RequestRejected`` beyond ``max_bytes``."""
-        return self._send(self._calls.download(source, max_bytes=max_bytes))
+    def download(
+        self,
+        source: Source,
+        *,
+        max_bytes: int,
+        before: Sequence[str] = (),
+        timeout: float | None = None,
+    ) -> bytes:
+        """Return the file, or what the tasks ``before`` make of it; see :meth:`Calls.download`.
+
+        Raises ``RequestRejected`` beyond ``max_bytes``.
+        """
+        return self._send(
+            self._calls.download(source, max_bytes=max_bytes, before=before, timeout=timeout)
+        )
 
     def _send(self, call: Call[T]) -> T:
         try:
@@ -226,6 +238,7 @@ class FilestackClient(_Client):
             params=call.params,
             headers=call.headers,
             content=call.content,
+            timeout=self._timeout if call.timeout is None else call.timeout,
         ) as response:
             for chunk in response.iter_bytes():
                 content += chunk
@@ -323,9 +336,18 @@ class AsyncFilestackClient(_Client):
         """See :meth:`FilestackClient.delete`."""
         await self._send(self._calls.delete(handle))
 
-    async def download(self, source: Source, *, max_bytes: int) -> bytes:
+    async def download(
+        self,
+        source: Source,
+        *,
+        max_bytes: int,
+        before: Sequence[str] = (),
+        timeout: float | None = None,
+    ) -> bytes:
         """See :meth:`FilestackClient.download`."""
-        return await self._send(self._calls.download(source, max_bytes=max_bytes))
+        return await self._send(
+            self._calls.download(source, max_bytes=max_bytes, before=before, timeout=timeout)
+        )
 
     async def _send(self, call: Call[T]) -> T:
         try:
@@ -342,6 +364,7 @@ class AsyncFilestackClient(_Client):
             params=call.params,
             headers=call.headers,
             content=call.content,
+            timeout=self._timeout if call.timeout is None else call.timeout,
         ) as response:
             async for chunk in response.aiter_bytes():
                 content += chunk

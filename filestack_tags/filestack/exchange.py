@@ -48,7 +48,8 @@ class Call(Generic[T]):
     """One request, and how its reply is read. Its repr shows no address, which is signed.
 
     ``read`` returns the result or raises :class:`PayloadError`. ``allows`` is what the signed
-    policy allows, ``max_bytes`` the longest reply that is read.
+    policy allows, ``max_bytes`` the longest reply that is read, ``timeout`` the seconds for each
+    step where the client's own are too many.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Call(Generic[T]):
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     content: bytes | None = field(default=None, repr=False)
     max_bytes: int = MAX_REPLY
+    timeout: float | None = None
 
     def result(self, reply: Reply, now: float) -> T:
         """Return what the reply says.

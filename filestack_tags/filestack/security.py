@@ -19,6 +19,8 @@ from filestack_tags.exceptions import (
     WebhookSignatureInvalid,
 )
 
+from .sources import Source
+
 CALLS = frozenset(
     {
         "pick",
@@ -39,6 +41,7 @@ CALLS = frozenset(
 TIMESTAMP_HEADER = "FS-Timestamp"
 SIGNATURE_HEADER = "FS-Signature"
 
+_SPECIAL = re.compile(r"[\\^$.|?*+()\[\]{}]")
 _TIMESTAMP = re.compile(r"[0-9]{1,20}")
 _SIGNATURE = re.compile(r"[0-9a-f]{64}")
 
@@ -79,21 +82,26 @@ class Security:
         self,
         calls: Sequence[str] = ("read", "convert"),
         *,
-        handle: str | None = None,
+        source: Source | None = None,
         expires_in: int = 300,
-        rounded_to: int = 1,
-        container: str | None = None,
-        path: str | None = None,
+        container: str = "",
+        path: str = "",
         max_size: int | None = None,
     ) -> SignedPolicy:
         """Return a signed policy that allows ``calls`` for ``expires_in`` seconds.
 
-        With ``rounded_to`` it expires up to as many seconds later, at a multiple of them: the
-        policies of that time are the same one, and so are the links that hold it.
+        A policy can be replayed until it expires. One that allows ``convert`` also allows paid
+        tasks such as ``tags``, because Filestack knows no finer call: keep it on the server.
 
-        A policy can be replayed until it expires, and without ``handle`` it holds for every
-        file of the app. ``container`` and ``path`` are regular expressions that limit where a
-        file is stored, ``max_size`` limits an upload in bytes.
+        Args:
+            calls: what is allowed, by Filestack's names.
+            source: the only file it is good for: by handle, or by a regular expression that
+                matches this URL and nothing else. Filestack has no limit that fits storage
+                aliases, so a policy for one is good for every file of the app.
+            expires_in: seconds.
+            container: the only container, by name, in which a file may be stored.
+            path: what the path of a stored file must start with.
+            max_size: the largest file that may be stored, in bytes.
 
         Raises:
             ValueError: when a call is unknown to Filestack, none is named (a policy without
@@ -107,17 +115,21 @@ class Security:
             )
         if expires_in <= 0:
             raise ValueError(f"A policy expires in 1 second or more, not {expires_in}.")
-        limits: dict[str, Any] = {
-            "handle": handle,
-            "container": container,
-            "path": path,
-            "maxSize": max_size,
+        policy: dict[str, Any] = {
+            "call": list(calls),
+            "expiry": int(self._clock()) + expires_in,
         }
-        policy = {name: value for name, value in limits.items() if value is not None}
-        expiry = int(self._clock()) + expires_in
-        return self.sign(
-            {"call": list(calls), "expiry": expiry + -expiry % rounded_to, **policy}
-        )
+        if source is not None and source.kind == "handle":
+            policy["handle"] = source.reference
+        elif source is not None and source.kind == "url":
+            policy["url"] = f"^{literally(source.reference)}$"
+        if container:
+            policy["container"] = f"^{literally(container)}$"
+        if path:
+            policy["path"] = f"^{literally(path)}"
+        if max_size is not None:
+            policy["maxSize"] = max_size
+        return self.sign(policy)
 
     def sign(self, policy: Mapping[str, Any]) -> SignedPolicy:
         """Return ``policy`` encoded and signed as Filestack's Python SDK does.
@@ -133,6 +145,15 @@ class Security:
     def signature(self, encoded_policy: str) -> str:
         """Return the hex HMAC-SHA256 of an encoded policy: of its base64, not of its JSON."""
         return hmac.new(self._key, encoded_policy.encode(), hashlib.sha256).hexdigest()
+
+
+def literally(text: str) -> str:
+    """Return a regular expression that matches ``text`` and nothing else.
+
+    Only what is special in every dialect is escaped: ``re.escape`` also escapes spaces, ``-``
+    and ``#``, and Filestack does not document which dialect it reads.
+    """
+    return _SPECIAL.sub(r"\\\g<0>", text)
 
 
 def encode_policy(text: str) -> str:

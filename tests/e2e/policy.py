@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 
 
 class StrictPolicy:
-    """Nothing inline and nothing from elsewhere, but pictures and uploads of Filestack's."""
+    """Nothing inline and nothing from elsewhere, except uploads to Filestack."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -18,7 +18,7 @@ class StrictPolicy:
         filestack = f"{cdn.scheme}://{cdn.netloc}"
         self.policy = (
             "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; "
-            f"img-src 'self' {filestack} data:; connect-src 'self' {filestack}; "
+            f"img-src 'self' data:; connect-src 'self' {filestack}; "
             "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
         )
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 
 import filestack
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from filestack_tags.exceptions import ConfigurationError
-from filestack_tags.filestack.security import CALLS, Security, encode_policy
+from filestack_tags.filestack.security import CALLS, Security, encode_policy, literally
+from filestack_tags.filestack.sources import Source
+from filestack_tags.testing.policies import PolicyRefused, Wanted, check
 from tests.payloads import decoded
 
 VECTORS = decoded("security_vectors.json")
@@ -54,27 +57,59 @@ def test_the_official_sdk_signs_the_same(calls, expiry, handle, path, secret):
     assert (ours.policy, ours.signature) == (theirs.policy_b64, theirs.signature)
 
 
+def policy_in(signed):
+    return json.loads(base64.urlsafe_b64decode(signed.policy))
+
+
 def test_a_policy_for_a_call_is_short_lived_and_pinned():
     security = Security(SECRET, clock=lambda: 1000.9)
-    signed = security.policy_for(("stat",), handle="abc", expires_in=60)
-    assert json.loads(base64.urlsafe_b64decode(signed.policy)) == {
-        "call": ["stat"],
-        "expiry": 1060,
-        "handle": "abc",
-    }
+    signed = security.policy_for(("stat",), source=Source.handle("abc"), expires_in=60)
+    assert policy_in(signed) == {"call": ["stat"], "expiry": 1060, "handle": "abc"}
 
 
 def test_an_upload_policy_can_be_limited():
     signed = Security(SECRET, clock=lambda: 0).policy_for(
-        ("pick", "store"), container="c", path="/p/.*", max_size=10
+        ("pick", "store"), container="a.b", path="/p+/", max_size=10
     )
-    assert json.loads(base64.urlsafe_b64decode(signed.policy)) == {
+    assert policy_in(signed) == {
         "call": ["pick", "store"],
-        "container": "c",
+        "container": r"^a\.b$",
         "expiry": 300,
         "maxSize": 10,
-        "path": "/p/.*",
+        "path": r"^/p\+/",
     }
+
+
+url_tails = st.text(
+    st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"])
+    | st.sampled_from(".*+?|()[]{}^$\\"),
+    max_size=30,
+)
+
+
+@given(url_tails, url_tails)
+@example("a.jpg", "axjpg")
+@example(".*", "b.jpg")
+@example("a.jpg", "a.jpg/../b.jpg")
+@example("a", "x?u=https://example.com/a")
+@example("a.jpg|x", "a.jpg")
+def test_a_policy_for_a_url_is_good_for_this_url_alone(tail, other):
+    mine, theirs = (Source.url(f"https://example.com/{each}") for each in (tail, other))
+    signed = Security(SECRET).policy_for(source=mine)
+    for source in (mine, theirs):
+        wanted = Wanted("convert", url=source.reference)
+        if source == mine:
+            check(signed.policy, signed.signature, SECRET, wanted)
+        else:
+            with pytest.raises(PolicyRefused):
+                check(signed.policy, signed.signature, SECRET, wanted)
+
+
+@given(st.text(max_size=20))
+def test_an_expression_matches_the_text_it_was_made_of_and_no_other(text):
+    assert re.search(f"^{literally(text)}$", text)
+    for other in (f"{text}x", f"x{text}", text[1:] + "x"):
+        assert bool(re.search(f"^{literally(text)}$", other)) is (other == text)
 
 
 @pytest.mark.parametrize("calls", [(), "read", ("read", "calls"), ("Read",)])
