@@ -69,13 +69,6 @@ OF_ASSETS: Mapping[str, Reason] = {
         _("Filestack does not know the API key."),
         _("Correct API_KEY, deploy, and try the circuit again; then re-tag."),
     ),
-    "no_tags": _reason(
-        _("The workflow finished without tags."),
-        _(
-            "Give the workflow a tags task, or look at the condition before the one that it has; "
-            "then run it again."
-        ),
-    ),
     "policy_rejected": _reason(
         _("Filestack refused the policy or its signature."),
         _(

@@ -13,12 +13,12 @@ from datetime import datetime, timedelta
 from django.db.models import Q
 
 from . import assets, files, metrics, news, results, tagging, tags, workflows
-from .exceptions import PayloadError
+from .exceptions import PayloadError, TaggerError
 from .filestack.payloads import Event, WorkflowJob
 from .models import Asset, TaggingRun, WebhookDelivery
 from .news import IGNORED, PROCESSED, Handled
 from .taggers import TaggerReply
-from .taggers.filestack import job_error
+from .taggers.filestack import job_error, result_of, without_tags
 from .text import reference_digest
 from .transactions import alias, locked
 
@@ -42,7 +42,9 @@ def prepare(event: Event) -> None:
 def prepare_all(those: Iterable[Event]) -> None:
     """Make the tags that events speak of, as :func:`prepare` does, together."""
     replies = [
-        event.workflow().merged_tags() for event in those if event.action == "fs.workflow"
+        job.merged_tags()
+        for event in those
+        if event.action == "fs.workflow" and not (job := event.workflow()).is_under_way
     ]
     if names := [name for reply in replies if reply for name in (*reply.auto, *reply.user)]:
         tags.resolve(names)
@@ -77,49 +79,89 @@ def _file(event: Event, delivery: WebhookDelivery) -> Handled:
 
 def _workflow(event: Event, delivery: WebhookDelivery) -> Handled:
     job = event.workflow()
-    reply = job.merged_tags()
-    workflow = _named(job)
-    status = job.status or "under way"
-    has_ended = job.is_failed or job.is_finished
-    has_tags = reply is not None and not job.is_under_way
     run = _run_of(job, event)
     if run is None:
-        if reply is None and not any(map(_may_be_tagging, job.errors)):
-            return Handled(IGNORED, f"There are no tags among the results of {workflow}.")
-        if not (has_tags or has_ended):
-            # Nobody would ask for it: the run would stay open for ever.
-            return Handled(IGNORED, f"This job of {workflow} is {status}; its end counts.")
-        opened = _open_run(job, event, delivery)
-        if opened is None:
+        if reason := _why_ignored(job):
+            return Handled(IGNORED, reason)
+        run = _open_run(job, event, delivery)
+        if run is None:
             return Handled(
                 IGNORED,
-                f"Nobody here started this job of {workflow}, and its file is not known. To have "
-                "such files registered, add the workflow to REGISTER_FROM_WORKFLOWS, then replay "
-                "this delivery.",
+                f"Nothing was applied: this job of {_named(job)} was not started here, and its "
+                "file is not registered. To have such files registered, add the workflow to "
+                "REGISTER_FROM_WORKFLOWS, then replay this delivery.",
             )
-        run = opened
     # Locked after its asset, as everywhere: a poll of the same job may be at work on both.
     run, _ = results.lock_run(run.pk)
+    if not _is_open(run):
+        text = f"Nothing was applied: this job of {_named(job)} had ended before ({run.state})."
+        return Handled(PROCESSED, text, run.asset_id)
     if job.job_id and not run.job_id:
         run.job_id = job.job_id
         run.workflow_id = job.workflow_id
     run.delivery = delivery
     run.save(using=alias(), update_fields=("job_id", "workflow_id", "delivery"))
-    if reply is not None and has_tags:
-        at = result_at(job, event, delivery)
-        state = tagging.complete(run.pk, TaggerReply.of(reply), result_at=at).state
-        return Handled(PROCESSED, tags_told(job, state), run.asset_id)
-    if has_ended:
+    if job.is_under_way:
+        return Handled(PROCESSED, in_progress(job), run.asset_id)
+    reply = reply_of(job)
+    if reply is None and run.trigger == TaggingRun.Trigger.WORKFLOW and not _lost_tags(job):
+        reply = without_tags(job)  # an upload's workflow; the asset's own tagging continues
+    if reply is None:
         error = job_error(job)
         tagging.fail(run.pk, error)
-        return Handled(PROCESSED, f"No tags of {workflow}: {error}", run.asset_id)
-    return Handled(PROCESSED, f"This job of {workflow} is {status}.", run.asset_id)
+        return Handled(PROCESSED, f"Nothing was applied: {error}", run.asset_id)
+    at = result_at(job, event, delivery)
+    state = tagging.complete(run.pk, reply, result_at=at).state
+    return Handled(PROCESSED, outcome_of(job, reply, state), run.asset_id)
 
 
-def tags_told(job: WorkflowJob, state: str) -> str:
-    """Return the sentence about tags that were taken from a job, whose run is in ``state`` now."""
-    text = f"Tags of {len(job.tags)} task(s) of {_named(job)}: run {state}."
+def reply_of(job: WorkflowJob) -> TaggerReply | None:
+    """Return the result of a job that has ended; ``None`` if it failed without tags."""
+    try:
+        return result_of(job)
+    except TaggerError:
+        return None
+
+
+def outcome_of(job: WorkflowJob, reply: TaggerReply, state: str) -> str:
+    """Return what was applied of a job whose run is in ``state`` now, for the delivery's page."""
+    tags = f"{len(reply.scores)} tag(s) of {len(job.tags)} task(s) of {_named(job)}"
+    if not reply.has_tags:
+        text = f"No tags were applied: no task of {_named(job)} returned tags. Run {state}."
+    elif state == TaggingRun.State.SUCCEEDED:
+        text = f"Applied {tags}. Run {state}."
+    else:
+        text = f"Nothing was applied of {tags}: a newer result is shown. Run {state}."
     return f"{text} {job_error(job)}" if job.errors or job.is_failed else text
+
+
+def in_progress(job: WorkflowJob) -> str:
+    """Return what the delivery of a job that has not ended came to."""
+    status = f"status {job.status!r}" if job.status else "no status"
+    return f"Nothing was applied: this job of {_named(job)} is in progress ({status})."
+
+
+def _is_open(run: TaggingRun) -> bool:
+    return run.state == TaggingRun.State.STARTED or run.error_code in results.GIVEN_UP
+
+
+def _why_ignored(job: WorkflowJob) -> str:
+    """Return why a job that was not started here is ignored, ``""`` if it has a result."""
+    if job.is_under_way:
+        # No task asks for its status: the run would stay open forever.
+        return in_progress(job)
+    if job.tags or _lost_tags(job):
+        return ""
+    if len(job.sources) != 1:
+        return f"Nothing was applied: this job of {_named(job)} has {len(job.sources)} sources."
+    if job.is_failed and not job.raw_results:
+        return f"Nothing was applied: this job of {_named(job)} failed without results."
+    return ""
+
+
+def _lost_tags(job: WorkflowJob) -> bool:
+    """Whether a job has no tags because a task failed whose default name is that of tagging."""
+    return not job.tags and any(task.casefold().startswith("tags") for task in job.errors)
 
 
 def result_at(job: WorkflowJob, event: Event, delivery: WebhookDelivery) -> datetime:
@@ -169,14 +211,14 @@ HANDLERS: dict[str, Callable[[Event, WebhookDelivery], Handled]] = {
 
 
 def _run_of(job: WorkflowJob, event: Event) -> TaggingRun | None:
-    """Find the run that waits for this job: by job id, else by workflow, source and time.
+    """Find the run that waits for this job: by its identity, else by workflow, source and time.
 
     One that was found by source stays what it is: its asset is locked.
     """
     runs = TaggingRun.objects.using(alias())
     if job.job_id:
-        run = runs.filter(job_id=job.job_id).first()
-        if run is not None:
+        same_id = runs.filter(job_id=job.job_id).select_related("asset").order_by("id")
+        if run := _known_run(job, same_id):
             return run
     if len(job.sources) != 1 or not job.workflow_id:
         return None
@@ -211,10 +253,33 @@ def _open_run(job: WorkflowJob, event: Event, delivery: WebhookDelivery) -> Tagg
         return None
     run = new_run(job, asset, started_at=moment)
     run.job_id = job.job_id or f"delivery:{delivery.pk}"
-    known = TaggingRun.objects.using(alias()).filter(job_id=run.job_id).first()
+    same = TaggingRun.objects.using(alias()).filter(job_id=run.job_id, asset=asset)
+    known = same.filter(workflow_id=run.workflow_id).first()
     if known is None:
         run.save(using=alias())
     return known or run
+
+
+def _known_run(job: WorkflowJob, same_id: Iterable[TaggingRun]) -> TaggingRun | None:
+    """Return the run of a job among those with its id: of its workflow, and of its file.
+
+    A job that was started here for an external file may name that file in another spelling.
+    """
+    of_workflow = [
+        run
+        for run in same_id
+        if run.workflow_id == job.workflow_id or not (run.workflow_id and job.workflow_id)
+    ]
+    if len(job.sources) != 1:
+        return of_workflow[0] if len(of_workflow) == 1 else None
+    digest = digest_of(job)
+    for run in of_workflow:
+        if run.asset.digest == digest:
+            return run
+    for run in of_workflow:
+        if run.asset.kind != "handle" and run.trigger != TaggingRun.Trigger.WORKFLOW:
+            return run
+    return None
 
 
 def digest_of(job: WorkflowJob) -> str:
@@ -233,8 +298,3 @@ def _is_before_change(moment: datetime, asset: Asset) -> bool:
         return False
     waits_for_it = asset.tagging_state in (Asset.State.NEW, Asset.State.STALE)
     return moment < changed_at or not waits_for_it
-
-
-def _may_be_tagging(task: str) -> bool:
-    """Whether a task without result may have been to find tags: its default name says so."""
-    return task.casefold().startswith("tags")

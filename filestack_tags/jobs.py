@@ -1,8 +1,8 @@
-"""Jobs: what webhooks say of many workflow jobs, written together.
+"""Jobs: the results of many workflow jobs, written together.
 
-For the jobs that bursts are made of: they have tags, and either their run is known by its job id,
-or nobody here started them. The others are :mod:`.events`'s, one by one: those whose file was
-forgotten, or has a run that waits for some job and may wait for this one.
+These are the jobs that bursts are made of: they ended with a result, and their open run is known
+by its job id, or they were not started here. :mod:`.events` handles the others one by one, such
+as those whose file was archived, or has a run that waits for some job and may wait for this one.
 """
 
 from __future__ import annotations
@@ -12,23 +12,29 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from . import assets, events, metrics, results, workflows
-from .filestack.payloads import Event, TagsReply, WorkflowJob
+from .filestack.payloads import Event, WorkflowJob
 from .models import Asset, TaggingRun, WebhookDelivery
 from .news import PROCESSED, Handled
 from .rowsets import update
 from .taggers import TaggerReply
 from .transactions import alias, locked
 
+Identity = tuple[str, str, str]
+"""What makes two jobs the same: id, workflow, and the digest of the file."""
+
 
 @dataclass(frozen=True)
 class Told:
-    """A delivery that brought the tags of one job."""
+    """A delivery that brought the result of one job."""
 
     delivery: WebhookDelivery
     event: Event
     job: WorkflowJob
-    job_id: str
-    reply: TagsReply
+    reply: TaggerReply
+
+    @property
+    def identity(self) -> Identity:
+        return str(self.job.job_id), self.job.workflow_id, events.digest_of(self.job)
 
     @property
     def started_at(self) -> datetime:
@@ -44,10 +50,10 @@ def told(delivery: WebhookDelivery, event: Event) -> Told | None:
     if event.action != "fs.workflow":
         return None
     job = event.workflow()
-    reply = job.merged_tags()
-    if reply is None or job.is_under_way or not job.job_id or len(job.sources) != 1:
+    if job.is_under_way or not job.job_id or len(job.sources) != 1:
         return None
-    return Told(delivery, event, job, job.job_id, reply)
+    reply = events.reply_of(job)
+    return None if reply is None else Told(delivery, event, job, reply)
 
 
 def apply_all(news: Sequence[Told]) -> dict[int, Handled]:
@@ -60,13 +66,20 @@ def apply_all(news: Sequence[Told]) -> dict[int, Handled]:
             at this moment. Nothing is to be kept then; one by one, the others can be.
     """
     unique = _unique(news)
-    runs = _runs(unique)
-    runs |= _open([one for one in unique if one.job_id not in runs], runs.values())
-    applied = [one for one in unique if one.job_id in runs]
+    same_ids = _runs_with_ids(unique)
+    runs = {
+        one.identity: run
+        for one in unique
+        for run in same_ids
+        if _identity(run) == one.identity and run.state == TaggingRun.State.STARTED
+    }
+    seen_ids = {run.job_id for run in same_ids}
+    runs |= _open([one for one in unique if one.job.job_id not in seen_ids], runs.values())
+    applied = [one for one in unique if one.identity in runs]
     offered = [
         results.Result(
-            runs[one.job_id].pk,
-            TaggerReply.of(one.reply),
+            runs[one.identity].pk,
+            one.reply,
             events.result_at(one.job, one.event, one.delivery),
         )
         for one in applied
@@ -76,15 +89,13 @@ def apply_all(news: Sequence[Told]) -> dict[int, Handled]:
         if isinstance(state, Exception):
             raise state
         metrics.count("tagging.completed", state=state)
-        run = runs[one.job_id]
-        done[one.delivery.pk] = Handled(
-            PROCESSED, events.tags_told(one.job, state), run.asset_id
-        )
+        text = events.outcome_of(one.job, one.reply, state)
+        done[one.delivery.pk] = Handled(PROCESSED, text, runs[one.identity].asset_id)
     # Their rows are locked since their results were applied.
     update(
         TaggingRun,
         ("delivery",),
-        [(runs[one.job_id].pk, one.delivery.pk) for one in applied],
+        [(runs[one.identity].pk, one.delivery.pk) for one in applied],
     )
     return done
 
@@ -94,21 +105,26 @@ def _unique(news: Iterable[Told]) -> list[Told]:
     seen: set[str] = set()
     unique: list[Told] = []
     for one in news:
-        names = {f"job {one.job_id}", f"file {_digest(one)}"}
+        names = {f"job {one.job.job_id}", f"file {_digest(one)}"}
         if not names & seen:
             unique.append(one)
         seen |= names
     return unique
 
 
-def _runs(news: Sequence[Told]) -> dict[str, TaggingRun]:
-    runs = TaggingRun.objects.using(alias()).filter(job_id__in=[one.job_id for one in news])
-    return {str(run.job_id): run for run in runs.only("job_id", "asset")}
+def _runs_with_ids(news: Sequence[Told]) -> list[TaggingRun]:
+    ids = [one.job.job_id for one in news]
+    runs = TaggingRun.objects.using(alias()).filter(job_id__in=ids).select_related("asset")
+    return list(runs.only("job_id", "workflow_id", "state", "asset__digest"))
 
 
-def _open(news: Sequence[Told], others: Iterable[TaggingRun]) -> dict[str, TaggingRun]:
-    """Open the runs of jobs that nobody here started, and make their files known if they are not
-    and the workflow says so.
+def _identity(run: TaggingRun) -> Identity:
+    return str(run.job_id), run.workflow_id, run.asset.digest
+
+
+def _open(news: Sequence[Told], others: Iterable[TaggingRun]) -> dict[Identity, TaggingRun]:
+    """Open the runs of jobs that were not started here. Their files are registered if they are
+    new and ``REGISTER_FROM_WORKFLOWS`` names the workflow.
 
     ``others`` are runs whose assets are going to be locked: all are in one order.
     """
@@ -135,7 +151,7 @@ def _open(news: Sequence[Told], others: Iterable[TaggingRun]) -> dict[str, Taggi
     if known:
         update(Asset, ("facts_at",), [(asset.pk, asset.facts_at) for asset in found])
     opened = TaggingRun.objects.using(alias()).bulk_create(runs)
-    return {str(run.job_id): run for run in opened}
+    return {_identity(run): run for run in opened}
 
 
 def _hold(asset_ids: Iterable[int]) -> list[Asset]:

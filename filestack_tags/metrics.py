@@ -31,7 +31,6 @@ CODES = frozenset(
         "file_too_large",
         "filestack_error",
         "invalid_application",
-        "no_tags",
         "policy_rejected",
         "rate_limited",
         "request_rejected",

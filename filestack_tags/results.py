@@ -7,7 +7,7 @@ share one commit.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -75,7 +75,9 @@ def apply_all(results: Sequence[Result]) -> list[str | Exception]:
     applied once: later calls change nothing. Of several results for one asset the newest by
     (content version, ``result_at``) is applied, unless the asset already shows a newer one; the
     other runs are kept as *superseded*. Rows that a person decided are never touched, rows that
-    did not change are not written.
+    did not change are not written. A reply without tags leaves those of the same content.
+    ``asset_tagged`` is sent for every result of the present content that was applied, that has
+    no tags, or that rules were evaluated on.
 
     A result that cannot be applied keeps no other from being applied. Inside a transaction of
     the caller's, pass :data:`AT_ONCE` at most: its locks last until the end, and more results
@@ -125,10 +127,14 @@ def _apply(results: Sequence[Result]) -> list[str]:
         if closed:
             standing.write_runs(closed)
             _settle_all([assets[pk] for pk in sorted({run.asset_id for run in closed})])
-            if shown:
-                runs_shown = {pk: run.id for pk, (run, _) in shown.items()}
-                on_commit(partial(_announce, runs_shown))
-                outbox.note(outbox.TAGGED, _told(shown))
+            present = [
+                run
+                for run in closed
+                if run.content_version == assets[run.asset_id].content_version
+                and (run.state == TaggingRun.State.SUCCEEDED or run.rule_results)
+            ]
+            announce(run.id for run in present)
+            outbox.note(outbox.TAGGED, map(_message, present))
             tags.shift_counts(_write(assets, shown, ids))
     return [runs[result.run_id].state for result in results]
 
@@ -145,19 +151,34 @@ def _close(
     assets: Mapping[int, AssetStanding],
     runs: Mapping[int, RunStanding],
 ) -> tuple[list[RunStanding], dict[int, Shown]]:
-    """Close the open runs, newest result first; return them, and what each asset shows now."""
+    """Close the open runs, newest result first; return them, and what each asset shows now.
+
+    Results without tags come last, so that they find the tags that come with them.
+    """
     now = timezone.now()
     closed: list[RunStanding] = []
     shown: dict[int, Shown] = {}
     moments = [(result, kept(result.result_at)) for result in results]
-    moments.sort(key=lambda item: (runs[item[0].run_id].content_version, item[1]), reverse=True)
+    moments.sort(
+        key=lambda item: (
+            runs[item[0].run_id].content_version,
+            item[0].reply.has_tags,
+            item[1],
+        ),
+        reverse=True,
+    )
     for result, result_at in moments:
         run, reply = runs[result.run_id], result.reply
         if run.state != TaggingRun.State.STARTED and run.error_code not in GIVEN_UP:
             continue
         asset = assets[run.asset_id]
-        newest = (asset.tags_version, asset.tags_at or result_at)
-        superseded = asset.id in shown or (run.content_version, result_at) < newest
+        if reply.has_tags:
+            newest = (asset.tags_version, asset.tags_at or result_at)
+            superseded = asset.id in shown or (run.content_version, result_at) < newest
+            is_shown = not superseded
+        else:
+            superseded = run.content_version < asset.content_version
+            is_shown = not superseded and _answers_request(run, asset)
         run.state = TaggingRun.State.SUPERSEDED if superseded else TaggingRun.State.SUCCEEDED
         run.rule_results = rules.said_of(reply)
         run.raw_reply = storable(reply.raw)
@@ -167,12 +188,23 @@ def _close(
         run.result_at = result_at
         run.finished_at = now
         closed.append(run)
-        if not superseded:
+        if is_shown:
             asset.tags_version = run.content_version
-            asset.tags_at = result_at
+            # Without tags there is no time of the tags: any tags of this content replace them.
+            asset.tags_at = result_at if reply.has_tags else None
             asset.current_run_id = run.id
             shown[asset.id] = (run, reply)
     return closed, shown
+
+
+def _answers_request(run: RunStanding, asset: AssetStanding) -> bool:
+    """Whether a result without tags is all there is for a content that was to be tagged here.
+
+    Then the tags of an earlier content go, and the asset is not tagged again, which would cost
+    another call. A job that an upload started leaves the asset to its own tagging.
+    """
+    was_requested = run.trigger != TaggingRun.Trigger.WORKFLOW
+    return was_requested and asset.tags_version < run.content_version
 
 
 def _settle_all(assets: Sequence[AssetStanding]) -> None:
@@ -187,22 +219,25 @@ def _settle_all(assets: Sequence[AssetStanding]) -> None:
     standing.write_assets(assets)
 
 
-def _told(shown: Mapping[int, Shown]) -> Iterator[dict[str, Any]]:
-    """Yield what other systems are told of each asset. No labels: they may be private."""
-    for asset_id, (run, _reply) in shown.items():
-        yield {"asset_id": asset_id, "run_id": run.id, "rules": run.rule_results}
+def _message(run: RunStanding) -> dict[str, Any]:
+    """Return what other systems get for a result. No tag names: they may be private."""
+    return {"asset_id": run.asset_id, "run_id": run.id, "rules": run.rule_results}
 
 
-def _announce(shown: Mapping[int, int]) -> None:
-    """Tell the host's listeners, if there are any, which assets show which run now."""
+def announce(run_ids: Iterable[int]) -> None:
+    """Send ``asset_tagged`` for runs with a result, once the transaction has committed."""
+    ids = list(run_ids)
+    if ids:
+        on_commit(partial(_announce, ids))
+
+
+def _announce(run_ids: Sequence[int]) -> None:
     if not asset_tagged.has_listeners(TaggingRun):
         return
-    assets = Asset.objects.using(alias()).in_bulk(shown.keys())
-    runs = TaggingRun.objects.using(alias()).in_bulk(shown.values())
-    for asset_id, run_id in shown.items():
-        if asset_id in assets and run_id in runs:
-            asset, run = assets[asset_id], runs[run_id]
-            asset_tagged.send_robust(sender=TaggingRun, asset=asset, run=run)
+    runs = TaggingRun.objects.using(alias()).select_related("asset").in_bulk(run_ids)
+    for run_id in run_ids:
+        if run := runs.get(run_id):
+            asset_tagged.send_robust(sender=TaggingRun, asset=run.asset, run=run)
 
 
 def lock_run(run_id: int) -> tuple[TaggingRun, Asset]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -20,16 +20,23 @@ logger = logging.getLogger(__name__)
 def said_of(reply: TaggerReply) -> dict[str, bool]:
     """Return ``{name: whether the rule holds}`` for every rule that can be read.
 
-    A rule is asked of each task's output, and holds if it does of one of them; see
-    :func:`outputs`. One that cannot be read is left out: the system checks tell of it.
+    Each task's output is checked separately; a rule holds if it holds for one of them, see
+    :func:`outputs`. A rule that cannot be read is left out; the system checks report it.
     """
     rules = _read(tuple(get_settings().RULES.items()))
-    if not rules:
-        return {}
-    looked_at = outputs(reply)
-    return {
-        name: any(rule.holds(output) for output in looked_at) for name, rule in rules.items()
-    }
+    return _evaluate(rules, outputs(reply)) if rules else {}
+
+
+def said_of_failure(raw: str) -> dict[str, bool]:
+    """Return the same for the results of a job that failed, ``{}`` if no task has a result."""
+    found = _task_outputs(_received(raw))
+    return _evaluate(_read(tuple(get_settings().RULES.items())), found) if found else {}
+
+
+def _evaluate(
+    rules: Mapping[str, Rule], outputs: Sequence[Mapping[str, Any]]
+) -> dict[str, bool]:
+    return {name: any(rule.holds(output) for output in outputs) for name, rule in rules.items()}
 
 
 def outputs(reply: TaggerReply) -> list[Mapping[str, Any]]:
@@ -39,18 +46,25 @@ def outputs(reply: TaggerReply) -> list[Mapping[str, Any]]:
     logic sees the output of the task before it. A call has one, its reply as received. A tagger
     of the host's that keeps neither has its tags, in the shape of Filestack's reply.
     """
-    try:
-        received, _ = decode(reply.raw)
-    except PayloadError:
-        received = {}
+    received = _received(reply.raw)
     if _is_tags(received):
         return [received]
-    tasks = [
+    return _task_outputs(received) or ([_written(reply)] if reply.has_tags else [])
+
+
+def _received(raw: str) -> dict[str, Any]:
+    try:
+        return decode(raw)[0]
+    except PayloadError:
+        return {}
+
+
+def _task_outputs(received: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [
         task["data"]
         for task in received.values()
         if isinstance(task, dict) and isinstance(task.get("data"), dict)
     ]
-    return tasks or [_written(reply)]
 
 
 def _is_tags(received: Mapping[str, Any]) -> bool:

@@ -10,7 +10,12 @@ asset_registered = Signal()
 """A file became known. Provides ``asset``. Sender: :class:`~filestack_tags.models.Asset`."""
 
 asset_tagged = Signal()
-"""New tags were applied. Provides ``asset`` and ``run``."""
+"""A result for the asset's present content was recorded. Provides ``asset`` and ``run``.
+
+``run.state`` is ``succeeded`` if its tags were applied, or if it is a workflow job that ended
+without tags. With rules in ``RULES`` the signal is also sent for a result that is older than the
+one shown (``superseded``), and for a job that failed after some of its tasks (``failed``).
+"""
 
 tagging_failed = Signal()
 """A tagging run ended without tags and no retry is planned. Provides ``asset`` and ``run``."""

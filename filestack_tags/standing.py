@@ -45,6 +45,7 @@ class RunStanding:
     id: int
     asset_id: int
     content_version: int
+    trigger: str
     state: str
     error_code: str
     error_text: str = ""
@@ -59,7 +60,7 @@ class RunStanding:
 ASSET_FIELDS = tuple(AssetStanding.__dataclass_fields__)
 ASSET_READ = ASSET_FIELDS[: ASSET_FIELDS.index("changed_at")]
 ASSET_WRITTEN = ASSET_FIELDS[ASSET_FIELDS.index("tagging_state") :]
-RUN_READ = ("id", "asset_id", "content_version", "state", "error_code")
+RUN_READ = ("id", "asset_id", "content_version", "trigger", "state", "error_code")
 RUN_WRITTEN = tuple(RunStanding.__dataclass_fields__)[RUN_READ.index("state") :]
 
 

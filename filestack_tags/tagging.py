@@ -19,7 +19,7 @@ from random import SystemRandom
 from django.db.models import Q
 from django.utils import timezone
 
-from . import circuit, claims, metrics, outbox, results
+from . import circuit, claims, metrics, outbox, results, rules
 from .assets import queue
 from .claims import OPEN_STATES, Refusal, Work
 from .clock import CLOCKS_DIFFER, kept
@@ -305,7 +305,8 @@ def _keep_open(run_id: int, job: PendingJob) -> Outcome | TaggerError:
         if run.state != TaggingRun.State.STARTED:
             return Outcome(asset.tagging_state)
         if run.job_id is None:
-            other = TaggingRun.objects.using(alias()).filter(job_id=job.job_id).first()
+            others = TaggingRun.objects.using(alias()).filter(job_id=job.job_id, asset=asset)
+            other = others.filter(workflow_id=job.workflow_id).first()
             if other is not None:
                 # The job's webhook came before Filestack's answer did, and opened its own run.
                 run.state = TaggingRun.State.SUPERSEDED
@@ -377,8 +378,11 @@ def fail(run_id: int, error: TaggerError) -> Outcome:
         run.error_text = storable(str(error))
         run.http_status = error.status
         run.raw_reply = storable(error.raw_reply)
+        run.rule_results = rules.said_of_failure(error.raw_reply)
         run.finished_at = now
         run.save(using=alias())
+        if run.rule_results and run.content_version == asset.content_version:
+            results.announce([run.pk])
         asset.last_error, asset.error_code = run.error_text, run.error_code
         retry_at = None
         holds = asset.tagging_state == Asset.State.RUNNING and not results.is_held_by_another(

@@ -38,7 +38,7 @@ class TaggingRun(models.Model):
     state = models.CharField(_("state"), max_length=10, choices=State, default=State.STARTED)
     content_version = models.PositiveIntegerField(_("content version"))
     workflow_id = models.CharField(_("workflow"), max_length=100, blank=True)
-    job_id = IdentifierField(_("job"), max_length=100, null=True, blank=True, unique=True)
+    job_id = IdentifierField(_("job"), max_length=100, null=True, blank=True)
     delivery = models.ForeignKey(
         "WebhookDelivery",
         on_delete=models.SET_NULL,
@@ -77,6 +77,11 @@ class TaggingRun(models.Model):
         indexes = (
             models.Index(fields=("state", "-id"), name="fst_run_state"),
             models.Index(fields=("workflow_id", "state"), name="fst_run_workflow"),
+        )
+        constraints = (
+            models.UniqueConstraint(
+                fields=("job_id", "workflow_id", "asset"), name="fst_run_job_identity"
+            ),
         )
 
     def __str__(self) -> str:

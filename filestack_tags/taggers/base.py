@@ -31,7 +31,9 @@ class TagScore:
 class TaggerReply:
     """A finished answer; ``raw`` is what was received, kept on the run.
 
-    ``resumes_at`` says that the call was the last one allowed until then (aware).
+    ``resumes_at`` says that the call was the last one allowed until then (aware). ``has_tags``
+    is false when nothing looked for tags, as in a workflow job whose tags task was skipped by
+    its condition. Such a reply leaves the tags of the same content as they are.
     """
 
     scores: tuple[TagScore, ...]
@@ -39,6 +41,7 @@ class TaggerReply:
     status: int | None = None
     version: int | None = None
     resumes_at: datetime | None = None
+    has_tags: bool = True
 
     @classmethod
     def of(cls, reply: TagsReply, *, version: int | None = None) -> TaggerReply:

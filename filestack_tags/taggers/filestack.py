@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -193,7 +194,7 @@ class WorkflowTagger:
 
         Raises:
             FilestackError: when the question failed; asking again may help.
-            TaggerError: when the job failed, or ended without tags.
+            TaggerError: as :func:`result_of`.
         """
         return _outcome(shared_client().workflow_status(job_id), job_id)
 
@@ -228,33 +229,50 @@ def _pending(job: WorkflowJob, job_id: str | None = None) -> PendingJob:
 
 
 def _outcome(job: WorkflowJob, job_id: str) -> TaggerReply | PendingJob:
+    return _pending(job, job_id) if job.is_under_way else result_of(job)
+
+
+def result_of(job: WorkflowJob) -> TaggerReply:
+    """Return the result of a workflow job that has ended.
+
+    A job that finished without tags and without failed tasks has a reply without tags: the
+    condition before its tags task was not met.
+
+    Raises:
+        TaggerError: when there are no tags, and the job or one of its tasks failed.
+    """
     reply = job.merged_tags()
-    if reply is not None and not job.is_under_way:
+    if reply is not None:
         return TaggerReply.of(reply)
-    if job.is_failed or job.is_finished:
+    if job.errors or job.is_failed:
         raise job_error(job)
-    return _pending(job, job_id)
+    return without_tags(job)
+
+
+def without_tags(job: WorkflowJob) -> TaggerReply:
+    """Return the results of a workflow job as a reply that has no tags."""
+    return TaggerReply(
+        (),
+        raw=json.dumps(job.raw_results),
+        status=job.http_status,
+        resumes_at=job.resumes_at,
+        has_tags=False,
+    )
 
 
 def job_error(job: WorkflowJob) -> TaggerError:
-    """Return why a workflow job that ended has no tags."""
+    """Return why a workflow job failed. Its raw reply holds the results of all tasks."""
+    results = json.dumps(job.raw_results)
     if job.errors:
         tasks = "; ".join(f"{task}: {text}" for task, text in sorted(job.errors.items()))
         return TaggerError(
             f"The workflow's tasks failed: {tasks}.",
             code="workflow_task_failed",
-            raw_reply=job.raw,
-        )
-    if job.is_failed:
-        return TaggerError(
-            "The workflow failed.",
-            code="workflow_failed",
-            cure="Look at the workflow in the Filestack portal, then tag again.",
-            raw_reply=job.raw,
+            raw_reply=results,
         )
     return TaggerError(
-        "The workflow finished without tags.",
-        code="no_tags",
-        cure="Give it a tags task, or look at the condition of the one it has.",
-        raw_reply=job.raw,
+        "The workflow failed.",
+        code="workflow_failed",
+        cure="Check the workflow in the Filestack portal, then tag the asset again.",
+        raw_reply=results,
     )

@@ -57,11 +57,15 @@ def test_nothing_needs_anybody_while_the_clockwork_runs() -> None:
 
 def test_what_is_dead_is_counted_by_reason_the_most_frequent_first() -> None:
     heartbeat.beat("sweep")
-    for number, code in enumerate(["file_not_found", "no_tags", "file_not_found", ""]):
+    for number, code in enumerate(["file_not_found", "workflow_failed", "file_not_found", ""]):
         dead_asset(number, code)
     dead_delivery("1", "payload")
     found = report()
-    assert found.dead_assets == (Pile("file_not_found", 2), Pile("", 1), Pile("no_tags", 1))
+    assert found.dead_assets == (
+        Pile("file_not_found", 2),
+        Pile("", 1),
+        Pile("workflow_failed", 1),
+    )
     assert found.dead_deliveries == (Pile("payload", 1),)
     assert [need.code for need in found.needs] == ["dead_deliveries", "dead_assets"]
     assert "4 assets could not be tagged" in found.needs[1].text

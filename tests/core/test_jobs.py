@@ -22,6 +22,9 @@ from filestack_tags.text import reference_digest
 pytestmark = pytest.mark.django_db
 
 State = WebhookDelivery.State
+WORKFLOW = "c516519f-3755-4fb5-85a4-15ae4b31d475"
+"""The workflow of :func:`fs_workflow`."""
+UNSAFE = {"sfw_1": {"data": {"sfw": False}}}
 
 
 @pytest.fixture(autouse=True)
@@ -49,8 +52,9 @@ def known(handle: str, **values: Any) -> Asset:
 def running(handle: str, job_id: str) -> TaggingRun:
     asset = known(handle, tagging_state="running", due_at=timezone.now(), attempts=1)
     return TaggingRun.objects.create(
-        asset=asset, tagger="workflow", trigger="code", job_id=job_id, content_version=1
-    )
+        asset=asset, tagger="workflow", trigger="code", job_id=job_id, content_version=1,
+        workflow_id=WORKFLOW,
+    )  # fmt: skip
 
 
 def rows() -> list[Any]:
@@ -99,6 +103,10 @@ def mixture() -> list[dict[str, Any]]:
         fs_workflow("hidden", tags={"sky": 78}, job_id="hidden-file"),
         fs_workflow("waits", tags={"sky": 76}, job_id="told-later", workflow="wf"),
         without_job_id(fs_workflow("old", tags={"sky": 79})),
+        fs_workflow("unsafe", results=UNSAFE, job_id="unsafe-file"),
+        fs_workflow("run3", results=UNSAFE, job_id="r3"),
+        fs_workflow("other", tags={"sky": 1}, job_id="r0"),
+        fs_workflow("run0", tags={"sky": 1}, job_id="r0", workflow="wf"),
         fp_upload("new1"),
         fp_upload("uploaded"),
         fp_overwrite("new2"),
@@ -107,7 +115,7 @@ def mixture() -> list[dict[str, Any]]:
 
 
 def prepared() -> None:
-    for number in range(3):
+    for number in range(4):
         running(f"run{number}", f"r{number}")
     known("known")
     known("hidden", deleted_at=timezone.now() - timedelta(days=1))
@@ -143,7 +151,7 @@ def test_together_they_come_to_the_same_as_one_by_one(monkeypatch: pytest.Monkey
     together = outcome_of(ingest.process_all)
     alone = outcome_of(lambda ids: [ingest.process(pk) for pk in ids])
     assert together == alone
-    assert applied == [8]  # not for a file of an earlier one, a forgotten one, or without id
+    assert applied == [10]  # not for a file of an earlier one, a forgotten one, or without id
     assert {row[1] for row in together[3]} == {State.PROCESSED}, together[3]
 
 

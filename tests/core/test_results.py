@@ -202,7 +202,7 @@ class TestTogether:
         assert (abandoned.error_code, abandoned.result_at) == ("", START)
         assert Tag.objects.get().asset_count == 1
 
-    def test_each_asset_is_announced_once_with_the_run_it_shows(
+    def test_without_rules_each_asset_is_announced_once_with_the_run_it_shows(
         self, asset: Asset, django_capture_on_commit_callbacks: Any
     ) -> None:
         heard: list[Any] = []

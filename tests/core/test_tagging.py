@@ -394,7 +394,9 @@ class TestJobs:
         from filestack_tags.testing.payloads import fs_workflow
 
         def overtaken(source: Source) -> Any:
-            deliver(fs_workflow(source.reference, tags={"sky": 90}, job_id="job-1"))
+            deliver(
+                fs_workflow(source.reference, tags={"sky": 90}, job_id="job-1", workflow="wf-1")
+            )
             return PendingJob("wf-1", "job-1", raw="{}")
 
         script[:] = [overtaken]

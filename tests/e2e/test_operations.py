@@ -33,7 +33,7 @@ def _trouble() -> None:
         error_code="access_denied",
         reason="Filestack refused run_workflow (HTTP 403). Check the app's security settings.",
     )
-    for number, code in enumerate(["file_not_found"] * 3 + ["no_tags"]):
+    for number, code in enumerate(["file_not_found"] * 3 + ["workflow_failed"]):
         Asset.objects.create(
             kind="handle",
             reference=f"gone{number}",
@@ -91,8 +91,8 @@ def test_trouble_is_mended_by_keys_alone(
     expect(page.get_by_role("heading", name="1 thing needs you")).to_be_visible()
     assert seed.database(_failed) == 0
 
-    page.get_by_role("link", name="Re-tag those that failed for no_tags").press("Enter")
-    expect(page.get_by_label("Search")).to_have_value("status:failed error:no_tags")
+    page.get_by_role("link", name="Re-tag those that failed for workflow_failed").press("Enter")
+    expect(page.get_by_label("Search")).to_have_value("status:failed error:workflow_failed")
     expect(page.get_by_label("Action")).to_have_value("retag")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from datetime import UTC, datetime
@@ -255,8 +256,9 @@ class TestEvents:
 
     def test_a_job_without_envelope_is_a_workflow_event(self):
         job = decoded("webhook_fs_workflow_virus_infected.json")["text"]
-        event = parse_event(json.dumps(job).encode())
-        assert event.key == f"job:{job['jobid']}:Finished"
+        body = json.dumps(job).encode()
+        event = parse_event(body)
+        assert event.key == f"sha256:{hashlib.sha256(body).hexdigest()}"
         assert (event.action, event.id, event.timestamp) == ("fs.workflow", "", None)
         assert event.workflow().job_id == job["jobid"]
 

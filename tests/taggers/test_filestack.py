@@ -110,7 +110,7 @@ def test_a_named_workflow_without_an_id_sends_nothing(
 
 
 @pytest.mark.parametrize("results", [{}, tags_task(rain=96)], ids=["no tags", "tags so far"])
-@pytest.mark.parametrize("status", ["Started", "started", "pending"])
+@pytest.mark.parametrize("status", ["Started", "started", "pending", "Running", "Done", ""])
 def test_a_job_under_way_stays_pending(
     filestack: Filestack, status: str, results: dict[str, Any]
 ) -> None:
@@ -127,7 +127,7 @@ def test_a_finished_job_gives_its_tags(filestack: Filestack) -> None:
     assert set(reply.scores) == {TagScore("umbrella", 97), TagScore("rain", 96)}
 
 
-@pytest.mark.parametrize("status", ["Finished", "Failed", "Done"])
+@pytest.mark.parametrize("status", ["Finished", "Failed", "finished", "Error"])
 def test_a_job_of_which_a_part_failed_gives_the_tags_it_has(
     filestack: Filestack, status: str
 ) -> None:
@@ -141,7 +141,6 @@ def test_a_job_of_which_a_part_failed_gives_the_tags_it_has(
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
-        ({"status": "Finished"}, "no_tags"),
         ({"status": "Failed"}, "workflow_failed"),
         (
             {
@@ -152,14 +151,25 @@ def test_a_job_of_which_a_part_failed_gives_the_tags_it_has(
         ),
     ],
 )
-def test_a_job_that_ended_without_tags_says_why(
+def test_a_failed_job_without_tags_says_why(
     filestack: Filestack, changes: dict[str, Any], code: str
 ) -> None:
     filestack.answers(job(**changes))
     with pytest.raises(TaggerError) as caught:
         WorkflowTagger().follow(JOB)
     assert caught.value.code == code
-    assert json.loads(caught.value.raw_reply)["jobid"] == JOB
+    assert json.loads(caught.value.raw_reply) == changes.get("results", {})
+
+
+@pytest.mark.parametrize("results", [{}, {"sfw_1": {"data": {"sfw": False}}}])
+def test_a_finished_job_whose_tags_task_did_not_run_has_a_result_without_tags(
+    filestack: Filestack, results: dict[str, Any]
+) -> None:
+    filestack.answers(job(status="Finished", results=results))
+    reply = WorkflowTagger().follow(JOB)
+    assert not isinstance(reply, PendingJob)
+    assert (reply.has_tags, reply.scores) == (False, ())
+    assert json.loads(reply.raw) == results
 
 
 def test_threads_share_one_client(filestack: Filestack) -> None:

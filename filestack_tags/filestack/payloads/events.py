@@ -99,14 +99,9 @@ def _action(payload: Mapping[str, Any]) -> str:
 
 
 def _key(payload: Mapping[str, Any], action: str, body: bytes) -> str:
-    if "action" in payload:
-        identity = _word(payload.get("id"))
-        return f"{action}:{identity}" if action and identity else _digest(body)
-    job = _word(payload.get("jobid")) or _word(payload.get("job"))
-    status = _word(payload.get("status"))
-    if action == WORKFLOW_ACTION and job and status:
-        return f"job:{job}:{status}"
-    return _digest(body)
+    # A body without envelope has no event id: its job and status may be those of another file.
+    identity = _word(payload.get("id")) if "action" in payload else ""
+    return f"{action}:{identity}" if action and identity else _digest(body)
 
 
 def _word(value: object) -> str:

@@ -56,18 +56,18 @@ class WorkflowJob:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the job came to its end. ``Finished`` is attested by the docs."""
+        """Whether the job ended well. ``Finished`` is attested by the docs."""
         return self.status.casefold() == "finished"
 
     @property
     def is_failed(self) -> bool:
-        """Whether the job will never finish. Only clients, no docs, name these statuses."""
+        """Whether the job ended badly. Only clients, no docs, name these statuses."""
         return self.status.casefold() in ("failed", "error")
 
     @property
     def is_under_way(self) -> bool:
-        """Whether more results are to come: the tags of one task need not be all."""
-        return self.status.casefold() in ("started", "pending")
+        """Whether more results may come. True of every status that is not a known end."""
+        return not (self.is_finished or self.is_failed)
 
     def merged_tags(self) -> TagsReply | None:
         """The tags of all tasks in one, the highest confidence winning; ``None`` without."""
