@@ -344,10 +344,13 @@ def change_content(asset: Asset, said: Mapping[str, Any], at: datetime) -> bool:
     return True
 
 
-def queue(asset: Asset, trigger: str, tagger: str = "") -> None:
-    """Have the asset wait for somebody to ask ``tagger`` for its tags."""
+def queue(
+    asset: Asset, trigger: str, tagger: str = "", *, fresh_since: datetime | None = None
+) -> None:
+    """Queue the asset for ``tagger``; answers from before ``fresh_since`` will not be used."""
     asset.tagging_state = Asset.State.QUEUED
     asset.queued_by, asset.queued_for = trigger, tagger
+    asset.fresh_since = fresh_since
     asset.attempts = 0
     asset.due_at = asset.changed_at = timezone.now()
 

@@ -194,7 +194,7 @@ class _Walk:
             TaggingRun.Trigger.COMMAND,
             tagger=self._options.tagger,
             force=self._options.force or self._options.outdated,
-            shares_since=backfill.started_at if self._options.force else None,
+            fresh_since=backfill.started_at if self._options.force else None,
         )
         self._rows = self._read()
         self._next: list[int] = []

@@ -1,9 +1,11 @@
 """The circuit: stop asking a tagger that would refuse every call, and try again now and then.
 
-Closed, calls are made. Once the key or the signature was refused, the quota is used up, or
-several calls in a row were denied, it opens: nobody calls. When its delay is over, one call is
-let through; an answer closes the circuit, a refusal opens it for twice as long. After it closed,
-each process has one call in flight at first, and as many as ever once :data:`RECOVERY` is over.
+Closed, calls are made. Evidence about the account opens it, and no calls are made: the API key is
+unknown, the quota is used up, or access to several different files was denied in a row. One
+denied file proves nothing: it may belong to another Filestack app. When the delay is over, one
+call is let through; an answer closes the circuit, a refusal opens it for twice as long. After it
+closed, each process has one call in flight at first, and as many as ever once :data:`RECOVERY` is
+over.
 It is a row, so that all processes on all hosts heed it, by the one clock that they share, and
 people can read why.
 """
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import timedelta
 
 from django.utils import timezone
@@ -33,13 +36,17 @@ from .transactions import alias, atomic, locked, retrying, shared_now
 
 logger = logging.getLogger(__name__)
 
-AT_ONCE = frozenset({InvalidApplication.code, PolicyRejected.code})
-"""Errors of the account, which every other call would get too."""
-COUNTED = frozenset({AccessDenied.code, RateLimited.code})
-"""Errors that several calls in a row must get: one of them may be about one file."""
+AT_ONCE = frozenset({InvalidApplication.code})
+"""Errors that name the account: every other call would get them too."""
+OF_A_FILE = frozenset({AccessDenied.code, PolicyRejected.code})
+"""Errors that one file alone may get. Each asset counts once."""
+COUNTED = OF_A_FILE | {RateLimited.code}
+"""Errors that open the circuit after ``CIRCUIT_FAILURES`` in a row."""
 RECOVERY = timedelta(seconds=30)
 """How long after a circuit closed calls are fewer than usual: whatever waited for it would come at
 once, and open it again."""
+MOST_REFUSED = 1000
+"""How many assets a row remembers, whatever ``CIRCUIT_FAILURES`` is."""
 LONGEST_WAIT = timedelta(days=32)
 """Plan quotas are monthly."""
 
@@ -103,15 +110,26 @@ def allowed(concurrency: int) -> int:
     return max(1, min(concurrency, int(concurrency * share)))
 
 
-def note(tagger: str, calls: Iterable[tuple[bool, TaggerError | None]]) -> None:
-    """Take note of what calls came to: whether each was a try, and its error if it had one.
+@dataclass(frozen=True)
+class Call:
+    """A call that ended: whether it tried an open circuit, its error if it had one, its asset."""
 
-    Only the one that tries closes an open circuit or keeps it open; others were admitted before
-    it opened. No clock says which: those of two hosts may differ.
+    tries: bool
+    error: TaggerError | None
+    asset_id: int | None = None
+
+
+def note(tagger: str, calls: Iterable[Call]) -> None:
+    """Record how calls ended.
+
+    Calls that were admitted before the circuit opened do not keep it open. They close it only if
+    it was opened because access to files was denied: their answers prove that the account has
+    access. An error of the account is disproved by the call that tries alone. No clock tells
+    which calls were earlier: those of two hosts may differ.
     """
     made = list(calls)
-    answered = [tries for tries, error in made if _is_answer(error)]
-    refused = [(tries, error) for tries, error in made if error and trips(error)]
+    answered = [call for call in made if _is_answer(call.error)]
+    refused = [call for call in made if call.error and trips(call.error)]
     row = Circuit.objects.using(alias()).filter(tagger=tagger).first()
     if refused or (answered and row and (row.failures or row.opened_at)):
         _note(tagger, answered, refused)
@@ -130,21 +148,38 @@ def close(tagger: str) -> bool:
 
 
 @retrying
-def _note(tagger: str, answered: list[bool], refused: list[tuple[bool, TaggerError]]) -> None:
+def _note(tagger: str, answered: list[Call], refused: list[Call]) -> None:
     with atomic():
         Circuit.objects.using(alias()).get_or_create(tagger=tagger)
         row = locked(Circuit.objects.filter(tagger=tagger)).get()
         is_closed = row.opened_at is None
-        errors = [error for tries, error in refused if tries or is_closed]
+        refused = [call for call in refused if call.tries or is_closed]
+        errors = [call.error for call in refused if call.error]
         if any(map(_opens_at_once, errors)):
             _open(row, errors)
-        elif any(tries or is_closed for tries in answered):
+        elif any(_closes(row, call) for call in answered):
             _close(row)
         elif errors:
-            row.failures += len(errors)
+            _count(row, refused)
             if not is_closed or row.failures >= get_settings().CIRCUIT_FAILURES:
                 _open(row, errors)
         row.save(using=alias())
+
+
+def _closes(row: Circuit, answered: Call) -> bool:
+    """Whether an answer proves that calls may be made, or begins the count of refusals anew."""
+    has_access = answered.error is None and row.error_code in OF_A_FILE
+    return answered.tries or row.opened_at is None or has_access
+
+
+def _count(row: Circuit, refused: Iterable[Call]) -> None:
+    """Count refusals in a row; an asset whose access was denied counts once."""
+    for call in refused:
+        if call.error and call.error.code in OF_A_FILE and call.asset_id is not None:
+            if call.asset_id in row.refused_assets:
+                continue
+            row.refused_assets = [*row.refused_assets, call.asset_id][-MOST_REFUSED:]
+        row.failures += 1
 
 
 def _is_answer(error: TaggerError | None) -> bool:
@@ -160,8 +195,10 @@ def _close(row: Circuit) -> None:
     if row.opened_at is not None:
         metrics.count("circuit.closed", tagger=row.tagger)
         logger.warning("Tagger %s answers again; its circuit is closed", row.tagger)
-        row.closed_at = shared_now()
+        if row.error_code not in OF_A_FILE:  # there is no limit that many calls would exceed
+            row.closed_at = shared_now()
     row.failures = row.opened_times = 0
+    row.refused_assets = []
     row.opened_at = row.retry_at = None
     row.error_code = row.reason = ""
 

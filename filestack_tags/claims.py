@@ -37,7 +37,7 @@ RELEASED = "released"
 CLAIMED = (
     *("tagging_state", "attempts", "due_at"),
     *("last_error", "error_code"),
-    *("queued_by", "queued_for", "changed_at"),
+    *("queued_by", "queued_for", "fresh_since", "changed_at"),
 )
 """What a claim writes of an asset."""
 
@@ -50,21 +50,22 @@ class Request:
         trigger: why, a :class:`TaggingRun.Trigger`.
         tagger: overrules the setting ``TAGGER``.
         force: also those whose tags describe the present content.
-        shares_since: answers for the same bytes are used if they are no older than this; all
-            of them if it is ``None``.
+        fresh_since: answers from before this time are not used. If ``None``, any answer for the
+            same bytes is, and Filestack may answer from its cache.
     """
 
     trigger: str
     tagger: str = ""
     force: bool = False
-    shares_since: datetime | None = None
+    fresh_since: datetime | None = None
 
 
 @dataclass(frozen=True)
 class Work:
     """An asset that was claimed: whom to ask about it, and the run that waits for the answer.
 
-    ``tries`` says that the call is the one that an open circuit admitted. ``job_id`` is set when
+    ``tries`` says that the call is the one that an open circuit admitted. ``fresh`` says that the
+    tagger must not answer from a cache. ``job_id`` is set when
     a job that was started before is to be asked about. ``shared`` is the answer itself, when
     another asset with the same bytes has it.
     """
@@ -76,6 +77,7 @@ class Work:
     tries: bool = False
     job_id: str | None = None
     shared: TaggerReply | None = None
+    fresh: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,11 +108,12 @@ def claim(
         request: claims assets at rest as well.
         skip_held: leave out, without a word, assets that somebody writes at this moment.
     """
-    day = spending.open_day()
+    now = timezone.now()
+    day = spending.open_day(now)
     with atomic():
         rows = locked(Asset.objects.filter(pk__in=sorted(asset_ids)), skip_held=skip_held)
         assets = {asset.pk: asset for asset in rows.order_by("pk")}
-        claimed = _Claim(request, day).make([*assets.values()])
+        claimed = _Claim(request, now, day).make([*assets.values()])
     if not skip_held:
         claimed += [Refusal(pk, "gone") for pk in asset_ids if pk not in assets]
     return claimed
@@ -120,9 +123,9 @@ def claim(
 def release(works: Sequence[Work], *, to_rest: bool = False) -> None:
     """Give back assets whose calls were not made, as if they had not been claimed.
 
-    They are queued again, or with ``to_rest`` wait for nothing.
+    They are queued again, or with ``to_rest`` wait for nothing. The budget of the day on which
+    they were claimed gets the calls back. Idempotent.
     """
-    day = spending.open_day()
     claimed = {work.run_id: work for work in works if work.job_id is None}
     with atomic():
         rows = locked(Asset.objects.filter(pk__in=sorted(work.asset_id for work in works)))
@@ -146,7 +149,7 @@ def release(works: Sequence[Work], *, to_rest: bool = False) -> None:
                 asset.due_at = None
         _write([*running.values()])
         _close(not_made, RELEASED, "Stopped before the call was made.")
-        spending.refund(sum(map(_is_call, not_made)), day)
+        spending.refund(run.started_at for run in not_made if _is_call(run))
 
 
 def held_up() -> set[str]:
@@ -162,9 +165,10 @@ def held_up() -> set[str]:
 class _Claim:
     """One claim, inside its transaction and with its assets locked."""
 
-    def __init__(self, request: Request | None, day: date) -> None:
+    def __init__(self, request: Request | None, now: datetime, day: date) -> None:
         self._settings = get_settings()
-        self._now = timezone.now()
+        # The runs start now, and are counted on the day of this same moment.
+        self._now = now
         self._lease = self._now + timedelta(seconds=self._settings.LEASE)
         self._request = request
         self._day = day
@@ -217,6 +221,7 @@ class _Claim:
         is_untagged = asset.tagging_state != Asset.State.TAGGED
         if request and is_at_rest and (is_untagged or request.force):
             asset.queued_by, asset.queued_for = request.trigger, request.tagger
+            asset.fresh_since = request.fresh_since
             asset.attempts = 0
             return True
         self._refuse(asset)
@@ -271,13 +276,10 @@ class _Claim:
     ) -> tuple[dict[Asset, tuple[int, TaggerReply]], list[Asset]]:
         """Return the answers there are for files with the same bytes, and who waits for one.
 
-        Only ``filestack`` is shared: its answer depends on the bytes alone, and is paid for.
+        Only ``filestack`` is shared: its answer depends on the bytes alone, and is paid for. A
+        reply that may have come from Filestack's cache may describe other bytes, and is not.
         """
-        known = [
-            asset
-            for asset in assets
-            if asset.sha256 and self._settings.SHARE_TAGS and self._tagger(asset) == "filestack"
-        ]
+        known = [asset for asset in assets if self._can_share(asset)]
         if not known:
             return {}, []
         others = Asset.objects.using(alias()).filter(
@@ -287,17 +289,12 @@ class _Claim:
             pk__in=others.filter(
                 tagging_state=Asset.State.TAGGED, content_version=F("tags_version")
             ).values("current_run"),
+            sha256=F("asset__sha256"),
             tagger="filestack",
             version=self._settings.TAGS_VERSION,
         )
-        if self._request and self._request.shares_since:
-            runs = runs.filter(started_at__gte=self._request.shares_since)
-        answers = {
-            digest: (pk, TaggerReply.of(parse_tags_reply(raw), version=version))
-            for digest, pk, raw, version in runs.exclude(raw_reply="").values_list(
-                "asset__sha256", "pk", "raw_reply", "version"
-            )
-        }
+        # The newest of each digest.
+        answers = {run.sha256: run for run in runs.exclude(raw_reply="").order_by("pk")}
         busy = set(
             others.filter(tagging_state=Asset.State.RUNNING, due_at__gt=self._now).values_list(
                 "sha256", flat=True
@@ -306,13 +303,31 @@ class _Claim:
         shared: dict[Asset, tuple[int, TaggerReply]] = {}
         waiting: list[Asset] = []
         for asset in known:
-            if asset.sha256 in answers:
-                shared[asset] = answers[asset.sha256]
+            run = answers.get(asset.sha256)
+            if run and (not asset.fresh_since or run.started_at >= asset.fresh_since):
+                reply = TaggerReply.of(parse_tags_reply(run.raw_reply), version=run.version)
+                shared[asset] = (run.pk, reply)
             elif asset.sha256 in busy:
                 waiting.append(asset)
             else:
                 busy.add(asset.sha256)
         return shared, waiting
+
+    def _can_share(self, asset: Asset) -> bool:
+        is_shared = self._settings.SHARE_TAGS and self._tagger(asset) == "filestack"
+        return is_shared and bool(asset.sha256)
+
+    def _must_be_fresh(self, asset: Asset) -> bool:
+        """Whether the tagger must not answer from a cache.
+
+        Filestack's is keyed by the URL of the call, which stays the same when the file changes.
+        """
+        return (
+            asset.content_version > 1
+            or asset.queued_by == TaggingRun.Trigger.OVERWRITE
+            or asset.fresh_since is not None
+            or self._can_share(asset)
+        )
 
     def _lease_to_call(self, assets: Iterable[Asset]) -> None:
         for asset in assets:
@@ -331,6 +346,7 @@ class _Claim:
                 content_version=asset.content_version,
                 started_at=self._now,
                 shared_from_id=shared[asset][0] if asset in shared else None,
+                sha256=asset.sha256 if self._can_share(asset) else None,
             )
             for asset in (*asked, *shared)
         ]
@@ -340,7 +356,8 @@ class _Claim:
     def _work(self, asset: Asset, run: TaggingRun, shared: TaggerReply | None = None) -> Work:
         source = Source.of(asset.kind, asset.reference)
         tries = asset.pk in self._tries
-        return Work(asset.pk, run.pk, run.tagger, source, tries, run.job_id, shared)
+        fresh = self._must_be_fresh(asset)
+        return Work(asset.pk, run.pk, run.tagger, source, tries, run.job_id, shared, fresh)
 
 
 def is_due(asset: Asset, now: datetime) -> bool:

@@ -128,8 +128,8 @@ class Settings:
     """Where processes share ``RATE_LIMIT``. Without it, each has the rate to itself."""
 
     CIRCUIT_FAILURES: int = 5
-    """After how many refusals in a row for want of access no further call is made. A wrong key
-    or signature needs only one."""
+    """After how many different files in a row whose access was denied calls are paused. An unknown
+    API key pauses them at once."""
 
     CIRCUIT_DELAY: int = 60
     """Seconds until one call tries again after that; doubled each time it fails."""
@@ -147,7 +147,8 @@ class Settings:
     """What one call to tag costs, in your currency; for estimates only."""
 
     SHARE_TAGS: bool = True
-    """Whether files with the same bytes are tagged by one call. Their SHA-256 must be known."""
+    """Whether files with the same bytes are tagged by one call. Their SHA-256 must be known when
+    the call is made, which then bypasses Filestack's cache."""
 
     ASK_FOR_SHA256: bool = False
     """Whether Filestack is asked for the SHA-256 of a file before it is tagged."""

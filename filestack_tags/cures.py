@@ -72,8 +72,9 @@ OF_ASSETS: Mapping[str, Reason] = {
     "policy_rejected": _reason(
         _("Filestack refused the policy or its signature."),
         _(
-            "Compare APP_SECRET with the portal, and this machine's clock with the right time. "
-            "Then try the circuit again and re-tag."
+            "If single files are refused, they probably belong to another Filestack app: remove "
+            "them. If all files are refused, compare APP_SECRET with the portal and this "
+            "machine's clock with the right time, then tag the failed assets again."
         ),
     ),
     "rate_limited": _reason(

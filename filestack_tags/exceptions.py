@@ -292,10 +292,16 @@ class AccessDenied(FilestackError):
 
 
 class PolicyRejected(AccessDenied):
-    """The security policy or its signature was refused."""
+    """The security policy or its signature was refused for this file.
+
+    The file may belong to another Filestack app, whose secret did not sign the policy.
+    """
 
     code = "policy_rejected"
-    cure = "Check APP_SECRET, the clock of this machine, and the calls the policy allows."
+    cure = (
+        "Check that the file belongs to this Filestack app, APP_SECRET, the clock of this machine, "
+        "and the calls the policy allows."
+    )
 
 
 class InvalidApplication(AccessDenied):

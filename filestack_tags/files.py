@@ -32,7 +32,8 @@ TRIES = 3
 WRITTEN = (
     *("filename", "mimetype", "size", "sha256", "container", "key", "store_status"),
     *("upload_tags", "facts_at", "content_version", "content_changed_at", "deleted_at"),
-    *("tagging_state", "queued_by", "queued_for", "attempts", "due_at", "changed_at"),
+    *("tagging_state", "queued_by", "queued_for", "fresh_since"),
+    *("attempts", "due_at", "changed_at"),
 )
 """What events may change of an asset that is known."""
 

@@ -149,7 +149,12 @@ def _fill(
             landed.append((claimed, claimed.shared))
         else:
             flight.start(
-                claimed, claimed.tagger, claimed.source, claimed.job_id, at=began + next(at)
+                claimed,
+                claimed.tagger,
+                claimed.source,
+                claimed.job_id,
+                fresh=claimed.fresh,
+                at=began + next(at),
             )
     for outcome in _insist(landed):
         tell(outcome)

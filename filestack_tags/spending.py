@@ -6,10 +6,12 @@ afterwards has spent it. So the budget is never exceeded, and the runs are the l
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
-from django.db.models import F
+from django.db.models import Case, F, Value, When
 from django.utils import timezone
 
 from . import metrics
@@ -43,14 +45,20 @@ def spent() -> Spent:
 
 def today() -> date:
     """Return the day that calls made now are counted on."""
-    now = timezone.now()
-    return (now if timezone.is_aware(now) else datetime.now(UTC)).astimezone(UTC).date()
+    return day_of(timezone.now())
+
+
+def day_of(moment: datetime) -> date:
+    """Return the day (UTC) on which a call that was made at ``moment`` is counted."""
+    if timezone.is_naive(moment):  # as without USE_TZ
+        moment = timezone.make_aware(moment, timezone.get_default_timezone())
+    return moment.astimezone(UTC).date()
 
 
 @retrying
-def open_day() -> date:
-    """Make the row of today, ahead of the transaction that counts on it, and return its day."""
-    day = today()
+def open_day(moment: datetime) -> date:
+    """Create the row of a day, ahead of the transaction that counts on it; return the day."""
+    day = day_of(moment)
     if not Spending.objects.using(alias()).filter(day=day).exists():
         Spending.objects.using(alias()).get_or_create(day=day)
     return day
@@ -74,12 +82,16 @@ def reserve(wanted: int, day: date) -> int:
     return granted
 
 
-@retrying
-def refund(calls: int, day: date) -> None:
-    """Take back calls that were counted and will not be made."""
-    if calls:
+def refund(moments: Iterable[datetime]) -> None:
+    """Take back calls that were counted and will not be made, each on the day of its claim.
+
+    Inside a transaction. Args: ``moments``, when the calls' runs were opened.
+    """
+    for day, calls in sorted(Counter(map(day_of, moments)).items()):
         row = Spending.objects.using(alias()).filter(day=day)
-        row.update(calls=F("calls") - calls)
+        # A count never falls below zero, also if the row was changed by hand.
+        left = Case(When(calls__gte=calls, then=F("calls") - calls), default=Value(0))
+        row.update(calls=left)
 
 
 def _spent(day: date) -> Spent:

@@ -42,7 +42,7 @@ AT_ONCE = 500
 """Assets queued in one transaction."""
 
 QUEUED = (
-    *("tagging_state", "queued_by", "queued_for"),
+    *("tagging_state", "queued_by", "queued_for", "fresh_since"),
     *("attempts", "due_at", "changed_at"),
 )
 """What queueing writes of an asset."""
@@ -101,14 +101,18 @@ def request(
 ) -> list[int]:
     """Queue assets for tagging; return the ids whose task should be enqueued.
 
-    Left out are unknown and forgotten assets, those already queued or running, and, unless
-    ``force``, those whose tags describe the present content. There is a transaction for every
-    :data:`AT_ONCE` of them, which locks them in the order of their ids.
+    An asset that waits for its next attempt is queued again, and is due now; with ``force``, so
+    is every queued one. Left out are unknown and archived assets, running ones, other queued ones,
+    and, unless ``force``, those whose tags describe the present content.
+
+    There is a transaction for every :data:`AT_ONCE` of them, which locks them in the order of
+    their ids.
 
     Args:
         asset_ids: the assets.
         trigger: why, a :class:`TaggingRun.Trigger`; recorded on the run.
-        force: also assets whose tags are up to date.
+        force: also assets whose tags are up to date. The tagger is called even if there is an
+            earlier answer, and Filestack must not answer from its cache.
         tagger: one of :func:`.taggers.tagger_names`; the setting ``TAGGER`` if empty.
 
     Raises:
@@ -120,29 +124,38 @@ def request(
     asked = list(dict.fromkeys(asset_ids))
     queued: set[int] = set()
     ordered = sorted(asked)
+    fresh_since = timezone.now() if force else None
     for start in range(0, len(ordered), AT_ONCE):
-        queued |= _request(ordered[start : start + AT_ONCE], why, force=force, tagger=tagger)
+        batch = ordered[start : start + AT_ONCE]
+        queued |= _request(batch, why, fresh_since=fresh_since, tagger=tagger)
     return [pk for pk in asked if pk in queued]
 
 
 @retrying
 def _request(
-    asset_ids: Sequence[int], trigger: TaggingRun.Trigger, *, force: bool, tagger: str
+    asset_ids: Sequence[int],
+    trigger: TaggingRun.Trigger,
+    *,
+    fresh_since: datetime | None,
+    tagger: str,
 ) -> set[int]:
     with atomic():
         rows = locked(Asset.objects.filter(pk__in=asset_ids)).order_by("pk")
-        queued = [
-            asset
-            for asset in rows
-            if not asset.deleted_at
-            and asset.tagging_state not in OPEN_STATES
-            and (force or asset.tagging_state != Asset.State.TAGGED)
-        ]
+        queued = [asset for asset in rows if _can_queue(asset, force=fresh_since is not None)]
         for asset in queued:
-            queue(asset, trigger, tagger)
+            queue(asset, trigger, tagger, fresh_since=fresh_since)
         if queued:
             update(Asset, QUEUED, list(map(attrgetter("pk", *QUEUED), queued)))
     return {asset.pk for asset in queued}
+
+
+def _can_queue(asset: Asset, *, force: bool) -> bool:
+    if asset.deleted_at or asset.tagging_state == Asset.State.RUNNING:
+        return False
+    if asset.tagging_state == Asset.State.QUEUED:
+        # After an attempt the asset waits for the next one.
+        return force or asset.attempts > 0
+    return force or asset.tagging_state != Asset.State.TAGGED
 
 
 def waiting(limit: int) -> list[int]:
@@ -198,7 +211,7 @@ def tag(asset_id: int) -> Outcome:
     answer: Answer
     try:
         answer = claimed.shared or ask(
-            get_tagger(claimed.tagger), claimed.source, claimed.job_id
+            get_tagger(claimed.tagger), claimed.source, claimed.job_id, fresh=claimed.fresh
         )
     except Exception as error:  # noqa: BLE001  # land() tells what it means
         answer = error
@@ -276,16 +289,16 @@ def _note_circuits(
     answers: Sequence[tuple[Work, Answer]], errors: Sequence[tuple[Work, TaggerError]]
 ) -> None:
     failed = {work.run_id: error for work, error in errors}
-    made: dict[str, list[tuple[bool, TaggerError | None]]] = {}
+    made: dict[str, list[circuit.Call]] = {}
     for work, answer in answers:
         if work.shared is None:
-            call = (work.tries, failed.get(work.run_id))
+            call = circuit.Call(work.tries, failed.get(work.run_id), work.asset_id)
             made.setdefault(work.tagger, []).append(call)
             if isinstance(answer, TaggerReply | PendingJob) and answer.resumes_at:
                 last = RateLimited(
                     "Filestack allows no more calls for now.", retry_at=answer.resumes_at
                 )
-                made[work.tagger].append((work.tries, last))
+                made[work.tagger].append(circuit.Call(work.tries, last))
     for tagger, calls in sorted(made.items()):
         circuit.note(tagger, calls)
 

@@ -36,6 +36,9 @@ API_URL = "https://www.filestackapi.com/api"
 _Kept = TypeVar("_Kept", TagsReply, WorkflowJob)
 _Stored = TypeVar("_Stored", StoredFile, FileMetadata)
 
+NO_CACHE = "cache=false"
+"""The task that has the others done again, whatever the cache holds."""
+
 MAX_UPLOAD_TAGS = 10
 MAX_UPLOAD_TAG_KEY = 128
 MAX_UPLOAD_TAG_VALUE = 256
@@ -96,7 +99,12 @@ class Calls:
         self._policy_expiry = policy_expiry
 
     def tags(
-        self, source: Source, *, before: Sequence[str] = (), version: int | None = None
+        self,
+        source: Source,
+        *,
+        before: Sequence[str] = (),
+        version: int | None = None,
+        fresh: bool = False,
     ) -> Call[TagsReply]:
         """Tag what ``source`` names (docs: Image Tagging).
 
@@ -104,6 +112,8 @@ class Calls:
             source: what is tagged.
             before: tasks put before ``tags``, such as ``("resize=h:2000",)``.
             version: 2, the deprecated 1, or ``None`` for what Filestack uses by default.
+            fresh: send ``cache=false``, so that the picture is tagged again. Filestack charges
+                for that each time (docs: Processing API, caching).
         """
         if version not in (None, 1, 2):
             raise ConfigurationError(
@@ -114,7 +124,7 @@ class Calls:
         return Call(
             name="tags",
             method="GET",
-            url=self._task_url(source, permit, *_tasks(before), task),
+            url=self._task_url(source, permit, *_chain(before, fresh=fresh), task),
             read=lambda reply: self._kept(
                 parse_tags_reply(reply.content), reply, permit.secrets
             ),
@@ -265,6 +275,7 @@ class Calls:
         *,
         max_bytes: int,
         before: Sequence[str] = (),
+        fresh: bool = False,
         timeout: float | None = None,
     ) -> Call[bytes]:
         """Read the file itself, or what tasks make of it (docs: Processing API).
@@ -273,15 +284,16 @@ class Calls:
             source: the file.
             max_bytes: the longest reply that is read.
             before: tasks to apply, such as ``("resize=h:320",)``.
+            fresh: send ``cache=false``, as for :meth:`tags`.
             timeout: seconds to connect, and to wait for further bytes; the client's own if None.
         """
-        is_stored = source.kind == "handle" and not before
+        is_stored = source.kind == "handle" and not before and not fresh
         allows = ("read",) if is_stored else ("read", "convert")
         permit = self._permit(*allows, source=source)
         return Call(
             name="download",
             method="GET",
-            url=self._task_url(source, permit, *_tasks(before)),
+            url=self._task_url(source, permit, *_chain(before, fresh=fresh)),
             read=_content,
             about="file",
             allows=permit.allows,
@@ -322,6 +334,13 @@ def _check_identifier(what: str, value: str) -> None:
         raise InvalidReference(
             f"A {what} has 1 to 100 letters, digits, '.', '-' and '_'; got {value[:60]!r}."
         )
+
+
+def _chain(before: Sequence[str], *, fresh: bool) -> Sequence[str]:
+    tasks = _tasks(before)
+    if not fresh:
+        return tasks
+    return (NO_CACHE, *(task for task in tasks if not task.startswith("cache=")))
 
 
 def _tasks(before: Sequence[str]) -> Sequence[str]:

@@ -166,10 +166,15 @@ class FilestackClient(_Client):
         self.close()
 
     def tags(
-        self, source: Source, *, before: Sequence[str] = (), version: int | None = None
+        self,
+        source: Source,
+        *,
+        before: Sequence[str] = (),
+        version: int | None = None,
+        fresh: bool = False,
     ) -> TagsReply:
         """Tag what ``source`` names; see :meth:`Calls.tags`."""
-        return self._send(self._calls.tags(source, before=before, version=version))
+        return self._send(self._calls.tags(source, before=before, version=version, fresh=fresh))
 
     def run_workflow(self, workflow_id: str, source: Source) -> WorkflowJob:
         """Start a workflow on ``source``; the job's ``job_id`` is never ``None``."""
@@ -212,6 +217,7 @@ class FilestackClient(_Client):
         *,
         max_bytes: int,
         before: Sequence[str] = (),
+        fresh: bool = False,
         timeout: float | None = None,
     ) -> bytes:
         """Return the file, or what the tasks ``before`` make of it; see :meth:`Calls.download`.
@@ -219,7 +225,9 @@ class FilestackClient(_Client):
         Raises ``RequestRejected`` beyond ``max_bytes``.
         """
         return self._send(
-            self._calls.download(source, max_bytes=max_bytes, before=before, timeout=timeout)
+            self._calls.download(
+                source, max_bytes=max_bytes, before=before, fresh=fresh, timeout=timeout
+            )
         )
 
     def _send(self, call: Call[T]) -> T:
@@ -294,10 +302,17 @@ class AsyncFilestackClient(_Client):
         await self.aclose()
 
     async def tags(
-        self, source: Source, *, before: Sequence[str] = (), version: int | None = None
+        self,
+        source: Source,
+        *,
+        before: Sequence[str] = (),
+        version: int | None = None,
+        fresh: bool = False,
     ) -> TagsReply:
         """See :meth:`FilestackClient.tags`."""
-        return await self._send(self._calls.tags(source, before=before, version=version))
+        return await self._send(
+            self._calls.tags(source, before=before, version=version, fresh=fresh)
+        )
 
     async def run_workflow(self, workflow_id: str, source: Source) -> WorkflowJob:
         """See :meth:`FilestackClient.run_workflow`."""
@@ -342,11 +357,14 @@ class AsyncFilestackClient(_Client):
         *,
         max_bytes: int,
         before: Sequence[str] = (),
+        fresh: bool = False,
         timeout: float | None = None,
     ) -> bytes:
         """See :meth:`FilestackClient.download`."""
         return await self._send(
-            self._calls.download(source, max_bytes=max_bytes, before=before, timeout=timeout)
+            self._calls.download(
+                source, max_bytes=max_bytes, before=before, fresh=fresh, timeout=timeout
+            )
         )
 
     async def _send(self, call: Call[T]) -> T:

@@ -126,8 +126,9 @@ def error_for(
         problem: why a 2xx reply is not the answer.
         retryable: whether a 2xx reply may be whole the next time.
     """
-    said = hide(error_text(reply)).rstrip(".")
-    kind = _kind(reply.status, said, about)
+    text = error_text(reply)
+    kind = _kind(reply.status, text, about)
+    said = hide(text).rstrip(".")
     if kind is UnexpectedReply:
         return UnexpectedReply(
             _unexpected(call, reply.status, problem),

@@ -101,6 +101,8 @@ class Asset(models.Model):
     """The :class:`.ledger.TaggingRun.Trigger` of the request that queued it."""
     queued_for = models.CharField(_("queued for"), max_length=100, blank=True)
     """The tagger the request asked for; the setting ``TAGGER`` when empty."""
+    fresh_since = models.DateTimeField(null=True, blank=True, editable=False)
+    """Set by a forced request: answers from before this time are not used."""
     last_error = models.TextField(_("last error"), blank=True)
     error_code = ExactCharField(_("error code"), max_length=50, blank=True, default="")
     """That of the last error, as on its run; empty once the asset has its tags."""

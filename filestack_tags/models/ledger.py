@@ -60,12 +60,18 @@ class TaggingRun(models.Model):
         verbose_name=_("shared from"),
     )
     """The run of another asset with the same bytes, whose reply this is: no call was made."""
+    sha256 = IdentifierField(_("SHA-256"), max_length=64, null=True, blank=True, editable=False)
+    """Digest of the tagged bytes. Set only if the reply certainly describes them: the digest was
+    known when the call was made, and Filestack was told not to answer from its cache. Other files
+    with this digest may share the reply."""
     rule_results = models.JSONField(_("rules"), default=dict, blank=True)
     """What each of the setting ``RULES`` says of the result: ``{name: true or false}``."""
     raw_reply = models.TextField(_("raw reply"), blank=True)
     http_status = models.PositiveSmallIntegerField(_("HTTP status"), null=True, blank=True)
     error_code = models.CharField(_("error code"), max_length=50, blank=True)
     error_text = models.TextField(_("error"), blank=True)
+    notes = models.TextField(_("notes"), blank=True, default="")
+    """What of the reply was left out because it cannot be used, and why."""
     started_at = models.DateTimeField(_("started"), default=timezone.now)
     finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
     result_at = models.DateTimeField(_("time of the result"), null=True, blank=True)

@@ -29,6 +29,8 @@ class Circuit(models.Model):
 
     tagger = ExactCharField(_("tagger"), max_length=100, unique=True)
     failures = models.PositiveIntegerField(_("refusals in a row"), default=0)
+    refused_assets = models.JSONField(default=list, blank=True, editable=False)
+    """The assets whose access was denied in a row: each counts once in ``failures``."""
     opened_at = models.DateTimeField(_("open since"), null=True, blank=True)
     opened_times = models.PositiveIntegerField(_("tried in vain"), default=0)
     """How often a call was tried since it opened; each waits twice as long as the one before."""

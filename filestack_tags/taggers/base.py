@@ -74,8 +74,9 @@ class Tagger(Protocol):
     name: str
     """Written to every run; at most 100 characters."""
 
-    # Not among the members, since taggers may leave it out: ``paid = True`` has each call of
-    # ``tag`` counted against the budget and the rate limit.
+    # Not members, since taggers may leave them out. With ``paid = True``, each call of ``tag`` is
+    # counted against the budget and the rate limit. With ``cached = True``, answers may come from
+    # a cache; ``tag`` takes the keyword ``fresh``, and must not use the cache if it is true.
 
     def tag(self, source: Source) -> TaggerReply | PendingJob:
         """Tag the file now, or start the work and return its job.
@@ -188,6 +189,11 @@ def _imported(name: str, path: str) -> Callable[..., Tagger]:
     if not callable(factory):
         raise ConfigurationError(f"The tagger {name!r} is not a class or a function.")
     return factory
+
+
+def options_of(tagger: Tagger, *, fresh: bool) -> dict[str, bool]:
+    """Return the keywords with which ``tag`` of a tagger is called."""
+    return {"fresh": True} if fresh and getattr(tagger, "cached", False) else {}
 
 
 def is_paid(name: str) -> bool:

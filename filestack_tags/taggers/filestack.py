@@ -131,16 +131,21 @@ def metadata_of(handles: Sequence[str]) -> dict[str, FileMetadata]:
 
 
 class FilestackTagger:
-    """Asks for the tags and waits for them (docs: Image Tagging).
+    """Calls the ``tags`` task and waits for the reply (docs: Image Tagging).
 
     Uses the settings ``TASKS_BEFORE_TAGS`` and ``TAGS_VERSION``.
     """
 
     name = "filestack"
     paid = True
+    cached = True
 
-    def tag(self, source: Source) -> TaggerReply:
+    def tag(self, source: Source, *, fresh: bool = False) -> TaggerReply:
         """Return the auto tags and the user tags of one file.
+
+        Args:
+            source: the file.
+            fresh: whether Filestack must not answer from its cache, and charges for the call.
 
         Raises:
             FilestackError: see its subclasses for whether asking again can help.
@@ -148,16 +153,22 @@ class FilestackTagger:
         """
         settings = get_settings()
         reply = shared_client().tags(
-            source, before=settings.TASKS_BEFORE_TAGS, version=settings.TAGS_VERSION
+            source,
+            before=settings.TASKS_BEFORE_TAGS,
+            version=settings.TAGS_VERSION,
+            fresh=fresh,
         )
         return TaggerReply.of(reply, version=settings.TAGS_VERSION)
 
-    async def atag(self, source: Source) -> TaggerReply:
+    async def atag(self, source: Source, *, fresh: bool = False) -> TaggerReply:
         """As :meth:`tag`, awaited."""
         settings = get_settings()
         async with _client_in_time() as client:
             reply = await client.tags(
-                source, before=settings.TASKS_BEFORE_TAGS, version=settings.TAGS_VERSION
+                source,
+                before=settings.TASKS_BEFORE_TAGS,
+                version=settings.TAGS_VERSION,
+                fresh=fresh,
             )
         return TaggerReply.of(reply, version=settings.TAGS_VERSION)
 

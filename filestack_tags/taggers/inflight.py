@@ -13,6 +13,7 @@ import threading
 from collections.abc import Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from queue import Empty, SimpleQueue
 from time import monotonic
 from types import TracebackType
@@ -30,6 +31,7 @@ from .base import (
     Tagger,
     TaggerReply,
     get_tagger,
+    options_of,
 )
 
 Key = TypeVar("Key")
@@ -91,17 +93,18 @@ class InFlight(Generic[Key]):
         source: Source,
         job_id: str | None = None,
         *,
+        fresh: bool = False,
         at: float = 0.0,
     ) -> None:
         """Ask ``tagger`` for the tags of ``source``, or how far its job is.
 
-        Not before ``at``, of the monotonic clock.
+        Not before ``at``, of the monotonic clock. With ``fresh``, not from a cache.
         """
         self._count += 1
         self._number += 1
         self._waiting[self._number] = key
         call = asyncio.run_coroutine_threadsafe(
-            self._make(self._number, tagger, source, job_id, at), self._loop
+            self._make(self._number, tagger, source, job_id, fresh, at), self._loop
         )
         self._calls.add(call)
         call.add_done_callback(self._calls.discard)
@@ -133,7 +136,13 @@ class InFlight(Generic[Key]):
         return taken
 
     async def _make(
-        self, number: int, name: str, source: Source, job_id: str | None, at: float
+        self,
+        number: int,
+        name: str,
+        source: Source,
+        job_id: str | None,
+        fresh: bool,
+        at: float,
     ) -> None:
         if (pause := at - monotonic()) > 0:
             await asyncio.sleep(pause)
@@ -144,7 +153,7 @@ class InFlight(Generic[Key]):
             began = monotonic()
             answer: Answer | Exception
             try:
-                answer = await self._ask(get_tagger(name), source, job_id)
+                answer = await self._ask(get_tagger(name), source, job_id, fresh=fresh)
             except Exception as error:  # noqa: BLE001  # handed to whoever started the call
                 answer = error
         now = monotonic()
@@ -152,22 +161,28 @@ class InFlight(Generic[Key]):
         metrics.observe("call.seconds", seconds, tagger=name, outcome=outcome_of(answer))
         self._ended.put((now, Landed(key, answer, seconds)))
 
-    async def _ask(self, tagger: Tagger, source: Source, job_id: str | None) -> Answer:
+    async def _ask(
+        self, tagger: Tagger, source: Source, job_id: str | None, *, fresh: bool
+    ) -> Answer:
         if job_id is None and isinstance(tagger, AsyncTagger):
-            return await tagger.atag(source)
+            return await tagger.atag(source, **options_of(tagger, fresh=fresh))
         if job_id is not None and isinstance(tagger, AsyncJobTagger):
             return await tagger.afollow(job_id)
-        return await self._loop.run_in_executor(self._threads, ask, tagger, source, job_id)
+        return await self._loop.run_in_executor(
+            self._threads, partial(ask, tagger, source, job_id, fresh=fresh)
+        )
 
 
-def ask(tagger: Tagger, source: Source, job_id: str | None) -> Answer:
+def ask(tagger: Tagger, source: Source, job_id: str | None, *, fresh: bool = False) -> Answer:
     """Ask a tagger for the tags of a file, or how far its job is, and wait for it.
+
+    With ``fresh``, a tagger with a cache must not answer from it.
 
     Raises:
         TaggerError: when it cannot say, or cannot be asked about jobs.
     """
     if job_id is None:
-        return tagger.tag(source)
+        return tagger.tag(source, **options_of(tagger, fresh=fresh))
     if not isinstance(tagger, JobTagger):
         raise TaggerError(
             "The tagger that started this job cannot be asked about it.",

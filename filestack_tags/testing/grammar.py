@@ -261,6 +261,8 @@ def _value(raw: Any) -> Value:
 def _task(segment: str) -> Task:
     name, separator, written = segment.partition("=")
     options: dict[str, Value] = {}
+    if segment == "cache=false":  # the one option without a name
+        return Task(name)
     for option in _OPTION.findall(written) if separator else ():
         key, colon, value = option.partition(":")
         if not colon or not key:

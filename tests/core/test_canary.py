@@ -333,7 +333,7 @@ def test_no_secret_is_anywhere(
         shake(emulator, settings, django_capture_on_commit_callbacks)
         answers = deliver(client, django_capture_on_commit_callbacks)
         call_policies = list(signed)
-        circuit.note("filestack", [(run.started_at, None) for run in TaggingRun.objects.all()])
+        circuit.note("filestack", [circuit.Call(tries=False, error=None)])
         client.force_login(User.objects.create_superuser("root"))
         permit, uploaded = uploads(client, emulator)
         pages = [*look(client), *uploaded]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,7 @@ from filestack_tags.exceptions import (
     AccessDenied,
     FileNotFound,
     InvalidApplication,
+    PolicyRejected,
     RateLimited,
     ServerError,
     TaggerError,
@@ -38,8 +40,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[time_machine.Traveller]:
         yield traveller
 
 
+files = itertools.count(1)
+
+
 def note(*errors: TaggerError | None, tries: bool = False) -> None:
-    circuit.note("filestack", [(tries, error) for error in errors])
+    """Record calls for as many different files."""
+    calls = [circuit.Call(tries, error, next(files)) for error in errors]
+    circuit.note("filestack", calls)
 
 
 def admitted(wanted: int = 10) -> int:
@@ -77,6 +84,38 @@ def test_denials_open_it_when_several_come_in_a_row(clock: Any) -> None:
         note(AccessDenied("no"))
         assert admitted() == 10
     note(AccessDenied("no"))
+    assert admitted() == 0
+
+
+@pytest.mark.parametrize("error", [AccessDenied("no"), PolicyRejected("no")], ids=repr)
+def test_one_file_alone_never_opens_it(clock: Any, error: TaggerError) -> None:
+    for _ in range(50):
+        circuit.note("filestack", [circuit.Call(tries=False, error=error, asset_id=7)])
+    assert admitted() == 10
+    for _ in range(3):
+        note(error)
+    assert admitted() == 10
+    note(error)
+    assert admitted() == 0
+
+
+def test_a_rate_limit_is_of_the_account_whichever_file_it_refuses(clock: Any) -> None:
+    for _ in range(5):
+        call = circuit.Call(tries=False, error=RateLimited("Too many calls."), asset_id=7)
+        circuit.note("filestack", [call])
+    assert admitted() == 0
+
+
+def test_an_answer_proves_that_the_account_has_access(clock: Any) -> None:
+    note(*[PolicyRejected("no")] * 5)
+    assert admitted() == 0
+    note(FileNotFound("gone"))  # says nothing of access to other files
+    assert admitted() == 0
+    note(None)  # was on its way when the circuit opened
+    assert admitted() == 10
+    assert circuit.allowed(64) == 64
+    note(InvalidApplication("no"))
+    note(None)
     assert admitted() == 0
 
 

@@ -135,7 +135,7 @@ class TestTheSameBytes:
         tagging.request([first])
         tagging.land([(works([first])[0], reply())])
         fresh = claims.Request(
-            TaggingRun.Trigger.COMMAND, force=True, shares_since=timezone.now()
+            TaggingRun.Trigger.COMMAND, force=True, fresh_since=timezone.now()
         )
         (work,) = works([second], request=fresh)
         assert work.shared is None

@@ -141,7 +141,7 @@ def test_what_waited_for_a_circuit_does_not_come_at_once(
     monkeypatch.setattr(circuit, "RECOVERY", timedelta(seconds=1.5))
     name = settings.FILESTACK_TAGS["TAGGER"]
     ids = queued(70)
-    circuit.note(name, [(False, InvalidApplication("The key is unknown."))])
+    circuit.note(name, [circuit.Call(False, error=InvalidApplication("The key is unknown."))])
     work(ids[0])
     assert not scripted.asked
     Circuit.objects.update(retry_at=timezone.now())

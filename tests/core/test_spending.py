@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import time_machine
+from django.utils import timezone
 
 from filestack_tags import assets, claims, spending, tagging
 from filestack_tags.filestack.sources import Source
@@ -76,7 +77,7 @@ def test_the_next_day_and_the_next_month_have_their_own(settings: Any) -> None:
     granted = []
     for moment in ((2026, 1, 30), (2026, 1, 31), (2026, 2, 1)):
         with time_machine.travel(datetime(*moment, 12, tzinfo=UTC)):
-            day = spending.open_day()
+            day = spending.open_day(timezone.now())
             with atomic():
                 granted.append(spending.reserve(4, day))
     assert granted == [3, 2, 3]
@@ -101,3 +102,63 @@ def test_what_is_given_back_may_go_to_rest(queued: list[int]) -> None:
     works = [item for item in claims.claim(queued) if isinstance(item, claims.Work)]
     claims.release(works, to_rest=True)
     assert set(Asset.objects.values_list("tagging_state", "due_at")) == {("new", None)}
+
+
+BOUNDARIES = {
+    "the end of a day": (datetime(2026, 3, 4, 23, 59, 50, tzinfo=UTC), 15),
+    "the end of a month": (datetime(2026, 2, 28, 23, 59, 59, 999999, tzinfo=UTC), 1),
+    "the end of a leap month": (datetime(2028, 2, 29, 23, 59, 50, tzinfo=UTC), 15),
+    "the end of a year": (datetime(2026, 12, 31, 23, 59, 50, tzinfo=UTC), 15),
+    "some days later": (datetime(2026, 3, 4, 12, tzinfo=UTC), 3 * 86400),
+    "a clock that is set back": (datetime(2026, 3, 5, 0, 0, 5, tzinfo=UTC), -15),
+}
+
+
+@pytest.mark.parametrize("zone", [None, "UTC", "Pacific/Kiritimati", "America/Adak"])
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"BUDGET_PER_DAY": 4},
+        {"BUDGET_PER_MONTH": 4},
+        {"BUDGET_PER_DAY": 4, "BUDGET_PER_MONTH": 4},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_calls_are_given_back_to_the_day_on_which_they_were_claimed(
+    settings: Any, queued: list[int], boundary: str, limits: dict[str, int], zone: str | None
+) -> None:
+    budget(settings, **limits)
+    if zone is None:
+        settings.USE_TZ = False
+    else:
+        settings.TIME_ZONE = zone
+    moment, later = BOUNDARIES[boundary]
+    with time_machine.travel(moment, tick=False) as clock:
+        Asset.objects.update(due_at=timezone.now())
+        works = [item for item in claims.claim(queued) if isinstance(item, claims.Work)]
+        assert len(works) == 4
+        clock.shift(later)
+        tagging.land([(works[0], scripted.reply({"sky": 90}))])
+        claims.release(works)
+        claims.release(works)  # changes nothing
+    # Exactly one call was made, on the day of the claim.
+    assert dict(Spending.objects.filter(calls__gt=0).values_list("day", "calls")) == {
+        moment.date(): 1
+    }
+    with time_machine.travel(moment, tick=False):
+        left = spending.spent().left()
+        assert left == 3
+        Asset.objects.filter(tagging_state=Asset.State.QUEUED).update(due_at=timezone.now())
+        claimed = claims.claim(queued[1:])
+    assert sum(isinstance(item, claims.Work) for item in claimed) == left
+
+
+def test_giving_back_more_than_was_counted_leaves_nothing(queued: list[int]) -> None:
+    works = [item for item in claims.claim(queued) if isinstance(item, claims.Work)]
+    Spending.objects.update(calls=2)
+    claims.release(works)
+    assert spending.spent().today == 0
+    Spending.objects.all().delete()
+    claims.release(works)
+    assert spending.spent().today == 0

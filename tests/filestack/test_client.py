@@ -248,6 +248,23 @@ class TestAddresses:
         assert "handle" not in policy_of(wire.path.split("p:")[1].split(",")[0])
 
     @pytest.mark.parametrize(
+        ("before", "tasks"),
+        [
+            ((), "cache=false/tags"),
+            (("resize=h:2000",), "cache=false/resize=h:2000/tags"),
+            (("cache=expiry:60", "resize=h:2000"), "cache=false/resize=h:2000/tags"),
+        ],
+    )
+    def test_a_fresh_reply_is_not_taken_from_the_cache(self, before, tasks):
+        call = Calls(**OPTIONS).tags(HANDLE, before=before, fresh=True)
+        assert call.url.endswith(f"/{tasks}/{HANDLE.reference}")
+
+    def test_a_fresh_download_is_not_taken_from_the_cache(self):
+        call = Calls(**OPTIONS).download(HANDLE, max_bytes=9, fresh=True)
+        assert call.url.endswith(f"/cache=false/{HANDLE.reference}")
+        assert "convert" in call.allows
+
+    @pytest.mark.parametrize(
         ("version", "task"), [(None, "tags"), (2, "tags=version:2"), (1, "tags=version:1")]
     )
     def test_tasks_stand_before_tags(self, version, task):

@@ -60,9 +60,14 @@ class LocalTagger:
     """Tags the file here: read from a storage of the host's own, or else downloaded."""
 
     name = "local"
+    cached = True
 
-    def tag(self, source: Source) -> TaggerReply:
+    def tag(self, source: Source, *, fresh: bool = False) -> TaggerReply:
         """Return the picture's tags; ``raw`` has the shape of Filestack's own reply.
+
+        Args:
+            source: the file.
+            fresh: whether a file that is downloaded must not come from Filestack's cache.
 
         Raises:
             TaggerUnavailable, UnreadableImage: as :func:`tag_picture`.
@@ -70,20 +75,20 @@ class LocalTagger:
             TaggerError: when a storage of the host's does not have it.
         """
         require_packages()
-        tags = tag_picture(_bytes_of(source))
+        tags = tag_picture(_bytes_of(source, fresh=fresh))
         return TaggerReply(
             scores=tuple(TagScore(name, confidence) for name, confidence in tags.items()),
             raw=json.dumps({"tags": {"auto": tags, "user": None}}),
         )
 
 
-def _bytes_of(source: Source) -> bytes:
+def _bytes_of(source: Source, *, fresh: bool) -> bytes:
     from .pictures import MAX_BYTES
 
     alias, path = source.in_storage or ("", "")
     storage = storage_of(alias) if alias else None
     if storage is None:
-        return shared_client().download(source, max_bytes=MAX_BYTES)
+        return shared_client().download(source, max_bytes=MAX_BYTES, fresh=fresh)
     try:
         with storage.open(path) as file:
             return bytes(file.read(MAX_BYTES + 1))  # one too many is refused as too large
