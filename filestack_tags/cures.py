@@ -59,7 +59,7 @@ OF_ASSETS: Mapping[str, Reason] = {
         ),
     ),
     "file_too_large": _reason(
-        _("The file is larger than the tagger downloads."),
+        _("The file or its picture is larger than the tagger reads."),
         _("Register a smaller rendition, or tag it by a tagger that needs no download."),
     ),
     "filestack_error": _reason(

@@ -25,7 +25,8 @@ def tag_picture(data: bytes) -> dict[str, int]:
     """Return ``{label: confidence}``, highest first, then by name; the same for the same bytes.
 
     Confidence is 0–100: a share the network or a measurement gave, rounded; not a probability.
-    A readable picture has at least one tag, its orientation.
+    A readable picture has at least one tag, its orientation. Other threads wait while as many
+    pictures as :data:`~.decoders.DECODERS` are being tagged.
 
     Raises:
         UnreadableImage: when the bytes are not a picture within the limits; see
@@ -34,6 +35,13 @@ def tag_picture(data: bytes) -> dict[str, int]:
             ones.
     """
     require_packages()
+    from .decoders import slots
+
+    with slots:
+        return _tags_of(data)
+
+
+def _tags_of(data: bytes) -> dict[str, int]:
     from .colours import visual_tags
     from .labels import content_tags
     from .pictures import network_views, open_picture
@@ -75,7 +83,10 @@ class LocalTagger:
             TaggerError: when a storage of the host's does not have it.
         """
         require_packages()
-        tags = tag_picture(_bytes_of(source, fresh=fresh))
+        from .decoders import slots
+
+        with slots:
+            tags = _tags_of(_bytes_of(source, fresh=fresh))
         return TaggerReply(
             scores=tuple(TagScore(name, confidence) for name, confidence in tags.items()),
             raw=json.dumps({"tags": {"auto": tags, "user": None}}),
