@@ -59,10 +59,11 @@ class Settings:
     """What the path of a file stored by a browser starts with, such as ``uploads/``."""
 
     CONNECT_TIMEOUT: float = 10.0
-    """Seconds to reach Filestack."""
+    """Seconds to resolve the name of a Filestack host, connect and start TLS."""
 
     READ_TIMEOUT: float = 60.0
-    """Seconds to wait for an answer. Filestack publishes no figure."""
+    """Seconds for the rest of a call. Each call ends ``CONNECT_TIMEOUT + READ_TIMEOUT`` seconds
+    after it began, also while bytes are still being transferred. Filestack publishes no figure."""
 
     POLICY_EXPIRY: int = 300
     """Seconds a policy signed for one call stays valid."""
@@ -177,7 +178,7 @@ class Settings:
     """Whether the endpoints that the admin lists are told of what happens."""
 
     OUTBOUND_TIMEOUT: float = 10.0
-    """Seconds for an endpoint to be reached, and for each step until it has answered."""
+    """Seconds for the whole request to an endpoint, until the headers of its answer."""
 
     OUTBOUND_MAX_ATTEMPTS: int = 12
     """How often a message is sent before it is given up; with ``RETRY_DELAY`` doubled each time,

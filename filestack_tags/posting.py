@@ -8,18 +8,20 @@ the proxies of the environment are not followed, and of the answer only the stat
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cache
 from ipaddress import ip_address
+from ssl import SSLContext
 from urllib.parse import SplitResult, urlsplit
 
 import httpx2
 
 from .exceptions import EndpointError
 from .filestack.client import hide_urls
+from .filestack.deadline import Deadline, bounded, resolve, timeouts
 from .filestack.hosts import is_public
 
 MAX_URL = 2000
@@ -80,14 +82,19 @@ def post(
         url: as :func:`require_usable` wants it.
         body: what is sent.
         headers: besides ``Host``.
-        timeout: seconds to connect, and for each step of the exchange.
+        timeout: seconds for the whole exchange: resolving the name, connecting, TLS, sending, and
+            the headers of the answer.
         insecure: whether plain http, and private addresses, are allowed.
     """
+    certificates = _certificates()
+    deadline = Deadline(timeout)
     try:
         parts = require_usable(url, insecure=insecure)
-        address = _address(parts, insecure=insecure)
+        address = _address(parts, deadline, insecure=insecure)
     except EndpointError as error:
         return Answer(error=str(error))
+    except TimeoutError:
+        return Answer(error="The host's name was not resolved in time.")
     except OSError:
         return Answer(error="The host's name cannot be resolved.")
     host = f"[{address}]" if ":" in address else address
@@ -96,13 +103,15 @@ def post(
     hide_urls()
     try:
         with (
-            httpx2.Client(timeout=timeout, trust_env=False, follow_redirects=False) as client,
+            bounded(
+                httpx2.Client(trust_env=False, follow_redirects=False, verify=certificates)
+            ) as client,
             client.stream(
                 "POST",
                 target,
                 content=body,
                 headers={**headers, "Host": parts.netloc},
-                extensions={"sni_hostname": parts.hostname},
+                extensions={"sni_hostname": parts.hostname, **timeouts(deadline)},
             ) as response,
         ):
             wait = retry_after(response.headers.get("Retry-After", ""))
@@ -110,6 +119,12 @@ def post(
     except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
         # Without its text, which may hold the address.
         return Answer(error=type(error).__name__)
+
+
+@cache
+def _certificates() -> SSLContext:
+    """Return the certificates that receivers are verified by; reading them takes a while."""
+    return httpx2.create_ssl_context(trust_env=False)
 
 
 def retry_after(text: str) -> float | None:
@@ -129,19 +144,16 @@ def retry_after(text: str) -> float | None:
         return None
 
 
-def _address(parts: SplitResult, *, insecure: bool) -> str:
+def _address(parts: SplitResult, deadline: Deadline, *, insecure: bool) -> str:
     """Return the address to connect to.
 
     Raises:
         EndpointError: when one of the host's addresses is not public.
-        OSError: when it has none.
+        OSError: when it has none, or the resolver does not answer in time.
     """
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    try:
-        found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
-    except UnicodeError as error:  # a label that is too long for a name
-        raise OSError("not a name") from error
-    addresses = [str(each[4][0]).partition("%")[0] for each in found]
+    found = resolve(parts.hostname or "", port, deadline)
+    addresses = [address.partition("%")[0] for address in found]
     if not insecure and not all(is_public(ip_address(each)) for each in addresses):
         raise EndpointError("The host has an address that is not public.")
     return addresses[0]

@@ -285,7 +285,7 @@ class Calls:
             max_bytes: the longest reply that is read.
             before: tasks to apply, such as ``("resize=h:320",)``.
             fresh: send ``cache=false``, as for :meth:`tags`.
-            timeout: seconds to connect, and to wait for further bytes; the client's own if None.
+            timeout: seconds for the whole call; the client's own if None.
         """
         is_stored = source.kind == "handle" and not before and not fresh
         allows = ("read",) if is_stored else ("read", "convert")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,6 +16,7 @@ import httpx2
 from filestack_tags.exceptions import ConfigurationError, ConnectionFailed, FilestackTagsError
 
 from .calls import API_URL, CDN_URL, Calls
+from .deadline import Deadline, bounded, timeouts
 from .errors import Reply
 from .exchange import Call
 from .options import Options, configured
@@ -79,12 +81,17 @@ class _Client:
             clock=clock,
         )
         self._clock = clock
+        self._connect_timeout = connect_timeout
+        self._longest = connect_timeout + read_timeout
         self._timeout = httpx2.Timeout(read_timeout, connect=connect_timeout)
         # Adding the same filter again changes nothing.
         hide_urls()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(…)"
+
+    def _longest_of(self, call: Call[Any]) -> float:
+        return self._longest if call.timeout is None else call.timeout
 
 
 def _failure(error: Exception, call: Call[Any]) -> FilestackTagsError:
@@ -95,7 +102,7 @@ def _failure(error: Exception, call: Call[Any]) -> FilestackTagsError:
             "FILESTACK_TAGS['CDN_URL'] and ['API_URL'] must be http or https URLs; "
             f"{call.name} could not be sent."
         )
-    if isinstance(error, httpx2.TimeoutException):
+    if isinstance(error, (httpx2.TimeoutException, TimeoutError)):
         return ConnectionFailed(f"{host} did not answer {call.name} in time.")
     reason = call.secrets.hide(str(error)) if isinstance(error, httpx2.ConnectError) else ""
     return ConnectionFailed(
@@ -117,8 +124,9 @@ class FilestackClient(_Client):
         app_secret: the app's secret; every call is signed.
         cdn_url: where tasks are sent.
         api_url: where files are stored, described and deleted.
-        connect_timeout: seconds to reach Filestack.
-        read_timeout: seconds to wait for the next bytes of an answer.
+        connect_timeout: seconds to resolve the name, connect and start TLS.
+        read_timeout: seconds for the rest. A call ends ``connect_timeout + read_timeout`` seconds
+            after it began, also while a file or an answer is still being transferred.
         policy_expiry: seconds each signed policy stays valid.
         transport: an ``httpx2`` transport, such as ``httpx2.WSGITransport(emulator)``; ``None``
             for the network.
@@ -137,13 +145,23 @@ class FilestackClient(_Client):
         self, *, transport: httpx2.BaseTransport | None = None, **options: Unpack[Options]
     ) -> None:
         super().__init__(**options)
-        self._http = httpx2.Client(
-            transport=transport,
-            timeout=self._timeout,
-            limits=_LIMITS,
-            follow_redirects=False,
-            headers={"User-Agent": USER_AGENT},
-        )
+        # Reading them takes a while, and a given transport needs none.
+        certificates = True if transport else httpx2.create_ssl_context()
+        # Not one transport that chooses: with a transport, proxies of the environment are ignored.
+        self._clients = [
+            bounded(
+                httpx2.Client(
+                    transport=transport,
+                    timeout=self._timeout,
+                    limits=_LIMITS,
+                    verify=certificates,
+                    follow_redirects=False,
+                    headers={"User-Agent": USER_AGENT},
+                )
+            )
+            for _ in range(1 if transport else _POOLS)
+        ]
+        self._turns = cycle(self._clients)
 
     @classmethod
     def from_settings(cls, transport: httpx2.BaseTransport | None = None) -> Self:
@@ -152,7 +170,8 @@ class FilestackClient(_Client):
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        for client in self._clients:
+            client.close()
 
     def __enter__(self) -> Self:
         return self
@@ -240,13 +259,15 @@ class FilestackClient(_Client):
 
     def _receive(self, call: Call[Any]) -> Reply:
         content = bytearray()
-        with self._http.stream(
+        longest = self._longest_of(call)
+        connect = min(longest, self._connect_timeout)
+        with next(self._turns).stream(
             call.method,
             call.url,
             params=call.params,
             headers=call.headers,
             content=call.content,
-            timeout=self._timeout if call.timeout is None else call.timeout,
+            extensions=timeouts(Deadline(longest), Deadline(connect)),
         ) as response:
             for chunk in response.iter_bytes():
                 content += chunk
@@ -265,7 +286,8 @@ class AsyncFilestackClient(_Client):
         self, *, transport: httpx2.AsyncBaseTransport | None = None, **options: Unpack[Options]
     ) -> None:
         super().__init__(**options)
-        certificates = httpx2.create_ssl_context()
+        # Reading them takes a while, and a given transport needs none.
+        certificates = True if transport else httpx2.create_ssl_context()
         # Not one transport that chooses: with a transport, proxies of the environment are ignored.
         self._clients = [
             httpx2.AsyncClient(
@@ -369,8 +391,10 @@ class AsyncFilestackClient(_Client):
 
     async def _send(self, call: Call[T]) -> T:
         try:
-            return call.result(await self._receive(call), self._clock())
-        except _HTTP_ERRORS as error:
+            async with asyncio.timeout(self._longest_of(call)):
+                reply = await self._receive(call)
+            return call.result(reply, self._clock())
+        except (*_HTTP_ERRORS, TimeoutError) as error:
             failure = _failure(error, call)
         raise failure  # out here for the reason given in FilestackClient._send
 
@@ -382,7 +406,6 @@ class AsyncFilestackClient(_Client):
             params=call.params,
             headers=call.headers,
             content=call.content,
-            timeout=self._timeout if call.timeout is None else call.timeout,
         ) as response:
             async for chunk in response.aiter_bytes():
                 content += chunk

@@ -48,8 +48,8 @@ class Call(Generic[T]):
     """One request, and how its reply is read. Its repr shows no address, which is signed.
 
     ``read`` returns the result or raises :class:`PayloadError`. ``allows`` is what the signed
-    policy allows, ``max_bytes`` the longest reply that is read, ``timeout`` the seconds for each
-    step where the client's own are too many.
+    policy allows, ``max_bytes`` the longest reply that is read, ``timeout`` the seconds for
+    the whole call where the client's own are too many.
     """
 
     name: str

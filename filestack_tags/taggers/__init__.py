@@ -2,8 +2,6 @@
 
 from .base import (
     BUILT_IN,
-    AsyncJobTagger,
-    AsyncTagger,
     JobTagger,
     PendingJob,
     Tagger,
@@ -17,8 +15,6 @@ from .base import (
 
 __all__ = [
     "BUILT_IN",
-    "AsyncJobTagger",
-    "AsyncTagger",
     "JobTagger",
     "PendingJob",
     "TagScore",

@@ -102,24 +102,6 @@ class JobTagger(Tagger, Protocol):
         ...
 
 
-@runtime_checkable
-class AsyncTagger(Tagger, Protocol):
-    """A tagger that can wait for its answer without a thread of its own."""
-
-    async def atag(self, source: Source) -> TaggerReply | PendingJob:
-        """As :meth:`Tagger.tag`; awaited on one event loop for the whole process."""
-        ...
-
-
-@runtime_checkable
-class AsyncJobTagger(JobTagger, Protocol):
-    """A :class:`JobTagger` that can be asked so, too."""
-
-    async def afollow(self, job_id: str) -> TaggerReply | PendingJob:
-        """As :meth:`JobTagger.follow`."""
-        ...
-
-
 BUILT_IN = {
     "filestack": "filestack_tags.taggers.filestack.FilestackTagger",
     "workflow": "filestack_tags.taggers.filestack.WorkflowTagger",

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 from typing import cast
 
 from filestack_tags import workflows
 from filestack_tags.conf import Settings, get_settings
-from filestack_tags.exceptions import ConfigurationError, ConnectionFailed, TaggerError
-from filestack_tags.filestack.client import AsyncFilestackClient, FilestackClient
+from filestack_tags.exceptions import ConfigurationError, FilestackTagsError, TaggerError
+from filestack_tags.filestack.client import FilestackClient
 from filestack_tags.filestack.payloads import FileMetadata, WorkflowJob
 from filestack_tags.filestack.sources import Source
 
 from .base import PendingJob, TaggerReply
-from .inflight import run_at_once
 
 
 class _SharedClient:
@@ -57,77 +54,22 @@ def shared_client() -> FilestackClient:
     return _shared.get()
 
 
-@dataclass
-class _Lent:
-    """A client, the settings and the loop it was made for, and how many calls are on it."""
-
-    client: AsyncFilestackClient
-    settings: Settings
-    loop: asyncio.AbstractEventLoop
-    calls: int = 0
-
-
-class _SharedAsyncClient:
-    """One asynchronous client per process and per settings, for the one loop of the calls."""
-
-    def __init__(self) -> None:
-        self._lent: _Lent | None = None
-
-    @asynccontextmanager
-    async def borrow(self) -> AsyncIterator[AsyncFilestackClient]:
-        """Lend the client for one call. One of former settings is closed once no call is on it."""
-        settings, loop = get_settings(), asyncio.get_running_loop()
-        former = lent = self._lent
-        if lent is None or lent.settings is not settings or lent.loop is not loop:
-            self._lent = lent = _Lent(AsyncFilestackClient.from_settings(), settings, loop)
-        lent.calls += 1
-        try:
-            # In a forked worker, that of its parent has another loop, and is not ours to close.
-            if former and former is not lent and former.loop is loop and not former.calls:
-                await former.client.aclose()
-            yield lent.client
-        finally:
-            lent.calls -= 1
-            if lent is not self._lent and not lent.calls:
-                await lent.client.aclose()
-
-
-_shared_async = _SharedAsyncClient()
-
-
-@asynccontextmanager
-async def _client_in_time() -> AsyncIterator[AsyncFilestackClient]:
-    """Lend the client for one call, which must end in time as a whole, not byte by byte."""
-    settings = get_settings()
-    try:
-        async with (
-            asyncio.timeout(settings.CONNECT_TIMEOUT + settings.READ_TIMEOUT),
-            _shared_async.borrow() as client,
-        ):
-            yield client
-    except TimeoutError:
-        late = ConnectionFailed("Filestack did not answer completely in time.")
-    else:
-        return
-    raise late  # out here: the library's exception may hold the signed URL
-
-
 def metadata_of(handles: Sequence[str]) -> dict[str, FileMetadata]:
-    """Ask what is known of stored files, all at once; leave out those nothing can be said of.
+    """Return the metadata of stored files, without those for which the call failed.
 
-    Never raises: whatever is wrong shows itself again when they are to be tagged.
+    All calls are made at once. A failed call is not an error here: its cause shows when the file
+    is to be tagged.
     """
 
-    async def ask(handle: str) -> FileMetadata:
-        async with _client_in_time() as client:
-            return await client.metadata(handle)
+    def metadata(handle: str) -> FileMetadata | None:
+        try:
+            return shared_client().metadata(handle)
+        except FilestackTagsError:
+            return None
 
-    found = run_at_once(ask(handle) for handle in handles)
-    return {
-        handle: metadata
-        for handle, metadata in zip(handles, found, strict=True)
-        if isinstance(metadata, FileMetadata)
-    }
+    with ThreadPoolExecutor(len(handles) or 1, "filestack_tags-metadata") as pool:
+        found = dict(zip(handles, pool.map(metadata, handles), strict=True))
+    return {handle: metadata for handle, metadata in found.items() if metadata is not None}
 
 
 class FilestackTagger:
@@ -160,18 +102,6 @@ class FilestackTagger:
         )
         return TaggerReply.of(reply, version=settings.TAGS_VERSION)
 
-    async def atag(self, source: Source, *, fresh: bool = False) -> TaggerReply:
-        """As :meth:`tag`, awaited."""
-        settings = get_settings()
-        async with _client_in_time() as client:
-            reply = await client.tags(
-                source,
-                before=settings.TASKS_BEFORE_TAGS,
-                version=settings.TAGS_VERSION,
-                fresh=fresh,
-            )
-        return TaggerReply.of(reply, version=settings.TAGS_VERSION)
-
 
 class WorkflowTagger:
     """Runs a workflow; its tags come later (docs: Workflows).
@@ -194,12 +124,6 @@ class WorkflowTagger:
         """
         return _pending(shared_client().run_workflow(_workflow_id(self.name), source))
 
-    async def atag(self, source: Source) -> PendingJob:
-        """As :meth:`tag`, awaited."""
-        workflow_id = _workflow_id(self.name)
-        async with _client_in_time() as client:
-            return _pending(await client.run_workflow(workflow_id, source))
-
     def follow(self, job_id: str) -> TaggerReply | PendingJob:
         """Ask Filestack how far a job is; its results are kept for 48 hours.
 
@@ -208,12 +132,6 @@ class WorkflowTagger:
             TaggerError: as :func:`result_of`.
         """
         return _outcome(shared_client().workflow_status(job_id), job_id)
-
-    async def afollow(self, job_id: str) -> TaggerReply | PendingJob:
-        """As :meth:`follow`, awaited."""
-        async with _client_in_time() as client:
-            job = await client.workflow_status(job_id)
-        return _outcome(job, job_id)
 
 
 def _workflow_id(tagger: str) -> str:

@@ -1,41 +1,30 @@
-"""In flight: many calls to taggers at once, from one thread that goes on with other work.
+"""Calls in flight: many calls to taggers at once, from one thread that continues with other work.
 
-An event loop in a thread of its own makes the calls; taggers that cannot wait without blocking
-are called from threads. Whoever started the calls collects what they came to, in whatever
-order they end. Nothing here touches the database.
+Each call blocks a thread of its own, which is a greenlet where gevent has patched the standard
+library, so all pools of Celery work alike. An event loop in a greenlet would make Django refuse
+every query of the process. Only custom taggers may use the database in these threads.
 """
 
 from __future__ import annotations
 
-import asyncio
-import os
-import threading
-from collections.abc import Coroutine, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from heapq import heappop, heappush
+from itertools import count
 from queue import Empty, SimpleQueue
+from threading import Condition, Thread
 from time import monotonic
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Generic, Self, TypeVar
+
+from django.db import connections
 
 from filestack_tags import metrics
 from filestack_tags.exceptions import ConfigurationError, TaggerError
 from filestack_tags.filestack.sources import Source
 
-from .base import (
-    AsyncJobTagger,
-    AsyncTagger,
-    JobTagger,
-    PendingJob,
-    Tagger,
-    TaggerReply,
-    get_tagger,
-    options_of,
-)
+from .base import JobTagger, PendingJob, Tagger, TaggerReply, get_tagger, options_of
 
 Key = TypeVar("Key")
-Done = TypeVar("Done")
 Answer = TaggerReply | PendingJob
 
 LINGER = 0.1
@@ -52,22 +41,31 @@ class Landed(Generic[Key]):
     seconds: float
 
 
-class InFlight(Generic[Key]):
-    """Makes calls, at most ``concurrency`` at once; the others wait for a free place.
+@dataclass(frozen=True)
+class _Call(Generic[Key]):
+    key: Key
+    tagger: str
+    source: Source
+    job_id: str | None
+    fresh: bool
 
-    Used as a context, by one thread. Calls that have not ended when it is left are given up.
+
+class InFlight(Generic[Key]):
+    """Makes calls, at most ``concurrency`` at once; the others wait for a free thread.
+
+    Used as a context, by one thread. Calls that have not ended when it is left are abandoned:
+    their threads end with their deadline.
     """
 
     def __init__(self, concurrency: int) -> None:
         self._concurrency = concurrency
         self._ended: SimpleQueue[tuple[float, Landed[Key]]] = SimpleQueue()
-        self._loop = _thread.get()
-        self._places = asyncio.Semaphore(concurrency)
-        self._threads = ThreadPoolExecutor(concurrency, "filestack_tags-tagger")
-        self._calls: set[Any] = set()
-        self._waiting: dict[int, Key] = {}
+        self._changed = Condition()
+        self._waiting: list[tuple[float, int, _Call[Key]]] = []
+        self._numbers = count()
+        self._idle = self._threads = 0
+        self._is_closed = False
         self._count = 0
-        self._number = 0
 
     def __len__(self) -> int:
         """How many calls were started and not collected."""
@@ -82,9 +80,10 @@ class InFlight(Generic[Key]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for call in tuple(self._calls):
-            call.cancel()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        with self._changed:
+            self._is_closed = True
+            self._waiting.clear()
+            self._changed.notify_all()
 
     def start(
         self,
@@ -96,18 +95,18 @@ class InFlight(Generic[Key]):
         fresh: bool = False,
         at: float = 0.0,
     ) -> None:
-        """Ask ``tagger`` for the tags of ``source``, or how far its job is.
+        """Call ``tagger`` for the tags of ``source``, or for the state of its job.
 
         Not before ``at``, of the monotonic clock. With ``fresh``, not from a cache.
         """
         self._count += 1
-        self._number += 1
-        self._waiting[self._number] = key
-        call = asyncio.run_coroutine_threadsafe(
-            self._make(self._number, tagger, source, job_id, fresh, at), self._loop
-        )
-        self._calls.add(call)
-        call.add_done_callback(self._calls.discard)
+        call = _Call(key, tagger, source, job_id, fresh)
+        with self._changed:
+            heappush(self._waiting, (at, next(self._numbers), call))
+            self._changed.notify()
+            if self._idle < len(self._waiting) and self._threads < self._concurrency:
+                self._threads += 1
+                Thread(target=self._work, name="filestack_tags-tagger", daemon=True).start()
 
     def landed(self, timeout: float) -> list[Landed[Key]]:
         """Return the calls that ended, after waiting up to ``timeout`` seconds for the first."""
@@ -126,51 +125,46 @@ class InFlight(Generic[Key]):
 
     def withdraw(self) -> list[Key]:
         """Return the calls that have not begun; they will not be made, and do not count."""
-        taken = asyncio.run_coroutine_threadsafe(self._take_back(), self._loop).result()
+        with self._changed:
+            taken = [call.key for _, _, call in self._waiting]
+            self._waiting.clear()
         self._count -= len(taken)
         return taken
 
-    async def _take_back(self) -> list[Key]:
-        taken = [*self._waiting.values()]
-        self._waiting.clear()
-        return taken
+    def _work(self) -> None:
+        try:
+            self._make_calls()
+        finally:
+            connections.close_all()
 
-    async def _make(
-        self,
-        number: int,
-        name: str,
-        source: Source,
-        job_id: str | None,
-        fresh: bool,
-        at: float,
-    ) -> None:
-        if (pause := at - monotonic()) > 0:
-            await asyncio.sleep(pause)
-        async with self._places:
-            if number not in self._waiting:  # withdrawn
-                return
-            key = self._waiting.pop(number)
+    def _make_calls(self) -> None:
+        while (call := self._next()) is not None:
             began = monotonic()
             answer: Answer | Exception
             try:
-                answer = await self._ask(get_tagger(name), source, job_id, fresh=fresh)
-            except Exception as error:  # noqa: BLE001  # handed to whoever started the call
+                answer = ask(
+                    get_tagger(call.tagger), call.source, call.job_id, fresh=call.fresh
+                )
+            except Exception as error:  # noqa: BLE001  # returned to the caller of landed()
                 answer = error
-        now = monotonic()
-        seconds = now - began
-        metrics.observe("call.seconds", seconds, tagger=name, outcome=outcome_of(answer))
-        self._ended.put((now, Landed(key, answer, seconds)))
+            now = monotonic()
+            seconds = now - began
+            metrics.observe(
+                "call.seconds", seconds, tagger=call.tagger, outcome=outcome_of(answer)
+            )
+            self._ended.put((now, Landed(call.key, answer, seconds)))
 
-    async def _ask(
-        self, tagger: Tagger, source: Source, job_id: str | None, *, fresh: bool
-    ) -> Answer:
-        if job_id is None and isinstance(tagger, AsyncTagger):
-            return await tagger.atag(source, **options_of(tagger, fresh=fresh))
-        if job_id is not None and isinstance(tagger, AsyncJobTagger):
-            return await tagger.afollow(job_id)
-        return await self._loop.run_in_executor(
-            self._threads, partial(ask, tagger, source, job_id, fresh=fresh)
-        )
+    def _next(self) -> _Call[Key] | None:
+        """Wait for a call whose moment has come; None once the context was left."""
+        with self._changed:
+            self._idle += 1
+            while not self._is_closed:
+                early = self._waiting[0][0] - monotonic() if self._waiting else None
+                if early is not None and early <= 0:
+                    break
+                self._changed.wait(early)
+            self._idle -= 1
+            return None if self._is_closed else heappop(self._waiting)[2]
 
 
 def ask(tagger: Tagger, source: Source, job_id: str | None, *, fresh: bool = False) -> Answer:
@@ -201,34 +195,3 @@ def outcome_of(answer: Answer | Exception) -> str:
     if isinstance(answer, TaggerError):
         return answer.code
     return "configuration" if isinstance(answer, ConfigurationError) else "tagger_crashed"
-
-
-class _LoopThread:
-    """One event loop for each process, in a thread; made when it is first needed."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._pid = 0
-
-    def get(self) -> asyncio.AbstractEventLoop:
-        with self._lock:
-            if self._loop is None or self._pid != os.getpid():  # threads do not survive a fork
-                loop = asyncio.new_event_loop()
-                threading.Thread(
-                    target=loop.run_forever, name="filestack_tags-calls", daemon=True
-                ).start()
-                self._loop, self._pid = loop, os.getpid()
-            return self._loop
-
-
-_thread = _LoopThread()
-
-
-def run_at_once(work: Iterable[Coroutine[Any, Any, Done]]) -> list[Done | BaseException]:
-    """Await all of ``work`` on the event loop of the calls; return what each came to."""
-
-    async def gather() -> list[Done | BaseException]:
-        return await asyncio.gather(*work, return_exceptions=True)
-
-    return asyncio.run_coroutine_threadsafe(gather(), _thread.get()).result()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from typing import Any
@@ -30,14 +30,12 @@ class ChaosConfig(AppConfig):
         if crashing.DIRECTORY not in os.environ:
             return
         from filestack_tags import tagging
-        from filestack_tags.filestack.client import AsyncFilestackClient, FilestackClient
+        from filestack_tags.filestack.client import FilestackClient
 
         from . import celery_app  # noqa: F401  the tasks are enqueued with this application
 
         tagging.SWEEP_AFTER = SWEEP_AFTER
         FilestackClient.tags = _mortal(FilestackClient.tags)  # type: ignore[method-assign]
-        asynchronous = _mortal_too(AsyncFilestackClient.tags)
-        AsyncFilestackClient.tags = asynchronous  # type: ignore[method-assign,assignment]
 
 
 def set_the_clock_wrong(seconds: float) -> None:
@@ -52,17 +50,6 @@ def _mortal(call: Callable[..., Any]) -> Callable[..., Any]:
     def tags(*args: Any, **kwargs: Any) -> Any:
         crashing.crash(plan.BEFORE_CALL)
         reply = call(*args, **kwargs)
-        crashing.crash(plan.AFTER_CALL)
-        return reply
-
-    return tags
-
-
-def _mortal_too(call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    @wraps(call)
-    async def tags(*args: Any, **kwargs: Any) -> Any:
-        crashing.crash(plan.BEFORE_CALL)
-        reply = await call(*args, **kwargs)
         crashing.crash(plan.AFTER_CALL)
         return reply
 

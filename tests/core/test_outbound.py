@@ -470,7 +470,7 @@ def test_the_connection_is_made_to_the_address_that_was_looked_at(
         asked.append(host)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
 
-    monkeypatch.setattr(posting.socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
     url = receiver.url.replace("127.0.0.1", "hooks.example")
     answer = posting.post(url, b"{}", {}, timeout=5, insecure=True)
     assert answer.status == 204
@@ -499,7 +499,7 @@ def test_a_receiver_that_does_not_answer_costs_the_timeout_alone() -> None:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
-        answer = posting.post(url, b"{}", {}, timeout=0.2, insecure=True)
+        answer = posting.post(url, b"{}", {}, timeout=1, insecure=True)
     assert answer.error == "ReadTimeout"
 
 

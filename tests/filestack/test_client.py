@@ -703,7 +703,7 @@ def test_as_many_calls_as_are_made_at_once_go_out_and_keep_their_connections():
 
 def test_the_timeouts_are_finite_and_ours():
     with FilestackClient(**OPTIONS, connect_timeout=3, read_timeout=7) as client:
-        assert client._http.timeout == httpx2.Timeout(7, connect=3)
+        assert client._clients[0].timeout == httpx2.Timeout(7, connect=3)
 
 
 def test_without_a_secret_there_is_no_client():
@@ -738,7 +738,7 @@ def test_a_client_is_set_up_from_the_settings(kind, settings):
         asyncio.run(client.tags(Source.alias("s", "a")))
     assert wire.requests[0].url.host == "cdn.example.com"
     assert wire.path.startswith("/SETKEY/security=")
-    (http, *_) = getattr(client, "_clients", None) or [client._http]
+    (http, *_) = client._clients
     assert http.timeout.read == 5
 
 

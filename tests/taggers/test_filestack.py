@@ -16,10 +16,8 @@ from filestack_tags.taggers import PendingJob, TagScore, get_tagger
 from filestack_tags.taggers.filestack import (
     FilestackTagger,
     WorkflowTagger,
-    _client_in_time,
     shared_client,
 )
-from filestack_tags.taggers.inflight import run_at_once
 
 from .conftest import Filestack
 
@@ -194,29 +192,6 @@ def test_changed_settings_make_a_new_client_and_close_the_old(
         FilestackTagger().tag(SOURCE)
     with pytest.raises(RuntimeError, match="closed"):
         before.tags(SOURCE)
-
-
-def test_of_changed_settings_the_asynchronous_client_is_closed_after_its_last_call(
-    filestack: Filestack, settings: Settings
-) -> None:
-    filestack.answers(b'{"tags": {"auto": {}, "user": null}}')
-
-    async def change_while_one_calls() -> None:
-        async with _client_in_time() as before:
-            settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "READ_TIMEOUT": 7}
-            async with _client_in_time() as after:
-                assert after is not before
-            await before.tags(SOURCE)
-        with pytest.raises(RuntimeError, match="closed"):
-            await before.tags(SOURCE)
-        # And one that nobody uses any more.
-        settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "READ_TIMEOUT": 8}
-        async with _client_in_time():
-            pass
-        with pytest.raises(RuntimeError, match="closed"):
-            await after.tags(SOURCE)
-
-    assert run_at_once([change_while_one_calls()]) == [None]
 
 
 def test_after_settings_that_make_no_client_the_next_ones_do(

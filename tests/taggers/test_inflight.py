@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,15 +25,17 @@ class Gate:
 
     def __init__(self) -> None:
         self.opened = threading.Event()
+        self.lock = threading.Lock()
         self.inside = 0
         self.most = 0
 
-    async def pass_through(self) -> None:
-        self.inside += 1
-        self.most = max(self.most, self.inside)
-        while not self.opened.is_set():
-            await asyncio.sleep(0.001)
-        self.inside -= 1
+    def pass_through(self) -> None:
+        with self.lock:
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+        assert self.opened.wait(30)
+        with self.lock:
+            self.inside -= 1
 
     def wait_for(self, number: int) -> None:
         """Return when so many calls are inside."""
@@ -47,22 +49,16 @@ class Gate:
 gate = Gate()
 
 
-class Awaited:
-    name = "awaited"
+class Gated:
+    name = "gated"
 
     def tag(self, source: Source) -> TaggerReply:
-        raise AssertionError("it can be awaited")
-
-    async def atag(self, source: Source) -> TaggerReply:
-        await gate.pass_through()
+        gate.pass_through()
         if source.reference == "bad":
             raise ServerError("Filestack answered 502.")
         return scripted.reply({source.reference: 90})
 
     def follow(self, job_id: str) -> TaggerReply:
-        raise AssertionError("it can be awaited")
-
-    async def afollow(self, job_id: str) -> TaggerReply:
         return scripted.reply({job_id: 80})
 
 
@@ -74,12 +70,14 @@ class Blocking:
 
 
 @pytest.fixture(autouse=True)
-def _closed_gate(settings: Any) -> None:
+def _closed_gate(settings: Any) -> Iterator[None]:
     global gate
     gate = Gate()
     settings.FILESTACK_TAGS = {
-        "TAGGERS": {"awaited": f"{HERE}.Awaited", "blocking": f"{HERE}.Blocking"}
+        "TAGGERS": {"gated": f"{HERE}.Gated", "blocking": f"{HERE}.Blocking"}
     }
+    yield
+    gate.opened.set()  # its threads end
 
 
 def collect(flight: InFlight[Any], number: int) -> dict[Any, Any]:
@@ -98,7 +96,7 @@ def label(answer: Any) -> str:
 def test_as_many_are_made_at_once_as_are_allowed_and_no_more() -> None:
     with InFlight[int](3) as flight:
         for number in range(7):
-            flight.start(number, "awaited", Source.handle(f"h{number}"))
+            flight.start(number, "gated", Source.handle(f"h{number}"))
         assert len(flight) == 7
         gate.wait_for(3)
         assert flight.landed(0.2) == []  # time for one too many to come in
@@ -115,7 +113,7 @@ def test_as_many_are_made_at_once_as_are_allowed_and_no_more() -> None:
 def test_what_a_call_raised_is_its_answer() -> None:
     gate.opened.set()
     with InFlight[str](2) as flight:
-        flight.start("failed", "awaited", Source.handle("bad"))
+        flight.start("failed", "gated", Source.handle("bad"))
         flight.start("unknown", "no.such.tagger", SOURCE)
         flight.start("no job", "blocking", SOURCE, "job-1")
         ended = collect(flight, 3)
@@ -127,7 +125,7 @@ def test_what_a_call_raised_is_its_answer() -> None:
 
 def test_a_job_is_asked_about_in_the_same_way() -> None:
     with InFlight[str](1) as flight:
-        flight.start("job", "awaited", SOURCE, "job-7")
+        flight.start("job", "gated", SOURCE, "job-7")
         assert label(collect(flight, 1)["job"]) == "job-7"
 
 
@@ -137,10 +135,14 @@ def test_a_tagger_that_blocks_is_called_from_a_thread_of_its_own() -> None:
         assert label(collect(flight, 1)["x"]).startswith("filestack_tags-tagger")
 
 
-def test_calls_that_nobody_waits_for_any_more_are_given_up() -> None:
+def test_calls_that_nobody_waits_for_any_more_are_abandoned() -> None:
     with InFlight[str](1) as flight:
-        flight.start("x", "awaited", SOURCE)
+        flight.start("x", "gated", SOURCE)
+        flight.start("y", "gated", SOURCE)
         assert flight.landed(0.05) == []
+    gate.opened.set()
+    gate.wait_for(0)
+    assert gate.most == 1  # the second call was not made
     with InFlight[str](1) as flight:
         assert flight.landed(0.05) == []
 
@@ -160,11 +162,11 @@ def test_after_the_first_answer_the_others_are_waited_for_only_a_moment(
 
         monkeypatch.setattr(flight, "_ended", SimpleNamespace(put=answers.put, get=get))
         for late in (0.0, 5.0):  # seconds since it ended, when somebody looks
-            flight.start(1, "awaited", SOURCE)
+            flight.start(1, "gated", SOURCE)
             while answers.empty():
                 time.sleep(0.001)
             gate.opened.clear()
-            flight.start(2, "awaited", SOURCE)
+            flight.start(2, "gated", SOURCE)
             clock[0] += late
             assert [one.key for one in flight.landed(60)] == [1]
             gate.opened.set()
@@ -178,8 +180,8 @@ def test_a_call_waits_for_its_moment_without_taking_a_place() -> None:
     gate.opened.set()
     with InFlight[str](1) as flight:
         began = time.monotonic()
-        flight.start("later", "awaited", Source.handle("later"), at=began + 1.5)
-        flight.start("now", "awaited", Source.handle("now"))
+        flight.start("later", "gated", Source.handle("later"), at=began + 1.5)
+        flight.start("now", "gated", Source.handle("now"))
         assert [one.key for one in flight.landed(10)] == ["now"]
         assert [one.key for one in flight.landed(10)] == ["later"]
         assert time.monotonic() - began >= 1.5
@@ -187,6 +189,6 @@ def test_a_call_waits_for_its_moment_without_taking_a_place() -> None:
 
 def test_a_call_whose_moment_has_not_come_can_be_withdrawn() -> None:
     with InFlight[str](1) as flight:
-        flight.start("later", "awaited", Source.handle("later"), at=time.monotonic() + 60)
+        flight.start("later", "gated", Source.handle("later"), at=time.monotonic() + 60)
         assert flight.withdraw() == ["later"]
         assert len(flight) == 0
