@@ -18,10 +18,11 @@ from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import DatabaseError, connections
 
-from . import scoping, sinks, tasks
+from . import scoping, sinks, tasks, uploads
 from .conf import DEFAULTS, SETTING, Settings, configured, get_settings
 from .duty import report
 from .exceptions import ConfigurationError, FilestackTagsError, RuleError
+from .filestack.storage import Storage
 from .retention import LEAST_DAYS
 from .search.language import MAX_DEPTH
 from .taggers.base import BUILT_IN, get_tagger
@@ -45,7 +46,7 @@ LISTS = (
     "NOT_SENSITIVE_LABELS",
     "UPLOAD_MIMETYPES",
 )
-MAPPINGS = ("TAGGERS", "WORKFLOWS", "RULES")
+MAPPINGS = ("TAGGERS", "WORKFLOWS", "RULES", "STORAGE")
 SWITCHES = (
     "AUTO_TAG",
     "AUTO_TAG_UPLOADS",
@@ -65,8 +66,7 @@ TEXTS = (
     "RATE_LIMIT",
     "REDIS_URL",
     "SCOPE",
-    "UPLOAD_CONTAINER",
-    "UPLOAD_PATH",
+    "UPLOAD_RULES",
 )
 POSITIVE = (
     "WEBHOOK_TOLERANCE",
@@ -160,6 +160,40 @@ def check_celery(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMes
             id="filestack_tags.W013",
         )
     ]
+
+
+@register(Tags.security)
+def check_uploads(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
+    """``STORAGE`` and ``UPLOAD_RULES`` can be used, and fit ``SCOPE`` (E051, E052, W050)."""
+    if check_settings():
+        return []
+    settings = get_settings()
+    messages: list[CheckMessage] = []
+    try:
+        Storage.of(settings.STORAGE)
+    except ConfigurationError as error:
+        hint = f"Correct {SETTING}['STORAGE']; see the settings page."
+        messages.append(Error(str(error), hint=hint, id="filestack_tags.E051"))
+    if settings.UPLOAD_RULES:
+        try:
+            uploads.hook(settings.UPLOAD_RULES)
+        except ConfigurationError as error:
+            hint = (
+                "Name a function (user, request) -> UploadRules | None: "
+                "myproject.tenants.upload_rules."
+            )
+            messages.append(Error(str(error), hint=hint, id="filestack_tags.E052"))
+    elif settings.SCOPE:
+        messages.append(
+            Warning(
+                f"{SETTING}['SCOPE'] limits what users see, but every user may upload to the "
+                "same container and path, so files can be placed in another tenant's scope.",
+                hint=f"Set {SETTING}['UPLOAD_RULES']. Silence this check if your scope depends "
+                "neither on the container nor on the key of a file.",
+                id="filestack_tags.W050",
+            )
+        )
+    return messages
 
 
 @register(Tags.database)

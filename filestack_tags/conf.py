@@ -52,11 +52,13 @@ class Settings:
     UPLOAD_MIMETYPES: tuple[str, ...] = ("image/*",)
     """Which files the upload page takes."""
 
-    UPLOAD_CONTAINER: str = ""
-    """Where browsers have files stored; the app's own storage if empty."""
+    UPLOAD_RULES: str = ""
+    """Dotted path of a function ``(user, request) -> UploadRules | None``: what a user may upload
+    and where it is stored. None refuses the upload."""
 
-    UPLOAD_PATH: str = ""
-    """What the path of a file stored by a browser starts with, such as ``uploads/``."""
+    STORAGE: Mapping[str, str] = field(default_factory=dict)
+    """Where Filestack stores files: ``location``, ``region``, ``container``, ``path``, ``access``.
+    Read by uploads, files of models, and the client's ``store_url`` and ``store_bytes``."""
 
     CONNECT_TIMEOUT: float = 10.0
     """Seconds to resolve the name of a Filestack host, connect and start TLS."""

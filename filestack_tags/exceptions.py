@@ -84,6 +84,10 @@ class OutOfScope(FilestackTagsError, ValueError):
     """
 
 
+class UploadRefused(FilestackTagsError, ValueError):
+    """A file cannot be uploaded by this user, or is not one that they uploaded."""
+
+
 class TagQueryError(FilestackTagsError, ValueError):
     """A search that cannot be read.
 

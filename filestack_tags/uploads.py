@@ -1,39 +1,63 @@
-"""What a browser needs to put files into Filestack itself: limits, and a policy for a while.
+"""What a browser needs to upload to Filestack by itself: rules, and a policy for some minutes.
 
-The API key is public where a browser uploads, the app's secret never leaves. Whoever asks must
-have been allowed to by the caller: the policy stores files until it expires.
+The API key is public where a browser uploads; the app's secret never leaves the server. The
+caller checks that the user may add files: the policy stores files until it expires.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
+from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.module_loading import import_string
 
-from .conf import get_settings
-from .exceptions import ConfigurationError
+from .conf import SETTING, get_settings
+from .exceptions import ConfigurationError, FileNotFound, UploadRefused
 from .filestack.security import Security
+from .filestack.storage import Storage
+from .scoping import sees_everything
+
+if TYPE_CHECKING:
+    from .assets import Facts
 
 CALLS = ("pick", "store")
 """What the policy allows: to add files; not to read, change or delete any."""
 
+TIMEOUT = 5.0
+"""Seconds to reach Filestack, and to wait for further bytes, when an upload is checked."""
+
+
+def _storage() -> Storage:
+    return Storage.of(get_settings().STORAGE)
+
 
 @dataclass(frozen=True)
-class UploadLimits:
-    """What may be uploaded: most bytes in a file, most files at a time, which MIME types.
+class UploadRules:
+    """What a user may upload, and where it is stored. The defaults are those of the settings.
 
-    Filestack holds uploads to ``max_size``, by the policy. The rest is kept by the client.
+    Filestack enforces ``storage.container``, ``storage.path`` and ``max_size``, which are in the
+    policy. The rest is left to the client.
     """
 
-    max_size: int
-    max_files: int
-    mimetypes: tuple[str, ...]
+    storage: Storage = field(default_factory=_storage)
+    max_size: int = field(default_factory=lambda: get_settings().UPLOAD_MAX_SIZE)
+    """Largest file, in bytes."""
+    max_files: int = field(default_factory=lambda: get_settings().UPLOAD_MAX_FILES)
+    """Most files at a time."""
+    mimetypes: tuple[str, ...] = field(default_factory=lambda: get_settings().UPLOAD_MIMETYPES)
+
+
+Hook = Callable[[Any, HttpRequest], UploadRules | None]
 
 
 @dataclass(frozen=True)
 class UploadPermit:
-    """A signed policy, and all else a client of Filestack's multipart upload is told.
+    """A signed policy, and everything else a client of Filestack's multipart upload needs.
 
     Its repr shows neither policy nor signature.
     """
@@ -45,26 +69,39 @@ class UploadPermit:
     """Aware. Each step of an upload is signed; Filestack may refuse those that come later."""
     upload_url: str
     """Host of the multipart upload, without a slash at the end."""
-    container: str
-    """Where files have to be stored, as store options; empty for the app's own choice."""
-    path: str
-    limits: UploadLimits
+    rules: UploadRules
 
 
-def limits() -> UploadLimits:
-    """Return what may be uploaded, as the settings say."""
-    settings = get_settings()
-    return UploadLimits(
-        settings.UPLOAD_MAX_SIZE, settings.UPLOAD_MAX_FILES, settings.UPLOAD_MIMETYPES
-    )
+def rules_for(user: Any, request: HttpRequest) -> UploadRules:
+    """Return what ``user`` may upload, by the setting ``UPLOAD_RULES``.
+
+    Errors of the host's function are raised as they are.
+
+    Raises:
+        UploadRefused: when the function returns None: this user may not upload.
+        ConfigurationError: when the function or ``STORAGE`` cannot be used.
+    """
+    path = get_settings().UPLOAD_RULES
+    if not path:
+        return UploadRules()
+    rules = hook(path)(user, request)
+    if rules is None:
+        raise UploadRefused("You may not upload files.")
+    if not isinstance(rules, UploadRules):
+        raise ConfigurationError(
+            f"{SETTING}['UPLOAD_RULES'] returned {type(rules).__name__}: it must return "
+            "filestack_tags.uploads.UploadRules, or None for users who may not upload."
+        )
+    return rules
 
 
-def permit(*, now: datetime | None = None) -> UploadPermit:
-    """Return a permit for one batch of files, good for ``UPLOAD_POLICY_EXPIRY`` seconds.
+def permit(rules: UploadRules, *, now: datetime | None = None) -> UploadPermit:
+    """Return a permit for one batch of files, valid for ``UPLOAD_POLICY_EXPIRY`` seconds.
 
     Reads the settings alone, and writes nothing. A policy cannot be withdrawn before it expires.
 
     Args:
+        rules: of the user; see :func:`rules_for`.
         now: an aware datetime; the present, if not given.
 
     Raises:
@@ -80,9 +117,9 @@ def permit(*, now: datetime | None = None) -> UploadPermit:
     signed = Security(settings.APP_SECRET, clock=lambda: moment).policy_for(
         CALLS,
         expires_in=settings.UPLOAD_POLICY_EXPIRY,
-        max_size=settings.UPLOAD_MAX_SIZE,
-        container=settings.UPLOAD_CONTAINER,
-        path=settings.UPLOAD_PATH,
+        max_size=rules.max_size,
+        container=rules.storage.container,
+        path=rules.storage.path,
     )
     return UploadPermit(
         api_key=settings.API_KEY,
@@ -91,7 +128,69 @@ def permit(*, now: datetime | None = None) -> UploadPermit:
         expires_at=datetime.fromtimestamp(int(moment), UTC)
         + timedelta(seconds=settings.UPLOAD_POLICY_EXPIRY),
         upload_url=settings.UPLOAD_URL.rstrip("/"),
-        container=settings.UPLOAD_CONTAINER,
-        path=settings.UPLOAD_PATH,
-        limits=limits(),
+        rules=rules,
     )
+
+
+def confirmed(handle: str, facts: Facts, *, user: Any, request: HttpRequest) -> Facts:
+    """Return what is known of an uploaded file, with Filestack's word over the client's.
+
+    Where ``UPLOAD_RULES`` is set, or ``user`` has a scope, Filestack is called for the file's
+    metadata, and what the client said of the container and key is dropped. Elsewhere nothing
+    depends on it, and ``facts`` are returned as they are.
+
+    Args:
+        handle: of the file.
+        facts: as the client said them.
+        user: the user who uploaded it.
+        request: the user's request.
+
+    Raises:
+        UploadRefused: when the user may not upload, Filestack has no such file, or the file is
+            not where the user's rules allow or larger than they allow.
+        FilestackError: when Filestack could not be reached, or refused the call.
+        ConfigurationError: when a needed setting is missing or cannot be used.
+    """
+    rules = rules_for(user, request)
+    if not get_settings().UPLOAD_RULES and sees_everything(user):
+        return facts
+    from .taggers.filestack import shared_client  # loads the HTTP client
+
+    try:
+        file = shared_client().metadata(handle, timeout=TIMEOUT)
+    except FileNotFound as error:
+        raise UploadRefused("Filestack has no file with this handle.") from error
+    if not rules.storage.holds(file.container, file.key):
+        raise UploadRefused("The file is not stored where you may upload.")
+    if file.size is not None and file.size > rules.max_size:
+        raise UploadRefused("The file is larger than you may upload.")
+    return replace(
+        facts,
+        filename=file.filename or facts.filename,
+        mimetype=file.mimetype or facts.mimetype,
+        size=facts.size if file.size is None else file.size,
+        width=file.width,
+        height=file.height,
+        sha256=file.sha256 or None,
+        container=file.container or None,
+        key=file.key or None,
+        store_status=None,
+    )
+
+
+@lru_cache
+def hook(path: str) -> Hook:
+    """Return the function that a dotted path names.
+
+    Raises:
+        ConfigurationError: when there is none.
+    """
+    try:
+        rules: Hook = import_string(path)
+    except ImportError as error:
+        raise ConfigurationError(
+            f"{SETTING}['UPLOAD_RULES'] cannot be imported: {error}"
+        ) from error
+    if not callable(rules):
+        raise ConfigurationError(f"{SETTING}['UPLOAD_RULES'] is not a function.")
+    return rules

@@ -20,9 +20,15 @@ from throttled import MemoryStore, Throttled, per_min
 
 from filestack_tags import tasks, uploads
 from filestack_tags.assets import Facts
-from filestack_tags.exceptions import ConfigurationError
+from filestack_tags.exceptions import (
+    ConfigurationError,
+    FilestackError,
+    OutOfScope,
+    UploadRefused,
+)
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset
+from filestack_tags.scoping import scope_of
 
 from .asset_page import AssetPage
 from .badges import badges_of, written
@@ -63,10 +69,11 @@ class UploadScreen(AssetPage):
     def upload(self, request: HttpRequest) -> HttpResponse:
         """The page. Without key or secret it says so, and offers to register files instead."""
         self._require_add(request)
-        limits, problem = uploads.limits(), ""
+        limits, problem = None, ""
         try:
-            uploads.permit()
-        except ConfigurationError as error:
+            limits = uploads.rules_for(request.user, request)
+            uploads.permit(limits)
+        except (ConfigurationError, UploadRefused) as error:
             problem = str(error)
         request.current_app = self.admin_site.name
         return TemplateResponse(
@@ -78,7 +85,7 @@ class UploadScreen(AssetPage):
                 "opts": self.opts,
                 "media": self.media,
                 "limits": limits,
-                "types": ",".join(limits.mimetypes),
+                "types": ",".join(limits.mimetypes) if limits else "",
                 "problem": problem,
             },
         )
@@ -97,10 +104,12 @@ class UploadScreen(AssetPage):
             answer.headers["Retry-After"] = str(wait)
             return answer
         try:
-            permit = uploads.permit()
+            rules = uploads.rules_for(request.user, request)
+            permit = uploads.permit(rules)
+        except UploadRefused:
+            return _refused(_("You may not upload files."), 403)
         except ConfigurationError as error:
             return _refused(str(error), 503)
-        store = {"container": permit.container, "path": permit.path}
         return JsonResponse(
             {
                 "api_key": permit.api_key,
@@ -109,14 +118,15 @@ class UploadScreen(AssetPage):
                 # Not as a moment: the browser's clock may be another.
                 "expires_in": (permit.expires_at - timezone.now()).total_seconds(),
                 "upload_url": permit.upload_url,
-                "store": {name: value for name, value in store.items() if value},
+                "store": rules.storage.options,
             }
         )
 
     def upload_stored(self, request: HttpRequest) -> JsonResponse:
         """Register a file that Filestack has stored; the webhook that tells of it changes nothing.
 
-        What is said of the file is as trustworthy as what is typed into the form for adding one.
+        Filestack confirms where the file is stored, where that matters: see
+        :func:`filestack_tags.uploads.confirmed`.
         """
         if not self.has_add_permission(request):
             return _refused(_("You may not add assets."), 403)
@@ -125,19 +135,31 @@ class UploadScreen(AssetPage):
             text = " ".join(str(text) for texts in form.errors.values() for text in texts)
             return _refused(text, 400)
         said = form.cleaned_data
-        asset, created = tasks.register(
-            Source.handle(said["handle"]),
-            facts=Facts(
-                filename=said["filename"] or None,
-                mimetype=said["mimetype"] or None,
-                size=said["size"],
-                container=said["container"] or None,
-                key=said["key"] or None,
-                store_status=said["status"] or None,
-            ),
-            uploader=cast("AbstractBaseUser", request.user),  # admin pages need a login
-            trigger="admin",
+        facts = Facts(
+            filename=said["filename"] or None,
+            mimetype=said["mimetype"] or None,
+            size=said["size"],
+            container=said["container"] or None,
+            key=said["key"] or None,
+            store_status=said["status"] or None,
         )
+        try:
+            asset, created = tasks.register(
+                Source.handle(said["handle"]),
+                facts=uploads.confirmed(
+                    said["handle"], facts, user=request.user, request=request
+                ),
+                uploader=cast("AbstractBaseUser", request.user),  # admin pages need a login
+                trigger="admin",
+                within=scope_of(request.user),
+            )
+        except (OutOfScope, UploadRefused) as error:
+            return _refused(str(error), 400)
+        except FilestackError:
+            text = _("Filestack could not confirm the upload. Try again later.")
+            return _refused(text, 503)
+        except ConfigurationError as error:
+            return _refused(str(error), 503)
         asset.is_new_here = created  # type: ignore[attr-defined]  # only then is it noted
         self.log_addition(request, asset, [{"added": {}}])
         return JsonResponse({"assets": self._rows(request, [asset])})

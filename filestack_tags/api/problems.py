@@ -73,6 +73,7 @@ KEY_REUSED = Problem("idempotency-key-reused", 422, _("The key was used for some
 TOO_LARGE = Problem("too-large", 413, _("The request is too large"))
 UNSUPPORTED_MEDIA_TYPE = Problem("unsupported-media-type", 415, _("The body has to be JSON"))
 THROTTLED = Problem("throttled", 429, _("Too many requests"))
+UNAVAILABLE = Problem("unavailable", 503, _("Filestack is not available"))
 NOT_CONFIGURED = Problem("not-configured", 503, _("This is not set up here"))
 
 PROBLEMS = (
@@ -93,5 +94,6 @@ PROBLEMS = (
     TOO_LARGE,
     UNSUPPORTED_MEDIA_TYPE,
     THROTTLED,
+    UNAVAILABLE,
     NOT_CONFIGURED,
 )

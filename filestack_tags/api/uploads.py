@@ -16,7 +16,13 @@ from rest_framework.reverse import reverse
 
 from filestack_tags import tasks, uploads
 from filestack_tags.assets import Facts
-from filestack_tags.exceptions import ConfigurationError, InvalidReference, OutOfScope
+from filestack_tags.exceptions import (
+    ConfigurationError,
+    FilestackError,
+    InvalidReference,
+    OutOfScope,
+    UploadRefused,
+)
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset
 from filestack_tags.scoping import scope_of
@@ -60,11 +66,12 @@ class UploadViewSet(View):
     def permit(self, request: Request) -> Response:
         """A policy that stores files for some minutes and does nothing else."""
         try:
-            permit = uploads.permit()
+            rules = uploads.rules_for(request.user, request._request)
+            permit = uploads.permit(rules)
+        except UploadRefused as error:
+            raise PermissionDenied(_("You may not upload files.")) from error
         except ConfigurationError as error:
-            detail = _("Uploads are not set up on this server; its system checks say why.")
-            raise Refused(problems.NOT_CONFIGURED, detail) from error
-        store = {"container": permit.container, "path": permit.path}
+            raise _not_configured() from error
         body: dict[str, Any] = {
             "api_key": permit.api_key,
             "policy": permit.policy,
@@ -72,10 +79,10 @@ class UploadViewSet(View):
             # Not as a moment alone: the client's clock may be another.
             "expires_in": int((permit.expires_at - timezone.now()).total_seconds()),
             "upload_url": permit.upload_url,
-            "store": {name: value for name, value in store.items() if value},
-            "max_size": permit.limits.max_size,
-            "max_files": permit.limits.max_files,
-            "mimetypes": list(permit.limits.mimetypes),
+            "store": rules.storage.options,
+            "max_size": rules.max_size,
+            "max_files": rules.max_files,
+            "mimetypes": list(rules.mimetypes),
         }
         return Response(body, headers={"Cache-Control": "no-store"})
 
@@ -83,33 +90,48 @@ class UploadViewSet(View):
     def complete(self, request: Request) -> Response:
         """Register a file that was stored; 201 when it was new, 200 when it was known.
 
-        What is said of the file is as trustworthy as who says it. The webhook of the same upload
-        finds it there.
+        Where users have a scope or rules of their own, Filestack is called for the file's
+        container and key, and a file outside them is refused with 400. The webhook of the same
+        upload finds the asset.
         """
         body = said(CompleteBody, request)
         if body["tag"] and not request.user.has_perm("filestack_tags.tag_asset"):
             raise PermissionDenied(_("You may register files, but not have them tagged."))
+        facts = Facts(
+            filename=body.get("filename") or None,
+            mimetype=body.get("mimetype") or None,
+            size=body.get("size"),
+            container=body.get("container") or None,
+            key=body.get("key") or None,
+            store_status=body.get("status") or None,
+        )
+        handle = body["handle"]
         try:
             asset, created = tasks.register(
-                body["handle"],
-                facts=Facts(
-                    filename=body.get("filename") or None,
-                    mimetype=body.get("mimetype") or None,
-                    size=body.get("size"),
-                    container=body.get("container") or None,
-                    key=body.get("key") or None,
-                    store_status=body.get("status") or None,
+                handle,
+                facts=uploads.confirmed(
+                    handle.reference, facts, user=request.user, request=request._request
                 ),
                 uploader=person(request),
                 trigger="api",
                 tag=body["tag"],
                 within=scope_of(request.user),
             )
-        except OutOfScope as error:
+        except (OutOfScope, UploadRefused) as error:
             raise ValidationError({"handle": [str(error)]}) from error
+        except FilestackError as error:
+            detail = _("Filestack could not confirm the upload. Try again later.")
+            raise Refused(problems.UNAVAILABLE, detail) from error
+        except ConfigurationError as error:
+            raise _not_configured() from error
         (shown,) = describe([asset.pk], router.db_for_read(Asset))
         place = reverse(
             "filestack_tags_api:asset-detail", kwargs={"pk": asset.pk}, request=request
         )
         code = status.HTTP_201_CREATED if created else status.HTTP_200_OK
         return Response(shown, status=code, headers={"Location": place})
+
+
+def _not_configured() -> Refused:
+    detail = _("Uploads are not set up on this server; its system checks say why.")
+    return Refused(problems.NOT_CONFIGURED, detail)

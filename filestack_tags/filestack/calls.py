@@ -27,8 +27,9 @@ from .payloads import (
     parse_metadata,
     parse_tags_reply,
 )
-from .security import Security
+from .security import Security, SignedPolicy
 from .sources import Source
+from .storage import DEFAULT, Storage
 
 CDN_URL = "https://cdn.filestackcontent.com"
 API_URL = "https://www.filestackapi.com/api"
@@ -88,6 +89,7 @@ class Calls:
         cdn_url: str = CDN_URL,
         api_url: str = API_URL,
         policy_expiry: int = 300,
+        storage: Storage = DEFAULT,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._security = Security(app_secret, clock)
@@ -97,6 +99,7 @@ class Calls:
         self._cdn_url = cdn_url.rstrip("/")
         self._api_url = api_url.rstrip("/")
         self._policy_expiry = policy_expiry
+        self._storage = storage
 
     def tags(
         self,
@@ -195,8 +198,8 @@ class Calls:
         started = list(workflows)
         for workflow in started:
             _check_identifier("workflow id", workflow)
-        permit = self._permit("store", *(("convert", "runWorkflow") if started else ()))
-        store: dict[str, Any] = {"location": "S3"}
+        permit = self._permit_to_store(*(("convert", "runWorkflow") if started else ()))
+        store: dict[str, Any] = dict(self._storage.options)
         if filename:
             store["filename"] = filename
         if upload_tags:
@@ -225,12 +228,17 @@ class Calls:
 
     def store_bytes(self, data: bytes, *, filename: str, mimetype: str) -> Call[StoredFile]:
         """Store ``data`` as a file (docs: File API, store with a raw body)."""
-        permit = self._permit("store", max_size=len(data))
+        permit = self._permit_to_store(max_size=len(data))
+        chosen = {
+            name: value
+            for name, value in self._storage.options.items()
+            if name in ("container", "path", "access")
+        }
         return Call(
             name="store",
             method="POST",
-            url=f"{self._api_url}/store/S3",
-            params={"key": self._key(), "filename": filename, **permit.params},
+            url=f"{self._api_url}/store/{self._storage.provider}",
+            params={"key": self._key(), "filename": filename, **chosen, **permit.params},
             headers={"Content-Type": mimetype},
             content=data,
             read=lambda reply: _hidden(parse_file(reply.content), permit.secrets),
@@ -239,8 +247,11 @@ class Calls:
             secrets=permit.secrets,
         )
 
-    def metadata(self, handle: str) -> Call[FileMetadata]:
-        """Ask what is known of a stored file (docs: File API)."""
+    def metadata(self, handle: str, *, timeout: float | None = None) -> Call[FileMetadata]:
+        """Read what is known of a stored file (docs: File API).
+
+        ``timeout`` is in seconds, as of :meth:`download`.
+        """
         source = Source.handle(handle)
         permit = self._permit("stat", source=source)
         return Call(
@@ -252,6 +263,7 @@ class Calls:
             about="file",
             allows=permit.allows,
             secrets=permit.secrets,
+            timeout=timeout,
         )
 
     def delete(self, handle: str) -> Call[None]:
@@ -302,12 +314,24 @@ class Calls:
             timeout=timeout,
         )
 
-    def _permit(
-        self, *allows: str, source: Source | None = None, max_size: int | None = None
-    ) -> _Permit:
-        signed = self._security.policy_for(
-            allows, source=source, max_size=max_size, expires_in=self._policy_expiry
+    def _permit(self, *allows: str, source: Source | None = None) -> _Permit:
+        return self._signed(
+            allows,
+            self._security.policy_for(allows, source=source, expires_in=self._policy_expiry),
         )
+
+    def _permit_to_store(self, *also: str, max_size: int | None = None) -> _Permit:
+        allows = ("store", *also)
+        signed = self._security.policy_for(
+            allows,
+            container=self._storage.container,
+            path=self._storage.path,
+            max_size=max_size,
+            expires_in=self._policy_expiry,
+        )
+        return self._signed(allows, signed)
+
+    def _signed(self, allows: tuple[str, ...], signed: SignedPolicy) -> _Permit:
         secrets = (signed.policy, signed.signature, self._app_secret, self._api_key)
         return _Permit(allows, signed.policy, signed.signature, Secrets(*secrets))
 

@@ -22,6 +22,7 @@ from .exchange import Call
 from .options import Options, configured
 from .payloads import FileMetadata, StoredFile, TagsReply, WorkflowJob
 from .sources import Source
+from .storage import DEFAULT, Storage
 
 T = TypeVar("T")
 
@@ -70,6 +71,7 @@ class _Client:
         connect_timeout: float = 10,
         read_timeout: float = 60,
         policy_expiry: int = 300,
+        storage: Storage = DEFAULT,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._calls = Calls(
@@ -78,6 +80,7 @@ class _Client:
             cdn_url=cdn_url,
             api_url=api_url,
             policy_expiry=policy_expiry,
+            storage=storage,
             clock=clock,
         )
         self._clock = clock
@@ -128,6 +131,7 @@ class FilestackClient(_Client):
         read_timeout: seconds for the rest. A call ends ``connect_timeout + read_timeout`` seconds
             after it began, also while a file or an answer is still being transferred.
         policy_expiry: seconds each signed policy stays valid.
+        storage: where :meth:`store_url` and :meth:`store_bytes` store files.
         transport: an ``httpx2`` transport, such as ``httpx2.WSGITransport(emulator)``; ``None``
             for the network.
         clock: returns unix seconds.
@@ -222,9 +226,9 @@ class FilestackClient(_Client):
         """Store ``data`` as a file. Not idempotent: each call stores another one."""
         return self._send(self._calls.store_bytes(data, filename=filename, mimetype=mimetype))
 
-    def metadata(self, handle: str) -> FileMetadata:
-        """Return what is known of a stored file; never its tags."""
-        return self._send(self._calls.metadata(handle))
+    def metadata(self, handle: str, *, timeout: float | None = None) -> FileMetadata:
+        """Return what is known of a stored file, never its tags; see :meth:`Calls.metadata`."""
+        return self._send(self._calls.metadata(handle, timeout=timeout))
 
     def delete(self, handle: str) -> None:
         """Delete a stored file, from storage too. Deleting twice raises ``FileNotFound``."""
@@ -365,9 +369,9 @@ class AsyncFilestackClient(_Client):
             self._calls.store_bytes(data, filename=filename, mimetype=mimetype)
         )
 
-    async def metadata(self, handle: str) -> FileMetadata:
+    async def metadata(self, handle: str, *, timeout: float | None = None) -> FileMetadata:
         """See :meth:`FilestackClient.metadata`."""
-        return await self._send(self._calls.metadata(handle))
+        return await self._send(self._calls.metadata(handle, timeout=timeout))
 
     async def delete(self, handle: str) -> None:
         """See :meth:`FilestackClient.delete`."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Required, TypedDict
 
+from .storage import Storage
+
 
 class Options(TypedDict, total=False):
     """How a client is set up; :class:`FilestackClient` describes each."""
@@ -16,6 +18,7 @@ class Options(TypedDict, total=False):
     connect_timeout: float
     read_timeout: float
     policy_expiry: int
+    storage: Storage
     clock: Callable[[], float]
 
 
@@ -33,4 +36,5 @@ def configured() -> Options:
         "connect_timeout": settings.CONNECT_TIMEOUT,
         "read_timeout": settings.READ_TIMEOUT,
         "policy_expiry": settings.POLICY_EXPIRY,
+        "storage": Storage.of(settings.STORAGE),
     }

@@ -109,7 +109,7 @@ def test_without_key_or_secret_it_says_so(editor: Client, settings: Any, missing
 def test_a_permit_holds_a_policy_that_stores_and_the_host_but_no_secret(
     editor: Client, settings: Any
 ) -> None:
-    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"UPLOAD_PATH": "in/"}
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"STORAGE": {"path": "in/"}}
 
     response = editor.post(f"{UPLOAD}permit/")
     permit = response.json()
@@ -118,7 +118,7 @@ def test_a_permit_holds_a_policy_that_stores_and_the_host_but_no_secret(
     check(permit["policy"], permit["signature"], secret, Wanted("store", path="in/"))
     assert permit["api_key"] == "AKEY"
     assert permit["upload_url"] == "https://upload.filestackapi.com"
-    assert permit["store"] == {"path": "in/"}
+    assert permit["store"] == {"location": "s3", "path": "in/"}
     assert 595 < permit["expires_in"] <= 600
     assert secret not in response.content.decode()
     assert "no-store" in response.headers["Cache-Control"]

@@ -11,6 +11,7 @@ import pytest
 
 from filestack_tags import uploads
 from filestack_tags.exceptions import ConfigurationError
+from filestack_tags.filestack.storage import Storage
 from filestack_tags.testing.policies import PolicyRefused, Wanted, check
 
 SECRET = "TESTSECRET0000000000000000"
@@ -30,7 +31,7 @@ def allows(permit: uploads.UploadPermit, **wanted: Any) -> bool:
 
 
 def test_it_stores_files_of_the_allowed_size_and_does_nothing_else() -> None:
-    permit = uploads.permit()
+    permit = uploads.permit(uploads.UploadRules())
 
     assert policy(permit).keys() == {"call", "expiry", "maxSize"}
     assert policy(permit)["call"] == ["pick", "store"]
@@ -42,21 +43,28 @@ def test_it_stores_files_of_the_allowed_size_and_does_nothing_else() -> None:
 
 def test_container_and_path_are_the_only_ones_when_they_are_set(settings: Any) -> None:
     settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {
-        "UPLOAD_CONTAINER": "box.eu",
-        "UPLOAD_PATH": "in/",
+        "STORAGE": {"container": "box.eu", "path": "in"},
     }
-    permit = uploads.permit()
+    permit = uploads.permit(uploads.UploadRules())
 
-    assert (permit.container, permit.path) == ("box.eu", "in/")
+    assert permit.rules.storage == Storage(container="box.eu", path="in/")
     assert allows(permit, container="box.eu", path="in/2026/")
     assert not allows(permit, container="boxxeu", path="in/")
-    assert not allows(permit, container="box.eu", path="out/in/")
+    for container, path in (
+        ("box.eu", "out/in/"),
+        ("box.eu", "in"),
+        ("box.eu", "inner/"),
+        ("box.eu", ""),
+        ("box.eu2", "in/"),
+        ("", "in/"),
+    ):
+        assert not allows(permit, container=container, path=path)
 
 
 def test_it_expires_when_it_says() -> None:
     now = datetime(2026, 5, 1, 12, 0, 0, 900_000, tzinfo=UTC)
 
-    permit = uploads.permit(now=now)
+    permit = uploads.permit(uploads.UploadRules(), now=now)
 
     assert permit.expires_at == now.replace(microsecond=0) + timedelta(seconds=600)
     assert policy(permit)["expiry"] == permit.expires_at.timestamp()
@@ -67,11 +75,11 @@ def test_without_key_or_secret_there_is_none(settings: Any, missing: str) -> Non
     settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {missing: ""}
 
     with pytest.raises(ConfigurationError, match=missing):
-        uploads.permit()
+        uploads.permit(uploads.UploadRules())
 
 
 def test_it_shows_neither_policy_nor_signature() -> None:
-    permit = uploads.permit()
+    permit = uploads.permit(uploads.UploadRules())
 
     assert permit.policy not in repr(permit)
     assert permit.signature not in repr(permit)

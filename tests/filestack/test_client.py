@@ -164,7 +164,7 @@ class TestResults:
         assert store == {
             "name": "store",
             "params": {
-                "location": "S3",
+                "location": "s3",
                 "filename": "a.jpg",
                 "upload_tags": {"tenant": "7"},
                 "workflows": [WORKFLOW],

@@ -18,6 +18,7 @@ from filestack_tags.api.problems import (
     INVALID_QUERY,
     KEY_REUSED,
     NOT_CONFIGURED,
+    UNAVAILABLE,
     Problem,
 )
 
@@ -154,7 +155,11 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
     },
     "UploadViewSet": {
         "permit": Operation({200: shapes.PermitSerializer}, problems=(NOT_CONFIGURED,)),
-        "complete": Operation(created(shapes.AssetSerializer), uploads.CompleteBody),
+        "complete": Operation(
+            created(shapes.AssetSerializer),
+            uploads.CompleteBody,
+            problems=(UNAVAILABLE, NOT_CONFIGURED),
+        ),
     },
     "TagMergeViewSet": {
         "retrieve": Operation({200: serializers.TagMergeSerializer}),
