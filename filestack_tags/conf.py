@@ -214,7 +214,7 @@ class Settings:
 
     ALLOW_PRIVATE_URLS: bool = False
     """Whether clients of the API and users of the admin may register external URLs of private
-    hosts: addresses that are not public, ``localhost``, names without a dot."""
+    hosts: addresses that are not public, special-use names, names without a dot."""
 
     MIN_CONFIDENCE: int = 0
     """Tags below this confidence are stored but not shown or found by name alone."""

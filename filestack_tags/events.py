@@ -14,6 +14,7 @@ from django.db.models import Q
 
 from . import assets, files, metrics, news, results, tagging, tags, workflows
 from .exceptions import PayloadError, TaggerError
+from .filestack.options import file_hosts
 from .filestack.payloads import Event, WorkflowJob
 from .models import Asset, TaggingRun, WebhookDelivery
 from .news import IGNORED, PROCESSED, Handled
@@ -44,7 +45,8 @@ def prepare_all(those: Iterable[Event]) -> None:
     replies = [
         job.merged_tags()
         for event in those
-        if event.action == "fs.workflow" and not (job := event.workflow()).is_under_way
+        if event.action == "fs.workflow"
+        and not (job := event.workflow(file_hosts())).is_under_way
     ]
     if names := [name for reply in replies if reply for name in (*reply.auto, *reply.user)]:
         tags.resolve(names)
@@ -78,7 +80,7 @@ def _file(event: Event, delivery: WebhookDelivery) -> Handled:
 
 
 def _workflow(event: Event, delivery: WebhookDelivery) -> Handled:
-    job = event.workflow()
+    job = event.workflow(file_hosts())
     run = _run_of(job, event)
     if run is None:
         if reason := _why_ignored(job):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from . import assets, events, metrics, results, workflows
+from .filestack.options import file_hosts
 from .filestack.payloads import Event, WorkflowJob
 from .models import Asset, TaggingRun, WebhookDelivery
 from .news import PROCESSED, Handled
@@ -49,7 +50,7 @@ def told(delivery: WebhookDelivery, event: Event) -> Told | None:
     """
     if event.action != "fs.workflow":
         return None
-    job = event.workflow()
+    job = event.workflow(file_hosts())
     if job.is_under_way or not job.job_id or len(job.sources) != 1:
         return None
     reply = events.reply_of(job)

@@ -1,25 +1,47 @@
-"""Which hosts an external URL may name where strangers register files. No Django.
+"""Which hosts an external URL may name where users register files. No Django.
 
 Filestack fetches external URLs, nothing here does; but whatever fetches one should not be led to
-machines that only insiders reach. Names are not resolved: they may lead elsewhere when they are.
+machines that only insiders reach. Names are not resolved, because they may resolve to something
+else later. What is requested from here, such as outbound webhooks, checks each resolved address
+with :func:`is_public`.
 """
 
 from __future__ import annotations
 
 import re
 import socket
-import unicodedata
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from urllib.parse import urlsplit
 
 from filestack_tags.exceptions import InvalidReference
 
-LOCAL_NAMES = ("localhost", "localdomain", "local", "internal", "intranet", "lan", "home.arpa")
-"""Ends of names that mean a machine or a network of one's own (RFC 6761, 6762, 8375)."""
+from .urls import normalized
+
+LOCAL_NAMES = frozenset(
+    {
+        # Special use: RFC 6761, 6762, 7686, 9476; IANA's registry lists several under .arpa, and
+        # none of the names there is a public web site. ``.example`` is not here: RFC 6761 wants
+        # software to treat it as any other name.
+        *("localhost", "local", "test", "invalid", "onion", "alt", "arpa"),
+        # Reserved by ICANN for private use, or never to be delegated because so many use them.
+        *("internal", "home", "corp", "mail"),
+        # Never delegated, and common in private networks and clusters (RFC 6762, appendix G).
+        *("intranet", "intra", "private", "lan", "localdomain", "domain", "workgroup"),
+        *("svc", "consul"),
+    }
+)
+"""Ends of names that mean a machine or a network of one's own."""
 
 _NAT64 = IPv6Network("64:ff9b::/96")
+_6TO4_RELAYS = IPv4Network("192.88.99.0/24")
+_GLOBAL_UNICAST = IPv6Network("2000::/3")
+_NOT_PUBLIC = (
+    IPv6Network("2001::/23"),  # IETF protocols: Teredo, benchmarks, ORCHID
+    IPv6Network("2001:db8::/32"),  # documentation
+    IPv6Network("3fff::/20"),  # documentation
+)
+_ISATAP = (0x00005EFE, 0x02005EFE)
 _NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")
-_ODD = re.compile(r"[\s\\%/?#@<>^|{}\"`]")
 
 
 def require_public(url: str) -> None:
@@ -27,17 +49,14 @@ def require_public(url: str) -> None:
 
     Raises:
         InvalidReference: when its host is a private, loopback, link-local or reserved address, a
-            name without a dot, or one that ends in :data:`LOCAL_NAMES`.
+            name without a dot, or one that ends in one of :data:`LOCAL_NAMES`.
     """
-    host = unicodedata.normalize("NFKC", urlsplit(url).hostname or "").casefold()
-    host = host.removesuffix(".")
+    host = (urlsplit(normalized(url)).hostname or "").removesuffix(".")
     address = _address(host)
     if address is not None:
         if not is_public(address):
             raise InvalidReference("The URL names an address that is not public.")
-    elif _ODD.search(host):
-        raise InvalidReference("The URL's host or port cannot be read.")
-    elif "." not in host or host.endswith(tuple(f".{name}" for name in LOCAL_NAMES)):
+    elif "." not in host or host.rpartition(".")[2] in LOCAL_NAMES:
         raise InvalidReference("The URL names a host that is not public.")
 
 
@@ -56,13 +75,21 @@ def _address(host: str) -> IPv4Address | IPv6Address | None:
 
 
 def is_public(address: IPv4Address | IPv6Address) -> bool:
-    """Whether an address is one of the internet, also where another is written within it."""
-    if isinstance(address, IPv6Address):
-        inner = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-        if address in _NAT64:
-            inner.append(IPv4Address(int(address) & 0xFFFFFFFF))
-        if not all(is_public(each) for each in inner if each is not None):
-            return False
-        if address.ipv4_mapped is not None:
-            return True
-    return address.is_global and not address.is_multicast
+    """Whether an address is a public unicast address, also where another is written within it.
+
+    IPv6 addresses are public in 2000::/3 alone. Addresses that carry an IPv4 address (mapped,
+    6to4, NAT64, ISATAP) are public if that one is.
+    """
+    if isinstance(address, IPv4Address):
+        return address.is_global and not address.is_multicast and address not in _6TO4_RELAYS
+    number = int(address)
+    last = IPv4Address(number & 0xFFFFFFFF)
+    if address.ipv4_mapped is not None or address in _NAT64:
+        return is_public(last)
+    if address not in _GLOBAL_UNICAST or any(address in network for network in _NOT_PUBLIC):
+        return False
+    if address.sixtofour is not None and not is_public(address.sixtofour):
+        return False
+    if number >> 32 & 0xFFFFFFFF in _ISATAP and not is_public(last):
+        return False
+    return address.is_global

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Required, TypedDict
+from urllib.parse import urlsplit
 
 from .storage import Storage
+from .urls import normalized
 
 
 class Options(TypedDict, total=False):
@@ -38,3 +40,11 @@ def configured() -> Options:
         "policy_expiry": settings.POLICY_EXPIRY,
         "storage": Storage.of(settings.STORAGE),
     }
+
+
+def file_hosts() -> set[str]:
+    """Return the hosts of the settings at which links to stored files lead, such as a CNAME."""
+    from filestack_tags.conf import get_settings  # for the reason given in configured()
+
+    settings = get_settings()
+    return {urlsplit(normalized(url)).netloc for url in (settings.CDN_URL, settings.API_URL)}

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 from urllib.parse import quote, urlsplit
 
 from filestack_tags.exceptions import InvalidReference
-from filestack_tags.text import MAX_REFERENCE_LENGTH
+from filestack_tags.text import MAX_REFERENCE_LENGTH, reference_digest
+
+from .urls import normalized
 
 Kind = Literal["handle", "url", "alias"]
 
@@ -23,14 +27,26 @@ _HANDLE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ALIAS = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _HTTP = re.compile(r"https?://", re.IGNORECASE)
 _ALIAS_SCHEME = "src://"
+_LINK_SEGMENT = re.compile(r"[A-Za-z0-9_]+(=.*)?")
+
+FILE_HOSTS = frozenset(
+    {
+        "cdn.filestackcontent.com",
+        "process.filestackapi.com",
+        "www.filestackapi.com",
+        "api.filestackapi.com",
+    }
+)
+"""Filestack's hosts that read stored files (docs: Processing API; File API)."""
 
 
 @dataclass(frozen=True)
 class Source:
     """A file that Filestack can read.
 
-    ``reference`` is the text as a person writes it: a handle, a whole URL (fragment included),
-    or ``src://ALIAS/PATH``. Percent signs in it are data: nothing is decoded.
+    ``reference`` is a handle, a URL, or ``src://ALIAS/PATH``. A URL is kept in one spelling, so
+    that URLs that make the same request are the same source: see :func:`~.urls.normalized`.
+    Percent signs in an alias path are data: nothing is decoded.
 
     Raises:
         InvalidReference: on construction, when ``reference`` is not what ``kind`` says.
@@ -46,17 +62,13 @@ class Source:
             )
         if not isinstance(self.reference, str):
             raise InvalidReference(f"A reference is text, not {type(self.reference).__name__}.")
-        if len(self.reference) > MAX_REFERENCE_LENGTH:
-            raise InvalidReference(
-                f"A reference has at most {MAX_REFERENCE_LENGTH} characters; "
-                f"this one has {len(self.reference)}."
-            )
+        _check_length(self.reference)
         if any(unicodedata.category(char) in ("Cc", "Cs") for char in self.reference):
             raise InvalidReference("A reference cannot hold control characters.")
         if self.kind == "handle":
             _check_handle(self.reference)
         elif self.kind == "url":
-            _check_url(self.reference)
+            object.__setattr__(self, "reference", _checked_url(self.reference))
         else:
             _split_alias(self.reference)
 
@@ -112,8 +124,8 @@ class Source:
     def path(self) -> str:
         """How the source is written at the end of a CDN URL.
 
-        An external URL is percent-encoded completely, so that its own query and fragment belong
-        to it and not to the call; decoding once gives the reference back.
+        An external URL is percent-encoded completely, so that its own query belongs to it and
+        not to the call; decoding once gives the reference back.
         """
         if self.kind == "handle":
             return self.reference
@@ -137,6 +149,51 @@ def handle_from_url(url: str) -> str | None:
     return last if _HANDLE.fullmatch(last) else None
 
 
+def digests_of(reference: str) -> tuple[str, ...]:
+    """Return the digests of the files that a text may name, one of each kind.
+
+    A URL is read in any spelling. Text that cannot be a reference has digests that no file has.
+    """
+    spelled = reference
+    with suppress(InvalidReference):
+        spelled = Source.parse(reference).reference
+    return tuple(reference_digest(kind, spelled) for kind in get_args(Kind))
+
+
+def handle_in_link(url: str, hosts: Collection[str] = ()) -> str | None:
+    """Return the handle of the stored file that a link to Filestack reads, or ``None``.
+
+    Tasks, policies and an API key may be part of the link. Links to external URLs, storage
+    aliases and results of workflows lead to no handle.
+
+    Args:
+        url: an http or https URL.
+        hosts: where links may lead besides Filestack's own hosts, as ``host`` or ``host:port``.
+    """
+    try:
+        parts = urlsplit(normalized(url))
+    except InvalidReference:
+        return None
+    if parts.netloc not in FILE_HOSTS and parts.netloc not in hosts:
+        return None
+    segments = [segment for segment in parts.path.split("/") if segment]
+    if segments[:2] == ["api", "file"]:
+        segments = segments[2:3]
+    elif segments[-1:] == ["metadata"]:
+        segments.pop()
+    if not segments or not all(map(_LINK_SEGMENT.fullmatch, segments[:-1])):
+        return None
+    return segments[-1] if _HANDLE.fullmatch(segments[-1]) else None
+
+
+def _check_length(reference: str) -> None:
+    if len(reference) > MAX_REFERENCE_LENGTH:
+        raise InvalidReference(
+            f"A reference has at most {MAX_REFERENCE_LENGTH} characters; "
+            f"this one has {len(reference)}."
+        )
+
+
 def _check_handle(handle: str) -> None:
     if not _HANDLE.fullmatch(handle):
         raise InvalidReference(
@@ -144,20 +201,16 @@ def _check_handle(handle: str) -> None:
         )
 
 
-def _check_url(url: str) -> None:
+def _checked_url(url: str) -> str:
     if not _HTTP.match(url):
         raise InvalidReference("An external URL starts with http:// or https://.")
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        raise InvalidReference("The URL's host or port cannot be read.") from None
-    if not host:
-        raise InvalidReference("The URL names no host.")
-    if "@" in parts.netloc:
+    spelled = normalized(url)
+    if "@" in urlsplit(url).netloc:
         raise InvalidReference(
             "The URL holds a user name or password; Filestack would be sent it in the clear."
         )
+    _check_length(spelled)
+    return spelled
 
 
 def _split_alias(reference: str) -> tuple[str, str]:

@@ -25,7 +25,7 @@ from django.db.models.sql.compiler import SQLCompiler
 from django.utils import timezone
 
 from filestack_tags.clock import kept
-from filestack_tags.text import reference_digest
+from filestack_tags.filestack.sources import digests_of
 
 from .ast import And, Comparison, Everything, Fact, HasTag, Measure, Moment, Node, Not, Or
 from .names import Names, rows_of
@@ -121,8 +121,7 @@ class Conditions:
             case "name":
                 return _like("filename", value)
             case "handle":
-                kinds: Any = apps.get_model("filestack_tags", "Asset")
-                return Q(digest__in=[reference_digest(k, value) for k in kinds.Kind.values])
+                return Q(digest__in=digests_of(value))
             case "by":
                 users = get_user_model()._base_manager.using(self.using)
                 name = get_user_model().USERNAME_FIELD

@@ -19,7 +19,7 @@ from typing import Any
 from django.apps import apps
 from django.db import connections
 
-from filestack_tags.text import reference_digest
+from filestack_tags.filestack.sources import digests_of
 
 from .ast import And, Comparison, Everything, Fact, HasTag, Measure, Moment, Node, Not, Or
 from .conditions import MAX_SCORE, MOMENT_COLUMNS, bounds_of, scores_of
@@ -300,9 +300,7 @@ class Compiler:
             case "name":
                 return self._like("a.filename", value)
             case "handle":
-                kinds: Any = apps.get_model("filestack_tags", "Asset")
-                digests = tuple(reference_digest(kind, value) for kind in kinds.Kind.values)
-                return among("a.digest", digests)
+                return among("a.digest", digests_of(value))
             case "by":
                 table, key, name = self.tables.user
                 return Fragment(

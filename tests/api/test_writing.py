@@ -31,7 +31,11 @@ def register(api: APIClient, **body: Any) -> Any:
         ({"handle": HANDLE}, "handle", HANDLE),
         ({"reference": HANDLE}, "handle", HANDLE),
         ({"kind": "handle", "reference": HANDLE}, "handle", HANDLE),
-        ({"url": "https://example.com/a b.jpg?x=1"}, "url", "https://example.com/a b.jpg?x=1"),
+        (
+            {"url": "https://example.com/a b.jpg?x=1"},
+            "url",
+            "https://example.com/a%20b.jpg?x=1",
+        ),
         ({"reference": "https://example.com/a.jpg"}, "url", "https://example.com/a.jpg"),
         ({"alias": "pictures", "path": "/a/b.jpg"}, "alias", "src://pictures/a/b.jpg"),
         ({"reference": "src://pictures/a.jpg"}, "alias", "src://pictures/a.jpg"),
@@ -215,3 +219,18 @@ def test_later_news_of_filestack_replaces_what_a_person_said(api: APIClient) -> 
         assets.register(source, facts=assets.Facts(filename="c.jpg"), at=moment)
         asset.refresh_from_db()
         assert asset.filename == name
+
+
+def test_urls_that_make_the_same_request_are_one_asset(api: APIClient) -> None:
+    spellings = (
+        "https://h.com/a b.jpg",
+        "https://h.com/a%20b.jpg",
+        "HTTPS://H.com:443/a b.jpg#x",
+    )
+    replies = [register(api, url=url) for url in spellings]
+    assert [reply.status_code for reply in replies] == [201, 200, 200]
+    assert {reply.json()["reference"] for reply in replies} == {"https://h.com/a%20b.jpg"}
+    assert register(api, url="https://h.com/a%2520b.jpg").status_code == 201
+    for url in spellings:
+        page = api.get("/api/v1/assets/", {"q": f'handle:"{url}"'}).json()
+        assert [row["id"] for row in page["results"]] == [replies[0].json()["id"]]

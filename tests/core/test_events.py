@@ -10,8 +10,9 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from filestack_tags import events, results, tasks
+from filestack_tags import assets, events, results, tasks
 from filestack_tags.clock import kept
+from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, TaggingRun, WebhookDelivery
 from filestack_tags.testing.payloads import event, fp_upload, fs_workflow
 from tests import scripted
@@ -504,4 +505,34 @@ def test_a_source_may_be_an_external_url(deliver: Any) -> None:
     body["text"]["sources"] = ["https://example.com/a b.jpg?x=1#f"]
     deliver(body)
     (asset,) = Asset.objects.search("sky")
-    assert (asset.kind, asset.reference) == ("url", "https://example.com/a b.jpg?x=1#f")
+    assert (asset.kind, asset.reference) == ("url", "https://example.com/a%20b.jpg?x=1")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        f"https://cdn.filestackcontent.com/{HANDLE}",
+        f"https://cdn.filestackcontent.com/AKEY/security=p:eyJ9==,s:abc/resize=w:10/{HANDLE}",
+        f"https://www.filestackapi.com/api/file/{HANDLE}?policy=p&signature=s",
+        f"https://cdn.photos.example/AKEY/{HANDLE}",
+    ],
+)
+def test_a_job_about_a_link_to_a_stored_file_is_about_that_file(
+    deliver: Any, tags_of: Any, settings: Any, source: str
+) -> None:
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {
+        "CDN_URL": "https://cdn.photos.example"
+    }
+    known, _ = assets.register(Source.handle(HANDLE))
+    deliver(fs_workflow(source, tags={"sky": 60}))
+    assert Asset.objects.get() == known
+    assert tags_of(known) == {"sky": 60}
+
+
+def test_a_job_about_an_external_url_is_about_the_asset_of_that_request(
+    deliver: Any, tags_of: Any
+) -> None:
+    known, _ = assets.register(Source.url("https://h.com/a%20b.jpg"))
+    deliver(fs_workflow("https://H.com/x/../a b.jpg#top", tags={"sky": 60}))
+    assert Asset.objects.get() == known
+    assert tags_of(known) == {"sky": 60}

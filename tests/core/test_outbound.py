@@ -450,6 +450,11 @@ def test_an_endpoint_has_known_events(events: list[str]) -> None:
         ["::1"],
         ["fe80::1%eth0"],
         ["::ffff:192.168.0.1"],
+        ["fec0::1"],
+        ["64:ff9b::a00:1"],
+        ["64:ff9b:1::808:808"],
+        ["2002:a00:1::"],
+        ["2606:4700::1111", "::7f00:1"],
     ],
 )
 def test_a_name_that_leads_to_a_private_address_is_refused_when_it_is_resolved(

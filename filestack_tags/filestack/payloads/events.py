@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -46,13 +46,16 @@ class Event:
         """
         return read_file_event(self.text)
 
-    def workflow(self) -> WorkflowJob:
+    def workflow(self, file_hosts: Collection[str] = ()) -> WorkflowJob:
         """Return the job an ``fs.workflow`` event is about.
+
+        A source that is a link to a stored file counts as its handle: on Filestack's hosts, and
+        on ``file_hosts`` (``host`` or ``host:port``).
 
         Raises:
             PayloadError: as :func:`~.workflows.parse_job`.
         """
-        return read_job(self.text, self.raw)
+        return read_job(self.text, self.raw, file_hosts)
 
 
 def parse_event(body: bytes) -> Event:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from filestack_tags.exceptions import InvalidReference, PayloadError
-from filestack_tags.filestack.sources import Source
+from filestack_tags.filestack.sources import Source, handle_in_link
 from filestack_tags.text import storable
 
 from .reading import decode, first_text, mapping, shown
@@ -75,7 +75,9 @@ class WorkflowJob:
         return merge_tags((found.reply for found in self.tags), raw)
 
 
-def parse_job(data: bytes | str | Mapping[str, Any]) -> WorkflowJob:
+def parse_job(
+    data: bytes | str | Mapping[str, Any], file_hosts: Collection[str] = ()
+) -> WorkflowJob:
     """Read a reply of ``run_workflow`` or ``workflow_status`` (docs: Workflows API).
 
     Tags are found by shape, ``data.tags.auto``, since tasks are named freely. A source that is
@@ -86,10 +88,12 @@ def parse_job(data: bytes | str | Mapping[str, Any]) -> WorkflowJob:
             or ``sources`` is not what it should be.
     """
     payload, raw = decode(data)
-    return read_job(payload, raw)
+    return read_job(payload, raw, file_hosts)
 
 
-def read_job(payload: Mapping[str, Any], raw: str) -> WorkflowJob:
+def read_job(
+    payload: Mapping[str, Any], raw: str, file_hosts: Collection[str] = ()
+) -> WorkflowJob:
     """Read a decoded job; see :func:`parse_job`."""
     workflow_id = _identifier(payload, "workflow")
     job_id = _identifier(payload, "jobid") or _identifier(payload, "job")
@@ -104,7 +108,7 @@ def read_job(payload: Mapping[str, Any], raw: str) -> WorkflowJob:
         job_id=job_id or None,
         created_at=parse_timestamp(payload.get("createdAt")),
         updated_at=parse_timestamp(payload.get("updatedAt")),
-        sources=_sources(payload.get("sources")),
+        sources=_sources(payload.get("sources"), file_hosts),
         status=first_text("status", payload),
         tags=tags,
         errors=errors,
@@ -124,7 +128,7 @@ def _identifier(payload: Mapping[str, Any], key: str) -> str:
     )
 
 
-def _sources(value: object) -> tuple[Source, ...]:
+def _sources(value: object, file_hosts: Collection[str]) -> tuple[Source, ...]:
     if value is None:
         return ()
     if not isinstance(value, list):
@@ -132,7 +136,9 @@ def _sources(value: object) -> tuple[Source, ...]:
     found = []
     for text in value:
         try:
-            found.append(Source.parse(text if isinstance(text, str) else ""))
+            source = Source.parse(text if isinstance(text, str) else "")
+            handle = handle_in_link(source.reference, file_hosts)
+            found.append(Source.handle(handle) if handle else source)
         except InvalidReference:  # e.g. wf://, the output of another workflow
             continue
     return tuple(found)
