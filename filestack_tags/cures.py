@@ -107,7 +107,8 @@ OF_ASSETS: Mapping[str, Reason] = {
         _("The log of the worker has the traceback. Mend the tagger, deploy, then re-tag."),
     ),
     "tagger_error": _reason(
-        _("The tagger could not tag it."), _("Read the error on the run; then re-tag.")
+        _("The tagger could not tag it, or returned something that is no answer."),
+        _("Read the error on the run, and fix the tagger if it names one; then tag again."),
     ),
     "tagger_unavailable": _reason(
         _("The tagger cannot run on a worker's host."),
@@ -131,10 +132,9 @@ OF_ASSETS: Mapping[str, Reason] = {
         ),
     ),
     "unusable_reply": _reason(
-        _("The reply has something that cannot be a tag."),
+        _("The reply could not be stored."),
         _(
-            "The run's error names it. Of a tagger of your own, mend that; otherwise report it "
-            "with the raw reply."
+            "The worker's log has the traceback. Tag the asset again; if it fails again, report it."
         ),
     ),
     "workflow_deadline": _reason(

@@ -74,9 +74,12 @@ def run(
 
     Raises:
         OperationalError: when the database stayed away.
+        Exception: what claiming, giving back or ``tell`` raised, once the calls in flight have
+            ended and their answers were applied.
     """
     with InFlight[Work](concurrency) as flight:
         problem: Exception | None = None
+        back: list[Work] = []
         look_at = 0.0
         while True:
             wait, is_limited = PAUSE, False
@@ -87,11 +90,13 @@ def run(
                     else:
                         wait, is_limited = _fill(flight, supply, concurrency, tell)
                         look_at = monotonic() + wait if is_limited else 0.0
-                except (OperationalError, InterfaceError) as error:
-                    problem = error  # raised once what is in flight has landed
-            elif gives_back and (back := flight.withdraw()):
-                claims.release(back, to_rest=True)
+                except Exception as error:  # noqa: BLE001  # raised once the answers are applied
+                    problem = error
+            elif gives_back and (back := [*back, *flight.withdraw()]):
+                back = _give_back(back)
             if not len(flight):
+                if back and _give_back(back):
+                    logger.error("%s claimed assets wait until their lease ends", len(back))
                 if problem is not None:
                     raise problem
                 if is_stopped() or not (is_limited or supply.may_have_more()):
@@ -100,7 +105,26 @@ def run(
                 continue
             ended = flight.landed(wait)
             for outcome in _insist([(one.key, one.answer) for one in ended]):
-                tell(outcome)
+                try:
+                    tell(outcome)
+                except Exception as error:  # noqa: BLE001  # raised once the answers are applied
+                    problem = problem or error
+
+
+def _give_back(works: list[Work]) -> list[Work]:
+    """Give back assets whose call has not begun; return those to give back later.
+
+    An error here must not lose the answers of calls in flight. What cannot be given back waits
+    until its lease ends.
+    """
+    try:
+        claims.release(works, to_rest=True)
+    except (OperationalError, InterfaceError):
+        logger.warning("The database is away; %s assets are given back later", len(works))
+        return works
+    except Exception:
+        logger.exception("%s assets cannot be given back", len(works))
+    return []
 
 
 def _claimable(flight: InFlight[Work], concurrency: int) -> int:

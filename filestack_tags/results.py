@@ -185,6 +185,7 @@ def _close(
         run.http_status = reply.status
         run.version = reply.version
         run.error_code = run.error_text = ""
+        run.notes = storable(reply.notes)
         run.result_at = result_at
         run.finished_at = now
         closed.append(run)

@@ -49,6 +49,7 @@ class RunStanding:
     state: str
     error_code: str
     error_text: str = ""
+    notes: str = ""
     rule_results: dict[str, bool] = field(default_factory=dict)
     raw_reply: str = ""
     http_status: int | None = None

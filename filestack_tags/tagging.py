@@ -8,7 +8,7 @@ dies on the way leaves a lease that expires, and :func:`due` finds the asset aga
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
@@ -16,6 +16,7 @@ from functools import partial
 from operator import attrgetter
 from random import SystemRandom
 
+from django.db import InterfaceError, OperationalError
 from django.db.models import Q
 from django.utils import timezone
 
@@ -31,7 +32,7 @@ from .signals import tagging_failed
 from .taggers import PendingJob, TaggerReply, get_tagger
 from .taggers.inflight import ask
 from .text import storable
-from .transactions import alias, atomic, locked, on_commit, retried, retrying
+from .transactions import alias, atomic, is_reachable, locked, on_commit, retried, retrying
 
 logger = logging.getLogger(__name__)
 
@@ -222,17 +223,22 @@ def land(answers: Sequence[tuple[Work, Answer]]) -> list[Outcome]:
     """Close the runs of claimed assets with what their taggers answered; return what came of each.
 
     Replies are applied together, see :func:`.results.apply_all`. A deadlock or a lost
-    connection is tried again: the replies are here, and were paid for.
+    connection is tried again: the replies are here, and were paid for. An error that one answer
+    causes, also one of the database, does not keep the others from being applied.
 
     Raises:
         OperationalError: when the database stayed away. Landing the same again is safe.
     """
     outcomes: dict[int, Outcome] = {}
-    errors = [(work, _error(work, answer)) for work, answer in answers if _failed(answer)]
+    errors = [
+        (work, _error(work, answer))
+        for work, answer in answers
+        if isinstance(answer, Exception)
+    ]
     replies = [(work, answer) for work, answer in answers if isinstance(answer, TaggerReply)]
     now = timezone.now()
     offered = [results.Result(work.run_id, reply, now) for work, reply in replies]
-    states = retried(partial(results.apply_all, offered))
+    states = _apply_or_halve(offered)
     for (work, _), state in zip(replies, states, strict=True):
         if isinstance(state, Exception):
             errors.append((work, _unusable(work, state)))
@@ -241,21 +247,41 @@ def land(answers: Sequence[tuple[Work, Answer]]) -> list[Outcome]:
             outcomes[work.run_id] = Outcome(state)
     for work, answer in answers:
         if isinstance(answer, PendingJob):
-            outcomes[work.run_id] = _wait(work.run_id, answer)
+            outcomes[work.run_id] = _alone(work, partial(_wait, work.run_id, answer))
     _note_circuits(answers, errors)
     for work, error in errors:
-        outcomes[work.run_id] = fail(work.run_id, error)
+        outcomes[work.run_id] = _alone(work, partial(fail, work.run_id, error))
     return [
         replace(outcomes[work.run_id], asset_id=work.asset_id, made=work.shared is None)
         for work, _ in answers
     ]
 
 
-def _failed(answer: Answer) -> bool:
-    return isinstance(answer, Exception)
+def _apply_or_halve(offered: Sequence[results.Result]) -> list[str | Exception]:
+    """Apply results, and find those that the database does not take while it answers others."""
+    try:
+        return retried(partial(results.apply_all, offered))
+    except (OperationalError, InterfaceError) as error:
+        if not is_reachable():
+            raise
+        if len(offered) == 1:
+            return [error]
+    half = len(offered) // 2
+    return _apply_or_halve(offered[:half]) + _apply_or_halve(offered[half:])
 
 
-def _error(work: Work, error: Answer) -> TaggerError:
+def _alone(work: Work, close: Callable[[], Outcome]) -> Outcome:
+    """Close one run. If only that fails, log it; the run is closed when its lease has ended."""
+    try:
+        return close()
+    except Exception as error:
+        if isinstance(error, (OperationalError, InterfaceError)) and not is_reachable():
+            raise
+        logger.exception("Run %s of asset %s cannot be closed", work.run_id, work.asset_id)
+        return Outcome(Asset.State.RUNNING)
+
+
+def _error(work: Work, error: Exception) -> TaggerError:
     """Return what a tagger raised as an error that the run can carry."""
     if isinstance(error, TaggerError):
         return error
@@ -266,7 +292,7 @@ def _error(work: Work, error: Answer) -> TaggerError:
         "Tagger %s failed on asset %s",
         work.tagger,
         work.asset_id,
-        exc_info=error if isinstance(error, Exception) else None,
+        exc_info=error,
     )
     return TaggerError(
         f"The tagger {work.tagger!r} raised {name}.",
@@ -279,9 +305,14 @@ def _error(work: Work, error: Answer) -> TaggerError:
 def _unusable(work: Work, error: Exception) -> TaggerError:
     """Return the error for a reply that cannot be applied, such as for a label that is no tag."""
     logger.error("The reply for asset %s cannot be applied", work.asset_id, exc_info=error)
+    # Not the text of a database, which may name tables and values.
+    reason = str(error) if isinstance(error, FilestackTagsError) else type(error).__name__
     return TaggerError(
-        f"The reply of the tagger {work.tagger!r} cannot be applied: {error}",
+        f"The reply of the tagger {work.tagger!r} cannot be applied: {reason}",
         code="unusable_reply",
+        cure="" if isinstance(error, FilestackTagsError) else "The log has the traceback.",
+        # It may be a passing one, such as a lock that was not released in time.
+        retryable=isinstance(error, (OperationalError, InterfaceError)),
     )
 
 
@@ -300,7 +331,12 @@ def _note_circuits(
                 )
                 made[work.tagger].append(circuit.Call(work.tries, last))
     for tagger, calls in sorted(made.items()):
-        circuit.note(tagger, calls)
+        try:
+            circuit.note(tagger, calls)
+        except Exception as error:
+            if isinstance(error, (OperationalError, InterfaceError)) and not is_reachable():
+                raise
+            logger.exception("The circuit of %s cannot be written", tagger)
 
 
 def _wait(run_id: int, job: PendingJob) -> Outcome:

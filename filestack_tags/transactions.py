@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import partial, wraps
 from typing import ParamSpec, TypeVar
 
-from django.db import OperationalError, connections, models, router, transaction
+from django.db import Error, OperationalError, connections, models, router, transaction
 from django.db.migrations.loader import MigrationLoader
 from django.db.transaction import Atomic
 from django.utils import timezone
@@ -136,6 +136,19 @@ def retried(work: Callable[[], Result]) -> Result:
             metrics.count("database.retried")
             time.sleep(FIRST_PAUSE * 2**number)
     return work()
+
+
+def is_reachable() -> bool:
+    """Whether the database answers now. False inside a transaction, which may be broken."""
+    connection = connections[alias()]
+    if connection.in_atomic_block:
+        return False
+    try:
+        connection.close_if_unusable_or_obsolete()
+        connection.ensure_connection()
+        return connection.is_usable()
+    except Error:
+        return False
 
 
 def retrying(service: Callable[Arguments, Result]) -> Callable[Arguments, Result]:

@@ -77,7 +77,10 @@ class TaggingRunAdmin(LedgerAdmin):
                 )
             },
         ),
-        (_("Answer"), {"fields": ("http_status", "error_code", "error", "rules", "reply")}),
+        (
+            _("Answer"),
+            {"fields": ("http_status", "error_code", "error", "left_out", "rules", "reply")},
+        ),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -116,6 +119,11 @@ class TaggingRunAdmin(LedgerAdmin):
     @admin.display(description=_("error"))
     def error(self, run: TaggingRun) -> str | SafeString:
         return text_block(run.error_text)
+
+    @admin.display(description=_("left out"))
+    def left_out(self, run: TaggingRun) -> str | SafeString:
+        """What of the reply could not be used, and why."""
+        return text_block(run.notes)
 
     @admin.display(description=_("raw reply"))
     def reply(self, run: TaggingRun) -> str | SafeString:

@@ -44,7 +44,7 @@ class RunDetailSerializer(RunSerializer):
     """A run with the reply as it was received, until that is pruned."""
 
     class Meta(RunSerializer.Meta):
-        fields = (*RunSerializer.Meta.fields, "raw_reply")
+        fields = (*RunSerializer.Meta.fields, "notes", "raw_reply")
         read_only_fields = fields
 
 

@@ -123,14 +123,18 @@ class Calls:
                 f"Filestack's tagging has versions 1 and 2, not {version}."
             )
         task = "tags" if version is None else f"tags=version:{version}"
+
+        def read(reply: Reply) -> TagsReply:
+            parsed = parse_tags_reply(reply.content)
+            odd = tuple(map(permit.secrets.hide, parsed.odd))
+            return self._kept(replace(parsed, odd=odd), reply, permit.secrets)
+
         permit = self._permit("read", "convert", source=source)
         return Call(
             name="tags",
             method="GET",
             url=self._task_url(source, permit, *_chain(before, fresh=fresh), task),
-            read=lambda reply: self._kept(
-                parse_tags_reply(reply.content), reply, permit.secrets
-            ),
+            read=read,
             about="file",
             allows=permit.allows,
             secrets=permit.secrets,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
@@ -33,7 +33,8 @@ class TaggerReply:
 
     ``resumes_at`` says that the call was the last one allowed until then (aware). ``has_tags``
     is false when nothing looked for tags, as in a workflow job whose tags task was skipped by
-    its condition. Such a reply leaves the tags of the same content as they are.
+    its condition. Such a reply leaves the tags of the same content as they are. ``notes`` say
+    what of it was left out, a line each.
     """
 
     scores: tuple[TagScore, ...]
@@ -42,6 +43,7 @@ class TaggerReply:
     version: int | None = None
     resumes_at: datetime | None = None
     has_tags: bool = True
+    notes: str = ""
 
     @classmethod
     def of(cls, reply: TagsReply, *, version: int | None = None) -> TaggerReply:
@@ -54,7 +56,20 @@ class TaggerReply:
             status=reply.http_status,
             version=version,
             resumes_at=reply.resumes_at,
+            notes=notes_of(reply.odd),
         )
+
+
+MAX_NOTES = 20
+"""Most parts that are named one by one when they are left out."""
+
+
+def notes_of(parts: Sequence[str]) -> str:
+    """Return what is noted on a run of parts that were left out, ``""`` for none."""
+    named = [f"Left out: {part}" for part in parts[:MAX_NOTES]]
+    if len(parts) > MAX_NOTES:
+        named.append(f"Left out: {len(parts) - MAX_NOTES} more.")
+    return "\n".join(named)
 
 
 @dataclass(frozen=True)

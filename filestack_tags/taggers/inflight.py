@@ -22,6 +22,7 @@ from filestack_tags import metrics
 from filestack_tags.exceptions import ConfigurationError, TaggerError
 from filestack_tags.filestack.sources import Source
 
+from .answers import check_answer, check_error
 from .base import JobTagger, PendingJob, Tagger, TaggerReply, get_tagger, options_of
 
 Key = TypeVar("Key")
@@ -147,6 +148,8 @@ class InFlight(Generic[Key]):
                 )
             except Exception as error:  # noqa: BLE001  # returned to the caller of landed()
                 answer = error
+            except BaseException as error:  # noqa: BLE001  # of the tagger: signals come elsewhere
+                answer = RuntimeError(f"The tagger raised {type(error).__name__}.")
             now = monotonic()
             seconds = now - began
             metrics.observe(
@@ -168,13 +171,21 @@ class InFlight(Generic[Key]):
 
 
 def ask(tagger: Tagger, source: Source, job_id: str | None, *, fresh: bool = False) -> Answer:
-    """Ask a tagger for the tags of a file, or how far its job is, and wait for it.
+    """Call a tagger for the tags of a file, or for the state of its job, and wait for the answer.
 
-    With ``fresh``, a tagger with a cache must not answer from it.
+    With ``fresh``, a tagger with a cache must not answer from it. The answer, and a TaggerError,
+    can be stored whatever the tagger returned or raised.
 
     Raises:
-        TaggerError: when it cannot say, or cannot be asked about jobs.
+        TaggerError: if the tagger has no tags, returns something else, or cannot follow jobs.
     """
+    try:
+        return check_answer(_call(tagger, source, job_id, fresh=fresh))
+    except TaggerError as error:
+        raise check_error(error) from None
+
+
+def _call(tagger: Tagger, source: Source, job_id: str | None, *, fresh: bool) -> object:
     if job_id is None:
         return tagger.tag(source, **options_of(tagger, fresh=fresh))
     if not isinstance(tagger, JobTagger):

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from filestack_tags.exceptions import PayloadError
+from filestack_tags.exceptions import InvalidLabel, PayloadError
 from filestack_tags.filestack.payloads import (
     TagsReply,
     event_key,
@@ -129,17 +129,54 @@ class TestTags:
             ("x" * 500, "'xxxx"),
         ],
     )
-    def test_a_wrong_confidence_is_named(self, score, shown):
-        with pytest.raises(PayloadError, match="from 0 to 100") as caught:
-            parse_tags_reply(tags({"owl": 97, "cat": score}))
-        assert "'cat'" in str(caught.value)
-        assert shown in str(caught.value)
-        assert len(str(caught.value)) < 200
+    def test_a_wrong_confidence_is_left_out_and_named(self, score, shown):
+        reply = parse_tags_reply(tags({"owl": 97, "cat": score}))
+        assert reply.auto == {"owl": 97}
+        (odd,) = reply.odd
+        assert "'cat'" in odd
+        assert shown in odd
+        assert len(odd) < 200
+        with pytest.raises(PayloadError, match="from 0 to 100"):
+            parse_tags_reply(tags({"cat": score}))
 
     @pytest.mark.parametrize("label", ["", "  ", "a\x00b", "\ud800", "x" * 201])
-    def test_a_label_that_is_no_tag_is_refused(self, label):
+    def test_a_label_that_is_no_tag_is_left_out_and_named(self, label):
+        reply = parse_tags_reply(tags({"owl": 97, label: 5}))
+        assert reply.auto == {"owl": 97}
+        assert reply.odd[0].startswith("tags.auto holds")
         with pytest.raises(PayloadError, match=r"tags\.auto holds"):
             parse_tags_reply(tags({label: 5}))
+
+    @pytest.mark.parametrize(
+        "odd",
+        [
+            b'"cat": NaN',
+            b'"cat": -Infinity',
+            b'"cat": 1e999',
+            b'"cat": ' + b"9" * 5000,
+            b'"c\xff": 90',
+            b'"c\\ud800": 90',
+            b'"cat": ' + b'{"a":' * 70 + b"1" + b"}" * 70,
+        ],
+    )
+    def test_what_json_readers_refuse_is_left_out_alone(self, odd):
+        body = b'{"tags": {"auto": {"owl": 97, ' + odd + b'}, "user": null}}'
+        reply = parse_tags_reply(body)
+        assert reply.auto == {"owl": 97}
+        assert len(reply.odd) == 1
+        assert parse_tags_reply(reply.raw).auto == {"owl": 97}  # as it is kept
+
+    @pytest.mark.parametrize("scores", [(90, 80), (80, 90), (90, '"x"'), ('"x"', 90)])
+    def test_a_label_that_occurs_twice_keeps_the_higher_confidence(self, scores):
+        body = '{{"tags": {{"auto": {{"owl": {}, "owl": {}}}}}}}'.format(*scores)
+        assert parse_tags_reply(body).auto == {"owl": 90}
+
+    def test_a_part_nobody_attests_discards_nothing(self):
+        debug = '{"a":' * 70 + "NaN" + "}" * 70
+        body = f'{{"debug": {debug}, "tags": {{"auto": {{"owl": 97}}, "user": [1]}}}}'
+        reply = parse_tags_reply(body)
+        assert reply.auto == {"owl": 97}
+        assert reply.odd == ("tags.user must be null, an object or text, not a list.",)
 
     def test_labels_spelled_alike_keep_the_higher_confidence(self):
         reply = parse_tags_reply(tags({"Café": 50, "cafe\u0301": 70, "CAFÉ ": 60}))
@@ -152,22 +189,34 @@ class TestTags:
         with pytest.raises(PayloadError, match=r"tags\.auto"):
             parse_tags_reply(body)
 
-    def test_user_labels_of_another_type_are_refused(self):
-        with pytest.raises(
-            PayloadError, match=r"tags\.user must be null, an object or text, not a list"
-        ):
-            parse_tags_reply(tags({}, ["a"]))
+    def test_user_labels_of_another_type_are_left_out(self):
+        reply = parse_tags_reply(tags({}, ["a"]))
+        assert not (reply.auto)
+        assert not (reply.user)
+        assert reply.odd == ("tags.user must be null, an object or text, not a list.",)
 
-    @given(st.dictionaries(st.text(max_size=8), st.integers(0, 100) | st.floats(0, 100)))
-    def test_every_label_is_found_with_its_highest_confidence(self, auto):
-        try:
-            reply = parse_tags_reply(tags(auto))
-        except PayloadError:
-            return
+    @given(
+        st.dictionaries(
+            st.text(max_size=8) | st.sampled_from(["", "\x00", "\ud800", "x" * 201]),
+            st.integers(-2, 102) | st.floats(0, 100) | json_values,
+        ),
+        json_values,
+    )
+    def test_every_usable_label_is_found_with_its_highest_confidence(self, auto, user):
         best: dict[str, int] = {}
         for label, score in auto.items():
-            rounded = math.floor(score + 0.5)
-            best[label_key(label)] = max(rounded, best.get(label_key(label), 0))
+            is_number = isinstance(score, (int, float)) and not isinstance(score, bool)
+            try:
+                key = label_key(label)
+            except InvalidLabel:
+                continue
+            if is_number and 0 <= score <= 100 and "\ufffd" not in label:
+                best[key] = max(math.floor(score + 0.5), best.get(key, 0))
+        try:
+            reply = parse_tags_reply(tags(auto, user))
+        except PayloadError:
+            assert not best
+            return
         assert {label_key(label): score for label, score in reply.auto.items()} == best
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from filestack_tags.exceptions import PayloadError
@@ -51,6 +51,36 @@ def decode(data: bytes | str | Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     if text.count("{") + text.count("[") > MAX_DEPTH:  # with fewer it cannot be that deep
         _check_depth(value)
     return value, storable(text)
+
+
+def decode_leniently(
+    data: bytes | str | Mapping[str, Any], pairs_hook: Callable[[list[tuple[str, Any]]], Any]
+) -> tuple[dict[str, Any], str]:
+    """As :func:`decode`, for a reply that was paid for: one odd value does not discard the rest.
+
+    Numbers that are not finite or too long, bytes that are not UTF-8 (as lone surrogates) and deep
+    nesting are read. ``pairs_hook`` makes each object of its pairs, which may repeat a key.
+
+    Raises:
+        PayloadError: when it is not JSON, or not an object.
+    """
+    text = data.decode("utf-8", "surrogateescape") if isinstance(data, bytes) else _text(data)
+    try:
+        value = json.loads(text, object_pairs_hook=pairs_hook, parse_int=_integer)
+    except PayloadError:
+        raise
+    except (RecursionError, ValueError):
+        raise NotJSON("This is not JSON: it cannot be read.") from None
+    if not isinstance(value, dict):
+        raise PayloadError(f"A JSON object was expected, not {shown(value)}.")
+    return value, storable(text)
+
+
+def _integer(digits: str) -> float:
+    try:
+        return int(digits)
+    except ValueError:  # more digits than Python reads
+        return math.inf
 
 
 def _text(data: bytes | str | Mapping[str, Any]) -> str:

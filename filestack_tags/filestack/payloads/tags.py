@@ -6,12 +6,12 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeGuard
 
 from filestack_tags.exceptions import InvalidLabel, PayloadError
 from filestack_tags.text import label_key, label_name
 
-from .reading import decode, mapping, shown
+from .reading import decode, decode_leniently, mapping, shown
 
 USER_CONFIDENCE = 100
 """Confidence of a ``user`` label that comes without one. Our rule: nothing attests it."""
@@ -24,7 +24,8 @@ class TagsReply:
     ``auto`` and ``user`` map a label, white space collapsed, to its confidence (0–100); no two
     labels in one of them have the same :func:`~filestack_tags.text.label_key`. ``raw`` is the
     JSON text as received. ``http_status`` is set when a call brought it, ``resumes_at`` when
-    that call was the last that Filestack allows until then.
+    that call was the last that Filestack allows until then. ``odd`` names the parts that were
+    left out because they cannot be used, and says why.
     """
 
     auto: Mapping[str, int]
@@ -32,20 +33,28 @@ class TagsReply:
     raw: str = ""
     http_status: int | None = None
     resumes_at: datetime | None = None
+    odd: tuple[str, ...] = ()
 
 
 def parse_tags_reply(data: bytes | str | Mapping[str, Any]) -> TagsReply:
     """Read ``{"tags": {"auto": {label: confidence}, "user": …}}`` (docs: Image Tagging).
 
     ``auto`` must be an object. ``user`` was never seen filled; ``null``, an object and a single
-    label as text are all read. A label that stands there twice, when spelled alike after
+    label as text are all read. A label that occurs twice, also if it is spelled alike after
     normalisation, keeps its higher confidence. A confidence with decimals is rounded half up.
 
+    The reply was paid for, so a part that cannot be used does not discard the rest: a label that
+    cannot be a tag, a confidence that is not a number from 0 to 100, and ``user`` in another form
+    are left out, see :attr:`TagsReply.odd`.
+
     Raises:
-        PayloadError: when ``tags.auto`` is missing, a label is not a tag, or a confidence is
-            not a number from 0 to 100. The message names the label and the value.
+        PayloadError: when ``tags.auto`` is missing, or nothing in the reply can be used. The
+            message names the label and the value.
     """
-    payload, raw = decode(data)
+    try:
+        payload, raw = decode(data)
+    except PayloadError as error:
+        payload, raw = _leniently(data, error)
     tags = payload.get("tags")
     if not is_tags(tags):
         raise PayloadError("The reply has no tags.auto object, so it is not a tags reply.")
@@ -59,11 +68,16 @@ def is_tags(value: object) -> bool:
 
 def read_tags(tags: Mapping[str, Any], raw: str) -> TagsReply:
     """Read the content of ``tags``; see :func:`parse_tags_reply`."""
-    return TagsReply(
-        auto=_scores("tags.auto", tags["auto"].items()),
-        user=_scores("tags.user", _user_scores(tags.get("user"))),
+    odd: list[str] = []
+    reply = TagsReply(
+        auto=_scores("tags.auto", tags["auto"].items(), odd),
+        user=_scores("tags.user", _user_scores(tags.get("user"), odd), odd),
         raw=raw,
+        odd=tuple(odd),
     )
+    if tags["auto"] and odd and not (reply.auto or reply.user):
+        raise PayloadError(odd[0])
+    return reply
 
 
 def merge_tags(replies: Iterable[TagsReply], raw: str) -> TagsReply | None:
@@ -75,10 +89,37 @@ def merge_tags(replies: Iterable[TagsReply], raw: str) -> TagsReply | None:
         auto=_highest(pair for reply in found for pair in reply.auto.items()),
         user=_highest(pair for reply in found for pair in reply.user.items()),
         raw=raw,
+        odd=tuple(part for reply in found for part in reply.odd),
     )
 
 
-def _user_scores(user: object) -> Iterable[tuple[str, Any]]:
+def _leniently(
+    data: bytes | str | Mapping[str, Any], problem: PayloadError
+) -> tuple[dict[str, Any], str]:
+    """Read a tags reply in which an odd value is a problem for the usual reader."""
+    try:
+        payload, raw = decode_leniently(data, _object)
+    except PayloadError:
+        raise problem from None
+    if not is_tags(payload.get("tags")):
+        raise problem
+    return payload, raw
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object; of a label that occurs twice, the higher confidence."""
+    value: dict[str, Any] = {}
+    for key, item in pairs:
+        if key in value:
+            if isinstance(item, (dict, list)) or isinstance(value[key], (dict, list)):
+                raise PayloadError("A JSON object repeats a key, so its meaning is uncertain.")
+            numbers = [score for score in (value[key], item) if _is_confidence(score)]
+            item = max(numbers, default=item)
+        value[key] = item
+    return value
+
+
+def _user_scores(user: object, odd: list[str]) -> Iterable[tuple[str, Any]]:
     if user is None:
         return ()
     if isinstance(user, str):
@@ -88,13 +129,19 @@ def _user_scores(user: object) -> Iterable[tuple[str, Any]]:
             (label, USER_CONFIDENCE if score is None else score)
             for label, score in user.items()
         )
-    raise PayloadError(f"tags.user must be null, an object or text, not {shown(user)}.")
+    odd.append(f"tags.user must be null, an object or text, not {shown(user)}.")
+    return ()
 
 
-def _scores(place: str, pairs: Iterable[tuple[str, Any]]) -> dict[str, int]:
-    return _highest(
-        (_label(place, label), _confidence(place, label, score)) for label, score in pairs
-    )
+def _scores(place: str, pairs: Iterable[tuple[str, Any]], odd: list[str]) -> dict[str, int]:
+    """Return the labels that can be used; add to ``odd`` why others cannot."""
+    usable: list[tuple[str, int]] = []
+    for label, score in pairs:
+        try:
+            usable.append((_label(place, label), _confidence(place, label, score)))
+        except PayloadError as error:
+            odd.append(str(error))
+    return _highest(usable)
 
 
 def _highest(pairs: Iterable[tuple[str, int]]) -> dict[str, int]:
@@ -107,6 +154,8 @@ def _highest(pairs: Iterable[tuple[str, int]]) -> dict[str, int]:
 
 
 def _label(place: str, label: str) -> str:
+    if "\N{REPLACEMENT CHARACTER}" in label:
+        raise PayloadError(f"{place} holds a label that is not UTF-8: {shown(label)}.")
     try:
         label_key(label)
         return label_name(label)
@@ -114,8 +163,14 @@ def _label(place: str, label: str) -> str:
         raise PayloadError(f"{place} holds {shown(label)}: {error}") from None
 
 
+def _is_confidence(score: object) -> TypeGuard[float]:
+    if isinstance(score, bool) or not isinstance(score, (int, float)):
+        return False
+    return 0 <= score <= 100
+
+
 def _confidence(place: str, label: str, score: object) -> int:
-    if isinstance(score, bool) or not isinstance(score, (int, float)) or not 0 <= score <= 100:
+    if not _is_confidence(score):
         raise PayloadError(
             f"{place} gives {shown(label)} the confidence {shown(score)}; "
             "it must be a number from 0 to 100."
