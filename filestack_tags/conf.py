@@ -109,6 +109,10 @@ class Settings:
     AUTO_TAG_MIMETYPES: tuple[str, ...] = ("image/*",)
     """Which files are tagged by themselves; an unknown type counts as an image."""
 
+    PUBLISH_TIMEOUT: float = 2.0
+    """Longest wait for a broker that does not answer, in seconds. Requests do not wait for it,
+    unless 1,000 messages do already."""
+
     MAX_ATTEMPTS: int = 6
     """How often one request to tag is tried before the asset is failed."""
 
