@@ -23,7 +23,7 @@ from .conf import DEFAULTS, SETTING, Settings, configured, get_settings
 from .duty import report
 from .exceptions import ConfigurationError, FilestackTagsError, RuleError
 from .filestack.storage import Storage
-from .retention import LEAST_DAYS
+from .retention import LEAST_DAYS, least_delivery_days
 from .search.language import MAX_DEPTH
 from .taggers.base import BUILT_IN, get_tagger
 from .transactions import alias, atomic, unapplied_migrations
@@ -68,8 +68,9 @@ TEXTS = (
     "SCOPE",
     "UPLOAD_RULES",
 )
+OPTIONAL = ("WEBHOOK_TOLERANCE",)
+"""Settings that may be ``None`` though their default is not."""
 POSITIVE = (
-    "WEBHOOK_TOLERANCE",
     "PRICE_PER_CALL",
     *(
         item.name
@@ -82,12 +83,13 @@ POSITIVE = (
 
 @register(Tags.compatibility)
 def check_settings(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
-    """Every key is known and has a usable value (E001–E009, E012)."""
+    """Every key is known and has a usable value (E001–E009, E012, E040, E041)."""
     try:
         values = configured()
     except ConfigurationError as error:
         return [Error(str(error), id="filestack_tags.E001")]
-    return [*_unknown_keys(values), *_wrong_values(values)]
+    wrong = [*_unknown_keys(values), *_wrong_values(values)]
+    return wrong or [*_retention_messages(get_settings())]
 
 
 @register(Tags.compatibility)
@@ -262,6 +264,15 @@ def check_deployment(app_configs: AppConfigs = None, **kwargs: Any) -> list[Chec
         for name in URLS
         if not getattr(settings, name).startswith("https://")
     ]
+    if settings.WEBHOOK_TOLERANCE is None:
+        messages.append(
+            Warning(
+                "Webhooks of any age are accepted: once its delivery is pruned, a recorded "
+                "fp.delete takes effect again.",
+                hint=f"Remove {SETTING}['WEBHOOK_TOLERANCE'], or set it to 46800 seconds or more.",
+                id="filestack_tags.W014",
+            )
+        )
     if getattr(django_settings, "CELERY_TASK_ALWAYS_EAGER", False):
         messages.append(
             Warning(
@@ -280,6 +291,17 @@ _PROBLEMS = {
     "inbox_late": "W023",
     "queue_late": "W024",
 }
+
+
+def _retention_messages(settings: Settings) -> Iterator[CheckMessage]:
+    days = least_delivery_days()
+    if days > settings.KEEP_DELIVERIES:
+        yield Error(
+            f"{SETTING}['KEEP_DELIVERIES'] is shorter than WEBHOOK_TOLERANCE: a signature would "
+            "be accepted again after its delivery is deleted.",
+            hint=f"Keep deliveries for {days} days or more, or lower WEBHOOK_TOLERANCE.",
+            id="filestack_tags.E041",
+        )
 
 
 def _unknown_keys(values: Any) -> Iterator[CheckMessage]:
@@ -311,7 +333,9 @@ def _wrong_values(values: Any) -> Iterator[CheckMessage]:
     for names, is_valid, expected, number in rules:
         for name in names:
             if name in values and not is_valid(values[name]):
-                if values[name] is None and getattr(DEFAULTS, name) is None:
+                if values[name] is None and (
+                    name in OPTIONAL or getattr(DEFAULTS, name) is None
+                ):
                     continue
                 # Never the value: it may be a secret in the wrong place.
                 yield Error(

@@ -170,12 +170,13 @@ class Settings:
     WEBHOOK_SECRETS: tuple[str, ...] = field(default=(), repr=False)
     """Secrets of the webhooks, newest first; several while one is being rotated."""
 
-    WEBHOOK_TOLERANCE: int | None = None
-    """Oldest ``FS-Timestamp`` accepted, in seconds; none by default, because a retry may come
-    more than 12 hours later and is not known to carry a fresh timestamp."""
+    WEBHOOK_TOLERANCE: int | None = 16 * HOUR
+    """Oldest ``FS-Timestamp`` accepted, in seconds; ``None`` for any. More than the 12 hours 36
+    minutes after which Filestack may retry, because a retry may carry its first timestamp."""
 
-    WEBHOOK_MAX_BODY: int = 1024 * 1024
-    """Largest webhook body accepted."""
+    WEBHOOK_MAX_BODY: int = 8 * 1024 * 1024
+    """Largest webhook body accepted, in bytes. Tags with OCR of one page came to 1.7 MB; MariaDB
+    takes statements of 16 MiB by default, in which a body may take twice its size."""
 
     WEBHOOK_MAX_ATTEMPTS: int = 8
     """How often processing of one delivery is tried before it is failed."""

@@ -156,6 +156,13 @@ OF_ASSETS: Mapping[str, Reason] = {
 """By the code of a run or an asset; those of a host's own taggers are not among them."""
 
 OF_DELIVERIES: Mapping[str, Reason] = {
+    "too_large": _reason(
+        _("The body is larger than WEBHOOK_MAX_BODY."),
+        _(
+            "Raise WEBHOOK_MAX_BODY, and the limit of the proxy. Filestack sends the event again "
+            "for about half a day; this delivery has nothing to replay."
+        ),
+    ),
     "payload": _reason(
         _("The payload cannot be read as that of its action."),
         _(

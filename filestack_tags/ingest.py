@@ -6,26 +6,28 @@ the two anything may die: the delivery is on its row, and :func:`waiting` finds 
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain
 from random import sample
 
 from django.db import IntegrityError
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils import timezone
 
 from . import deliveries, events, files, jobs, metrics
 from .conf import get_settings
 from .deliveries import OPEN_STATES
-from .exceptions import PayloadError
+from .exceptions import PayloadError, WebhookSignatureInvalid
 from .filestack.payloads import Event, event_key, parse_event
-from .filestack.security import verify_webhook
+from .filestack.security import verify_webhook, verify_webhook_chunks
 from .inserting import insert_or_count
-from .models import WebhookDelivery
+from .models import TOO_LARGE, WebhookDelivery
 from .news import Handled
 from .text import storable
 from .transactions import alias, atomic, locked, retrying
@@ -43,6 +45,9 @@ CANDIDATES = 256
 
 REOPENED = 500
 """Deliveries of one transaction that are made fit to be processed again."""
+
+LARGEST_READ = 64 * 1024 * 1024
+"""Bytes of a body above ``WEBHOOK_MAX_BODY`` that are read, a part at a time, to verify it."""
 
 UNREADABLE = "payload"
 """Error code of a delivery whose payload cannot be understood; trying again does not help."""
@@ -92,16 +97,77 @@ def receive(body: bytes, headers: Mapping[str, str]) -> Receipt:
     return Receipt(delivery_id, duplicate=not created)
 
 
+def _kept(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: storable(headers[name], 200) for name in KEPT_HEADERS if name in headers}
+
+
 @retrying
 def _store(key: str, action: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bool]:
-    kept = {name: storable(headers[name], 200) for name in KEPT_HEADERS if name in headers}
     return insert_or_count(
         event_key=key,
         action=storable(action, 100),
-        headers=kept,
+        headers=_kept(headers),
         raw_body=body,
         at=timezone.now(),
     )
+
+
+def note_too_large(start: bytes, rest: Iterable[bytes], headers: Mapping[str, str]) -> str:
+    """Store that a body was too large, without it, if a configured secret signed it.
+
+    The failed delivery shows operators what was refused. Only :data:`LARGEST_READ` bytes are
+    read to verify the signature. Filestack sends the event again, for which the limit may have
+    been raised.
+
+    Returns:
+        The size of the body, to be put into a sentence; ``""`` if it is not known.
+
+    Raises:
+        WebhookError: as :func:`receive`.
+    """
+    digest, size = hashlib.sha256(), 0
+
+    def read() -> Iterator[bytes]:
+        nonlocal size
+        for chunk in chain((start,), rest):
+            size += len(chunk)
+            if size > LARGEST_READ:
+                return
+            digest.update(chunk)
+            yield chunk
+
+    settings = get_settings()
+    chunks = read()
+    try:
+        verify_webhook_chunks(
+            chunks, headers, settings.WEBHOOK_SECRETS, tolerance=settings.WEBHOOK_TOLERANCE
+        )
+    except WebhookSignatureInvalid:
+        if size > LARGEST_READ:
+            return ""
+        raise
+    _store_too_large(f"sha256:{digest.hexdigest()}", size, headers)
+    return f": it has {size}"
+
+
+@retrying
+def _store_too_large(key: str, size: int, headers: Mapping[str, str]) -> None:
+    limit = get_settings().WEBHOOK_MAX_BODY
+    with atomic():
+        delivery, is_new = WebhookDelivery.objects.using(alias()).get_or_create(
+            event_key=key,
+            defaults={
+                "headers": _kept(headers),
+                "raw_body": b"",
+                "state": WebhookDelivery.State.FAILED,
+                "error": f"The body has {size} bytes, more than WEBHOOK_MAX_BODY, {limit} bytes.",
+                "error_code": TOO_LARGE,
+                "processed_at": timezone.now(),
+            },
+        )
+        if not is_new:
+            rows = WebhookDelivery.objects.using(alias()).filter(pk=delivery.pk)
+            rows.update(duplicates=F("duplicates") + 1)
 
 
 def waiting(limit: int = AT_ONCE) -> list[int]:
@@ -126,8 +192,9 @@ def waiting(limit: int = AT_ONCE) -> list[int]:
 def replay(delivery_ids: Iterable[int]) -> list[int]:
     """Make deliveries fit to be processed again; return the ids to enqueue.
 
-    Deliveries still open are left to their own task. Replaying is safe: events already applied
-    have their effect once, people's decisions stay.
+    Deliveries still open are left to their own task, and those whose body was too large have
+    nothing to process. Replaying is safe: events already applied have their effect once,
+    people's decisions stay.
     """
     ids = list(delivery_ids)
     again: set[int] = set()
@@ -140,8 +207,11 @@ def replay(delivery_ids: Iterable[int]) -> list[int]:
 def _reopen(delivery_ids: Sequence[int]) -> set[int]:
     with atomic():
         rows = locked(WebhookDelivery.objects.filter(pk__in=delivery_ids)).order_by("pk")
-        states = dict(rows.values_list("pk", "state"))
-        closed = {pk for pk, state in states.items() if state not in OPEN_STATES}
+        closed = {
+            pk
+            for pk, state, code in rows.values_list("pk", "state", "error_code")
+            if state not in OPEN_STATES and code != TOO_LARGE
+        }
         WebhookDelivery.objects.using(alias()).filter(pk__in=closed).update(
             state=WebhookDelivery.State.RECEIVED, due_at=timezone.now(), attempts=0
         )

@@ -157,7 +157,10 @@ EVENTS = (
         "A webhook request was refused, and nothing of it stored.",
         is_trouble=True,
         reason=frozenset(
-            {"malformed", "signature", "stale", "too_large", "not_configured", "refused"}
+            {
+                *("malformed", "signature", "stale", "too_large", "not_configured", "refused"),
+                *("length_required", "empty", "incomplete", "unreadable"),
+            }
         ),
     ),
     _counter("webhook.processed", "A delivery was processed or ignored.", action=ACTIONS),

@@ -9,6 +9,7 @@ and two at once do each other no harm.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
@@ -21,8 +22,10 @@ from django.utils import timezone
 from . import heartbeat
 from .conf import get_settings
 from .exceptions import ConfigurationError
+from .filestack.security import CLOCK_SKEW
 from .models import (
     OPEN_STATES,
+    TOO_LARGE,
     Asset,
     BulkJob,
     BulkJobItem,
@@ -50,7 +53,7 @@ MOST_DAYS = 36_500
 """A century: further back there is nothing to delete, and then no calendar."""
 
 CLOSED = (WebhookDelivery.State.PROCESSED, WebhookDelivery.State.IGNORED)
-"""Deliveries that failed stay until they are replayed; those still open are not done."""
+"""Other deliveries that failed stay until they are replayed; those still open are not done."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +81,10 @@ def prune(
 ) -> Pruned:
     """Delete what is old, and empty old raw replies; return how many of each. Idempotent.
 
-    Deleted are deliveries that were processed or ignored, and came more than ``deliveries`` days
-    ago. Emptied are the raw replies of runs that ended more than ``raw_replies`` days ago, unless
-    an asset shows their tags, by that run or by one that shares its reply.
+    Deleted are deliveries that were processed, ignored or too large, and came more than
+    ``deliveries`` days ago. Emptied are the raw replies of runs that ended more than
+    ``raw_replies`` days ago, unless an asset shows their tags, by that run or by one that shares
+    its reply.
 
     Of exports that ended more than ``exports`` days ago the file is deleted. Of other bulk jobs and
     of merges that ended more than ``undo`` days ago what was noted of single assets goes, so that
@@ -102,7 +106,9 @@ def prune(
     """
     settings = get_settings()
     now = timezone.now()
-    old_deliveries = _old_deliveries(_before(now, deliveries, settings.KEEP_DELIVERIES))
+    old_deliveries = _old_deliveries(
+        _before(now, deliveries, settings.KEEP_DELIVERIES, least_delivery_days())
+    )
     old_runs = _old_runs(_before(now, raw_replies, settings.KEEP_RAW_REPLIES))
     before_exports = _before(now, exports, settings.KEEP_EXPORTS)
     before_undo = _before(now, undo, settings.KEEP_UNDO)
@@ -147,19 +153,35 @@ def prune(
     return done
 
 
-def _before(now: datetime, given: int | None, setting: int) -> datetime:
+def least_delivery_days() -> int:
+    """Return the fewest days for which deliveries can be kept.
+
+    While a signature is accepted, the row is what keeps the same event from having its effect
+    again.
+    """
+    tolerance = get_settings().WEBHOOK_TOLERANCE or 0
+    return max(
+        LEAST_DAYS, math.ceil((tolerance + CLOCK_SKEW) / timedelta(days=1).total_seconds())
+    )
+
+
+def _before(
+    now: datetime, given: int | None, setting: int, least: int = LEAST_DAYS
+) -> datetime:
     days = setting if given is None else given
-    if days < LEAST_DAYS:
+    if days < least:
         raise ConfigurationError(
-            f"Everything is kept for {LEAST_DAYS} day or more, not {days}: "
-            "Filestack may send an event again more than 12 hours later."
+            f"Everything is kept for {LEAST_DAYS} day or more, and deliveries for "
+            f"{least_delivery_days()}, not {days}: Filestack may send an event again more than "
+            "12 hours later, and WEBHOOK_TOLERANCE accepts it."
         )
     return now - timedelta(days=min(days, MOST_DAYS))
 
 
 def _old_deliveries(before: datetime) -> QuerySet[WebhookDelivery]:
     return WebhookDelivery.objects.using(alias()).filter(
-        state__in=CLOSED, received_at__lt=before
+        Q(state__in=CLOSED) | Q(state=WebhookDelivery.State.FAILED, error_code=TOO_LARGE),
+        received_at__lt=before,
     )
 
 
@@ -227,8 +249,14 @@ def _delete(delivery_ids: list[int]) -> int:
     with atomic():
         referring = runs.filter(delivery__in=delivery_ids).values_list("pk", flat=True)
         held_runs = _hold(TaggingRun.objects.filter(pk__in=list(referring)).only("delivery"))
-        held = _hold(WebhookDelivery.objects.filter(pk__in=delivery_ids).only("state"))
-        closed = {delivery.pk for delivery in held if delivery.state in CLOSED}
+        held = _hold(
+            WebhookDelivery.objects.filter(pk__in=delivery_ids).only("state", "error_code")
+        )
+        closed = {
+            delivery.pk
+            for delivery in held
+            if delivery.state in CLOSED or delivery.error_code == TOO_LARGE
+        }
         # Nobody makes a run refer to a closed delivery, so these are all that ever will.
         cut = {run.pk for run in held_runs if run.delivery_id in closed}
         others = runs.filter(delivery__in=closed).exclude(pk__in=cut)

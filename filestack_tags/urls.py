@@ -5,4 +5,8 @@ from django.urls import path
 from .views import webhook
 
 app_name = "filestack_tags"
-urlpatterns = [path("webhook/", webhook, name="webhook")]
+urlpatterns = [
+    path("webhook/", webhook, name="webhook"),
+    # A redirect would lose the body: CommonMiddleware must not be asked for one.
+    path("webhook", webhook),
+]

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from functools import partial
+from io import BytesIO
+
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
-from django.http.request import HttpHeaders
+from django.http.request import HttpHeaders, UnreadablePostError
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
-from . import metrics, tasks
+from . import ingest, metrics, tasks
 from .conf import get_settings
 from .exceptions import WebhookError
 from .filestack.security import SIGNATURE_HEADER
 from .ingest import KEPT_HEADERS
 from .transactions import outside_transactions
+
+logger = logging.getLogger(__name__)
+
+CHUNK = 64 * 1024
+"""Bytes read at a time of a body that is too large to keep."""
 
 HEADERS = {name: HttpHeaders.to_wsgi_name(name) for name in (SIGNATURE_HEADER, *KEPT_HEADERS)}
 """The headers of a delivery, and what WSGI calls them."""
@@ -27,16 +37,19 @@ HEADERS = {name: HttpHeaders.to_wsgi_name(name) for name in (SIGNATURE_HEADER, *
 def webhook(request: HttpRequest) -> HttpResponse:
     """Receive a Filestack webhook.
 
-    Answers 200 once the delivery is stored, and for one that was stored before. Everything
-    else makes Filestack ask again: 400 for malformed headers, 403 for a wrong signature, 413
-    for a body above ``WEBHOOK_MAX_BODY``, 503 while no secret is configured. The signature is
-    the only authentication (docs: Webhooks).
+    Answers 200 once the delivery is stored, and for one that was stored before. After any other
+    answer Filestack sends the delivery again: 400 for malformed headers or an incomplete body,
+    403 for a wrong signature or one that is too old, 411 for a body of unknown length that the
+    server cannot read, 413 for a body above ``WEBHOOK_MAX_BODY``, 503 while no secret is
+    configured or if middleware used up the body. The signature is the only authentication
+    (docs: Webhooks).
     """
+    headers = _headers(request)
     try:
-        body = _read(request)
-        receipt = tasks.receive(body, _headers(request))
+        receipt = tasks.receive(_read(request, headers), headers)
     except WebhookError as error:
         metrics.count("webhook.refused", reason=error.reason)
+        logger.warning("A webhook was refused (%s): %s", error.reason, error)
         return _text(str(error), error.status)
     return _text("Known already." if receipt.duplicate else "Stored.", 200)
 
@@ -46,14 +59,70 @@ def _headers(request: HttpRequest) -> dict[str, str]:
     return {name: request.META[key] for name, key in HEADERS.items() if key in request.META}
 
 
-def _read(request: HttpRequest) -> bytes:
+def _read(request: HttpRequest, headers: dict[str, str]) -> bytes:
+    """Return the body, and leave it for middleware that reads it afterwards.
+
+    ``request.body`` is not used: it refuses what is above ``DATA_UPLOAD_MAX_MEMORY_SIZE``, and
+    is empty for a chunked request.
+    """
     limit = get_settings().WEBHOOK_MAX_BODY
-    body = request.read(limit + 1)
-    if len(body) > limit:
+    if hasattr(request, "_body"):  # middleware has read it
+        body = request.body
+        rest: Iterator[bytes] = iter(())
+    elif getattr(request, "_read_started", False):
         raise WebhookError(
-            f"The body is larger than {limit} bytes.", reason="too_large", status=413
+            "Middleware read the body as a stream before the webhook view, which cannot read it "
+            "again. Exempt the webhook's address from that middleware.",
+            reason="unreadable",
+            status=503,
         )
+    else:
+        _decode_chunks(request)
+        try:
+            body = request.read(limit + 1)
+        except UnreadablePostError:
+            raise _incomplete() from None
+        rest = iter(partial(request.read, CHUNK), b"")
+    if len(body) > limit:
+        try:
+            size = ingest.note_too_large(body, rest, headers)
+        except UnreadablePostError:
+            raise _incomplete() from None
+        raise WebhookError(
+            f"The body is larger than WEBHOOK_MAX_BODY, {limit} bytes{size}.",
+            reason="too_large",
+            status=413,
+        )
+    if len(body) < int(request.META.get("CONTENT_LENGTH") or 0):
+        raise _incomplete()
+    # As HttpRequest.body leaves them.
+    request._body = body
+    request._stream = BytesIO(body)
     return body
+
+
+def _decode_chunks(request: HttpRequest) -> None:
+    """Read a chunked body to its end, where the server decodes it and says so.
+
+    Django takes a request without Content-Length for empty.
+    """
+    environ = getattr(request, "environ", None)  # under ASGI the server has read the body
+    if environ is None or "HTTP_TRANSFER_ENCODING" not in environ:
+        return
+    if environ.get("wsgi.input_terminated"):
+        request._stream = environ["wsgi.input"]
+    elif not environ.get("CONTENT_LENGTH"):
+        raise WebhookError(
+            "The request has no Content-Length, and this server does not decode "
+            "Transfer-Encoding: chunked. Have the proxy buffer requests, or use a server that "
+            "decodes them, such as gunicorn.",
+            reason="length_required",
+            status=411,
+        )
+
+
+def _incomplete() -> WebhookError:
+    return WebhookError("The connection ended before the whole body came.", reason="incomplete")
 
 
 def _text(message: str, status: int) -> HttpResponse:

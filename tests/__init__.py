@@ -1,8 +1,10 @@
+import time
+
 import hypothesis
 
 from .celery import app as celery_app
 
-__all__ = ["celery_app", "examples"]
+__all__ = ["celery_app", "examples", "signed_headers"]
 
 # How long one example takes says more about the machine than about the code.
 hypothesis.settings.register_profile("suite", deadline=None)
@@ -18,3 +20,12 @@ def examples(most: int) -> hypothesis.settings:
     """Return the settings of a property whose examples cost much: that many, or fewer where
     the profile says so."""
     return hypothesis.settings(max_examples=min(most, hypothesis.settings.default.max_examples))
+
+
+def signed_headers(body: bytes, secret: str = "whsec-A") -> dict[str, str]:  # noqa: S107  a test secret
+    """Return the headers of a webhook that is sent now."""
+    # Django's settings are not there yet when this package is imported.
+    from filestack_tags.filestack.security import sign_webhook
+
+    timestamp = str(int(time.time()))
+    return {"FS-Timestamp": timestamp, "FS-Signature": sign_webhook(body, timestamp, secret)}

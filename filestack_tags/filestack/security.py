@@ -8,7 +8,7 @@ import hmac
 import json
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,6 +42,9 @@ TIMESTAMP_HEADER = "FS-Timestamp"
 SIGNATURE_HEADER = "FS-Signature"
 
 _SPECIAL = re.compile(r"[\\^$.|?*+()\[\]{}]")
+CLOCK_SKEW = 300
+"""Seconds for which Filestack's clock may be ahead of this machine's."""
+
 _TIMESTAMP = re.compile(r"[0-9]{1,20}")
 _SIGNATURE = re.compile(r"[0-9a-f]{64}")
 
@@ -181,16 +184,29 @@ def verify_webhook(
         body: the raw bytes as received; never re-serialised JSON.
         headers: looked up without regard to case; Django's ``request.headers`` fits.
         secrets: all that may have signed it; several while one is rotated. All are tried.
-        tolerance: seconds the timestamp may lie in the past or future. ``None`` accepts any
-            age: retries come half a day later and may carry the first timestamp.
+        tolerance: how many seconds old the timestamp may be, and at most :data:`CLOCK_SKEW`
+            seconds ahead. ``None`` accepts any timestamp.
         now: unix seconds; the clock of this machine when ``None``.
 
     Raises:
         WebhookNotConfigured: there is no secret (503).
-        WebhookMalformed: a header is missing or not what it should be (400).
+        WebhookMalformed: a header is missing or not what it should be, or the body is empty
+            and its signature is that of another one (400).
         WebhookSignatureInvalid: no secret signed it, or it is older than ``tolerance``; its
             ``reason`` is ``"signature"`` or ``"stale"`` (403).
     """
+    return verify_webhook_chunks([body], headers, secrets, tolerance=tolerance, now=now)
+
+
+def verify_webhook_chunks(
+    chunks: Iterable[bytes],
+    headers: Mapping[str, str],
+    secrets: Sequence[str],
+    *,
+    tolerance: int | None = None,
+    now: float | None = None,
+) -> str:
+    """Verify a body that comes in parts, and is not kept; see :func:`verify_webhook`."""
     if not any(secrets):
         raise WebhookNotConfigured(
             "No webhook secret is configured: set FILESTACK_TAGS['WEBHOOK_SECRETS']."
@@ -199,18 +215,35 @@ def verify_webhook(
         headers, TIMESTAMP_HEADER, _TIMESTAMP, "unix seconds, 20 digits at most"
     )
     given = _header(headers, SIGNATURE_HEADER, _SIGNATURE, "64 lower-case hex digits")
-    matches = [
-        hmac.compare_digest(sign_webhook(body, timestamp, secret), given)
+    signatures = [
+        hmac.new(secret.encode(), f"{timestamp}.".encode(), hashlib.sha256)
         for secret in secrets
         if secret
     ]
+    is_empty = True
+    for chunk in chunks:
+        is_empty = is_empty and not chunk
+        for signature in signatures:
+            signature.update(chunk)
+    matches = [hmac.compare_digest(signature.hexdigest(), given) for signature in signatures]
     if not any(matches):
+        if is_empty:
+            raise WebhookMalformed(
+                "The request came without its body. Check the proxies before this server.",
+                reason="empty",
+            )
         raise WebhookSignatureInvalid("No configured secret signed this webhook.")
     if tolerance is not None:
         age = (time.time() if now is None else now) - int(timestamp)
-        if abs(age) > tolerance:
+        if age > tolerance:
             raise WebhookSignatureInvalid(
-                f"{TIMESTAMP_HEADER} is more than {tolerance} seconds from now.", reason="stale"
+                f"{TIMESTAMP_HEADER} is more than {tolerance} seconds old.", reason="stale"
+            )
+        if age < -CLOCK_SKEW:
+            raise WebhookSignatureInvalid(
+                f"{TIMESTAMP_HEADER} is more than {CLOCK_SKEW} seconds ahead. Check the clock "
+                "of this server.",
+                reason="stale",
             )
     return timestamp
 

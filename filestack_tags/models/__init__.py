@@ -10,7 +10,7 @@ from .assets import Asset, AssetQuerySet
 from .decisions import TagDecision
 from .files import ModelFile
 from .jobs import OPEN_STATES, BulkJob, BulkJobItem, BulkJobPart
-from .ledger import TaggingRun, WebhookDelivery
+from .ledger import TOO_LARGE, TaggingRun, WebhookDelivery
 from .merges import TagMerge, TagMergeRow
 from .operations import Backfill, Circuit, Heartbeat, Spending
 from .outbound import OutboundMessage, WebhookEndpoint
@@ -20,6 +20,7 @@ from .tags import NOT_FOUND, AssetTag, Tag, TagAlias, TagStatistic, score_in_sql
 __all__ = [
     "NOT_FOUND",
     "OPEN_STATES",
+    "TOO_LARGE",
     "Asset",
     "AssetQuerySet",
     "AssetTag",

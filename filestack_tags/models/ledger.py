@@ -10,6 +10,9 @@ from filestack_tags.fields import ExactCharField, IdentifierField
 
 from .assets import Asset
 
+TOO_LARGE = "too_large"
+"""Error code of a delivery whose body was refused for its size, and is not stored."""
+
 
 class TaggingRun(models.Model):
     """One attempt to get an asset's tags. Keeps the raw reply, never a secret."""

@@ -9,10 +9,9 @@ import pytest
 from django.test import Client
 
 from filestack_tags import assets
-from filestack_tags.filestack.security import sign_webhook
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetTag
-from tests import scripted
+from tests import scripted, signed_headers
 
 PAYLOADS = Path(__file__).parent.parent / "payloads"
 SECRET = "whsec-A"
@@ -30,11 +29,7 @@ def deliver(client: Client, django_capture_on_commit_callbacks: Any) -> Callable
 
     def post(body: bytes | Mapping[str, Any], **headers: str) -> Any:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-        timestamp = "1710000010"
-        signed = {
-            "FS-Timestamp": timestamp,
-            "FS-Signature": sign_webhook(raw, timestamp, SECRET),
-        } | headers
+        signed = signed_headers(raw, SECRET) | headers
         with django_capture_on_commit_callbacks(execute=True):
             return client.post(
                 "/filestack/webhook/", raw, content_type="application/json", headers=signed

@@ -29,7 +29,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from filestack_tags import circuit, conf, metrics, tasks
 from filestack_tags.filestack.client import AsyncFilestackClient, FilestackClient
-from filestack_tags.filestack.security import Security, SignedPolicy, sign_webhook
+from filestack_tags.filestack.security import Security, SignedPolicy
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, TaggingRun, WebhookDelivery
 from filestack_tags.sinks.log import LoggingSink
@@ -38,6 +38,7 @@ from filestack_tags.sinks.prometheus import PrometheusSink
 from filestack_tags.testing import Account, EmulatorApp, EmulatorServer, Workflow
 from filestack_tags.testing.faults import ANSWER_FAULTS, JOB_FAULTS
 from filestack_tags.testing.payloads import fp_upload, fs_workflow
+from tests import signed_headers
 from tests.testing.surroundings import config, picture
 
 pytestmark = pytest.mark.django_db
@@ -241,7 +242,7 @@ def deliver(client: Client, capture: Any) -> list[str]:
     bodies = [*(json.dumps(event).encode() for event in good), b"{", b'{"action": "fp.upload"}']
     for body in bodies:
         for secret in (*WEBHOOKS, "no secret of ours"):
-            headers = {"FS-Timestamp": "17", "FS-Signature": sign_webhook(body, "17", secret)}
+            headers = signed_headers(body, secret)
             with capture(execute=True):
                 answers.append(_post(client, body, headers))
     answers.append(_post(client, b"{}", {}))

@@ -23,11 +23,10 @@ from filestack_tags import (
     tasks,
     transactions,
 )
-from filestack_tags.filestack.security import sign_webhook
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetTag, Tag, TaggingRun, WebhookDelivery
 from filestack_tags.testing.payloads import fp_delete, fp_overwrite, fp_upload, fs_workflow
-from tests import scripted
+from tests import scripted, signed_headers
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -66,7 +65,7 @@ def true_counts() -> dict[str, int]:
 
 def receive(event: Mapping[str, Any]) -> int:
     body = json.dumps(event).encode()
-    headers = {"FS-Timestamp": "1", "FS-Signature": sign_webhook(body, "1", "whsec-A")}
+    headers = signed_headers(body)
     return ingest.receive(body, headers).delivery_id
 
 
@@ -93,7 +92,7 @@ def test_one_file_registered_by_all_at_once_is_one_asset() -> None:
 
 def test_one_event_delivered_to_all_at_once_is_stored_and_processed_once() -> None:
     body = json.dumps(fs_workflow("h", tags={"sky": 90}, job_id="j")).encode()
-    headers = {"FS-Timestamp": "1", "FS-Signature": sign_webhook(body, "1", "whsec-A")}
+    headers = signed_headers(body)
     receipts = at_once(lambda _: ingest.receive(body, headers))
     assert sorted(receipt.duplicate for receipt in receipts) == [False, True, True, True]
     assert WebhookDelivery.objects.get().duplicates == WRITERS - 1

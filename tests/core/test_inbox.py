@@ -14,9 +14,9 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from filestack_tags import deliveries, events, ingest, metrics, tasks
-from filestack_tags.filestack.security import sign_webhook
 from filestack_tags.models import Asset, WebhookDelivery
 from filestack_tags.testing.payloads import event, fp_upload, fs_workflow
+from tests import signed_headers
 
 State = WebhookDelivery.State
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db
 
 def request(body: dict[str, Any]) -> tuple[bytes, dict[str, str]]:
     raw = json.dumps(body).encode()
-    return raw, {"FS-Timestamp": "1", "FS-Signature": sign_webhook(raw, "1", "whsec-A")}
+    return raw, signed_headers(raw)
 
 
 def receive(number: int = 0) -> int:

@@ -36,7 +36,6 @@ from filestack_tags import (
     tagging,
     tasks,
 )
-from filestack_tags.filestack.security import sign_webhook
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import (
     Asset,
@@ -49,7 +48,7 @@ from filestack_tags.models import (
 from filestack_tags.testing import EmulatorApp, EmulatorConfig, EmulatorServer
 from filestack_tags.testing.payloads import fp_upload, fs_workflow
 from filestack_tags.text import label_key
-from tests import examples, scripted
+from tests import examples, scripted, signed_headers
 
 HANDLE = "VJQTvCboRVivWJ2BpKgd"
 labels = st.sampled_from(["sky", "Sky", "sea", "no person", "straße", "STRASSE", "ﬁsh"])
@@ -246,7 +245,7 @@ def test_4_a_delivery_whose_task_never_reached_the_broker_is_found(
     client: Any, script: Any
 ) -> None:
     body = json.dumps(fp_upload(HANDLE)).encode()
-    headers = {"FS-Timestamp": "1", "FS-Signature": sign_webhook(body, "1", "whsec-A")}
+    headers = signed_headers(body)
     # The callbacks after the commit are never run: the process died before them.
     response = client.post(
         "/filestack/webhook/", body, content_type="application/json", headers=headers

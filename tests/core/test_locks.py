@@ -31,7 +31,6 @@ from filestack_tags import (
 from filestack_tags.assets import Facts
 from filestack_tags.fields import AssetOf
 from filestack_tags.filestack.errors import ServerError
-from filestack_tags.filestack.security import sign_webhook
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import (
     Asset,
@@ -44,7 +43,7 @@ from filestack_tags.models import (
 )
 from filestack_tags.taggers import PendingJob
 from filestack_tags.testing.payloads import fp_delete, fp_overwrite, fp_upload, fs_workflow
-from tests import scripted
+from tests import scripted, signed_headers
 from tests.hosts.shop.models import Photo
 
 KEYS = {
@@ -67,7 +66,7 @@ WRITES = re.compile(r"^(INSERT|UPDATE|DELETE|WITH held)|FOR (NO KEY )?UPDATE")
 
 def receive(event: Mapping[str, Any]) -> int:
     body = json.dumps(event).encode()
-    headers = {"FS-Timestamp": "1", "FS-Signature": sign_webhook(body, "1", "whsec-A")}
+    headers = signed_headers(body)
     return ingest.receive(body, headers).delivery_id
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import timedelta
 from typing import Any
 
 import pytest
+import time_machine
 from django.test import Client
 from django.utils import timezone
 
-from filestack_tags import metrics
+from filestack_tags import assets, checks, metrics, retention
+from filestack_tags.exceptions import ConfigurationError
 from filestack_tags.filestack.security import sign_webhook
 from filestack_tags.inserting import insert_or_count
 from filestack_tags.models import Asset, TaggingRun, WebhookDelivery
-from filestack_tags.testing.payloads import event
+from filestack_tags.testing.payloads import event, fp_delete
+from tests import signed_headers
 
 URL = "/filestack/webhook/"
 
@@ -35,11 +39,18 @@ def test_the_payload_of_filestacks_tagging_page_is_found_by_tag_and_confidence(
 
 def test_a_delivery_is_stored_whole_but_not_its_signature(deliver: Any, payload: Any) -> None:
     body = payload("webhook_fp_delete.json")
-    deliver(body, **{"User-Agent": "Filestack"})
+    deliver(
+        body,
+        **{
+            "User-Agent": "Filestack",
+            "FS-Timestamp": (sent := signed_headers(body))["FS-Timestamp"],
+            "FS-Signature": sent["FS-Signature"],
+        },
+    )
     (delivery,) = WebhookDelivery.objects.all()
     assert bytes(delivery.raw_body) == body
     assert delivery.headers == {
-        "FS-Timestamp": "1710000010",
+        "FS-Timestamp": sent["FS-Timestamp"],
         "User-Agent": "Filestack",
         "Content-Type": "application/json",
     }
@@ -95,7 +106,7 @@ def test_each_of_several_secrets_may_have_signed(client: Client, settings: Any) 
     settings.FILESTACK_TAGS = {"WEBHOOK_SECRETS": ["new", "old"]}
     for secret, status in (("new", 200), ("old", 200), ("older", 403)):
         body = json.dumps(event("fp.dialog", {"secret": len(secret)})).encode()
-        headers = {"FS-Timestamp": "1", "FS-Signature": sign_webhook(body, "1", secret)}
+        headers = signed_headers(body, secret)
         response = client.post(URL, body, content_type="application/json", headers=headers)
         assert response.status_code == status
 
@@ -111,17 +122,76 @@ def test_a_body_above_the_limit_is_refused(deliver: Any, settings: Any) -> None:
     settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"WEBHOOK_MAX_BODY": 10}
     assert deliver(b"0123456789").status_code == 200
     assert deliver(b"0123456789a").status_code == 413
-    assert WebhookDelivery.objects.count() == 1
+    assert WebhookDelivery.objects.exclude(error_code="too_large").count() == 1
 
 
-def test_an_old_timestamp_is_refused_only_if_a_tolerance_is_set(
-    deliver: Any, payload: Any, settings: Any
+DAY = 86400
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "age", "status"),
+    [
+        ("default", 0, 200),
+        ("default", 12 * 3600 + 36 * 60, 200),  # the last retry, with its first timestamp
+        ("default", 13 * 3600, 200),
+        ("default", DAY, 403),
+        ("default", 30 * DAY, 403),
+        ("default", -240, 200),
+        ("default", -3600, 403),
+        (60, 30, 200),
+        (60, 90, 403),
+        (None, 3650 * DAY, 200),
+        (None, -DAY, 200),
+    ],
+)
+def test_a_signature_is_accepted_for_as_long_as_filestack_may_retry(
+    deliver: Any, settings: Any, tolerance: Any, age: int, status: int
 ) -> None:
-    body = payload("webhook_fp_upload.json")
-    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"WEBHOOK_TOLERANCE": 60}
-    assert deliver(body).status_code == 403
-    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"WEBHOOK_TOLERANCE": None}
-    assert deliver(body).status_code == 200
+    if tolerance != "default":
+        settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"WEBHOOK_TOLERANCE": tolerance}
+    timestamp = str(int(time.time()) - age)
+    signature = sign_webhook(b"{}", timestamp, "whsec-A")
+    response = deliver(b"{}", **{"FS-Timestamp": timestamp, "FS-Signature": signature})
+    assert response.status_code == status
+
+
+def test_a_pruned_deletion_does_not_take_effect_again(client: Client, deliver: Any) -> None:
+    body = json.dumps(fp_delete("HANDLE")).encode()
+    signed = signed_headers(body)
+    assert deliver(body, **signed).status_code == 200
+    asset = Asset.objects.get()
+    assets.restore(asset.pk)
+    with time_machine.travel(timezone.now() + timedelta(days=31), tick=False):
+        assert retention.prune().deliveries == 1
+        response = deliver(body, **signed)
+    assert (response.status_code, response.content) == (
+        403, b"FS-Timestamp is more than 57600 seconds old.\n",
+    )  # fmt: skip
+    asset.refresh_from_db()
+    assert asset.deleted_at is None
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "days", "is_allowed"),
+    [
+        ("default", 1, True), (None, 1, True), (86_099, 1, True), (86_101, 1, False),
+        (86_101, 2, True), (30 * DAY, 30, False), (30 * DAY, 31, True),
+    ],
+)  # fmt: skip
+def test_deliveries_are_kept_for_longer_than_their_signature_is_accepted(
+    settings: Any, tolerance: Any, days: int, is_allowed: bool
+) -> None:
+    values = {} if tolerance == "default" else {"WEBHOOK_TOLERANCE": tolerance}
+    kept = values | {"KEEP_DELIVERIES": days}
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | kept
+    found = [problem.id for problem in checks.check_settings()]
+    assert found == ([] if is_allowed else ["filestack_tags.E041"])
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"KEEP_DELIVERIES": 365}
+    if is_allowed:
+        retention.prune(deliveries=days)
+    else:
+        with pytest.raises(ConfigurationError, match="WEBHOOK_TOLERANCE"):
+            retention.prune(deliveries=days)
 
 
 def test_the_endpoint_needs_no_login_and_no_csrf_token(settings: Any, payload: Any) -> None:
@@ -130,7 +200,7 @@ def test_the_endpoint_needs_no_login_and_no_csrf_token(settings: Any, payload: A
         "django.contrib.auth.middleware.LoginRequiredMiddleware",
     ]
     body = payload("webhook_fp_delete.json")
-    headers = {"FS-Timestamp": "1", "FS-Signature": sign_webhook(body, "1", "whsec-A")}
+    headers = signed_headers(body)
     client = Client(enforce_csrf_checks=True)
     response = client.post(URL, body, content_type="application/json", headers=headers)
     assert response.status_code == 200
@@ -160,7 +230,7 @@ def test_the_request_itself_only_stores(
     client: Client, payload: Any, django_assert_num_queries: Any
 ) -> None:
     body = payload("webhook_fs_workflow_tags.json")
-    headers = {"FS-Timestamp": "1", "FS-Signature": sign_webhook(body, "1", "whsec-A")}
+    headers = signed_headers(body)
     for answer in (b"Stored.\n", b"Known already.\n"):
         with django_assert_num_queries(1):  # the insert: nothing else happens before the answer
             response = client.post(URL, body, content_type="application/json", headers=headers)

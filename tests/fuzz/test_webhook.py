@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
 from filestack_tags import tasks
-from filestack_tags.filestack.security import sign_webhook
 from filestack_tags.models import AssetTag, TaggingRun, WebhookDelivery
-from tests import examples, scripted
+from tests import examples, scripted, signed_headers
 
 from .strategies import bodies, webhooks, written
 
@@ -53,8 +52,7 @@ class TestAnything(TestCase):
             return self.client.generic("POST", URL, body, content_type, headers=given)
 
     def signed(self, body: bytes) -> Any:
-        signature = sign_webhook(body, "1710000010", "whsec-A")
-        return self.post(body, **{"FS-Timestamp": "1710000010", "FS-Signature": signature})
+        return self.post(body, **signed_headers(body))
 
     def assert_at_an_end(self) -> None:
         for delivery in WebhookDelivery.objects.all():

@@ -22,9 +22,9 @@ from django.test import Client  # noqa: E402
 from django.test.utils import setup_test_environment  # noqa: E402
 
 from filestack_tags import tasks  # noqa: E402
-from filestack_tags.filestack.security import sign_webhook  # noqa: E402
 from filestack_tags.models import Asset  # noqa: E402
 from filestack_tags.testing.payloads import fp_upload, fs_workflow  # noqa: E402
+from tests import signed_headers  # noqa: E402
 from tests.scripted import answers, reply  # noqa: E402
 
 HANDLE = "VJQTvCboRVivWJ2BpKgd"
@@ -32,7 +32,7 @@ HANDLE = "VJQTvCboRVivWJ2BpKgd"
 
 def deliver(client: Client, url: str, event: dict[str, object]) -> None:
     body = json.dumps(event).encode()
-    headers = {"FS-Timestamp": "1", "FS-Signature": sign_webhook(body, "1", "whsec-A")}
+    headers = signed_headers(body)
     for expected in (b"Stored.\n", b"Known already.\n"):
         response = client.post(url, body, content_type="application/json", headers=headers)
         assert (response.status_code, response.content) == (200, expected), response.content

@@ -1,0 +1,13 @@
+"""``webhook_only`` behind a real server; the database is the file that is named."""
+
+import os
+
+from tests.hosts.webhook_only import *  # noqa: F403  a host's settings on top of the suite's
+from tests.settings import database
+
+DATABASES = {"default": database(os.environ["SERVED_DATABASE_URL"])}
+MIDDLEWARE = ["django.middleware.common.CommonMiddleware"]
+DEBUG = os.environ.get("SERVED_DEBUG") == "1"
+WSGI_APPLICATION = "tests.hosts.wsgi.application"
+CELERY_TASK_ALWAYS_EAGER = False
+CELERY_BROKER_URL = "memory://"
