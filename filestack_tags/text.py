@@ -20,6 +20,9 @@ _MAX_KEPT = 2 * MAX_LABEL_LENGTH
 """Longest text that is remembered as it came: white space in it counts to no limit."""
 """Longest tag, in characters, before and after normalisation."""
 
+MAX_INTEGER = 2**63 - 1
+"""Largest whole number that is kept as a number."""
+
 MAX_REFERENCE_LENGTH = 4096
 """Longest handle, URL or alias path, in characters."""
 
@@ -38,9 +41,14 @@ def storable(text: str, max_length: int | None = None) -> str:
 
 
 def storable_json(value: Any) -> Any:
-    """Return ``value`` (decoded JSON) with every string made :func:`storable`."""
+    """Return ``value`` (decoded JSON) in a form every database stores and every client reads.
+
+    Texts are made :func:`storable`. Whole numbers beyond 64 bits become text.
+    """
     if isinstance(value, str):
         return storable(value)
+    if isinstance(value, int) and not -MAX_INTEGER - 1 <= value <= MAX_INTEGER:
+        return str(value)
     if isinstance(value, Mapping):
         return {storable(str(key)): storable_json(item) for key, item in value.items()}
     if isinstance(value, Sequence):

@@ -12,6 +12,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from filestack_tags import sensitive
+from filestack_tags.text import storable
 
 NOTHING = SafeString("")
 
@@ -34,20 +35,34 @@ def link_to(row: Model | None, admin_site_name: str) -> str | SafeString:
 def raw(body: str | bytes) -> str | SafeString:
     """Return a body as received: indented when it is JSON, whatever else it is as text.
 
-    Bytes that are not UTF-8 are shown as U+FFFD; the row keeps them as they came.
+    What is not UTF-8, also as an escape in JSON, is shown as U+FFFD; the row keeps it as it came.
     """
     text = body if isinstance(body, str) else bytes(body).decode("utf-8", "replace")
     if not text:
         return "–"
     # What is not JSON, or nested too deep to be indented, is shown as it is.
     with suppress(ValueError, RecursionError):
-        text = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
-    cut = len(text) - MAX_SHOWN
-    shown = format_html('<pre class="fst-raw" dir="ltr">{}</pre>', text[:MAX_SHOWN])
-    if cut <= 0:
+        text = _indented(text)
+    shown = format_html('<pre class="fst-raw" dir="ltr">{}</pre>', storable(text[:MAX_SHOWN]))
+    if len(text) <= MAX_SHOWN:
         return shown
-    note = _("%(count)d more characters are stored.") % {"count": cut}
+    note = _("Only the first %(count)d characters are shown.") % {"count": MAX_SHOWN}
     return format_html('{}<p class="help">{}</p>', shown, note)
+
+
+def _indented(text: str) -> str:
+    """Return JSON with line breaks, up to a little more than is shown.
+
+    Indentation may take a thousand times as much memory as the body.
+    """
+    parts: list[str] = []
+    length = 0
+    for part in json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(json.loads(text)):
+        parts.append(part)
+        length += len(part)
+        if length > MAX_SHOWN:
+            break
+    return "".join(parts)
 
 
 def text_block(text: str) -> str | SafeString:

@@ -8,12 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from filestack_tags.exceptions import PayloadError
-from filestack_tags.text import storable
+from filestack_tags.text import MAX_INTEGER, storable
 
 MAX_DEPTH = 64
 """Deepest nesting read; Filestack's own replies stay below 10."""
-
-MAX_INTEGER = 2**63 - 1
 
 
 class NotJSON(PayloadError):
