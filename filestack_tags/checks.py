@@ -94,10 +94,10 @@ def check_settings(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckM
 
 @register(Tags.compatibility)
 def check_tagger(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
-    """The taggers exist and have what they need (E010, E011, E017, W001–W003)."""
+    """The taggers exist and have what they need (E010, E011, E017, E018, W001–W003)."""
     if check_settings():
         return []
-    return list(_tagger_messages(get_settings()))
+    return [*_tagger_messages(get_settings()), *_task_messages(get_settings())]
 
 
 @register(Tags.compatibility)
@@ -356,6 +356,19 @@ def _custom_tagger_messages(settings: Settings) -> Iterator[CheckMessage]:
                 f"{', '.join(BUILT_IN)}; its value is the dotted path of a class or a factory "
                 "without arguments.",
                 id="filestack_tags.E017",
+            )
+
+
+def _task_messages(settings: Settings) -> Iterator[CheckMessage]:
+    from .filestack.chains import fault_of  # not above: as in _tagger_messages
+
+    for task in settings.TASKS_BEFORE_TAGS:
+        if fault := fault_of(task):
+            yield Error(
+                f"{SETTING}['TASKS_BEFORE_TAGS']: {task[:60]!r} {fault}.",
+                hint="Write a task as name or name=option:value, such as 'resize=h:2000'. Only "
+                "tasks that return a picture can be put before tags.",
+                id="filestack_tags.E018",
             )
 
 

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from filestack_tags.exceptions import ConfigurationError, InvalidReference, PayloadError
 
+from .chains import NO_CACHE, check_tasks
 from .errors import Reply, check_not_refused, resumes_at
 from .exchange import Call, Secrets
 from .payloads import (
@@ -37,16 +38,12 @@ API_URL = "https://www.filestackapi.com/api"
 _Kept = TypeVar("_Kept", TagsReply, WorkflowJob)
 _Stored = TypeVar("_Stored", StoredFile, FileMetadata)
 
-NO_CACHE = "cache=false"
-"""The task that has the others done again, whatever the cache holds."""
-
 MAX_UPLOAD_TAGS = 10
 MAX_UPLOAD_TAG_KEY = 128
 MAX_UPLOAD_TAG_VALUE = 256
 
 METADATA = ("filename", "mimetype", "size", "width", "height", "sha256", "container", "key")
 
-_TASK = re.compile(r"([a-z][a-z0-9_]*)(=[A-Za-z0-9_.,:;\[\]()!*|~$@&+=-]+)?")
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
 
 
@@ -113,7 +110,8 @@ class Calls:
 
         Args:
             source: what is tagged.
-            before: tasks put before ``tags``, such as ``("resize=h:2000",)``.
+            before: tasks put before ``tags``, such as ``("resize=h:2000",)``; see
+                :func:`.chains.check_tasks`.
             version: 2, the deprecated 1, or ``None`` for what Filestack uses by default.
             fresh: send ``cache=false``, so that the picture is tagged again. Filestack charges
                 for that each time (docs: Processing API, caching).
@@ -365,23 +363,10 @@ def _check_identifier(what: str, value: str) -> None:
 
 
 def _chain(before: Sequence[str], *, fresh: bool) -> Sequence[str]:
-    tasks = _tasks(before)
+    check_tasks(before)
     if not fresh:
-        return tasks
-    return (NO_CACHE, *(task for task in tasks if not task.startswith("cache=")))
-
-
-def _tasks(before: Sequence[str]) -> Sequence[str]:
-    if isinstance(before, str):
-        raise ConfigurationError("Tasks put before tags are a list of texts, not one text.")
-    for task in before:
-        match = _TASK.fullmatch(task)
-        if match is None or match[1] in ("security", "tags"):
-            raise ConfigurationError(
-                f"FILESTACK_TAGS['TASKS_BEFORE_TAGS'] cannot hold {task[:60]!r}: write a task as "
-                "name or name=option:value, such as resize=h:2000; neither security nor tags."
-            )
-    return before
+        return before
+    return (NO_CACHE, *(task for task in before if not task.startswith("cache=")))
 
 
 def _upload_tags(tags: Mapping[str, str]) -> dict[str, str]:

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from django.utils import timezone
 
 from filestack_tags import assets, checks, conf, heartbeat, tagging
 from filestack_tags.exceptions import ConfigurationError
+from filestack_tags.filestack.client import FilestackClient
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, Circuit
 
@@ -288,3 +290,62 @@ def test_a_project_without_a_celery_app_is_warned() -> None:
     )
     assert done.stdout.startswith("filestack_tags.W013 The project has no Celery app")
     assert len(done.stdout.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("task", "fault"),
+    [
+        ("tags", "is the task that follows"),
+        ("tags=version:2", "is the task that follows"),
+        ("resize=h: 2000", "has a space at character 10"),
+        (" resize=h:2000", "has a space at character 1"),
+        ("resize=h:2000/rotate=deg:90", "has '/' at character 14"),
+        ("resize=h:é", "has 'é' at character 10"),
+        ("", "is empty"),
+        ("Resize=h:2000", "lower-case"),
+        ("=h:2000", "lower-case"),
+        ("resize=2000", "name:value"),
+        ("resize=", "name:value"),
+        ("resize=h:2000,", "name:value"),
+        ("resize=h:", "name:value"),
+        ("crop=dim:[1,2,3", "name:value"),
+        ("security=p:x,s:y", "is added to each call by the app"),
+        ("store", "stores another file with each call"),
+        ("store=location:s3", "stores another file with each call"),
+        ("run_workflow=id:abc", "starts a workflow with each call"),
+        ("workflow_status=job_id:abc", "answers with JSON"),
+        ("sfw", "answers with JSON"),
+        ("caption", "answers with JSON"),
+        ("ocr", "answers with JSON"),
+        ("copyright", "answers with JSON"),
+        ("image_sentiment", "answers with JSON"),
+        ("text_sentiment=text:a", "answers with JSON"),
+        ("metadata", "answers with JSON"),
+        ("imagesize", "answers with JSON"),
+        ("doc_detection=coords:true", "is charged as a call of its own"),
+        ("video_convert=preset:h264", "does not return a picture"),
+    ],
+)
+def test_a_task_that_cannot_come_before_tags_is_named_with_its_fault(
+    settings: Any, task: str, fault: str
+) -> None:
+    settings.FILESTACK_TAGS = GOOD | {"TASKS_BEFORE_TAGS": ["resize=h:2000", task]}
+    (message,) = [found for found in run_checks() if found.id == "filestack_tags.E018"]
+    assert repr(task) in message.msg
+    assert fault in message.msg
+    # A call with such a task is refused in the same words, and not sent.
+    with FilestackClient(api_key="k", app_secret="s") as client:  # for a test
+        for call in (client.tags, partial(client.download, max_bytes=1)):
+            with pytest.raises(ConfigurationError, match=re.escape(fault)):
+                call(Source.handle("h1"), before=(task,))
+
+
+@pytest.mark.parametrize(
+    "task",
+    ["resize=h:2000", "resize=w:800,h:600,fit:crop", "monochrome", "rotate=deg:exif",
+     "crop=dim:[10,20,200,250]", "cache=false", "cache=expiry:max", "output=format:jpg",
+     "watermark=file:aB3_-x,position:[top,right]"],
+)  # fmt: skip
+def test_a_task_that_returns_a_picture_can_come_before_tags(settings: Any, task: str) -> None:
+    settings.FILESTACK_TAGS = GOOD | {"TASKS_BEFORE_TAGS": [task]}
+    assert "E018" not in ids()
