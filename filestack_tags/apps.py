@@ -1,4 +1,5 @@
 from django.apps import AppConfig, apps
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 
@@ -13,8 +14,10 @@ class FilestackTagsConfig(AppConfig):
             conf,
             model_files,
             sinks,
+            wording,
         )
 
+        wording.install(gettext)
         conf.reset_on_setting_changed()
         sinks.follow_settings()
         sinks.connect()

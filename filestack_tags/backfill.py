@@ -21,6 +21,8 @@ from . import claims, pipeline, spending
 from .claims import Refusal, Work
 from .conf import get_settings
 from .models import Asset, AssetQuerySet, Backfill, TaggingRun
+from .search.deadline import in_background, time_limit
+from .search.planner import read
 from .taggers import get_tagger, is_paid
 from .tagging import Outcome
 from .transactions import alias, retrying
@@ -108,12 +110,13 @@ def estimate(options: Options, *, going_on: Backfill | None = None) -> Estimate:
     assets = matching(options)
     if going_on is not None and going_on.position is not None:
         assets = assets.filter(pk__lt=going_on.position)
-    number = assets.count()
-    if options.limit is not None:
-        number = min(number, options.limit)
-    calls = number if is_paid(options.chosen_tagger()) else 0
-    if calls and options.limit is None and options.chosen_tagger() == "filestack":
-        calls -= _repeated(assets) if settings.SHARE_TAGS else 0
+    with time_limit(alias(), read(options.query), seconds=in_background()):
+        number = assets.count()
+        if options.limit is not None:
+            number = min(number, options.limit)
+        calls = number if is_paid(options.chosen_tagger()) else 0
+        if calls and options.limit is None and options.chosen_tagger() == "filestack":
+            calls -= _repeated(assets) if settings.SHARE_TAGS else 0
     price = settings.PRICE_PER_CALL
     cost = None if price is None or not calls else calls * price
     return Estimate(number, calls, cost, spending.spent().left())
@@ -271,7 +274,9 @@ class _Walk:
             if position is not None:
                 assets = assets.filter(pk__lt=position)
             wanted = READ_AHEAD if left is None else min(left, READ_AHEAD)
-            ids = list(assets.order_by("-pk").values_list("pk", flat=True)[:wanted])
+            newest = assets.order_by("-pk").values_list("pk", flat=True)
+            with time_limit(alias(), read(self._options.query), seconds=in_background()):
+                ids = list(newest[:wanted])
             if not ids:
                 return
             position = ids[-1]

@@ -68,8 +68,6 @@ TEXTS = (
     "SCOPE",
     "UPLOAD_RULES",
 )
-OPTIONAL = ("WEBHOOK_TOLERANCE",)
-"""Settings that may be ``None`` though their default is not."""
 POSITIVE = (
     "PRICE_PER_CALL",
     *(
@@ -330,12 +328,11 @@ def _wrong_values(values: Any) -> Iterator[CheckMessage]:
         (DAYS, _is_long_enough, "1 day or more: Filestack resends half a day later", "E040"),
         (COUNTS, _is_count, "a whole number, 0 or more, or None", "E015"),
     )
+    annotations = {item.name: str(item.type) for item in fields(Settings)}
     for names, is_valid, expected, number in rules:
         for name in names:
             if name in values and not is_valid(values[name]):
-                if values[name] is None and (
-                    name in OPTIONAL or getattr(DEFAULTS, name) is None
-                ):
+                if values[name] is None and "None" in annotations[name]:
                     continue
                 # Never the value: it may be a secret in the wrong place.
                 yield Error(

@@ -246,6 +246,9 @@ class Settings:
     SEARCH_MAX_WILDCARD_TAGS: int = 1000
     """Most tags one ``prefix*`` may stand for."""
 
+    SEARCH_TIMEOUT_SECONDS: float | None = 5.0
+    """Longest time that a search may take in the database; None for no limit."""
+
 
 DEFAULTS = Settings()
 _TUPLES = frozenset(

@@ -10,6 +10,7 @@
     ├── BulkError (ValueError)          a bulk job that cannot be asked for, cancelled or undone
     ├── OutOfScope (ValueError)         an asset that its user would not see
     ├── TagQueryError (ValueError)      a search that cannot be read
+    │   └── SearchTimeout               a search that took too long and was stopped
     ├── SavedSearchError (ValueError)   a search that cannot be saved under that name, or so
     ├── EndpointError (ValueError)      an address that no webhook is sent to
     ├── CursorError (ValueError)        a page cursor that is not of this search
@@ -39,7 +40,11 @@ tested without it. No message ever holds a secret, a policy, a signature or a si
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
+
+from .wording import translated
 
 
 class FilestackTagsError(Exception):
@@ -55,7 +60,19 @@ class InvalidReference(FilestackTagsError, ValueError):
 
 
 class InvalidLabel(FilestackTagsError, ValueError):
-    """The text cannot be a tag; the message says why and names the limit."""
+    """The text cannot be a tag; the message says why and names the limit.
+
+    Args:
+        message: one sentence, with placeholders for ``values``; translated when it is read.
+        values: the values of the placeholders.
+    """
+
+    def __init__(self, message: str, **values: Any) -> None:
+        super().__init__(message)
+        self.values = values
+
+    def __str__(self) -> str:
+        return translated(self.args[0], self.values)
 
 
 class CurationError(FilestackTagsError, ValueError):
@@ -92,11 +109,13 @@ class TagQueryError(FilestackTagsError, ValueError):
     """A search that cannot be read.
 
     Args:
-        message: one sentence for the person who typed the search.
+        message: one sentence for the person who typed the search, with placeholders for
+            ``values``; translated when it is read.
         position: 0-based index into the search text where reading stopped.
         found: what stands at that position, ``""`` at the end of the text.
         expected: what could have stood there, in words.
         suggestion: a corrected search, or ``""`` when none is obvious.
+        values: the values of the placeholders.
     """
 
     def __init__(
@@ -107,13 +126,43 @@ class TagQueryError(FilestackTagsError, ValueError):
         found: str = "",
         expected: tuple[str, ...] = (),
         suggestion: str = "",
+        values: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(message)
-        self.message = message
         self.position = position
         self.found = found
-        self.expected = expected
+        self._expected = expected
         self.suggestion = suggestion
+        self._values = values
+
+    @property
+    def message(self) -> str:
+        """The sentence in the active language."""
+        return translated(self.args[0], self._values)
+
+    @property
+    def expected(self) -> tuple[str, ...]:
+        """What could have stood at the position, in words of the active language."""
+        return tuple(translated(word) for word in self._expected)
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class SearchTimeout(TagQueryError):
+    """A search that was stopped because it took longer than ``SEARCH_TIMEOUT_SECONDS``.
+
+    Args:
+        message: what happened and what to do, for the person who typed the search.
+        terms: the terms that make the search slow, as written in a search; () if none stands out.
+        suggestion: the search without these terms, ``""`` when nothing would be left.
+    """
+
+    def __init__(
+        self, message: str, *, terms: tuple[str, ...] = (), suggestion: str = ""
+    ) -> None:
+        super().__init__(message, suggestion=suggestion)
+        self.terms = terms
 
 
 class SavedSearchError(FilestackTagsError, ValueError):

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from unicodedata import normalize
 
 from django.db import IntegrityError
 from django.db.models import Case, Q, QuerySet, Value, When
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from .exceptions import SavedSearchError
 from .models import AssetQuerySet, SavedSearch
 from .scoping import NOTHING, digest_of, scope_of
 from .search.planner import understood
-from .text import label_key, label_name, storable
+from .text import is_visible, label_key, label_name, storable, without_ignorable
 from .transactions import alias, atomic, locked
 
 if TYPE_CHECKING:
@@ -96,10 +98,16 @@ def check(
     Raises:
         SavedSearchError, TagQueryError, InvalidLabel: as :func:`save`.
     """
-    understood(wanted.query, include_hidden=_sees_hidden(owner), using=alias())
+    understood(
+        wanted.query,
+        include_hidden=_sees_hidden(owner),
+        using=alias(),
+        within=scope_of(owner),
+    )
     if wanted.order not in Order.values:
         raise SavedSearchError(
-            f"An order is one of {', '.join(Order.values)}, not {wanted.order!r}.",
+            _("An order is one of %(orders)s, not “%(order)s”.")
+            % {"orders": ", ".join(Order.values), "order": wanted.order},
             parameter="order",
         )
     order_tag = ""
@@ -108,13 +116,18 @@ def check(
         label_key(order_tag)  # which may be too long where the name is not
     if order_tag and wanted.order != Order.CONFIDENCE:
         raise SavedSearchError(
-            "A tag to order by goes with the order “confidence” alone.", parameter="order_tag"
+            _("A tag to order by goes with the order “confidence” alone."),
+            parameter="order_tag",
         )
     name = " ".join(storable(wanted.name).split())
     if not 0 < len(name) <= MAX_NAME:
         raise SavedSearchError(
-            f"A name has 1 to {MAX_NAME} characters, not {len(name)}.", parameter="name"
+            _("A name has 1 to %(limit)d characters, not %(length)d.")
+            % {"limit": MAX_NAME, "length": len(name)},
+            parameter="name",
         )
+    if not is_visible(name):
+        raise SavedSearchError(_("A name needs a visible character."), parameter="name")
     _require_free(name, owner, saved_id)
     return {
         "name": name,
@@ -128,7 +141,7 @@ def check(
 def delete(saved_id: int, *, owner: AbstractBaseUser) -> bool:
     """Delete a search of the owner's; return whether there was one. Idempotent."""
     owned = SavedSearch.objects.using(alias()).filter(pk=saved_id, owner=owner.pk)
-    deleted, _ = owned.delete()
+    deleted, _rows = owned.delete()
     return bool(deleted)
 
 
@@ -157,12 +170,20 @@ def assets_for(saved: SavedSearch, user: Any) -> AssetQuerySet:
 
 
 def _require_free(name: str, owner: AbstractBaseUser, saved_id: int | None) -> None:
-    same = SavedSearch.objects.using(alias()).filter(owner=owner.pk, name=name)
+    same = SavedSearch.objects.using(alias()).filter(owner=owner.pk)
     others = same if saved_id is None else same.exclude(pk=saved_id)
-    if others.exists():
+    looks = _looks(name)
+    if any(_looks(other) == looks for other in others.values_list("name", flat=True)):
         raise SavedSearchError(
-            f"You have a saved search called “{name}” already.", parameter="name", conflict=True
+            _("You have a saved search called “%(name)s” already.") % {"name": name},
+            parameter="name",
+            conflict=True,
         )
+
+
+def _looks(name: str) -> str:
+    """Return what is the same for names that look the same."""
+    return normalize("NFKC", without_ignorable(name))
 
 
 def _sees_hidden(user: Any) -> bool:

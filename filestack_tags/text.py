@@ -7,14 +7,32 @@ surrogates), so text from outside passes through :func:`storable` once, at the d
 from __future__ import annotations
 
 import hashlib
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 from .exceptions import InvalidLabel
+from .wording import gettext_noop as _
 
 MAX_LABEL_LENGTH = 200
+
+_IGNORABLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+"""Unicode's ``Default_Ignorable_Code_Point``: what is not shown, such as zero-width spaces, soft
+hyphens and variation selectors."""
+
+_BLANK = frozenset("\u2800\U0001d159")
+"""Symbols that are blank in every font."""
+
+_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp", "Zs"})
+
+_DOTTED_I = re.compile("(i[\u0316-\u0319\u031c-\u0320\u0323-\u0326\u0329-\u0333]*)\u0307")
+"""An i and a dot above it, with marks below in between."""
 
 _MAX_KEPT = 2 * MAX_LABEL_LENGTH
 """Longest text that is remembered as it came: white space in it counts to no limit."""
@@ -60,8 +78,8 @@ def label_name(text: str) -> str:
     """Return a label as it is shown: white space collapsed, otherwise as received.
 
     Raises:
-        InvalidLabel: when it is empty, longer than :data:`MAX_LABEL_LENGTH`, or holds
-            control characters.
+        InvalidLabel: when it has no visible character, is longer than
+            :data:`MAX_LABEL_LENGTH`, or contains control characters.
     """
     return _label_name(text if len(text) <= _MAX_KEPT else " ".join(text.split()))
 
@@ -70,22 +88,42 @@ def label_name(text: str) -> str:
 def _label_name(text: str) -> str:
     name = " ".join(text.split())
     if not name:
-        raise InvalidLabel("A tag cannot be empty.")
+        raise InvalidLabel(_("A tag cannot be empty."))
     if len(name) > MAX_LABEL_LENGTH:
         raise InvalidLabel(
-            f"A tag has at most {MAX_LABEL_LENGTH} characters; this one has {len(name)}."
+            _("A tag has at most %(limit)s characters; this one has %(length)s."),
+            limit=MAX_LABEL_LENGTH,
+            length=len(name),
         )
     if not name.isprintable() and any(
         unicodedata.category(char) in ("Cc", "Cs") for char in name
     ):
-        raise InvalidLabel("A tag cannot hold control characters.")
+        raise InvalidLabel(_("A tag cannot contain control characters."))
+    if not is_visible(name):
+        raise InvalidLabel(_("A tag needs a visible character."))
     return name
+
+
+def is_visible(text: str) -> bool:
+    """Whether a character of ``text`` can be seen: no space, control or ignorable character."""
+    if text.isascii():
+        return any(char > " " for char in text)
+    return any(
+        char not in _BLANK and unicodedata.category(char) not in _INVISIBLE
+        for char in _IGNORABLE.sub("", text)
+    )
+
+
+def without_ignorable(text: str) -> str:
+    """Return ``text`` without the characters that are not shown; see :data:`_IGNORABLE`."""
+    return text if text.isascii() else _IGNORABLE.sub("", text)
 
 
 def label_key(text: str) -> str:
     """Return the key under which a label is stored and searched.
 
-    NFKC, case-folded, white space collapsed; applying it twice changes nothing.
+    Normalized as Unicode's ``toNFKC_Casefold`` (compatibility forms, case, ignorable characters),
+    with ``İ`` as ``i``, and white space collapsed. Applying it twice changes nothing.
 
     Raises:
         InvalidLabel: as :func:`label_name`, also when normalisation makes it too long.
@@ -99,9 +137,24 @@ def _label_key(name: str) -> str:
 
 
 def fold(text: str) -> str:
-    """NFKC, case-fold and collapse white space, without the checks of :func:`label_key`."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return " ".join(unicodedata.normalize("NFKC", folded).split())
+    """Normalize as :func:`label_key`, without its checks."""
+    if text.isascii():
+        return " ".join(text.lower().split())
+    previous = None
+    while text != previous:  # twice, except for few characters whose parts fold on
+        previous = text
+        folded = unicodedata.normalize("NFKC", _IGNORABLE.sub("", text)).casefold()
+        text = unicodedata.normalize("NFKC", _without_dot(_IGNORABLE.sub("", folded)))
+    return " ".join(text.split())
+
+
+def _without_dot(text: str) -> str:
+    """Return ``text`` without the dot above an ``i``, which İ has in lower case."""
+    if "\u0307" not in text:
+        return text
+    return unicodedata.normalize(
+        "NFC", _DOTTED_I.sub(r"\1", unicodedata.normalize("NFD", text))
+    )
 
 
 def reference_digest(kind: str, reference: str) -> str:

@@ -22,7 +22,8 @@ from filestack_tags.conf import get_settings
 from filestack_tags.exceptions import TagQueryError
 from filestack_tags.models import Asset, AssetQuerySet
 from filestack_tags.scoping import scope_of
-from filestack_tags.search.planner import hints, search_assets
+from filestack_tags.search.hints import hints
+from filestack_tags.search.planner import search_assets
 
 from .changelist import AssetChangeList, KeysetChangeList, QuestionOnly
 from .explain import explained, hinted
@@ -82,6 +83,7 @@ class AssetAdmin(UploadScreen, ReviewPages, AssetFinding):
                 search_term,
                 include_hidden=allowed,
                 forgotten=asks_for_forgotten(request),
+                within=scope_of(request.user),
             )
             unknown = hints(
                 search_term,

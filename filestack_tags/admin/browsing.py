@@ -11,7 +11,12 @@ from dataclasses import dataclass, replace
 from django.db.models import Q
 from django.utils.translation import gettext as _
 
-from filestack_tags.exceptions import CursorError, InvalidLabel
+from filestack_tags.exceptions import (
+    CursorError,
+    InvalidLabel,
+    SearchTimeout,
+    TagQueryError,
+)
 from filestack_tags.search.ast import And, HasTag, Node, Or, Query, conjunction
 from filestack_tags.search.keyset import ORDERS, Neighbours, Order, Page, find, neighbours
 from filestack_tags.search.planner import read
@@ -98,6 +103,14 @@ def asked(
     """
     typed = read(text)
     query = replace(typed, where=conjunction((typed.where, *terms)))
+    if query != typed:
+        try:  # what is done with all that matches writes it down
+            read(str(query))
+        except TagQueryError as error:
+            raise TagQueryError(
+                _("Together with the filters it is too much for one search. %(reason)s")
+                % {"reason": error.message}
+            ) from error
     notes: tuple[str, ...] = ()
     try:
         sorting = _sorting(said, query)
@@ -110,7 +123,8 @@ def listed(asked: Asked, *, size: int, cap: int, using: str) -> Listed:
     """Return the page that is asked for, and the total up to ``cap``.
 
     A cursor that is not of this search and order, or that nothing follows any more, leads to
-    the first page, with a note. Nothing is counted where the page holds all there is.
+    the first page, with a note. Nothing is counted where the page holds all there is; where
+    counting takes too long, the total is that there are more than on the page.
 
     Raises:
         TagQueryError: as :func:`~filestack_tags.search.keyset.find`.
@@ -118,13 +132,16 @@ def listed(asked: Asked, *, size: int, cap: int, using: str) -> Listed:
     page, notes = _page(asked, size, using)
     if page.next is None and page.previous is None:
         return Listed(page, Total(len(page.ids), is_exact=True), notes)
-    counted = total(
-        asked.query,
-        cap=cap,
-        include_hidden=asked.include_hidden,
-        within=asked.within,
-        using=using,
-    )
+    try:
+        counted = total(
+            asked.query,
+            cap=cap,
+            include_hidden=asked.include_hidden,
+            within=asked.within,
+            using=using,
+        )
+    except SearchTimeout:
+        counted = Total(len(page.ids), is_exact=False)
     return Listed(page, counted, notes)
 
 

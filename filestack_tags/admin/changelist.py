@@ -7,6 +7,7 @@ whose count ends at a limit.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
@@ -20,12 +21,12 @@ from django.utils.functional import cached_property
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from filestack_tags.exceptions import TagQueryError
+from filestack_tags.exceptions import SearchTimeout, TagQueryError
 from filestack_tags.models import Asset
 from filestack_tags.scoping import scope_of
 from filestack_tags.search.ast import Everything, Node, Query
+from filestack_tags.search.hints import hints
 from filestack_tags.search.planner import (
-    hints,
     read,
     search_assets,
     understood,
@@ -71,7 +72,13 @@ class AssetChangeList(ChangeList):
         return found
 
     def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
+        try:
+            super().get_results(request)
+            self.result_list = list(self.result_list)
+        except TagQueryError as error:  # it took too long, or a prefix is too short
+            self.problem = explained(error, self.query)
+            self.queryset = self.queryset.none()
+            super().get_results(request)
         exact = Total(self.result_count, is_exact=True)
         self.total = getattr(self.paginator, "total", exact)  # a host may have a paginator
         self._complete(request)
@@ -231,15 +238,26 @@ class KeysetChangeList(AssetChangeList):
         )
         matches = self.root_queryset.filter(deleted_at=None)
         try:
-            matches = search_assets(matches, self.asked.query, include_hidden=include_hidden)
+            understood(
+                self.asked.query,
+                include_hidden=include_hidden,
+                using=using,
+                within=self.scope,
+            )
         except TagQueryError:
             # Asked alone, the text is refused with the place in it as it was typed.
-            understood(self.query, include_hidden=include_hidden, using=using)
+            understood(
+                self.query, include_hidden=include_hidden, using=using, within=self.scope
+            )
             raise
-        unknown = hints(
-            self.query, include_hidden=include_hidden, within=self.scope, using=using
+        matches = search_assets(
+            matches, self.asked.query, include_hidden=include_hidden, within=self.scope
         )
-        self.unknown = tuple(hinted(tag) for tag in unknown)
+        with suppress(SearchTimeout):
+            unknown = hints(
+                self.query, include_hidden=include_hidden, within=self.scope, using=using
+            )
+            self.unknown = tuple(hinted(tag) for tag in unknown)
         return self._with_related(matches).order_by("-pk")
 
     def _with_related(self, rows: QuerySet[Any]) -> QuerySet[Any]:
@@ -252,7 +270,13 @@ class KeysetChangeList(AssetChangeList):
         if self.asked is None or self.queryset is not self._matches:
             super().get_results(request)
         else:
-            self._read_page(request, self.asked)
+            try:
+                self._read_page(request, self.asked)
+            except TagQueryError as error:
+                self.problem = explained(error, self.query)
+                self.asked, self.listed = None, None
+                self.queryset = self.root_queryset.none()
+                super().get_results(request)
         if request.method == "GET":  # after an action comes the page again, with its notes
             for level, note in self.notes:
                 messages.add_message(request, level, note)

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 from filestack_tags.exceptions import TagQueryError
 from filestack_tags.search.ast import OPERATORS, label_text
-from filestack_tags.search.planner import UnknownTag
+from filestack_tags.search.hints import Hint
 
 
 def explained(error: TagQueryError, query: str) -> SafeString:
@@ -32,16 +32,23 @@ def explained(error: TagQueryError, query: str) -> SafeString:
     return _joined(" ", parts)
 
 
-def hinted(tag: UnknownTag) -> SafeString:
-    """Return that there is no such tag, with near ones to click."""
-    said = format_html("{}", _("There is no tag “%(name)s”.") % {"name": tag.name})
-    if not tag.near:
-        return said
-    near = [
+def hinted(hint: Hint) -> SafeString:
+    """Return what is unknown or may be meant, with searches to click."""
+    if hint.kind == "phrase":
+        text = _("There is a tag “%(name)s”.") % {"name": hint.term}
+    elif hint.kind == "whole":
+        text = _("“%(term)s” finds whole values only.") % {"term": hint.term}
+    else:
+        text = _("There is no tag “%(name)s”.") % {"name": hint.term}
+    links = [
         format_html("{}", name) if name in OPERATORS else _search_link(label_text(name), name)
-        for name in tag.near
+        for name in hint.near
     ]
-    return format_html("{} {} {}", said, _("Did you mean"), _joined(", ", near))
+    if hint.suggestion and not any(name not in OPERATORS for name in hint.near):
+        links.insert(0, _search_link(hint.suggestion, hint.suggestion))
+    if not links:
+        return format_html("{}", text)
+    return format_html("{} {} {}", text, _("Did you mean"), _joined(", ", links))
 
 
 def _search_link(query: str, text: str) -> SafeString:

@@ -24,6 +24,7 @@ from filestack_tags.search.ast import (
     disjunction,
 )
 from filestack_tags.search.complete import complete
+from filestack_tags.search.facts import UNKNOWN
 from filestack_tags.search.planner import search_assets
 from filestack_tags.text import label_name
 
@@ -111,7 +112,9 @@ class AssetTagFilter(admin.ListFilter):
             return queryset
         try:
             query = Query(self._term())
-            return search_assets(queryset, query, forgotten=asks_for_forgotten(request))
+            return search_assets(
+                queryset, query, forgotten=asks_for_forgotten(request), within=self.scope
+            )
         except (InvalidLabel, TagQueryError) as error:
             messages.error(request, str(error))
             return queryset.none()
@@ -179,14 +182,14 @@ class TypeFilter(admin.SimpleListFilter):
     def term(self) -> Node | None:
         family = self.value()
         if family == "unknown":
-            return Fact("type", "")
+            return Fact("type", UNKNOWN)
         known = family in {value for value, _label in self.lookup_choices}
         return Fact("type", f"{family}/*") if known else Everything()
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         family = self.value()
         if family == "unknown":
-            return queryset.filter(mimetype="")
+            return queryset.filter(mimetype__in=("", UNKNOWN))
         if family in {value for value, _label in self.lookup_choices}:
             return queryset.filter(mimetype__startswith=f"{family}/")
         return queryset

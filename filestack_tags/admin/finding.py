@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.apps import apps
+from django.contrib import messages
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import SEARCH_VAR
 from django.core.exceptions import PermissionDenied
@@ -23,7 +24,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext as _
 
-from filestack_tags.exceptions import TagQueryError
+from filestack_tags.exceptions import SearchTimeout, TagQueryError
 from filestack_tags.scoping import scope_of
 from filestack_tags.search.ast import label_text
 from filestack_tags.search.complete import complete
@@ -125,7 +126,13 @@ class AssetFinding(AssetPage):
             "tools_are_listed": not apps.is_installed("unfold"),
             **(extra_context or {}),
         }
-        response: HttpResponse = super().changelist_view(request, context)
+        try:
+            response: HttpResponse = super().changelist_view(request, context)
+        except TagQueryError as error:  # in an action on all that matches
+            if request.method != "POST":
+                raise
+            messages.error(request, error.message)
+            return HttpResponseRedirect(request.get_full_path())
         if (view := request.GET.get(VIEW)) in VIEWS:
             response.set_cookie(VIEW, view, max_age=YEAR, samesite="Lax", path=request.path)
         return response
@@ -159,7 +166,10 @@ class AssetFinding(AssetPage):
         asked = getattr(changelist, "asked", None)
         if asked is None or changelist.problem:
             return context  # what the search language cannot say has no order to walk in
-        found = browsing.beside(asked, int(object_id), using=changelist.root_queryset.db)
+        try:
+            found = browsing.beside(asked, int(object_id), using=changelist.root_queryset.db)
+        except SearchTimeout:
+            return context
         for name, pk in (("previous_url", found.previous), ("next_url", found.next)):
             if pk is not None:
                 context[name] = f"{self._url(pk)}?{urlencode({CAME_FROM: said})}"
@@ -182,14 +192,17 @@ def _shown(changelist: Any, url: str) -> dict[str, Any]:
     """Return the tags of the result with links that add, exclude and remove them."""
     if getattr(changelist, "asked", None) is None or changelist.problem:
         return {"facets": None, "tags": []}
-    found: Facets = facets(
-        changelist.asked.query,
-        limit=FACETS,
-        sample=SAMPLE,
-        include_hidden=changelist.asked.include_hidden,
-        within=changelist.asked.within,
-        using=changelist.root_queryset.db,
-    )
+    try:
+        found: Facets = facets(
+            changelist.asked.query,
+            limit=FACETS,
+            sample=SAMPLE,
+            include_hidden=changelist.asked.include_hidden,
+            within=changelist.asked.within,
+            using=changelist.root_queryset.db,
+        )
+    except SearchTimeout:
+        return {"facets": None, "tags": [], "took_too_long": True}
     typed = read(changelist.query)
 
     def link(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
@@ -27,6 +28,8 @@ from filestack_tags.conf import get_settings
 from filestack_tags.exceptions import CurationError, TagQueryError
 from filestack_tags.models import Asset, AssetTag, Tag, TagDecision, TagStatistic
 from filestack_tags.scoping import assets_of, scope_of, tags_of
+from filestack_tags.search.deadline import time_limit
+from filestack_tags.search.planner import read
 from filestack_tags.search.withheld import withheld
 from filestack_tags.transactions import alias
 
@@ -84,9 +87,19 @@ class Queue:
         if self.within is not None:
             rows = rows.filter(asset__in=Asset.objects.within(self.within))
         if self.query:
-            found = Asset.objects.search(self.query, include_hidden=self.may_search_hidden)
+            found = Asset.objects.within(self.within).search(
+                self.query, include_hidden=self.may_search_hidden
+            )
             rows = rows.filter(asset__in=found.order_by().values("pk"))
         return rows.order_by("-score", "-asset_id")
+
+    def time_limit(self) -> AbstractContextManager[None]:
+        """Limit how long reading the rows may take.
+
+        Raises:
+            TagQueryError: when the search cannot be read; SearchTimeout on leaving the block.
+        """
+        return time_limit(alias(), read(self.query))
 
     def page(self, after: tuple[int, int] | None) -> tuple[list[AssetTag], str]:
         """Return the rows after (score, asset), and where the next page begins, if there is one."""
@@ -123,9 +136,10 @@ class ReviewPages(AssetPage):
         rows: list[AssetTag] = []
         following = preview = problem = ""
         try:
-            rows, following = queue.page(_position(request.GET.get("after", "")))
-            if may_decide and queue.tag and "at_least" in request.GET:
-                preview = total_text(counted(_at_least(queue, request.GET)))
+            with queue.time_limit():
+                rows, following = queue.page(_position(request.GET.get("after", "")))
+                if may_decide and queue.tag and "at_least" in request.GET:
+                    preview = total_text(counted(_at_least(queue, request.GET)))
         except TagQueryError as error:
             problem = str(error)
         by_asset = request.GET.get("by") == "asset" and queue.tag is not None
@@ -222,7 +236,8 @@ def _queue(request: HttpRequest, said: QueryDict) -> tuple[Queue, ReviewForm]:
 
 def _accept_all(queue: Queue, request: HttpRequest) -> str:
     rows = _at_least(queue, request.POST)
-    pairs = list(rows.values_list("asset_id", "tag_id")[:AT_ONCE])
+    with queue.time_limit():
+        pairs = list(rows.values_list("asset_id", "tag_id")[:AT_ONCE])
     outcomes = curation.decide_many(
         TagDecision.Act.ACCEPT, sorted(pairs), user=person(request), origin=ORIGIN
     )

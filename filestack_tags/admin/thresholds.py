@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy
 
 from filestack_tags import curation
 from filestack_tags.conf import get_settings
+from filestack_tags.exceptions import SearchTimeout
 from filestack_tags.models import Tag
 from filestack_tags.scoping import scope_of, sees_everything
 from filestack_tags.search.facets import histogram
@@ -107,7 +108,13 @@ def threshold_view(model_admin: Any, request: HttpRequest, pk: int) -> HttpRespo
             request.GET if "minimum" in request.GET else None,
             initial={"minimum": tag.min_confidence},
         )
-    counts = histogram(pk, "include:hidden", include_hidden=True, within=scope_of(request.user))
+    counts: dict[int, int] = {}
+    try:
+        counts = histogram(
+            pk, "include:hidden", include_hidden=True, within=scope_of(request.user)
+        )
+    except SearchTimeout as error:
+        messages.error(request, error.message)
     said = form.cleaned_data.get("minimum") if form.is_valid() else tag.min_confidence
     minimum = least if said is None else said
     most = max(counts.values(), default=1)

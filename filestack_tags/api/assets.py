@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import asdict
 from typing import Any, ClassVar
 
 from django.db import router
@@ -21,7 +22,9 @@ from filestack_tags.exceptions import InvalidLabel, OutOfScope
 from filestack_tags.models import Asset
 from filestack_tags.scoping import scope_of, sees_everything
 from filestack_tags.search.ast import Query
+from filestack_tags.search.deadline import time_limit
 from filestack_tags.search.facets import facets, histogram
+from filestack_tags.search.hints import hints
 from filestack_tags.search.totals import total
 from filestack_tags.tags import known
 from filestack_tags.text import label_key
@@ -36,7 +39,7 @@ from .serializers import FactsSerializer, RegisterSerializer
 
 ORDERING = frozenset({"order", "order_tag"})
 NARROWING = frozenset(AssetFilter.base_filters)
-INCLUDED = ("total", "facets")
+INCLUDED = ("total", "facets", "hints")
 
 TOP = 30
 """Tags that facets show, if ``limit`` says nothing else."""
@@ -74,12 +77,17 @@ class AssetViewSet(View):
         fields = chosen(request, "fields", FIELDS)
         included = chosen(request, "include", INCLUDED) or ()
         seen = _seen_by(request)
-        page = pages.find(query, request, **seen)
         more: dict[str, Any] = {}
-        if "total" in included:
-            more["total"] = _counted(query, seen)
-        if "facets" in included:
-            more["facets"] = _facets(query, TOP, seen)
+        with time_limit(router.db_for_read(Asset), query):
+            page = pages.find(query, request, **seen)
+            if "total" in included:
+                more["total"] = _counted(query, seen)
+            if "facets" in included:
+                more["facets"] = _facets(query, TOP, seen)
+            if "hints" in included:
+                more["hints"] = [
+                    asdict(hint) for hint in hints(query, **seen, using=page.using)
+                ]
         return pages.get_paginated_response(describe(page.ids, page.using, fields), **more)
 
     def retrieve(self, request: Request, pk: str) -> Response:

@@ -10,11 +10,8 @@ from django.utils.translation import gettext as _
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 
-from filestack_tags.exceptions import TagQueryError
-
-from . import problems
 from .base import person
-from .errors import ParameterError, Refused
+from .errors import ParameterError
 from .serializers import Body
 
 
@@ -69,16 +66,3 @@ def id_in(request: Request, name: str) -> int | None:
     if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) < 2**63):
         raise ParameterError(_("%(name)s is an id.") % {"name": name}, parameter=name)
     return int(text)
-
-
-def unreadable(error: TagQueryError, field: str) -> Refused:
-    """Return the problem for a search that came in a field of the body."""
-    return Refused(
-        problems.INVALID_QUERY,
-        error.message,
-        parameter=field,
-        position=error.position,
-        found=error.found,
-        expected=list(error.expected),
-        suggestion=error.suggestion,
-    )

@@ -19,7 +19,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
-from filestack_tags.exceptions import CurationError, TagQueryError
+from filestack_tags.exceptions import CurationError, SearchTimeout, TagQueryError
 
 from . import problems
 from .problems import Problem
@@ -54,6 +54,32 @@ class ParameterError(Refused):
 
     def __init__(self, detail: str, *, parameter: str) -> None:
         super().__init__(problems.INVALID_PARAMETER, detail, parameter=parameter)
+
+
+def refused_search(error: TagQueryError, parameter: str) -> Refused:
+    """Return the error for a search that cannot be read, or took too long.
+
+    Args:
+        error: what is wrong with it.
+        parameter: the query parameter or the field of the body that the search came in.
+    """
+    if isinstance(error, SearchTimeout):
+        return Refused(
+            problems.SEARCH_TIMEOUT,
+            error.message,
+            parameter=parameter,
+            terms=list(error.terms),
+            suggestion=error.suggestion,
+        )
+    return Refused(
+        problems.INVALID_QUERY,
+        error.message,
+        parameter=parameter,
+        position=error.position,
+        found=error.found,
+        expected=list(error.expected),
+        suggestion=error.suggestion,
+    )
 
 
 def unknown_parameters(unknown: Iterable[str], known: Iterable[str]) -> Refused:
@@ -106,15 +132,7 @@ def _leads_somewhere(path: str) -> bool:
 
 def _as_api_exception(exc: Exception) -> Exception:
     if isinstance(exc, TagQueryError):
-        return Refused(
-            problems.INVALID_QUERY,
-            exc.message,
-            parameter="q",
-            position=exc.position,
-            found=exc.found,
-            expected=list(exc.expected),
-            suggestion=exc.suggestion,
-        )
+        return refused_search(exc, "q")
     if isinstance(exc, CurationError):
         return Refused(problems.CONFLICT, str(exc))
     if isinstance(exc, RequestDataTooBig):

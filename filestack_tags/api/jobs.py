@@ -28,8 +28,8 @@ from filestack_tags.text import MAX_LABEL_LENGTH
 
 from . import problems
 from .base import PAGING, View, number
-from .bodies import one_of, owner, said, unreadable
-from .errors import ParameterError, Refused
+from .bodies import one_of, owner, said
+from .errors import ParameterError, Refused, refused_search
 from .pagination import NewestFirst
 from .serializers import Body
 
@@ -260,7 +260,7 @@ def _accepted(job: BulkJob, request: Request, code: int) -> Response:
 def _problem(error: Exception) -> Exception:
     """Return what a client is told of a job that cannot be asked for."""
     if isinstance(error, TagQueryError):
-        return unreadable(error, "q")
+        return refused_search(error, "q")
     if isinstance(error, InvalidLabel):
         return ValidationError({"tag": [str(error)]})
     if not isinstance(error, BulkError):

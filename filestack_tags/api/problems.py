@@ -51,6 +51,9 @@ INVALID_QUERY = Problem(
     _("The search cannot be read"),
     ("parameter", "position", "found", "expected", "suggestion"),
 )
+SEARCH_TIMEOUT = Problem(
+    "search-timeout", 400, _("The search took too long"), ("parameter", "terms", "suggestion")
+)
 UNKNOWN_PARAMETER = Problem(
     "unknown-parameter", 400, _("A parameter is not known"), ("unknown", "known")
 )
@@ -78,6 +81,7 @@ NOT_CONFIGURED = Problem("not-configured", 503, _("This is not set up here"))
 
 PROBLEMS = (
     INVALID_QUERY,
+    SEARCH_TIMEOUT,
     UNKNOWN_PARAMETER,
     INVALID_PARAMETER,
     INVALID_VALUES,

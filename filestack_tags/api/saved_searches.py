@@ -29,8 +29,8 @@ from filestack_tags.text import MAX_LABEL_LENGTH
 
 from . import problems
 from .base import PAGING, View, number
-from .bodies import owner, said, unreadable
-from .errors import ParameterError, Refused
+from .bodies import owner, said
+from .errors import ParameterError, Refused, refused_search
 from .pagination import NewestFirst, SearchPages
 from .representation import describe
 from .serializers import Body
@@ -142,7 +142,7 @@ class SavedSearchViewSet(mixins.ListModelMixin, View):
         try:
             page = pages.of(self._seen(pk), request)
         except TagQueryError as error:
-            raise unreadable(error, "query") from error
+            raise refused_search(error, "query") from error
         return pages.get_paginated_response(describe(page.ids, page.using))
 
     def _seen(self, pk: str) -> SavedSearch:
@@ -163,7 +163,7 @@ def _saved(wanted: Wanted, request: Request, saved_id: int | None = None) -> Sav
     try:
         return saved_searches.save(wanted, owner=owner(request), saved_id=saved_id)
     except TagQueryError as error:
-        raise unreadable(error, "query") from error
+        raise refused_search(error, "query") from error
     except InvalidLabel as error:
         raise ValidationError({"order_tag": [str(error)]}) from error
     except SavedSearchError as error:

@@ -18,6 +18,7 @@ from django.utils import timezone
 from filestack_tags import metrics
 from filestack_tags.exceptions import FilestackTagsError
 from filestack_tags.models import OPEN_STATES, Asset, BulkJob, BulkJobItem
+from filestack_tags.search.deadline import in_background, time_limit
 from filestack_tags.search.plan import plan
 from filestack_tags.search.totals import capped, total
 from filestack_tags.search.walk import Row, by_id
@@ -137,13 +138,14 @@ def _begin(job: BulkJob, now: datetime) -> None:
     job.started_at = now
     if not job.matched_is_exact:
         query = searched(job.action, job.query, job.parameters)
-        counted = total(
-            query,
-            cap=ALL,
-            include_hidden=job.include_hidden,
-            within=scope_of_job(job),
-            using=alias(),
-        )
+        with time_limit(alias(), query, seconds=in_background()):
+            counted = total(
+                query,
+                cap=ALL,
+                include_hidden=job.include_hidden,
+                within=scope_of_job(job),
+                using=alias(),
+            )
         job.matched, job.matched_is_exact = counted.count, True
 
 
@@ -162,20 +164,22 @@ def _next(job: BulkJob) -> _Chosen:
         some = left[-BATCH:]
         seen = Asset.objects.using(alias()).within(scope_of_job(job))
         rows = seen.search(query, include_hidden=job.include_hidden)
-        found = set(rows.filter(pk__in=some).values_list("pk", flat=True))
+        with time_limit(alias(), query, seconds=in_background()):
+            found = set(rows.filter(pk__in=some).values_list("pk", flat=True))
         return _Chosen(
             [pk for pk in reversed(some) if pk in found],
             [pk for pk in reversed(some) if pk not in found],
             is_last=len(left) <= BATCH,
         )
     after = Row(job.ceiling + 1 if job.position is None else job.position, None)
-    planned = plan(
-        query,
-        include_hidden=job.include_hidden,
-        within=scope_of_job(job),
-        using=alias(),
-    )
-    matches = by_id(planned, descending=True, after=after, limit=BATCH)
+    with time_limit(alias(), query, seconds=in_background()):
+        planned = plan(
+            query,
+            include_hidden=job.include_hidden,
+            within=scope_of_job(job),
+            using=alias(),
+        )
+        matches = by_id(planned, descending=True, after=after, limit=BATCH)
     return _Chosen([row.asset_id for row in matches], [], is_last=len(matches) < BATCH)
 
 

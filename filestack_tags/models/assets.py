@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Self
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Self
 
 from django.conf import settings
 from django.db import models
@@ -11,11 +12,45 @@ from django.utils.translation import gettext_lazy as _
 
 from filestack_tags.fields import ExactCharField, IdentifierField
 from filestack_tags.search.ast import Query
-from filestack_tags.search.planner import search_assets
+from filestack_tags.search.deadline import time_limit
+from filestack_tags.search.planner import search_assets, searched
 from filestack_tags.text import MAX_REFERENCE_LENGTH
 
 
 class AssetQuerySet(models.QuerySet["Asset"]):
+    """Assets. A search among the conditions limits how long a query may take.
+
+    See :func:`filestack_tags.search.deadline.time_limit`; ``iterator()``, ``update()``,
+    ``delete()`` and a use as a subquery are not limited.
+    """
+
+    _scope: models.Q | None = None
+
+    def _clone(self) -> Self:
+        clone: Self = super()._clone()  # type: ignore[misc]  # not among the stubs
+        clone._scope = self._scope
+        return clone
+
+    def _fetch_all(self) -> None:
+        with nullcontext() if self._result_cache is not None else self._time_limit():
+            super()._fetch_all()
+
+    def count(self) -> int:
+        with self._time_limit():
+            return super().count()
+
+    def exists(self) -> bool:
+        with self._time_limit():
+            return super().exists()
+
+    def aggregate(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        with self._time_limit():
+            return super().aggregate(*args, **kwargs)
+
+    def _time_limit(self) -> AbstractContextManager[None]:
+        query = searched(self.query.where)
+        return nullcontext() if query is None else time_limit(self.db, query)
+
     def present(self) -> Self:
         """Leave out assets whose file was deleted or forgotten."""
         return self.filter(deleted_at=None)
@@ -23,26 +58,38 @@ class AssetQuerySet(models.QuerySet["Asset"]):
     def within(self, scope: models.Q | None) -> Self:
         """Return the assets in a scope, each once; all of them where it is None.
 
-        See :mod:`filestack_tags.scoping` for what a scope is.
+        See :mod:`filestack_tags.scoping` for what a scope is. A search that follows counts only
+        the tags of these assets for the limit of a prefix.
         """
         if scope is None:
             return self
         found = self.filter(scope)
-        if len(found.query.alias_map) == 1:
-            return found
-        # Relations of the host's may lead to an asset on several ways.
-        return self.filter(pk__in=self.model._base_manager.filter(scope).values("pk"))
+        if len(found.query.alias_map) != 1:
+            # Relations of the host's may lead to an asset on several ways.
+            found = self.filter(pk__in=self.model._base_manager.filter(scope).values("pk"))
+        found._scope = scope if self._scope is None else self._scope & scope
+        return found
 
     def search(self, query: str | Query, *, include_hidden: bool = False) -> Self:
-        """Return the present assets that match ``query``: a text in the search language, or
-        what :func:`.search.language.parse` made of one.
+        """Return the present assets that match ``query``.
 
-        ``include_hidden`` permits ``include:hidden`` in the query, which reaches hidden tags.
+        Reads the text and queries nothing before the result is evaluated, so it can be called in
+        async code: ``async for asset in Asset.objects.search("sky")``. Evaluating it takes one
+        more query than other querysets, for the tags that the search names.
+
+        Args:
+            query: a text in the search language, or what :func:`.search.language.parse` made of
+                one.
+            include_hidden: whether ``include:hidden`` is permitted, which finds hidden tags.
 
         Raises:
-            TagQueryError: when the query cannot be read; it carries the position.
+            TagQueryError: when the query cannot be read; it carries the position. Evaluating the
+                result raises it when a prefix stands for too many tags.
+            SearchTimeout: on evaluation, when it takes longer than ``SEARCH_TIMEOUT_SECONDS``.
         """
-        return search_assets(self.present(), query, include_hidden=include_hidden)
+        return search_assets(
+            self.present(), query, include_hidden=include_hidden, within=self._scope
+        )
 
 
 class Asset(models.Model):

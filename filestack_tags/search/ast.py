@@ -254,6 +254,19 @@ def leaves(node: Node) -> Iterator[Leaf]:
         yield node
 
 
+def replaced(node: Node, old: Node, new: Node) -> Node:
+    """Return ``node`` with the term ``new`` in place of each that equals ``old``."""
+    if node == old:
+        return new
+    if isinstance(node, Not):
+        return negation(replaced(node.term, old, new))
+    if isinstance(node, And):
+        return conjunction(replaced(term, old, new) for term in node.terms)
+    if isinstance(node, Or):
+        return disjunction(replaced(term, old, new) for term in node.terms)
+    return node
+
+
 def label_text(label: str, *, prefix: bool = False) -> str:
     """Return ``label`` as it is written in a search, in quotes if it needs them."""
     bare = BARE_LABEL.fullmatch(label) and label not in OPERATORS

@@ -23,6 +23,10 @@ from django.apps import apps
 from django.db import router
 from django.db.models import Count, Max, Q, Sum
 
+from filestack_tags.exceptions import SearchTimeout
+from filestack_tags.text import without_ignorable
+
+from .deadline import time_limit
 from .names import rows_of
 from .scope import counts_within, scope
 from .sql import Fragment
@@ -104,6 +108,7 @@ def forget() -> None:
 def folded(text: str) -> str:
     """Return ``text`` as it is compared: NFKD, case-folded, without accents, spaces collapsed."""
     if not text.isascii():
+        text = without_ignorable(text)
         text = unicodedata.normalize("NFKD", text).casefold()
         text = unicodedata.normalize("NFKD", text)
         text = "".join(char for char in text if not unicodedata.combining(char))
@@ -214,13 +219,20 @@ _counted_lock = Lock()
 
 
 def _counts(condition: Fragment, using: str) -> dict[int, int]:
-    """Return how many assets of a scope have each tag, up to a minute old or what it took."""
+    """Return how many assets of a scope have each tag, up to a minute old or what it took.
+
+    Where counting takes too long, what was counted before stays, or no tag is known.
+    """
     key = (using, condition.sql, repr(condition.params))
     now = time.monotonic()
     held = _counted.get(key)
     if held and now < held[0]:
         return held[1]
-    counts = counts_within(condition, using)
+    try:
+        with time_limit(using):
+            counts = counts_within(condition, using)
+    except SearchTimeout:
+        counts = held[1] if held else {}
     took = time.monotonic() - now
     with _counted_lock:
         _counted.pop(key, None)

@@ -28,6 +28,7 @@ from filestack_tags.clock import kept
 from filestack_tags.filestack.sources import digests_of
 
 from .ast import And, Comparison, Everything, Fact, HasTag, Measure, Moment, Node, Not, Or
+from .facts import UNKNOWN, mime_type
 from .names import Names, rows_of
 from .withheld import exists
 
@@ -115,7 +116,11 @@ class Conditions:
             case "error":
                 return Q(error_code=value)
             case "type":
-                return _like("mimetype", value) if "*" in value else Q(mimetype=value)
+                if value == UNKNOWN:
+                    return Q(mimetype__in=("", UNKNOWN))
+                return (
+                    _like("mimetype", value) if "*" in value else Q(mimetype=mime_type(value))
+                )
             case "kind":
                 return Q(kind=value)
             case "name":

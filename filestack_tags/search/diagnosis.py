@@ -9,15 +9,16 @@ from lark import Token
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
 from filestack_tags.exceptions import TagQueryError
+from filestack_tags.wording import gettext_noop as _
 
 from .ast import FIELDS
 
 _WORDS = {
-    "WORD": "a tag",
-    "QUOTED": "a tag",
-    "PREFIX": "a tag",
-    "STAR": "a tag",
-    "FIELD": "a field such as status:",
+    "WORD": _("a tag"),
+    "QUOTED": _("a tag"),
+    "PREFIX": _("a tag"),
+    "STAR": _("a tag"),
+    "FIELD": _("a field such as status:"),
     "LPAR": "(",
     "RPAR": ")",
     "NOT": "NOT",
@@ -25,12 +26,12 @@ _WORDS = {
     "AND": "AND",
     "OR": "OR",
     "VBAR": "OR",
-    "CMP": "a comparison such as >=80",
-    "COLON": "a range such as :70..90",
-    "NUMBER": "a confidence from 0 to 100",
-    "BARE": "a value",
-    "AT": "@ with a source or decision",
-    "$END": "the end of the search",
+    "CMP": _("a comparison such as >=80"),
+    "COLON": _("a range such as :70..90"),
+    "NUMBER": _("a confidence from 0 to 100"),
+    "BARE": _("a value"),
+    "AT": _("@ with a source or decision"),
+    "$END": _("the end of the search"),
 }
 _STRAIGHT = str.maketrans("“”„", '"""')
 _JOINING = {"AND": "AND", "OR": "OR", "VBAR": "|"}
@@ -55,16 +56,17 @@ def explain(text: str, failure: SyntaxFailure) -> TagQueryError:
     field = _field_in_the_making(failure.tokens)
     if field:
         return unknown_field(*field)
-    message, suggestion = _message(text, failure, position, found, kind)
+    message, values, suggestion = _message(text, failure, position, found, kind)
     expected = dict.fromkeys(
         word for terminal, word in _WORDS.items() if terminal in failure.accepts
     )
     if "BARE" in failure.accepts:
-        expected = {"a value": None}
+        expected = {_("a value"): None}
     elif found == '"':
-        expected = {'another "': None}
+        expected = {_('another "'): None}
     return TagQueryError(
         message,
+        values=values,
         position=position,
         found=found,
         expected=tuple(expected),
@@ -81,13 +83,16 @@ def unknown_field(name: Token, tokens: Sequence[Token]) -> TagQueryError:
         suggestion = f"{name}{value if value[0] in '<>=' else f'>={value}'}"
     elif near and value:
         suggestion = f"{near[0]}:{value}"
-    nearest = f" Did you mean {near[0]}:?" if near else ""
+    if near:
+        message = _("%(name)s: is not a field. Did you mean %(near)s:?")
+    else:
+        message = _("%(name)s: is not a field; a tag takes a confidence, as in %(name)s>=80.")
     return TagQueryError(
-        f"{name}: is not a field.{nearest} The fields are {', '.join(FIELDS)}; "
-        f"a tag takes a confidence, as in {name}>=80.",
+        message,
+        values={"name": str(name), "near": "".join(near)},
         position=name.start_pos or 0,
         found=f"{name}:",
-        expected=tuple(f"{each}:" for each in FIELDS),
+        expected=tuple(f"{field}:" for field in near),
         suggestion=suggestion,
     )
 
@@ -117,45 +122,56 @@ def _stop(text: str, error: UnexpectedInput) -> tuple[int, str, str]:
 
 def _message(
     text: str, failure: SyntaxFailure, position: int, found: str, kind: str
-) -> tuple[str, str]:
-    """Return what is wrong, and a text that may be meant."""
+) -> tuple[str, dict[str, str], str]:
+    """Return what is wrong, the values of its placeholders, and a text that may be meant."""
     last = failure.tokens[-1] if failure.tokens else None
     before, after = text[:position], text[position + len(found) :]
     if not kind and found == '"':
-        return "The quote that opens here is not closed.", f'{text}"'
+        return _("The quote that opens here is not closed."), {}, f'{text}"'
     if not kind and found in "“”„":
-        return 'Write straight quotes, as in "no person".', text.translate(_STRAIGHT)
+        return _('Write straight quotes, as in "no person".'), {}, text.translate(_STRAIGHT)
     if last is not None and last.type == "CMP" and kind == "CMP":
         swapped = found if last == "=" and found == "=" else f"{found}{last}"
         start = last.start_pos or 0
-        return f"There is no comparison {last}{found}.", f"{text[:start]}{swapped}{after}"
+        values = {"operator": f"{last}{found}"}
+        return (
+            _("There is no comparison %(operator)s."),
+            values,
+            f"{text[:start]}{swapped}{after}",
+        )
     if kind == "RPAR" and last is not None and last.type == "LPAR":
         start = last.start_pos or 0
-        return "There is nothing between the parentheses.", f"{text[:start]}{after}".strip()
+        corrected = f"{text[:start]}{after}".strip()
+        return _("There is nothing between the parentheses."), {}, corrected
     if last is not None and last.type in ("CMP", "FIELD"):
         if kind in ("RPAR", "$END"):
-            return f"There is no value after {last}", ""
-        return f"{found} cannot stand after {last}", ""
+            return _("There is no value after %(last)s"), {"last": str(last)}, ""
+        values = {"found": found, "last": str(last)}
+        return _("%(found)s cannot follow %(last)s"), values, ""
     if last is not None and kind in ("RPAR", "$END") and "RPAR" not in failure.accepts:
         if last.type in (*_JOINING, "NOT", "MINUS", "LPAR"):
             start = last.start_pos or 0
             return (
-                f"There is nothing after {last}.",
+                _("There is nothing after %(last)s."),
+                {"last": str(last)},
                 f"{text[:start].rstrip()}{text[position:]}",
             )
-        return "There is no ( for this ).", f"{before}{after}".strip()
+        return _("There is no ( for this )."), {}, f"{before}{after}".strip()
     if kind == "$END":
         depth = sum({"LPAR": 1, "RPAR": -1}.get(token.type, 0) for token in failure.tokens)
-        return "A parenthesis is not closed.", f"{text}{')' * depth}"
+        return _("A parenthesis is not closed."), {}, f"{text}{')' * depth}"
     if kind == "RPAR":
-        return "There is no ( for this ).", f"{before}{after}".strip()
+        return _("There is no ( for this )."), {}, f"{before}{after}".strip()
     if kind in _JOINING:
         return (
-            f"There is no term before {found}.",
+            _("There is no term before %(found)s."),
+            {"found": found},
             f"{before.rstrip()} {after.lstrip()}".strip(),
         )
     if kind in _CONTINUES_TAG:
         if "AND" in failure.accepts:
-            return f"{found} is one too many: a range is written as in sky:70..90.", ""
-        return f"There is no tag before {found}.", f"{before}*{text[position:]}"
-    return f"“{found}” cannot stand here.", ""
+            message = _("%(found)s is one too many: a range is written as in sky:70..90.")
+            return message, {"found": found}, ""
+        corrected = f"{before}*{text[position:]}"
+        return _("There is no tag before %(found)s."), {"found": found}, corrected
+    return _("“%(found)s” cannot be here."), {"found": found}, ""

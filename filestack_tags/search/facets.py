@@ -16,9 +16,10 @@ from django.db.models import Q
 from filestack_tags.conf import get_settings
 
 from .ast import Query
+from .deadline import time_limit
 from .names import default_database
 from .plan import Plan, planned
-from .planner import understood
+from .planner import permitted, understood
 from .sql import Fragment
 from .tables import tables_of
 from .withheld import exists_in_sql
@@ -99,12 +100,19 @@ def facets(
 
     Raises:
         TagQueryError: as :func:`~.plan.plan`.
+        SearchTimeout: when it takes longer than ``SEARCH_TIMEOUT_SECONDS``.
         ValueError: when ``limit`` or ``sample`` is less than 1.
     """
     if limit < 1 or sample < 1:
         raise ValueError(f"limit and sample must be at least 1, not {limit} and {sample}.")
     using = using or default_database()
-    parsed, names = understood(query, include_hidden=include_hidden, using=using)
+    parsed = permitted(query, include_hidden=include_hidden)
+    with time_limit(using, parsed):
+        return _facets(parsed, limit, sample, within, using)
+
+
+def _facets(parsed: Query, limit: int, sample: int, within: Q | None, using: str) -> Facets:
+    _query, names = understood(parsed, include_hidden=True, using=using, within=within)
     search = planned(parsed, names, using, within)
     if search.is_empty:
         return Facets((), is_approximate=False, sample_size=0, matches=0)
@@ -155,9 +163,16 @@ def histogram(
 
     Raises:
         TagQueryError: as :func:`~.plan.plan`.
+        SearchTimeout: when it takes longer than ``SEARCH_TIMEOUT_SECONDS``.
     """
     using = using or default_database()
-    parsed, names = understood(query, include_hidden=include_hidden, using=using)
+    parsed = permitted(query, include_hidden=include_hidden)
+    with time_limit(using, parsed):
+        return _histogram(tag_id, parsed, within, using)
+
+
+def _histogram(tag_id: int, parsed: Query, within: Q | None, using: str) -> dict[int, int]:
+    _query, names = understood(parsed, include_hidden=True, using=using, within=within)
     search = planned(parsed, names, using, within)
     if search.is_empty:
         return {}

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import TypeVar
 
 from filestack_tags.exceptions import TagQueryError
+from filestack_tags.wording import gettext_noop as _
 
 from .ast import MOMENTS, SIZE_UNITS, Comparison, Fact, HasTag, Leaf, Measure, Moment
 
@@ -17,6 +18,49 @@ SOURCES = ("auto", "user")
 DECISIONS = ("none", "accepted", "rejected", "added")
 KINDS = ("handle", "url", "alias")
 STATUSES = ("new", "queued", "running", "tagged", "stale", "failed")
+
+UNKNOWN = "unknown"
+"""The value of ``type:`` that finds assets without a type."""
+
+FAMILIES = frozenset({"application", "audio", "font", "image", "model", "text", "video"})
+"""First parts of MIME types."""
+
+MIME_TYPES = {
+    "avif": "image/avif",
+    "bmp": "image/bmp",
+    "csv": "text/csv",
+    "docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    "gif": "image/gif",
+    "heic": "image/heic",
+    "heif": "image/heif",
+    "html": "text/html",
+    "jpeg": "image/jpeg",
+    "jpg": "image/jpeg",
+    "json": "application/json",
+    "mov": "video/quicktime",
+    "mp3": "audio/mpeg",
+    "mp4": "video/mp4",
+    "mpeg": "video/mpeg",
+    "pdf": "application/pdf",
+    "png": "image/png",
+    "pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+    "psd": "image/vnd.adobe.photoshop",
+    "svg": "image/svg+xml",
+    "tif": "image/tiff",
+    "tiff": "image/tiff",
+    "txt": "text/plain",
+    "webm": "video/webm",
+    "webp": "image/webp",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "zip": "application/zip",
+}
+"""What ``type:`` takes for a MIME type: extensions with one type that is in common use."""
+
+
+def mime_type(value: str) -> str:
+    """Return the MIME type that a value of ``type:`` stands for."""
+    return MIME_TYPES.get(value.removeprefix("."), value)
+
 
 FIRST_YEAR, LAST_YEAR = 1970, 2999
 MAX_SIZE = 2**63 - 1
@@ -56,7 +100,8 @@ def read_fact(field: str, operator: str, value: str, position: int) -> Leaf:
     """
     if any(unicodedata.category(char) in ("Cc", "Cs") for char in value):
         raise TagQueryError(
-            f"The value of {field}: cannot hold control characters.",
+            _("The value of %(field)s: cannot contain control characters."),
+            values={"field": field},
             position=position,
             found=value,
         )
@@ -67,10 +112,11 @@ def read_fact(field: str, operator: str, value: str, position: int) -> Leaf:
         return Moment(field, _comparison(field, operator, value, position, _read_period))
     if operator not in ("", "="):
         raise TagQueryError(
-            f"{field}: is not a quantity, so it takes no {operator}.",
+            _("%(field)s: is not a quantity, so it takes no %(operator)s."),
+            values={"field": field, "operator": operator},
             position=position,
             found=operator,
-            expected=_CHOICES.get(field, ("a value",)),
+            expected=_CHOICES.get(field, (_("a value"),)),
             suggestion=str(Fact(field, value)),
         )
     if field in _CHOICES:
@@ -87,7 +133,8 @@ def _choice(field: str, value: str, position: int) -> str:
     choices = _CHOICES[field]
     if lowered not in choices:
         raise TagQueryError(
-            f"{field}: can be {', '.join(choices)}; “{value}” is none of them.",
+            _("%(field)s: can be %(choices)s; “%(value)s” is none of them."),
+            values={"field": field, "choices": ", ".join(choices), "value": value},
             position=position,
             found=value,
             expected=choices,
@@ -98,10 +145,11 @@ def _choice(field: str, value: str, position: int) -> str:
 def _read_text(field: str, value: str, position: int) -> str:
     if not value.strip():
         raise TagQueryError(
-            f"{field}: needs a value.",
+            _("%(field)s: needs a value."),
+            values={"field": field},
             position=position,
             found=value,
-            expected=("a value",),
+            expected=(_("a value"),),
         )
     if field == "type":
         return value.lower()
@@ -109,7 +157,7 @@ def _read_text(field: str, value: str, position: int) -> str:
         match = _VERSION.fullmatch(value)
         if match is None or int(match[1]) > MAX_RUN_VERSION:
             raise TagQueryError(
-                "run: takes the version of the tagging, such as v1 or v2.",
+                _("run: takes the version of the tagging, such as v1 or v2."),
                 position=position,
                 found=value,
                 expected=("v1", "v2"),
@@ -124,7 +172,8 @@ def _comparison(
     low, dots, high = value.partition("..")
     if dots and operator:
         raise TagQueryError(
-            f"A range with .. takes no {operator}.",
+            _("A range with .. takes no %(operator)s."),
+            values={"operator": operator},
             position=position,
             found=value,
             suggestion=f"{field}:{value}",
@@ -134,15 +183,18 @@ def _comparison(
             return Comparison(operator or "=", read(value))
         lower, upper = read(low), read(high)
     except ValueError as error:
+        (wanted,) = error.args
         raise TagQueryError(
-            f"“{value}” is not what {field}: takes; write {error}.",
+            _("“%(value)s” is not what %(field)s: takes; write %(wanted)s."),
+            values={"value": value, "field": field, "wanted": wanted},
             position=position,
             found=value,
-            expected=(str(error),),
+            expected=(wanted,),
         ) from None
     if _runs_backwards(lower, upper):
         raise TagQueryError(
-            f"The range {value} ends before it starts.",
+            _("The range %(range)s ends before it starts."),
+            values={"range": value},
             position=position,
             found=value,
             suggestion=f"{field}:{high}..{low}",
@@ -161,7 +213,7 @@ def _runs_backwards(lower: int | str, upper: int | str) -> bool:
 
 def _read_pixels(text: str) -> int:
     if not _NUMBER.fullmatch(text) or int(text) > MAX_PIXELS:
-        raise ValueError(f"a whole number of pixels up to {MAX_PIXELS}")
+        raise ValueError(_("a whole number of pixels up to 2147483647"))
     return int(text)
 
 
@@ -172,13 +224,13 @@ def _read_size(text: str) -> int:
         size = int(Decimal(match[1]) * dict(SIZE_UNITS).get(unit, 1))
         if size <= MAX_SIZE:
             return size
-    raise ValueError("a size such as 500, 300kb, 2mb or 1.5gb, below 8 billion gb")
+    raise ValueError(_("a size such as 500, 300kb, 2mb or 1.5gb, below 8 billion gb"))
 
 
 def _read_period(text: str) -> str:
-    wanted = (
+    wanted = _(
         "a date such as 2026-11-30, 2026-11 or 2026, or a time such as 2026-11-30T14:05Z, "
-        f"from {FIRST_YEAR} to {LAST_YEAR}"
+        "from 1970 to 2999"
     )
     match = _PERIOD.fullmatch(text)
     if match is None or not FIRST_YEAR <= int(match[1]) <= LAST_YEAR:

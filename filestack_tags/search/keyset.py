@@ -19,6 +19,7 @@ from filestack_tags.exceptions import CursorError
 from filestack_tags.text import label_key
 
 from .ast import HasTag, Not, Query, conjunction
+from .deadline import time_limit
 from .instances import assets
 from .names import default_database
 from .plan import Clause, Plan, planned
@@ -115,6 +116,7 @@ def find(
 
     Raises:
         TagQueryError: as :func:`~.plan.plan`.
+        SearchTimeout: when it takes longer than ``SEARCH_TIMEOUT_SECONDS``.
         CursorError: when ``cursor`` is not of this search in this order.
         InvalidLabel: when ``tag`` cannot be a tag.
         ValueError: for an unknown order, or a size below 1.
@@ -128,18 +130,19 @@ def find(
     binding = _binding(parsed, order, wanted)
     forward, segment, after = (True, 0, None) if cursor is None else _opened(cursor, binding)
     using = using or default_database()
-    segments = _segments(parsed, order, wanted, include_hidden, within, using)
     descending = (order != "oldest") is forward
     rows: list[tuple[int, Row]] = []
-    numbers = range(segment, len(segments)) if forward else range(segment, -1, -1)
-    for number in numbers:
-        some = segments[number].read(
-            descending=descending, after=after, limit=size + 1 - len(rows)
-        )
-        rows += [(number, row) for row in some]
-        after = None
-        if len(rows) > size:
-            break
+    with time_limit(using, parsed):
+        segments = _segments(parsed, order, wanted, include_hidden, within, using)
+        numbers = range(segment, len(segments)) if forward else range(segment, -1, -1)
+        for number in numbers:
+            some = segments[number].read(
+                descending=descending, after=after, limit=size + 1 - len(rows)
+            )
+            rows += [(number, row) for row in some]
+            after = None
+            if len(rows) > size:
+                break
     more = len(rows) > size
     rows = rows[:size]
     if not forward:
@@ -182,12 +185,18 @@ def neighbours(
         query, order, tag, include_hidden, within, using: as of :func:`find`.
 
     Raises:
-        TagQueryError, InvalidLabel: as :func:`find`.
+        TagQueryError, InvalidLabel, SearchTimeout: as :func:`find`.
     """
     using = using or default_database()
     parsed = read(query) if isinstance(query, str) else query
     wanted = label_key(tag) if tag and order == "confidence" else ""
-    segments = _segments(parsed, order, wanted, include_hidden, within, using)
+    with time_limit(using, parsed):
+        return _beside(
+            _segments(parsed, order, wanted, include_hidden, within, using), asset_id, order
+        )
+
+
+def _beside(segments: tuple[Segment, ...], asset_id: int, order: Order) -> Neighbours:
     place = next(
         (
             (number, row)
@@ -226,7 +235,7 @@ def _segments(
     """Return the parts of the walk: two where assets without the tag come last."""
     term = HasTag(wanted) if wanted else None
     asked = Query(conjunction((query.where, term)), query.include_hidden) if term else query
-    asked, names = understood(asked, include_hidden=include_hidden, using=using)
+    asked, names = understood(asked, include_hidden=include_hidden, using=using, within=within)
     plan = planned(query, names, using, within)
     if order in ("newest", "oldest"):
         return (Segment(plan),)

@@ -16,6 +16,7 @@ from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedInput
 
 from filestack_tags.exceptions import TagQueryError
+from filestack_tags.wording import gettext_noop as _
 
 from .ast import BARE_LABEL, BARE_VALUE, FIELDS, Query
 from .diagnosis import SyntaxFailure, explain
@@ -116,18 +117,22 @@ def _is_readable(text: str, limits: Limits) -> bool:
 
 
 def _read(text: str, limits: Limits) -> Query:
-    too_long = f"A search has at most {limits.length} characters"
     if len(text) > limits.length:
         raise TagQueryError(
-            f"{too_long}; this one has {len(text)}.",
+            _("A search has at most %(limit)s characters; this one has %(length)s."),
             position=limits.length,
             found=text[limits.length : limits.length + 20],
+            values={"limit": limits.length, "length": len(text)},
         )
     query = Reader(text).query(_tree(text, limits))
     if len(str(query)) > limits.length:
         raise TagQueryError(
-            f"{too_long}; written out in full, this one has {len(str(query))}.",
+            _(
+                "A search has at most %(limit)s characters; written out in full, this one has "
+                "%(length)s."
+            ),
             position=len(text),
+            values={"limit": limits.length, "length": len(str(query))},
         )
     return query
 
@@ -148,15 +153,15 @@ def _tree(text: str, limits: Limits) -> Tree[Token]:
             if token.type in ("LPAR", "RPAR"):
                 depth += 1 if token.type == "LPAR" else -1
                 if depth > limits.depth:
-                    raise _refused(
-                        token, f"Parentheses nest at most {limits.depth} deep in a search."
-                    )
+                    message = _("Parentheses nest at most %(limit)s deep in a search.")
+                    raise _refused(token, message, limit=limits.depth)
             elif token.type == "FIELD" or (
                 token.type in _NAMES and not (last and last.type in _BEFORE_VALUE)
             ):
                 terms += 1
                 if terms > limits.terms:
-                    raise _refused(token, f"A search has at most {limits.terms} terms.")
+                    message = _("A search has at most %(limit)s terms.")
+                    raise _refused(token, message, limit=limits.terms)
                 if last and last.type in _NAMES and last.end_pos == token.start_pos:
                     raise _runs_into(text, last, token)
         tree: Tree[Token] = steps.feed_eof()  # type: ignore[no-untyped-call]  # lark leaves it untyped
@@ -166,18 +171,21 @@ def _tree(text: str, limits: Limits) -> Tree[Token]:
     return tree
 
 
-def _refused(token: Token, message: str) -> TagQueryError:
-    return TagQueryError(message, position=start_of(token), found=str(token))
+def _refused(token: Token, message: str, **values: object) -> TagQueryError:
+    return TagQueryError(message, position=start_of(token), found=str(token), values=values)
 
 
 def _runs_into(text: str, last: Token, token: Token) -> TagQueryError:
     start = start_of(token)
     if "STAR" in (last.type, token.type) or last.type == "PREFIX":
-        return _refused(token, "A * ends the beginning of a tag, as in bea*, or stands alone.")
+        return _refused(
+            token, _("A * ends the beginning of a tag, as in bea*, or stands alone.")
+        )
     return TagQueryError(
-        f"There is no space between {last} and {token}.",
+        _("There is no space between %(left)s and %(right)s."),
         position=start,
         found=str(token),
-        expected=("a space", "AND", "OR"),
+        expected=(_("a space"), "AND", "OR"),
         suggestion=f"{text[:start]} {text[start:]}",
+        values={"left": str(last), "right": str(token)},
     )

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 from django.db import connections, router
@@ -15,10 +15,14 @@ from django.db.models import Q, QuerySet
 from filestack_tags import prepared
 from filestack_tags.exceptions import TagQueryError
 from filestack_tags.text import label_key
+from filestack_tags.wording import gettext_noop as _
 
 from .ast import HasTag, Node, label_text, leaves
 from .tables import tables_of
 from .withheld import withheld
+
+if TYPE_CHECKING:
+    from .sql import Fragment
 
 _BYTEWISE = frozenset({"sqlite", "mysql"})
 """Vendors under which tag keys sort by code point, so that a prefix is a range of the index.
@@ -53,11 +57,20 @@ class Names:
         return self._tags[_wanted(term)]
 
 
-def resolve(where: Node, *, include_hidden: bool, max_tags: int, using: str) -> Names:
+def resolve(
+    where: Node,
+    *,
+    include_hidden: bool,
+    max_tags: int,
+    using: str,
+    within: Fragment | None = None,
+) -> Names:
     """Look up every label of ``where`` in one query, and one more if an alias is among them.
 
     A label stands for the tag with that key and for the tag it is an alias of; a prefix for
-    every tag whose key, or one of whose aliases, begins so.
+    every tag whose key, or one of whose aliases, begins so. With ``within``, a condition of
+    :func:`.scope.scope`, a prefix stands for those tags only that an asset in it has, so that
+    neither the limit nor its error depends on other assets.
 
     Raises:
         TagQueryError: when prefixes match more than ``max_tags`` keys and aliases together.
@@ -67,7 +80,7 @@ def resolve(where: Node, *, include_hidden: bool, max_tags: int, using: str) -> 
         for leaf in leaves(where)
         if isinstance(leaf, HasTag) and leaf.label
     }
-    found = _find(labels.keys(), include_hidden, max_tags, using) if labels else []
+    found = _find(labels.keys(), include_hidden, max_tags, using, within) if labels else []
     matched = {
         (wanted, prefix): [
             tag for key, tag in found if (key.startswith(wanted) if prefix else key == wanted)
@@ -86,13 +99,18 @@ def _require_few(matched: Mapping[str, int], max_tags: int) -> None:
     if sum(matched.values()) <= max_tags:
         return
     label = max(matched, key=lambda each: matched[each])
-    too_many = f"{label} stands for more than {max_tags} tags; write more of the tag."
+    too_many = _("%(label)s stands for more than %(limit)s tags; write more of the tag.")
     if matched[label] <= max_tags:
-        too_many = (
-            f"Together the prefixes stand for more than {max_tags} tags, {label} for the most"
-            " of them; write more of the tags."
+        too_many = _(
+            "Together the prefixes stand for more than %(limit)s tags, %(label)s for the most of "
+            "them; write more of the tags."
         )
-    raise TagQueryError(too_many, found=label, expected=("a longer beginning of the tag",))
+    raise TagQueryError(
+        too_many,
+        values={"label": label, "limit": max_tags},
+        found=label,
+        expected=(_("a longer beginning of the tag"),),
+    )
 
 
 def default_database() -> str:
@@ -114,7 +132,11 @@ def starting_with(prefix: str, using: str) -> Q:
 
 
 def _find(
-    wanted: Iterable[tuple[str, bool]], include_hidden: bool, max_tags: int, using: str
+    wanted: Iterable[tuple[str, bool]],
+    include_hidden: bool,
+    max_tags: int,
+    using: str,
+    within: Fragment | None,
 ) -> list[tuple[str, KnownTag]]:
     keys = sorted({key for key, prefix in wanted if not prefix})
     prefixes = sorted({key for key, prefix in wanted if prefix})
@@ -138,6 +160,14 @@ def _find(
             values.append(connection.ops.prep_for_like_query(prefix) + "%")
     matching = " OR ".join(conditions)
     visible = "" if include_hidden else " AND t.hidden = FALSE"
+    reach: tuple[Any, ...] = ()
+    if prefixes and within:
+        tables = tables_of(using)
+        visible += (
+            f" AND t.id IN (SELECT p.tag_id FROM {tables.asset} a JOIN {tables.asset_tag} p"
+            f" ON p.asset_id = a.id WHERE {within.sql})"
+        )
+        reach = within.params
     columns = "t.id, t.min_confidence, t.asset_count"
     # Aliases are few, and joining them to their tags would cost more than all the rest: a row
     # without an id tells that there are some.
@@ -152,13 +182,13 @@ def _find(
     # Where a prefix is not known beforehand, all keys are read.
     opened = connection.cursor() if prefixes else prepared.cursor(using)
     with opened as cursor:
-        cursor.execute(statement, values * 2)
+        cursor.execute(statement, [*values, *reach, *values])
         rows = cursor.fetchall()
         if any(row[1] is None for row in rows) or len(rows) == most:
             cursor.execute(
                 f"SELECT l.{key}, {columns} FROM {alias} l JOIN {tag} t ON t.id = l.tag_id"
                 f" WHERE ({matching.format('l')}){visible} LIMIT {most}",
-                values,
+                [*values, *reach],
             )
             rows += cursor.fetchall()
     # MariaDB makes decimals of the numbers in a union.

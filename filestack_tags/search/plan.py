@@ -1,7 +1,8 @@
 """How a search is answered: which of its terms drives, and in what order the others are asked.
 
-The rarest term that names tags drives: its rows are read from an index in the order of the page,
-and every other term is asked of each asset, the most selective first and negations last. No
+The rarest term that names tags drives, unless it has more rows than there are assets: its rows
+are read from an index in the order of the page, and every other term is asked of each asset, the
+most selective first and negations last. No
 statistic knows how often two tags meet, so the databases' own planners guess; this one probes.
 A search without such a term walks the assets.
 """
@@ -71,9 +72,14 @@ class Plan:
         self.is_empty = any(not clause.streams for clause in self.clauses)
         self.driver: Clause | None = None
         if self.clauses and not self.is_empty:
-            if len(self.clauses) > 1:
+            is_filtered = bool(others or compiler.within)
+            several = any(len(clause.streams) > 1 for clause in self.clauses)
+            if len(self.clauses) > 1 or (several and is_filtered):
                 self.estimate()
-            self.driver = min(self.clauses, key=lambda clause: clause.rows)
+            driver = min(self.clauses, key=lambda clause: clause.rows)
+            # To examine more rows than there are assets is slower than to examine the assets.
+            if not (is_filtered and self.total and driver.rows > self.total):
+                self.driver = driver
         self.probes = tuple(
             clause.node
             for clause in sorted(self.clauses, key=lambda clause: clause.rows)
@@ -347,7 +353,7 @@ def plan(
             or has prefixes that stand for more than ``SEARCH_MAX_WILDCARD_TAGS`` tags.
     """
     using = using or default_database()
-    parsed, names = understood(query, include_hidden=include_hidden, using=using)
+    parsed, names = understood(query, include_hidden=include_hidden, using=using, within=within)
     return planned(parsed, names, using, within)
 
 

@@ -8,6 +8,7 @@ from lark import Token, Tree
 
 from filestack_tags.exceptions import InvalidLabel, TagQueryError
 from filestack_tags.text import fold
+from filestack_tags.wording import gettext_noop as _
 
 from .ast import (
     PRESENCE,
@@ -86,7 +87,7 @@ class Reader:
             return leaf
         if not whole:
             raise TagQueryError(
-                "include:hidden concerns the whole search: it cannot stand within OR or NOT.",
+                _("include:hidden concerns the whole search: it cannot be inside OR or NOT."),
                 position=start_of(tokens[0]),
                 found="include:hidden",
             )
@@ -104,7 +105,8 @@ class Reader:
         elif name.type == "WORD" and fold(label) in PRESENCE:
             if tree.children != [name]:
                 raise TagQueryError(
-                    f"{name} says whether an asset has any tag; in quotes it is a tag.",
+                    _("%(name)s says whether an asset has any tag; in quotes it is a tag."),
+                    values={"name": str(name)},
                     position=start_of(name),
                     found=str(name),
                     suggestion=f'"{name}"{self._text[name.end_pos : _ends(tree)[1]]}',
@@ -122,16 +124,20 @@ class Reader:
         label = " ".join(label.split())
         if not label and name.type != "STAR":
             raise TagQueryError(
-                "There is nothing between the quotes.",
+                _("There is nothing between the quotes."),
                 position=start_of(name),
                 found=str(name),
-                expected=("a tag",),
+                expected=(_("a tag"),),
             )
         try:
             return HasTag(label, name.type == "PREFIX", source, decision, confidence)
         except InvalidLabel as error:
             raise TagQueryError(
-                str(error), position=start_of(name), found=str(name), expected=("a tag",)
+                error.args[0],
+                position=start_of(name),
+                found=str(name),
+                expected=(_("a tag"),),
+                values=error.values,
             ) from None
 
 
@@ -144,7 +150,8 @@ def _confidence(name: Token, tokens: list[Token]) -> Comparison[int]:
         bounds = [_percent(part, value, f"{name}>=") for part in (low, high)]
         if bounds[0] > bounds[1]:
             raise TagQueryError(
-                f"The range {value} ends before it starts.",
+                _("The range %(range)s ends before it starts."),
+                values={"range": str(value)},
                 position=start_of(value),
                 found=str(value),
                 suggestion=f"{name}:{bounds[1]}..{bounds[0]}",
@@ -165,10 +172,11 @@ def _percent(text: str, value: Token, before: str) -> int:
         elif _FRACTION.fullmatch(text):
             suggestion = f"{before}{round(float(text) * 100)}"
     raise TagQueryError(
-        f"“{text}” is not a confidence: write a whole number from 0 to 100.",
+        _("“%(value)s” is not a confidence: write a whole number from 0 to 100."),
+        values={"value": text},
         position=start_of(value),
         found=str(value),
-        expected=("a whole number from 0 to 100",),
+        expected=(_("a whole number from 0 to 100"),),
         suggestion=suggestion,
     )
 
@@ -176,11 +184,12 @@ def _percent(text: str, value: Token, before: str) -> int:
 def _wrong_qualifier(qualifier: Token, word: str) -> TagQueryError:
     known = (*SOURCES, *DECISIONS)
     if word in known:
-        message = f"{qualifier} is one too many: a tag has one source and one decision."
+        message = _("%(found)s is one too many: a tag has one source and one decision.")
     else:
-        message = f"After a tag, @ takes {', '.join(known)}; “{word}” is none of them."
+        message = _("After a tag, @ takes %(choices)s; “%(word)s” is none of them.")
     return TagQueryError(
         message,
+        values={"found": str(qualifier), "choices": ", ".join(known), "word": word},
         position=start_of(qualifier),
         found=str(qualifier),
         expected=tuple(f"@{each}" for each in known),

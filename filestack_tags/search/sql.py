@@ -23,6 +23,7 @@ from filestack_tags.filestack.sources import digests_of
 
 from .ast import And, Comparison, Everything, Fact, HasTag, Measure, Moment, Node, Not, Or
 from .conditions import MAX_SCORE, MOMENT_COLUMNS, bounds_of, scores_of
+from .facts import UNKNOWN, mime_type
 from .names import KnownTag, Names
 from .tables import tables_of
 from .withheld import exists_in_sql
@@ -292,9 +293,11 @@ class Compiler:
             case "error":
                 return Fragment("a.error_code = %s", (value,))
             case "type":
+                if value == UNKNOWN:
+                    return among("a.mimetype", ("", UNKNOWN))
                 if "*" in value:
                     return self._like("a.mimetype", value)
-                return Fragment("a.mimetype = %s", (value,))
+                return Fragment("a.mimetype = %s", (mime_type(value),))
             case "kind":
                 return Fragment("a.kind = %s", (value,))
             case "name":

@@ -12,7 +12,10 @@ from django.db import connections
 from django.db.models import Q
 
 from .ast import Query
+from .deadline import time_limit
+from .names import default_database
 from .plan import plan
+from .planner import read
 from .sql import Fragment
 
 if TYPE_CHECKING:
@@ -61,21 +64,25 @@ def total(
 
     Raises:
         TagQueryError: as :func:`~.plan.plan`.
+        SearchTimeout: when it takes longer than ``SEARCH_TIMEOUT_SECONDS``.
         ValueError: when ``cap`` is less than 1.
     """
     if cap < 1:
         raise ValueError(f"cap must be at least 1, not {cap}.")
-    planned = plan(query, include_hidden=include_hidden, within=within, using=using)
-    if planned.is_empty:
-        return Total(0, is_exact=True)
-    matches = planned.matches()
-    if planned.is_one_tag:
-        return Total(_count(matches, planned.using), is_exact=True)
-    capped = Fragment(
-        f"SELECT 1 FROM ({matches.sql}) m LIMIT {cap + 1:d}",  # noqa: S608  # our own statement
-        matches.params,
-    )
-    found = _count(capped, planned.using)
+    using = using or default_database()
+    parsed = read(query) if isinstance(query, str) else query
+    with time_limit(using, parsed):
+        planned = plan(parsed, include_hidden=include_hidden, within=within, using=using)
+        if planned.is_empty:
+            return Total(0, is_exact=True)
+        matches = planned.matches()
+        if planned.is_one_tag:
+            return Total(_count(matches, using), is_exact=True)
+        capped = Fragment(
+            f"SELECT 1 FROM ({matches.sql}) m LIMIT {cap + 1:d}",  # noqa: S608  # our own statement
+            matches.params,
+        )
+        found = _count(capped, using)
     return Total(min(found, cap), is_exact=found <= cap)
 
 

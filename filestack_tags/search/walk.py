@@ -95,7 +95,8 @@ def by_score(
         return _sorted(plan, ranking, descending=descending, after=after, limit=limit)
     word = "DESC" if descending else "ASC"
     streams = tuple(dict.fromkeys(each for clause in ranking for each in clause.streams))
-    best = (_no_better(plan, streams),) if len(streams) > 1 else ()
+    # The first page drops an asset's lower rows by itself; later ones could repeat the asset.
+    best = (_no_better(plan, streams),) if len(streams) > 1 and after else ()
     parts = [
         Part(alike, (*bound, *best), plan.without(clause), plan.examined(clause, limit))
         for clause in ranking

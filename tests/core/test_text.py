@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from filestack_tags import text as module
 from filestack_tags.exceptions import InvalidLabel
-from filestack_tags.text import label_key, label_name, storable, storable_json
+from filestack_tags.text import fold, label_key, label_name, storable, storable_json
 
 anything = st.text(st.characters(exclude_categories=()), max_size=250)
 
@@ -79,3 +79,51 @@ def test_long_white_space_is_no_reason_to_remember_a_long_text() -> None:
         assert label_name(f"{spaces * (number + 1)}of one tag{spaces}") == "of one tag"
         assert label_key(f"{spaces * (number + 1)}Of one tag{spaces}") == "of one tag"
     assert module._label_name.cache_info().currsize <= before + 2
+
+
+IGNORABLE = "\u00ad\u034f\u061c\u180e\u200b\u200d\u2060\u202e\u3164\ufe0f\ufeff\uffa0\U000e0041"
+
+
+@given(st.text(max_size=20))
+def test_folding_is_idempotent(text):
+    assert fold(fold(text)) == fold(text)
+
+
+@given(st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=8), st.data())
+def test_characters_that_are_not_shown_do_not_count(text, data):
+    place = data.draw(st.integers(0, len(text)))
+    inserted = data.draw(st.text(st.sampled_from(IGNORABLE), min_size=1, max_size=3))
+    seen = fold(text)
+    assert "".join(fold(text[:place] + inserted + text[place:]).split()) == "".join(
+        seen.split()
+    )
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("İstanbul", "istanbul"),
+        ("İSTANBUL", "i\u0307stanbul"),
+        ("I\u0307stanbul", "ISTANBUL"),
+        ("I\u0323\u0307x", "ịx"),
+        ("sky\u200b", "sky"),
+        ("s\u00adky", "sky"),
+        ("🏖\ufe0f", "🏖"),
+        ("ＳＫＹ", "sky"),
+    ],
+)
+def test_names_that_look_the_same_have_one_key(one, other):
+    assert label_key(one) == label_key(other)
+
+
+def test_letters_that_differ_keep_their_keys():
+    assert len({label_key(name) for name in ("i", "ı", "í", "j", "ì")}) == 5
+
+
+@pytest.mark.parametrize(
+    "name", ["\u200b", "\u200b \u00ad", "\u3164", "\u2800", "\ufe0f", "\u202e\u202c", "\u2063"]
+)
+def test_a_name_needs_a_visible_character(name):
+    for check in (label_name, label_key):
+        with pytest.raises(InvalidLabel, match="visible"):
+            check(name)

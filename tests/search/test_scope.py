@@ -14,7 +14,7 @@ from filestack_tags.models import Asset, AssetTag, Tag, TaggingRun
 from filestack_tags.search.ast import Everything, HasTag, Query
 from filestack_tags.search.complete import complete, forget
 from filestack_tags.search.facets import facets, histogram
-from filestack_tags.search.planner import hints
+from filestack_tags.search.hints import hints
 from filestack_tags.search.totals import total
 from tests.api.rows import tagged
 
@@ -105,7 +105,7 @@ def test_a_tag_of_others_is_neither_completed_nor_counted_nor_hinted_at(two_tena
     assert [(tag.name, tag.count) for tag in facets("", within=OURS).tags] == [("sky", 1)]
     assert histogram(secret.pk, "", within=OURS) == {}
     assert histogram(Tag.objects.get(key="sky").pk, "", within=OURS) == {90: 1}
-    assert [hint.name for hint in hints('"secret project"', within=OURS)] == ["secret project"]
+    assert [hint.term for hint in hints('"secret project"', within=OURS)] == ["secret project"]
     assert hints("secret-projekt", within=OURS)[0].near == ()
     assert hints("secret-projekt")[0].near == ("secret project",)
     assert total("sky", within=OURS).count == 1

@@ -15,7 +15,8 @@ from filestack_tags.models import Asset, AssetTag, Tag
 from filestack_tags.search import complete as completion
 from filestack_tags.search.ast import Comparison, HasTag, Query
 from filestack_tags.search.facets import facets, histogram
-from filestack_tags.search.planner import hints, visible_asset_tags
+from filestack_tags.search.hints import hints
+from filestack_tags.search.planner import visible_asset_tags
 from filestack_tags.search.withheld import report
 from tests.api.rows import tagged
 

@@ -18,6 +18,7 @@ from filestack_tags.api.problems import (
     INVALID_QUERY,
     KEY_REUSED,
     NOT_CONFIGURED,
+    SEARCH_TIMEOUT,
     UNAVAILABLE,
     Problem,
 )
@@ -121,15 +122,17 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
         "create": Operation(
             {201: saved_searches.SavedSearchSerializer},
             saved_searches.SavedSearchBody,
-            problems=(CONFLICT, INVALID_QUERY),
+            problems=(CONFLICT, INVALID_QUERY, SEARCH_TIMEOUT),
         ),
         "partial_update": Operation(
             {200: saved_searches.SavedSearchSerializer},
             saved_searches.SavedSearchChange,
-            problems=(CONFLICT, INVALID_QUERY),
+            problems=(CONFLICT, INVALID_QUERY, SEARCH_TIMEOUT),
         ),
         "destroy": Operation({204: None}),
-        "assets": Operation({200: shapes.AssetPageSerializer}, problems=(INVALID_QUERY,)),
+        "assets": Operation(
+            {200: shapes.AssetPageSerializer}, problems=(INVALID_QUERY, SEARCH_TIMEOUT)
+        ),
     },
     "JobViewSet": {
         "list": Operation({200: shapes.JobPageSerializer}),
@@ -137,11 +140,13 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
         "create": Operation(
             {200: jobs.JobDetailSerializer, 202: jobs.JobDetailSerializer},
             jobs.JobBody,
-            problems=(CONFLICT, KEY_REUSED, INVALID_QUERY),
+            problems=(CONFLICT, KEY_REUSED, INVALID_QUERY, SEARCH_TIMEOUT),
             headers=((jobs.KEY, "asks for the same job again, and not for another"),),
         ),
         "preview": Operation(
-            {200: jobs.PreviewSerializer}, jobs.JobBody, problems=(CONFLICT, INVALID_QUERY)
+            {200: jobs.PreviewSerializer},
+            jobs.JobBody,
+            problems=(CONFLICT, INVALID_QUERY, SEARCH_TIMEOUT),
         ),
         "items": Operation({200: shapes.ItemPageSerializer}),
         "cancel": Operation({200: jobs.JobDetailSerializer}),

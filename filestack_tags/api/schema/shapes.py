@@ -117,9 +117,17 @@ class HistogramSerializer(Shape[Any]):
     counts = BarSerializer(many=True)
 
 
+class HintSerializer(Shape[Any]):
+    term = serializers.CharField()
+    near = serializers.ListField(child=serializers.CharField())
+    suggestion = serializers.CharField(allow_blank=True)
+    kind = serializers.ChoiceField(("phrase", "unknown", "whole"))
+
+
 class AssetPageSerializer(PageShape):
     total = TotalSerializer(required=False)
     facets = FacetsSerializer(required=False)
+    hints = HintSerializer(many=True, required=False)
     results = AssetSerializer(many=True)
 
 

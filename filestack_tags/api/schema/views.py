@@ -128,7 +128,7 @@ class Schema(AutoSchema):
         if known:
             found.append(problems.INVALID_PARAMETER)
         if type(self.view).__name__ == "AssetViewSet" and "q" in known:
-            found += [problems.INVALID_QUERY, problems.INVALID_VALUES]
+            found += [problems.INVALID_QUERY, problems.SEARCH_TIMEOUT, problems.INVALID_VALUES]
         if uritemplate.variables(self.path) or "asset" in known:
             found.append(problems.NOT_FOUND)
         if self.method in WRITING:

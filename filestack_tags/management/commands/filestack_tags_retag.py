@@ -9,6 +9,8 @@ from filestack_tags import tasks
 from filestack_tags.exceptions import ConfigurationError, TagQueryError
 from filestack_tags.management.base import AppCommand
 from filestack_tags.models import Asset, TaggingRun
+from filestack_tags.search.deadline import in_background, time_limit
+from filestack_tags.search.planner import read
 from filestack_tags.taggers import get_tagger
 
 BATCH = 500
@@ -33,24 +35,25 @@ class Command(AppCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            assets = Asset.objects.search(options["query"]).order_by("-id")
-        except TagQueryError as error:
-            pointer = " " * error.position + "^"
-            raise CommandError(f"{error.message}\n  {options['query']}\n  {pointer}") from error
         if options["tagger"]:
             try:
                 get_tagger(options["tagger"])
             except ConfigurationError as error:
                 raise CommandError(str(error)) from error
-        if options["limit"] is not None:
-            assets = assets[: options["limit"]]
+        # Ids first: queueing changes what a search for a state finds.
+        try:
+            assets = Asset.objects.search(options["query"]).order_by("-id")
+            if options["limit"] is not None:
+                assets = assets[: options["limit"]]
+            with time_limit(assets.db, read(options["query"]), seconds=in_background()):
+                ids = list(assets.values_list("pk", flat=True))
+        except TagQueryError as error:
+            pointer = " " * error.position + "^"
+            raise CommandError(f"{error.message}\n  {options['query']}\n  {pointer}") from error
         if options["dry_run"]:
-            self.stdout.write(f"{assets.count()} assets match; none was queued.")
+            self.stdout.write(f"{len(ids)} assets match; none was queued.")
             return
         matched = queued = 0
-        # Ids first: queueing changes what a search for a state finds.
-        ids = list(assets.values_list("pk", flat=True))
         for start in range(0, len(ids), BATCH):
             batch = ids[start : start + BATCH]
             queued += len(

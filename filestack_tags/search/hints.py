@@ -1,0 +1,255 @@
+"""What a search may have meant: names near unknown ones, words that are one tag, file names.
+
+Everything offered comes from tags that an asset within the reader's scope has.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from django.db import DEFAULT_DB_ALIAS
+from django.db.models import Q
+
+from filestack_tags.conf import get_settings
+from filestack_tags.exceptions import InvalidLabel
+from filestack_tags.text import label_key
+
+from .ast import (
+    OPERATORS,
+    And,
+    Fact,
+    HasTag,
+    Node,
+    Not,
+    Or,
+    Query,
+    conjunction,
+    leaves,
+    replaced,
+)
+from .complete import complete
+from .deadline import time_limit
+from .facts import FAMILIES, MIME_TYPES
+from .names import Names, resolve
+from .planner import read
+from .scope import scope, tags_within
+
+MAX_CANDIDATES = 1000
+"""How many of the most used tags are compared when looking for names near an unknown one, and how
+many of those that begin alike."""
+
+MAX_NEAR = 3
+"""How many near names a hint gives."""
+
+MAX_HINTS = 5
+"""How many unknown tags of one search get hints."""
+
+MAX_WORDS = 6
+"""Most words in a row that are looked up as the name of one tag."""
+
+_FILE_NAME = re.compile(r"\S+\.(\w{2,5})|[A-Za-z]{2,4}[_-]?[0-9]{3,}")
+"""A word with an extension, or as cameras name files: IMG_4602, DSC0001."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """What a term of a search may mean instead.
+
+    Args:
+        term: the term as typed: the label of a tag, with its ``*`` if it is a prefix, the words
+            of a tag with several, or a fact such as ``name:IMG``.
+        near: names of tags that may be meant, and ``AND``, ``OR`` or ``NOT`` for the same word
+            in lower case; () when nothing is near.
+        suggestion: the whole search as it may be meant, ``""`` when nothing is obvious.
+        kind: ``phrase`` for words that together are the name of a tag, ``unknown`` for a label
+            that stands for no tag, ``whole`` for a fact that only finds whole values.
+    """
+
+    term: str
+    near: tuple[str, ...] = ()
+    suggestion: str = ""
+    kind: str = "unknown"
+
+
+def hints(
+    query: str | Query,
+    *,
+    include_hidden: bool = False,
+    within: Q | None = None,
+    using: str = DEFAULT_DB_ALIAS,
+) -> tuple[Hint, ...]:
+    """Return what terms of ``query`` may mean instead, words that are one tag first.
+
+    Hidden tags do not exist for users who may not see them, nor do tags that no asset in
+    ``within`` has. Takes one query, another one with ``within``, and those of
+    :func:`~.complete.complete` for near names.
+
+    Args:
+        query: the text, or what :func:`~.language.parse` made of it.
+        include_hidden: whether ``include:hidden`` is permitted in the query.
+        within: the assets that may be found at all; see :mod:`.scope`. All, if None.
+        using: alias of the database that is queried.
+
+    Raises:
+        TagQueryError: when the query cannot be read, or a prefix stands for too many tags.
+        SearchTimeout: when it takes longer than ``SEARCH_TIMEOUT_SECONDS``.
+    """
+    parsed = read(query) if isinstance(query, str) else query
+    with time_limit(using, parsed):
+        return tuple(_hints(parsed, include_hidden, within, using))
+
+
+def _hints(parsed: Query, include_hidden: bool, within: Q | None, using: str) -> Iterator[Hint]:
+    hidden = parsed.include_hidden and include_hidden
+    runs = [run for run in _runs(parsed.where) if len(run) > 1]
+    phrases = [phrase for run in runs for phrase in _phrases(run)]
+    where = conjunction((parsed.where, *phrases))
+    names = resolve(
+        where,
+        include_hidden=hidden,
+        max_tags=get_settings().SEARCH_MAX_WILDCARD_TAGS,
+        using=using,
+        within=scope(within, using),
+    )
+    labelled = [leaf for leaf in leaves(where) if isinstance(leaf, HasTag) and leaf.label]
+    ids = tags_within((tag.id for leaf in labelled for tag in names.of(leaf)), within, using)
+    covered: set[HasTag] = set()
+    for run in runs:
+        for words, phrase in _known_phrases(run, names, ids):
+            covered.update(words)
+            suggested = _with_phrase(parsed.where, words, phrase)
+            yield Hint(phrase.label, (), _text(parsed, suggested), "phrase")
+    unknown: dict[str, HasTag] = {}
+    for leaf in leaves(parsed.where):
+        if isinstance(leaf, Fact) and (whole := _partial(leaf)):
+            yield Hint(
+                str(leaf), (), _text(parsed, replaced(parsed.where, leaf, whole)), "whole"
+            )
+        if not isinstance(leaf, HasTag) or not leaf.label or leaf in covered:
+            continue
+        if not any(tag.id in ids for tag in names.of(leaf)):
+            unknown.setdefault(f"{leaf.label}*" if leaf.prefix else leaf.label, leaf)
+    if not unknown:
+        return
+    some = dict(list(unknown.items())[:MAX_HINTS])
+    initials = {label_key(leaf.label)[0] for leaf in some.values()}
+    candidates = _candidates(initials, hidden, within, using)
+    for name, leaf in some.items():
+        near = _near(leaf, candidates)
+        yield Hint(name, near, _suggestion(parsed, leaf, near))
+
+
+def _candidates(
+    initials: set[str], include_hidden: bool, within: Q | None, using: str
+) -> dict[str, str]:
+    """Return keys and names of tags that an unknown label may mean."""
+    return {
+        label_key(tag.name): tag.name
+        for text in ("", *sorted(initials))
+        for tag in complete(
+            text,
+            limit=MAX_CANDIDATES,
+            include_hidden=include_hidden,
+            within=within,
+            using=using,
+        )
+    }
+
+
+def _near(term: HasTag, candidates: dict[str, str]) -> tuple[str, ...]:
+    word = term.label.upper()
+    reserved = (word,) if word in OPERATORS else ()
+    keys = get_close_matches(label_key(term.label), candidates, n=MAX_NEAR, cutoff=0.7)
+    return reserved + tuple(candidates[key] for key in keys)
+
+
+def _suggestion(query: Query, leaf: HasTag, near: Sequence[str]) -> str:
+    is_file = _FILE_NAME.fullmatch(leaf.label)
+    if is_file and (is_file[1] is None or is_file[1].lower() in MIME_TYPES):
+        return _text(query, replaced(query.where, leaf, Fact("name", f"*{leaf.label}*")))
+    names = [name for name in near if name not in OPERATORS]
+    if not names:
+        return ""
+    tag = HasTag(names[0], False, leaf.source, leaf.decision, leaf.confidence)
+    return _text(query, replaced(query.where, leaf, tag))
+
+
+def _partial(fact: Fact) -> Fact | None:
+    """Return a fact that also finds parts, None where a whole value is probably meant."""
+    if fact.field == "name" and "*" not in fact.value and "." not in fact.value:
+        return Fact("name", f"*{fact.value}*")
+    if fact.field == "type" and fact.value in FAMILIES:
+        return Fact("type", f"{fact.value}/*")
+    return None
+
+
+def _runs(node: Node) -> Iterator[list[HasTag]]:
+    """Yield the words that are required one after the other, as typed."""
+    if isinstance(node, Not):
+        yield from _runs(node.term)
+    elif isinstance(node, Or):
+        for term in node.terms:
+            yield from _runs(term)
+    elif isinstance(node, And):
+        run: list[HasTag] = []
+        for term in node.terms:
+            if isinstance(term, HasTag) and term.label and term == HasTag(term.label):
+                run.append(term)
+                continue
+            yield run
+            run = []
+            yield from _runs(term)
+        yield run
+
+
+def _phrases(run: Sequence[HasTag]) -> Iterator[HasTag]:
+    for start in range(len(run)):
+        for end in range(start + 2, min(start + MAX_WORDS, len(run)) + 1):
+            if (phrase := _joined(run[start:end])) is not None:
+                yield phrase
+
+
+def _joined(words: Sequence[HasTag]) -> HasTag | None:
+    try:
+        return HasTag(" ".join(word.label for word in words))
+    except InvalidLabel:  # too long
+        return None
+
+
+def _known_phrases(
+    run: Sequence[HasTag], names: Names, ids: set[int]
+) -> Iterator[tuple[Sequence[HasTag], HasTag]]:
+    """Yield words and the tag that they are together, the longest one from each place."""
+    start = 0
+    while start < len(run):
+        for end in range(min(start + MAX_WORDS, len(run)), start + 1, -1):
+            phrase = _joined(run[start:end])
+            if phrase and any(tag.id in ids for tag in names.of(phrase)):
+                yield run[start:end], phrase
+                start = end
+                break
+        else:
+            start += 1
+
+
+def _with_phrase(node: Node, words: Sequence[HasTag], phrase: HasTag) -> Node:
+    """Return ``node`` with a tag in place of the words that follow each other in it."""
+    if isinstance(node, Not):
+        return Not(_with_phrase(node.term, words, phrase))
+    if isinstance(node, Or):
+        return Or(tuple(_with_phrase(term, words, phrase) for term in node.terms))
+    if not isinstance(node, And):
+        return node
+    terms = [_with_phrase(term, words, phrase) for term in node.terms]
+    for start in range(len(terms) - len(words) + 1):
+        if terms[start : start + len(words)] == list(words):
+            terms[start : start + len(words)] = [phrase]
+            break
+    return conjunction(terms)
+
+
+def _text(query: Query, where: Node) -> str:
+    return str(Query(where, query.include_hidden))

@@ -1,0 +1,97 @@
+"""Whatever the list's filters ask for can be written as a search, which finds the same."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from filestack_tags.models import Asset
+from filestack_tags.search.language import parse
+from tests import examples
+from tests.api.rows import tagged
+
+pytestmark = pytest.mark.django_db
+
+NAMES = [
+    "sky",
+    "wall clock",
+    'say "x"',
+    "status:failed",
+    "AND",
+    "tagged",
+    "a\\",
+    "-x",
+    "İ*",
+    "ß",
+]
+FILTERS = {
+    "q": [
+        "",
+        "sky",
+        "sky OR sea",
+        "-sky",
+        "include:hidden (sea OR sky)",
+        "name:IMG*",
+        "type:jpg",
+    ],
+    "tag": NAMES,
+    "confidence": ["50", "75", "90", "x"],
+    "source": ["auto", "user", "x"],
+    "decision": ["none", "accepted", "rejected", "added"],
+    "tagging_state__exact": Asset.State.values,
+    "family": ["image", "video", "audio", "application", "unknown", "x"],
+    "kind__exact": Asset.Kind.values,
+    "order": ["newest", "oldest", "best"],
+}
+combinations = st.fixed_dictionaries(
+    {}, optional={name: st.sampled_from(values) for name, values in FILTERS.items()}
+)
+
+
+@pytest.fixture
+def client() -> Client:
+    for number, name in enumerate(NAMES):
+        tags = {name: 40 + 6 * number, "sky": 90 - 9 * number}
+        mimetype = ["", "image/jpeg", "video/mp4", "unknown"][number % 4]
+        tagged(f"r{number}", tags, filename=f"IMG{number}", mimetype=mimetype)
+    client = Client()
+    client.force_login(User.objects.create_superuser("root"))
+    return client
+
+
+@settings(examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(chosen=combinations)
+def test_every_combination_of_filters_round_trips(
+    client: Client, chosen: dict[str, str]
+) -> None:
+    reply = client.get("/admin/filestack_tags/asset/", chosen)
+    assert reply.status_code == 200
+    changelist = reply.context["cl"]
+    text = changelist.search_text
+    assert text is not None, chosen
+    query = parse(text)
+    assert str(query) == text
+    shown = sorted(asset.pk for asset in changelist.result_list)
+    found = Asset.objects.search(text, include_hidden=True)
+    assert sorted(found.values_list("pk", flat=True)) == shown
+    again = client.get("/admin/filestack_tags/asset/", {"q": text}).context["cl"]
+    assert sorted(asset.pk for asset in again.result_list) == shown
+
+
+def test_a_file_without_a_type_is_found_by_the_filter_and_its_search(client: Client) -> None:
+    reply = client.get("/admin/filestack_tags/asset/", {"family": "unknown"})
+    changelist = reply.context["cl"]
+    assert changelist.search_text == "type:unknown"
+    assert {asset.mimetype for asset in changelist.result_list} == {"", "unknown"}
+    page = "/admin/filestack_tags/bulkjob/ask/"
+    assert client.get(page, {"query": changelist.search_text}).status_code == 200
+
+
+def test_a_search_that_is_too_long_with_its_filters_says_so(client: Client) -> None:
+    long = " ".join(["x" * 199] * 5)
+    reply = client.get("/admin/filestack_tags/asset/", {"q": long, "tag": "y" * 199})
+    assert "Together with the filters it is too much for one search." in reply.content.decode()
+    assert reply.context["cl"].search_text is None

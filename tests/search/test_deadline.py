@@ -1,0 +1,293 @@
+"""A search that takes too long is stopped, and nothing else is limited by that."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.db import OperationalError, connection, transaction
+from django.db.models import Q
+from django.db.models.expressions import RawSQL
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from filestack_tags import bulk, saved_searches
+from filestack_tags.exceptions import SearchTimeout
+from filestack_tags.models import Asset, AssetTag, Tag
+from filestack_tags.search.complete import complete, forget
+from filestack_tags.search.deadline import in_background, time_limit
+from filestack_tags.search.facets import facets, histogram
+from filestack_tags.search.hints import hints
+from filestack_tags.search.keyset import find, neighbours
+from filestack_tags.search.totals import total
+from tests.api.rows import tagged
+
+PREFIX = "urn:filestack-tags:problem:"
+
+
+def counting(power: int) -> str:
+    """Return SQL that counts 3 to this power rows."""
+    three = "(SELECT 1 AS n UNION ALL SELECT 2 UNION ALL SELECT 3)"
+    return f"(SELECT COUNT(*) FROM {', '.join(f'{three} x{n}' for n in range(power))})"  # noqa: S608  # a constant
+
+
+def never(user) -> Q:
+    """A scope that takes the database minutes to answer."""
+    return Q(pk__lt=RawSQL(counting(19), ()))  # noqa: S611  # a constant
+
+
+@pytest.fixture
+def limited(settings):
+    settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "SEARCH_TIMEOUT_SECONDS": 0.1}
+
+
+@pytest.fixture
+def slow(db, limited):
+    forget()
+    yield tagged("one", {"sky": 90, "skyline": 80}, filename="one.jpg")
+    forget()
+
+
+@pytest.fixture
+def late(slow, settings):
+    """Every search is too late before its first statement."""
+    settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "SEARCH_TIMEOUT_SECONDS": 1e-9}
+    return slow
+
+
+PARTS = {
+    "page": lambda q: find("sky", within=q),
+    "page of a prefix": lambda q: find("sk*", within=q),
+    "neighbours": lambda q: neighbours("sky", 0, within=q),
+    "total": lambda q: total("sky", within=q),
+    "facets": lambda q: facets("sky", within=q),
+    "histogram": lambda q: histogram(Tag.objects.get(key="sky").pk, "sky", within=q),
+    "hints": lambda q: hints("sky", within=q),
+    "rows": lambda q: list(Asset.objects.within(q).search("sky")),
+    "count": lambda q: Asset.objects.within(q).search("sky").count(),
+    "exists": lambda q: Asset.objects.within(q).search("sky").exists(),
+    "first": lambda q: Asset.objects.search("sky").within(q).first(),
+    "values": lambda q: list(Asset.objects.within(q).search("sky").values_list("pk")),
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_part_of_a_search_is_stopped_and_the_transaction_goes_on(slow, part):
+    with transaction.atomic():
+        tagged("two", {"sea": 90})
+        with pytest.raises(SearchTimeout):
+            PARTS[part](never(None))
+        assert Tag.objects.filter(key="sea").exists()
+    with time_limit("default", seconds=60):
+        assert total("sea").count == 1
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("part", ["page", "rows", "count", "facets"])
+def test_outside_a_transaction_the_connection_stays_usable(limited, part):
+    tagged("one", {"sky": 90}, filename="one.jpg")
+    with pytest.raises(SearchTimeout):
+        PARTS[part](never(None))
+    assert not connection.in_atomic_block
+    with time_limit("default", seconds=60):
+        assert total("sky").count == 1
+
+
+def test_completion_offers_nothing_where_counting_takes_too_long(slow):
+    assert complete("sk", within=never(None)) == []
+    assert [tag.name for tag in complete("sk")] == ["sky", "skyline"]
+
+
+def host_statement() -> int:
+    """A statement of the host's own that takes longer than the limit."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {counting(13)}")
+        return cursor.fetchone()[0]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_limit_does_not_outlast_the_search(limited, fails):
+    tagged("one", {"sky": 90}, filename="one.jpg")
+    if fails:
+        with pytest.raises(SearchTimeout):
+            find("sky", within=never(None))
+    else:
+        with suppress(SearchTimeout):  # where the machine is busy
+            assert find("sky").ids
+    assert host_statement() == 3**13
+
+
+@pytest.mark.django_db
+def test_no_limit_means_no_limit(settings):
+    settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "SEARCH_TIMEOUT_SECONDS": None}
+    tagged("one", {"sky": 90}, filename="one.jpg")
+    with CaptureQueriesContext(connection) as queries:
+        assert find("sky").ids
+    assert len(queries) <= 2
+
+
+@pytest.mark.django_db
+def test_a_lower_limit_of_the_host_stays_in_effect(settings):
+    tagged("one", {"sky": 90}, filename="one.jpg")
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite has no limit of its own.")
+    name, value, off = {
+        "postgresql": ("statement_timeout", "50ms", "0"),
+        "mysql": ("max_statement_time", 0.05, 0),
+    }[connection.vendor]
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET SESSION {name} = %s", (value,))
+    try:
+        with transaction.atomic(), pytest.raises(SearchTimeout):
+            find("sky", within=never(None))
+        with pytest.raises(OperationalError), transaction.atomic():
+            host_statement()
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET SESSION {name} = %s", (off,))
+
+
+@pytest.mark.django_db
+def test_parts_share_the_limit_of_a_block(limited):
+    tagged("one", {"sky": 90}, filename="one.jpg")
+    with time_limit("default", seconds=60):
+        assert host_statement() == 3**13
+        assert total("sky").count == 1
+        assert host_statement() == 3**13
+    with time_limit("default", seconds=0), pytest.raises(SearchTimeout):
+        total("sky")
+
+
+def many() -> None:
+    """900 assets with 27 of 300 tags each, all with the same confidence."""
+    now = Asset.objects.create(kind="handle", reference="x", digest="x").uploaded_at
+    Asset.objects.all().delete()
+    Asset.objects.bulk_create(
+        Asset(kind="handle", reference=f"h{n}", digest=f"{n}", uploaded_at=now, filename=f"{n}")
+        for n in range(900)
+    )
+    Tag.objects.bulk_create(Tag(key=f"w{n}", name=f"w{n}") for n in range(300))
+    assets = list(Asset.objects.values_list("pk", flat=True))
+    tags = list(Tag.objects.values_list("pk", flat=True))
+    AssetTag.objects.bulk_create(
+        AssetTag(asset_id=asset, tag_id=tags[(n * 7 + m) % 300], confidence=90, score=90)
+        for n, asset in enumerate(assets)
+        for m in range(27)
+    )
+
+
+@pytest.mark.django_db
+def test_the_error_names_the_slow_terms_and_suggests_a_search_without_them(settings):
+    many()
+    terms = " OR ".join(f"*@rejected:{n}..{n}" for n in range(28))
+    settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "SEARCH_TIMEOUT_SECONDS": 0.005}
+    with pytest.raises(SearchTimeout) as caught:
+        total(f"status:new ({terms})")
+    assert caught.value.terms == ("*@rejected:0..0", "*@rejected:1..1", "*@rejected:2..2")
+    assert caught.value.suggestion == "status:new"
+    assert "*@rejected:0..0" in caught.value.message
+    with pytest.raises(SearchTimeout) as caught:
+        find("name:*nosuch* -w*")
+    assert caught.value.terms == ("name:*nosuch*",)
+    assert caught.value.suggestion == "-w*"
+
+
+# Through HTTP
+
+
+def client_of(*permissions: str) -> Client:
+    user = User.objects.create_user("anna", password="x", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "assets/?q=sky",
+        "assets/?tag=sky&include=total,facets",
+        "assets/count/?q=sky",
+        "assets/facets/?q=sky",
+        "assets/histogram/?tag=sky",
+    ],
+)
+def test_the_api_answers_with_a_problem(late, path):
+    client = client_of("view_asset")
+    reply = client.get(f"/api/v1/{path}")
+    assert reply.status_code == 400, reply.content
+    assert reply.json()["type"] == PREFIX + "search-timeout"
+    assert set(reply.json()) >= {"parameter", "terms", "suggestion", "detail"}
+
+
+def test_previews_of_jobs_and_saved_searches_answer_with_a_problem(late):
+    client = client_of("view_asset", "tag_asset", "view_savedsearch", "add_savedsearch")
+    saved = saved_searches.save(
+        saved_searches.Wanted("Skies", "sky"), owner=User.objects.get(username="anna")
+    )
+    reply = client.get(f"/api/v1/saved-searches/{saved.pk}/assets/")
+    assert (reply.status_code, reply.json()["type"]) == (400, PREFIX + "search-timeout")
+    for ids in (None, [late.pk]):
+        body = {"action": "retag", "q": "sky", "asset_ids": ids}
+        reply = client.post(
+            "/api/v1/jobs/preview/",
+            {name: value for name, value in body.items() if value is not None},
+            content_type="application/json",
+        )
+        assert (reply.status_code, reply.json()["type"]) == (400, PREFIX + "search-timeout")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "asset/?q=sky",
+        "asset/?q=sky&o=1",
+        "asset/?tag=sky&confidence=90",
+        "asset/?q=sk*",
+        "asset/?q=sky&presence=forgotten",
+        "asset/facets/?q=sky",
+        "asset/complete/?before=sk",
+        "asset/review/?tag=sky&low=0&high=100&q=sky",
+        "asset/{pk}/change/?_changelist_filters=q%3Dsky",
+    ],
+)
+def test_the_admin_says_so_and_shows_the_page(late, path):
+    client = client_of("view_asset", "change_asset", "view_tag")
+    reply = client.get(f"/admin/filestack_tags/{path.format(pk=late.pk)}")
+    assert reply.status_code == 200, reply
+
+
+def test_a_list_that_takes_too_long_names_its_reason(late, settings):
+    client = client_of("view_asset")
+    page = client.get("/admin/filestack_tags/asset/?q=sky").content.decode()
+    assert "The search took too long and was stopped." in page
+
+
+def test_an_action_on_all_that_matches_is_refused_with_a_message(late):
+    client = client_of("view_asset", "tag_asset")
+    reply = client.post(
+        "/admin/filestack_tags/asset/?q=sky",
+        {"action": "retag", "select_across": "1", "_selected_action": [late.pk]},
+        follow=True,
+    )
+    assert reply.status_code == 200
+    assert "The search took too long and was stopped." in reply.content.decode()
+
+
+def test_a_bulk_job_whose_search_takes_too_long_fails_and_says_why(slow, settings):
+    before = settings.FILESTACK_TAGS
+    user = User.objects.create_superuser("root")
+    job, _created = bulk.ask(bulk.Request(action="retag", query="sky"), user=user)
+    settings.FILESTACK_TAGS = {**before, "SEARCH_TIMEOUT_SECONDS": 1e-9}
+    for _ in range(5):
+        bulk.step(job.pk)
+    job.refresh_from_db()
+    assert job.state == "failed"
+    assert "The search took too long and was stopped." in job.error
+
+
+def test_workers_may_take_longer():
+    assert in_background() == 50.0
