@@ -28,7 +28,7 @@ MAX_HEIGHT = 2000
 """Pixels."""
 
 TIMEOUT = 3.0
-"""Seconds to reach Filestack, and to wait for further bytes: a request waits meanwhile."""
+"""Seconds for the whole call to Filestack: the browser's request waits meanwhile."""
 
 FAILURES = 3
 PAUSE = 30.0

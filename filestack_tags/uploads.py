@@ -29,7 +29,7 @@ CALLS = ("pick", "store")
 """What the policy allows: to add files; not to read, change or delete any."""
 
 TIMEOUT = 5.0
-"""Seconds to reach Filestack, and to wait for further bytes, when an upload is checked."""
+"""Seconds for the whole call to Filestack that checks an upload."""
 
 
 def _storage() -> Storage:

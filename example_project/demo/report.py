@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 
 from example_project.demo.questions import Answer
 from filestack_tags.models import Asset, TaggingRun
-from filestack_tags.search.planner import visible_asset_tags
 
 TAGS_SHOWN = 5
 
@@ -54,9 +53,7 @@ def answers(found: Sequence[Answer]) -> None:
 
 
 def _best(asset: Asset) -> str:
-    rows = visible_asset_tags(asset.asset_tags.all()).select_related("tag")
-    best = rows.order_by("-confidence", "tag__key")[:TAGS_SHOWN]
-    return ", ".join(f"{row.tag} {row.confidence}" for row in best)
+    return ", ".join(f"{row.tag} {row.confidence}" for row in asset.visible_tags[:TAGS_SHOWN])
 
 
 def _duration(run: TaggingRun) -> str:

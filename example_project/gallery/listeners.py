@@ -6,7 +6,6 @@ from typing import Any
 
 from example_project.gallery.models import Picture
 from filestack_tags.models import Asset
-from filestack_tags.search.planner import visible_asset_tags
 from filestack_tags.signals import asset_tagged
 
 ALT_TEXT_TAGS = 3
@@ -21,7 +20,6 @@ def write_alt_text(*, asset: Asset, **kwargs: Any) -> None:
 
     Writes the same thing again when the signal comes twice.
     """
-    best = visible_asset_tags(asset.asset_tags.all()).select_related("tag")
-    names = [str(row.tag) for row in best.order_by("-confidence", "tag__key")[:ALT_TEXT_TAGS]]
+    names = [str(row.tag) for row in asset.visible_tags[:ALT_TEXT_TAGS]]
     if names:
         Picture.objects.filter(asset=asset, alt_text="").update(alt_text=", ".join(names))

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
-from django.db.models import Prefetch
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -17,13 +16,11 @@ from example_project.gallery.forms import UploadForm
 from example_project.gallery.models import Picture
 from example_project.gallery.uploads import store
 from filestack_tags.exceptions import FilestackError, TagQueryError
-from filestack_tags.models import Asset, AssetQuerySet, AssetTag
-from filestack_tags.search.planner import visible_asset_tags
+from filestack_tags.models import Asset
 from filestack_tags.thumbnails import has_thumbnail, thumbnail_response
 
 PER_PAGE = 24
 TAGS_SHOWN = 6
-SHOWN_TAGS = "shown_tags"
 THUMBNAIL_HEIGHT = 480
 EXAMPLES = ("animal>=80", "coffee OR mountain", "-animal gray", "untagged")
 
@@ -56,7 +53,9 @@ def search(request: HttpRequest) -> HttpResponse:
     except TagQueryError as error:
         problem = error
         assets = assets.none()
-    page = Paginator(_with_details(assets), PER_PAGE).get_page(request.GET.get("page"))
+    page = Paginator(assets.select_related("picture").with_visible_tags(), PER_PAGE).get_page(
+        request.GET.get("page")
+    )
     context = {
         "query": query,
         "page": page,
@@ -91,16 +90,8 @@ def upload(request: HttpRequest) -> HttpResponse:
     return render(request, "gallery/upload.html", {"form": form})
 
 
-def _with_details(assets: AssetQuerySet) -> AssetQuerySet:
-    visible = visible_asset_tags(AssetTag.objects.all()).select_related("tag")
-    return assets.select_related("picture").prefetch_related(
-        Prefetch("asset_tags", visible.order_by("-confidence", "tag__key"), to_attr=SHOWN_TAGS)
-    )
-
-
 def _card(asset: Asset) -> Card:
     picture: Picture | None = getattr(asset, "picture", None)
-    shown: list[AssetTag] = getattr(asset, SHOWN_TAGS)[:TAGS_SHOWN]
     title = picture.title if picture else str(asset)
     return Card(
         title=title,
@@ -111,6 +102,6 @@ def _card(asset: Asset) -> Card:
         state=asset.get_tagging_state_display(),
         tags=[
             TagChip(row.tag.name, row.confidence, f'"{row.tag.name}">={row.confidence}')
-            for row in shown
+            for row in asset.visible_tags[:TAGS_SHOWN]
         ],
     )

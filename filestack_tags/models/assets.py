@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from django.conf import settings
-from django.db import models
+from django.db import DEFAULT_DB_ALIAS, models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from filestack_tags.fields import ExactCharField, IdentifierField
 from filestack_tags.search.ast import Query
 from filestack_tags.search.deadline import time_limit
-from filestack_tags.search.planner import search_assets, searched
+from filestack_tags.search.planner import search_assets, searched, visible_asset_tags
 from filestack_tags.text import MAX_REFERENCE_LENGTH
+
+if TYPE_CHECKING:
+    from .tags import AssetTag
+
+
+def _visible_tags(using: str) -> models.QuerySet[AssetTag]:
+    from .tags import AssetTag  # which itself needs Asset
+
+    rows = visible_asset_tags(AssetTag.objects.using(using)).select_related("tag")
+    return rows.order_by("-confidence", "tag__key")
 
 
 class AssetQuerySet(models.QuerySet["Asset"]):
@@ -89,6 +99,16 @@ class AssetQuerySet(models.QuerySet["Asset"]):
         """
         return search_assets(
             self.present(), query, include_hidden=include_hidden, within=self._scope
+        )
+
+    def with_visible_tags(self) -> Self:
+        """Read :attr:`Asset.visible_tags` of all assets by one further query.
+
+        Also as the queryset of a ``Prefetch`` of your own models. With ``HIDE_SENSITIVE``, calling
+        this method reads the sensitive tags first.
+        """
+        return self.prefetch_related(
+            models.Prefetch("asset_tags", _visible_tags(self.db), to_attr="_visible_tags")
         )
 
 
@@ -189,6 +209,20 @@ class Asset(models.Model):
 
     def __str__(self) -> str:
         return self.filename or self.reference
+
+    @property
+    def visible_tags(self) -> list[AssetTag]:
+        """The asset tags to show, the most confident first, each with its ``tag``.
+
+        Left out are rejected tags, hidden ones, sensitive ones that nobody approved (with
+        ``HIDE_SENSITIVE``), and those below their minimum confidence that nobody accepted or
+        added. Runs a query each time, unless the assets come from
+        :meth:`AssetQuerySet.with_visible_tags`; then the tags are those of that query.
+        """
+        prefetched: list[AssetTag] | None = self.__dict__.get("_visible_tags")
+        if prefetched is not None:
+            return prefetched
+        return list(_visible_tags(self._state.db or DEFAULT_DB_ALIAS).filter(asset=self))
 
     @property
     def tags_are_stale(self) -> bool:

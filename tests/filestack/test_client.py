@@ -160,7 +160,7 @@ class TestResults:
         body = json.loads(wire.requests[0].content)
         [store, security] = body["tasks"]
         assert (wire.path, body["apikey"]) == ("/process", "AKEY")
-        assert body["sources"] == ["https://example.com/a?b#c"]
+        assert body["sources"] == ["https://example.com/a?b"]
         assert store == {
             "name": "store",
             "params": {
