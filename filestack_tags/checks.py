@@ -197,6 +197,46 @@ def check_uploads(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMe
 
 
 @register(Tags.database)
+def check_character_set(
+    app_configs: AppConfigs = None, databases: Sequence[str] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """MariaDB stores every character: the database, the connection and the columns (W027)."""
+    connection = connections[alias()]
+    if alias() not in (databases or ()) or connection.vendor != "mysql":
+        return []
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT @@character_set_database, @@character_set_client")
+            sets = dict(zip(("the database", "the connection"), cursor.fetchone(), strict=True))
+            cursor.execute(
+                "SELECT table_name, column_name, character_set_name"
+                " FROM information_schema.columns WHERE table_schema = DATABASE()"
+                " AND character_set_name <> 'utf8mb4'"
+            )
+            columns = [
+                f"{table}.{column}"
+                for table, column, _ in cursor.fetchall()
+                if table.startswith("filestack_tags_")
+            ]
+    except DatabaseError:  # W026 reports it
+        return []
+    places = [name for name, found in sets.items() if found != "utf8mb4"]
+    if columns:
+        places.append(f"{len(columns)} columns, such as {columns[0]}")
+    if not places:
+        return []
+    return [
+        Warning(
+            f"Not utf8mb4: {', '.join(places)} of {connection.alias!r}. Emoji and other "
+            "characters of four bytes cannot be stored; names that have them are changed.",
+            hint="Convert the database and its tables before you migrate; see Databases in "
+            "docs/production.md.",
+            id="filestack_tags.W027",
+        )
+    ]
+
+
+@register(Tags.database)
 def check_operations(
     app_configs: AppConfigs = None, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:

@@ -7,7 +7,9 @@ the two anything may die: the delivery is on its row, and :func:`waiting` finds 
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
+import re
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -16,7 +18,7 @@ from datetime import datetime, timedelta
 from itertools import chain
 from random import sample
 
-from django.db import IntegrityError
+from django.db import DataError, IntegrityError, OperationalError
 from django.db.models import F, Q
 from django.utils import timezone
 
@@ -25,6 +27,7 @@ from .conf import get_settings
 from .deliveries import OPEN_STATES
 from .exceptions import PayloadError, WebhookSignatureInvalid
 from .filestack.payloads import Event, event_key, parse_event
+from .filestack.payloads.reading import decode
 from .filestack.security import verify_webhook, verify_webhook_chunks
 from .inserting import insert_or_count
 from .models import TOO_LARGE, WebhookDelivery
@@ -48,6 +51,14 @@ REOPENED = 500
 
 LARGEST_READ = 64 * 1024 * 1024
 """Bytes of a body above ``WEBHOOK_MAX_BODY`` that are read, a part at a time, to verify it."""
+
+INCORRECT_STRING = 1366
+"""MariaDB's error for a text that the character set of its column does not have."""
+
+REPLACED = (
+    " Characters that the database cannot store were replaced: convert it to utf8mb4, see "
+    "filestack_tags.W027."
+)
 
 UNREADABLE = "payload"
 """Error code of a delivery whose payload cannot be understood; trying again does not help."""
@@ -329,8 +340,13 @@ def _finish(
 
 def _process(delivery: WebhookDelivery) -> Outcome:
     try:
-        event = parse_event(bytes(delivery.raw_body))
-        done = _handle(event, delivery)
+        body = bytes(delivery.raw_body)
+        try:
+            done = _handle(parse_event(body), delivery)
+        except (DataError, OperationalError) as error:
+            if error.args[:1] != (INCORRECT_STRING,):
+                raise
+            done = _handle(parse_event(_in_three_bytes(body)), delivery, note=REPLACED)
     except PayloadError as error:
         _refuse(delivery, error)
         return Outcome(delivery.state)
@@ -344,13 +360,21 @@ def _process(delivery: WebhookDelivery) -> Outcome:
 
 
 @retrying
-def _handle(event: Event, delivery: WebhookDelivery) -> Handled:
+def _handle(event: Event, delivery: WebhookDelivery, *, note: str = "") -> Handled:
     events.prepare(event)
     with atomic():
         done = events.handle(event, delivery)
         deliveries.hold([delivery])
-        deliveries.close(delivery, done.state, outcome=done.text, asset_id=done.asset_id)
+        text = f"{done.text}{note}"
+        deliveries.close(delivery, done.state, outcome=text, asset_id=done.asset_id)
     return done
+
+
+def _in_three_bytes(body: bytes) -> bytes:
+    """Return a JSON body with U+FFFD for each character that MariaDB's utf8mb3 does not have."""
+    payload, _ = decode(body)
+    text = storable(json.dumps(payload, ensure_ascii=False))
+    return re.sub("[\U00010000-\U0010ffff]", "\ufffd", text).encode()
 
 
 @retrying

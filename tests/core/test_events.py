@@ -100,6 +100,41 @@ def test_older_and_richer_upload_shapes_are_read(
         assert asset.upload_tags == {"tenant": "7", "upload_id": "0190c0de"}
 
 
+@pytest.mark.parametrize("place", ["text", "data", "beside"])
+def test_upload_tags_are_read_wherever_they_are(deliver: Any, place: str) -> None:
+    body = fp_upload(HANDLE, mimetype="application/pdf")
+    holder = {"text": body["text"], "data": body["text"].setdefault("data", {}), "beside": body}
+    holder[place]["upload_tags"] = {"tenant": "9"}
+    deliver(body)
+    assert Asset.objects.get().upload_tags == {"tenant": "9"}
+
+
+@pytest.mark.parametrize(
+    "tasks",
+    [
+        "resize=width:240,height:240", "security=p:x,s:y/resize=h:2000/tags=version:2",
+        "cache=false/tags", "output=format:jpg", "tags",
+    ],
+)  # fmt: skip
+def test_conversions_of_a_known_file_cost_nothing(
+    deliver: Any, script: Any, payload: Any, tags_of: Any, tasks: str
+) -> None:
+    """As after the thumbnails of the admin, and after a call with tasks before its tags."""
+    deliver(payload("webhook_fp_upload.json"))
+    before = Asset.objects.values().get()
+    scripted.asked.clear()
+    body = json.loads(payload("webhook_fp_converse.json"))
+    body["text"]["url"] = f"/{tasks}/{HANDLE}"
+    body["text"]["link"] |= {
+        "handle": HANDLE,
+        "url": f"https://cdn.filestackcontent.com/{HANDLE}",
+    }
+    deliver(body)
+    assert scripted.asked == []
+    assert Asset.objects.values().get() == before
+    assert WebhookDelivery.objects.first().state == WebhookDelivery.State.IGNORED
+
+
 def test_an_overwrite_marks_the_tags_stale_and_tags_again(
     deliver: Any, payload: Any, script: Any, tags_of: Any
 ) -> None:

@@ -37,6 +37,8 @@ class Event:
     timestamp: datetime | None
     text: Mapping[str, Any]
     raw: str = field(default="", repr=False)
+    upload_tags: Mapping[str, Any] = field(default_factory=dict)
+    """Those beside ``text``. Filestack does not document where a webhook has them."""
 
     def file(self) -> FileEvent:
         """Return the file an ``fp.*`` event is about.
@@ -44,7 +46,7 @@ class Event:
         Raises:
             PayloadError: when it names none.
         """
-        return read_file_event(self.text)
+        return read_file_event(self.text, self.upload_tags)
 
     def workflow(self, file_hosts: Collection[str] = ()) -> WorkflowJob:
         """Return the job an ``fs.workflow`` event is about.
@@ -77,6 +79,7 @@ def parse_event(body: bytes) -> Event:
         timestamp=parse_unix(payload.get("timestamp")),
         text=mapping(payload.get("text")) if enveloped else payload,
         raw=raw,
+        upload_tags=mapping(payload.get("upload_tags")) if enveloped else {},
     )
 
 

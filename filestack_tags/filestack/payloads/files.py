@@ -62,12 +62,15 @@ class FileMetadata:
     raw: str = ""
 
 
-def read_file_event(text: Mapping[str, Any]) -> FileEvent:
+def read_file_event(
+    text: Mapping[str, Any], upload_tags: Mapping[str, Any] | None = None
+) -> FileEvent:
     """Read the ``text`` of a file event (docs: Webhooks).
 
     Facts stand in ``text``, in ``text.data`` (2019), or, of a conversion's result, in
     ``text.link``. ``type`` and ``mimetype`` mean the same. A fact of the wrong type counts as
-    not said: no upload is worth losing for its file name.
+    not said: no upload is worth losing for its file name. ``upload_tags`` are those beside
+    ``text``, used if there are none in it.
 
     Raises:
         PayloadError: when no handle can be told.
@@ -83,7 +86,7 @@ def read_file_event(text: Mapping[str, Any]) -> FileEvent:
         container=first_text("container", *places),
         key=first_text("key", *places),
         status=first_text("status", *places),
-        upload_tags=_upload_tags(*places),
+        upload_tags=_upload_tags(*places, {"upload_tags": upload_tags}),
     )
 
 
