@@ -23,7 +23,7 @@ from .conf import DEFAULTS, SETTING, Settings, configured, get_settings
 from .duty import report
 from .exceptions import ConfigurationError, FilestackTagsError, RuleError
 from .filestack.storage import Storage
-from .retention import LEAST_DAYS, least_delivery_days
+from .retention import LEAST_DAYS, LEAST_DAYS_OF_RUNS, least_delivery_days
 from .search.language import MAX_DEPTH
 from .taggers.base import BUILT_IN, get_tagger
 from .transactions import alias, atomic, unapplied_migrations
@@ -58,7 +58,14 @@ SWITCHES = (
     "OUTBOUND_ALLOW_INSECURE",
 )
 COUNTS = ("BUDGET_PER_DAY", "BUDGET_PER_MONTH")
-DAYS = ("KEEP_DELIVERIES", "KEEP_RAW_REPLIES", "KEEP_EXPORTS", "KEEP_UNDO", "KEEP_OUTBOUND")
+DAYS = (
+    "KEEP_DELIVERIES",
+    "KEEP_RAW_REPLIES",
+    "KEEP_RUNS",
+    "KEEP_EXPORTS",
+    "KEEP_UNDO",
+    "KEEP_OUTBOUND",
+)
 TEXTS = (
     *SECRETS,
     "TAGGER",
@@ -366,6 +373,14 @@ def _wrong_values(values: Any) -> Iterator[CheckMessage]:
         (("TAGS_VERSION",), lambda value: value in (1, 2), "1 or 2", "E009"),
         (MAPPINGS, _is_mapping_of_text, "a dict of strings", "E014"),
         (DAYS, _is_long_enough, "1 day or more: Filestack resends half a day later", "E040"),
+        (
+            ("KEEP_RUNS",),
+            lambda value: (
+                not _is_positive(value) or not LEAST_DAYS <= value < LEAST_DAYS_OF_RUNS
+            ),
+            "3 days or more: a workflow's result may come 48 hours later",
+            "E040",
+        ),
         (COUNTS, _is_count, "a whole number, 0 or more, or None", "E015"),
     )
     annotations = {item.name: str(item.type) for item in fields(Settings)}

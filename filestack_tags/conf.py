@@ -203,6 +203,9 @@ class Settings:
     KEEP_RAW_REPLIES: int = 90
     """Days for which it keeps the raw reply of a run whose tags no asset shows any more."""
 
+    KEEP_RUNS: int = 365
+    """Days for which it keeps runs after they ended; the current run of an asset is always kept."""
+
     KEEP_EXPORTS: int = 30
     """Days for which it keeps the file of an export after its bulk job has ended."""
 

@@ -49,6 +49,9 @@ BATCH_OF_PARTS = 20
 LEAST_DAYS = 1
 """Filestack resends for at least 12 hours 36 minutes (docs: Webhooks)."""
 
+LEAST_DAYS_OF_RUNS = 3
+"""Filestack keeps the results of workflow jobs for 48 hours (docs: Workflows API)."""
+
 MOST_DAYS = 36_500
 """A century: further back there is nothing to delete, and then no calendar."""
 
@@ -58,8 +61,8 @@ CLOSED = (WebhookDelivery.State.PROCESSED, WebhookDelivery.State.IGNORED)
 
 @dataclass(frozen=True)
 class Pruned:
-    """How many deliveries were deleted, how many runs' raw replies emptied, and how many rows of
-    bulk jobs and merges deleted."""
+    """How many deliveries and runs were deleted, how many runs' raw replies emptied, and how many
+    rows of bulk jobs and merges deleted."""
 
     deliveries: int = 0
     raw_replies: int = 0
@@ -67,6 +70,7 @@ class Pruned:
     job_items: int = 0
     merge_rows: int = 0
     messages: int = 0
+    runs: int = 0
 
 
 def prune(
@@ -76,6 +80,7 @@ def prune(
     exports: int | None = None,
     undo: int | None = None,
     outbound: int | None = None,
+    runs: int | None = None,
     dry_run: bool = False,
     tell: Callable[[Pruned], object] = lambda so_far: None,
 ) -> Pruned:
@@ -85,6 +90,10 @@ def prune(
     ``deliveries`` days ago. Emptied are the raw replies of runs that ended more than
     ``raw_replies`` days ago, unless an asset shows their tags, by that run or by one that shares
     its reply.
+
+    Runs that ended more than ``runs`` days ago are deleted. Kept are the current run of each
+    asset, a run whose reply the current run of another asset shares, and runs of deliveries that
+    are kept.
 
     Of exports that ended more than ``exports`` days ago the file is deleted. Of other bulk jobs and
     of merges that ended more than ``undo`` days ago what was noted of single assets goes, so that
@@ -98,11 +107,12 @@ def prune(
         undo: days; the setting ``KEEP_UNDO`` when ``None``.
         outbound: days for outbound webhooks that were sent or given up; the setting
             ``KEEP_OUTBOUND`` when ``None``.
+        runs: days; the setting ``KEEP_RUNS`` when ``None``.
         dry_run: only count.
         tell: called after each batch with what was done so far.
 
     Raises:
-        ConfigurationError: for less than a day.
+        ConfigurationError: for less than a day, or :data:`LEAST_DAYS_OF_RUNS` days for runs.
     """
     settings = get_settings()
     now = timezone.now()
@@ -113,9 +123,12 @@ def prune(
     before_exports = _before(now, exports, settings.KEEP_EXPORTS)
     before_undo = _before(now, undo, settings.KEEP_UNDO)
     old_messages = _old_messages(_before(now, outbound, settings.KEEP_OUTBOUND))
+    ended_runs = _without_delivery(_before(now, runs, settings.KEEP_RUNS, LEAST_DAYS_OF_RUNS))
     if dry_run:
         shown = _shared_by_current_runs()
         kept = sum(pk in shown for pk in old_runs.values_list("pk", flat=True).iterator())
+        ended = ended_runs.count()
+        ended -= sum(pk in shown for pk in ended_runs.values_list("pk", flat=True).iterator())
         jobs, merges = _old_jobs(before_exports, before_undo), _old_merges(before_undo)
         return Pruned(
             deliveries=old_deliveries.count(),
@@ -124,12 +137,17 @@ def prune(
             job_items=_rows(BulkJobItem).filter(job__in=jobs).count(),
             merge_rows=_rows(TagMergeRow).filter(merge__in=merges).count(),
             messages=old_messages.count(),
+            runs=ended,
         )
     done = Pruned()
     for ids in _delivery_batches(old_deliveries):
         done = replace(done, deliveries=done.deliveries + _delete(ids))
         tell(done)
     shown = _shared_by_current_runs()
+    for ids in _run_batches(ended_runs):
+        number = _delete_runs([pk for pk in ids if pk not in shown], ended_runs)
+        done = replace(done, runs=done.runs + number)
+        tell(done)
     for ids in _run_batches(old_runs):
         emptied = _empty([pk for pk in ids if pk not in shown])
         done = replace(done, raw_replies=done.raw_replies + emptied)
@@ -171,9 +189,10 @@ def _before(
     days = setting if given is None else given
     if days < least:
         raise ConfigurationError(
-            f"Everything is kept for {LEAST_DAYS} day or more, and deliveries for "
-            f"{least_delivery_days()}, not {days}: Filestack may send an event again more than "
-            "12 hours later, and WEBHOOK_TOLERANCE accepts it."
+            f"Everything is kept for {LEAST_DAYS} day or more, deliveries for "
+            f"{least_delivery_days()} and runs for {LEAST_DAYS_OF_RUNS}, not {days}: Filestack may "
+            "send an event again more than 12 hours later, and WEBHOOK_TOLERANCE accepts it; "
+            "results of workflows may come 48 hours later."
         )
     return now - timedelta(days=min(days, MOST_DAYS))
 
@@ -198,6 +217,14 @@ def _delete_messages(message_ids: list[int]) -> int:
 
 
 def _old_runs(before: datetime) -> QuerySet[TaggingRun]:
+    return _ended_runs(before).exclude(raw_reply="")
+
+
+def _without_delivery(before: datetime) -> QuerySet[TaggingRun]:
+    return _ended_runs(before).filter(delivery=None)
+
+
+def _ended_runs(before: datetime) -> QuerySet[TaggingRun]:
     # An ended run never becomes an asset's current one, so what holds here holds from now on.
     return (
         TaggingRun.objects.using(alias())
@@ -206,7 +233,6 @@ def _old_runs(before: datetime) -> QuerySet[TaggingRun]:
             finished_at__lt=before,
         )
         .exclude(state=TaggingRun.State.STARTED)
-        .exclude(raw_reply="")
     )
 
 
@@ -265,6 +291,16 @@ def _delete(delivery_ids: list[int]) -> int:
         # Not delete(), which would look for runs to change by another way than their key.
         WebhookDelivery.objects.filter(pk__in=closed)._raw_delete(alias())
     return len(closed)
+
+
+@retrying
+def _delete_runs(run_ids: list[int], ended: QuerySet[TaggingRun]) -> int:
+    """Delete runs; rows of tags and of the log may keep their ids, which then lead nowhere."""
+    with atomic():
+        held = _hold(TaggingRun.objects.filter(pk__in=run_ids).only("pk"))
+        # Looked up again: a late result may have made an abandoned run the current one.
+        ids = list(ended.filter(pk__in=[run.pk for run in held]).values_list("pk", flat=True))
+        return TaggingRun.objects.filter(pk__in=ids)._raw_delete(alias()) if ids else 0
 
 
 @retrying

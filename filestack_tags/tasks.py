@@ -285,6 +285,11 @@ def register(
 ) -> tuple[Asset, bool]:
     """Make a file known and have it tagged; return ``(asset, created)``. The public API.
 
+    If tasks run inside the caller (``CELERY_TASK_ALWAYS_EAGER``), the asset is returned as it is
+    after the first attempt. If that failed, ``tagging_state`` is ``queued`` or ``failed`` and
+    ``last_error`` says why; ``filestack_tags_retag`` or :func:`request_tagging` tries again at
+    once, also while it waits for its next attempt.
+
     Idempotent: a file that is known is refreshed with ``facts``, and tagged only if it never
     was. ``tag`` overrules the ``AUTO_TAG`` settings, ``tagger`` the setting ``TAGGER``;
     ``within`` is the scope of who registers it. See :func:`.assets.register`.

@@ -10,10 +10,11 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from filestack_tags import assets, tagging
+from filestack_tags import assets, tagging, tasks
 from filestack_tags.filestack.sources import Source
 from filestack_tags.management.commands import filestack_tags_replay, filestack_tags_retag
 from filestack_tags.models import Asset, TaggingRun, WebhookDelivery
+from filestack_tags.testing import EmulatorApp, EmulatorConfig, EmulatorServer
 from filestack_tags.testing.payloads import fp_delete, fp_upload
 
 pytestmark = pytest.mark.django_db
@@ -56,7 +57,8 @@ def test_retag_may_name_another_tagger(three: list[Asset], settings: Any) -> Non
 
 
 @pytest.mark.parametrize(
-    ("tagger", "says"), [("workflow:loop", "names: look"), ("no", "TAGGER")]
+    ("tagger", "says"),
+    [("workflow:loop", "'workflow:loop'.*workflow:look"), ("no", "'no'.*filestack")],
 )
 def test_retag_by_an_unknown_tagger_queues_nothing_and_says_which_there_are(
     three: list[Asset], settings: Any, tagger: str, says: str
@@ -65,6 +67,32 @@ def test_retag_by_an_unknown_tagger_queues_nothing_and_says_which_there_are(
     with pytest.raises(CommandError, match=says):
         run("filestack_tags_retag", "", "--tagger", tagger, "--dry-run")
     assert not Asset.objects.filter(tagging_state="queued").exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_registering_says_why_a_file_is_not_tagged_and_retag_tries_at_once(
+    settings: Any, capsys: Any
+) -> None:
+    """As without a worker and before the emulator was started."""
+    config = EmulatorConfig(tagger=lambda content: {"cat": 90})
+    account = {"API_KEY": config.account.api_key, "APP_SECRET": config.account.app_secret}
+    nobody = {"CDN_URL": "http://127.0.0.1:9", "TAGGER": "filestack", "AUTO_TAG": True}
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | account | nobody
+    with EmulatorApp(config) as app, EmulatorServer(app) as server:
+        file = app.files.add(
+            b"x", filename="a.jpg", mimetype="image/jpeg", options={}, base_url=server.url
+        )
+        asset, _ = tasks.register(Source.handle(file.handle))
+        assert (asset.tagging_state, asset.error_code) == ("queued", "connection_failed")
+        assert "127.0.0.1" in asset.last_error
+        assert tasks.register(Source.handle(file.handle))[0].last_error == asset.last_error
+        assert run("filestack_tags_retag", "status:queued") == "Queued 1 assets.\n"
+        assert asset.last_error in capsys.readouterr().err
+        settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"CDN_URL": server.url}
+        assert run("filestack_tags_retag", "status:queued") == "Queued 1 assets.\n"
+        assert capsys.readouterr().err == ""
+        asset.refresh_from_db()
+        assert (asset.tagging_state, asset.last_error) == ("tagged", "")
 
 
 def test_retag_tells_its_progress(three: list[Asset], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,19 @@ from django.core.management import CommandError, call_command
 from django.db import connection, connections
 from django.utils import timezone
 
-from filestack_tags import assets, bulk, merging, retention, tasks, transactions
+from filestack_tags import (
+    assets,
+    bulk,
+    curation,
+    merging,
+    retention,
+    tagging,
+    tasks,
+    transactions,
+)
+from filestack_tags.checks import check_settings
 from filestack_tags.exceptions import BulkError, ConfigurationError, CurationError
+from filestack_tags.filestack.sources import Source
 from filestack_tags.management.commands import filestack_tags_prune
 from filestack_tags.models import (
     Asset,
@@ -23,6 +34,7 @@ from filestack_tags.models import (
     BulkJob,
     Heartbeat,
     Tag,
+    TagDecision,
     TaggingRun,
     TagMerge,
     WebhookDelivery,
@@ -171,7 +183,7 @@ def test_a_dry_run_only_counts(asset: Asset) -> None:
     assert command("--dry-run") == (
         "1 deliveries would be deleted, 1 raw replies would be emptied; 0 parts of exports, "
         "0 items of bulk jobs and 0 rows of merges would be deleted; "
-        "0 outbound messages would be deleted.\n"
+        "0 outbound messages and 0 runs would be deleted.\n"
     )
     assert keys() == {"old"}
     assert len(with_raw_reply()) == 1
@@ -369,3 +381,65 @@ class TestAtOnce:
             assert sum(pool.map(prune, range(2))) + len(keys()) == 2
         retention.prune()
         assert keys() == set()
+
+
+def test_old_runs_are_deleted_unless_something_needs_them(script: Any) -> None:
+    asset, other = (assets.register(Source.handle(f"h{n}"))[0] for n in range(2))
+    old = 366
+    current = run(asset, days=old)
+    source, sharing = run(asset, days=old), run(other, days=old)
+    TaggingRun.objects.filter(pk=sharing.pk).update(shared_from=source)
+    Asset.objects.filter(pk=asset.pk).update(current_run=current)
+    Asset.objects.filter(pk=other.pk).update(current_run=sharing)
+    kept = delivery("failed", state=State.FAILED, days=old)
+    needed = {
+        current.pk, source.pk, sharing.pk,
+        run(asset, days=old, delivery=kept).pk,
+        run(asset, days=364).pk,
+        run(asset, days=old, state=TaggingRun.State.STARTED).pk,
+    }  # fmt: skip
+    done = delivery("processed", days=old)
+    for state in (TaggingRun.State.FAILED, TaggingRun.State.SUPERSEDED):
+        run(asset, days=old, state=state)
+    run(asset, days=old, delivery=done)
+    assert retention.prune(dry_run=True).runs == 2  # the third still has its delivery
+    assert retention.prune().runs == 3
+    assert set(TaggingRun.objects.values_list("pk", flat=True)) == needed
+    assert retention.prune().runs == 0
+
+
+def test_decisions_and_their_undo_outlive_the_runs(asset: Asset, script: Any) -> None:
+    tagging.request([asset.pk])
+    tagging.tag(asset.pk)
+    tag = Tag.objects.get(key="sky")
+    curation.reject(asset.pk, tag.pk, user=None)
+    tagging.request([asset.pk], force=True)
+    tagging.tag(asset.pk)
+    earlier = TaggingRun.objects.order_by("pk")[0]
+    TaggingRun.objects.update(finished_at=timezone.now() - timedelta(days=400))
+    assert retention.prune().runs == 1
+    assert not TaggingRun.objects.filter(pk=earlier.pk).exists()
+    curation.undo(TagDecision.objects.get().pk, user=None)
+    assert AssetTag.objects.get(asset=asset, tag=tag).decision == AssetTag.Decision.NONE
+
+
+def test_runs_are_deleted_in_batches(asset: Asset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "BATCH", 2)
+    for _ in range(5):
+        run(asset, days=5)
+    told: list[int] = []
+    assert retention.prune(runs=4, tell=lambda so_far: told.append(so_far.runs)).runs == 5
+    assert told[:3] == [2, 4, 5]
+
+
+@pytest.mark.parametrize("days", [0, 1, 2, -5])
+def test_runs_are_kept_until_no_result_can_come(asset: Asset, settings: Any, days: int) -> None:
+    run(asset, days=9)
+    with pytest.raises(ConfigurationError, match="runs for 3"):
+        retention.prune(runs=days)
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"KEEP_RUNS": days}
+    assert {message.id for message in check_settings()} <= {
+        "filestack_tags.E003", "filestack_tags.E040",
+    }  # fmt: skip
+    assert check_settings()
+    assert TaggingRun.objects.exists()

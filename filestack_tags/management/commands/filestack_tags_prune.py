@@ -29,6 +29,7 @@ class Command(AppCommand):
         parser.add_argument(
             "--raw-replies", type=int, metavar="DAYS", help="instead of KEEP_RAW_REPLIES"
         )
+        parser.add_argument("--runs", type=int, metavar="DAYS", help="instead of KEEP_RUNS")
         parser.add_argument(
             "--exports", type=int, metavar="DAYS", help="instead of KEEP_EXPORTS"
         )
@@ -45,6 +46,7 @@ class Command(AppCommand):
         *args: Any,
         deliveries: int | None,
         raw_replies: int | None,
+        runs: int | None,
         exports: int | None,
         undo: int | None,
         outbound: int | None,
@@ -57,6 +59,7 @@ class Command(AppCommand):
             found = retention.prune(
                 deliveries=deliveries,
                 raw_replies=raw_replies,
+                runs=runs,
                 exports=exports,
                 undo=undo,
                 outbound=outbound,
@@ -89,5 +92,5 @@ def told(done: Pruned, would: str = "") -> str:
         f"{done.raw_replies:,} raw replies {would}emptied; "
         f"{done.export_parts:,} parts of exports, {done.job_items:,} items of bulk jobs and "
         f"{done.merge_rows:,} rows of merges {would}deleted; "
-        f"{done.messages:,} outbound messages {would}deleted."
+        f"{done.messages:,} outbound messages and {done.runs:,} runs {would}deleted."
     )

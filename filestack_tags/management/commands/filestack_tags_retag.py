@@ -12,6 +12,7 @@ from filestack_tags.models import Asset, TaggingRun
 from filestack_tags.search.deadline import in_background, time_limit
 from filestack_tags.search.planner import read
 from filestack_tags.taggers import get_tagger
+from filestack_tags.transactions import alias
 
 BATCH = 500
 
@@ -53,23 +54,33 @@ class Command(AppCommand):
         if options["dry_run"]:
             self.stdout.write(f"{len(ids)} assets match; none was queued.")
             return
-        matched = queued = 0
+        matched = 0
+        queued: list[int] = []
         for start in range(0, len(ids), BATCH):
             batch = ids[start : start + BATCH]
-            queued += len(
-                tasks.request_tagging(
-                    batch,
-                    trigger=TaggingRun.Trigger.COMMAND,
-                    force=options["force"],
-                    tagger=options["tagger"],
-                )
+            queued += tasks.request_tagging(
+                batch,
+                trigger=TaggingRun.Trigger.COMMAND,
+                force=options["force"],
+                tagger=options["tagger"],
             )
             matched += len(batch)
             if len(ids) > BATCH:
-                self.stdout.write(f"{matched} of {len(ids)} assets seen, {queued} queued")
+                self.stdout.write(f"{matched} of {len(ids)} assets seen, {len(queued)} queued")
         self.stdout.write(
-            f"Queued {queued} of {matched} assets; the others are queued already, or tagged "
+            f"Queued {len(queued)} of {matched} assets; the others are queued already, or tagged "
             "and need --force."
-            if queued < matched
-            else f"Queued {queued} assets."
+            if len(queued) < matched
+            else f"Queued {len(queued)} assets."
         )
+        self._tell_errors(queued)
+
+    def _tell_errors(self, queued: list[int]) -> None:
+        """Name the error of a first attempt that has failed by now, as in eager mode."""
+        for start in range(0, len(queued), BATCH):
+            tried = Asset.objects.using(alias()).filter(
+                pk__in=queued[start : start + BATCH], attempts__gt=0
+            )
+            if failed := tried.exclude(last_error="").order_by("pk").first():
+                self.stderr.write(f"{failed} could not be tagged: {failed.last_error}")
+                return
