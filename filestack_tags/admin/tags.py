@@ -19,6 +19,7 @@ from filestack_tags import curation
 from filestack_tags.exceptions import CurationError
 from filestack_tags.models import Tag
 from filestack_tags.scoping import sees_everything, tags_of
+from filestack_tags.search.ast import label_text
 from filestack_tags.text import fold
 
 from .display import sensitive_mark
@@ -125,8 +126,10 @@ class TagAdmin(PlainAdmin):
     @admin.display(description=_("assets"), ordering="visible_assets")
     def asset_link(self, tag: Any) -> SafeString:
         url = reverse("admin:filestack_tags_asset_changelist", current_app=self.admin_site.name)
+        # At any confidence, as the number: the name alone would find those at its minimum.
+        query = f"{label_text(tag.name)}>=0"
         return format_html(
-            '<a href="{}?{}">{}</a>', url, urlencode({"tag": tag.key}), tag.visible_assets
+            '<a href="{}?{}">{}</a>', url, urlencode({"q": query}), tag.visible_assets
         )
 
     @admin.display(description=_("aliases"))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from html import unescape
+
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from filestack_tags.models import Asset
+from filestack_tags.models import Asset, Tag
 from filestack_tags.search.language import parse
 from tests import examples
 from tests.api.rows import tagged
@@ -95,3 +98,13 @@ def test_a_search_that_is_too_long_with_its_filters_says_so(client: Client) -> N
     reply = client.get("/admin/filestack_tags/asset/", {"q": long, "tag": "y" * 199})
     assert "Together with the filters it is too much for one search." in reply.content.decode()
     assert reply.context["cl"].search_text is None
+
+
+def test_the_number_of_a_tag_leads_to_as_many_assets(client: Client) -> None:
+    Tag.objects.filter(key="sky").update(min_confidence=60)
+    page = client.get("/admin/filestack_tags/tag/").content.decode()
+    links = re.findall(r'href="(/admin/filestack_tags/asset/[?][^"]*)">([0-9]+)</a>', page)
+    assert len(links) == Tag.objects.count()
+    for link, number in links:
+        changelist = client.get(unescape(link)).context["cl"]
+        assert changelist.result_count == int(number), link
