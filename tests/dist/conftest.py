@@ -3,14 +3,38 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+REDIS_URL = os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379/15")
+SUPPORTED = ("3.13", "3.12", "3.11")
+
+
+def newest_python() -> str:
+    """Return the newest supported Python of this machine: what users install the app on."""
+    for version in SUPPORTED:
+        for found in which_all(f"python{version}"):
+            probe = "import sys, ensurepip, venv; print(sys.executable)"
+            done = subprocess.run(
+                [found, "-c", probe], capture_output=True, text=True, check=False
+            )
+            if done.returncode == 0:
+                return done.stdout.strip()
+    return sys.executable
+
+
+def which_all(name: str) -> Iterator[str]:
+    """Yield each command of that name, in the order of ``PATH``."""
+    for folder in os.environ["PATH"].split(os.pathsep):
+        if found := shutil.which(name, path=folder):
+            yield found
 
 
 @dataclass(frozen=True)
