@@ -15,12 +15,12 @@ from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from functools import partial
-from threading import BoundedSemaphore, Event
+from threading import BoundedSemaphore, Event, local
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from celery import Task, current_app, current_task, shared_task
-from celery.signals import task_prerun
+from celery.signals import task_postrun, task_prerun
 from django.db import connections
 from django.utils import timezone
 from kombu import Connection, Producer
@@ -46,6 +46,7 @@ from .conf import get_settings
 from .filestack.sources import Source
 from .models import Asset, BulkJob, TaggingRun, TagMerge
 from .publisher import Publisher
+from .replicas import reading_primary
 from .transactions import alias, in_transaction, on_commit
 from .wakeups import Wakeups
 
@@ -98,6 +99,25 @@ def _leave_broken_connection(sender: Task[Any, Any], **_: Any) -> None:
     """
     if sender.name.startswith("filestack_tags.") and not sender.request.is_eager:
         connections[alias()].close_if_unusable_or_obsolete()
+
+
+_reads = local()
+"""The blocks of :func:`~.replicas.reading_primary` that the tasks of this thread are in."""
+
+
+@task_prerun.connect
+def _read_from_primary(sender: Task[Any, Any], **_: Any) -> None:
+    """Begin a task that reads what others wrote a moment ago; see :mod:`.replicas`."""
+    if sender.name.startswith("filestack_tags."):
+        block = reading_primary()
+        block.__enter__()
+        _reads.__dict__.setdefault("blocks", []).append(block)
+
+
+@task_postrun.connect
+def _read_by_router(sender: Task[Any, Any], **_: Any) -> None:
+    if sender.name.startswith("filestack_tags."):
+        _reads.blocks.pop().__exit__(None, None, None)
 
 
 @shared_task(name="filestack_tags.tag_asset", acks_late=True, ignore_result=True)
@@ -298,7 +318,7 @@ def register(
     wanted = tagging.wants_tagging(asset) if tag is None else tag
     if wanted and asset.tagging_state in (Asset.State.NEW, Asset.State.STALE):
         request_tagging([asset.pk], trigger=trigger, tagger=tagger)
-        asset.refresh_from_db()
+        asset.refresh_from_db(using=alias())
     return asset, created
 
 

@@ -18,6 +18,7 @@ from .conf import get_settings
 from .exceptions import WebhookError
 from .filestack.security import SIGNATURE_HEADER
 from .ingest import KEPT_HEADERS
+from .replicas import reading_primary
 from .transactions import outside_transactions
 
 logger = logging.getLogger(__name__)
@@ -46,7 +47,9 @@ def webhook(request: HttpRequest) -> HttpResponse:
     """
     headers = _headers(request)
     try:
-        receipt = tasks.receive(_read(request, headers), headers)
+        body = _read(request, headers)
+        with reading_primary():
+            receipt = tasks.receive(body, headers)
     except WebhookError as error:
         metrics.count("webhook.refused", reason=error.reason)
         logger.warning("A webhook was refused (%s): %s", error.reason, error)

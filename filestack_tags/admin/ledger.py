@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
+from functools import wraps
 from typing import Any
 
 from django.contrib import admin, messages
@@ -12,9 +14,12 @@ from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db import models
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import SimpleTemplateResponse
+from django.urls import URLPattern
 from django.utils.formats import number_format
 from django.utils.functional import cached_property
 
+from filestack_tags.replicas import reading_primary
 from filestack_tags.scoping import sees_everything
 from filestack_tags.search.totals import Total, capped
 from filestack_tags.transactions import atomic, locked
@@ -50,6 +55,20 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]  # generic in stubs 
         return Total(len(rows), is_exact=True) if isinstance(rows, list) else counted(rows)
 
 
+def _reading_primary(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Decorate a view so that it, and the template it returns, read from the primary."""
+
+    @wraps(view)
+    def pinned(*args: Any, **kwargs: Any) -> HttpResponse:
+        with reading_primary():
+            response = view(*args, **kwargs)
+        if isinstance(response, SimpleTemplateResponse) and not response.is_rendered:
+            response.render = reading_primary()(response.render)  # type: ignore[method-assign]  # rendered by the handler, after this view
+        return response
+
+    return pinned
+
+
 class PlainAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in stubs only
     """What every screen shares: no facets, no full count, our style sheet.
 
@@ -67,6 +86,23 @@ class PlainAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in stub
 
     class Media:
         css = {"all": ("filestack_tags/admin.css",)}
+
+    @property
+    def urls(self) -> list[URLPattern]:
+        """Return our addresses; all but lists read from the primary, see :mod:`.replicas`."""
+        patterns = self.get_urls()
+        for pattern in patterns:
+            if not str(pattern.name).endswith("_changelist"):
+                pattern.callback = _reading_primary(pattern.callback)
+        return patterns
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        view = super().changelist_view
+        if request.method == "POST":
+            view = _reading_primary(view)
+        return view(request, extra_context)
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         """Hand over our columns as methods, not by name.

@@ -94,7 +94,7 @@ def threshold_view(model_admin: Any, request: HttpRequest, pk: int) -> HttpRespo
             raise PermissionDenied
         with atomic():
             locked(Tag.objects.filter(pk=pk)).values_list("pk").first()
-            tag.refresh_from_db(fields=("min_confidence",))
+            tag.refresh_from_db(using=alias(), fields=("min_confidence",))
             form = TagThresholdForm(request.POST, initial={"minimum": tag.min_confidence})
             if form.is_valid():
                 if form.has_changed():

@@ -6,7 +6,6 @@ from collections.abc import Collection
 from dataclasses import asdict
 from typing import Any, ClassVar
 
-from django.db import router
 from django.http import Http404
 from django.utils.translation import gettext as _
 from rest_framework import status
@@ -20,6 +19,7 @@ from filestack_tags import tasks
 from filestack_tags.assets import amend, forget
 from filestack_tags.exceptions import InvalidLabel, OutOfScope
 from filestack_tags.models import Asset
+from filestack_tags.replicas import read_alias
 from filestack_tags.scoping import scope_of, sees_everything
 from filestack_tags.search.ast import Query
 from filestack_tags.search.deadline import time_limit
@@ -78,7 +78,7 @@ class AssetViewSet(View):
         included = chosen(request, "include", INCLUDED) or ()
         seen = _seen_by(request)
         more: dict[str, Any] = {}
-        with time_limit(router.db_for_read(Asset), query):
+        with time_limit(read_alias(Asset), query):
             page = pages.find(query, request, **seen)
             if "total" in included:
                 more["total"] = _counted(query, seen)
@@ -219,6 +219,6 @@ def _facets(query: Query, limit: int, seen: dict[str, Any]) -> dict[str, Any]:
 
 def _described(pk: int, fields: Collection[str] | None = None) -> dict[str, Any]:
     """Return one asset as the API shows it."""
-    for shown in describe([pk], router.db_for_read(Asset), fields):
+    for shown in describe([pk], read_alias(Asset), fields):
         return shown
     raise Http404

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
-from django.http import Http404
+from django.http import Http404, HttpRequest
+from django.http.response import HttpResponseBase
 from django.utils.translation import gettext as _
 from rest_framework import status
 from rest_framework.exceptions import PermissionDenied
@@ -19,6 +20,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
 from filestack_tags.models import Asset
+from filestack_tags.replicas import reading_primary
 from filestack_tags.scoping import assets_of, sees_everything
 
 from .errors import ParameterError, exception_handler, unknown_parameters
@@ -75,6 +77,13 @@ class View(GenericViewSet[Any]):
         if is_read and isinstance(final, Response):
             final.add_post_render_callback(partial(unless_known, request))
         return final  # type: ignore[no-any-return]  # a view may stream, too
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Answer the request; one that writes sees what it wrote, also where a replica lags."""
+        if request.method in SAFE_METHODS:
+            return super().dispatch(request, *args, **kwargs)
+        with reading_primary():
+            return super().dispatch(request, *args, **kwargs)
 
     def get_exception_handler(self) -> Any:
         return exception_handler

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from django.db import router
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from rest_framework import serializers, status
@@ -25,6 +24,7 @@ from filestack_tags.exceptions import (
 )
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset
+from filestack_tags.replicas import read_alias
 from filestack_tags.scoping import scope_of
 
 from . import problems
@@ -124,7 +124,7 @@ class UploadViewSet(View):
             raise Refused(problems.UNAVAILABLE, detail) from error
         except ConfigurationError as error:
             raise _not_configured() from error
-        (shown,) = describe([asset.pk], router.db_for_read(Asset))
+        (shown,) = describe([asset.pk], read_alias(Asset))
         place = reverse(
             "filestack_tags_api:asset-detail", kwargs={"pk": asset.pk}, request=request
         )

@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
+from filestack_tags.replicas import reading_primary
 from filestack_tags.transactions import alias, unapplied_migrations
 
 
@@ -20,7 +21,8 @@ class AppCommand(BaseCommand):
             CommandError: if a query failed because migrations of this app are not applied.
         """
         try:
-            return super().execute(*args, **options)
+            with reading_primary():
+                return super().execute(*args, **options)
         except DatabaseError as error:
             if not (missing := _missing_migrations()):
                 raise

@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from filestack_tags.fields import ExactCharField, IdentifierField
+from filestack_tags.replicas import ReplicaManager
 from filestack_tags.search.ast import Query
 from filestack_tags.search.deadline import time_limit
 from filestack_tags.search.planner import search_assets, searched, visible_asset_tags
@@ -191,9 +192,10 @@ class Asset(models.Model):
     changed_at = models.DateTimeField(_("changed"), auto_now=True)
     deleted_at = models.DateTimeField(_("deleted"), null=True, blank=True)
 
-    objects = AssetQuerySet.as_manager()
+    objects = ReplicaManager.from_queryset(AssetQuerySet)()
 
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("asset")
         verbose_name_plural = _("assets")
         ordering = ("-id",)

@@ -7,6 +7,8 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from filestack_tags.replicas import ReplicaManager
+
 from .assets import Asset
 from .tags import AssetTag, Tag
 
@@ -102,7 +104,10 @@ class TagDecision(models.Model):
         _("source since"), choices=AssetTag.Source, null=True
     )
 
+    objects = ReplicaManager()
+
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("tag decision")
         verbose_name_plural = _("tag decisions")
         ordering = ("-id",)

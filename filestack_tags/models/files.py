@@ -7,6 +7,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from filestack_tags.fields import ExactCharField
+from filestack_tags.replicas import ReplicaManager
 
 from .assets import Asset
 
@@ -45,7 +46,10 @@ class ModelFile(models.Model):
     last_error = models.TextField(_("last error"), blank=True)
     changed_at = models.DateTimeField(_("changed"), auto_now=True)
 
+    objects = ReplicaManager()
+
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("model file")
         verbose_name_plural = _("model files")
         ordering = ("-id",)

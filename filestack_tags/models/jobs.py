@@ -8,6 +8,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from filestack_tags.fields import ExactCharField
+from filestack_tags.replicas import ReplicaManager
 
 from .ledger import TaggingRun
 
@@ -96,7 +97,10 @@ class BulkJob(models.Model):
     pruned_at = models.DateTimeField(_("pruned"), null=True, blank=True)
     """When what it noted of single assets was deleted, and with it the way to undo."""
 
+    objects = ReplicaManager()
+
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("bulk job")
         verbose_name_plural = _("bulk jobs")
         ordering = ("-id",)
@@ -139,7 +143,10 @@ class BulkJobItem(models.Model):
     """Why it was skipped: a word of :data:`filestack_tags.bulk.REASONS`."""
     error = models.TextField(_("error"), blank=True)
 
+    objects = ReplicaManager()
+
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("item of a bulk job")
         verbose_name_plural = _("items of bulk jobs")
         ordering = ("-asset_id",)
@@ -163,7 +170,10 @@ class BulkJobPart(models.Model):
     number = models.PositiveIntegerField(_("number"))
     data = models.BinaryField(_("data"))
 
+    objects = ReplicaManager()
+
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("part of an export")
         verbose_name_plural = _("parts of exports")
         ordering = ("number",)

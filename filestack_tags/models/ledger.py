@@ -7,6 +7,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from filestack_tags.fields import ExactCharField, IdentifierField
+from filestack_tags.replicas import ReplicaManager
 
 from .assets import Asset
 
@@ -79,7 +80,10 @@ class TaggingRun(models.Model):
     finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
     result_at = models.DateTimeField(_("time of the result"), null=True, blank=True)
 
+    objects = ReplicaManager()
+
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("tagging run")
         verbose_name_plural = _("tagging runs")
         ordering = ("-id",)
@@ -130,7 +134,10 @@ class WebhookDelivery(models.Model):
     received_at = models.DateTimeField(_("received"), default=timezone.now, db_index=True)
     processed_at = models.DateTimeField(_("processed"), null=True, blank=True)
 
+    objects = ReplicaManager()
+
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("webhook delivery")
         verbose_name_plural = _("webhook deliveries")
         ordering = ("-id",)

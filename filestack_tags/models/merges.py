@@ -8,6 +8,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from filestack_tags.replicas import ReplicaManager
 from filestack_tags.text import MAX_LABEL_LENGTH
 
 from .assets import Asset
@@ -65,7 +66,10 @@ class TagMerge(models.Model):
     pruned_at = models.DateTimeField(_("pruned"), null=True, blank=True)
     """When the rows as they were before were deleted, and with them the way to undo."""
 
+    objects = ReplicaManager()
+
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("tag merge")
         verbose_name_plural = _("tag merges")
         ordering = ("-id",)
@@ -117,7 +121,10 @@ class TagMergeRow(models.Model):
         db_constraint=False,
     )
 
+    objects = ReplicaManager()
+
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("row of a tag merge")
         verbose_name_plural = _("rows of tag merges")
 

@@ -7,6 +7,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from filestack_tags.fields import ExactCharField
+from filestack_tags.replicas import ReplicaManager
 
 
 class Spending(models.Model):
@@ -15,7 +16,10 @@ class Spending(models.Model):
     day = models.DateField(_("day (UTC)"), unique=True)
     calls = models.PositiveIntegerField(_("calls"), default=0)
 
+    objects = ReplicaManager()
+
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("spending")
         verbose_name_plural = _("spending")
         ordering = ("-day",)
@@ -40,7 +44,10 @@ class Circuit(models.Model):
     error_code = models.CharField(_("error code"), max_length=50, blank=True)
     reason = models.TextField(_("reason"), blank=True)
 
+    objects = ReplicaManager()
+
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("circuit")
         verbose_name_plural = _("circuits")
         ordering = ("tagger",)
@@ -57,7 +64,10 @@ class Heartbeat(models.Model):
     found = models.JSONField(_("found"), default=dict, blank=True)
     """What it did, as ``{what: how many}``."""
 
+    objects = ReplicaManager()
+
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("heartbeat")
         verbose_name_plural = _("heartbeats")
         ordering = ("name",)
@@ -85,7 +95,10 @@ class Backfill(models.Model):
     changed_at = models.DateTimeField(_("changed"), auto_now=True)
     finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
 
+    objects = ReplicaManager()
+
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("backfill")
         verbose_name_plural = _("backfills")
         ordering = ("-id",)

@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from filestack_tags.fields import ExactCharField
+from filestack_tags.replicas import ReplicaManager
 
 
 def new_nonce() -> str:
@@ -38,7 +39,10 @@ class WebhookEndpoint(models.Model):
     )
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
 
+    objects = ReplicaManager()
+
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("webhook endpoint")
         verbose_name_plural = _("webhook endpoints")
         ordering = ("id",)
@@ -82,7 +86,10 @@ class OutboundMessage(models.Model):
     created_at = models.DateTimeField(_("created"), default=timezone.now, db_index=True)
     sent_at = models.DateTimeField(_("sent"), null=True, blank=True)
 
+    objects = ReplicaManager()
+
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("outbound message")
         verbose_name_plural = _("outbound messages")
         ordering = ("-id",)

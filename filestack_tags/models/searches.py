@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from filestack_tags.fields import ExactCharField
+from filestack_tags.replicas import ReplicaManager
 from filestack_tags.search.keyset import Order, Page, find
 from filestack_tags.text import MAX_LABEL_LENGTH
 
@@ -43,7 +44,10 @@ class SavedSearch(models.Model):
     created_at = models.DateTimeField(_("saved"), default=timezone.now)
     changed_at = models.DateTimeField(_("changed"), default=timezone.now)
 
+    objects = ReplicaManager()
+
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("saved search")
         verbose_name_plural = _("saved searches")
         ordering = ("name", "id")

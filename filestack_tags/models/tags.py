@@ -9,6 +9,7 @@ from django.db.models.expressions import Combinable
 from django.utils.translation import gettext_lazy as _
 
 from filestack_tags.fields import ExactCharField
+from filestack_tags.replicas import ReplicaManager
 from filestack_tags.text import MAX_LABEL_LENGTH
 
 from .assets import Asset
@@ -45,7 +46,10 @@ class Tag(models.Model):
     """Assets that have this tag and did not have it rejected. Every reply changes some, so no
     index holds it: that would triple what counting costs."""
 
+    objects = ReplicaManager()
+
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("tag")
         verbose_name_plural = _("tags")
         ordering = ("key",)
@@ -69,7 +73,10 @@ class TagAlias(models.Model):
         Tag, on_delete=models.CASCADE, related_name="aliases", verbose_name=_("tag")
     )
 
+    objects = ReplicaManager()
+
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("tag alias")
         verbose_name_plural = _("tag aliases")
         ordering = ("key",)
@@ -140,7 +147,10 @@ class AssetTag(models.Model):
     )
     """The run that last changed the row. Runs may be pruned: the id may lead nowhere."""
 
+    objects = ReplicaManager()
+
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("asset tag")
         verbose_name_plural = _("asset tags")
         indexes = (
@@ -199,7 +209,10 @@ class TagStatistic(models.Model):
     score = models.PositiveSmallIntegerField(_("score"))
     assets = models.PositiveIntegerField(_("assets"))
 
+    objects = ReplicaManager()
+
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("tag statistic")
         verbose_name_plural = _("tag statistics")
 

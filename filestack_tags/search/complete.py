@@ -20,10 +20,10 @@ from threading import Lock
 from typing import Any, TypeAlias
 
 from django.apps import apps
-from django.db import router
 from django.db.models import Count, Max, Q, Sum
 
 from filestack_tags.exceptions import SearchTimeout
+from filestack_tags.replicas import read_alias
 from filestack_tags.text import without_ignorable
 
 from .deadline import time_limit
@@ -90,7 +90,7 @@ def complete(
     if limit < 1:
         raise ValueError(f"limit must be at least 1, not {limit}.")
     if using is None:
-        using = router.db_for_read(apps.get_model("filestack_tags", "Tag"))
+        using = read_alias(apps.get_model("filestack_tags", "Tag"))
     index = _kept.setdefault(using, _Kept(using)).current()
     condition = scope(within, using)
     if not condition:

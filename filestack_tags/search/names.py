@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
-from django.db import connections, router
+from django.db import connections
 from django.db.models import Q, QuerySet
 
 from filestack_tags import prepared
 from filestack_tags.exceptions import TagQueryError
+from filestack_tags.replicas import read_alias
 from filestack_tags.text import label_key
 from filestack_tags.wording import gettext_noop as _
 
@@ -115,7 +116,7 @@ def _require_few(matched: Mapping[str, int], max_tags: int) -> None:
 
 def default_database() -> str:
     """Return the alias of the database that assets are read from, unless something else is said."""
-    return router.db_for_read(apps.get_model("filestack_tags", "Asset"))
+    return read_alias(apps.get_model("filestack_tags", "Asset"))
 
 
 def rows_of(model: str, using: str) -> QuerySet[Any]:

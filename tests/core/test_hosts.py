@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -18,3 +20,30 @@ def test_an_upload_goes_all_the_way_in_every_kind_of_project(host: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "One upload went all the way."
+
+
+def answers_of_a_project(folder: Path, *, replica: str) -> list[str]:
+    """Return every answer of ``tests.hosts.replica``, as lines."""
+
+    def run(*arguments: str, replica: str) -> list[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.hosts.replica", *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | {"REPLICA": replica, "REPLICA_FOLDER": str(folder)},
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout.splitlines()
+
+    folder.mkdir()
+    run("seed", replica="off")
+    return run(replica=replica)
+
+
+def test_what_was_written_is_answered_although_the_replica_lags(tmp_path: Path) -> None:
+    with_replica = answers_of_a_project(tmp_path / "on", replica="on")
+    without = answers_of_a_project(tmp_path / "off", replica="off")
+    assert len(without) > 70
+    assert not [line for line in without if line.startswith("[5")]
+    assert with_replica == without
