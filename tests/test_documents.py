@@ -207,3 +207,18 @@ def test_every_command_in_the_documents_takes_these_options() -> None:
                 pytest.fail(f"{document}: {typed}")
             seen += 1
     assert seen >= 5
+
+
+def test_every_statement_of_the_threat_model_names_a_test_that_exists() -> None:
+    text = (ROOT / "docs/security.md").read_text("utf-8")
+    statements = [
+        line
+        for line in text.partition("## Anonymous")[2].splitlines()
+        if line.startswith("| ") and not line.endswith("| test |")
+    ]
+    assert len(statements) > 20
+    for statement in statements:
+        named = re.search(r"`(tests/\S+\.py)::(test_\w+)` \|$", statement)
+        assert named, f"names no test: {statement}"
+        source = (ROOT / named[1]).read_text("utf-8")
+        assert re.search(rf"def {named[2]}\(", source), f"there is no {named[1]}::{named[2]}"
