@@ -64,7 +64,7 @@ class Source:
             raise InvalidReference(f"A reference is text, not {type(self.reference).__name__}.")
         _check_length(self.reference)
         if any(unicodedata.category(char) in ("Cc", "Cs") for char in self.reference):
-            raise InvalidReference("A reference cannot hold control characters.")
+            raise InvalidReference("A reference cannot contain control characters.")
         if self.kind == "handle":
             _check_handle(self.reference)
         elif self.kind == "url":

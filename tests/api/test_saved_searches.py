@@ -89,7 +89,7 @@ def test_what_it_finds_comes_in_pages_in_the_saved_order(
         (
             {"name": "a", "order": "confidence", "order_tag": "a\x7f"},
             "invalid-values",
-            {"field": "order_tag", "detail": "A tag cannot hold control characters."},
+            {"field": "order_tag", "detail": "A tag cannot contain control characters."},
         ),
     ],
 )
