@@ -1,56 +1,34 @@
-"""Ingest: verify a webhook request, store it, and later do what it says, once.
+"""Processing: apply stored webhook deliveries, each once.
 
-:func:`receive` runs inside the request and only stores; :func:`process` runs in a task. Between
-the two anything may die: the delivery is on its row, and :func:`waiting` finds it again.
+:func:`process` runs in a task. If its process crashes, :func:`.inbox.waiting` returns the delivery
+again.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import re
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import chain
-from random import sample
 
 from django.db import DataError, IntegrityError, OperationalError
-from django.db.models import F, Q
 from django.utils import timezone
 
 from . import deliveries, events, files, jobs, metrics
 from .conf import get_settings
-from .deliveries import OPEN_STATES
-from .exceptions import PayloadError, WebhookSignatureInvalid
-from .filestack.payloads import Event, event_key, parse_event
+from .exceptions import PayloadError
+from .filestack.payloads import Event, parse_event
 from .filestack.payloads.reading import decode
-from .filestack.security import verify_webhook, verify_webhook_chunks
-from .inserting import insert_or_count
-from .models import TOO_LARGE, WebhookDelivery
+from .models import WebhookDelivery
 from .news import Handled
 from .text import storable
 from .transactions import alias, atomic, locked, retrying
 
 logger = logging.getLogger(__name__)
-
-KEPT_HEADERS = ("FS-Timestamp", "User-Agent", "Content-Type")
-"""Headers stored with a delivery. The signature is not: with the body it is a credential."""
-
-AT_ONCE = 16
-"""Deliveries that a worker takes upon itself before it looks what else waits."""
-
-CANDIDATES = 256
-"""The oldest deliveries, from which workers draw theirs."""
-
-REOPENED = 500
-"""Deliveries of one transaction that are made fit to be processed again."""
-
-LARGEST_READ = 64 * 1024 * 1024
-"""Bytes of a body above ``WEBHOOK_MAX_BODY`` that are read, a part at a time, to verify it."""
 
 INCORRECT_STRING = 1366
 """MariaDB's error for a text that the character set of its column does not have."""
@@ -68,14 +46,6 @@ ABANDONED = "abandoned"
 
 
 @dataclass(frozen=True)
-class Receipt:
-    """What became of a request: the delivery's id, and whether it had come before."""
-
-    delivery_id: int
-    duplicate: bool
-
-
-@dataclass(frozen=True)
 class Outcome:
     """What came of processing.
 
@@ -87,146 +57,6 @@ class Outcome:
     to_tag: tuple[int, ...] = ()
     retry_at: datetime | None = None
     taken: bool = True
-
-
-def receive(body: bytes, headers: Mapping[str, str]) -> Receipt:
-    """Verify a request and store it, once for each event.
-
-    Nothing is stored for a request that is refused. One that came before only adds to the
-    delivery's count of duplicates.
-
-    Raises:
-        WebhookError: malformed, not signed by any of ``WEBHOOK_SECRETS``, or none configured.
-    """
-    settings = get_settings()
-    verify_webhook(
-        body, headers, settings.WEBHOOK_SECRETS, tolerance=settings.WEBHOOK_TOLERANCE
-    )
-    key, action = event_key(body)
-    delivery_id, created = _store(key, action, body, headers)
-    metrics.count("webhook.duplicate" if not created else "webhook.received")
-    return Receipt(delivery_id, duplicate=not created)
-
-
-def _kept(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name: storable(headers[name], 200) for name in KEPT_HEADERS if name in headers}
-
-
-@retrying
-def _store(key: str, action: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bool]:
-    return insert_or_count(
-        event_key=key,
-        action=storable(action, 100),
-        headers=_kept(headers),
-        raw_body=body,
-        at=timezone.now(),
-    )
-
-
-def note_too_large(start: bytes, rest: Iterable[bytes], headers: Mapping[str, str]) -> str:
-    """Store that a body was too large, without it, if a configured secret signed it.
-
-    The failed delivery shows operators what was refused. Only :data:`LARGEST_READ` bytes are
-    read to verify the signature. Filestack sends the event again, for which the limit may have
-    been raised.
-
-    Returns:
-        The size of the body, to be put into a sentence; ``""`` if it is not known.
-
-    Raises:
-        WebhookError: as :func:`receive`.
-    """
-    digest, size = hashlib.sha256(), 0
-
-    def read() -> Iterator[bytes]:
-        nonlocal size
-        for chunk in chain((start,), rest):
-            size += len(chunk)
-            if size > LARGEST_READ:
-                return
-            digest.update(chunk)
-            yield chunk
-
-    settings = get_settings()
-    chunks = read()
-    try:
-        verify_webhook_chunks(
-            chunks, headers, settings.WEBHOOK_SECRETS, tolerance=settings.WEBHOOK_TOLERANCE
-        )
-    except WebhookSignatureInvalid:
-        if size > LARGEST_READ:
-            return ""
-        raise
-    _store_too_large(f"sha256:{digest.hexdigest()}", size, headers)
-    return f": it has {size}"
-
-
-@retrying
-def _store_too_large(key: str, size: int, headers: Mapping[str, str]) -> None:
-    limit = get_settings().WEBHOOK_MAX_BODY
-    with atomic():
-        delivery, is_new = WebhookDelivery.objects.using(alias()).get_or_create(
-            event_key=key,
-            defaults={
-                "headers": _kept(headers),
-                "raw_body": b"",
-                "state": WebhookDelivery.State.FAILED,
-                "error": f"The body has {size} bytes, more than WEBHOOK_MAX_BODY, {limit} bytes.",
-                "error_code": TOO_LARGE,
-                "processed_at": timezone.now(),
-            },
-        )
-        if not is_new:
-            rows = WebhookDelivery.objects.using(alias()).filter(pk=delivery.pk)
-            rows.update(duplicates=F("duplicates") + 1)
-
-
-def waiting(limit: int = AT_ONCE) -> list[int]:
-    """Return deliveries that may be processed now, in the order of their receipt.
-
-    Of many that wait, some are drawn from the oldest, so that workers who ask at the same moment
-    seldom get the same ones.
-    """
-    now = timezone.now()
-    rows = WebhookDelivery.objects.using(alias()).filter(
-        Q(due_at__lte=now) | Q(state=WebhookDelivery.State.RECEIVED, attempts=0),
-        state__in=OPEN_STATES,
-        due_at__isnull=False,
-    )
-    oldest = rows.order_by("due_at").values_list("pk", flat=True)
-    ids = list(oldest[: max(limit, CANDIDATES)])
-    if len(ids) <= limit:
-        return ids
-    return [ids[place] for place in sorted(sample(range(len(ids)), limit))]
-
-
-def replay(delivery_ids: Iterable[int]) -> list[int]:
-    """Make deliveries fit to be processed again; return the ids to enqueue.
-
-    Deliveries still open are left to their own task, and those whose body was too large have
-    nothing to process. Replaying is safe: events already applied have their effect once,
-    people's decisions stay.
-    """
-    ids = list(delivery_ids)
-    again: set[int] = set()
-    for start in range(0, len(ids), REOPENED):
-        again |= _reopen(ids[start : start + REOPENED])
-    return [pk for pk in ids if pk in again]
-
-
-@retrying
-def _reopen(delivery_ids: Sequence[int]) -> set[int]:
-    with atomic():
-        rows = locked(WebhookDelivery.objects.filter(pk__in=delivery_ids)).order_by("pk")
-        closed = {
-            pk
-            for pk, state, code in rows.values_list("pk", "state", "error_code")
-            if state not in OPEN_STATES and code != TOO_LARGE
-        }
-        WebhookDelivery.objects.using(alias()).filter(pk__in=closed).update(
-            state=WebhookDelivery.State.RECEIVED, due_at=timezone.now(), attempts=0
-        )
-    return closed
 
 
 def process(delivery_id: int) -> Outcome:

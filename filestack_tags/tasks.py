@@ -31,6 +31,7 @@ from . import (
     assets,
     bulk,
     heartbeat,
+    inbox,
     ingest,
     merging,
     metrics,
@@ -154,7 +155,7 @@ def process_inbox() -> None:
 
 def _process_waiting(until: float) -> bool:
     """Return whether nothing is left; at ``until``, of the monotonic clock, something may be."""
-    while ids := ingest.waiting():
+    while ids := inbox.waiting():
         outcomes = ingest.process_all(ids)
         _have_tagged([pk for outcome in outcomes for pk in outcome.to_tag])
         for outcome in outcomes:
@@ -233,7 +234,7 @@ def send_outbound() -> None:
 @shared_task(name="filestack_tags.sweep", ignore_result=True)
 def sweep() -> dict[str, int]:
     """Enqueue what lost its task; return how many of each. Run it every minute."""
-    deliveries = ingest.waiting(limit=1000)
+    deliveries = inbox.waiting(limit=1000)
     if deliveries:
         on_commit(partial(_publish, process_inbox))
     queued = tagging.due()
@@ -351,13 +352,13 @@ def store_again(model_file_ids: Iterable[int]) -> int:
     return count
 
 
-def receive(body: bytes, headers: Any) -> ingest.Receipt:
-    """Store a webhook request and have it processed; see :func:`.ingest.receive`.
+def receive(body: bytes, headers: Any) -> inbox.Receipt:
+    """Store a webhook request and have it processed; see :func:`.inbox.receive`.
 
     A burst of requests shares its messages: one at once, then one each :data:`WAKE_INTERVAL`. A
     duplicate is a reason to look, too: the first may have lost its message.
     """
-    receipt = ingest.receive(body, headers)
+    receipt = inbox.receive(body, headers)
     if in_transaction():
         on_commit(partial(_publish, process_inbox))
     else:
@@ -367,7 +368,7 @@ def receive(body: bytes, headers: Any) -> ingest.Receipt:
 
 def replay(delivery_ids: Iterable[int]) -> list[int]:
     """Have deliveries processed again; return the ids of those that will be."""
-    again = ingest.replay(delivery_ids)
+    again = inbox.replay(delivery_ids)
     if again:
         on_commit(partial(_publish, process_inbox))
     return again

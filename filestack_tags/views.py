@@ -13,11 +13,11 @@ from django.http.request import HttpHeaders, UnreadablePostError
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
-from . import ingest, metrics, tasks
+from . import inbox, metrics, tasks
 from .conf import get_settings
 from .exceptions import WebhookError
 from .filestack.security import SIGNATURE_HEADER
-from .ingest import KEPT_HEADERS
+from .inbox import KEPT_HEADERS
 from .replicas import reading_primary
 from .transactions import outside_transactions
 
@@ -88,7 +88,7 @@ def _read(request: HttpRequest, headers: dict[str, str]) -> bytes:
         rest = iter(partial(request.read, CHUNK), b"")
     if len(body) > limit:
         try:
-            size = ingest.note_too_large(body, rest, headers)
+            size = inbox.note_too_large(body, rest, headers)
         except UnreadablePostError:
             raise _incomplete() from None
         raise WebhookError(

@@ -11,7 +11,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from filestack_tags import ingest
+from filestack_tags import inbox, ingest
 from filestack_tags.filestack.payloads import event_key
 from filestack_tags.inserting import insert_or_count
 from filestack_tags.testing.payloads import fp_delete, fp_overwrite, fp_upload, fs_workflow
@@ -40,7 +40,7 @@ def each() -> dict[str, dict[str, float]]:
     _apply([fs_workflow("first", tags=LABELS)])  # the tags are made once, not with each event
     found = {}
     for kind, (make, is_known) in KINDS.items():
-        alone, together = _handles(1), _handles(ingest.AT_ONCE)
+        alone, together = _handles(1), _handles(inbox.AT_ONCE)
         if is_known:
             for handle in (*alone, *together):
                 _apply([fs_workflow(handle, tags=LABELS | {"once": 50})])

@@ -15,7 +15,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from filestack_tags import assets, ingest, results, tasks
+from filestack_tags import assets, inbox, results, tasks
 from filestack_tags.conf import get_settings
 from filestack_tags.exceptions import ConfigurationError
 from filestack_tags.filestack.sources import Source
@@ -239,7 +239,7 @@ class Make:
     def delivery(self, event: Mapping[str, Any]) -> WebhookDelivery:
         """Store an event as received and not yet processed, and return its delivery."""
         body, headers = signed_request(event, _secret())
-        receipt = ingest.receive(body, headers)
+        receipt = inbox.receive(body, headers)
         return WebhookDelivery.objects.get(pk=receipt.delivery_id)
 
 

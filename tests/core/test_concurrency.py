@@ -17,6 +17,7 @@ from filestack_tags import (
     assets,
     claims,
     curation,
+    inbox,
     ingest,
     results,
     tagging,
@@ -66,7 +67,7 @@ def true_counts() -> dict[str, int]:
 def receive(event: Mapping[str, Any]) -> int:
     body = json.dumps(event).encode()
     headers = signed_headers(body)
-    return ingest.receive(body, headers).delivery_id
+    return inbox.receive(body, headers).delivery_id
 
 
 def new_run(asset: Asset) -> TaggingRun:
@@ -93,7 +94,7 @@ def test_one_file_registered_by_all_at_once_is_one_asset() -> None:
 def test_one_event_delivered_to_all_at_once_is_stored_and_processed_once() -> None:
     body = json.dumps(fs_workflow("h", tags={"sky": 90}, job_id="j")).encode()
     headers = signed_headers(body)
-    receipts = at_once(lambda _: ingest.receive(body, headers))
+    receipts = at_once(lambda _: inbox.receive(body, headers))
     assert sorted(receipt.duplicate for receipt in receipts) == [False, True, True, True]
     assert WebhookDelivery.objects.get().duplicates == WRITERS - 1
 
@@ -176,7 +177,7 @@ def test_neither_a_sweep_nor_a_task_waits_for_what_somebody_writes() -> None:
     def look() -> tuple[list[int], set[int], list[int]]:
         try:
             claimed = claims.claim([held, free], skip_held=True)
-            return ingest.waiting(), set(tagging.due()), [work.asset_id for work in claimed]
+            return inbox.waiting(), set(tagging.due()), [work.asset_id for work in claimed]
         finally:
             connections.close_all()
 

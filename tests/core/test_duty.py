@@ -10,7 +10,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from filestack_tags import bulk, cures, duty, heartbeat, ingest, metrics, tasks
+from filestack_tags import bulk, cures, duty, heartbeat, inbox, ingest, metrics, tasks
 from filestack_tags.duty import Pile, report
 from filestack_tags.exceptions import PayloadError, TaggerError
 from filestack_tags.models import Asset, Backfill, BulkJob, Heartbeat, TagMerge, WebhookDelivery
@@ -185,6 +185,6 @@ def test_a_delivery_says_why_it_failed(
         assert WebhookDelivery.objects.latest("pk").error_code == code
     monkeypatch.undo()
     ids = list(WebhookDelivery.objects.values_list("pk", flat=True))
-    assert ingest.replay([*ids, 0]) == ids
+    assert inbox.replay([*ids, 0]) == ids
     assert set(WebhookDelivery.objects.values_list("state", "attempts")) == {("received", 0)}
-    assert ingest.replay(ids) == []
+    assert inbox.replay(ids) == []

@@ -13,7 +13,7 @@ from django.test import Client
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-from filestack_tags import deliveries, events, ingest, metrics, tasks
+from filestack_tags import deliveries, events, inbox, ingest, metrics, tasks
 from filestack_tags.models import Asset, WebhookDelivery
 from filestack_tags.testing.payloads import event, fp_upload, fs_workflow
 from tests import signed_headers
@@ -29,7 +29,7 @@ def request(body: dict[str, Any]) -> tuple[bytes, dict[str, str]]:
 
 
 def receive(number: int = 0) -> int:
-    return ingest.receive(*request(fp_upload(f"h{number}"))).delivery_id
+    return inbox.receive(*request(fp_upload(f"h{number}"))).delivery_id
 
 
 def set_due(pk: int, **ago: float) -> None:
@@ -73,34 +73,34 @@ def test_deliveries_are_processed_in_the_order_of_their_receipt(processed: list[
 def test_of_many_that_wait_those_drawn_are_among_the_oldest_and_in_order(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(ingest, "CANDIDATES", 20)
+    monkeypatch.setattr(inbox, "CANDIDATES", 20)
     ids = [receive(n) for n in range(40)]
-    draws = [ingest.waiting(limit=5) for _ in range(30)]
+    draws = [inbox.waiting(limit=5) for _ in range(30)]
     for drawn in draws:
         assert len(drawn) == 5
         assert drawn == sorted(drawn)
         assert set(drawn) <= set(ids[:20])
     assert len({tuple(drawn) for drawn in draws}) > 1
-    assert ingest.waiting(limit=40) == ids
+    assert inbox.waiting(limit=40) == ids
 
 
 def test_one_task_processes_all_that_waits_however_many_it_draws_at_once(
     processed: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ingest, "CANDIDATES", 4)
+    monkeypatch.setattr(inbox, "CANDIDATES", 4)
     ids = [receive(n) for n in range(50)]
     tasks.process_inbox()
     assert sorted(processed) == ids
-    assert ingest.waiting() == []
+    assert inbox.waiting() == []
 
 
 def test_after_its_slice_a_task_leaves_the_rest_to_the_next(
     processed: list[int], published: list[tuple[str, float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tasks, "INBOX_SLICE", -1.0)
-    ids = [receive(n) for n in range(ingest.AT_ONCE + 3)]
+    ids = [receive(n) for n in range(inbox.AT_ONCE + 3)]
     tasks.process_inbox()
-    assert len(processed) == ingest.AT_ONCE < len(ids)
+    assert len(processed) == inbox.AT_ONCE < len(ids)
     assert published == [("filestack_tags.process_inbox", 0.0)]
 
 
@@ -121,7 +121,7 @@ def test_a_task_too_many_in_its_process_leaves_its_work_to_one_that_is_at_it(
     monkeypatch.setattr(tasks, "_inbox_seats", tasks.BoundedSemaphore(1))
     first = receive(1)
     later: list[int] = []
-    real = ingest.waiting
+    real = inbox.waiting
 
     def waiting() -> list[int]:
         found = real()
@@ -131,7 +131,7 @@ def test_a_task_too_many_in_its_process_leaves_its_work_to_one_that_is_at_it(
             assert processed == [first]
         return found
 
-    monkeypatch.setattr(ingest, "waiting", waiting)
+    monkeypatch.setattr(inbox, "waiting", waiting)
     tasks.process_inbox()
     assert processed == [first, *later]
 
@@ -176,7 +176,7 @@ def test_retries_and_leases_are_taken_when_they_are_due(
     pk = receive()
     WebhookDelivery.objects.update(state=state, attempts=attempts)
     set_due(pk, seconds=ago)
-    assert ingest.waiting() == ([pk] if is_due else [])
+    assert inbox.waiting() == ([pk] if is_due else [])
     assert ingest.process(pk).taken is is_due
     assert processed == ([pk] if is_due else [])
 
@@ -185,7 +185,7 @@ def test_retries_and_leases_are_taken_when_they_are_due(
 def test_what_is_closed_does_not_wait(state: str) -> None:
     receive()
     WebhookDelivery.objects.update(state=state, due_at=None)
-    assert ingest.waiting() == []
+    assert inbox.waiting() == []
 
 
 def test_a_retry_has_a_message_of_its_own_at_its_time(
@@ -246,7 +246,7 @@ def test_a_process_that_dies_each_time_leaves_a_failed_delivery_in_the_end(
 
 
 def test_an_event_that_cannot_be_understood_fails_at_once_and_the_next_is_processed() -> None:
-    ingest.receive(*request(event("fp.upload", {})))
+    inbox.receive(*request(event("fp.upload", {})))
     receive()
     tasks.process_inbox()
     states = WebhookDelivery.objects.order_by("id").values_list("state", "attempts")

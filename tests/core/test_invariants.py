@@ -30,6 +30,7 @@ from filestack_tags import (
     curation,
     deliveries,
     events,
+    inbox,
     ingest,
     metrics,
     results,
@@ -233,7 +234,7 @@ def test_4_an_accepted_delivery_that_dies_in_processing_has_its_effect_once(
     assert WebhookDelivery.objects.get().state == WebhookDelivery.State.PROCESSING
 
     with time_machine.travel(timezone.now() + timedelta(seconds=361), tick=False):
-        (delivery_id,) = ingest.waiting()
+        (delivery_id,) = inbox.waiting()
         assert ingest.process(delivery_id).state == WebhookDelivery.State.PROCESSED
         assert ingest.process(delivery_id).state == WebhookDelivery.State.PROCESSED
     assert AssetTag.objects.get().confidence == 90
@@ -252,7 +253,7 @@ def test_4_a_delivery_whose_task_never_reached_the_broker_is_found(
     )
     assert response.status_code == 200
     assert tasks.sweep() == {"deliveries": 1, "assets": 0}
-    (delivery_id,) = ingest.waiting()
+    (delivery_id,) = inbox.waiting()
     ingest.process(delivery_id)
     with time_machine.travel(timezone.now() + timedelta(seconds=200), tick=False):
         (asset_id,) = tagging.due()

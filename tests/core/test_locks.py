@@ -20,6 +20,7 @@ from filestack_tags import (
     claims,
     curation,
     events,
+    inbox,
     ingest,
     merging,
     retention,
@@ -67,7 +68,7 @@ WRITES = re.compile(r"^(INSERT|UPDATE|DELETE|WITH held)|FOR (NO KEY )?UPDATE")
 def receive(event: Mapping[str, Any]) -> int:
     body = json.dumps(event).encode()
     headers = signed_headers(body)
-    return ingest.receive(body, headers).delivery_id
+    return inbox.receive(body, headers).delivery_id
 
 
 def unable(event: Any, delivery: WebhookDelivery) -> events.Handled:
@@ -94,7 +95,7 @@ def everything(script: Any, settings: Any) -> None:
         upload = fp_upload("h")
         delivery = receive(upload)
         receive(upload)
-        assert ingest.waiting() == [delivery]
+        assert inbox.waiting() == [delivery]
         (pk,) = ingest.process(delivery).to_tag
         later(seconds=61)
         assert tagging.due() == [pk]
@@ -104,7 +105,7 @@ def everything(script: Any, settings: Any) -> None:
         assert isinstance(claims.claim([pk])[0], claims.Work)  # and its process dies
         later(hours=1)
         assert tagging.tag(pk).state == TaggingRun.State.SUCCEEDED
-        assert ingest.replay([delivery]) == [delivery]
+        assert inbox.replay([delivery]) == [delivery]
         assert ingest.process(delivery).state == WebhookDelivery.State.PROCESSED
 
         # A job that is polled, one that another run holds already, one that never ends.

@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.test import Client, RequestFactory
 from django.urls import resolve, reverse
 
-from filestack_tags import ingest, tasks
+from filestack_tags import inbox, tasks
 from filestack_tags.models import WebhookDelivery
 from filestack_tags.views import webhook
 from tests import signed_headers
@@ -176,7 +176,7 @@ class TestTooLarge:
         assert not WebhookDelivery.objects.exists()
 
     def test_only_so_much_is_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(ingest, "LARGEST_READ", len(BODY) - 1)
+        monkeypatch.setattr(inbox, "LARGEST_READ", len(BODY) - 1)
         response = post()
         assert response.status_code == 413
         assert not WebhookDelivery.objects.exists()
