@@ -22,6 +22,7 @@ from . import scoping, sinks, tasks, uploads
 from .conf import DEFAULTS, SETTING, Settings, configured, get_settings
 from .duty import report
 from .exceptions import ConfigurationError, FilestackTagsError, RuleError
+from .filestack.hosts import is_loopback
 from .filestack.storage import Storage
 from .retention import LEAST_DAYS, LEAST_DAYS_OF_RUNS, least_delivery_days
 from .search.language import MAX_DEPTH
@@ -103,6 +104,26 @@ def check_tagger(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMes
     if check_settings():
         return []
     return [*_tagger_messages(get_settings()), *_task_messages(get_settings())]
+
+
+@register(Tags.compatibility)
+def check_hosts(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
+    """All of Filestack's hosts are the emulator, or none is (W006)."""
+    if check_settings():
+        return []
+    settings = get_settings()
+    local = [name for name in URLS if is_loopback(getattr(settings, name))]
+    others = [name for name in URLS if name not in local]
+    if not local or not others:
+        return []
+    return [
+        Warning(
+            f"{SETTING}: {', '.join(local)} name this machine, but {', '.join(others)} "
+            "do not: some calls and uploads go to the emulator, the others to Filestack.",
+            hint="Set all of them as the emulator prints them, or none.",
+            id="filestack_tags.W006",
+        )
+    ]
 
 
 @register(Tags.compatibility)

@@ -21,6 +21,9 @@ from .models import Asset
 MAX_AGE = 3600
 """Seconds for which a browser keeps a picture without asking again."""
 
+CDN_SECONDS = 30 * 24 * 3600
+"""Seconds for which Filestack's CDN keeps a conversion by default."""
+
 MAX_BYTES = 2 * 1024 * 1024
 """Largest picture that is passed on."""
 
@@ -113,7 +116,11 @@ def _fetched(asset: Asset, height: int) -> HttpResponse:
             Source.of(asset.kind, asset.reference),
             max_bytes=MAX_BYTES,
             # Very wide pictures are bounded too.
-            before=(f"resize=w:{4 * height},h:{height}",),
+            before=(
+                # Its number has the CDN take each content for another picture.
+                f"cache=expiry:{CDN_SECONDS - asset.content_version % CDN_SECONDS}",
+                f"resize=w:{4 * height},h:{height}",
+            ),
             timeout=TIMEOUT,
         )
     except ConnectionFailed:

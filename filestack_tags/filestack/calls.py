@@ -204,11 +204,9 @@ class Calls:
         store: dict[str, Any] = dict(self._storage.options)
         if filename:
             store["filename"] = filename
-        if upload_tags:
-            store["upload_tags"] = _upload_tags(upload_tags)
         if started:
             store["workflows"] = started
-        body = {
+        body: dict[str, Any] = {
             "apikey": self._key(),
             "sources": [source.reference],
             "tasks": [
@@ -216,6 +214,8 @@ class Calls:
                 {"name": "security", "params": permit.params},
             ],
         }
+        if upload_tags:
+            body["upload_tags"] = _upload_tags(upload_tags)
         return Call(
             name="store",
             method="POST",

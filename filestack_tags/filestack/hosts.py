@@ -60,6 +60,18 @@ def require_public(url: str) -> None:
         raise InvalidReference("The URL names a host that is not public.")
 
 
+def is_loopback(url: str) -> bool:
+    """Return whether the host of a URL is this machine: ``localhost`` or a loopback address."""
+    try:
+        host = (urlsplit(url).hostname or "").casefold().removesuffix(".")
+        address = _address(host)
+    except ValueError:
+        return False
+    if address is None:
+        return host == "localhost" or host.endswith(".localhost")
+    return address.is_loopback
+
+
 def _address(host: str) -> IPv4Address | IPv6Address | None:
     """Return the address that a host is: ``127.1`` and ``0x7f000001`` are ones, too."""
     try:

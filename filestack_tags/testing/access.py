@@ -51,7 +51,7 @@ class Access:
 
     def file_api(self, request: Request, wanted: Wanted) -> None:
         """Check a call to the File API: policy and signature, or HTTP Basic ``app:secret``."""
-        if self._basic(request):
+        if self._basic(request) and wanted.handle not in self._account.foreign_handles:
             return
         self._translate(credentials_in(request.query), wanted, wire.policy_refused_by_file_api)
 
@@ -77,9 +77,12 @@ class Access:
     def _check(
         self, credentials: Credentials | None, wanted: Wanted, *, always: bool = False
     ) -> None:
-        if credentials is None and not always and not self._account.security:
+        is_foreign = wanted.handle in self._account.foreign_handles
+        if credentials is None and not always and not self._account.security and not is_foreign:
             return
         policy, signature = credentials or ("", "")
+        if is_foreign:
+            raise PolicyRefused("the handle belongs to another app, with a secret of its own")
         policies.check(policy, signature, self._account.app_secret, wanted)
 
     def _basic(self, request: Request) -> bool:

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from . import wire
 from .access import Access
+from .cache import Cache
 from .config import EmulatorConfig
 from .control import CONTROL, Control
 from .faults import ANSWER_FAULTS, INSTEAD, Fault, Faults, answer_instead, used_up
@@ -77,12 +78,19 @@ class EmulatorApp:
         self.store = Store(self._database)
         self.webhooks = Webhooks(self.config, self._database, self.faults)
         eye = Eye(self.config.tagger, self.config.unsafe_labels)
-        self.files = Files(account, self.store, self.webhooks)
+        cache = Cache(self._database)
+        self.files = Files(account, self.store, self.webhooks, cache)
         self.workflows = Workflows(
             self.config, self._database, self.faults, self.webhooks, eye, self.files.read
         )
         self._access = Access(account)
-        self._processing = Processing(self._access, self.files, self.workflows, eye)
+        self._processing = Processing(
+            self._access,
+            self.files,
+            self.workflows,
+            eye,
+            cache if self.config.cdn_cache else None,
+        )
         self._uploads = Uploads(self._access, self.files, self.store, self.workflows)
         self._control = Control(self.faults, self.store, self.webhooks)
         self.requests: deque[tuple[str, int]] = deque(maxlen=REQUESTS_KEPT)
@@ -192,6 +200,8 @@ class EmulatorApp:
         if method == HTTPMethod.PUT and (match := _BYTES.fullmatch(path)):
             upload_id, part, start = match[1], int(match[2]), int(match[3])
             return "multipart.bytes", lambda: self._uploads.put(request, upload_id, part, start)
+        if method == HTTPMethod.POST and path == "/prefetch":
+            return "prefetch", lambda: self._uploads.prefetch(request)
         if method == HTTPMethod.POST and path == "/process":
             call = self._processing.read_process(request)
             name = operation(call)

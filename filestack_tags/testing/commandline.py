@@ -38,7 +38,26 @@ def add_arguments(parser: ArgumentParser, account: Account) -> None:
         action="append",
         type=_workflow,
         metavar="ID[:TASK,TASK]",
-        help="a workflow of the account, with its tasks (tags by default); may be repeated",
+        help="a workflow of the account, with its tasks (tags by default), such as "
+        "ID:safe=sfw,'tags if safe.sfw eq true'; may be repeated",
+    )
+    parser.add_argument(
+        "--event",
+        action="append",
+        metavar="ACTION",
+        help="an event that the webhook is registered for (all by default); may be repeated",
+    )
+    parser.add_argument(
+        "--foreign-handle",
+        action="append",
+        default=[],
+        metavar="HANDLE",
+        help="a file of another app, for which calls are refused; may be repeated",
+    )
+    parser.add_argument(
+        "--no-cdn-cache",
+        action="store_true",
+        help="process every call; Filestack's CDN answers the same URL from its cache",
     )
     parser.add_argument(
         "--alias",
@@ -79,7 +98,10 @@ def configuration(options: Namespace, account: Account) -> EmulatorConfig:
             webhook_secret=options.webhook_secret or account.webhook_secret,
             workflows=tuple(options.workflow or account.workflows),
             aliases=dict(options.alias),
+            foreign_handles=tuple(options.foreign_handle),
+            events=options.event,
         ),
+        cdn_cache=not options.no_cdn_cache,
         directory=options.directory,
         workflow_delay=options.workflow_delay,
         webhook_delay=options.webhook_delay,
@@ -101,7 +123,7 @@ def run(options: Namespace, account: Account, say: Callable[[str], object]) -> N
             app, options.host, options.port, certificate=options.certificate, key=options.key
         )
         with server:
-            for line in settings_lines(server.url, config.account):
+            for line in (*settings_lines(server.url, config.account), *missing(config)):
                 say(line)
             stopped.wait()
         say("Stopped.")
@@ -115,6 +137,7 @@ def settings_lines(url: str, account: Account) -> list[str]:
         "FILESTACK_TAGS = {",
         f'    "CDN_URL": "{url}",',
         f'    "API_URL": "{url}/api",',
+        f'    "UPLOAD_URL": "{url}",',
         f'    "API_KEY": "{account.api_key}",',
         '    "APP_SECRET": …,  # the one the emulator was started with',
     ]
@@ -122,6 +145,23 @@ def settings_lines(url: str, account: Account) -> list[str]:
         lines.append('    "WEBHOOK_SECRETS": […],  # the one the emulator was started with')
     lines.extend(f'    "WORKFLOW_ID": "{workflow.id}",' for workflow in account.workflows[:1])
     return [*lines, "}"]
+
+
+def missing(config: EmulatorConfig) -> list[str]:
+    """Return a warning when pictures cannot be tagged because packages are not installed."""
+    if config.tagger is not None:
+        return []
+    # Imports Django, which the emulator does without until it has to look at a picture.
+    from filestack_tags.taggers.local.extra import CURE, missing_packages
+
+    packages = missing_packages()
+    if not packages:
+        return []
+    return [
+        "",
+        f"Warning: every call for tags will fail, because {', '.join(packages)} is missing.",
+        CURE,
+    ]
 
 
 @contextmanager

@@ -32,7 +32,10 @@ ANSWER_FAULTS: Mapping[str, str] = {
 JOB_FAULTS: Mapping[str, str] = {
     "task_error": "a workflow's tasks end with an error, the job is Finished",
     "job_failed": "the job's status is Failed, without results",
-    "no_webhook": "the job ends but no event tells so",
+    "task_skipped": "a workflow's tasks are absent from the results, the job is Finished",
+    "early_event": "an event with another status (text, or Running) and part of the results "
+    "comes before the one of the end",
+    "no_webhook": "the job ends without an event",
 }
 WEBHOOK_FAULTS: Mapping[str, str] = {
     "duplicate": "the event is delivered twice, with the same id",

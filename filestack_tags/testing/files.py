@@ -13,8 +13,9 @@ from functools import partial
 from typing import Any
 
 from . import payloads, pictures, wire
+from .cache import Cache
 from .config import Account
-from .grammar import Source
+from .grammar import Call, Source, UploadTags
 from .loopback import fetch, is_loopback_url
 from .store import Store, StoredFile
 from .webhooks import Webhooks
@@ -23,13 +24,18 @@ from .wire import task_error
 DIGESTS = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512")
 DEFAULT_METADATA = ("mimetype", "uploaded", "writeable", "filename", "size")
 OCTET_STREAM = "application/octet-stream"
+MAX_UPLOAD_TAGS = 10
+MAX_UPLOAD_TAG_VALUE = 256
 
 
 class Files:
     """Everything that happens to files, and the events that tell of it."""
 
-    def __init__(self, account: Account, store: Store, webhooks: Webhooks) -> None:
+    def __init__(
+        self, account: Account, store: Store, webhooks: Webhooks, cache: Cache
+    ) -> None:
         self._account = account
+        self._cache = cache
         self._store = store
         self._webhooks = webhooks
 
@@ -90,7 +96,7 @@ class Files:
         mimetype: str,
         options: Mapping[str, Any],
         base_url: str,
-        upload_tags: Mapping[str, str] | None = None,
+        upload_tags: UploadTags | None = None,
     ) -> StoredFile:
         """Store a new file and tell of it (``fp.upload``): both or neither."""
         name = str(options.get("filename") or filename or "unnamed_file")
@@ -102,7 +108,7 @@ class Files:
                 container=str(options.get("container") or payloads.CONTAINER),
                 path=str(options.get("path") or ""),
                 location=str(options.get("location") or "S3"),
-                upload_tags=dict(upload_tags or {}),
+                upload_tags=upload_tags or {},
             )
             text = payloads.upload_text(
                 file.handle,
@@ -147,7 +153,26 @@ class Files:
         with self._store.transaction():
             if not self._store.remove(handle):
                 raise wire.not_found("file")
+            self._cache.remove(handle)
             self._webhooks.emit("fp.delete", {"url": f"{base_url}/{handle}"})
+
+    def converted(
+        self, call: Call, content: bytes, *, filename: str, mimetype: str, base_url: str
+    ) -> None:
+        """Emit ``fp.converse`` for a picture that was converted, also before it is tagged."""
+        if call.source is None or call.source.kind != "handle":
+            return  # the event names a handle
+        file = self.get(call.source.reference)
+        text = payloads.converse_text(
+            file.handle,
+            tasks=[task.name for task in call.work],
+            filename=filename,
+            mimetype=mimetype,
+            size=len(content),
+            path=file.key,
+            api_url=f"{base_url}/api",
+        )
+        self._webhooks.emit("fp.converse", text)
 
     def metadata(self, source: Source, wanted: Mapping[str, str]) -> dict[str, Any]:
         """Return the attributes asked for with ``name=true``, or the usual five."""
@@ -174,6 +199,22 @@ class Files:
             width, height = pictures.size(content) or (None, None)
             values |= {"width": lambda: width, "height": lambda: height}
         return {name: values[name]() for name in names or DEFAULT_METADATA if name in values}
+
+
+def check_upload_tags(value: object) -> UploadTags | None:
+    """Return the upload tags of a request: an object, or filestack-go's list of texts.
+
+    Raises:
+        ValueError: when there are too many, or one is too long or no text.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, dict | list) or len(value) > MAX_UPLOAD_TAGS:
+        raise ValueError("upload_tags are an object of at most 10 keys, or a list of as many")
+    texts = value.values() if isinstance(value, dict) else value
+    if any(not isinstance(text, str) or len(text) > MAX_UPLOAD_TAG_VALUE for text in texts):
+        raise ValueError("an upload tag is a text of at most 256 characters")
+    return value
 
 
 def _digest(name: str, content: bytes) -> str:

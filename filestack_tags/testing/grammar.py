@@ -16,6 +16,9 @@ from typing import Any, Literal
 from urllib.parse import quote, unquote, urlsplit
 
 Value = str | list[str] | dict[str, str]
+UploadTags = dict[str, str] | list[str]
+"""An object, or filestack-go's list of texts."""
+
 TASKS = frozenset(
     [
         "blackwhite",
@@ -78,11 +81,6 @@ class Task:
         value = self.options.get(name, [])
         return [value] if isinstance(value, str) else list(value)
 
-    def pairs(self, name: str) -> dict[str, str]:
-        """Return an option that is an object, ``{}`` without it; only JSON can carry one."""
-        value = self.options.get(name)
-        return dict(value) if isinstance(value, dict) else {}
-
 
 @dataclass(frozen=True)
 class Source:
@@ -102,6 +100,8 @@ class Call:
     api_key: str | None
     tasks: tuple[Task, ...]
     source: Source | None
+    upload_tags: UploadTags | None = None
+    """Of the file that ``/process`` stores; they are not an option of a task."""
 
     @property
     def security(self) -> tuple[str, str] | None:
@@ -207,6 +207,8 @@ def _from_base64(text: str) -> str:
 
 
 def _handle(text: str) -> Source:
+    if len(text) > 1 and text[0] == text[-1] == '"':
+        text = text[1:-1]
     if not _HANDLE.fullmatch(text):
         raise Unreadable("a handle is 1–64 letters, digits, - and _")
     return Source("handle", text)
@@ -233,6 +235,8 @@ def _json(text: str) -> object:
 def tasks_from_json(value: object) -> list[Task]:
     """Read ``[{"name": …, "params": {…}}, …]``, as ``/process`` and ``/b64/`` carry tasks.
 
+    filestack-go writes the keys ``Name`` and ``Params``.
+
     Raises:
         Unreadable: anything else.
     """
@@ -240,12 +244,13 @@ def tasks_from_json(value: object) -> list[Task]:
         raise Unreadable("tasks are a list")
     tasks = []
     for item in value:
-        if not isinstance(item, dict) or not isinstance(item.get("name"), str):
+        name = item.get("name", item.get("Name")) if isinstance(item, dict) else None
+        if not isinstance(name, str):
             raise Unreadable("a task is an object with a name")
-        params = item.get("params") or {}
+        params = item.get("params", item.get("Params")) or {}
         if not isinstance(params, dict):
             raise Unreadable("a task's params are an object")
-        tasks.append(Task(item["name"], {name: _value(raw) for name, raw in params.items()}))
+        tasks.append(Task(name, {option: _value(raw) for option, raw in params.items()}))
     return tasks
 
 
@@ -262,7 +267,7 @@ def _task(segment: str) -> Task:
     name, separator, written = segment.partition("=")
     options: dict[str, Value] = {}
     if segment == "cache=false":  # the one option without a name
-        return Task(name)
+        return Task(name, {"false": "true"})
     for option in _OPTION.findall(written) if separator else ():
         key, colon, value = option.partition(":")
         if not colon or not key:

@@ -62,7 +62,7 @@ def upload_text(
     key: str = "",
     client: str = "Computer",
     status: str = "Stored",
-    upload_tags: Mapping[str, str] | None = None,
+    upload_tags: Mapping[str, str] | Sequence[str] | None = None,
     cdn_url: str = CDN_URL,
 ) -> dict[str, Any]:
     """Return the ``text`` of an ``fp.upload`` event; see :func:`fp_upload`."""
@@ -77,8 +77,33 @@ def upload_text(
         "size": size,
     }
     if upload_tags:
-        text["upload_tags"] = dict(upload_tags)
+        text["upload_tags"] = upload_tags
     return text
+
+
+def converse_text(
+    handle: str,
+    *,
+    tasks: Sequence[str] = ("resize",),
+    filename: str = "example.png",
+    mimetype: str = "image/png",
+    size: int = 158584,
+    path: str = "",
+    api_url: str = "https://www.filestackapi.com/api",
+) -> dict[str, Any]:
+    """Return the ``text`` of an ``fp.converse`` event; see :func:`fp_converse`."""
+    return {
+        "url": f"/{'/'.join(tasks)}/{handle}",
+        "link": {
+            "url": f"{api_url}/file/{handle}",
+            "handle": handle,
+            "filename": filename,
+            "mimetype": mimetype,
+            "path": path or f"{handle}_{filename}",
+            "provider": "internal_v2",
+            "size": size,
+        },
+    }
 
 
 def overwrite_text(
@@ -132,6 +157,22 @@ def fp_overwrite(
     """
     text = overwrite_text(handle, **facts)
     return event("fp.overwrite", text, event_id=event_id, timestamp=timestamp)
+
+
+def fp_converse(
+    handle: str,
+    *,
+    event_id: int | None = None,
+    timestamp: int | None = None,
+    **facts: Any,
+) -> dict[str, Any]:
+    """Return the event of a converted picture; thumbnails and ``resize/tags`` cause it, too.
+
+    ``facts`` are those of :func:`converse_text`: ``tasks``, ``filename``, ``mimetype``, ``size``
+    (bytes), ``path``, ``api_url``.
+    """
+    text = converse_text(handle, **facts)
+    return event("fp.converse", text, event_id=event_id, timestamp=timestamp)
 
 
 def fp_delete(

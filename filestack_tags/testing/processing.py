@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Protocol
 
 from . import grammar, pictures, wire
 from .access import Access, Credentials, credentials_in
-from .files import Files
-from .grammar import Call, Source, Task
+from .cache import Cache
+from .files import Files, check_upload_tags
+from .grammar import Call, Source, Task, UploadTags
 from .pictures import Eye
 from .policies import Wanted
 from .store import StoredFile
@@ -36,8 +38,16 @@ class Gate(Protocol):
 class Processing:
     """The CDN: tasks on sources."""
 
-    def __init__(self, access: Access, files: Files, workflows: Workflows, eye: Eye) -> None:
+    def __init__(
+        self,
+        access: Access,
+        files: Files,
+        workflows: Workflows,
+        eye: Eye,
+        cache: Cache | None = None,
+    ) -> None:
         self._access = access
+        self._cache = cache
         self._files = files
         self._workflows = workflows
         self._eye = eye
@@ -59,7 +69,8 @@ class Processing:
             raw = sources[0].get("source") if isinstance(sources[0], dict) else sources[0]
             tasks = tuple(grammar.tasks_from_json(body.get("tasks") or []))
             key = body.get("apikey") or body.get("apiKey")
-            return Call(str(key), tasks, grammar.parse_source(str(raw)))
+            upload_tags = check_upload_tags(body.get("upload_tags"))
+            return Call(str(key), tasks, grammar.parse_source(str(raw)), upload_tags)
         except ValueError as err:
             raise invalid_parameter(str(err)) from err
 
@@ -72,6 +83,13 @@ class Processing:
             credentials = credentials_in(request.query)
         return self._do(call, credentials, self._access.cdn, request)
 
+    def _cached(self, call: Call) -> Cache | None:
+        """Return the cache when it may know the answer to this URL."""
+        is_alias = call.source is not None and call.source.kind == "alias"
+        if operation(call) in LOOKS | {"convert"} or (operation(call) == "file" and is_alias):
+            return self._cache
+        return None
+
     def answer_process(self, call: Call, request: Request) -> Reply:
         """Answer ``POST /process``; an unknown key is told with status 200."""
         self._access.key(call.api_key, status=200)
@@ -81,11 +99,10 @@ class Processing:
         self, call: Call, credentials: Credentials | None, gate: Gate, request: Request
     ) -> Reply:
         name = operation(call)
-        wanted = CALLS.get(name, "store" if name == "store" else "convert")
-        facts = _facts(wanted, call.source)
-        gate(credentials, facts, always=name == "tags")
+        needs_policy = any(task.name == "tags" for task in call.work)
+        gate(credentials, _facts(name, call), always=needs_policy)
         if name == "store" and len(call.work) > 1 and call.work[0].name != "store":
-            gate(credentials, _facts("convert", call.source))
+            gate(credentials, _facts("convert", call))
         if name == "workflow_status":
             return json_reply(self._workflows.status(_needed(call.work[-1], "job_id")))
         source = call.source
@@ -100,33 +117,62 @@ class Processing:
             if source.kind != "handle":
                 raise invalid_parameter("metadata needs a handle")
             return json_reply(self._files.metadata(source, request.query))
-        return self._look_or_change(name, call, source, request)
+        cache = self._cached(call) if gate == self._access.cdn else None
+        reply = cache.get(call) if cache else None
+        if reply is None:
+            reply = self._look_or_change(name, call, source, credentials, gate, request)
+            if cache:
+                cache.put(call, reply)
+        return reply
 
-    def _look_or_change(self, name: str, call: Call, source: Source, request: Request) -> Reply:
+    def _look_or_change(
+        self,
+        name: str,
+        call: Call,
+        source: Source,
+        credentials: Credentials | None,
+        gate: Gate,
+        request: Request,
+    ) -> Reply:
         changes = [task for task in call.work if task.name not in ENDS]
         endings = [task for task in call.work if task.name in ENDS]
-        if any(task.name != name for task in endings):
-            raise wire.task_error("Unsupported conversion", reason="one answer per call")
-        if endings and call.work[-1].name != name:
+        if call.work[len(changes) :] != tuple(endings):
             raise wire.task_error("Unsupported conversion", reason=f"{name} comes last")
+        kinds = {task.name for task in endings}
+        if not (kinds <= LOOKS or kinds == {"store"}):
+            raise wire.task_error("Unsupported conversion", reason="these do not go together")
         content, mimetype, filename = self._files.read(source)
-        if name == "tags":
-            _check_version(endings[-1])
+        for task in endings:
+            if task.name == "tags":
+                _check_version(task)
         if changes:
             content = pictures.transform(content, changes)
             mimetype = pictures.sniff(content) or mimetype
             filename = pictures.file_name(filename, mimetype)
+            self._files.converted(
+                call, content, filename=filename, mimetype=mimetype, base_url=request.base_url
+            )
         if name in LOOKS:
-            return json_reply(self._eye.answer(name, content))
+            answer: dict[str, Any] = {}
+            for task in endings:
+                answer |= self._eye.answer(task.name, content)
+            return json_reply(answer)
         if name == "store":
-            return self._store(endings, content, mimetype, filename, request)
+            gate(credentials, _facts("store", call, size=len(content)))
+            return self._store(endings, call.upload_tags, content, mimetype, filename, request)
         headers = {"X-File-Name": filename, "X-Content-Type-Options": "nosniff"}
         if not filename.isascii() or not filename.isprintable():
             del headers["X-File-Name"]
         return Reply(200, content, mimetype, headers)
 
     def _store(
-        self, tasks: list[Task], content: bytes, mimetype: str, filename: str, request: Request
+        self,
+        tasks: list[Task],
+        upload_tags: UploadTags | None,
+        content: bytes,
+        mimetype: str,
+        filename: str,
+        request: Request,
     ) -> Reply:
         # filestack-js writes the workflows into a second store task.
         options: dict[str, Any] = {}
@@ -134,9 +180,6 @@ class Processing:
             options |= task.options
         workflows = [item for task in tasks for item in task.texts("workflows")]
         self._workflows.check(workflows)
-        upload_tags = {
-            name: tag for task in tasks for name, tag in task.pairs("upload_tags").items()
-        }
         file = self._files.add(
             content,
             filename=filename,
@@ -176,12 +219,20 @@ def stored(file: StoredFile, base_url: str) -> dict[str, Any]:
     }
 
 
-def _facts(call: str, source: Source | None) -> Wanted:
-    if source is None:
-        return Wanted(call)
-    if source.kind == "handle":
-        return Wanted(call, handle=source.reference)
-    return Wanted(call, url=str(source))
+def _facts(name: str, call: Call, *, size: int | None = None) -> Wanted:
+    wanted = Wanted(CALLS.get(name, "store" if name == "store" else "convert"), size=size)
+    if name == "store":
+        stores = [task for task in call.work if task.name == "store"]
+        path, container = (
+            next((text for task in stores if (text := task.text(option))), "")
+            for option in ("path", "container")
+        )
+        wanted = replace(wanted, path=path, container=container)
+    if call.source is None:
+        return wanted
+    if call.source.kind == "handle":
+        return replace(wanted, handle=call.source.reference)
+    return replace(wanted, url=str(call.source))
 
 
 def _needed(task: Task, option: str) -> str:

@@ -18,6 +18,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .grammar import UploadTags
+
 HANDLE_ALPHABET = string.ascii_letters + string.digits
 HANDLE_LENGTH = 20
 
@@ -88,7 +90,7 @@ class StoredFile:
     path: str
     location: str
     uploaded: float
-    upload_tags: dict[str, str] = field(default_factory=dict)
+    upload_tags: UploadTags = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ class Store:
         container: str,
         path: str = "",
         location: str = "S3",
-        upload_tags: dict[str, str] | None = None,
+        upload_tags: UploadTags | None = None,
     ) -> StoredFile:
         """Store a new file under a new handle."""
         handle = new_handle()

@@ -14,17 +14,15 @@ from urllib.parse import parse_qs
 
 from . import grammar, wire
 from .access import Access, credentials_in
-from .files import OCTET_STREAM, Files, decoded
+from .files import OCTET_STREAM, Files, check_upload_tags, decoded
 from .forms import file_in_form
-from .grammar import Source
+from .grammar import Source, UploadTags
 from .policies import Wanted
 from .store import Store, StoredFile, Upload
 from .wire import Reply, Request, invalid_parameter, json_reply
 from .workflows import Workflows
 
 REGION = "us-east-1"
-MAX_UPLOAD_TAGS = 10
-MAX_UPLOAD_TAG_VALUE = 256
 
 
 @dataclass(frozen=True)
@@ -81,6 +79,8 @@ class Uploads:
         self._access.file_api(request, Wanted(call, handle=handle))
         self._files.get(handle)
         received = self._receive(request)
+        size = len(received.content)
+        self._access.file_api(request, Wanted(call, handle=handle, size=size))
         file = self._files.overwrite(
             handle,
             received.content,
@@ -115,6 +115,27 @@ class Uploads:
             filename, mimetype, content = field
         content = decoded(content, request.query.get("base64decode"))
         return Received(content, filename, mimetype or OCTET_STREAM)
+
+    def prefetch(self, request: Request) -> Reply:
+        """``POST /prefetch``: what the account permits; filestack-js's picker calls it first.
+
+        The names of the reply are those that filestack-js reads; their values are not documented.
+        """
+        body = _body(request)
+        self._access.key(body.get("apikey"), status=200)
+        security = body.get("security") or {}
+        if not isinstance(security, dict):
+            raise _inalid("security is an object")
+        self._access.upload(security, Wanted("pick"))
+        reply: dict[str, Any] = {"blocked": False}
+        for name in ("permissions", "settings"):
+            names = body.get(name) or []
+            if not isinstance(names, list):
+                raise _inalid(f"{name} is a list")
+            reply[name] = dict.fromkeys(map(str, names), False)
+        if body.get("picker_config"):
+            reply["updated_config"] = body["picker_config"]
+        return json_reply(reply)
 
     def start(self, request: Request) -> Reply:
         """``POST /multipart/start``."""
@@ -279,14 +300,14 @@ def _options(body: Mapping[str, Any]) -> dict[str, Any]:
     return options
 
 
-def _upload_tags(value: object) -> dict[str, str]:
-    if value is None:
-        return {}
-    if not isinstance(value, dict) or len(value) > MAX_UPLOAD_TAGS:
-        raise _inalid("upload_tags are an object of at most 10 keys")
-    if any(not isinstance(v, str) or len(v) > MAX_UPLOAD_TAG_VALUE for v in value.values()):
-        raise _inalid("an upload tag is a text of at most 256 characters")
-    return value
+def _upload_tags(value: object) -> UploadTags | None:
+    try:
+        tags = check_upload_tags(value)
+    except ValueError as err:
+        raise _inalid(str(err)) from err
+    if isinstance(tags, list):
+        raise _inalid("upload_tags are an object")
+    return tags
 
 
 def _form_url(request: Request) -> str:

@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from .config import EmulatorConfig
@@ -59,26 +59,42 @@ class Webhooks:
             "CREATE TABLE IF NOT EXISTS deliveries (id INTEGER PRIMARY KEY AUTOINCREMENT, "
             "event INTEGER NOT NULL, action TEXT NOT NULL, body BLOB NOT NULL, due REAL NOT NULL, "
             "attempts INTEGER NOT NULL DEFAULT 0, state TEXT NOT NULL, held INTEGER NOT NULL, "
-            "statuses TEXT NOT NULL DEFAULT '')",
+            "statuses TEXT NOT NULL DEFAULT '', url TEXT NOT NULL)",
             "CREATE INDEX IF NOT EXISTS deliveries_due ON deliveries (state, due)",
         )
 
     def emit(self, action: str, text: Mapping[str, Any]) -> int:
-        """Record an event and have it delivered; return its id."""
+        """Record an event and have it delivered; return its id. An event that the webhook is
+        not registered for is recorded as dropped."""
+        events = self._account.events
+        is_registered = events is None or action in events
+        return self._record_event(
+            action,
+            lambda event_id: event(action, text, event_id=event_id),
+            self._account.webhook_url if is_registered else "",
+        )
+
+    def emit_bare(self, url: str, text: Mapping[str, Any]) -> int:
+        """Record a workflow's result for the webhook of that workflow: without an envelope."""
+        return self._record_event("fs.workflow", lambda event_id: text, url)
+
+    def _record_event(
+        self, action: str, made: Callable[[int], Mapping[str, Any]], url: str
+    ) -> int:
         fault = self._faults.draw(action, WEBHOOK_FAULTS.keys() - {"wrong_signature"})
         kind = fault.kind if fault else ""
         due = time.time() + self._config.webhook_delay * self._config.time_scale
         if fault and kind in {"late", "reordered"}:
             due += fault.seconds
-        state = "pending" if self._account.webhook_url and kind != "dropped" else "dropped"
+        state = "pending" if url and kind != "dropped" else "dropped"
         with self._database.transaction() as connection:
             event_id = self._next_id()
-            body = json.dumps(event(action, text, event_id=event_id)).encode()
+            body = json.dumps(made(event_id)).encode()
             for _ in range(2 if kind == "duplicate" else 1):
                 connection.execute(
-                    "INSERT INTO deliveries (event, action, body, due, state, held) "
-                    "VALUES (?, ?, ?, ?, ?, ?)",
-                    (event_id, action, body, due, state, kind == "reordered"),
+                    "INSERT INTO deliveries (event, action, body, due, state, held, url) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (event_id, action, body, due, state, kind == "reordered", url),
                 )
             if kind != "reordered":
                 connection.execute(
@@ -110,7 +126,7 @@ class Webhooks:
         )
         body, headers = signed_request(row["body"], secret)
         try:
-            status = self._config.send(self._account.webhook_url, body, headers)
+            status = self._config.send(row["url"], body, headers)
         except OSError:
             status = 0
         self._record(row, status)

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from . import payloads
 from .config import EmulatorConfig
 from .faults import JOB_FAULTS, Fault, Faults
 from .grammar import Source
@@ -125,8 +126,17 @@ class Workflows:
             ended = cursor.rowcount == 1
             # In the same transaction: no job ends without its event, whatever dies when.
             if ended and not (fault and fault.kind == "no_webhook"):
-                self._webhooks.emit("fs.workflow", self._text(self._row(row["id"])))
+                text = self._text(self._row(row["id"]))
+                if fault and fault.kind == "early_event":
+                    self._emit(_early(text, fault.text or "Running"))
+                self._emit(text)
         return True
+
+    def _emit(self, text: Mapping[str, Any]) -> None:
+        self._webhooks.emit("fs.workflow", text)
+        workflow = self._config.account.workflow(text["workflow"])
+        if workflow and workflow.webhook_url:
+            self._webhooks.emit_bare(workflow.webhook_url, text)
 
     def _claim(self) -> Mapping[str, Any] | None:
         now = time.time()
@@ -145,11 +155,17 @@ class Workflows:
         if fault and fault.kind == "job_failed":
             return {}
         workflow = self._config.account.workflow(row["workflow"])
-        tasks = workflow.named_tasks() if workflow else {}
+        tasks = workflow.parsed_tasks() if workflow else []
         if fault and fault.kind == "task_error":
-            return dict.fromkeys(tasks, UNAVAILABLE)
+            return {task.name: UNAVAILABLE for task in tasks}
+        if fault and fault.kind == "task_skipped":
+            return {}
         source = Source(row["kind"], row["reference"])
-        return {name: self._result(kind, source) for name, kind in tasks.items()}
+        results: dict[str, Any] = {}
+        for task in tasks:
+            if task.rule is None or _holds(task.rule, results):
+                results[task.name] = self._result(task.kind, source)
+        return results
 
     def _result(self, task: str, source: Source) -> dict[str, Any]:
         try:
@@ -168,3 +184,28 @@ class Workflows:
         """Return how many jobs have not ended."""
         rows = self._database.rows("SELECT count(*) AS n FROM jobs WHERE status = 'Started'")
         return int(rows[0]["n"])
+
+
+def _holds(rule: tuple[str, str, object], results: Mapping[str, Any]) -> bool:
+    """Return whether a task's condition is met by the result of the task that it names."""
+    path, operator, value = rule
+    name, _, rest = path.partition(".")
+    found = results.get(name, {}).get("data")
+    if found is None:  # skipped itself, or failed
+        return False
+    for key in rest.split("."):
+        found = found.get(key) if isinstance(found, dict) else None
+    if operator == "kex":
+        return isinstance(found, dict | str) and str(value) in found
+    is_equal = type(found) is type(value) and found == value
+    return is_equal if operator == "eq" else not is_equal
+
+
+def _early(text: Mapping[str, Any], status: str) -> dict[str, Any]:
+    results = dict(list(text["results"].items())[:1])
+    for name, result in results.items():
+        auto = result.get("data", {}).get("tags", {}).get("auto")
+        if auto:
+            half = dict(list(auto.items())[: -(-len(auto) // 2)])
+            results[name] = {"data": payloads.tags_reply(half)}
+    return {**text, "status": status, "results": results}

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -138,6 +139,22 @@ def test_mariadb_is_read_at_the_isolation_level_that_locks_need(
     options = connection.settings_dict["OPTIONS"]
     monkeypatch.setitem(options, "isolation_level", level)
     assert ids() == (expected if connection.vendor == "mysql" else [])
+
+
+EMULATOR = {
+    "CDN_URL": "http://127.0.0.1:8901",
+    "API_URL": "http://[::1]:8901/api",
+    "UPLOAD_URL": "http://localhost:8901",
+}
+
+
+@pytest.mark.parametrize("left_out", [(), *([name] for name in EMULATOR), tuple(EMULATOR)])
+def test_hosts_of_which_some_are_the_emulator_are_warned_of(
+    settings: Any, left_out: Sequence[str]
+) -> None:
+    hosts = {name: url for name, url in EMULATOR.items() if name not in left_out}
+    settings.FILESTACK_TAGS = {**GOOD, **hosts}
+    assert ids() == (["W006"] if 0 < len(hosts) < len(EMULATOR) else [])
 
 
 def test_deployment_is_warned_of(settings: Any) -> None:

@@ -66,9 +66,8 @@ class Look:
 LOOKS = [Look(width, scheme) for width in (1440, 400) for scheme in ("light", "dark")]
 
 
-@contextmanager
-def chromium() -> Iterator[Browser]:
-    """Start the browser.
+def executable() -> str:
+    """Return the path of Chromium.
 
     Raises:
         NoBrowser: when there is none.
@@ -79,6 +78,17 @@ def chromium() -> Iterator[Browser]:
             "The browser tests need Chromium: install it (on Debian: apt-get install chromium), "
             "or say where it is with CHROMIUM=/path/to/chromium."
         )
+    return path
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Start the browser.
+
+    Raises:
+        NoBrowser: when there is none.
+    """
+    path = executable()
     expect.set_options(timeout=TIMEOUT)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)

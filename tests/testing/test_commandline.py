@@ -16,8 +16,14 @@ from django.core.management import CommandError, call_command
 from django.test import override_settings
 
 from filestack_tags.management.commands.filestack_tags_emulator import account_from_settings
+from filestack_tags.taggers.local import extra
 from filestack_tags.testing import Account, EmulatorConfig
-from filestack_tags.testing.commandline import add_arguments, configuration, settings_lines
+from filestack_tags.testing.commandline import (
+    add_arguments,
+    configuration,
+    missing,
+    settings_lines,
+)
 from filestack_tags.testing.loopback import fetch
 
 ROOT = Path(__file__).parents[2]
@@ -42,6 +48,7 @@ def test_options_describe_account_and_behaviour(tmp_path: Path) -> None:
         *("--webhook-url", "http://127.0.0.1:8000/hook/", "--webhook-secret", "W"),
         *("--workflow", "wf-1", "--workflow", "wf-2:tags,safe=sfw"),
         *("--alias", f"photos={tmp_path}", "--directory", str(tmp_path)),
+        *("--event", "fp.upload", "--foreign-handle", "H", "--no-cdn-cache"),
         *("--retries", "1,2.5", "--time-scale", "0.5", "--seed", "7"),
     )
 
@@ -49,6 +56,8 @@ def test_options_describe_account_and_behaviour(tmp_path: Path) -> None:
     assert config.account.workflows[1].tasks == ("tags", "safe=sfw")
     assert config.account.aliases == {"photos": tmp_path}
     assert config.webhook_retries == (1.0, 2.5)
+    assert (config.account.events, config.account.foreign_handles) == (["fp.upload"], ("H",))
+    assert config.cdn_cache is False
 
 
 @pytest.mark.parametrize(
@@ -75,6 +84,23 @@ def test_the_settings_shown_hold_no_secret() -> None:
     )
 
     assert "canary" not in "\n".join(settings_lines("http://127.0.0.1:1", account))
+
+
+def test_every_host_is_shown_that_the_app_calls() -> None:
+    shown = "\n".join(settings_lines("http://127.0.0.1:1", Account()))
+    for setting in ("CDN_URL", "API_URL", "UPLOAD_URL"):
+        assert f'"{setting}": "http://127.0.0.1:1' in shown
+
+
+def test_it_warns_at_start_when_no_picture_can_be_tagged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert missing(EmulatorConfig()) == []
+    monkeypatch.setitem(extra.PACKAGES, "no_such_module", "no-such-package")
+    shown = "\n".join(missing(EmulatorConfig()))
+    assert "no-such-package" in shown
+    assert "pip install" in shown
+    assert missing(EmulatorConfig(tagger=lambda content: {})) == []
 
 
 def test_the_account_is_that_of_the_settings() -> None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import base64
 import io
 import json
+import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import httpx2
 import pytest
+import time_machine
 from PIL import Image
 
 from filestack_tags.testing import Account, EmulatorApp
@@ -160,12 +164,18 @@ def test_an_unknown_or_missing_key_is_refused(
 
 @pytest.mark.parametrize(
     "tasks",
-    ["tags/sfw", "tags/resize=w:10", "sepia", "resize=w:10/sepia/tags", "output=format:docx"],
+    [
+        "tags/store",
+        "tags/resize=w:10",
+        "sepia",
+        "resize=w:10/sepia/tags",
+        "output=format:docx",
+    ],
 )
 def test_what_the_emulator_cannot_convert_it_says(
     http: httpx2.Client, handle: str, tasks: str
 ) -> None:
-    reply = http.get(f"/{security('convert')}/{tasks}/{handle}")
+    reply = http.get(f"/{security('convert', 'store')}/{tasks}/{handle}")
 
     assert (reply.status_code, reply.json()) == (400, {"error": "Unsupported conversion"})
 
@@ -342,11 +352,10 @@ def test_process_stores_with_upload_tags_and_workflows(
     tasks.insert(
         1, {"name": "store", "params": {"workflows": [{"id": ACCOUNT.workflows[0].id}]}}
     )
-    tasks[0]["params"]["upload_tags"] = {"tenant": "7"}
+    tasks[0]["params"]["upload_tags"] = {"ignored": "there"}
 
-    reply = http.post(
-        "/process", json=process(sources=[{"source": handle}], tasks=tasks)
-    ).json()
+    body = process(sources=[{"source": handle}], tasks=tasks, upload_tags={"tenant": "7"})
+    reply = http.post("/process", json=body).json()
 
     assert reply["upload_tags"] == {"tenant": "7"}
     job = app.workflows.status(reply["workflows"][ACCOUNT.workflows[0].id]["jobid"])
@@ -419,3 +428,233 @@ def test_a_url_without_a_source_is_an_invalid_parameter(http: httpx2.Client, pat
     reply = http.get(path.format(s=security("store", "convert")))
 
     assert (reply.status_code, reply.json()) == (400, {"error": "Invalid parameter"})
+
+
+def test_one_call_may_ask_for_two_answers(http: httpx2.Client, handle: str) -> None:
+    reply = http.get(f"/{security('convert')}/resize=w:20/tags/sfw/{handle}")
+
+    assert reply.json() == {
+        "tags": {"auto": {"red": 99, "20 x 10": 90}, "user": None},
+        "sfw": True,
+    }
+    assert http.get(f"/sfw/tags/{handle}").status_code == 403
+
+
+def overwrite(http: httpx2.Client, handle: str, color: str = "blue") -> None:
+    content = picture(color)
+    assert http.post(f"/api/file/{handle}?{query('write')}", content=content).status_code == 200
+
+
+@pytest.mark.parametrize("tasks", ["tags", "resize=w:20/tags", "cache=expiry:60/tags"])
+def test_a_url_is_answered_from_the_cache_after_an_overwrite_whatever_signs_it(
+    http: httpx2.Client, handle: str, tasks: str
+) -> None:
+    before = http.get(f"/{security('convert')}/{tasks}/{handle}").json()
+    overwrite(http, handle)
+
+    assert "red" in before["tags"]["auto"]
+    again = http.get(f"/{tasks}/{security('read', 'convert', handle=handle)}/{handle}")
+    assert again.json() == before
+    assert http.get(f"/{tasks}/{handle}").status_code == 403  # the policy is checked before
+
+
+@pytest.mark.parametrize("tasks", ["cache=false/tags", "tags=version:2", "flip/tags"])
+def test_another_url_is_not_answered_from_that_cache(
+    http: httpx2.Client, handle: str, tasks: str
+) -> None:
+    for task in ("tags", "cache=false/tags"):
+        http.get(f"/{security('convert')}/{task}/{handle}")
+    overwrite(http, handle)
+
+    assert "blue" in http.get(f"/{security('convert')}/{tasks}/{handle}").json()["tags"]["auto"]
+    assert "red" in http.get(f"/{security('convert')}/tags/{handle}").json()["tags"]["auto"]
+
+
+@pytest.mark.parametrize(
+    ("task", "seconds"),
+    [("", 30 * 86_400), ("cache=expiry:60/", 60), ("cache=expiry:max/", 31_536_000)],
+)
+def test_the_cache_forgets_a_url_in_time(
+    http: httpx2.Client, handle: str, task: str, seconds: int
+) -> None:
+    forever = int(time.time()) + 10**9
+    path = f"/{security('convert', expiry=forever)}/{task}tags/{handle}"
+    now = time.time()
+    with time_machine.travel(now, tick=False):
+        http.get(path)
+        overwrite(http, handle)
+    with time_machine.travel(now + seconds - 1, tick=False):
+        assert "red" in http.get(path).json()["tags"]["auto"]
+    with time_machine.travel(now + seconds + 1, tick=False):
+        assert "blue" in http.get(path).json()["tags"]["auto"]
+
+
+def test_an_expiry_that_is_no_number_is_refused(http: httpx2.Client, handle: str) -> None:
+    reply = http.get(f"/{security('convert')}/cache=expiry:soon/tags/{handle}")
+
+    assert reply.json() == {"error": "Invalid parameter"}
+
+
+def test_refusals_and_deleted_files_are_not_cached(
+    app: EmulatorApp, http: httpx2.Client, handle: str
+) -> None:
+    path = f"/{security('convert')}/tags/{handle}"
+    http.get(path)
+    app.files.delete(handle, base_url=BASE)
+    assert http.get(path).status_code == 404
+    assert http.get(path).status_code == 404
+
+
+def test_the_cache_can_be_switched_off() -> None:
+    with (
+        EmulatorApp(config(cdn_cache=False)) as app,
+        httpx2.Client(transport=raw_app(app), base_url=BASE) as http,
+    ):
+        file = app.files.add(picture(), filename="a", mimetype="", options={}, base_url=BASE)
+        path = f"/{security('convert')}/tags/{file.handle}"
+        http.get(path)
+        overwrite(http, file.handle)
+        assert "blue" in http.get(path).json()["tags"]["auto"]
+
+
+def test_an_alias_is_answered_from_the_cache_when_its_file_changed(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(picture())
+    account = Account(aliases={"photos": tmp_path})
+    with (
+        EmulatorApp(config(account=account)) as app,
+        httpx2.Client(transport=raw_app(app), base_url=BASE) as http,
+    ):
+        path = f"/AKEY/{security('read', 'convert')}/src://photos/a.jpg"
+        http.get(path)
+        (tmp_path / "a.jpg").write_bytes(picture("blue"))
+        assert http.get(path).content == picture()
+        fresh = path.replace("/src:", "/cache=false/src:")
+        assert http.get(fresh).content == picture("blue")
+
+
+FOREIGN = "fOrEiGn1234567890123"
+
+
+@pytest.mark.parametrize("security_on", [True, False])
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", f"/{{s}}/tags/{FOREIGN}", POLICY_ERROR),
+        ("GET", f"/{{s}}/{FOREIGN}", POLICY_ERROR),
+        ("GET", f"/{{s}}/run_workflow=id:{ACCOUNT.workflows[0].id}/{FOREIGN}", POLICY_ERROR),
+        ("GET", f"/api/file/{FOREIGN}/metadata?{{q}}", "Policy required"),
+        ("DELETE", f"/api/file/{FOREIGN}?{{q}}", "Policy required"),
+    ],
+)
+def test_a_file_of_another_app_is_a_policy_error_and_no_404(
+    security_on: bool, method: str, path: str, body: str
+) -> None:
+    account = replace(ACCOUNT, foreign_handles=[FOREIGN], security=security_on)
+    calls = ("read", "stat", "remove", "convert", "runWorkflow")
+    with (
+        EmulatorApp(config(account=account)) as app,
+        httpx2.Client(transport=raw_app(app), base_url=BASE) as http,
+    ):
+        reply = http.request(method, path.format(s=security(*calls), q=query(*calls)))
+    assert (reply.status_code, body in reply.text) == (403, True)
+
+
+def test_a_conversion_is_told_of_unless_it_comes_from_the_cache(
+    app: EmulatorApp, http: httpx2.Client, handle: str
+) -> None:
+    for tasks in ("resize=w:10", "resize=w:10", "resize=w:10/tags", "tags", "sfw"):
+        http.get(f"/{security('convert')}/{tasks}/{handle}")
+
+    told = [item["body"] for item in app.webhooks.deliveries()[1:]]
+    payloads = Path(__file__).parents[1] / "payloads"
+    expected = json.loads((payloads / "webhook_fp_converse.json").read_text())
+    assert [event["text"]["url"] for event in told] == [
+        f"/resize/{handle}",
+        f"/resize/tags/{handle}",
+    ]
+    assert {event["action"] for event in told} == {"fp.converse"}
+    assert set(told[0]["text"]["link"]) == set(expected["text"]["link"])
+    assert told[0]["text"]["link"]["handle"] == handle
+
+
+@pytest.mark.parametrize(
+    ("limits", "task", "allowed"),
+    [
+        ({"path": "^a/"}, "store=path:%22a/%22", True),
+        ({"path": "^a/"}, "store=path:%22b/%22", False),
+        ({"path": "^a/"}, "store", False),
+        ({"container": "^box$"}, "store=container:box", True),
+        ({"container": "^box$"}, "store=container:other", False),
+        ({"maxSize": 10_000}, "store", True),
+        ({"maxSize": 10}, "store", False),
+        ({"minSize": 10_000}, "store", False),
+    ],
+)
+def test_a_policy_limits_where_a_stored_file_goes(
+    http: httpx2.Client, handle: str, limits: dict[str, Any], task: str, allowed: bool
+) -> None:
+    reply = http.get(f"/{security('store', **limits)}/{task}/{handle}")
+    assert reply.status_code == (200 if allowed else 403)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "status"), [("^http://127\\.0\\.0\\.1:1/", 404), ("^https://other/", 403)]
+)
+def test_a_policy_limits_the_urls_that_are_fetched(
+    http: httpx2.Client, pattern: str, status: int
+) -> None:
+    signed_so = security("convert", url=pattern)
+    assert http.get(f"/AKEY/{signed_so}/tags/http://127.0.0.1:1/a.jpg").status_code == status
+
+
+def test_what_filestack_go_sends_is_read(
+    app: EmulatorApp, http: httpx2.Client, handle: str
+) -> None:
+    encoded, signature = policy("store", "convert")
+    secured = {"Name": "security", "Params": {"policy": encoded, "signature": signature}}
+    tasks = [secured, {"Name": "store", "Params": {"filename": "go.jpg"}}]
+    body = {"apiKey": "AKEY", "sources": [handle], "tasks": tasks, "upload_tags": ["a", "b"]}
+
+    reply = http.post("/process", json=body).json()
+
+    stored = app.store.get(reply["handle"])
+    assert stored is not None
+    assert (stored.filename, stored.upload_tags) == ("go.jpg", ["a", "b"])
+    text = base64.urlsafe_b64encode(json.dumps([{"Name": "tags"}, secured]).encode()).decode()
+    assert "tags" in http.get(f"/b64/{text}/{handle}").json()
+
+
+@pytest.mark.parametrize(
+    "tags", ["text", [1], {"a": 1}, {str(number): "" for number in range(11)}, ["x" * 257]]
+)
+def test_upload_tags_beyond_the_limits_are_refused(
+    http: httpx2.Client, handle: str, tags: object
+) -> None:
+    reply = http.post("/process", json=process(sources=[handle], upload_tags=tags))
+    assert reply.json() == {"error": "Invalid parameter"}
+
+
+def written(source: str) -> list[str]:
+    encoded = base64.urlsafe_b64encode(source.encode()).decode()
+    return [
+        source,
+        f'"{source}"',
+        f"%22{source}%22",
+        quote(source, safe=""),
+        f"b64://{encoded}",
+    ]
+
+
+@pytest.mark.parametrize("form", range(5))
+def test_a_handle_and_an_alias_are_read_in_every_form(tmp_path: Path, form: int) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/b.jpg").write_bytes(picture("green"))
+    account = Account(aliases={"photos": tmp_path})
+    with (
+        EmulatorApp(config(account=account)) as app,
+        httpx2.Client(transport=raw_app(app), base_url=BASE) as http,
+    ):
+        file = app.files.add(picture(), filename="a", mimetype="", options={}, base_url=BASE)
+        for source, color in ((file.handle, "red"), ("src://photos/a/b.jpg", "green")):
+            path = f"/AKEY/{security('convert')}/tags/{written(source)[form]}"
+            assert color in http.get(path).json()["tags"]["auto"]

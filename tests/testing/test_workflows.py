@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -187,3 +189,116 @@ def test_no_job_ends_without_its_event(
         app.workflows.run_next()
 
     assert app.workflows.status(job["jobid"])["status"] == "Started"
+
+
+def results_of(*tasks: str, tagger: Any = None) -> dict[str, Any]:
+    account = Account(workflows=(Workflow("wf-1", tasks),))
+    more = {"tagger": tagger} if tagger else {}
+    with EmulatorApp(config(account=account, **more)) as app:
+        file = app.files.add(picture(), filename="a", mimetype="", options={}, base_url=BASE)
+        job = app.workflows.run("wf-1", Source("handle", file.handle))
+        app.run_due()
+        status = app.workflows.status(job["jobid"])
+    assert status["status"] == "Finished"
+    return status["results"]  # type: ignore[no-any-return]  # JSON
+
+
+@pytest.mark.parametrize(
+    ("rule", "holds"),
+    [
+        ("safe.sfw eq true", True),
+        ("safe.sfw eq false", False),
+        ("safe.sfw neq false", True),
+        ('safe.sfw eq "true"', False),
+        ("said.caption kex red", True),
+        ('said.caption kex "blue"', False),
+        ("safe.other eq true", False),
+    ],
+)
+def test_a_task_whose_condition_is_false_is_absent(rule: str, holds: bool) -> None:
+    results = results_of("safe=sfw", "said=caption", f"labels=tags if {rule}")
+    assert list(results) == ["safe", "said", *(["labels"] if holds else [])]
+
+
+def test_an_unsafe_picture_never_gets_tags() -> None:
+    results = results_of(
+        "safe=sfw",
+        "labels=tags if safe.sfw eq true",
+        "after=caption if labels.tags.auto kex gore",
+        tagger=lambda content: {"gore": 90},
+    )
+    assert results == {"safe": {"data": {"sfw": False}}}
+
+
+def test_a_tag_decides_about_the_next_task() -> None:
+    results = results_of("labels=tags", "safe=sfw if labels.tags.auto kex red")
+    assert list(results) == ["labels", "safe"]
+
+
+@pytest.mark.parametrize(
+    "tasks",
+    [
+        ("tags if safe.sfw eq true",),
+        ("tags if later.sfw eq true", "later=sfw"),
+        ("safe=sfw", "tags if safe.sfw"),
+        ("safe=sfw", "tags if safe.sfw gt 3"),
+    ],
+)
+def test_a_condition_that_cannot_be_read_is_refused(tasks: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="condition"):
+        Workflow("wf-1", tasks)
+
+
+def test_tasks_can_be_skipped_on_purpose(app: EmulatorApp, handle: str) -> None:
+    app.faults.add("task_skipped", operation=WORKFLOW)
+    job = app.workflows.run(WORKFLOW, Source("handle", handle))
+    app.run_due()
+    status = app.workflows.status(job["jobid"])
+    assert (status["status"], status["results"]) == ("Finished", {})
+
+
+@pytest.mark.parametrize(("text", "word"), [("", "Running"), ("InProgress", "InProgress")])
+def test_an_event_with_an_unknown_status_comes_before_the_end(
+    app: EmulatorApp, handle: str, text: str, word: str
+) -> None:
+    app.faults.add("early_event", operation=WORKFLOW, text=text)
+    app.workflows.run(WORKFLOW, Source("handle", handle))
+    app.run_due()
+
+    early, last = (
+        item["body"]["text"]
+        for item in app.webhooks.deliveries()
+        if item["action"] == "fs.workflow"
+    )
+    assert (early["status"], last["status"]) == (word, "Finished")
+    (some,), (every,) = early["results"].values(), last["results"].values()
+    assert len(some["data"]["tags"]["auto"]) < len(every["data"]["tags"]["auto"])
+
+
+def test_a_workflow_of_its_own_webhook_gets_the_result_without_an_envelope() -> None:
+    posted: list[tuple[str, dict[str, Any], Mapping[str, str]]] = []
+
+    def send(url: str, body: bytes, headers: Mapping[str, str]) -> int:
+        posted.append((url, json.loads(body), headers))
+        return 200
+
+    account = Account(
+        webhook_url="http://127.0.0.1:1/all/",
+        workflows=(Workflow("wf-1", webhook_url="http://127.0.0.1:1/one/"),),
+        events=["fs.workflow"],
+    )
+    with EmulatorApp(config(account=account, send=send)) as app:
+        file = app.files.add(picture(), filename="a", mimetype="", options={}, base_url=BASE)
+        app.workflows.run("wf-1", Source("handle", file.handle))
+        app.run_due()
+
+    (url, event, _), (own_url, bare, headers) = posted
+    assert (url, own_url) == ("http://127.0.0.1:1/all/", "http://127.0.0.1:1/one/")
+    assert bare == event["text"]
+    assert "action" not in bare
+    assert headers["FS-Signature"]
+
+
+def test_a_webhook_beyond_loopback_is_refused_for_a_workflow() -> None:
+    with pytest.raises(ValueError, match="loopback"):
+        Workflow("wf-1", webhook_url="https://example.com/")

@@ -1,12 +1,12 @@
-"""filestack-js as it is vendored, in a real browser, with nothing but its upload host pointed at
-the emulator: preflights, checksums and signatures included. The page's policy is a strict one.
+"""filestack-js as it is vendored, in a real browser, with nothing but its hosts pointed at the
+emulator: preflights, checksums and signatures included. The page's policy is a strict one.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
+import re
 import subprocess
 import threading
 import time
@@ -15,19 +15,21 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from filestack_tags.testing import EmulatorApp, EmulatorServer
+from tests.testing.surroundings import WORKFLOW, config, picture, policy, signed
 from tests.vendor import BUNDLE, VENDORED
 
-from .surroundings import WORKFLOW, config, picture, policy, signed
+from .browser import executable
 
 PHOTO = picture(size=(300, 200))
 BIG = os.urandom(100) * 131_072
 """Three parts of filestack-js's 6 MiB, the last not full; two chunks of intelligent ingestion."""
 LIMIT = 120.0
-"""Seconds for all uploads together, the start of the browser included."""
+"""Seconds for all calls together, the start of the browser included."""
 
 PAGE = b"""<!doctype html><meta charset="utf-8"><title>filestack-js</title>
 <script type="module" src="/page.js"></script>"""
@@ -44,14 +46,9 @@ FILES = {
 }
 
 
-def browser() -> str:
-    """Return where Chromium is; in CI it has to be somewhere."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
-    if found is None:
-        assert not os.environ.get("CI"), "Chromium is needed: apt-get install chromium"
-        pytest.skip("there is no Chromium to run filestack-js in")
-    return found
+@pytest.fixture(autouse=True)
+def _empty_house() -> None:
+    """Leave the site of the other tests alone: nothing here uses it."""
 
 
 @dataclass
@@ -60,14 +57,14 @@ class Desk:
 
     emulator: EmulatorApp
     filestack: str
-    uploads: dict[str, dict[str, Any]]
+    calls: dict[str, dict[str, Any]]
     said: dict[str, dict[str, Any]] = field(default_factory=dict)
     asked: dict[str, list[str]] = field(default_factory=dict)
     ended: threading.Event = field(default_factory=threading.Event)
 
     def answer(self, path: str) -> tuple[bytes, str]:
-        if path == "/uploads.json":
-            told = {"filestack": self.filestack, "uploads": self.uploads}
+        if path == "/calls.json":
+            told = {"filestack": self.filestack, "calls": self.calls}
             return json.dumps(told).encode(), "application/json"
         return FILES[path]
 
@@ -119,9 +116,10 @@ class Desk:
         self._server.server_close()
 
 
-def security(**more: Any) -> dict[str, str]:
-    # Each upload of a page that takes its time is still within it.
-    encoded, signature = policy("pick", "store", expiry=int(time.time() + 2 * LIMIT), **more)
+def security(*calls: str, **more: Any) -> dict[str, str]:
+    # Each call of a slow page is still within it.
+    expiry = int(time.time() + 2 * LIMIT)
+    encoded, signature = policy(*(calls or ("pick", "store")), expiry=expiry, **more)
     return {"policy": encoded, "signature": signature}
 
 
@@ -132,6 +130,7 @@ def expired() -> dict[str, str]:
 
 def upload(content: str = "photo", **more: Any) -> dict[str, Any]:
     return {
+        "call": "upload",
         "content": f"./{content}",
         "name": "réd sky'.jpg",
         "type": "image/jpeg",
@@ -142,9 +141,53 @@ def upload(content: str = "photo", **more: Any) -> dict[str, Any]:
     } | more
 
 
+def call(name: str, *arguments: object, allows: dict[str, str]) -> dict[str, Any]:
+    return {"call": name, "arguments": arguments, "apikey": "AKEY", "security": allows}
+
+
+def other_calls(app: EmulatorApp, url: str) -> dict[str, dict[str, Any]]:
+    """Calls that are no uploads, on files that the emulator has."""
+
+    def stored(name: str) -> str:
+        return app.files.add(
+            PHOTO, filename=name, mimetype="image/jpeg", options={}, base_url=url
+        ).handle
+
+    kept, removed, opened = stored("kept.jpg"), stored("removed.jpg"), stored("opened.jpg")
+    allowed = security("read", handle=opened)
+    source = (
+        f"{url}/{opened}?policy={quote(allowed['policy'])}&signature={allowed['signature']}"
+    )
+    storing = security("store", "convert", "runWorkflow", url=f"^{re.escape(url)}/")
+    described = {"size": True, "width": True, "filename": True, "md5": True}
+    return {
+        "store a URL": call(
+            "storeURL",
+            source,
+            {"path": "in/", "filename": "copy.jpg"},
+            None,
+            None,
+            {"tenant": "9"},
+            None,
+            [WORKFLOW],
+            allows=storing,
+        ),
+        "store another URL": call("storeURL", f"{url}/x", allows=security("store", url="^no")),
+        "describe": call("metadata", kept, described, allows=security("stat", handle=kept)),
+        "describe another": call("metadata", kept, {}, allows=security("stat", handle="x")),
+        "remove": call("remove", removed, allows=security("remove", handle=removed)),
+        "remove another": call("remove", kept, allows=security("remove", handle=removed)),
+        "prefetch": call(
+            "prefetch",
+            {"permissions": ["intelligent_ingestion"], "pickerOptions": {"maxFiles": 2}},
+            allows=security("pick"),
+        ),
+    }
+
+
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    """All uploads, done in one browser."""
+    """All calls, made in one browser."""
     uploads = {
         "merging first": upload(),
         "plain": upload(),
@@ -164,12 +207,12 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     with (
         EmulatorApp(config()) as app,
         EmulatorServer(app) as server,
-        Desk(app, server.url, uploads) as desk,
+        Desk(app, server.url, uploads | other_calls(app, server.url)) as desk,
     ):
         app.faults.add("accepted", operation="multipart.complete")
         process = subprocess.Popen(
             [
-                browser(),
+                executable(),
                 *("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run"),
                 *("--disable-background-networking", "--disable-component-update"),
                 f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
@@ -245,3 +288,42 @@ def test_what_the_policy_does_not_allow_is_refused_before_a_byte_is_sent(
 def test_a_wrong_key_is_told_with_a_reply_of_200(desk: Desk) -> None:
     assert desk.said["wrong key"]["status"] == "Failed"
     assert desk.asked["wrong key"] == ["multipart.start"]
+
+
+def test_a_url_is_stored_with_upload_tags_and_workflow(desk: Desk) -> None:
+    said = desk.said["store a URL"]
+    stored = desk.emulator.store.get(said["handle"])
+
+    assert stored is not None
+    assert (stored.filename, stored.path) == ("copy.jpg", "in/")
+    assert stored.upload_tags == {"tenant": "9"}
+    assert said["uploadTags"] == {"tenant": "9"}
+    assert said["mimetype"] == "image/jpeg"
+    assert desk.emulator.store.content(said["handle"]) == PHOTO
+    job = desk.emulator.workflows.status(said["workflows"][WORKFLOW]["jobid"])
+    assert job["sources"] == [said["handle"]]
+
+
+def test_a_file_is_described(desk: Desk) -> None:
+    said = desk.said["describe"]
+    assert (said["size"], said["width"], said["filename"]) == (len(PHOTO), 300, "kept.jpg")
+
+
+def test_a_file_is_removed(desk: Desk) -> None:
+    assert desk.said["remove"]["status"] == 200
+    assert desk.emulator.store.get(desk.calls["remove"]["arguments"][0]) is None
+
+
+@pytest.mark.parametrize("name", ["store another URL", "describe another", "remove another"])
+def test_a_policy_holds_for_the_one_file_or_url_that_it_names(desk: Desk, name: str) -> None:
+    assert "error" in desk.said[name]
+    if name != "store another URL":
+        assert desk.emulator.store.get(desk.calls[name]["arguments"][0]) is not None
+
+
+def test_prefetch_answers_what_the_account_permits(desk: Desk) -> None:
+    said = desk.said["prefetch"]
+    assert said["permissions"] == {"intelligent_ingestion": False}
+    assert said["settings"] == {"inapp_browser": False}
+    assert said["pickerOptions"]["maxFiles"] == 2
+    assert desk.asked["prefetch"] == ["prefetch"]
