@@ -16,7 +16,7 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from .models import OPEN_STATES, Asset, Backfill, BulkJob, TagMerge, WebhookDelivery
+from .models import AT_WORK, OPEN_STATES, Asset, Backfill, BulkJob, TagMerge, WebhookDelivery
 from .operations import COUNT_LIMIT, SWEEP_OVERDUE, Beat, Concern, Snapshot, snapshot
 from .transactions import alias
 
@@ -90,8 +90,7 @@ def report() -> Report:
     standing = snapshot()
     database = alias()
     jobs = BulkJob.objects.using(database).filter(due_at__isnull=False, state__in=OPEN_STATES)
-    at_work = (TagMerge.State.MERGING, TagMerge.State.UNDOING)
-    merges = TagMerge.objects.using(database).filter(state__in=at_work)
+    merges = TagMerge.objects.using(database).filter(state__in=AT_WORK)
     backfills = Backfill.objects.using(database).filter(state=Backfill.State.RUNNING)
     running = tuple(backfills.order_by("-pk")[:SHOWN])
     clocks = tuple(_clocks(standing))

@@ -8,7 +8,7 @@ histograms and completion take :func:`scope_of` as ``within``. What the machine 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any
@@ -55,6 +55,23 @@ def scope_of(user: Any) -> Q | None:
 def sees_everything(user: Any) -> bool:
     """Whether ``user`` has no scope: what all share is changed by those alone."""
     return scope_of(user) is None
+
+
+def why_stopped(user: Any, permissions: Iterable[str]) -> str:
+    """Return why work that ``user`` started must stop now, ``""`` if it may continue.
+
+    Args:
+        user: freshly read from the database; None if that user was deleted.
+        permissions: all that the work needs, as ``app.codename``.
+    """
+    if user is None:
+        return "The user who started it was deleted."
+    if not user.is_active:
+        return f"The user {user.get_username()} is no longer active."
+    for permission in permissions:
+        if not user.has_perm(permission):
+            return f"The user {user.get_username()} no longer has the permission {permission}."
+    return ""
 
 
 def assets_of(user: Any) -> AssetQuerySet:

@@ -20,7 +20,7 @@ from filestack_tags.scoping import assets_of, sees_everything
 from .deciding import ORIGIN, person
 from .display import link_to
 from .ledger import LedgerAdmin
-from .merges import is_undoable, may_undo_merges
+from .merges import may_undo_merges
 
 LAST_MERGES = 5
 """Merges of tags that are shown before the log; all of them have a list of their own."""
@@ -68,7 +68,7 @@ class TagDecisionAdmin(LedgerAdmin):
         """Show the log, with the last merges of tags before it: each decided about many assets."""
         merges = _last_merges(request)
         context = {
-            "merges": [(merge, is_undoable(merge)) for merge in merges],
+            "merges": [(merge, merge.can_be_undone) for merge in merges],
             "may_undo_merges": bool(merges) and may_undo_merges(request.user),
         }
         return super().changelist_view(request, {**context, **(extra_context or {})})

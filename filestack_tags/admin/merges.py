@@ -18,7 +18,7 @@ from django.views.decorators.http import require_POST
 
 from filestack_tags import merging, tags, tasks
 from filestack_tags.exceptions import CurationError, InvalidLabel
-from filestack_tags.models import Tag, TagMerge
+from filestack_tags.models import AT_WORK, Tag, TagMerge
 from filestack_tags.scoping import sees_everything
 from filestack_tags.search.complete import complete
 from filestack_tags.text import MAX_LABEL_LENGTH, label_key
@@ -27,8 +27,6 @@ from .ledger import InstallationAdmin
 
 SUGGESTED = 200
 """Names that the browser offers for the target."""
-
-AT_WORK = (TagMerge.State.MERGING, TagMerge.State.UNDOING)
 
 
 class TargetForm(forms.Form):
@@ -52,12 +50,6 @@ class TargetForm(forms.Form):
         if not found:
             raise forms.ValidationError(_("There is no tag called %(name)s.") % {"name": name})
         return next(iter(found.values()))
-
-
-def is_undoable(merge: TagMerge) -> bool:
-    """Whether a merge can be undone, as far as it can say itself."""
-    undoable = (TagMerge.State.MERGING, TagMerge.State.MERGED)
-    return merge.state in undoable and merge.pruned_at is None
 
 
 def may_undo_merges(user: Any) -> bool:
@@ -116,6 +108,7 @@ class TagMergeAdmin(InstallationAdmin):
         "source_name",
         "target_name",
         "state",
+        "error",
         "progress",
         "both",
         "conflicts",
@@ -153,8 +146,8 @@ class TagMergeAdmin(InstallationAdmin):
         merge = self.get_object(request, object_id)
         may_undo = self.has_undo_permission(request)
         context = {
-            "is_at_work": merge is not None and merge.state in AT_WORK,
-            "may_undo": may_undo and merge is not None and is_undoable(merge),
+            "is_at_work": merge is not None and merge.is_at_work,
+            "may_undo": may_undo and merge is not None and merge.can_be_undone,
         }
         return super().change_view(
             request, object_id, form_url, {**context, **(extra_context or {})}

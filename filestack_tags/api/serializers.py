@@ -84,7 +84,8 @@ class TagMergeSerializer(serializers.ModelSerializer[TagMerge]):
     class Meta:
         model = TagMerge
         fields = (
-            *("id", "source", "target", "state", "assets", "done", "both", "conflicts"),
+            *("id", "source", "target", "state", "error"),
+            *("assets", "done", "both", "conflicts"),
             *("started_at", "changed_at"),
         )
         read_only_fields = fields

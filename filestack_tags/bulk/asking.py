@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from django.db import IntegrityError
@@ -15,7 +16,7 @@ from filestack_tags import metrics, spending, tags, workflows
 from filestack_tags.conf import get_settings
 from filestack_tags.exceptions import BulkError
 from filestack_tags.models import Asset, BulkJob, Tag, TaggingRun
-from filestack_tags.scoping import digest_of, scope_of
+from filestack_tags.scoping import digest_of, scope_of, why_stopped
 from filestack_tags.search.ast import Comparison, HasTag, Query, conjunction
 from filestack_tags.search.planner import read
 from filestack_tags.search.scope import tags_within
@@ -63,6 +64,8 @@ PERMISSIONS: Mapping[str, str] = {
     Action.FORGET: "filestack_tags.delete_asset",
 }
 """What each action takes, besides ``view_asset``. Edges ask for it; see :func:`permission`."""
+
+VIEW_ASSETS = "filestack_tags.view_asset"
 
 CHANGE_JOBS = "filestack_tags.change_bulkjob"
 """Who has it may cancel and undo what others asked for."""
@@ -130,6 +133,26 @@ def permission(job: BulkJob) -> str:
     return PERMISSIONS[undone.action if undone else job.action]
 
 
+def why_job_stopped(job: BulkJob) -> str:
+    """Return why a job must not continue, ``""`` if it may.
+
+    A job that a user started needs that user to be active and to have every permission that
+    starting it takes. Code and commands start jobs of their own without a user.
+    """
+    if _is_by_code(job):
+        return ""
+    user = job.requested_by
+    permissions = [VIEW_ASSETS, permission(job)]
+    if job.undoes is not None and user is not None and not is_in_charge(job.undoes, user):
+        permissions.append(CHANGE_JOBS)
+    return why_stopped(user, permissions)
+
+
+def _is_by_code(job: BulkJob) -> bool:
+    triggers = (TaggingRun.Trigger.CODE, TaggingRun.Trigger.COMMAND)
+    return job.requested_by_id is None and job.trigger in triggers
+
+
 def is_in_charge(job: BulkJob, user: Any) -> bool:
     """Whether ``user`` asked for this job, or may change those of others.
 
@@ -175,8 +198,9 @@ def ask(
     """Note a job; return ``(job, created)``. Nothing is enqueued: see
     :func:`filestack_tags.tasks.start_bulk_job` for that.
 
-    Asked again with the same ``key`` by the same user, it is the same job. Permissions are the
-    caller's to check, see :data:`PERMISSIONS`.
+    Asked again with the same ``key`` by the same user, it is the same job. The caller checks
+    permissions first, see :data:`PERMISSIONS`. Before each batch the user has to be active and
+    have them still, or the job fails; with None, nobody's permissions are checked.
 
     Raises:
         BulkError: for an unknown action, parameters it does not take or that are missing, a tag
@@ -209,7 +233,7 @@ def ask(
         requested_by_id=None if user is None else user.pk,
         scope_digest="" if user is None else digest_of(user),
         trigger=TaggingRun.Trigger(trigger),
-        key=key or None,
+        key=_key_digest(user, key) if key else None,
     )
     return _noted(job)
 
@@ -241,8 +265,12 @@ def _noted(job: BulkJob) -> tuple[BulkJob, bool]:
 def _with_key(job: BulkJob) -> BulkJob | None:
     if job.key is None:
         return None
-    jobs = BulkJob.objects.using(alias())
-    return jobs.filter(requested_by=job.requested_by_id, key=job.key).first()
+    return BulkJob.objects.using(alias()).filter(key=job.key).first()
+
+
+def _key_digest(user: AbstractBaseUser | None, key: str) -> str:
+    """Return the unique value for a key: one column, since a NULL user is never a duplicate."""
+    return sha256(repr((None if user is None else str(user.pk), key)).encode()).hexdigest()
 
 
 @retrying
@@ -301,8 +329,12 @@ def scope_of_job(job: BulkJob) -> Q | None:
         return None
     if job.requested_by is not None:
         return scope_of(job.requested_by)
-    by_code = job.trigger in (TaggingRun.Trigger.CODE, TaggingRun.Trigger.COMMAND)
-    return None if by_code else Q(pk__in=())
+    return None if _is_by_code(job) else Q(pk__in=())
+
+
+def sees_hidden_tags(job: BulkJob) -> bool:
+    """Whether the search of a job may include hidden tags: when it was started, and still."""
+    return job.include_hidden and _sees_hidden(job.requested_by)
 
 
 def _scope(user: Any) -> Q | None:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from django.db import InterfaceError, OperationalError
 from django.utils import timezone
@@ -23,10 +24,17 @@ from filestack_tags.search.plan import plan
 from filestack_tags.search.totals import capped, total
 from filestack_tags.search.walk import Row, by_id
 from filestack_tags.text import storable
-from filestack_tags.transactions import alias, atomic, locked, retrying
+from filestack_tags.transactions import alias, atomic, locked, on_commit, retrying
 
 from .actions import ACTIONS, Effect
-from .asking import TAGGING, scope_of_job, searched, tell_of_end
+from .asking import (
+    TAGGING,
+    scope_of_job,
+    searched,
+    sees_hidden_tags,
+    tell_of_end,
+    why_job_stopped,
+)
 from .undoing import to_undo, undone
 
 logger = logging.getLogger(__name__)
@@ -110,6 +118,11 @@ def _step(job_id: int) -> Step:
         if job is None or not job.is_open:
             return Step()
         now = timezone.now()
+        if why := why_job_stopped(job):
+            _end(job, BulkJob.State.FAILED, f"{why} What it did before is kept.")
+            job.save(using=alias())
+            on_commit(partial(tell_of_end, job))
+            return Step()
         if job.state == BulkJob.State.WAITING:
             _begin(job, now)
         if job.action in TAGGING and _queue_is_full():
@@ -142,7 +155,7 @@ def _begin(job: BulkJob, now: datetime) -> None:
             counted = total(
                 query,
                 cap=ALL,
-                include_hidden=job.include_hidden,
+                include_hidden=sees_hidden_tags(job),
                 within=scope_of_job(job),
                 using=alias(),
             )
@@ -163,7 +176,7 @@ def _next(job: BulkJob) -> _Chosen:
         left = [pk for pk in job.asset_ids if job.position is None or pk < job.position]
         some = left[-BATCH:]
         seen = Asset.objects.using(alias()).within(scope_of_job(job))
-        rows = seen.search(query, include_hidden=job.include_hidden)
+        rows = seen.search(query, include_hidden=sees_hidden_tags(job))
         with time_limit(alias(), query, seconds=in_background()):
             found = set(rows.filter(pk__in=some).values_list("pk", flat=True))
         return _Chosen(
@@ -175,7 +188,7 @@ def _next(job: BulkJob) -> _Chosen:
     with time_limit(alias(), query, seconds=in_background()):
         planned = plan(
             query,
-            include_hidden=job.include_hidden,
+            include_hidden=sees_hidden_tags(job),
             within=scope_of_job(job),
             using=alias(),
         )

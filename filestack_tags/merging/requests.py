@@ -11,10 +11,8 @@ from django.db.models import Q
 
 from filestack_tags import tags
 from filestack_tags.exceptions import CurationError
-from filestack_tags.models import AssetTag, Tag, TagAlias, TagMerge
+from filestack_tags.models import AT_WORK, AssetTag, Tag, TagAlias, TagMerge
 from filestack_tags.transactions import alias, atomic, locked, retrying
-
-from .walk import AT_WORK
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
@@ -68,13 +66,21 @@ def start(source_id: int, target_id: int, *, user: AbstractBaseUser | None) -> T
     """Begin to merge the source into the target; return the merge, for :func:`.walk.work`.
 
     From the commit on, replies and people who write the source's label, or one of its aliases,
-    reach the target; searches for it find both until all assets are merged.
+    reach the target; searches for it find both until all assets are merged. A merge of the same
+    tags that has stopped continues.
 
     Raises:
         CurationError: when the two cannot be merged.
     """
     with atomic():
         list(locked(Tag.objects.filter(pk__in=(source_id, target_id))).order_by("pk"))
+        stopped = locked(TagMerge.objects.filter(source_id=source_id, target_id=target_id))
+        merge = stopped.filter(state=State.MERGING).exclude(error="").first()
+        if merge is not None:
+            merge.error, merge.needs_user = "", user is not None
+            merge.started_by_id = None if user is None else user.pk
+            merge.save(using=alias())
+            return merge
         source, target = _both(source_id, target_id)
         keys = _alias_keys(source)
         aliases = TagAlias.objects.using(alias())
@@ -93,6 +99,7 @@ def start(source_id: int, target_id: int, *, user: AbstractBaseUser | None) -> T
             alias_keys=keys,
             assets=rows.count(),
             started_by_id=None if user is None else user.pk,
+            needs_user=user is not None,
         )
 
 
@@ -112,7 +119,7 @@ def undo(merge_id: int, *, user: AbstractBaseUser | None) -> TagMerge:
         target_id = TagMerge.objects.using(alias()).get(pk=merge_id).target_id
         list(locked(Tag.objects.filter(pk=target_id)))  # evaluated for its lock
         merge = locked(TagMerge.objects.filter(pk=merge_id)).get()
-        if merge.state in (State.UNDOING, State.UNDONE):
+        if merge.state in (State.UNDOING, State.UNDONE) and not merge.error:
             return merge
         if merge.pruned_at is not None:
             raise CurationError(
@@ -123,6 +130,7 @@ def undo(merge_id: int, *, user: AbstractBaseUser | None) -> TagMerge:
         _bring_back_source(merge)
         merge.state = State.UNDOING
         merge.position = None
+        merge.error, merge.needs_user = "", user is not None
         merge.undone_by_id = None if user is None else user.pk
         merge.save(using=alias())
     return merge

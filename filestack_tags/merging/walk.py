@@ -17,14 +17,15 @@ from django.utils import timezone
 
 from filestack_tags import statistics, tags
 from filestack_tags.curation.batches import Said
-from filestack_tags.models import AssetTag, Tag, TagMerge, TagMergeRow
+from filestack_tags.models import AT_WORK, AssetTag, Tag, TagMerge, TagMergeRow
+from filestack_tags.scoping import sees_everything, why_stopped
 from filestack_tags.transactions import alias, atomic, locked, retrying
 
 from . import rows
 from .rows import combined
 
 State, Side = TagMerge.State, TagMergeRow.Side
-AT_WORK = (State.MERGING, State.UNDOING)
+CHANGE_TAGS = "filestack_tags.change_tag"
 
 BATCH = 450
 """Assets of one transaction, as many ids as SQLite's oldest limit lets a statement hold."""
@@ -38,9 +39,10 @@ class _Overtaken(Exception):
 
 
 def work(merge_id: int, *, is_stopped: Callable[[], bool] = lambda: False) -> bool:
-    """Go on with a merge, or with undoing it; return whether it is at its end.
+    """Continue a merge, or its undoing; return whether nothing is left to do.
 
-    Any number of processes may call this, at any time, as often as they like.
+    Any number of processes may call this, at any time, as often as they like. Before each batch
+    the user who started it has to be active and permitted; else it stops, and ``error`` says why.
 
     Args:
         is_stopped: asked after each batch.
@@ -50,20 +52,43 @@ def work(merge_id: int, *, is_stopped: Callable[[], bool] = lambda: False) -> bo
         OperationalError: when the database stays out of reach; calling it again goes on.
     """
     steps = {State.MERGING: _merge_some, State.UNDOING: _undo_some}
-    while (merge := _read(merge_id)).state in AT_WORK:
+    while (merge := _read(merge_id)).is_at_work:
+        if why := _why_stopped(merge):
+            _stop(merge, why)
+            return True
         try:
             steps[State(merge.state)](merge)
         except _Overtaken:
             continue
         if is_stopped():
-            return _read(merge_id).state not in AT_WORK
+            return not _read(merge_id).is_at_work
     return True
+
+
+def _why_stopped(merge: TagMerge) -> str:
+    if not merge.needs_user:
+        return ""
+    user = merge.undone_by if merge.state == State.UNDOING else merge.started_by
+    return why_stopped(user, (CHANGE_TAGS,)) or (
+        "" if sees_everything(user) else f"The user {user} no longer sees all assets."
+    )
+
+
+@retrying
+def _stop(merge: TagMerge, why: str) -> None:
+    with atomic():
+        held = locked(TagMerge.objects.filter(pk=merge.pk)).get()
+        if held.state == merge.state:
+            held.error = f"{why} Merge the tags again to continue, or undo the merge."
+            if held.state == State.UNDOING:
+                held.error = f"{why} Undo the merge again to continue."
+            held.save(using=alias())
 
 
 def unfinished(*, silent_for: timedelta = ABANDONED_AFTER) -> list[int]:
     """Return the merges that are not at their end, and that nobody has gone on with for long."""
     merges = TagMerge.objects.using(alias()).filter(
-        state__in=AT_WORK, changed_at__lte=timezone.now() - silent_for
+        state__in=AT_WORK, error="", changed_at__lte=timezone.now() - silent_for
     )
     return list(merges.order_by("pk").values_list("pk", flat=True))
 

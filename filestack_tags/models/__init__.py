@@ -11,13 +11,14 @@ from .decisions import TagDecision
 from .files import ModelFile
 from .jobs import OPEN_STATES, BulkJob, BulkJobItem, BulkJobPart
 from .ledger import TOO_LARGE, TaggingRun, WebhookDelivery
-from .merges import TagMerge, TagMergeRow
+from .merges import AT_WORK, TagMerge, TagMergeRow
 from .operations import Backfill, Circuit, Heartbeat, Spending
 from .outbound import OutboundMessage, WebhookEndpoint
 from .searches import SavedSearch
 from .tags import NOT_FOUND, AssetTag, Tag, TagAlias, TagStatistic, score_in_sql, score_of
 
 __all__ = [
+    "AT_WORK",
     "NOT_FOUND",
     "OPEN_STATES",
     "TOO_LARGE",

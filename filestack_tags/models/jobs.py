@@ -7,7 +7,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from filestack_tags.fields import ExactCharField
+from filestack_tags.fields import ExactCharField, IdentifierField
 from filestack_tags.replicas import ReplicaManager
 
 from .ledger import TaggingRun
@@ -80,8 +80,10 @@ class BulkJob(models.Model):
         choices=TaggingRun.Trigger,
         default=TaggingRun.Trigger.CODE,
     )
-    key = ExactCharField(_("idempotency key"), max_length=200, null=True, blank=True)
-    """Asked for twice with the same key by the same person, it is one job."""
+    key = IdentifierField(
+        _("idempotency key"), max_length=64, null=True, blank=True, unique=True, editable=False
+    )
+    """Digest of an idempotency key and of the user, or no user, that it came from."""
     undoes = models.ForeignKey(
         "self",
         on_delete=models.CASCADE,
@@ -104,9 +106,6 @@ class BulkJob(models.Model):
         verbose_name = _("bulk job")
         verbose_name_plural = _("bulk jobs")
         ordering = ("-id",)
-        constraints = (
-            models.UniqueConstraint(fields=("requested_by", "key"), name="fst_job_key"),
-        )
         indexes = (
             models.Index(fields=("due_at",), name="fst_job_due"),
             models.Index(fields=("requested_by", "-id"), name="fst_job_person"),

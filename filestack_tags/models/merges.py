@@ -61,6 +61,10 @@ class TagMerge(models.Model):
         related_name="+",
         verbose_name=_("undone by"),
     )
+    needs_user = models.BooleanField(default=False, editable=False)
+    """Whether a user started it, or its undoing, and has to be permitted still."""
+    error = models.TextField(_("error"), blank=True, default="")
+    """Why it stopped before its end; empty while it continues."""
     changed_at = models.DateTimeField(_("changed"), auto_now=True)
     """When the last batch was done, or the state changed."""
     pruned_at = models.DateTimeField(_("pruned"), null=True, blank=True)
@@ -77,6 +81,20 @@ class TagMerge(models.Model):
 
     def __str__(self) -> str:
         return f"{self.source_name} → {self.target_name}"
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether a worker continues it."""
+        return self.state in AT_WORK and not self.error
+
+    @property
+    def can_be_undone(self) -> bool:
+        """Whether it can be undone, as far as the merge itself shows."""
+        has_begun = self.state == TagMerge.State.UNDOING and not self.error
+        return self.pruned_at is None and self.state != TagMerge.State.UNDONE and not has_begun
+
+
+AT_WORK = (TagMerge.State.MERGING, TagMerge.State.UNDOING)
 
 
 class TagMergeRow(models.Model):

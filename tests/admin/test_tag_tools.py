@@ -193,7 +193,7 @@ def test_the_log_of_decisions_shows_merges_and_undoes_them(
 ) -> None:
     log = "/admin/filestack_tags/tagdecision/"
     somebody = client_of("view_tagdecision", "view_tag", "change_tag")
-    anna = User.objects.create_user("anna")
+    anna = User.objects.create_superuser("anna")
     merge = merging.start(cats.pk, Tag.objects.get(key="cat").pk, user=anna)
     merging.work(merge.pk)
     shown = page(somebody.get(log))

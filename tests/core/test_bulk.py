@@ -20,6 +20,7 @@ from filestack_tags.bulk import actions, running
 from filestack_tags.exceptions import BulkError, TagQueryError
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetTag, BulkJob, BulkJobItem, Tag, TagDecision
+from tests.api.rows import person as permitted
 
 pytestmark = pytest.mark.django_db
 
@@ -29,7 +30,7 @@ Request = bulk.Request
 
 @pytest.fixture
 def person() -> User:
-    return User.objects.create_user("editor")
+    return permitted("editor", "view_asset", "change_asset", "tag_asset", "delete_asset")
 
 
 @pytest.fixture(autouse=True)
@@ -274,7 +275,7 @@ def test_to_retag_queues_all_and_waits_while_the_queue_is_full(
 def test_the_task_has_them_tagged(script: Any, django_capture_on_commit_callbacks: Any) -> None:
     ids = tagged(3)
     with django_capture_on_commit_callbacks(execute=True):
-        job, _ = tasks.start_bulk_job(Request("retag"), user=None, trigger="admin")
+        job, _ = tasks.start_bulk_job(Request("retag"), user=None)
     job.refresh_from_db()
     assert (job.state, job.changed) == (State.FINISHED, 3)
     states = set(Asset.objects.filter(pk__in=ids).values_list("tagging_state", flat=True))
