@@ -18,6 +18,7 @@ class FilestackTagsConfig(AppConfig):
         )
 
         wording.install(gettext)
+        conf.mask_secrets()
         conf.reset_on_setting_changed()
         sinks.follow_settings()
         sinks.connect()

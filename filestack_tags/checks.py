@@ -29,6 +29,8 @@ from .search.language import MAX_DEPTH
 from .taggers.base import BUILT_IN, get_tagger
 from .transactions import alias, atomic, unapplied_migrations
 
+FRAMES = "django.middleware.clickjacking.XFrameOptionsMiddleware"
+
 READ_COMMITTED = "read committed"
 
 TAGGER_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
@@ -58,7 +60,13 @@ SWITCHES = (
     "OUTBOUND_WEBHOOKS",
     "OUTBOUND_ALLOW_INSECURE",
 )
-COUNTS = ("BUDGET_PER_DAY", "BUDGET_PER_MONTH")
+COUNTS = (
+    "BUDGET_PER_DAY",
+    "BUDGET_PER_MONTH",
+    "WRITES_PER_MINUTE",
+    "NEW_TAGS_PER_HOUR",
+    "NEW_TAGS_PER_HOUR_IN_SCOPE",
+)
 DAYS = (
     "KEEP_DELIVERIES",
     "KEEP_RAW_REPLIES",
@@ -82,7 +90,7 @@ POSITIVE = (
         item.name
         for item in fields(Settings)
         if isinstance(getattr(DEFAULTS, item.name), (int, float))
-        and item.name not in (*SWITCHES, "MIN_CONFIDENCE", "TAGS_VERSION")
+        and item.name not in (*SWITCHES, *COUNTS, "MIN_CONFIDENCE", "TAGS_VERSION")
     ),
 )
 
@@ -307,7 +315,7 @@ def check_operations(
 
 @register(Tags.security, deploy=True)
 def check_deployment(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
-    """Webhooks can be verified and calls are encrypted (W010–W012)."""
+    """Webhooks can be verified, calls are encrypted, pages are protected (W010–W012, W015)."""
     if check_settings():
         return []
     settings = get_settings()
@@ -345,6 +353,14 @@ def check_deployment(app_configs: AppConfigs = None, **kwargs: Any) -> list[Chec
                 "CELERY_TASK_ALWAYS_EAGER makes requests wait for Filestack.",
                 hint="Run a Celery worker, and beat for the sweep.",
                 id="filestack_tags.W012",
+            )
+        )
+    if FRAMES not in django_settings.MIDDLEWARE:
+        messages.append(
+            Warning(
+                "Another site can show the pages of the admin in a frame.",
+                hint=f"Add {FRAMES!r} to MIDDLEWARE.",
+                id="filestack_tags.W015",
             )
         )
     return messages
@@ -578,7 +594,7 @@ def _is_mapping_of_text(value: Any) -> bool:
 
 
 def _is_count(value: Any) -> bool:
-    return type(value) is int and value >= 0
+    return value is None or (type(value) is int and value >= 0)
 
 
 def _is_long_enough(value: Any) -> bool:

@@ -224,6 +224,15 @@ class Settings:
     """Whether clients of the API and users of the admin may register external URLs of private
     hosts: addresses that are not public, special-use names, names without a dot."""
 
+    WRITES_PER_MINUTE: int | None = 600
+    """Most writes of one user through the API in a minute; None for no limit."""
+
+    NEW_TAGS_PER_HOUR: int | None = 200
+    """Most new tag names that one user creates in an hour; None for no limit."""
+
+    NEW_TAGS_PER_HOUR_IN_SCOPE: int | None = 1000
+    """Most new tag names that all users with the same ``SCOPE`` create in an hour."""
+
     MIN_CONFIDENCE: int = 0
     """Tags below this confidence are stored but not shown or found by name alone."""
 
@@ -283,9 +292,30 @@ def get_settings() -> Settings:
     return Settings(**values)
 
 
+class MaskedText(str):
+    """A text that does not show itself in a ``repr``, such as on Django's DEBUG error page."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'********'"
+
+
+def mask_secrets() -> None:
+    """Mask secrets in the host's dict that Django's error pages do not recognize by their keys.
+
+    Those pages hide ``API_KEY``, ``APP_SECRET`` and ``WEBHOOK_SECRETS``, but not a URL that may
+    contain a password.
+    """
+    value = getattr(django_settings, SETTING, None)
+    if isinstance(value, dict) and isinstance(url := value.get("REDIS_URL"), str):
+        value["REDIS_URL"] = MaskedText(url)
+
+
 def _forget(*, setting: str, **kwargs: Any) -> None:
     if setting == SETTING:
         get_settings.cache_clear()
+        mask_secrets()
 
 
 def reset_on_setting_changed() -> None:

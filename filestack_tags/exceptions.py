@@ -79,6 +79,17 @@ class CurationError(FilestackTagsError, ValueError):
     """A decision that cannot be made; the message says why."""
 
 
+class LimitExceeded(CurationError):
+    """A user created too many tag names; ``wait`` is in how many seconds more are allowed."""
+
+    def __init__(self, wait: int) -> None:
+        super().__init__(
+            "Too many new tag names in the last hour. Use existing tags, or try again in "
+            f"{-(-wait // 60)} minutes."
+        )
+        self.wait = wait
+
+
 class BulkError(FilestackTagsError, ValueError):
     """A bulk job that cannot be asked for, cancelled or undone; the message says why.
 

@@ -1,4 +1,4 @@
-"""Whose eyes see which assets: the setting ``SCOPE``, asked once for each request.
+"""Which assets a user may see, and which tags by name: the setting ``SCOPE`` and hidden tags.
 
 A scope is a ``Q`` over :class:`~filestack_tags.models.Asset`, or None for everything. Whatever
 shows or changes assets for a person starts from :func:`assets_of`; searches, totals, facets,
@@ -20,10 +20,13 @@ from django.utils.module_loading import import_string
 
 from .conf import SETTING, get_settings
 from .exceptions import ConfigurationError
-from .models import Asset, AssetQuerySet, AssetTag, Tag, TaggingRun
+from .models import Asset, AssetQuerySet, AssetTag, Tag, TagDecision, TaggingRun
+from .search.withheld import exists, withheld
 
 NOTHING = "nothing"
 """The digest of a scope without any asset. Who sees nothing shares nothing."""
+
+SEARCH_HIDDEN = "filestack_tags.search_hidden"
 
 Hook = Callable[[Any], Q | None]
 
@@ -72,6 +75,62 @@ def why_stopped(user: Any, permissions: Iterable[str]) -> str:
         if not user.has_perm(permission):
             return f"The user {user.get_username()} no longer has the permission {permission}."
     return ""
+
+
+def sees_hidden_tags(user: Any) -> bool:
+    """Whether ``user`` may see the names of hidden tags and of sensitive ones not yet approved.
+
+    That takes ``search_hidden``. Code, which has no user, may see all.
+    """
+    return user is None or bool(user.has_perm(SEARCH_HIDDEN))
+
+
+def asset_tags_named_to(user: Any, rows: QuerySet[AssetTag]) -> QuerySet[AssetTag]:
+    """Return those of the rows whose tag ``user`` may see by name; their assets are not checked.
+
+    A sensitive tag has a name only on the assets where a person accepted or added it.
+    """
+    if sees_hidden_tags(user):
+        return rows
+    return rows.filter(exists(withheld(rows.db)), tag__hidden=False)
+
+
+def tags_named_to(user: Any, *, on: int | None = None) -> QuerySet[Tag]:
+    """Return the tags that ``user`` may see by name: at all, or on the asset with the id ``on``."""
+    tags = Tag.objects.all()
+    if sees_hidden_tags(user):
+        return tags
+    named = ~Q(pk__in=withheld(tags.db))
+    if on is not None:
+        here = asset_tags_named_to(user, AssetTag.objects.filter(asset=on))
+        named |= Q(pk__in=here.values("tag"))
+    return tags.filter(named, hidden=False)
+
+
+def decisions_of(user: Any) -> QuerySet[TagDecision]:
+    """Return the decisions about tags that ``user`` may see by name, on assets in scope."""
+    decisions = TagDecision.objects.all()
+    if not sees_everything(user):
+        decisions = decisions.filter(asset__in=assets_of(user))
+    if sees_hidden_tags(user):
+        return decisions
+    decisions = decisions.exclude(tag__hidden=True)  # a merged tag has no row
+    if kept := withheld(decisions.db):
+        here = AssetTag.objects.filter(asset=OuterRef("asset"), tag=OuterRef("tag"))
+        decisions = decisions.filter(
+            ~Q(tag_id__in=kept) | Exists(asset_tags_named_to(user, here))
+        )
+    return decisions
+
+
+def hidden_keys(user: Any, keys: Iterable[str]) -> set[str]:
+    """Return the keys of labels that ``user`` must not see, such as in the reply of a tagger."""
+    wanted = set(keys)
+    if sees_hidden_tags(user) or not wanted:
+        return set()
+    hidden = Tag.objects.filter(Q(hidden=True) | Q(pk__in=withheld(Tag.objects.db)))
+    names = hidden.values_list("key", "aliases__key")
+    return wanted.intersection(key for pair in names for key in pair)
 
 
 def assets_of(user: Any) -> AssetQuerySet:

@@ -77,6 +77,8 @@ def storable_json(value: Any) -> Any:
 def label_name(text: str) -> str:
     """Return a label as it is shown: white space collapsed, otherwise as received.
 
+    Double quotes around the whole label are syntax, as in a search, and not part of it.
+
     Raises:
         InvalidLabel: when it has no visible character, is longer than
             :data:`MAX_LABEL_LENGTH`, or contains control characters.
@@ -87,6 +89,8 @@ def label_name(text: str) -> str:
 @lru_cache(maxsize=10_000)
 def _label_name(text: str) -> str:
     name = " ".join(text.split())
+    while len(name) > 1 and name[0] == name[-1] == '"':
+        name = name[1:-1].strip()
     if not name:
         raise InvalidLabel(_("A tag cannot be empty."))
     if len(name) > MAX_LABEL_LENGTH:

@@ -33,7 +33,12 @@ from filestack_tags.conf import get_settings
 from filestack_tags.exceptions import CurationError, OutOfScope
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetTag
-from filestack_tags.scoping import scope_of, sees_everything
+from filestack_tags.scoping import (
+    asset_tags_named_to,
+    decisions_of,
+    scope_of,
+    sees_everything,
+)
 from filestack_tags.search.planner import visible_asset_tags
 from filestack_tags.search.withheld import withheld
 from filestack_tags.thumbnails import thumbnail_response
@@ -221,13 +226,13 @@ class AssetPage(RunHistory):
                 **(extra_context or {}),
                 "asset": asset,
                 "picture": self.pictures(PICTURE)(asset),
-                "rows": _rows(asset),
+                "rows": _rows(asset, request.user),
                 "may_decide": self.has_decide_permission(request),
                 "may_tag": self.has_tag_permission(request),
                 "workflows": sorted(workflows.taggers().keys() - {get_settings().TAGGER}),
-                "decisions": asset.decisions.select_related("tag", "user", "undone_by")[
-                    :DECIDED
-                ],
+                "decisions": decisions_of(request.user)
+                .filter(asset=asset)
+                .select_related("tag", "user", "undone_by")[:DECIDED],
                 "decide_url": self._url(asset.pk, "decide") + _came_from(request),
                 "can_change": True,
                 "may_forget": self.has_forget_permission(request),
@@ -319,9 +324,9 @@ def _came_from(request: HttpRequest) -> str:
     return f"?{urlencode({CAME_FROM: said})}" if said else ""
 
 
-def _rows(asset: Asset) -> list[AssetTag]:
-    """Return every tag of the asset: the visible ones first, the rejected ones last."""
-    rows = asset.asset_tags.select_related("tag", "decided_by")
+def _rows(asset: Asset, user: Any) -> list[AssetTag]:
+    """Return the asset's tags that the user may see by name: visible first, rejected last."""
+    rows = asset_tags_named_to(user, asset.asset_tags.select_related("tag", "decided_by"))
     visible = set(visible_asset_tags(asset.asset_tags.all()).values_list("tag_id", flat=True))
     kept = withheld(rows.db)
     ordered = list(rows.order_by("-confidence", "tag__key"))

@@ -56,7 +56,11 @@ class BulkForm(forms.Form):
     format = forms.ChoiceField(
         label=gettext_lazy("Format"),
         required=False,
-        choices=(("csv", "CSV"), ("jsonl", "JSON lines")),
+        choices=(
+            ("csv", "CSV"),
+            ("csv-bom", gettext_lazy("CSV for Excel")),
+            ("jsonl", "JSON lines"),
+        ),
     )
 
     def __init__(self, *args: Any, actions: Iterable[str], **kwargs: Any) -> None:

@@ -10,10 +10,10 @@ from django.http import HttpRequest, QueryDict
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from filestack_tags import curation
+from filestack_tags import curation, throttle
 from filestack_tags.exceptions import CurationError
-from filestack_tags.models import Tag, TagDecision
-from filestack_tags.scoping import assets_of
+from filestack_tags.models import TagDecision
+from filestack_tags.scoping import decisions_of, tags_named_to
 
 from .forms import AddTagForm, ConfidenceForm
 
@@ -36,6 +36,7 @@ def decide(asset_id: int, said: QueryDict, user: AbstractBaseUser) -> str:
     if "add" in said:
         form = AddTagForm(said, prefix="add")
         _require_valid(form)
+        throttle.count_new_tag(form.cleaned_data["name"], user=user)
         row = curation.add(
             asset_id,
             form.cleaned_data["name"],
@@ -43,11 +44,13 @@ def decide(asset_id: int, said: QueryDict, user: AbstractBaseUser) -> str:
             confidence=form.cleaned_data["confidence"],
             origin=ORIGIN,
         )
-        return _("Added %(tag)s.") % {"tag": row.tag}
+        is_named = tags_named_to(user, on=asset_id).filter(pk=row.tag_id).exists()
+        return _("Added %(tag)s.") % {"tag": row.tag if is_named else form.cleaned_data["name"]}
     if "undo" in said:
         return undo(said, user, asset_id=asset_id)
     verb = next((verb for verb in (*DECISIONS, "change") if verb in said), None)
-    tag = _tag(said.get(verb, "")) if verb else None
+    named = tags_named_to(user, on=asset_id)
+    tag = named.filter(pk=_number(said.get(verb, ""))).first() if verb else None
     if verb is None or tag is None:
         raise CurationError(_("There is no such decision, or no such tag."))
     if verb == "change":
@@ -71,8 +74,7 @@ def undo(said: QueryDict, user: AbstractBaseUser, *, asset_id: int | None = None
         CurationError: when there is none, or somebody decided since.
     """
     number = _number(said.get("undo", ""))
-    wanted = TagDecision.objects.filter(pk=number).select_related("tag")
-    wanted = wanted.filter(asset__in=assets_of(user))
+    wanted = decisions_of(user).filter(pk=number).select_related("tag")
     if asset_id is not None:
         wanted = wanted.filter(asset=asset_id)
     decision = wanted.first()
@@ -92,10 +94,6 @@ def _require_valid(form: Any) -> None:
         raise CurationError(
             " ".join(str(text) for texts in form.errors.values() for text in texts)
         )
-
-
-def _tag(text: str) -> Tag | None:
-    return Tag.objects.filter(pk=_number(text)).first()
 
 
 def _number(text: str) -> int:

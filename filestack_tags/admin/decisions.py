@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from filestack_tags import curation
 from filestack_tags.models import TagDecision, TagMerge
-from filestack_tags.scoping import assets_of, sees_everything
+from filestack_tags.scoping import decisions_of, sees_everything, sees_hidden_tags
 
 from .deciding import ORIGIN, person
 from .display import link_to
@@ -57,10 +57,9 @@ class TagDecisionAdmin(LedgerAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[TagDecision]:
-        decisions = super().get_queryset(request)
-        if sees_everything(request.user):
-            return decisions
-        return decisions.filter(asset__in=assets_of(request.user))
+        named = decisions_of(request.user)
+        decisions: QuerySet[TagDecision] = super().get_queryset(request)
+        return decisions & named
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -120,7 +119,11 @@ class TagDecisionAdmin(LedgerAdmin):
 def _last_merges(request: HttpRequest) -> list[TagMerge]:
     """Return the last merges, of the tag or the user that the log is searched for."""
     user = request.user
-    if not (user.has_perm("filestack_tags.view_tag") and sees_everything(user)):
+    if not (
+        user.has_perm("filestack_tags.view_tag")
+        and sees_everything(user)
+        and (sees_hidden_tags(user) or may_undo_merges(user))
+    ):
         return []
     merges = TagMerge.objects.select_related("started_by", "undone_by")
     if said := request.GET.get(SEARCH_VAR, "").strip():

@@ -70,11 +70,11 @@ def duty_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
         request,
         "filestack_tags/admin/operations.html",
         _context(model_admin, request, _("Operations"))
-        | {"may": may, "report": found, "at": found.standing.at, **_shown(found)},
+        | {"may": may, "report": found, "at": found.standing.at, **_shown(found, request.user)},
     )
 
 
-def _shown(found: Report) -> dict[str, Any]:
+def _shown(found: Report, user: Any) -> dict[str, Any]:
     taken = found.standing
     return {
         "needs": [(concern, PLACES[concern.code]) for concern in found.needs],
@@ -95,7 +95,7 @@ def _shown(found: Report) -> dict[str, Any]:
             "assets": not taken.failed_assets.is_exact,
             "deliveries": not taken.failed_deliveries.is_exact,
         },
-        "jobs": [(job, described(job), standing(job)) for job in found.jobs],
+        "jobs": [(job, described(job, user), standing(job)) for job in found.jobs],
         "backfills": [
             (
                 row,

@@ -43,7 +43,7 @@ class BulkJobAdmin(LedgerAdmin):
     """Whoever may look at assets sees the jobs that he asked for; with ``view_bulkjob``, all."""
 
     list_display = (
-        *("__str__", "what", "query", "state", "progress", "requested_by"),
+        *("__str__", "query", "state", "progress", "requested_by"),
         *("created_at", "finished_at"),
     )
     list_select_related = ("requested_by", "undoes")
@@ -154,7 +154,7 @@ class BulkJobAdmin(LedgerAdmin):
                 "opts": self.opts,
                 "media": self.media,
                 "job": job,
-                "what": self.what(job),
+                "what": described(job, request.user),
                 "now": standing(job),
                 "reasons": [
                     (bulk.REASONS.get(why, why), number) for why, number in job.reasons.items()
@@ -210,11 +210,7 @@ class BulkJobAdmin(LedgerAdmin):
         if job.pruned_at is not None:
             messages.error(request, _("The file is gone; export again."))
             return HttpResponseRedirect(self._url("change", pk))
-        response = StreamingHttpResponse(
-            bulk.read_parts(job), content_type=bulk.CONTENT_TYPES[job.parameters["format"]]
-        )
-        response["Content-Disposition"] = f'attachment; filename="{bulk.file_name(job)}"'
-        return response
+        return bulk.download(job)
 
     def _job(self, request: HttpRequest, pk: Any, *, to_act: bool = False) -> BulkJob:
         """Return a job that this person may see, and may act on."""
@@ -238,26 +234,31 @@ class BulkJobAdmin(LedgerAdmin):
             current_app=self.admin_site.name,
         )
 
-    @admin.display(description=gettext_lazy("action"))
-    def what(self, job: BulkJob) -> str:
-        return described(job)
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        """Add what each job does, as this user may see it."""
+
+        @admin.display(description=gettext_lazy("action"))
+        def what(job: BulkJob) -> str:
+            return described(job, request.user)
+
+        number, *others = super().get_list_display(request)
+        return [number, what, *others]
 
     @admin.display(description=gettext_lazy("progress"))
     def progress(self, job: BulkJob) -> str:
         return standing(job)["text"]  # type: ignore[no-any-return]  # of a dict of all kinds
 
 
-def described(job: BulkJob) -> str:
-    """Return what a job does, in words."""
+def described(job: BulkJob, user: Any) -> str:
+    """Return what a job does, in words, as ``user`` may see it."""
     action = job.undoes if job.action == BulkJob.Action.UNDO and job.undoes else job
     said = str(BulkJob.Action(action.action).label)
+    parameters = bulk.parameters_named_to(user, action)
     details = [
-        str(action.parameters[name])
-        for name in ("tag", "tagger", "format")
-        if action.parameters.get(name)
+        str(parameters[name]) for name in ("tag", "tagger", "format") if parameters.get(name)
     ]
-    if action.parameters.get("confidence"):
-        details.append("{}–{}".format(*action.parameters["confidence"]))
+    if parameters.get("confidence"):
+        details.append("{}–{}".format(*parameters["confidence"]))
     text = f"{said}: {', '.join(details)}" if details else said
     if action is job:
         return text

@@ -27,7 +27,7 @@ from filestack_tags import curation
 from filestack_tags.conf import get_settings
 from filestack_tags.exceptions import CurationError, TagQueryError
 from filestack_tags.models import Asset, AssetTag, Tag, TagDecision, TagStatistic
-from filestack_tags.scoping import assets_of, scope_of, tags_of
+from filestack_tags.scoping import assets_of, decisions_of, scope_of, tags_of
 from filestack_tags.search.deadline import time_limit
 from filestack_tags.search.planner import read
 from filestack_tags.search.withheld import withheld
@@ -307,7 +307,7 @@ def _grouped(rows: list[AssetTag], *, by_asset: bool) -> list[tuple[Any, list[As
 
 
 def _own(request: HttpRequest) -> list[TagDecision]:
-    own = TagDecision.objects.filter(user=person(request).pk)
+    own = decisions_of(request.user).filter(user=person(request).pk)
     decisions = list(own.select_related("asset", "tag", "user", "undone_by")[:LAST])
     for decision in decisions:
         decision.named = True  # type: ignore[attr-defined]  # for the template

@@ -12,6 +12,7 @@ from django.urls import URLPattern, path
 from django.utils.translation import gettext as _
 
 from filestack_tags.models import TaggingRun
+from filestack_tags.scoping import hidden_keys, sees_hidden_tags
 
 from .display import raw
 from .ledger import PlainAdmin
@@ -56,9 +57,11 @@ class RunHistory(PlainAdmin):
                 "runs": runs,
                 "earlier": earlier,
                 "later": later,
-                **_compared(earlier, later),
+                **_compared(earlier, later, request.user),
                 "replies": [
-                    (run, raw(run.raw_reply)) for run in (earlier, later) if run is not None
+                    (run, raw(run.raw_reply))
+                    for run in (earlier, later)
+                    if run is not None and sees_hidden_tags(request.user)
                 ],
             },
         )
@@ -68,7 +71,9 @@ def _chosen(request: HttpRequest, name: str, runs: list[TaggingRun]) -> TaggingR
     return next((run for run in runs if str(run.pk) == request.GET.get(name)), None)
 
 
-def _compared(earlier: TaggingRun | None, later: TaggingRun | None) -> dict[str, Any]:
+def _compared(
+    earlier: TaggingRun | None, later: TaggingRun | None, user: Any
+) -> dict[str, Any]:
     """Return the difference, or a note that says why there is none."""
     if earlier is None or later is None:
         return {"note": _("Two runs with a reply are needed to compare.")}
@@ -82,4 +87,9 @@ def _compared(earlier: TaggingRun | None, later: TaggingRun | None) -> dict[str,
             )
             % {"runs": ", ".join(unread)}
         }
-    return {"difference": difference(labels[earlier] or {}, labels[later] or {})}
+    found = [labels[run] or {} for run in (earlier, later)]
+    hidden = hidden_keys(user, {key for run in found for key in run})
+    before, after = (
+        {key: value for key, value in run.items() if key not in hidden} for run in found
+    )
+    return {"difference": difference(before, after)}

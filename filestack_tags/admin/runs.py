@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from filestack_tags import workflows
 from filestack_tags.models import TaggingRun
-from filestack_tags.scoping import assets_of, sees_everything
+from filestack_tags.scoping import assets_of, sees_everything, sees_hidden_tags
 from filestack_tags.taggers import tagger_names
 
 from .display import link_to, raw, text_block
@@ -88,6 +88,14 @@ class TaggingRunAdmin(LedgerAdmin):
         if sees_everything(request.user):
             return rows
         return rows.filter(asset__in=assets_of(request.user))
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Leave out the raw reply for users who may not see hidden tags: it names them."""
+        if sees_hidden_tags(request.user):
+            return self.fieldsets
+        *others, (title, options) = self.fieldsets
+        fields = tuple(name for name in options["fields"] if name != "reply")
+        return (*others, (title, {**options, "fields": fields}))
 
     @admin.display(description=_("asset"))
     def asset_link(self, run: TaggingRun) -> str | SafeString:

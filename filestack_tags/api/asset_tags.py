@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
-from filestack_tags import tags
+from filestack_tags import tags, throttle
 from filestack_tags.conf import get_settings
 from filestack_tags.curation import Outcome, decide_many
 from filestack_tags.exceptions import InvalidLabel
@@ -21,7 +21,7 @@ from filestack_tags.search.withheld import exists, withheld
 from filestack_tags.text import label_key
 from filestack_tags.transactions import retried
 
-from .base import View, asset_of, includes_hidden, person
+from .base import View, asset_of, includes_hidden, lock_asset, person
 from .representation import DECISIONS, SOURCES
 from .serializers import AddTagSerializer, DecideSerializer
 
@@ -49,6 +49,9 @@ class AssetTagViewSet(View):
         ("list", "retrieve", "update", "partial_update"), frozenset({"include"})
     )
 
+    def lock(self, **kwargs: str) -> None:
+        lock_asset(kwargs["asset"])
+
     def list(self, request: Request, asset: str) -> Response:
         """Every tag that an asset has, rejected ones and those below their minimum too."""
         hidden = includes_hidden(request)
@@ -67,6 +70,7 @@ class AssetTagViewSet(View):
         form = AddTagSerializer(data=request.data)
         form.is_valid(raise_exception=True)
         name, confidence = form.validated_data["name"], form.validated_data["confidence"]
+        throttle.count_new_tag(name, user=person(request))
         (tag_id,) = retried(partial(tags.resolve, [name])).values()
         outcome = _decided(request, Act.ADD, found, tag_id, confidence)
         place = reverse(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any, ClassVar
 
 from django.http import Http404
@@ -29,7 +30,7 @@ from filestack_tags.search.totals import total
 from filestack_tags.tags import known
 from filestack_tags.text import label_key
 
-from .base import PAGING, View, asset_of, number, person
+from .base import PAGING, View, asset_of, lock_asset, number, person
 from .errors import ParameterError
 from .filters import REPEATABLE, AssetFilter, asked
 from .pagination import SearchPages
@@ -70,6 +71,15 @@ class AssetViewSet(View):
     }
     operations: ClassVar = frozenset({"retag"})
     repeatable: ClassVar = REPEATABLE
+
+    def lock(self, **kwargs: str) -> None:
+        if "pk" in kwargs:
+            lock_asset(kwargs["pk"])
+
+    def modified_at(self, **kwargs: str) -> datetime | None:
+        if "pk" not in kwargs:
+            return None
+        return asset_of(self.request, kwargs["pk"]).changed_at
 
     def list(self, request: Request) -> Response:
         """A page of the assets that the parameters ask for, newest first if they say nothing."""

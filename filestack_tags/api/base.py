@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any, ClassVar
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
+from django.db import transaction
 from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.translation import gettext as _
@@ -19,13 +21,16 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
+from filestack_tags import throttle
 from filestack_tags.models import Asset
 from filestack_tags.replicas import reading_primary
 from filestack_tags.scoping import assets_of, sees_everything
+from filestack_tags.transactions import alias, atomic, locked
 
+from . import preconditions
 from .errors import ParameterError, exception_handler, unknown_parameters
 from .permissions import ActionPermissions
-from .rendering import JSON, unless_known
+from .rendering import JSON, etag_of, unless_known
 from .requests import AlwaysJSON, JSONBody, chosen
 
 PAGING = frozenset({"cursor", "page_size"})
@@ -69,21 +74,64 @@ class View(GenericViewSet[Any]):
                     _("%(name)s was given more than once.") % {"name": name}, parameter=name
                 )
 
+        if request.method not in SAFE_METHODS and preconditions.are_given(request):
+            self.lock(**kwargs)
+            etag = self._etag(request, *args, **kwargs)
+            preconditions.check(request, etag, self.modified_at(**kwargs))
+
+    def check_throttles(self, request: Request) -> None:
+        """Apply the host's throttles, and ``WRITES_PER_MINUTE`` to what writes."""
+        super().check_throttles(request)
+        user = person(request)
+        if user is None or request.method in SAFE_METHODS:
+            return
+        if wait := throttle.seconds_until_write(user):
+            self.throttled(request, wait)
+
+    def lock(self, **kwargs: str) -> None:
+        """Lock the row that the address names, if writes with preconditions are to it."""
+
+    def modified_at(self, **kwargs: str) -> datetime | None:
+        """Return when what the address names was changed; None if that is not recorded."""
+        return None
+
+    def _etag(self, request: Request, *args: Any, **kwargs: Any) -> str | None:
+        """Return the ETag of a GET of the same address, None if there is no such operation."""
+        writes, reads = self.action, (self.action_map or {}).get("get")
+        if reads is None:
+            return None
+        self.action = reads
+        try:
+            response = getattr(self, reads)(request, *args, **kwargs)
+        finally:
+            self.action = writes
+        return etag_of(JSON().render(response.data))
+
     def finalize_response(
         self, request: Request, response: Any, *args: Any, **kwargs: Any
     ) -> Response:
         final: Any = super().finalize_response(request, response, *args, **kwargs)
         is_read = request.method in ("GET", "HEAD") and final.status_code == status.HTTP_200_OK
+        final["X-Frame-Options"] = "DENY"
         if is_read and isinstance(final, Response):
             final.add_post_render_callback(partial(unless_known, request))
         return final  # type: ignore[no-any-return]  # a view may stream, too
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        """Answer the request; one that writes sees what it wrote, also where a replica lags."""
+        """Answer the request; one that writes sees what it wrote, also where a replica lags.
+
+        A write with preconditions is one transaction, in which its row is locked.
+        """
         if request.method in SAFE_METHODS:
             return super().dispatch(request, *args, **kwargs)
         with reading_primary():
-            return super().dispatch(request, *args, **kwargs)
+            if not preconditions.are_given(request):
+                return super().dispatch(request, *args, **kwargs)
+            with atomic():
+                response = super().dispatch(request, *args, **kwargs)
+                if response.status_code >= status.HTTP_400_BAD_REQUEST:
+                    transaction.set_rollback(True, using=alias())
+                return response
 
     def get_exception_handler(self) -> Any:
         return exception_handler
@@ -140,6 +188,11 @@ def number(text: str | int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) < 2**63):
         raise Http404
     return int(text)
+
+
+def lock_asset(pk: str | int) -> None:
+    """Lock the row of an asset until the transaction ends."""
+    locked(Asset.objects.filter(pk=number(pk))).only("pk").first()
 
 
 def asset_of(request: Request, pk: str | int) -> Asset:

@@ -13,15 +13,16 @@ from rest_framework.response import Response
 
 from filestack_tags import curation
 from filestack_tags.models import TagDecision
-from filestack_tags.scoping import assets_of, sees_everything
+from filestack_tags.scoping import decisions_of
 
 from .base import PAGING, View, asset_of, number, person
+from .bodies import id_in
 from .pagination import NewestFirst
 from .serializers import DecisionSerializer
 
 
 class DecisionViewSet(mixins.ListModelMixin, View):
-    """The log of decisions about the tags of assets, the latest first."""
+    """The log of decisions about tags that the user may see by name, the latest first."""
 
     serializer_class = DecisionSerializer
     pagination_class = NewestFirst
@@ -34,13 +35,10 @@ class DecisionViewSet(mixins.ListModelMixin, View):
     parameters: ClassVar = {"list": PAGING | {"asset"}}
 
     def get_queryset(self) -> QuerySet[TagDecision]:
-        decisions = TagDecision.objects.select_related("tag", "user", "undone_by")
-        if sees_everything(self.request.user):
-            return decisions
-        return decisions.filter(asset__in=assets_of(self.request.user))
+        return decisions_of(self.request.user).select_related("tag", "user", "undone_by")
 
     def filter_queryset(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        asset = self.request.query_params.get("asset")
+        asset = id_in(self.request, "asset")
         return (
             queryset if asset is None else queryset.filter(asset=asset_of(self.request, asset))
         )

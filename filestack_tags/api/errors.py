@@ -19,7 +19,12 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
-from filestack_tags.exceptions import CurationError, SearchTimeout, TagQueryError
+from filestack_tags.exceptions import (
+    CurationError,
+    LimitExceeded,
+    SearchTimeout,
+    TagQueryError,
+)
 
 from . import problems
 from .problems import Problem
@@ -119,7 +124,10 @@ def nowhere(request: HttpRequest) -> HttpResponse:
         detail = _("There is nothing at this address: it has to end with a slash.")
     body = problems.NOT_FOUND.body(detail)
     return HttpResponse(
-        JSON().render(body), status=body["status"], content_type=problems.CONTENT_TYPE
+        JSON().render(body),
+        status=body["status"],
+        content_type=problems.CONTENT_TYPE,
+        headers={"X-Frame-Options": "DENY"},
     )
 
 
@@ -133,6 +141,8 @@ def _leads_somewhere(path: str) -> bool:
 def _as_api_exception(exc: Exception) -> Exception:
     if isinstance(exc, TagQueryError):
         return refused_search(exc, "q")
+    if isinstance(exc, LimitExceeded):
+        return exceptions.Throttled(exc.wait, str(exc))
     if isinstance(exc, CurationError):
         return Refused(problems.CONFLICT, str(exc))
     if isinstance(exc, RequestDataTooBig):

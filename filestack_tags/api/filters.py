@@ -196,12 +196,20 @@ def _said(parameters: QueryDict, without: Collection[str]) -> dict[str, Any]:
         field = parameter.field
         value = field.widget.value_from_datadict(parameters, {}, name)
         try:
+            if name not in without:
+                _require_values(name, parameters)
             said[name] = field.clean(None if name in without else value)
         except forms.ValidationError as error:
             errors[name] = ErrorList(error.error_list)
     if errors:
         raise translate_validation(errors)
     return said
+
+
+def _require_values(name: str, parameters: QueryDict) -> None:
+    """Reject an empty value, which would show everything; an empty search is one for all."""
+    if name != "q" and not all(text.strip() for text in parameters.getlist(name)):
+        raise forms.ValidationError(_("The value is empty. Give one, or omit the parameter."))
 
 
 def _has_tag(text: str) -> HasTag:

@@ -43,6 +43,8 @@ class JobSerializer(serializers.ModelSerializer[BulkJob]):
         source="requested_by.get_username", default=None, allow_null=True, read_only=True
     )
 
+    parameters = serializers.SerializerMethodField()
+
     class Meta:
         model = BulkJob
         fields: tuple[str, ...] = (
@@ -51,6 +53,9 @@ class JobSerializer(serializers.ModelSerializer[BulkJob]):
             *("requested_by", "created_at", "started_at", "changed_at", "finished_at"),
         )
         read_only_fields = fields
+
+    def get_parameters(self, job: BulkJob) -> dict[str, Any]:
+        return bulk.parameters_named_to(self.context["request"].user, job)
 
 
 class JobDetailSerializer(JobSerializer):
@@ -150,7 +155,7 @@ class JobViewSet(mixins.ListModelMixin, View):
 
     def retrieve(self, request: Request, pk: str) -> Response:
         """A job: how far it is, and what can be done about it."""
-        return Response(JobDetailSerializer(self._job(pk)).data)
+        return _detail(self._job(pk), request)
 
     def create(self, request: Request) -> Response:
         """Ask for a job; 202, or 200 if it was asked for before with the same key."""
@@ -189,7 +194,7 @@ class JobViewSet(mixins.ListModelMixin, View):
         """Have it stop after its batch; one that has ended stays as it is."""
         job = self._job(pk, to_end=True)
         bulk.cancel(job.pk)
-        return Response(JobDetailSerializer(self._job(pk)).data)
+        return _detail(self._job(pk), request)
 
     @action(detail=True, methods=["post"])
     def undo(self, request: Request, pk: str) -> Response:
@@ -209,11 +214,7 @@ class JobViewSet(mixins.ListModelMixin, View):
             raise Http404
         if job.state != BulkJob.State.FINISHED:
             raise Refused(problems.CONFLICT, _("The export is not finished."))
-        response = StreamingHttpResponse(
-            bulk.read_parts(job), content_type=bulk.CONTENT_TYPES[job.parameters["format"]]
-        )
-        response["Content-Disposition"] = f'attachment; filename="{bulk.file_name(job)}"'
-        return response
+        return bulk.download(job)
 
     def _job(
         self, pk: str, *, to_act: bool = False, to_end: bool = False, to_read: bool = False
@@ -254,7 +255,13 @@ def _require(request: Request, permission: str) -> None:
 
 def _accepted(job: BulkJob, request: Request, code: int) -> Response:
     place = reverse("filestack_tags_api:job-detail", kwargs={"pk": job.pk}, request=request)
-    return Response(JobDetailSerializer(job).data, status=code, headers={"Location": place})
+    response = _detail(job, request)
+    response.status_code, response["Location"] = code, place
+    return response
+
+
+def _detail(job: BulkJob, request: Request) -> Response:
+    return Response(JobDetailSerializer(job, context={"request": request}).data)
 
 
 def _problem(error: Exception) -> Exception:

@@ -73,6 +73,7 @@ METHOD_NOT_ALLOWED = Problem("method-not-allowed", 405, _("The method is not off
 NOT_ACCEPTABLE = Problem("not-acceptable", 406, _("There is no such form of it"))
 CONFLICT = Problem("conflict", 409, _("Something stands against it"))
 KEY_REUSED = Problem("idempotency-key-reused", 422, _("The key was used for something else"))
+PRECONDITION_FAILED = Problem("precondition-failed", 412, _("Precondition failed"))
 TOO_LARGE = Problem("too-large", 413, _("The request is too large"))
 UNSUPPORTED_MEDIA_TYPE = Problem("unsupported-media-type", 415, _("The body has to be JSON"))
 THROTTLED = Problem("throttled", 429, _("Too many requests"))
@@ -95,6 +96,7 @@ PROBLEMS = (
     NOT_ACCEPTABLE,
     CONFLICT,
     KEY_REUSED,
+    PRECONDITION_FAILED,
     TOO_LARGE,
     UNSUPPORTED_MEDIA_TYPE,
     THROTTLED,

@@ -45,18 +45,22 @@ class JSON(JSONRenderer):
         return written
 
 
+def etag_of(content: bytes) -> str:
+    """Return the ``ETag`` of content: weak, because it says nothing of compression."""
+    return f'W/"{blake2b(content, digest_size=16).hexdigest()}"'
+
+
 def unless_known(request: HttpRequest, response: HttpResponse) -> HttpResponse:
     """Give a reply that is written an ``ETag``; answer 304 where ``If-None-Match`` has it.
 
     The tag is weak: it speaks of the content, whatever is done to the bytes on their way. What
     is asked of the database is asked all the same, so a reply that is kept is never out of date.
     """
-    digest = blake2b(response.content, digest_size=16).hexdigest()
-    response["ETag"] = f'W/"{digest}"'
+    etag = response["ETag"] = etag_of(response.content)
     # Each user has another answer, and permissions change: it has to be asked for again.
     patch_cache_control(response, private=True, no_cache=True)
     known = parse_etags(request.headers.get("If-None-Match", ""))
-    if not {"*", f'W/"{digest}"', f'"{digest}"'}.intersection(known):
+    if not {"*", etag, etag.removeprefix("W/")}.intersection(known):
         return response
     kept = ("ETag", "Cache-Control", "Vary")
     headers = {name: response[name] for name in kept if name in response}

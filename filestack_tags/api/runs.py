@@ -14,7 +14,7 @@ from rest_framework.response import Response
 
 from filestack_tags import tasks, workflows
 from filestack_tags.models import TaggingRun
-from filestack_tags.scoping import runs_of
+from filestack_tags.scoping import runs_of, sees_hidden_tags
 
 from .base import PAGING, View, asset_of, number
 from .bodies import id_in, one_of, said
@@ -41,15 +41,23 @@ class RunSerializer(serializers.ModelSerializer[TaggingRun]):
 
 
 class RunDetailSerializer(RunSerializer):
-    """A run with the reply as it was received, until that is pruned."""
+    """A run with the reply as it was received, until that is pruned.
+
+    A reply names hidden tags too, so it is empty for users without ``search_hidden``.
+    """
+
+    raw_reply = serializers.SerializerMethodField()
 
     class Meta(RunSerializer.Meta):
         fields = (*RunSerializer.Meta.fields, "notes", "raw_reply")
         read_only_fields = fields
 
+    def get_raw_reply(self, run: TaggingRun) -> str:
+        return run.raw_reply if sees_hidden_tags(self.context["request"].user) else ""
+
 
 class RunViewSet(mixins.ListModelMixin, View):
-    """Runs of assets that the user may see. Raw replies hold hidden labels, too."""
+    """Runs of assets that the user may see. Raw replies take `search_hidden` too."""
 
     serializer_class = RunSerializer
     pagination_class = NewestFirst
@@ -73,7 +81,7 @@ class RunViewSet(mixins.ListModelMixin, View):
     def retrieve(self, request: Request, pk: str) -> Response:
         """A run, with the reply as it was received."""
         run: TaggingRun = get_object_or_404(self.get_queryset(), pk=number(pk))
-        return Response(RunDetailSerializer(run).data)
+        return Response(RunDetailSerializer(run, context={"request": request}).data)
 
 
 class WorkflowBody(Body):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, ClassVar
 
 from django.db.models import QuerySet
@@ -26,6 +27,7 @@ from filestack_tags.saved_searches import Wanted
 from filestack_tags.scoping import scope_of
 from filestack_tags.search.keyset import Page
 from filestack_tags.text import MAX_LABEL_LENGTH
+from filestack_tags.transactions import locked
 
 from . import problems
 from .base import PAGING, View, number
@@ -104,6 +106,14 @@ class SavedSearchViewSet(mixins.ListModelMixin, View):
         "assets": ("filestack_tags.view_savedsearch", "filestack_tags.view_asset"),
     }
     parameters: ClassVar = {"list": PAGING, "assets": PAGING}
+
+    def lock(self, **kwargs: str) -> None:
+        if "pk" in kwargs:
+            rows = SavedSearch.objects.filter(pk=number(kwargs["pk"]))
+            locked(rows).only("pk").first()
+
+    def modified_at(self, **kwargs: str) -> datetime | None:
+        return self._seen(kwargs["pk"]).changed_at if "pk" in kwargs else None
 
     def get_queryset(self) -> QuerySet[Any]:
         return saved_searches.visible_to(self.request.user).select_related("owner")

@@ -22,7 +22,7 @@ from filestack_tags.search.complete import complete
 from filestack_tags.search.withheld import withheld
 from filestack_tags.tags import known
 from filestack_tags.text import fold, label_key
-from filestack_tags.transactions import atomic
+from filestack_tags.transactions import atomic, locked
 
 from .base import PAGING, View, includes_hidden, number, person, require_everything
 from .errors import ParameterError
@@ -69,6 +69,10 @@ class TagViewSet(mixins.ListModelMixin, View):
         "merge_preview": frozenset({"into"}),
     }
     operations: ClassVar = frozenset({"merge"})
+
+    def lock(self, **kwargs: str) -> None:
+        if "key" in kwargs:
+            locked(Tag.objects.filter(pk=_tag_id(kwargs["key"]))).only("pk").first()
 
     def get_queryset(self) -> QuerySet[Any]:
         tags = tags_of(self.request.user)
@@ -224,13 +228,11 @@ class TagMergeViewSet(View):
 
 def _tag_id(text: str) -> int:
     """Return the id of the tag that a path names, 0 if there is none."""
-    names = [text, text[1:-1]] if len(text) > 2 and text[0] == text[-1] == '"' else [text]
     try:
-        keys = [label_key(name) for name in names]
+        key = label_key(text)
     except InvalidLabel as error:
         raise Http404 from error
-    ids = known(keys)
-    return next((ids[key] for key in keys if key in ids), 0)
+    return known([key]).get(key, 0)
 
 
 def _editable(request: Request, key: str) -> Tag:

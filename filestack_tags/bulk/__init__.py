@@ -17,10 +17,11 @@ from .asking import (
     ask,
     cancel,
     is_in_charge,
+    parameters_named_to,
     permission,
     preview,
 )
-from .exports import CONTENT_TYPES, file_name, is_in_scope, read_parts
+from .exports import CONTENT_TYPES, download, is_in_scope, read_parts
 from .running import Step, step, waiting
 from .undoing import can_be_undone, undo
 
@@ -39,9 +40,10 @@ __all__ = [
     "ask",
     "can_be_undone",
     "cancel",
-    "file_name",
+    "download",
     "is_in_charge",
     "is_in_scope",
+    "parameters_named_to",
     "permission",
     "preview",
     "read_parts",

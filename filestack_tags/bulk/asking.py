@@ -12,11 +12,18 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from filestack_tags import metrics, spending, tags, workflows
+from filestack_tags import metrics, spending, tags, throttle, workflows
 from filestack_tags.conf import get_settings
 from filestack_tags.exceptions import BulkError
-from filestack_tags.models import Asset, BulkJob, Tag, TaggingRun
-from filestack_tags.scoping import digest_of, scope_of, why_stopped
+from filestack_tags.models import Asset, BulkJob, TaggingRun
+from filestack_tags.scoping import (
+    digest_of,
+    hidden_keys,
+    scope_of,
+    sees_hidden_tags,
+    tags_named_to,
+    why_stopped,
+)
 from filestack_tags.search.ast import Comparison, HasTag, Query, conjunction
 from filestack_tags.search.planner import read
 from filestack_tags.search.scope import tags_within
@@ -36,7 +43,7 @@ MAX_IDS = 10_000
 MAX_KEY = 200
 """Longest idempotency key, in characters."""
 
-FORMATS = ("csv", "jsonl")
+FORMATS = ("csv", "csv-bom", "jsonl")
 
 TAGGED = (Action.ADD, Action.REMOVE, Action.ACCEPT, Action.REJECT)
 """Actions about one tag."""
@@ -64,6 +71,9 @@ PERMISSIONS: Mapping[str, str] = {
     Action.FORGET: "filestack_tags.delete_asset",
 }
 """What each action takes, besides ``view_asset``. Edges ask for it; see :func:`permission`."""
+
+BY_CODE = (TaggingRun.Trigger.CODE, TaggingRun.Trigger.COMMAND)
+"""Triggers of work that no client asked for."""
 
 VIEW_ASSETS = "filestack_tags.view_asset"
 
@@ -95,7 +105,7 @@ class Request:
             or rejected.
         tagger: who re-tags; for ``run_workflow`` the workflow, as ``workflow`` or
             ``workflow:NAME``.
-        format: of an export: ``csv`` or ``jsonl``.
+        format: of an export: ``csv``, ``csv-bom`` (for Excel) or ``jsonl``.
     """
 
     action: str
@@ -149,8 +159,23 @@ def why_job_stopped(job: BulkJob) -> str:
 
 
 def _is_by_code(job: BulkJob) -> bool:
-    triggers = (TaggingRun.Trigger.CODE, TaggingRun.Trigger.COMMAND)
-    return job.requested_by_id is None and job.trigger in triggers
+    return job.requested_by_id is None and job.trigger in BY_CODE
+
+
+def parameters_named_to(user: Any, job: BulkJob) -> dict[str, Any]:
+    """Return the job's parameters as ``user`` may see them: ``tag`` is empty if it is hidden."""
+    parameters: dict[str, Any] = dict(job.parameters)
+    if "tag" in parameters and not _is_own(job, user):
+        key = label_key(parameters["tag"])
+        if hidden_keys(user, [key]):
+            parameters["tag"] = ""
+    return parameters
+
+
+def _is_own(job: BulkJob, user: Any) -> bool:
+    return (
+        user is not None and job.requested_by_id is not None and job.requested_by_id == user.pk
+    )
 
 
 def is_in_charge(job: BulkJob, user: Any) -> bool:
@@ -159,8 +184,7 @@ def is_in_charge(job: BulkJob, user: Any) -> bool:
     To cancel or undo it takes that and :func:`permission`. To see it is not enough: whoever may
     look at assets has the permission to export, and may not end the exports of others by it.
     """
-    own = job.requested_by_id is not None and job.requested_by_id == user.pk
-    return bool(own or user.has_perm(CHANGE_JOBS))
+    return bool(_is_own(job, user) or user.has_perm(CHANGE_JOBS))
 
 
 def preview(request: Request, *, user: AbstractBaseUser | None) -> Preview:
@@ -173,7 +197,7 @@ def preview(request: Request, *, user: AbstractBaseUser | None) -> Preview:
     settings = get_settings()
     query = searched(request.action, request.query, parameters)
     assets = _counted(
-        query, request.asset_ids, include_hidden=_sees_hidden(user), within=_scope(user)
+        query, request.asset_ids, include_hidden=sees_hidden_tags(user), within=_scope(user)
     )
     tagger = parameters.get("tagger") or settings.TAGGER
     calls = assets.count if request.action in TAGGING and is_paid(tagger) else 0
@@ -206,15 +230,18 @@ def ask(
         BulkError: for an unknown action, parameters it does not take or that are missing, a tag
             that does not exist, too many ids, or a key that was used for something else.
         InvalidLabel: when ``tag`` cannot be a tag.
+        LimitExceeded: if a client's user created too many tag names.
         TagQueryError: when the search cannot be read.
         ConfigurationError: if there is no such tagger.
     """
     parameters = _checked(request, user)
+    if request.action == Action.ADD and trigger not in BY_CODE:
+        throttle.count_new_tag(parameters["tag"], user=user)
     if len(key) > MAX_KEY:
         raise BulkError(
             f"An idempotency key has at most {MAX_KEY} characters.", parameter="key"
         )
-    include_hidden = _sees_hidden(user)
+    include_hidden = sees_hidden_tags(user)
     query = searched(request.action, request.query, parameters)
     counted = _counted(
         query, request.asset_ids, include_hidden=include_hidden, within=_scope(user)
@@ -332,9 +359,9 @@ def scope_of_job(job: BulkJob) -> Q | None:
     return None if _is_by_code(job) else Q(pk__in=())
 
 
-def sees_hidden_tags(job: BulkJob) -> bool:
+def includes_hidden_tags(job: BulkJob) -> bool:
     """Whether the search of a job may include hidden tags: when it was started, and still."""
-    return job.include_hidden and _sees_hidden(job.requested_by)
+    return job.include_hidden and sees_hidden_tags(job.requested_by)
 
 
 def _scope(user: Any) -> Q | None:
@@ -414,9 +441,9 @@ def _tag(request: Request, query: Query, user: Any) -> str:
     key = label_key(request.tag)
     if request.action == Action.ADD:
         return label_name(request.tag)
-    tag = Tag.objects.using(alias()).filter(pk=tags.known([key]).get(key, 0)).first()
-    unknown = tag is None or (tag.hidden and not _sees_hidden(user))
-    if tag is None or unknown or not tags_within([tag.pk], _scope(user), alias()):
+    named = tags_named_to(user).using(alias())
+    tag = named.filter(pk=tags.known([key]).get(key, 0)).first()
+    if tag is None or not tags_within([tag.pk], _scope(user), alias()):
         raise BulkError(f"There is no tag {request.tag!r}.", parameter="tag")
     if tag.hidden and not query.include_hidden:
         raise BulkError(
@@ -435,7 +462,3 @@ def _workflow(named: str) -> str:
         f"There is no workflow {named!r}; WORKFLOW_ID and WORKFLOWS name those there are.",
         parameter="tagger",
     )
-
-
-def _sees_hidden(user: Any) -> bool:
-    return user is None or bool(user.has_perm("filestack_tags.search_hidden"))

@@ -9,14 +9,17 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from django.db.models import Max
+from django.http import StreamingHttpResponse
 from django.utils import timezone
+from django.utils.cache import patch_vary_headers
 
 from filestack_tags.models import Asset, AssetTag, BulkJob, BulkJobPart
 from filestack_tags.scoping import digest_of
@@ -34,10 +37,25 @@ READ = (
     *("uploaded_at", "tagging_state", "tags_at"),
 )
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""How a cell may begin that a spreadsheet would run, or hide one behind."""
+_FORMULA = re.compile(r"""(^|[,;|\t\r\n\v\f\x85\u2028\u2029])(?=[\s"']*[=+\-@＝＋－＠])""")
+"""Where a text begins a cell that a spreadsheet would run, whatever it takes for the separator."""
 
-CONTENT_TYPES = {"csv": "text/csv; charset=utf-8", "jsonl": "application/jsonl; charset=utf-8"}
+_STARTS_CELL = ("\t", "\r", "\n")
+
+_PLAIN_NAME = re.compile(r"[^\W_][^\"\\,;|\s]*(?: [^\"\\,;|\s=+@-][^\"\\,;|\s]*)*")
+"""Names that are written into the cell of tags as they are; others are JSON strings there."""
+
+_ESCAPED = {char: f"\\u{ord(char):04x}" for char in ",;|=+-@＝＋－＠"}
+
+BOM = "\ufeff"
+
+CSV = ("csv", "csv-bom")
+"""Formats that are a CSV; the second begins with a byte order mark, by which Excel sees UTF-8."""
+
+CONTENT_TYPES = {
+    **dict.fromkeys(CSV, "text/csv; charset=utf-8"),
+    "jsonl": "application/jsonl; charset=utf-8",
+}
 
 SOURCES = {int(source): source.name.lower() for source in AssetTag.Source}
 DECISIONS = {int(decision): decision.name.lower() for decision in AssetTag.Decision}
@@ -52,8 +70,11 @@ def add_part(job: BulkJob, asset_ids: Sequence[int]) -> set[int]:
     parts = BulkJobPart.objects.using(alias()).filter(job=job)
     last = parts.aggregate(last=Max("number"))["last"]
     number = 0 if last is None else last + 1
-    write = _csv if job.parameters["format"] == "csv" else _json_lines
+    kind = job.parameters["format"]
+    write = _csv if kind in CSV else _json_lines
     text = write(rows, with_header=number == 0)
+    if kind == "csv-bom" and number == 0:
+        text = BOM + text
     parts.create(job=job, number=number, data=zlib.compress(text.encode()))
     return {row["id"] for row in rows}
 
@@ -77,15 +98,43 @@ def read_parts(job: BulkJob) -> Iterator[bytes]:
         yield zlib.decompress(bytes(part.data))
 
 
-def file_name(job: BulkJob) -> str:
-    """Return what the file is called."""
-    return f"assets-{job.pk}.{job.parameters['format']}"
+def download(job: BulkJob) -> StreamingHttpResponse:
+    """Return the file of an export as a response that no cache keeps."""
+    kind = job.parameters["format"]
+    response = StreamingHttpResponse(read_parts(job), content_type=CONTENT_TYPES[kind])
+    name = f"assets-{job.pk}.{kind.partition('-')[0]}"
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    response["Cache-Control"] = "private, no-store"
+    patch_vary_headers(response, ("Authorization", "Cookie"))
+    return response
 
 
 def safe_cell(value: Any) -> Any:
-    """Return a value that no spreadsheet takes for a formula: a text that looks like one gets
-    an apostrophe before it."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+    """Return a value that no spreadsheet takes for a formula, whatever separates its cells.
+
+    A text gets an apostrophe wherever a cell with a formula would begin, were it split at a
+    comma, a semicolon, a bar, a tab or a line break.
+    """
+    if not isinstance(value, str):
+        return value
+    safe = _FORMULA.sub(r"\1'", value)
+    return f"'{safe}" if safe.startswith(_STARTS_CELL) else safe
+
+
+def tags_cell(tags: Iterable[tuple[str, int]]) -> str:
+    """Return tags as one cell: ``sky 97; "black\\u003bwhite" 61``.
+
+    Each tag is its name, a space and its confidence. A name that could be misread is a JSON
+    string, in which separators and the beginnings of formulas are escaped.
+    """
+    return "; ".join(f"{_cell_name(name)} {confidence}" for name, confidence in tags)
+
+
+def _cell_name(name: str) -> str:
+    if _PLAIN_NAME.fullmatch(name):
+        return name
+    text = json.dumps(name, ensure_ascii=False)
+    return "".join(_ESCAPED.get(char, char) for char in text)
 
 
 def _rows(asset_ids: Sequence[int]) -> Iterator[Mapping[str, Any]]:
@@ -122,8 +171,10 @@ def _csv(rows: Sequence[Mapping[str, Any]], *, with_header: bool) -> str:
     if with_header:
         writer.writerow(COLUMNS)
     for row in rows:
-        tags = "; ".join(f"{tag['name']} {tag['confidence']}" for tag in row["tags"])
-        writer.writerow([safe_cell(value) for value in {**row, "tags": tags}.values()])
+        cells = [safe_cell(value) for name, value in row.items() if name != "tags"]
+        writer.writerow(
+            [*cells, tags_cell((tag["name"], tag["confidence"]) for tag in row["tags"])]
+        )
     return out.getvalue()
 
 

@@ -29,9 +29,9 @@ from filestack_tags.transactions import alias, atomic, locked, on_commit, retryi
 from .actions import ACTIONS, Effect
 from .asking import (
     TAGGING,
+    includes_hidden_tags,
     scope_of_job,
     searched,
-    sees_hidden_tags,
     tell_of_end,
     why_job_stopped,
 )
@@ -155,7 +155,7 @@ def _begin(job: BulkJob, now: datetime) -> None:
             counted = total(
                 query,
                 cap=ALL,
-                include_hidden=sees_hidden_tags(job),
+                include_hidden=includes_hidden_tags(job),
                 within=scope_of_job(job),
                 using=alias(),
             )
@@ -176,7 +176,7 @@ def _next(job: BulkJob) -> _Chosen:
         left = [pk for pk in job.asset_ids if job.position is None or pk < job.position]
         some = left[-BATCH:]
         seen = Asset.objects.using(alias()).within(scope_of_job(job))
-        rows = seen.search(query, include_hidden=sees_hidden_tags(job))
+        rows = seen.search(query, include_hidden=includes_hidden_tags(job))
         with time_limit(alias(), query, seconds=in_background()):
             found = set(rows.filter(pk__in=some).values_list("pk", flat=True))
         return _Chosen(
@@ -188,7 +188,7 @@ def _next(job: BulkJob) -> _Chosen:
     with time_limit(alias(), query, seconds=in_background()):
         planned = plan(
             query,
-            include_hidden=sees_hidden_tags(job),
+            include_hidden=includes_hidden_tags(job),
             within=scope_of_job(job),
             using=alias(),
         )

@@ -175,11 +175,12 @@ def test_a_sensitive_label_is_marked_wherever_it_shows(
 
 
 def test_the_page_of_an_asset_says_that_a_label_is_withheld(
-    editor: Client, cats: Tag, page: Any, settings: Any
+    client_of: Any, cats: Tag, page: Any, settings: Any
 ) -> None:
     settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "HIDE_SENSITIVE": True}
     asset = Asset.objects.get(reference="h2")
-    shown = page(editor.get(f"/admin/filestack_tags/asset/{asset.pk}/change/")).text
+    curator = client_of("view_asset", "search_hidden")
+    shown = page(curator.get(f"/admin/filestack_tags/asset/{asset.pk}/change/")).text
     assert shown.count("withheld until it is accepted") == 1
     assert "below the minimum" not in shown
 
@@ -203,7 +204,7 @@ def test_the_log_of_decisions_shows_merges_and_undoes_them(
     assert f'action="{undo}"' in shown.html
     for search, is_shown in (("cats", True), ("anna", True), ("dog", False)):
         assert ("cats → cat" in page(somebody.get(f"{log}?q={search}")).text) is is_shown
-    viewer = page(client_of("view_tagdecision", "view_tag").get(log))
+    viewer = page(client_of("view_tagdecision", "view_tag", "search_hidden").get(log))
     assert "cats → cat" in viewer.text
     assert undo not in viewer.html
     assert "cats → cat" not in page(client_of("view_tagdecision").get(log)).text

@@ -45,8 +45,9 @@ def test_runs_are_listed_by_asset_and_state_and_only_one_shows_its_reply(
     (run,) = api.get(RUNS, {"asset": asset.pk, "state": "succeeded"}).json()["results"]
     assert (run["asset"], run["tagger"], run["state"]) == (asset.pk, "scripted", "succeeded")
     assert not api.get(RUNS, {"state": "failed"}).json()["results"]
-    shown = api.get(f"{RUNS}{run['id']}/").json()
-    assert shown == {**run, "raw_reply": '{"tags": "raw"}'}
+    assert api.get(f"{RUNS}{run['id']}/").json() == {**run, "raw_reply": "", "notes": ""}
+    shown = client_of("view_taggingrun", "search_hidden").get(f"{RUNS}{run['id']}/").json()
+    assert shown == {**run, "raw_reply": '{"tags": "raw"}', "notes": ""}
     for wrong in ({"state": "lost"}, {"asset": "x"}, {"asset": "9" * 25}, {"kind": "a"}):
         assert api.get(RUNS, wrong).status_code == 400
     Asset.objects.filter(pk=asset.pk).update(deleted_at=timezone.now())

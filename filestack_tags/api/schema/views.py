@@ -11,7 +11,7 @@ from drf_spectacular.extensions import OpenApiViewExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 
-from filestack_tags.api import problems
+from filestack_tags.api import preconditions, problems
 from filestack_tags.api.base import OPERATE, READ, WRITE, View
 from filestack_tags.api.problems import CONTENT_TYPE, Problem
 from filestack_tags.api.serializers import Body
@@ -24,6 +24,11 @@ READING = ("GET",)
 NUMBERS = ("pk", "asset")
 """What paths name by a number."""
 WRITING = ("POST", "PUT", "PATCH")
+PRECONDITIONS = {
+    "If-Match": "the ETag of a GET of this address: 412 if the content is another by now",
+    "If-None-Match": "an ETag, or *: 412 if the content is that",
+    "If-Unmodified-Since": "an HTTP date: 412 if changed_at is later; without If-Match only",
+}
 
 
 class DescribedView(OpenApiViewExtension):  # type: ignore[no-untyped-call]  # registers itself
@@ -87,7 +92,10 @@ class Schema(AutoSchema):
                     explode=name in self.view.repeatable if is_list else None,
                 )
             )
-        for name, meaning in operation.headers:
+        headers = list(operation.headers)
+        if self.method not in READING:
+            headers += [(name, PRECONDITIONS[name]) for name in preconditions.HEADERS]
+        for name, meaning in headers:
             found.append(
                 OpenApiParameter(
                     name, {"type": "string"}, OpenApiParameter.HEADER, description=meaning
@@ -131,6 +139,8 @@ class Schema(AutoSchema):
             found += [problems.INVALID_QUERY, problems.SEARCH_TIMEOUT, problems.INVALID_VALUES]
         if uritemplate.variables(self.path) or "asset" in known:
             found.append(problems.NOT_FOUND)
+        if self.method not in READING:
+            found.append(problems.PRECONDITION_FAILED)
         if self.method in WRITING:
             found += [problems.UNSUPPORTED_MEDIA_TYPE, problems.TOO_LARGE]
             found += [problems.MALFORMED_BODY, problems.INVALID_VALUES]

@@ -1,0 +1,58 @@
+"""Preconditions of writes: ``If-Match``, ``If-None-Match`` and ``If-Unmodified-Since``.
+
+The ETag of an address is that of a ``GET`` with the same parameters. It is weak, because it is
+made from the content and not from the bytes, and ``If-Match`` compares it as such.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.http import HttpRequest
+from django.utils.http import parse_etags, parse_http_date_safe
+from django.utils.translation import gettext as _
+from rest_framework.request import Request
+
+from . import problems
+from .errors import Refused
+
+HEADERS = ("If-Match", "If-None-Match", "If-Unmodified-Since")
+
+
+def are_given(request: HttpRequest | Request) -> bool:
+    """Whether the request has a precondition."""
+    return any(name in request.headers for name in HEADERS)
+
+
+def check(request: Request, etag: str | None, modified_at: datetime | None) -> None:
+    """Check the preconditions of a write in the order of RFC 9110, 13.2.2.
+
+    Args:
+        etag: of the current content; None if the address has no content to read.
+        modified_at: when that changed last; None if that is not recorded.
+
+    Raises:
+        Refused: if one is false.
+    """
+    if "If-Match" in request.headers:
+        if not _has(request.headers["If-Match"], etag):
+            raise _false("If-Match")
+    elif "If-Unmodified-Since" in request.headers and modified_at is not None:
+        since = parse_http_date_safe(request.headers["If-Unmodified-Since"])
+        if since is not None and int(modified_at.timestamp()) > since:
+            raise _false("If-Unmodified-Since")
+    if "If-None-Match" in request.headers and _has(request.headers["If-None-Match"], etag):
+        raise _false("If-None-Match")
+
+
+def _has(header: str, etag: str | None) -> bool:
+    if etag is None:
+        return False
+    if header.strip() == "*":
+        return True
+    return etag.removeprefix("W/") in {one.removeprefix("W/") for one in parse_etags(header)}
+
+
+def _false(header: str) -> Refused:
+    detail = _("%(header)s is false: read the current content, then send the request again.")
+    return Refused(problems.PRECONDITION_FAILED, detail % {"header": header})
