@@ -107,7 +107,7 @@ OF_ASSETS: Mapping[str, Reason] = {
         _("The log of the worker has the traceback. Mend the tagger, deploy, then re-tag."),
     ),
     "tagger_error": _reason(
-        _("The tagger could not tag it, or returned something that is no answer."),
+        _("The tagger could not tag the file, or returned an invalid answer."),
         _("Read the error on the run, and fix the tagger if it names one; then tag again."),
     ),
     "tagger_unavailable": _reason(

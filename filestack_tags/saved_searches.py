@@ -116,7 +116,7 @@ def check(
         label_key(order_tag)  # which may be too long where the name is not
     if order_tag and wanted.order != Order.CONFIDENCE:
         raise SavedSearchError(
-            _("A tag to order by goes with the order “confidence” alone."),
+            _("A tag to order by needs the order “confidence”."),
             parameter="order_tag",
         )
     name = " ".join(storable(wanted.name).split())

@@ -108,7 +108,7 @@ def asked(
             read(str(query))
         except TagQueryError as error:
             raise TagQueryError(
-                _("Together with the filters it is too much for one search. %(reason)s")
+                _("The search and the filters together exceed a limit. %(reason)s")
                 % {"reason": error.message}
             ) from error
     notes: tuple[str, ...] = ()

@@ -156,12 +156,12 @@ def _message(
                 {"last": str(last)},
                 f"{text[:start].rstrip()}{text[position:]}",
             )
-        return _("There is no ( for this )."), {}, f"{before}{after}".strip()
+        return _("This ) has no matching (."), {}, f"{before}{after}".strip()
     if kind == "$END":
         depth = sum({"LPAR": 1, "RPAR": -1}.get(token.type, 0) for token in failure.tokens)
         return _("A parenthesis is not closed."), {}, f"{text}{')' * depth}"
     if kind == "RPAR":
-        return _("There is no ( for this )."), {}, f"{before}{after}".strip()
+        return _("This ) has no matching (."), {}, f"{before}{after}".strip()
     if kind in _JOINING:
         return (
             _("There is no term before %(found)s."),

@@ -103,8 +103,8 @@ def _require_few(matched: Mapping[str, int], max_tags: int) -> None:
     too_many = _("%(label)s stands for more than %(limit)s tags; write more of the tag.")
     if matched[label] <= max_tags:
         too_many = _(
-            "Together the prefixes stand for more than %(limit)s tags, %(label)s for the most of "
-            "them; write more of the tags."
+            "Together the prefixes stand for more than %(limit)s tags, most of them for %(label)s; "
+            "write more of the tags."
         )
     raise TagQueryError(
         too_many,

@@ -96,7 +96,7 @@ def test_a_file_without_a_type_is_found_by_the_filter_and_its_search(client: Cli
 def test_a_search_that_is_too_long_with_its_filters_says_so(client: Client) -> None:
     long = " ".join(["x" * 199] * 5)
     reply = client.get("/admin/filestack_tags/asset/", {"q": long, "tag": "y" * 199})
-    assert "Together with the filters it is too much for one search." in reply.content.decode()
+    assert "The search and the filters together exceed a limit." in reply.content.decode()
     assert reply.context["cl"].search_text is None
 
 
