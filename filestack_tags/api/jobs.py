@@ -24,12 +24,12 @@ from filestack_tags.exceptions import (
 )
 from filestack_tags.models import BulkJob, BulkJobItem
 from filestack_tags.scoping import sees_everything
-from filestack_tags.text import MAX_LABEL_LENGTH
 
 from . import problems
 from .base import PAGING, View, number
 from .bodies import one_of, owner, said
 from .errors import ParameterError, Refused, refused_search
+from .fields import Choice, Confidence, Integer, TagName, Text
 from .pagination import NewestFirst
 from .serializers import Body
 
@@ -84,23 +84,25 @@ class ItemSerializer(serializers.ModelSerializer[BulkJobItem]):
 class JobBody(Body):
     """What is to be done, and about which assets; see :class:`.bulk.Request`."""
 
-    action = serializers.ChoiceField(choices=[*bulk.TAKES])
-    q = serializers.CharField(required=False, allow_blank=True, trim_whitespace=False)
-    asset_ids = serializers.ListField(
-        child=serializers.IntegerField(min_value=1, max_value=2**63 - 1),
+    action = Choice(choices=[*bulk.TAKES])
+    q = Text(
         required=False,
-        allow_empty=False,
+        allow_blank=True,
+        trim_whitespace=False,
+        constraints={"format": "tag-query"},
+    )
+    asset_ids = serializers.ListField(
+        child=Integer(min_value=1, max_value=2**63 - 1),
+        required=False,
+        min_length=1,
         max_length=bulk.MAX_IDS,
     )
-    tag = serializers.CharField(required=False, max_length=MAX_LABEL_LENGTH)
+    tag = TagName(required=False)
     confidence = serializers.ListField(
-        child=serializers.IntegerField(min_value=0, max_value=100),
-        required=False,
-        min_length=2,
-        max_length=2,
+        child=Confidence(), required=False, min_length=2, max_length=2
     )
-    tagger = serializers.CharField(required=False, max_length=100)
-    format = serializers.ChoiceField(required=False, choices=bulk.FORMATS)
+    tagger = Text(required=False, max_length=100, constraints={"format": "tagger-name"})
+    format = Choice(required=False, choices=bulk.FORMATS)
 
 
 class PreviewSerializer(serializers.Serializer[bulk.Preview]):

@@ -18,6 +18,7 @@ from filestack_tags.scoping import runs_of, sees_hidden_tags
 
 from .base import PAGING, View, asset_of, number
 from .bodies import id_in, one_of, said
+from .fields import Text
 from .pagination import NewestFirst
 from .serializers import Body
 
@@ -87,7 +88,13 @@ class RunViewSet(mixins.ListModelMixin, View):
 class WorkflowBody(Body):
     """Which workflow to run: a name from ``WORKFLOWS``; that of ``WORKFLOW_ID`` if empty."""
 
-    workflow = serializers.CharField(required=False, allow_blank=True, default="")
+    workflow = Text(
+        required=False,
+        allow_blank=True,
+        max_length=100,
+        default="",
+        constraints={"format": "workflow-name"},
+    )
 
 
 class AssetWorkflowViewSet(mixins.ListModelMixin, View):

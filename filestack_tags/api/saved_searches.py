@@ -33,6 +33,7 @@ from . import problems
 from .base import PAGING, View, number
 from .bodies import owner, said
 from .errors import ParameterError, Refused, refused_search
+from .fields import Boolean, Choice, Text
 from .pagination import NewestFirst, SearchPages
 from .representation import describe
 from .serializers import Body
@@ -50,22 +51,33 @@ class SavedSearchSerializer(serializers.ModelSerializer[SavedSearch]):
         read_only_fields = fields
 
 
+NAME = {"format": "visible-text"}
+
+
 class SavedSearchBody(Body):
     """A search to save."""
 
-    name = serializers.CharField(max_length=saved_searches.MAX_NAME)
-    query = serializers.CharField(required=False, allow_blank=True, trim_whitespace=False)
-    order = serializers.ChoiceField(required=False, choices=SavedSearch.Order.choices)
-    order_tag = serializers.CharField(
-        required=False, allow_blank=True, max_length=MAX_LABEL_LENGTH
+    name = Text(max_length=saved_searches.MAX_NAME, constraints=NAME)
+    query = Text(
+        required=False,
+        allow_blank=True,
+        trim_whitespace=False,
+        constraints={"format": "tag-query"},
     )
-    shared = serializers.BooleanField(required=False)
+    order = Choice(required=False, choices=SavedSearch.Order.choices)
+    order_tag = Text(
+        required=False,
+        allow_blank=True,
+        max_length=MAX_LABEL_LENGTH,
+        constraints={"format": "tag-name"},
+    )
+    shared = Boolean(required=False)
 
 
 class SavedSearchChange(SavedSearchBody):
     """What to change of one; the rest stays."""
 
-    name = serializers.CharField(required=False, max_length=saved_searches.MAX_NAME)
+    name = Text(required=False, max_length=saved_searches.MAX_NAME, constraints=NAME)
 
 
 class SavedPages(SearchPages):

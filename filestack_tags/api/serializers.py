@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from django.http import QueryDict
 from django.utils.translation import gettext as _
@@ -11,7 +12,7 @@ from rest_framework.fields import empty
 
 from filestack_tags.assets import Facts
 from filestack_tags.conf import get_settings
-from filestack_tags.exceptions import InvalidLabel, InvalidReference
+from filestack_tags.exceptions import InvalidReference
 from filestack_tags.filestack.calls import (
     MAX_UPLOAD_TAG_KEY,
     MAX_UPLOAD_TAG_VALUE,
@@ -20,7 +21,8 @@ from filestack_tags.filestack.calls import (
 from filestack_tags.filestack.hosts import require_public
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetTag, Tag, TagDecision, TagMerge
-from filestack_tags.text import label_key, label_name
+
+from .fields import Boolean, Choice, Confidence, Reference, Strings, TagName, Text
 
 FORMS: tuple[tuple[set[str], set[str]], ...] = (
     ({"reference"}, {"kind"}),
@@ -94,6 +96,9 @@ class TagMergeSerializer(serializers.ModelSerializer[TagMerge]):
 class Body(serializers.Serializer[Any]):
     """A body in which every field is known: a misspelt one is refused, not ignored."""
 
+    constraints: ClassVar[Mapping[str, Any]] = {}
+    """Keywords of JSON Schema for what :meth:`validate` checks."""
+
     def __init__(self, instance: Any = None, data: Any = empty, **options: Any) -> None:
         # Of an empty body with the type of a form, REST framework makes an empty form, and
         # takes a checkbox that is not in a form for a No.
@@ -110,37 +115,20 @@ class Body(serializers.Serializer[Any]):
         return attrs
 
 
-class LabelField(serializers.CharField):
-    """A text that can be a tag, as it is shown."""
-
-    def to_internal_value(self, data: Any) -> str:
-        text = super().to_internal_value(data)
-        try:
-            label_key(text)
-            return label_name(text)
-        except InvalidLabel as error:
-            raise serializers.ValidationError(str(error)) from error
-
-
-class ConfidenceField(serializers.IntegerField):
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(min_value=0, max_value=100, **kwargs)
-
-
 class AddTagSerializer(Body):
     """A tag to give by hand."""
 
-    name = LabelField()
-    confidence = ConfidenceField(required=False, default=100)
+    name = TagName()
+    confidence = Confidence(required=False, default=100)
 
 
 class DecideSerializer(Body):
     """What a person says of a tag: yes, no, or nothing any more; or how sure it is."""
 
-    decision = serializers.ChoiceField(
-        choices=["accepted", "rejected"], allow_null=True, required=False
-    )
-    confidence = ConfidenceField(required=False)
+    constraints: ClassVar = {"minProperties": 1}
+
+    decision = Choice(choices=["accepted", "rejected"], allow_null=True, required=False)
+    confidence = Confidence(required=False)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         attrs = super().validate(attrs)
@@ -156,47 +144,34 @@ class DecideSerializer(Body):
 class ChangeTagSerializer(Body):
     """What is to be different about a label."""
 
-    name = LabelField(required=False)
-    hidden = serializers.BooleanField(required=False)
-    min_confidence = ConfidenceField(required=False, allow_null=True)
+    name = TagName(required=False)
+    hidden = Boolean(required=False)
+    min_confidence = Confidence(required=False, allow_null=True)
 
 
 class AliasSerializer(Body):
     """Another label for a tag."""
 
-    name = LabelField()
+    name = TagName()
 
 
 class MergeSerializer(Body):
     """The tag that another is merged into, by its name or an alias."""
 
-    into = LabelField()
+    into = TagName()
 
 
 class FactsSerializer(Body):
     """What a client may say of a file."""
 
-    filename = serializers.CharField(required=False, allow_blank=True, max_length=1024)
-    mimetype = serializers.CharField(required=False, allow_blank=True, max_length=255)
-    upload_tags = serializers.DictField(
-        child=serializers.CharField(
-            allow_blank=True, trim_whitespace=False, max_length=MAX_UPLOAD_TAG_VALUE
-        ),
+    filename = Text(required=False, allow_blank=True, max_length=1024)
+    mimetype = Text(required=False, allow_blank=True, max_length=255)
+    upload_tags = Strings(  # docs: Uploading, upload tags
+        max_keys=MAX_UPLOAD_TAGS,
+        max_key_length=MAX_UPLOAD_TAG_KEY,
+        max_value_length=MAX_UPLOAD_TAG_VALUE,
         required=False,
     )
-
-    def validate_upload_tags(self, value: dict[str, str]) -> dict[str, str]:
-        # docs: Uploading, upload tags
-        if len(value) > MAX_UPLOAD_TAGS:
-            raise serializers.ValidationError(
-                _("A file has at most %(limit)d upload tags.") % {"limit": MAX_UPLOAD_TAGS}
-            )
-        if any(len(key) > MAX_UPLOAD_TAG_KEY for key in value):
-            raise serializers.ValidationError(
-                _("The key of an upload tag has at most %(limit)d characters.")
-                % {"limit": MAX_UPLOAD_TAG_KEY}
-            )
-        return value
 
     def facts(self) -> Facts:
         """Return what was said, once it is valid."""
@@ -211,13 +186,13 @@ class FactsSerializer(Body):
 class RegisterSerializer(FactsSerializer):
     """A file to register, said in exactly one of four ways; see :data:`FORMS`."""
 
-    kind = serializers.ChoiceField(choices=Asset.Kind.choices, required=False)
-    reference = serializers.CharField(required=False)
-    handle = serializers.CharField(required=False)
-    url = serializers.CharField(required=False)
-    alias = serializers.CharField(required=False)
-    path = serializers.CharField(required=False, trim_whitespace=False)
-    tag = serializers.BooleanField(required=False, allow_null=True, default=None)
+    kind = Choice(choices=Asset.Kind.choices, required=False)
+    reference = Reference(required=False)
+    handle = Reference(required=False)
+    url = Reference(required=False)
+    alias = Reference(required=False)
+    path = Reference(required=False, trim_whitespace=False)
+    tag = Boolean(required=False, allow_null=True, default=None)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         return {**super().validate(attrs), "source": _source(attrs)}

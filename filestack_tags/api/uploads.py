@@ -31,6 +31,7 @@ from . import problems
 from .base import View, person
 from .bodies import said
 from .errors import Refused
+from .fields import Boolean, Integer, Reference, Text
 from .representation import describe
 from .serializers import Body
 
@@ -40,14 +41,14 @@ ADD = ("filestack_tags.add_asset",)
 class CompleteBody(Body):
     """What Filestack answered who stored a file there."""
 
-    handle = serializers.CharField(max_length=64)
-    filename = serializers.CharField(required=False, allow_blank=True, max_length=1024)
-    mimetype = serializers.CharField(required=False, allow_blank=True, max_length=255)
-    size = serializers.IntegerField(required=False, min_value=0, max_value=2**63 - 1)
-    container = serializers.CharField(required=False, allow_blank=True, max_length=255)
-    key = serializers.CharField(required=False, allow_blank=True, max_length=1024)
-    status = serializers.CharField(required=False, allow_blank=True, max_length=32)
-    tag = serializers.BooleanField(required=False, allow_null=True, default=None)
+    handle = Reference(max_length=64)
+    filename = Text(required=False, allow_blank=True, max_length=1024)
+    mimetype = Text(required=False, allow_blank=True, max_length=255)
+    size = Integer(required=False, min_value=0, max_value=2**63 - 1)
+    container = Text(required=False, allow_blank=True, max_length=255)
+    key = Text(required=False, allow_blank=True, max_length=1024)
+    status = Text(required=False, allow_blank=True, max_length=32)
+    tag = Boolean(required=False, allow_null=True, default=None)
 
     def validate_handle(self, value: str) -> Source:
         try:

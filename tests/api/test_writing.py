@@ -195,7 +195,8 @@ def test_what_is_known_of_a_file_is_changed_where_something_is_said(api: APIClie
     [
         ({"filename": None}, "filename"),
         ({"mimetype": "x" * 256}, "mimetype"),
-        ({"upload_tags": {"a": 1, "b": []}}, "upload_tags.b"),
+        ({"upload_tags": {"a": "1", "b": []}}, "upload_tags.b"),
+        ({"upload_tags": {"a": 1}}, "upload_tags.a"),
         ({"reference": "other"}, "reference"),
         ({"size": 7}, "size"),
         (["a"], ""),

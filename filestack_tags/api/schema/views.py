@@ -165,4 +165,7 @@ class Schema(AutoSchema):
         schema = post(schema, serializer, direction)
         if isinstance(serializer, Body):
             schema["additionalProperties"] = False
+            schema.update(serializer.constraints)
+            for name, field in serializer.fields.items():
+                schema["properties"][name].update(getattr(field, "constraints", {}))
         return schema
