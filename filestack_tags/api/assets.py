@@ -186,7 +186,7 @@ class AssetViewSet(View):
 
     @action(detail=True, methods=["post"])
     def retag(self, request: Request, pk: str) -> Response:
-        """Have the asset tagged again; it may be queued already, which is as good."""
+        """Queue the asset for tagging; it is left alone if it is running already."""
         asset = asset_of(request, pk)
         queued = tasks.request_tagging([asset.pk], trigger="api", force=True)
         state = asset_of(request, asset.pk).tagging_state

@@ -115,7 +115,7 @@ class AssetWorkflowViewSet(mixins.ListModelMixin, View):
         return TaggingRun.objects.filter(by_workflow, asset=asset).defer("raw_reply")
 
     def create(self, request: Request, asset: str) -> Response:
-        """Run a workflow; it is left alone if it is queued or running already."""
+        """Queue a workflow for the asset; it is left alone if it is running already."""
         found = asset_of(request, asset)
         name = said(WorkflowBody, request)["workflow"]
         tagger = f"{workflows.TAGGER}:{name}" if name else workflows.TAGGER

@@ -158,12 +158,17 @@ def test_retag_queues_an_asset_that_has_its_tags(api: APIClient) -> None:
     assert reply.json() == {"id": asset.pk, "state": "queued", "queued": True}
 
 
-def test_retag_of_a_queued_asset_changes_nothing_and_says_so(api: APIClient) -> None:
+def test_retag_makes_a_queued_asset_due_and_leaves_a_running_one_alone(api: APIClient) -> None:
     asset = tagged(HANDLE)
     api.post(f"/api/v1/assets/{asset.pk}/retag/")
+    Asset.objects.update(due_at=timezone.now() + timedelta(hours=1))
     reply = api.post(f"/api/v1/assets/{asset.pk}/retag/")
     assert reply.status_code == 202
-    assert reply.json() == {"id": asset.pk, "state": "queued", "queued": False}
+    assert reply.json() == {"id": asset.pk, "state": "queued", "queued": True}
+    assert Asset.objects.get().due_at <= timezone.now()
+    Asset.objects.update(tagging_state=Asset.State.RUNNING)
+    reply = api.post(f"/api/v1/assets/{asset.pk}/retag/")
+    assert reply.json() == {"id": asset.pk, "state": "running", "queued": False}
 
 
 def test_delete_forgets_the_asset_and_keeps_its_row(api: APIClient) -> None:
