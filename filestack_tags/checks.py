@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields
-from difflib import get_close_matches
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.apps import AppConfig
@@ -19,13 +17,13 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import DatabaseError, connections
 
 from . import scoping, sinks, tasks, uploads
-from .conf import DEFAULTS, SETTING, Settings, configured, get_settings
+from .conf import SETTING, Settings, configured, get_settings
 from .duty import report
 from .exceptions import ConfigurationError, FilestackTagsError, RuleError
 from .filestack.hosts import is_loopback
 from .filestack.storage import Storage
-from .retention import LEAST_DAYS, LEAST_DAYS_OF_RUNS, least_delivery_days
-from .search.language import MAX_DEPTH
+from .retention import least_delivery_days
+from .setting_values import SECRETS, URLS, unknown_keys, wrong_values
 from .taggers.base import BUILT_IN, get_tagger
 from .transactions import alias, atomic, unapplied_migrations
 
@@ -37,72 +35,15 @@ TAGGER_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
 AppConfigs = Sequence[AppConfig] | None
 
-URLS = ("CDN_URL", "API_URL", "UPLOAD_URL")
-SECRETS = ("API_KEY", "APP_SECRET")
-LISTS = (
-    "TASKS_BEFORE_TAGS",
-    "AUTO_TAG_MIMETYPES",
-    "WEBHOOK_SECRETS",
-    "REGISTER_FROM_WORKFLOWS",
-    "SINKS",
-    "SENSITIVE_LABELS",
-    "NOT_SENSITIVE_LABELS",
-    "UPLOAD_MIMETYPES",
-)
-MAPPINGS = ("TAGGERS", "WORKFLOWS", "RULES", "STORAGE")
-SWITCHES = (
-    "AUTO_TAG",
-    "AUTO_TAG_UPLOADS",
-    "SHARE_TAGS",
-    "ASK_FOR_SHA256",
-    "HIDE_SENSITIVE",
-    "ALLOW_PRIVATE_URLS",
-    "OUTBOUND_WEBHOOKS",
-    "OUTBOUND_ALLOW_INSECURE",
-)
-COUNTS = (
-    "BUDGET_PER_DAY",
-    "BUDGET_PER_MONTH",
-    "WRITES_PER_MINUTE",
-    "NEW_TAGS_PER_HOUR",
-    "NEW_TAGS_PER_HOUR_IN_SCOPE",
-)
-DAYS = (
-    "KEEP_DELIVERIES",
-    "KEEP_RAW_REPLIES",
-    "KEEP_RUNS",
-    "KEEP_EXPORTS",
-    "KEEP_UNDO",
-    "KEEP_OUTBOUND",
-)
-TEXTS = (
-    *SECRETS,
-    "TAGGER",
-    "WORKFLOW_ID",
-    "RATE_LIMIT",
-    "REDIS_URL",
-    "SCOPE",
-    "UPLOAD_RULES",
-)
-POSITIVE = (
-    "PRICE_PER_CALL",
-    *(
-        item.name
-        for item in fields(Settings)
-        if isinstance(getattr(DEFAULTS, item.name), (int, float))
-        and item.name not in (*SWITCHES, *COUNTS, "MIN_CONFIDENCE", "TAGS_VERSION")
-    ),
-)
-
 
 @register(Tags.compatibility)
 def check_settings(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
-    """Every key is known and has a usable value (E001–E009, E012, E040, E041)."""
+    """Every key is known and has a usable value (E001–E009, E012, E040–E042)."""
     try:
         values = configured()
     except ConfigurationError as error:
         return [Error(str(error), id="filestack_tags.E001")]
-    wrong = [*_unknown_keys(values), *_wrong_values(values)]
+    wrong = [*unknown_keys(values), *wrong_values(values)]
     return wrong or [*_retention_messages(get_settings())]
 
 
@@ -386,52 +327,6 @@ def _retention_messages(settings: Settings) -> Iterator[CheckMessage]:
         )
 
 
-def _unknown_keys(values: Any) -> Iterator[CheckMessage]:
-    known = [item.name for item in fields(Settings)]
-    for key in values:
-        if key not in known:
-            near = get_close_matches(str(key).upper(), known, n=1)
-            yield Error(
-                f"{SETTING} has no key {key!r}.",
-                hint=f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}.",
-                id="filestack_tags.E002",
-            )
-
-
-def _wrong_values(values: Any) -> Iterator[CheckMessage]:
-    rules: tuple[tuple[tuple[str, ...], Callable[[Any], bool], str, str], ...] = (
-        (POSITIVE, _is_positive, "a positive number", "E003"),
-        (("MIN_CONFIDENCE",), _is_confidence, "a whole number from 0 to 100", "E004"),
-        (URLS, _is_url, "an http or https URL", "E005"),
-        (LISTS, _is_list_of_text, "a list of strings", "E006"),
-        (TEXTS, _is_text, "a string", "E007"),
-        (("SEARCH_MAX_DEPTH",), _is_depth, f"at most {MAX_DEPTH}", "E012"),
-        (SWITCHES, lambda value: isinstance(value, bool), "True or False", "E008"),
-        (("TAGS_VERSION",), lambda value: value in (1, 2), "1 or 2", "E009"),
-        (MAPPINGS, _is_mapping_of_text, "a dict of strings", "E014"),
-        (DAYS, _is_long_enough, "1 day or more: Filestack resends half a day later", "E040"),
-        (
-            ("KEEP_RUNS",),
-            lambda value: (
-                not _is_positive(value) or not LEAST_DAYS <= value < LEAST_DAYS_OF_RUNS
-            ),
-            "3 days or more: a workflow's result may come 48 hours later",
-            "E040",
-        ),
-        (COUNTS, _is_count, "a whole number, 0 or more, or None", "E015"),
-    )
-    annotations = {item.name: str(item.type) for item in fields(Settings)}
-    for names, is_valid, expected, number in rules:
-        for name in names:
-            if name in values and not is_valid(values[name]):
-                if values[name] is None and "None" in annotations[name]:
-                    continue
-                # Never the value: it may be a secret in the wrong place.
-                yield Error(
-                    f"{SETTING}[{name!r}] must be {expected}.", id=f"filestack_tags.{number}"
-                )
-
-
 def _custom_tagger_messages(settings: Settings) -> Iterator[CheckMessage]:
     for name in settings.TAGGERS:
         try:
@@ -563,39 +458,3 @@ def _workflow_messages(settings: Settings) -> Iterator[CheckMessage]:
                 "'_', at most 100 and 91 of them; the portal shows the id.",
                 id="filestack_tags.E021",
             )
-
-
-def _is_positive(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
-
-
-def _is_confidence(value: Any) -> bool:
-    return type(value) is int and 0 <= value <= 100
-
-
-def _is_depth(value: Any) -> bool:
-    return not _is_positive(value) or value <= MAX_DEPTH  # the other mistake has its own id
-
-
-def _is_url(value: Any) -> bool:
-    return _is_text(value) and value.startswith(("http://", "https://"))
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _is_list_of_text(value: Any) -> bool:
-    return isinstance(value, (list, tuple)) and all(map(_is_text, value))
-
-
-def _is_mapping_of_text(value: Any) -> bool:
-    return isinstance(value, Mapping) and all(map(_is_text, (*value, *value.values())))
-
-
-def _is_count(value: Any) -> bool:
-    return value is None or (type(value) is int and value >= 0)
-
-
-def _is_long_enough(value: Any) -> bool:
-    return not _is_positive(value) or value >= LEAST_DAYS  # what is no number has E003

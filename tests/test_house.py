@@ -160,7 +160,11 @@ def test_every_duration_and_size_has_a_unit() -> None:
 
 
 def test_every_system_check_is_documented_with_its_cure() -> None:
-    sources = (text("filestack_tags/checks.py"), text("filestack_tags/fields.py"))
+    modules = ("checks", "setting_values")
+    sources = (
+        *(text(f"filestack_tags/{name}.py") for name in modules),
+        text("filestack_tags/fields.py"),
+    )
     found = re.findall(r"\b([EW]0\d\d)\"", "".join(sources))
     known = {f"filestack_tags.{number}" for number in found}
     documented = {

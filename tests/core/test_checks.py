@@ -17,7 +17,7 @@ from django.core.checks import registry, run_checks
 from django.db import connection
 from django.utils import timezone
 
-from filestack_tags import assets, checks, conf, heartbeat, tagging
+from filestack_tags import assets, checks, conf, heartbeat, setting_values, tagging
 from filestack_tags.exceptions import ConfigurationError
 from filestack_tags.filestack.client import FilestackClient
 from filestack_tags.filestack.sources import Source
@@ -171,7 +171,7 @@ def test_a_wrong_dict_stops_further_checks(settings: Any) -> None:
 
 
 def test_no_id_is_used_for_two_things() -> None:
-    source = Path(checks.__file__).read_text()
+    source = "".join(Path(module.__file__).read_text() for module in (checks, setting_values))
     used = re.findall(r'"(?:filestack_tags\.)?([EW]0\d\d)"', source)
     assert len(used) == len(set(used))
 

@@ -439,7 +439,7 @@ def test_runs_are_kept_until_no_result_can_come(asset: Asset, settings: Any, day
         retention.prune(runs=days)
     settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"KEEP_RUNS": days}
     assert {message.id for message in check_settings()} <= {
-        "filestack_tags.E003", "filestack_tags.E040",
+        "filestack_tags.E003", "filestack_tags.E042",
     }  # fmt: skip
     assert check_settings()
     assert TaggingRun.objects.exists()
