@@ -7,6 +7,7 @@
     ├── InvalidReference (ValueError)   not a handle, URL or storage alias path
     ├── InvalidLabel (ValueError)       not a tag: empty, too long, control characters
     ├── CurationError (ValueError)      a decision that cannot be made
+    │   └── DecidedMeanwhile            another user decided about the same asset tag
     ├── BulkError (ValueError)          a bulk job that cannot be asked for, cancelled or undone
     ├── OutOfScope (ValueError)         an asset that its user would not see
     ├── TagQueryError (ValueError)      a search that cannot be read
@@ -88,6 +89,19 @@ class LimitExceeded(CurationError):
             f"{-(-wait // 60)} minutes."
         )
         self.wait = wait
+
+
+class DecidedMeanwhile(CurationError):
+    """Another user decided about the asset tag after the caller last read its decisions.
+
+    Args:
+        message: names the user, the decision and the time.
+        decision: that decision, a :class:`~filestack_tags.models.TagDecision`.
+    """
+
+    def __init__(self, message: str, *, decision: Any) -> None:
+        super().__init__(message)
+        self.decision = decision
 
 
 class BulkError(FilestackTagsError, ValueError):

@@ -20,6 +20,7 @@ from . import spending
 from .conf import get_settings
 from .models import Asset, Circuit, Heartbeat, TaggingRun, WebhookDelivery
 from .search.totals import Total, capped
+from .taggers.base import BUILT_IN
 from .transactions import alias
 
 COUNT_LIMIT = 10_000
@@ -135,6 +136,22 @@ def concerns() -> tuple[Concern, ...]:
     return tuple(_Standing(timezone.now()).concerns())
 
 
+def not_configured() -> str:
+    """Return what to set before anything can be tagged, an empty string if nothing is missing.
+
+    Taggers of this package other than ``local`` need an account with Filestack.
+    """
+    settings = get_settings()
+    kind = settings.TAGGER.partition(":")[0]
+    missing = [name for name in ("API_KEY", "APP_SECRET") if not getattr(settings, name)]
+    if kind == "local" or kind not in BUILT_IN or not missing:
+        return ""
+    return _(
+        "No file can be tagged: FILESTACK_TAGS lacks %(names)s. Copy the values from the Filestack "
+        "portal, or tag without an account by the setting TAGGER = 'local'."
+    ) % {"names": ", ".join(missing)}
+
+
 @dataclass(frozen=True)
 class _Standing:
     """What a few rows say, each read once."""
@@ -162,6 +179,8 @@ class _Standing:
         )
 
     def concerns(self) -> Iterator[Concern]:
+        if text := not_configured():
+            yield Concern("not_configured", text)
         yield from (_open_circuit(row) for row in self.circuits if row.opened_at is not None)
         yield from (_used_up(budget) for budget in self.budgets if budget.left == 0)
         swept = next((beat for beat in self.beats if beat.name == "sweep"), None)

@@ -16,7 +16,6 @@ from django.http import (
     HttpRequest,
     HttpResponse,
     HttpResponseBase,
-    HttpResponseNotAllowed,
     HttpResponseRedirect,
 )
 from django.shortcuts import get_object_or_404
@@ -27,12 +26,13 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
-from filestack_tags import tasks, workflows
+from filestack_tags import curation, tasks, workflows
 from filestack_tags.assets import Facts
 from filestack_tags.conf import get_settings
-from filestack_tags.exceptions import CurationError, OutOfScope
+from filestack_tags.exceptions import CurationError, DecidedMeanwhile, OutOfScope
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetTag
+from filestack_tags.operations import not_configured
 from filestack_tags.scoping import (
     asset_tags_named_to,
     decisions_of,
@@ -45,10 +45,11 @@ from filestack_tags.thumbnails import thumbnail_response
 
 from .cells import picture
 from .changelist import CAME_FROM
-from .deciding import decide, person
+from .deciding import DECIDED, asks_to_confirm, decide, person, question, refusal
 from .display import raw, sensitive_mark, text_block
 from .forms import AddTagForm, RegisterForm
 from .run_history import RunHistory
+from .sessions import for_posts
 
 RECENT = 5
 """Runs and deliveries shown on the page."""
@@ -59,7 +60,7 @@ PICTURE = 320
 PICTURES = (64, 160, PICTURE)
 """Heights of the pictures on all pages."""
 
-DECIDED = 5
+LAST = 5
 """Decisions that the page offers to undo."""
 
 
@@ -116,7 +117,7 @@ class AssetPage(RunHistory):
     def get_urls(self) -> list[URLPattern]:
         decide = path(
             "<int:pk>/decide/",
-            self.admin_site.admin_view(self.decide),
+            self.admin_site.admin_view(for_posts(self.decide, self._decided_at)),
             name="filestack_tags_asset_decide",
         )
         thumbnail = path(
@@ -201,6 +202,8 @@ class AssetPage(RunHistory):
     def response_add(
         self, request: HttpRequest, obj: Any, post_url_continue: str | None = None
     ) -> HttpResponse:
+        if problem := not_configured():
+            messages.warning(request, problem)
         if obj.is_new_here or "_popup" in request.POST:
             return super().response_add(request, obj, post_url_continue)
         messages.info(request, _("This file was registered already; here it is."))
@@ -218,12 +221,17 @@ class AssetPage(RunHistory):
         asset = self.get_object(request, object_id)
         if asset is None or request.method != "GET":
             return super().change_view(request, object_id, form_url, extra_context)
+        seen = curation.newest_decisions([asset.pk]).get(asset.pk, 0)
         return super().change_view(
             request,
             object_id,
             form_url,
             {
                 **(extra_context or {}),
+                "seen": seen,
+                "decided": request.GET.get(DECIDED, ""),
+                "question": question(request.GET, person(request)),
+                "without_question": self._url(asset.pk) + _came_from(request),
                 "asset": asset,
                 "picture": self.pictures(PICTURE)(asset),
                 "rows": _rows(asset, request.user),
@@ -232,7 +240,7 @@ class AssetPage(RunHistory):
                 "workflows": sorted(workflows.taggers().keys() - {get_settings().TAGGER}),
                 "decisions": decisions_of(request.user)
                 .filter(asset=asset)
-                .select_related("tag", "user", "undone_by")[:DECIDED],
+                .select_related("tag", "user", "undone_by")[:LAST],
                 "decide_url": self._url(asset.pk, "decide") + _came_from(request),
                 "can_change": True,
                 "may_forget": self.has_forget_permission(request),
@@ -294,19 +302,25 @@ class AssetPage(RunHistory):
 
     def decide(self, request: HttpRequest, pk: int) -> HttpResponseBase:
         """Accept, reject, withdraw or add, as the button that was pressed says."""
-        if request.method != "POST":
-            return HttpResponseNotAllowed(["POST"])
         if not (self.has_view_permission(request) and self.has_decide_permission(request)):
             raise PermissionDenied
         asset = get_object_or_404(self.get_queryset(request), pk=pk)
+        said: dict[str, Any] = {}
         try:
             done = decide(asset.pk, request.POST, person(request))
+        except DecidedMeanwhile as error:
+            messages.error(request, refusal(error))
+            said = asks_to_confirm(request.POST, error)
         except CurationError as error:
             messages.error(request, str(error))
         else:
-            self.log_change(request, asset, done)
-            messages.success(request, done)
-        return HttpResponseRedirect(f"{self._url(asset.pk)}{_came_from(request)}#tags")
+            self.log_change(request, asset, done.text)
+            messages.success(request, done.text)
+            said = done.parameters(request)
+        return HttpResponseRedirect(f"{self._url(asset.pk)}{_came_from(request, **said)}#tags")
+
+    def _decided_at(self, request: HttpRequest, pk: int) -> str:
+        return self._url(pk) + _came_from(request)
 
     def asset_url(self) -> Callable[[int], str]:
         """Return a function that says where an asset's page is, for a list of them."""
@@ -318,10 +332,11 @@ class AssetPage(RunHistory):
         return reverse(name, args=(pk,), current_app=self.admin_site.name)
 
 
-def _came_from(request: HttpRequest) -> str:
-    """Return what the address says of the list that led here, to be said again."""
-    said = request.GET.get(CAME_FROM, "")
-    return f"?{urlencode({CAME_FROM: said})}" if said else ""
+def _came_from(request: HttpRequest, **more: Any) -> str:
+    """Return the parameter about the list that led to the page, and others, as a query string."""
+    came_from = request.GET.get(CAME_FROM, "")
+    said = {CAME_FROM: came_from, **more} if came_from else more
+    return f"?{urlencode(said)}" if said else ""
 
 
 def _rows(asset: Asset, user: Any) -> list[AssetTag]:

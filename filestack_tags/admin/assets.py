@@ -7,11 +7,10 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import admin, messages
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME, ActionForm
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
@@ -35,12 +34,8 @@ from .filters import (
     asks_for_forgotten,
 )
 from .finding import AssetFinding, asks_only
-from .ledger import counted, total_text
 from .review import ReviewPages
 from .uploads import UploadScreen
-
-NAMED = 20
-"""Assets that are named before all that match are forgotten."""
 
 
 @admin.register(Asset)
@@ -61,6 +56,8 @@ class AssetAdmin(UploadScreen, ReviewPages, AssetFinding):
         "untagged · status:failed · type:image/* · name:IMG_* · uploaded:>=2026-01"
     )
     actions = ("in_bulk", "tag_now", "retag", "forget", "restore")
+    confirmed_actions = ("forget",)
+    own_page_actions = ("delete_selected", "in_bulk")
 
     @property
     def shows_only_our_columns(self) -> bool:
@@ -139,13 +136,10 @@ class AssetAdmin(UploadScreen, ReviewPages, AssetFinding):
         self._request_tagging(request, queryset, force=True)
 
     @admin.action(description=gettext_lazy("Forget selected assets"), permissions=["forget"])
-    def forget(self, request: HttpRequest, queryset: AssetQuerySet) -> HttpResponse | None:
-        if not request.POST.get("confirmed"):
-            return self._confirm_forgetting(request, queryset)
+    def forget(self, request: HttpRequest, queryset: AssetQuerySet) -> None:
         count = _count_done(assets.forget, queryset)
         text = ngettext("%(count)d asset forgotten.", "%(count)d assets forgotten.", count)
         self.message_user(request, text % {"count": count}, messages.SUCCESS)
-        return None
 
     @admin.action(description=gettext_lazy("Restore selected assets"), permissions=["forget"])
     def restore(self, request: HttpRequest, queryset: AssetQuerySet) -> None:
@@ -219,31 +213,6 @@ class AssetAdmin(UploadScreen, ReviewPages, AssetFinding):
                 )
             )
             self.message_user(request, text % {"count": left}, messages.INFO)
-
-    def _confirm_forgetting(
-        self, request: HttpRequest, queryset: AssetQuerySet
-    ) -> HttpResponse:
-        request.current_app = self.admin_site.name
-        # All that matches can be more than a form may hold, so that is asked for once more.
-        across = (
-            ActionForm(request.POST)
-            .fields["select_across"]
-            .clean(request.POST.get("select_across"))
-        )
-        return TemplateResponse(
-            request,
-            "filestack_tags/admin/forget_confirmation.html",
-            {
-                **self.admin_site.each_context(request),
-                "title": _("Forget assets?"),
-                "opts": self.opts,
-                "media": self.media,
-                "assets": list(queryset[:NAMED] if across else queryset),
-                "total": total_text(counted(queryset)) if across else "",
-                "chosen": request.POST.getlist(ACTION_CHECKBOX_NAME)[0],
-                "checkbox": ACTION_CHECKBOX_NAME,
-            },
-        )
 
 
 def _by_workflow(tagger: str) -> tuple[Callable[..., None], str, str]:

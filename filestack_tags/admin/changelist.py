@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import messages
-from django.contrib.admin.views.main import ALL_VAR, ORDER_VAR, PAGE_VAR, SEARCH_VAR, ChangeList
+from django.contrib.admin.views.main import ALL_VAR, ORDER_VAR, PAGE_VAR, SEARCH_VAR
 from django.core.exceptions import EmptyResultSet, FullResultSet
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
@@ -38,6 +38,7 @@ from .badges import badges_of
 from .cells import Cells
 from .explain import explained, hinted
 from .filters import HasTerm
+from .lookups import AnswerableChangeList
 
 VIEW = "view"
 """The parameter, and the cookie, that say in which view the list is shown."""
@@ -52,7 +53,7 @@ VIEWS = {"grid": 160, "table": 64}
 """The views, with the height of a picture in pixels."""
 
 
-class AssetChangeList(ChangeList):
+class AssetChangeList(AnswerableChangeList):
     """Django's numbered pages, with the tags of a whole page read in one query."""
 
     problem: SafeString | None = None

@@ -1,8 +1,9 @@
-"""Deciding about tags: what the buttons of a page say, done by curation and put into words."""
+"""Decisions about tags: the buttons of a page, and the messages about what they did."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 from django.contrib.auth.models import AbstractBaseUser
@@ -10,68 +11,144 @@ from django.http import HttpRequest, QueryDict
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from filestack_tags import curation, throttle
-from filestack_tags.exceptions import CurationError
-from filestack_tags.models import TagDecision
-from filestack_tags.scoping import decisions_of, tags_named_to
+from filestack_tags import curation, tags, throttle
+from filestack_tags.exceptions import CurationError, DecidedMeanwhile
+from filestack_tags.models import Asset, Tag, TagDecision
+from filestack_tags.scoping import assets_of, decisions_of, tags_named_to
+from filestack_tags.transactions import retried
 
 from .forms import AddTagForm, ConfidenceForm
+from .sessions import is_script
 
 ORIGIN = TagDecision.Origin.ADMIN
 
-DECISIONS: dict[str, tuple[Callable[..., object], Any]] = {
-    "accept": (curation.accept, gettext_lazy("Accepted %(tag)s.")),
-    "reject": (curation.reject, gettext_lazy("Rejected %(tag)s.")),
-    "withdraw": (curation.withdraw, gettext_lazy("Withdrew the decision about %(tag)s.")),
+WORDS = {
+    "accept": gettext_lazy("Accepted %(tag)s."),
+    "reject": gettext_lazy("Rejected %(tag)s."),
+    "withdraw": gettext_lazy("Withdrew the decision about %(tag)s."),
+    "change": gettext_lazy("Set the confidence of %(tag)s to %(confidence)d."),
+    "add": gettext_lazy("Added %(tag)s."),
 }
-"""What the buttons do, and what is said afterwards."""
+"""The buttons, which are acts of a decision, and the message of each."""
+
+CONFIRM = "confirm"
+"""The parameter that has a page show :class:`Question`."""
+
+DECIDED = "decided"
+"""The parameter with the id of the decision that led to a page, for the script of the page."""
 
 
-def decide(asset_id: int, said: QueryDict, user: AbstractBaseUser) -> str:
-    """Do what the pressed button says and return it in words.
+@dataclass(frozen=True)
+class Done:
+    """A decision that was made: the message, and its id, None if nothing had to change."""
+
+    text: str
+    decision_id: int | None
+
+    def parameters(self, request: HttpRequest) -> dict[str, Any]:
+        """Return the parameters of the page that a script is led to; none for other clients."""
+        return {DECIDED: self.decision_id} if self.decision_id and is_script(request) else {}
+
+
+@dataclass(frozen=True)
+class Question:
+    """Whether to override the decision that another user made meanwhile.
+
+    Args:
+        verb: the button that was pressed.
+        asset: the asset.
+        tag: the tag.
+        confidence: the confidence that was submitted with it, "" if none.
+        seen: id of the other user's decision.
+    """
+
+    verb: str
+    asset: Asset
+    tag: Tag
+    confidence: str
+    seen: int
+
+
+def decide(asset_id: int, said: QueryDict, user: AbstractBaseUser) -> Done:
+    """Make the decision of the button that was pressed.
 
     Raises:
-        CurationError: when it cannot be done, or no button is known.
+        DecidedMeanwhile: when another user decided after the page, by its input ``seen``.
+        CurationError: when the decision cannot be made, or there is no such button.
     """
-    if "add" in said:
-        form = AddTagForm(said, prefix="add")
-        _require_valid(form)
-        throttle.count_new_tag(form.cleaned_data["name"], user=user)
-        row = curation.add(
-            asset_id,
-            form.cleaned_data["name"],
-            user=user,
-            confidence=form.cleaned_data["confidence"],
-            origin=ORIGIN,
-        )
-        is_named = tags_named_to(user, on=asset_id).filter(pk=row.tag_id).exists()
-        return _("Added %(tag)s.") % {"tag": row.tag if is_named else form.cleaned_data["name"]}
     if "undo" in said:
         return undo(said, user, asset_id=asset_id)
-    verb = next((verb for verb in (*DECISIONS, "change") if verb in said), None)
+    verb = next((verb for verb in WORDS if verb in said), "")
     named = tags_named_to(user, on=asset_id)
-    tag = named.filter(pk=_number(said.get(verb, ""))).first() if verb else None
-    if verb is None or tag is None:
+    confidence = None
+    if verb == "add":
+        form = AddTagForm(said, prefix="add")
+        _require_valid(form)
+        name, confidence = form.cleaned_data["name"], form.cleaned_data["confidence"]
+        throttle.count_new_tag(name, user=user)
+        (tag_id,) = retried(partial(tags.resolve, [name])).values()
+    else:
+        tag = named.filter(pk=_number(said.get(verb, ""))).first() if verb else None
+        name, tag_id = str(tag), tag.pk if tag else 0
+    if not tag_id:
         raise CurationError(_("There is no such decision, or no such tag."))
     if verb == "change":
         given = ConfidenceForm(said)
         _require_valid(given)
         confidence = given.cleaned_data["confidence"]
-        curation.change(asset_id, tag.pk, confidence, user=user, origin=ORIGIN)
-        return _("Set the confidence of %(tag)s to %(confidence)d.") % {
-            "tag": tag,
-            "confidence": confidence,
-        }
-    change, words = DECISIONS[verb]
-    change(asset_id, tag.pk, user=user, origin=ORIGIN)
-    return str(words) % {"tag": tag}
+    seen = said.get("seen", "")
+    (outcome,) = curation.decide_many(
+        verb,
+        [(asset_id, tag_id)],
+        user=user,
+        origin=ORIGIN,
+        confidence=confidence,
+        seen=_number(seen) if seen else None,
+    )
+    # What was typed may be another name of a tag whose name this user must not see.
+    shown = named.filter(pk=tag_id).first()
+    if isinstance(outcome.error, DecidedMeanwhile) and shown is None:
+        raise CurationError(_("Another user decided about it. Nothing was changed."))
+    if outcome.error is not None:
+        raise outcome.error
+    text = str(WORDS[verb]) % {"tag": shown or name, "confidence": confidence or 0}
+    return Done(text, outcome.decision_id)
 
 
-def undo(said: QueryDict, user: AbstractBaseUser, *, asset_id: int | None = None) -> str:
-    """Undo the decision that the button names, of this asset if one is given; say so.
+def refusal(error: DecidedMeanwhile) -> str:
+    """Return the message for a decision that another user's decision prevented."""
+    return _("%(decision)s Nothing was changed.") % {"decision": error}
+
+
+def asks_to_confirm(said: QueryDict, error: DecidedMeanwhile) -> dict[str, str]:
+    """Return the parameters that have a page ask whether to override a decision."""
+    entry, verb = error.decision, next(verb for verb in WORDS if verb in said)
+    confidence = said.get("confidence", said.get("add-confidence", ""))
+    return {CONFIRM: f"{verb}:{entry.asset_id}:{entry.tag_id}:{entry.pk}:{confidence}"}
+
+
+def question(said: QueryDict, user: AbstractBaseUser) -> Question | None:
+    """Return the question of :func:`asks_to_confirm`, if the user may see what it is about."""
+    verb, *numbers = said.get(CONFIRM, "").split(":")
+    if verb not in WORDS or len(numbers) != 4:
+        return None
+    asset = assets_of(user).filter(pk=_number(numbers[0])).first()
+    if asset is None:
+        return None
+    tag = tags_named_to(user, on=asset.pk).filter(pk=_number(numbers[1])).first()
+    if tag is None:
+        return None
+    # A tag that is added by name has a row by now, or the decision would not have been refused.
+    confidence = numbers[3] if verb == "change" else ""
+    act = "accept" if verb == "add" else verb
+    return Question(act, asset, tag, confidence, seen=_number(numbers[2]))
+
+
+def undo(said: QueryDict, user: AbstractBaseUser, *, asset_id: int | None = None) -> Done:
+    """Undo the decision that the button names, of this asset if one is given.
 
     Raises:
-        CurationError: when there is none, or somebody decided since.
+        CurationError: when there is none, or another decision was made since.
     """
     number = _number(said.get("undo", ""))
     wanted = decisions_of(user).filter(pk=number).select_related("tag")
@@ -81,7 +158,7 @@ def undo(said: QueryDict, user: AbstractBaseUser, *, asset_id: int | None = None
     if decision is None:
         raise CurationError(_("There is no such decision, or no such tag."))
     curation.undo(decision.pk, user=user, origin=ORIGIN)
-    return _("Undid the decision about %(tag)s.") % {"tag": decision.tag}
+    return Done(_("Undid the decision about %(tag)s.") % {"tag": decision.tag}, None)
 
 
 def person(request: HttpRequest) -> AbstractBaseUser:

@@ -21,6 +21,7 @@ from .deciding import ORIGIN, person
 from .display import link_to
 from .ledger import LedgerAdmin
 from .merges import may_undo_merges
+from .tags import tags_named
 
 LAST_MERGES = 5
 """Merges of tags that are shown before the log; all of them have a list of their own."""
@@ -45,8 +46,10 @@ class TagDecisionAdmin(LedgerAdmin):
     change_list_template = "filestack_tags/admin/decision_log.html"
     list_filter = ("act", "origin")
     sortable_by = ()
-    search_fields = ("tag__key__exact", "user__username__exact")
-    search_help_text = _("A tag or a user name, complete.")
+    search_fields = ("tag__key",)
+    search_help_text = _(
+        "Part of a tag's name or of one of its aliases, or a complete user name."
+    )
     actions = ("undo",)
     fieldsets = (
         (None, {"fields": ("at", "who", "act", "tag_link", "asset_link")}),
@@ -60,6 +63,14 @@ class TagDecisionAdmin(LedgerAdmin):
         named = decisions_of(request.user)
         decisions: QuerySet[TagDecision] = super().get_queryset(request)
         return decisions & named
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        if not search_term.strip():
+            return queryset, False
+        found = Q(tag__in=tags_named(search_term).values("pk"))
+        return queryset.filter(found | Q(user__in=_users_named(search_term))), False
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -126,16 +137,23 @@ def _last_merges(request: HttpRequest) -> list[TagMerge]:
     ):
         return []
     merges = TagMerge.objects.select_related("started_by", "undone_by")
-    if said := request.GET.get(SEARCH_VAR, "").strip():
-        users = get_user_model()
-        theirs = users._base_manager.filter(**{users.USERNAME_FIELD: said}).values("pk")
+    said = request.GET.get(SEARCH_VAR, "").strip()
+    if said and "\x00" not in said:
+        theirs = _users_named(said)
         merges = merges.filter(
-            Q(source_name__iexact=said)
-            | Q(target_name__iexact=said)
+            Q(source_name__icontains=said)
+            | Q(target_name__icontains=said)
+            | Q(target_id__in=tags_named(said).values("pk"))
             | Q(started_by__in=theirs)
             | Q(undone_by__in=theirs)
         )
     return list(merges.order_by("-pk")[:LAST_MERGES])
+
+
+def _users_named(name: str) -> QuerySet[Any]:
+    users = get_user_model()
+    found = users._base_manager.filter(**{users.USERNAME_FIELD: name.strip()})
+    return found.values("pk")
 
 
 def _shown(confidence: int | None) -> str:

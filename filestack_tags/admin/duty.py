@@ -21,7 +21,8 @@ from filestack_tags.operations import COUNT_LIMIT
 from filestack_tags.search.ast import Fact, Query, conjunction
 
 from .jobs import described, standing
-from .ledger import counted, total_text
+from .ledger import SHOWN
+from .lookups import ids_in
 
 REPLAYED = 10_000
 """Deliveries that are made to be processed again by one press."""
@@ -30,6 +31,7 @@ NAMED = 20
 """Deliveries that are named before all of one reason are replayed."""
 
 PLACES = {
+    "not_configured": "budget",
     "circuit_open": "circuits",
     "budget_exhausted": "budget",
     "sweep_overdue": "clocks",
@@ -138,6 +140,7 @@ def _replay(model_admin: Any, request: HttpRequest) -> HttpResponse:
         raise PermissionDenied
     code = request.POST["replay"]
     dead = duty.dead_deliveries().filter(error_code=code)
+    shown = list(dead.order_by("pk").values_list("pk", flat=True)[: REPLAYED + 1])
     if "confirmed" not in request.POST:
         return TemplateResponse(
             request,
@@ -146,14 +149,15 @@ def _replay(model_admin: Any, request: HttpRequest) -> HttpResponse:
             | {
                 "code": code,
                 "reason": cures.of_delivery(code),
-                "total": total_text(counted(dead)),
+                "ids": shown[:REPLAYED],
+                "is_capped": len(shown) > REPLAYED,
                 "limit": number_format(REPLAYED, force_grouping=True),
                 "named": dead.defer("raw_body", "headers", "error").order_by("pk")[:NAMED],
                 "may_look": _may(request, "view_webhookdelivery"),
             },
         )
-    ids = dead.order_by("pk").values_list("pk", flat=True)[:REPLAYED]
-    again = len(tasks.replay(list(ids)))
+    ids = ids_in(request.POST.get(SHOWN, ""))[:REPLAYED]
+    again = len(tasks.replay(list(dead.filter(pk__in=ids).values_list("pk", flat=True))))
     text = ngettext(
         "%(count)d delivery is processed again.",
         "%(count)d deliveries are processed again.",

@@ -52,6 +52,8 @@ class AssetTagFilter(admin.ListFilter):
 
     title = _("asset tag")
     template = "filestack_tags/admin/asset_tag_filter.html"
+    parameter_name = "tag"
+    """django-unfold reads it of every filter that is not about a field."""
     names = ("tag", "confidence", "source", "decision")
 
     def __init__(

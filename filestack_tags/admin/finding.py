@@ -9,9 +9,8 @@ from urllib.parse import urlencode
 
 from django.apps import apps
 from django.contrib import messages
-from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import SEARCH_VAR
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.http import (
     HttpRequest,
     HttpResponse,
@@ -25,6 +24,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext as _
 
 from filestack_tags.exceptions import SearchTimeout, TagQueryError
+from filestack_tags.operations import not_configured
 from filestack_tags.scoping import scope_of
 from filestack_tags.search.ast import label_text
 from filestack_tags.search.complete import complete
@@ -34,6 +34,7 @@ from filestack_tags.search.planner import read
 from . import browsing, searches, terms
 from .asset_page import AssetPage
 from .changelist import CAME_FROM, VIEW, VIEWS
+from .lookups import UnreadableList
 
 COMPLETIONS = 10
 FACETS = 30
@@ -95,7 +96,7 @@ class AssetFinding(AssetPage):
             raise PermissionDenied
         try:
             changelist: Any = self.get_changelist_instance(request)
-        except IncorrectLookupParameters:
+        except UnreadableList:
             return HttpResponseBadRequest(_("The list cannot be filtered by that."))
         request.current_app = self.admin_site.name
         part = request.headers.get("X-Requested-With") == "XMLHttpRequest"
@@ -122,6 +123,7 @@ class AssetFinding(AssetPage):
             return HttpResponseRedirect(_with_minimum(request, least))
         context = {
             **searches.menu(request, self.admin_site),
+            "not_configured": not_configured(),
             # django-unfold has the tools of a list beside each other, in no list of HTML.
             "tools_are_listed": not apps.is_installed("unfold"),
             **(extra_context or {}),
@@ -160,7 +162,7 @@ class AssetFinding(AssetPage):
         asking.asks_only = True  # type: ignore[attr-defined]  # for asks_only()
         try:
             changelist: Any = self.get_changelist_instance(asking)
-        except IncorrectLookupParameters:
+        except (UnreadableList, SuspiciousOperation):
             return nothing
         context = {"result_url": f"{self._list_url()}?{said}"}
         asked = getattr(changelist, "asked", None)

@@ -15,6 +15,7 @@ from filestack_tags.exceptions import InvalidLabel, InvalidReference
 from filestack_tags.filestack.hosts import require_public
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, Tag
+from filestack_tags.operations import not_configured
 from filestack_tags.text import MAX_LABEL_LENGTH, label_key
 
 from .changes import ChangesModelForm
@@ -40,6 +41,13 @@ class RegisterForm(ChangesModelForm):
             ),
             "mimetype": gettext_lazy("Such as image/jpeg; leave empty if unknown."),
         }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "tag" in self.fields and (problem := not_configured()):
+            self.fields["tag"].help_text = _(
+                "%(problem)s Until then the file is registered, and stays without tags."
+            ) % {"problem": problem}
 
     def clean_reference(self) -> str:
         try:

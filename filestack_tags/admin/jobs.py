@@ -23,7 +23,7 @@ from django.utils import timezone
 from django.utils.timesince import timeuntil
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 
 from filestack_tags import bulk, tasks
 from filestack_tags.exceptions import FilestackTagsError, TagQueryError
@@ -33,6 +33,7 @@ from filestack_tags.scoping import assets_of, sees_everything
 from .bulkform import BulkForm
 from .explain import explained
 from .ledger import LedgerAdmin, total_text
+from .sessions import for_posts
 
 SHOWN_ITEMS = 100
 """Assets that failed or were skipped that the page of a job names."""
@@ -54,11 +55,15 @@ class BulkJobAdmin(LedgerAdmin):
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view
         name = "filestack_tags_bulkjob_%s"
+
+        def page(request: HttpRequest, pk: int) -> str:
+            return self._url("change", pk)
+
         return [
             path("ask/", view(self.ask), name=name % "ask"),
             path("<int:pk>/progress/", view(require_safe(self.poll)), name=name % "progress"),
-            path("<int:pk>/cancel/", view(require_POST(self.cancel)), name=name % "cancel"),
-            path("<int:pk>/undo/", view(require_POST(self.undo)), name=name % "undo"),
+            path("<int:pk>/cancel/", view(for_posts(self.cancel, page)), name=name % "cancel"),
+            path("<int:pk>/undo/", view(for_posts(self.undo, page)), name=name % "undo"),
             path(
                 "<int:pk>/download/", view(require_safe(self.download)), name=name % "download"
             ),

@@ -9,22 +9,34 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin import ShowFacets
-from django.contrib.admin.utils import unquote
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.utils import model_format_dict, unquote
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db import models
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import SimpleTemplateResponse
+from django.template.response import SimpleTemplateResponse, TemplateResponse
 from django.urls import URLPattern
 from django.utils.formats import number_format
 from django.utils.functional import cached_property
+from django.utils.translation import gettext as _
 
 from filestack_tags.replicas import reading_primary
 from filestack_tags.scoping import sees_everything
 from filestack_tags.search.totals import Total, capped
 from filestack_tags.transactions import atomic, locked
 
+from . import lookups
 from .changes import ChangesModelForm
+from .sessions import guarded
+
+NAMED = 20
+"""Rows that are named before an action on all that match."""
+
+SHOWN = "shown"
+"""The field with the ids of the rows that a confirmation counted, and that the action is for."""
 
 COUNT_LIMIT = 10_000
 """Rows that are counted. At a million rows the count takes longer than the page."""
@@ -81,6 +93,12 @@ class PlainAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in stub
     paginator = CappedPaginator
     list_per_page = 50
     list_max_show_all = 200
+    confirmed_actions: tuple[str, ...] = ()
+    """Actions that are confirmed also for ticked rows; for all that match, every action is."""
+
+    own_page_actions: tuple[str, ...] = ("delete_selected",)
+    """Actions that lead to a page of their own before they change anything."""
+
     refusals: tuple[type[Exception], ...] = ()
     """What a service may still raise after the form was checked: a name was taken meanwhile."""
 
@@ -94,7 +112,25 @@ class PlainAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in stub
         for pattern in patterns:
             if not str(pattern.name).endswith("_changelist"):
                 pattern.callback = _reading_primary(pattern.callback)
-        return patterns
+        return [guarded(pattern, self.admin_site) for pattern in patterns]
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
+        allowed = super().lookup_allowed(lookup, value, request)
+        return allowed and lookups.is_plain(self.model, lookup)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return lookups.AnswerableChangeList
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """Return the list that is asked for.
+
+        Raises:
+            UnreadableList: when there is none with these parameters.
+        """
+        try:
+            return super().get_changelist_instance(request)
+        except IncorrectLookupParameters as error:
+            raise lookups.UnreadableList(str(error)) from error
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -102,7 +138,67 @@ class PlainAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in stub
         view = super().changelist_view
         if request.method == "POST":
             view = _reading_primary(view)
-        return view(request, extra_context)
+        try:
+            return view(request, extra_context)
+        except lookups.UnreadableList:
+            request.current_app = self.admin_site.name
+            context = {
+                **self.admin_site.each_context(request),
+                "title": _("This list cannot be shown"),
+                "opts": self.opts,
+                "media": self.media,
+            }
+            page = "filestack_tags/admin/unreadable_list.html"
+            return TemplateResponse(request, page, context, status=400)
+
+    def response_action(
+        self, request: HttpRequest, queryset: models.QuerySet[Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse | None:
+        chosen = request.POST.getlist(ACTION_CHECKBOX_NAME)
+        if not all(lookups.is_id(self.model, text) for text in chosen):
+            text = _("The selection cannot be read. Select again.")
+            self.message_user(request, text, messages.ERROR)
+            return None
+        if SHOWN in request.POST:
+            # What matches now may be more than what was shown.
+            post = request.POST.copy()
+            post.setlist(ACTION_CHECKBOX_NAME, lookups.ids_in(request.POST[SHOWN]))
+            post["select_across"] = "0"
+            request.POST = post  # type: ignore[assignment]  # mutable, as Django's own copies
+            queryset = self.get_queryset(request)
+        elif (response := self._confirmation(request, queryset)) is not None:
+            return response
+        return super().response_action(request, queryset, *args, **kwargs)
+
+    def _confirmation(
+        self, request: HttpRequest, queryset: models.QuerySet[Any]
+    ) -> HttpResponse | None:
+        """Return the page that names the rows of an action, None if none has to be shown."""
+        name = request.POST.get("action", "")
+        action = self.get_actions(request).get(name)
+        across = request.POST.get("select_across") not in ("", "0", None)
+        is_asked = across or (
+            name in self.confirmed_actions and "confirmed" not in request.POST
+        )
+        if action is None or name in self.own_page_actions or not is_asked:
+            return None
+        if not across:
+            queryset = queryset.filter(pk__in=request.POST.getlist(ACTION_CHECKBOX_NAME))
+        ids = list(queryset.values_list("pk", flat=True)[: COUNT_LIMIT + 1])
+        request.current_app = self.admin_site.name
+        context = {
+            **self.admin_site.each_context(request),
+            "title": action[2] % model_format_dict(self.opts),
+            "opts": self.opts,
+            "media": self.media,
+            "action": name,
+            "ids": ids[:COUNT_LIMIT],
+            "is_capped": len(ids) > COUNT_LIMIT,
+            "named": self.get_queryset(request).filter(pk__in=ids[:NAMED]),
+            "checkbox": ACTION_CHECKBOX_NAME,
+            "shown": SHOWN,
+        }
+        return TemplateResponse(request, "filestack_tags/admin/confirm_action.html", context)
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         """Hand over our columns as methods, not by name.

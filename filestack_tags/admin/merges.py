@@ -14,7 +14,6 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_POST
 
 from filestack_tags import merging, tags, tasks
 from filestack_tags.exceptions import CurationError, InvalidLabel
@@ -24,6 +23,7 @@ from filestack_tags.search.complete import complete
 from filestack_tags.text import MAX_LABEL_LENGTH, label_key
 
 from .ledger import InstallationAdmin
+from .sessions import for_posts
 
 SUGGESTED = 200
 """Names that the browser offers for the target."""
@@ -119,7 +119,7 @@ class TagMergeAdmin(InstallationAdmin):
     )
 
     def get_urls(self) -> list[Any]:
-        undo = self.admin_site.admin_view(require_POST(self.undo_view))
+        undo = self.admin_site.admin_view(for_posts(self.undo_view, self._page))
         return [
             path("<int:pk>/undo/", undo, name="filestack_tags_tagmerge_undo"),
             *super().get_urls(),
@@ -162,8 +162,11 @@ class TagMergeAdmin(InstallationAdmin):
             raise Http404 from error
         except CurationError as error:
             messages.error(request, str(error))
+        return HttpResponseRedirect(self._page(request, pk))
+
+    def _page(self, request: HttpRequest, pk: int) -> str:
         url = "admin:filestack_tags_tagmerge_change"
-        return HttpResponseRedirect(reverse(url, args=(pk,), current_app=self.admin_site.name))
+        return reverse(url, args=(pk,), current_app=self.admin_site.name)
 
     @admin.display(description=gettext_lazy("progress"))
     def progress(self, merge: TagMerge) -> SafeString:

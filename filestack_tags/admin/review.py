@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
@@ -13,7 +14,6 @@ from django.db.models import F, Q, QuerySet, Sum
 from django.http import (
     HttpRequest,
     HttpResponseBase,
-    HttpResponseNotAllowed,
     HttpResponseRedirect,
     QueryDict,
 )
@@ -25,7 +25,7 @@ from django.utils.translation import ngettext
 
 from filestack_tags import curation
 from filestack_tags.conf import get_settings
-from filestack_tags.exceptions import CurationError, TagQueryError
+from filestack_tags.exceptions import CurationError, DecidedMeanwhile, TagQueryError
 from filestack_tags.models import Asset, AssetTag, Tag, TagDecision, TagStatistic
 from filestack_tags.scoping import assets_of, decisions_of, scope_of, tags_of
 from filestack_tags.search.deadline import time_limit
@@ -34,10 +34,22 @@ from filestack_tags.search.withheld import withheld
 from filestack_tags.transactions import alias
 
 from .asset_page import AssetPage
-from .deciding import ORIGIN, decide, person, undo
+from .deciding import (
+    DECIDED,
+    ORIGIN,
+    Done,
+    asks_to_confirm,
+    decide,
+    person,
+    question,
+    refusal,
+    undo,
+)
 from .display import sensitive_mark
 from .forms import ReviewForm
 from .ledger import counted, total_text
+from .lookups import ids_in
+from .sessions import for_posts
 
 PAGE = 20
 """Asset tags of one page."""
@@ -121,7 +133,7 @@ class ReviewPages(AssetPage):
             path("review/", view(self.review), name="filestack_tags_asset_review"),
             path(
                 "review/decide/",
-                view(self.review_decide),
+                view(for_posts(self.review_decide, self._reviewed_at)),
                 name="filestack_tags_asset_review_decide",
             ),
             *super().get_urls(),
@@ -134,12 +146,15 @@ class ReviewPages(AssetPage):
         queue, form = _queue(request, request.GET)
         may_decide = self._may_review(request)
         rows: list[AssetTag] = []
-        following = preview = problem = ""
+        chosen: list[int] | None = None
+        following = total = problem = ""
         try:
             with queue.time_limit():
                 rows, following = queue.page(_position(request.GET.get("after", "")))
                 if may_decide and queue.tag and "at_least" in request.GET:
-                    preview = total_text(counted(_at_least(queue, request.GET)))
+                    matches = _at_least(queue, request.GET)
+                    chosen = list(matches.values_list("asset_id", flat=True)[:AT_ONCE])
+                    total = total_text(counted(matches)) if len(chosen) == AT_ONCE else ""
         except TagQueryError as error:
             problem = str(error)
         by_asset = request.GET.get("by") == "asset" and queue.tag is not None
@@ -147,8 +162,10 @@ class ReviewPages(AssetPage):
             rows = _all_of(queue, rows)
         state = _state(request.GET)
         picture = self.pictures(64)
+        seen = curation.newest_decisions({row.asset_id for row in rows})
         for row in rows:
-            row.picture = picture(row.asset)  # type: ignore[attr-defined]  # for the template
+            row.seen = seen.get(row.asset_id, 0)  # type: ignore[attr-defined]  # for the template
+            row.picture = picture(row.asset)  # type: ignore[attr-defined]  # likewise
             row.mark = sensitive_mark(row.tag.key)  # type: ignore[attr-defined]  # likewise
         request.current_app = self.admin_site.name
         return TemplateResponse(
@@ -167,12 +184,15 @@ class ReviewPages(AssetPage):
                 "next": _with(request.GET, after=following) if following else "",
                 "first": _with(request.GET, after="") if request.GET.get("after") else "",
                 "tags": [] if queue.tag else _tags(queue, request.user),
-                "preview": preview,
+                "chosen": chosen,
+                "total": total,
+                "decided": request.GET.get(DECIDED, ""),
+                "question": question(request.GET, person(request)) if may_decide else None,
+                "without_question": f"{self._review_url()}?{state}",
                 "at_least": _confidence(request.GET.get("at_least", ""), 90),
-                "most": AT_ONCE,
                 "may_decide": may_decide,
                 "decisions": _own(request) if may_decide else [],
-                "decide_url": self._review_url("_decide"),
+                "decide_url": f"{self._review_url('_decide')}?{state}",
                 "state": state,
                 "kept": [item for item in QueryDict(state).items() if item[0] != "after"],
                 "can_change": False,
@@ -181,34 +201,42 @@ class ReviewPages(AssetPage):
 
     def review_decide(self, request: HttpRequest) -> HttpResponseBase:
         """Accept, reject, undo, or accept all, as the button that was pressed says."""
-        if request.method != "POST":
-            return HttpResponseNotAllowed(["POST"])
         if not self._may_review(request):
             raise PermissionDenied
         state = QueryDict(request.POST.get("state", ""))
+        said: dict[str, Any] = {}
         try:
-            self._do(request, state)
+            done = self._do(request, state)
+        except DecidedMeanwhile as error:
+            messages.error(request, refusal(error))
+            said = asks_to_confirm(request.POST, error)
         except (CurationError, TagQueryError) as error:
             messages.error(request, str(error))
         except Asset.DoesNotExist:
             messages.error(request, _("The asset is not there any more."))
-        return HttpResponseRedirect(f"{self._review_url()}?{_state(state)}")
+        else:
+            messages.success(request, done.text)
+            said = done.parameters(request)
+        more = f"&{urlencode(said)}" if said else ""
+        return HttpResponseRedirect(f"{self._review_url()}?{_state(state)}{more}")
 
-    def _do(self, request: HttpRequest, state: QueryDict) -> None:
+    def _do(self, request: HttpRequest, state: QueryDict) -> Done:
         if "all" in request.POST:
             queue, _form = _queue(request, state)
-            messages.success(request, _accept_all(queue, request))
-        elif "undo" in request.POST:
-            messages.success(request, undo(request.POST, person(request)))
-        else:
-            text = request.POST.get("asset", "")
-            number = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
-            asset = assets_of(request.user).get(pk=number)
-            messages.success(request, decide(asset.pk, request.POST, person(request)))
+            return Done(_accept_all(queue, request), None)
+        if "undo" in request.POST:
+            return undo(request.POST, person(request))
+        text = request.POST.get("asset", "")
+        number = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
+        asset = assets_of(request.user).get(pk=number)
+        return decide(asset.pk, request.POST, person(request))
 
     def _may_review(self, request: HttpRequest) -> bool:
         may_change = request.user.has_perm("filestack_tags.change_asset")
         return self.has_view_permission(request) and may_change
+
+    def _reviewed_at(self, request: HttpRequest) -> str:
+        return f"{self._review_url()}?{_state(request.GET)}"
 
     def _review_url(self, more: str = "") -> str:
         name = f"admin:filestack_tags_asset_review{more}"
@@ -235,18 +263,23 @@ def _queue(request: HttpRequest, said: QueryDict) -> tuple[Queue, ReviewForm]:
 
 
 def _accept_all(queue: Queue, request: HttpRequest) -> str:
-    rows = _at_least(queue, request.POST)
+    """Accept the tag of the assets that the page counted, where it is still undecided."""
+    ids = [int(word) for word in ids_in(request.POST.get("assets", ""))]
+    rows = queue.rows.filter(asset__in=ids[:AT_ONCE])
     with queue.time_limit():
-        pairs = list(rows.values_list("asset_id", "tag_id")[:AT_ONCE])
+        pairs = list(rows.values_list("asset_id", "tag_id"))
     outcomes = curation.decide_many(
-        TagDecision.Act.ACCEPT, sorted(pairs), user=person(request), origin=ORIGIN
+        TagDecision.Act.ACCEPT,
+        sorted(pairs),
+        user=person(request),
+        origin=ORIGIN,
+        undecided=True,
     )
     count = sum(outcome.decision_id is not None for outcome in outcomes)
     text = ngettext(
         "Accepted %(tag)s of %(count)d asset.", "Accepted %(tag)s of %(count)d assets.", count
     )
-    said = text % {"count": count, "tag": queue.tag}
-    return f"{said} {_('There are more: press again.')}" if len(pairs) == AT_ONCE else said
+    return text % {"count": count, "tag": queue.tag}
 
 
 def _at_least(queue: Queue, said: QueryDict) -> QuerySet[AssetTag]:

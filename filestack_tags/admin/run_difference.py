@@ -36,8 +36,13 @@ class Difference:
     gained: tuple[tuple[str, int], ...]
     lost: tuple[tuple[str, int], ...]
     moved: tuple[Move, ...]
-    alike: int
-    """Labels that both have, less than :data:`MOVED` points apart."""
+    small: int
+    """Labels whose confidence moved, by less than :data:`MOVED` points."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether both runs have the same labels with the same confidences."""
+        return not (self.gained or self.lost or self.moved or self.small)
 
 
 def labels_of(run: TaggingRun) -> dict[str, tuple[str, int]] | None:
@@ -66,11 +71,12 @@ def difference(
     both = before.keys() & after.keys()
     moves = [Move(after[key][0], before[key][1], after[key][1]) for key in both]
     moved = [move for move in moves if abs(move.points) >= MOVED]
+    small = [move for move in moves if 0 < abs(move.points) < MOVED]
     return Difference(
         gained=_sorted(after[key] for key in after.keys() - both),
         lost=_sorted(before[key] for key in before.keys() - both),
         moved=tuple(sorted(moved, key=lambda move: (-abs(move.points), move.label))),
-        alike=len(moves) - len(moved),
+        small=len(small),
     )
 
 

@@ -8,14 +8,14 @@ from typing import Any, cast
 
 from django.contrib.auth.models import AbstractBaseUser
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET
 from throttled import MemoryStore, Throttled, per_min
 
 from filestack_tags import tasks, uploads
@@ -33,6 +33,7 @@ from filestack_tags.scoping import scope_of
 from .asset_page import AssetPage
 from .badges import badges_of, written
 from .forms import StoredForm
+from .sessions import for_posts
 
 PERMITS_PER_MINUTE = 30
 """How often one person gets a policy from one process; a batch of files needs one."""
@@ -50,10 +51,14 @@ class UploadScreen(AssetPage):
     """Adds the upload page to an asset's own. All of it needs ``add_asset``."""
 
     def get_urls(self) -> list[URLPattern]:
-        views: dict[str, tuple[str, Callable[..., HttpResponse]]] = {
+        def page(request: HttpRequest) -> str:
+            name = "admin:filestack_tags_asset_upload"
+            return reverse(name, current_app=self.admin_site.name)
+
+        views: dict[str, tuple[str, Callable[..., HttpResponseBase]]] = {
             "upload": ("upload/", require_GET(self.upload)),
-            "upload_permit": ("upload/permit/", require_POST(self.upload_permit)),
-            "upload_stored": ("upload/stored/", require_POST(self.upload_stored)),
+            "upload_permit": ("upload/permit/", for_posts(self.upload_permit, page)),
+            "upload_stored": ("upload/stored/", for_posts(self.upload_stored, page)),
             "upload_tags": ("upload/tags/", require_GET(self.upload_tags)),
         }
         ours = [

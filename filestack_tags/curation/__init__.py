@@ -1,7 +1,15 @@
 """Curation: what people decide, about the tags of assets and about the labels themselves."""
 
 from .batches import Outcome
-from .decisions import accept, add, change, decide_many, reject, withdraw
+from .decisions import (
+    accept,
+    add,
+    change,
+    decide_many,
+    newest_decisions,
+    reject,
+    withdraw,
+)
 from .labels import add_alias, approve, hide, never_show, remove_alias, rename, set_minimum
 from .undoing import undo, undo_many
 
@@ -15,6 +23,7 @@ __all__ = [
     "decide_many",
     "hide",
     "never_show",
+    "newest_decisions",
     "reject",
     "remove_alias",
     "rename",

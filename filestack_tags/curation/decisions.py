@@ -9,15 +9,18 @@ the person left it, until a person changes or withdraws the decision. Each is lo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
+from django.db.models import Max
 from django.utils import timezone
+from django.utils.formats import localize
+from django.utils.translation import gettext as _
 
 from filestack_tags import tags
-from filestack_tags.exceptions import CurationError
+from filestack_tags.exceptions import CurationError, DecidedMeanwhile
 from filestack_tags.models import Asset, AssetTag, Tag, TagDecision
 from filestack_tags.transactions import alias, atomic, retried
 
@@ -127,6 +130,8 @@ def decide_many(
     origin: str = Origin.CODE,
     job: int | None = None,
     confidence: int | None = None,
+    seen: int | None = None,
+    undecided: bool = False,
 ) -> list[Outcome]:
     """Decide the same of many asset tags; return what became of each, in the order given.
 
@@ -142,6 +147,10 @@ def decide_many(
         origin: by way of what, a :class:`TagDecision.Origin`.
         job: id of the job that decides, if one does.
         confidence: 0–100, for *change*, and for *add* where 100 is the default.
+        seen: id of the newest decision about these assets that the user has read, 0 for none. If
+            another user decided about an asset tag since, its outcome is a
+            :class:`.DecidedMeanwhile` and nothing is written. Unchecked, if None.
+        undecided: leave asset tags that have a decision as they are.
 
     Raises:
         CurationError: when ``confidence`` is missing or not within 0–100.
@@ -151,11 +160,31 @@ def decide_many(
     outcomes: list[Outcome] = []
     for start in range(0, len(pairs), AT_ONCE):
         batch = pairs[start : start + AT_ONCE]
-        outcomes += retried(partial(_decide, act, batch, rule, signature))
+        outcomes += retried(
+            partial(_decide, act, batch, rule, signature, seen=seen, undecided=undecided)
+        )
     return outcomes
 
 
-def _decide(act: str, pairs: Sequence[Pair], rule: Rule, signature: Signature) -> list[Outcome]:
+def newest_decisions(asset_ids: Collection[int]) -> dict[int, int]:
+    """Return the id of the newest decision about each asset that has one.
+
+    For ``seen`` of :func:`decide_many`. Read it before the asset tags, so that a decision that
+    comes between the two counts as unread.
+    """
+    newest = TagDecision.objects.using(alias()).filter(asset__in=asset_ids).order_by()
+    return dict(newest.values_list("asset_id").annotate(Max("pk")))
+
+
+def _decide(
+    act: str,
+    pairs: Sequence[Pair],
+    rule: Rule,
+    signature: Signature,
+    *,
+    seen: int | None,
+    undecided: bool,
+) -> list[Outcome]:
     now = timezone.now()
     changes: dict[Pair, Change] = {}
     with atomic():
@@ -164,6 +193,8 @@ def _decide(act: str, pairs: Sequence[Pair], rule: Rule, signature: Signature) -
         errors: dict[Pair, Exception] = {**unknown}
         for pair in dict.fromkeys(pairs):
             said = held.rows.get(pair)
+            if undecided and said is not None and said.decision != Decision.NONE:
+                continue
             try:
                 becomes = said if pair in unknown else rule(said)
             except CurationError as error:
@@ -171,6 +202,10 @@ def _decide(act: str, pairs: Sequence[Pair], rule: Rule, signature: Signature) -
                 continue
             if becomes != said:
                 changes[pair] = Change(pair, said, signature.under(becomes, now))
+        if seen is not None:
+            refused = _decided_meanwhile(changes, signature, seen)
+            errors |= refused
+            changes = {pair: each for pair, each in changes.items() if pair not in refused}
         written = write([*changes.values()], held, act, signature, now)
     return [
         Outcome(*pair, error=errors[pair])
@@ -178,6 +213,39 @@ def _decide(act: str, pairs: Sequence[Pair], rule: Rule, signature: Signature) -
         else Outcome(*pair, asset_tag=held.row(pair), decision_id=written.get(pair))
         for pair in pairs
     ]
+
+
+def _decided_meanwhile(
+    pairs: Collection[Pair], signature: Signature, seen: int
+) -> dict[Pair, DecidedMeanwhile]:
+    """Return an error for each pair whose last decision is new to the user, and another user's.
+
+    The ids of the decisions about one asset are in their order: each is written under its lock.
+    """
+    entries = TagDecision.objects.using(alias()).filter(
+        asset__in={asset_id for asset_id, _tag in pairs},
+        tag__in={tag_id for _asset, tag_id in pairs},
+        pk__gt=seen,
+    )
+    last = {
+        (entry.asset_id, entry.tag_id): entry
+        for entry in entries.select_related("user", "tag").order_by("pk")
+    }
+    return {
+        pair: DecidedMeanwhile(described(entry), decision=entry)
+        for pair in pairs
+        if (entry := last.get(pair)) is not None and entry.user_id != signature.user_id
+    }
+
+
+def described(decision: TagDecision) -> str:
+    """Return who decided what, and when."""
+    return _("%(user)s %(act)s “%(tag)s” on %(time)s.") % {
+        "user": decision.user.get_username() if decision.user else _("Another user"),
+        "act": decision.get_act_display(),
+        "tag": decision.tag,
+        "time": localize(timezone.localtime(decision.at)),
+    }
 
 
 def _rule(act: str, confidence: int | None) -> Rule:
@@ -250,7 +318,7 @@ def _unknown(act: str, pairs: Sequence[Pair], held: Held) -> dict[Pair, Exceptio
         if pair[0] not in held.forgotten
     }
     if act == Act.ADD:
-        wanted = Tag.objects.using(alias()).filter(pk__in={tag_id for _, tag_id in pairs})
+        wanted = Tag.objects.using(alias()).filter(pk__in={tag_id for _asset, tag_id in pairs})
         existing = set(wanted.values_list("pk", flat=True))
         for pair in pairs:
             if pair[1] not in existing:

@@ -344,13 +344,13 @@ def test_our_filters_have_pages_by_keyset(
 
 
 def test_hidden_tags_are_acted_on_where_they_were_searched(
-    client_of: Any, ten: list[str]
+    client_of: Any, ten: list[str], page: Any
 ) -> None:
     curation.hide(Tag.objects.get(key="sea").pk)
     allowed = client_of("view_asset", "tag_asset", "search_hidden")
     query = {"q": "include:hidden", "tag": "sea"}
     assert listed(allowed.get(LIST, query)) == ["h9", "h7", "h5"]
-    response = act(allowed, "?q=include:hidden&tag=sea", action="retag", index=0)
+    response = act_on_all(allowed, page, "?q=include:hidden&tag=sea", "retag")
     assert said(response) == ["5 assets queued."]
 
 
@@ -557,35 +557,78 @@ def act(client: Client, query: str, **data: Any) -> Any:
     )
 
 
+def act_on_all(client: Client, page: Any, query: str, action: str) -> Any:
+    """Ask for an action on all that match, and confirm it."""
+    question = page(act(client, query, action=action, index=0))
+    return client.post(LIST + query, {**question.inputs, "action": action}, follow=True)
+
+
 def test_an_action_on_all_that_matches_reaches_what_is_on_no_page_shown(
     editor: Client, ten: list[str], page: Any
 ) -> None:
     following = page(editor.get(LIST, {"q": "sea", "kind__exact": "handle"})).links["Next"]
-    response = act(editor, following, action="retag", index=0)
+    response = act_on_all(editor, page, following, "retag")
     assert said(response) == ["5 assets queued."]
     queued = Asset.objects.filter(queued_by="admin").values_list("reference", flat=True)
     assert set(queued) == {"h1", "h3", "h5", "h7", "h9"}
     assert listed(response) == ["h3", "h1"]
 
 
-def test_an_action_on_all_leaves_forgotten_assets_alone(editor: Client, ten: list[str]) -> None:
+def test_an_action_on_all_leaves_forgotten_assets_alone(
+    editor: Client, ten: list[str], page: Any
+) -> None:
     assets.forget(Asset.objects.get(reference="h3").pk)
-    assert said(act(editor, "", action="retag", index=0)) == ["9 assets queued."]
+    assert said(act_on_all(editor, page, "", "retag")) == ["9 assets queued."]
 
 
 def test_forgetting_all_that_matches_asks_once_without_naming_each(
     editor: Client, ten: list[str], page: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("filestack_tags.admin.assets.NAMED", 2)
+    monkeypatch.setattr("filestack_tags.admin.ledger.NAMED", 2)
     question = page(act(editor, "?q=sea", action="forget", index=0))
-    assert "5 assets match and will be forgotten, among them:" in question.text
+    assert "5 assets are selected: Among them: h9 h7" in question.text
     assert question.text.count("h9") == question.text.count("h7") == 1
     assert "h5" not in question.text
     assert question.html.count('name="_selected_action"') == 1
-    assert question.inputs["select_across"] == "1"
-    response = act(editor, "?q=sea", action="forget", confirmed="1")
+    tagged("h10", {"sea": 90})  # after the page counted
+    gone = Asset.objects.get(reference="h1")
+    curation.reject(gone.pk, Tag.objects.get(key="sea").pk, user=None)  # and no longer a match
+    response = editor.post(
+        f"{LIST}?q=sea", {**question.inputs, "action": "forget"}, follow=True
+    )
     assert said(response) == ["5 assets forgotten."]
-    assert listed(editor.get(LIST)) == ["h8", "h6", "h4"]
+    assert listed(editor.get(LIST)) == ["h10", "h8", "h6"]
+
+
+@pytest.mark.parametrize("action", ["tag_now", "retag", "forget"])
+@pytest.mark.parametrize(("query", "words"), [("h9", "1 asset is"), ("h*", "10 assets are")])
+def test_every_action_on_all_is_for_the_assets_that_were_counted(
+    editor: Client, ten: list[str], page: Any, action: str, query: str, words: str
+) -> None:
+    Asset.objects.update(tagging_state="new", tags_version=0)
+    for number in range(10):
+        Asset.objects.filter(reference=f"h{number}").update(filename=f"h{number}")
+    place = f"?q=name:{query}"
+    question = page(act(editor, place, action=action, index=0))
+    assert f"{words} selected" in question.text
+    before = set(Asset.objects.values_list("pk", flat=True))
+    tagged("h10", {"sea": 90}, filename="h9")
+    tagged("h11", {"sea": 90}, filename="h1")
+    editor.post(LIST + place, {**question.inputs, "action": action})
+    touched = Asset.objects.exclude(tagging_state="new", deleted_at=None)
+    touched = touched.exclude(reference__in=("h10", "h11"))
+    assert touched.count() == int(words.split()[0])
+    assert not Asset.objects.exclude(pk__in=before).exclude(deleted_at=None).exists()
+    assert not Asset.objects.filter(reference__in=("h10", "h11"), queued_by="admin").exists()
+
+
+def test_a_confirmation_reaches_no_asset_out_of_scope(
+    editor: Client, ten: list[str], page: Any, settings: Any
+) -> None:
+    question = page(act(editor, "", action="forget", index=0))
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"SCOPE": "tests.admin.scopes.first"}
+    editor.post(LIST, {**question.inputs, "action": "forget"})
+    assert Asset.objects.present().count() == 9
 
 
 def test_forgetting_more_than_are_counted_says_so(
@@ -593,9 +636,9 @@ def test_forgetting_more_than_are_counted_says_so(
 ) -> None:
     monkeypatch.setattr("filestack_tags.admin.ledger.COUNT_LIMIT", 4)
     question = page(act(editor, "", action="forget", index=0))
-    assert "4+ assets match" in question.text
-    act(editor, "", action="forget", confirmed="1")
-    assert not Asset.objects.present().exists()
+    assert "The first 4 of the assets that match are selected." in question.text
+    editor.post(LIST, {**question.inputs, "action": "forget"})
+    assert Asset.objects.present().count() == 6
 
 
 def test_chosen_assets_are_forgotten_alone(editor: Client, ten: list[str], page: Any) -> None:
@@ -606,9 +649,9 @@ def test_chosen_assets_are_forgotten_alone(editor: Client, ten: list[str], page:
 
 
 def test_a_bad_cursor_does_not_keep_an_action_from_being_done(
-    editor: Client, ten: list[str]
+    editor: Client, ten: list[str], page: Any
 ) -> None:
-    response = act(editor, f"?q=sea&cursor={BAD}", action="retag", index=0)
+    response = act_on_all(editor, page, f"?q=sea&cursor={BAD}", "retag")
     assert said(response)[0] == "5 assets queued."
     assert len(said(response)) == 2
 

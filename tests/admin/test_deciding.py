@@ -60,6 +60,79 @@ def test_the_last_decision_is_undone_by_a_button(editor: Client, page: Any) -> N
     assert "undone" in page(editor.get(f"{LIST}{asset.pk}/change/")).text
 
 
+@pytest.mark.parametrize("verb", ["accept", "reject", "change", "withdraw", "add"])
+def test_another_users_decision_is_overridden_only_after_a_question(
+    client_of: Any, page: Any, verb: str
+) -> None:
+    ann = client_of("view_asset", "change_asset")
+    bob = person("bob")
+    asset = tagged("h1", {"sky": 90})
+    tag = sky()
+    if verb == "withdraw":
+        curation.reject(asset.pk, tag, user=bob)
+    seen = page(ann.get(f"{LIST}{asset.pk}/change/")).inputs["seen"]
+    if verb in ("reject", "withdraw"):
+        curation.accept(asset.pk, tag, user=bob)
+    else:
+        curation.reject(asset.pk, tag, user=bob)
+    of_bob = TagDecision.objects.latest("pk")
+    data = {verb: str(tag), "confidence": "40", "seen": seen}
+    if verb == "add":
+        data = {"add": "1", "add-name": "SKY", "add-confidence": "40", "seen": seen}
+    refused = ann.post(f"{LIST}{asset.pk}/decide/", data, follow=True)
+    (message,) = [str(each) for each in refused.context["messages"]]
+    assert message.startswith(f"bob {of_bob.get_act_display()} “sky” on ")
+    assert message.endswith("Nothing was changed.")
+    assert TagDecision.objects.latest("pk") == of_bob
+    asked = page(refused)
+    assert "anyway?" in asked.text
+    question = refused.context["question"]
+    assert (question.asset, question.tag.pk, question.seen) == (asset, tag, of_bob.pk)
+    data = {question.verb: str(tag), "confidence": question.confidence, "seen": question.seen}
+    ann.post(f"{LIST}{asset.pk}/decide/", data)
+    last = TagDecision.objects.latest("pk")
+    assert last.user.get_username() == "staff0"
+    assert last.act == ("accept" if verb == "add" else verb)
+
+
+@pytest.mark.parametrize("last", ["own", "other tag", "same result"])
+def test_nothing_is_asked_where_nobody_is_overridden(
+    client_of: Any, page: Any, last: str
+) -> None:
+    ann = client_of("view_asset", "change_asset")
+    asset = tagged("h1", {"sky": 90, "sea": 80})
+    seen = page(ann.get(f"{LIST}{asset.pk}/change/")).inputs["seen"]
+    if last == "own":
+        decide(ann, asset, reject=sky())
+    elif last == "other tag":
+        curation.reject(asset.pk, Tag.objects.get(key="sea").pk, user=person("bob"))
+    else:
+        curation.accept(asset.pk, sky(), user=person("bob"))
+    assert decide(ann, asset, accept=sky(), seen=str(seen)) == ["Accepted sky."]
+    assert AssetTag.objects.get(tag__key="sky").decision == 1
+
+
+@pytest.mark.parametrize(
+    "confirm", ["", "accept", "accept:1:2:3", "nonsense:1:1:1:", "\x00:x:::"]
+)
+def test_a_question_about_nothing_is_not_asked(editor: Client, confirm: str) -> None:
+    asset = tagged("h1", {"sky": 90})
+    shown = editor.get(f"{LIST}{asset.pk}/change/", {"confirm": confirm})
+    assert shown.context["question"] is None
+
+
+def test_a_script_gets_the_id_of_the_decision_to_undo_it_later(editor: Client) -> None:
+    asset = tagged("h1", {"sky": 90})
+    shown = editor.post(
+        f"{LIST}{asset.pk}/decide/",
+        {"accept": sky()},
+        follow=True,
+        headers={"X-Requested-With": "XMLHttpRequest"},
+    )
+    entry = TagDecision.objects.get()
+    assert f'data-fst-decided="{entry.pk}"' in shown.content.decode()
+
+
 def test_undoing_names_who_decided_since_and_touches_no_other_asset(editor: Client) -> None:
     asset, other = tagged("h1", {"sky": 90}), tagged("h2", {"sky": 80})
     curation.accept(asset.pk, sky(), user=person("ann"))
@@ -114,7 +187,7 @@ def test_two_runs_are_compared_by_what_was_gained_lost_and_moved(
     assert found.gained == (("dog", 70),)
     assert found.lost == (("fog", 20),)
     assert [(move.label, move.points) for move in found.moved] == [("sea", -10)]
-    assert found.alike == 2
+    assert found.small == 2
     shown = page(editor.get(f"{LIST}{asset.pk}/runs/"))
     assert "dog gained – 70 fog lost 20 – sea -10 50 40" in shown.text
     assert shown.inline == []
@@ -145,3 +218,33 @@ def test_a_workflow_that_the_settings_name_is_run_from_the_page(
     editor.post(LIST, data)
     asset.refresh_from_db()
     assert asset.queued_for == "workflow:moods"
+
+
+def test_two_runs_that_say_the_same_have_no_differences(editor: Client, page: Any) -> None:
+    asset = tagged("h1")
+    for _ in range(2):
+        run_of(asset, reply(sky=90, sea=50))
+    shown = page(editor.get(f"{LIST}{asset.pk}/runs/")).text
+    assert "No differences." in shown
+    assert "moved by less than" not in shown
+    run_of(asset, reply(sky=91, sea=50))
+    shown = page(editor.get(f"{LIST}{asset.pk}/runs/")).text
+    assert "1 tag moved by less than 10 points." in shown
+    assert "No differences." not in shown
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["Golden Gate Bridge", "golden  gate", "GATE", "dge", "Frisco Bridge", "frisco", "bob"],
+)
+def test_the_log_finds_a_tag_by_any_part_of_its_name_or_alias(
+    client_of: Any, words: str
+) -> None:
+    asset = tagged("h1", {"Golden Gate Bridge": 90, "sea": 80})
+    bridge, sea = (Tag.objects.get(key=key).pk for key in ("golden gate bridge", "sea"))
+    curation.add_alias(bridge, "Frisco bridge")
+    curation.accept(asset.pk, bridge, user=person("bob"))
+    curation.accept(asset.pk, sea, user=person("ann"))
+    reader = client_of("view_tagdecision", "view_asset")
+    shown = reader.get("/admin/filestack_tags/tagdecision/", {"q": words})
+    assert [entry.tag_id for entry in shown.context["cl"].result_list] == [bridge]

@@ -164,19 +164,30 @@ def test_all_of_one_reason_are_replayed_once_that_is_confirmed(
     asked = page(operator.post(PAGE, {"replay": "payload"}))
     assert "2 deliveries failed for this reason" in asked.text
     assert not WebhookDelivery.objects.filter(state="received").exists()
-    response = operator.post(PAGE, {"replay": "payload", "confirmed": "1"}, follow=True)
+    WebhookDelivery.objects.create(  # after the page counted
+        event_key="late", state="failed", error_code="payload", raw_body=b"{}"
+    )
+    response = operator.post(PAGE, {**asked.inputs, "confirmed": "1"}, follow=True)
     assert [str(message) for message in response.context["messages"]] == [
         "2 deliveries are processed again."
     ]
     states = dict(WebhookDelivery.objects.values_list("event_key", "state"))
-    assert states == {"e0": "received", "e1": "received", "other": "failed"}
+    assert states == {
+        "e0": "received",
+        "e1": "received",
+        "other": "failed",
+        "late": "failed",
+    }
 
 
 def test_one_press_replays_so_many_and_no_more(
-    trouble: None, client_of: Any, monkeypatch: pytest.MonkeyPatch
+    trouble: None, client_of: Any, page: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(screens.duty, "REPLAYED", 1)
-    client_of(*EVERYTHING).post(PAGE, {"replay": "payload", "confirmed": "1"})
+    operator = client_of(*EVERYTHING)
+    asked = page(operator.post(PAGE, {"replay": "payload"}))
+    assert "1 delivery failed for this reason" in asked.text
+    operator.post(PAGE, {**asked.inputs, "confirmed": "1"})
     assert WebhookDelivery.objects.filter(state="received").count() == 1
 
 

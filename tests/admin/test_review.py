@@ -9,8 +9,8 @@ from django.test import Client
 
 from filestack_tags import curation, statistics
 from filestack_tags.admin.review import PAGE
-from filestack_tags.models import AssetTag, Tag, TagDecision
-from tests.api.rows import tagged
+from filestack_tags.models import Asset, AssetTag, Tag, TagDecision
+from tests.api.rows import person, tagged
 
 pytestmark = pytest.mark.django_db
 
@@ -104,15 +104,39 @@ def test_what_cannot_be_decided_is_explained(
     assert words in press(editor, **data)[0]
 
 
+def test_a_queue_that_is_older_than_a_decision_asks_before_it_overrides(
+    editor: Client, page: Any
+) -> None:
+    asset = tagged("a", {"sky": 60})
+    sky, bob = tag_id("sky"), person("bob")
+    seen = queue(editor, page).inputs["seen"]
+    curation.reject(asset.pk, sky, user=bob)
+    data = {"state": "tag=sky", "asset": asset.pk, "accept": sky, "seen": seen}
+    refused = editor.post(f"{REVIEW}decide/", data, follow=True)
+    assert "bob rejected “sky” on " in str(next(iter(refused.context["messages"])))
+    assert "Accept “sky” of a anyway?" in page(refused).text
+    assert AssetTag.objects.get().decision == 2
+    data["seen"] = refused.context["question"].seen
+    editor.post(f"{REVIEW}decide/", data)
+    assert AssetTag.objects.get().decision == 1
+
+
 def test_all_above_a_confidence_are_accepted_after_a_preview(editor: Client, page: Any) -> None:
     for name, confidence in (("a", 50), ("b", 70), ("c", 75)):
         tagged(name, {"sky": confidence, "sea": 70})
     shown = queue(editor, page, "tag=sky&at_least=70")
-    assert "2 undecided" in shown.text
-    assert press(editor, all="1", at_least="70") == ["Accepted sky of 2 assets."]
-    assert listed(editor) == ["a sky"]
-    assert press(editor, all="1", at_least="x") == ["Accepted sky of 0 assets."]
-    assert set(TagDecision.objects.values_list("tag__key", "origin")) == {("sky", "admin")}
+    assert "2 assets have sky undecided" in shown.text
+    chosen = str(shown.inputs["assets"])
+    tagged("d", {"sky": 80})  # after the page counted
+    curation.reject(Asset.objects.get(reference="b").pk, tag_id("sky"), user=person("bob"))
+    assert press(editor, all="1", assets=chosen) == ["Accepted sky of 1 asset."]
+    assert AssetTag.objects.get(asset__reference="b", tag__key="sky").decision == 2
+    assert listed(editor) == ["d sky", "a sky"]
+    assert press(editor, all="1", assets="x,,-1,99999999999999999999") == [
+        "Accepted sky of 0 assets."
+    ]
+    accepted = TagDecision.objects.filter(act="accept")
+    assert set(accepted.values_list("tag__key", "origin")) == {("sky", "admin")}
 
 
 def test_by_asset_all_its_undecided_tags_are_shown_together(editor: Client) -> None:
@@ -164,7 +188,7 @@ def test_a_full_page_takes_as_many_queries_as_one_row(
             tagged(f"{many}-{number}", {"sky": 60, "sea": 70})
         for query in ("tag=sky", "tag=sky&by=asset&at_least=50"):
             editor.get(f"{REVIEW}?{query}")
-            with django_assert_max_num_queries(10) as asked:
+            with django_assert_max_num_queries(11) as asked:
                 editor.get(f"{REVIEW}?{query}")
             counts.append(len(asked))
     assert counts[:2] == counts[2:]

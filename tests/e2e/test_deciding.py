@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+import pytest
 from playwright.sync_api import Page, expect
 
-from filestack_tags.models import AssetTag
+from filestack_tags import curation
+from filestack_tags.models import AssetTag, Tag
 
 from .browser import press, tab_to
 from .marks import both_widths, every_look
+from .people import PASSWORD, User
 from .seeding import Seed
 
 ASSETS = "/admin/filestack_tags/asset/"
@@ -106,7 +109,7 @@ def test_tags_of_an_asset_are_edited_with_tab_and_enter(
     tab_to(page, page.get_by_role("button", name="Accept cat"))
     page.keyboard.press("Enter")
     expect(said).to_have_text("Accepted cat.")
-    expect(focus).to_contain_text("cat")
+    expect(focus).to_contain_text("animal")  # the next undecided tag
     screen("asset-page-focus")
     tab_to(page, page.get_by_label("Confidence of animal", exact=True))
     page.keyboard.type("75")  # Tab selects what is there
@@ -307,4 +310,163 @@ def test_what_waits_is_not_done_after_a_failure_and_a_tag_is_put_back(
     expect(page.locator("#fst-said")).to_contain_text("did not reach the server")
     expect(box).to_have_value("pet")
     page.wait_for_timeout(2000)
+    assert seed.database(_decisions) == {"cat": (0, 93), "dog": (0, 41)}
+
+
+SIX = {"bed": 95, "cat": 90, "dog": 85, "elm": 80, "fox": 75, "gnu": 70}
+
+
+def _rejected(seed: Seed) -> list[str]:
+    decisions = seed.database(_decisions)
+    return sorted(key for key, (decision, _) in decisions.items() if decision == 2)
+
+
+@both_widths
+def test_one_key_a_second_decides_about_one_tag_after_the_other(
+    page: Page, login: Callable[[str], None], seed: Seed
+) -> None:
+    cat = seed.photo("cat", SIX)
+    login("editor")
+    page.goto(f"{ASSETS}{cat.pk}/change/", wait_until="networkidle")
+    for key in "jrjrjr":
+        press(page, key)
+        page.wait_for_timeout(1000)
+    expect(page.locator(":focus")).to_contain_text("elm")
+    assert _rejected(seed) == ["bed", "cat", "dog"]
+    for key in "rrr":  # the focus is on the next one already
+        press(page, key)
+        page.wait_for_timeout(1000)
+    assert _rejected(seed) == sorted(SIX)
+
+
+@pytest.mark.parametrize(
+    ("keys", "rejected", "focus"),
+    [
+        ("jrjrjr", "bed cat dog", "elm"),
+        ("jrrr", "bed cat dog", "elm"),
+        ("jjrrrrrr", "bed cat dog elm fox gnu", "bed"),
+        ("jrsr", "bed dog", "elm"),
+        ("jrkkr", "bed", "cat"),
+    ],
+)
+def test_keys_that_are_quicker_than_the_server_go_on_to_the_next_undecided_tag(
+    page: Page,
+    login: Callable[[str], None],
+    seed: Seed,
+    keys: str,
+    rejected: str,
+    focus: str,
+) -> None:
+    cat = seed.photo("cat", SIX)
+    login("editor")
+    page.goto(f"{ASSETS}{cat.pk}/change/", wait_until="networkidle")
+    page.evaluate(SLOWLY)
+    for key in keys:
+        press(page, key)
+    page.evaluate(
+        """() => new Promise((done) => document.addEventListener("fst-settled", done))"""
+    )
+    assert _rejected(seed) == rejected.split()
+    expect(page.locator(":focus")).to_contain_text(focus)
+
+
+def _reject(asset_id: int, key: str) -> None:
+    user = User.objects.get(username="admin")
+    curation.reject(asset_id, Tag.objects.get(key=key).pk, user=user)
+
+
+@both_widths
+def test_another_users_decision_is_overridden_only_after_a_question(
+    page: Page, login: Callable[[str], None], seed: Seed, screen: Callable[[str], None]
+) -> None:
+    cat = seed.photo("cat", {"cat": 93, "animal": 80, "dog": 41})
+    login("editor")
+    page.goto(f"{ASSETS}{cat.pk}/change/", wait_until="networkidle")
+    seed.database(_reject, cat.pk, "cat")
+    press(page, "j")
+    press(page, "a")
+    said = page.locator("#fst-said")
+    expect(said).to_contain_text("admin rejected “cat” on")
+    expect(said).to_contain_text("Nothing was changed.")
+    assert seed.database(_decisions)["cat"][0] == 2
+    screen("decision-question")
+    yes = page.get_by_role("button", name="Yes")
+    expect(yes).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(said).to_have_text("Accepted cat.")
+    expect(page.locator(":focus")).to_contain_text("animal")
+    assert seed.database(_decisions)["cat"][0] == 1
+
+
+def test_the_review_queue_asks_too(
+    page: Page, login: Callable[[str], None], seed: Seed, screen: Callable[[str], None]
+) -> None:
+    cat = seed.photo("cat", {"animal": 71})
+    seed.photo("dogs", {"animal": 62})
+    login("editor")
+    page.goto(f"{ASSETS}review/?tag=animal", wait_until="networkidle")
+    seed.database(_reject, cat.pk, "animal")
+    press(page, "j")
+    press(page, "a")
+    expect(page.locator("#fst-said")).to_contain_text("admin rejected “animal” on")
+    screen("review-question")
+    page.keyboard.press("Enter")
+    expect(page.locator("#fst-said")).to_have_text("Accepted animal.")
+    assert seed.database(_asset_decisions) == {"cat.jpg": 1, "dogs.jpg": 0}
+
+
+def test_the_key_that_undoes_leaves_what_was_not_decided_on_this_page(
+    page: Page, login: Callable[[str], None], seed: Seed
+) -> None:
+    cat = seed.photo("cat", SIX)
+    seed.database(_reject, cat.pk, "fox")
+    login("editor")
+    page.goto(f"{ASSETS}{cat.pk}/change/", wait_until="networkidle")
+    said = page.locator("#fst-said")
+    press(page, "u")
+    expect(said).to_have_text("You have not decided anything on this page.")
+    press(page, "j")
+    press(page, "r")
+    expect(said).to_have_text("Rejected bed.")
+    press(page, "a")
+    expect(said).to_have_text("Accepted cat.")
+    seed.database(_reject, cat.pk, "gnu")
+    press(page, "u")
+    expect(said).to_have_text("Undid the decision about cat.")
+    expect(page.locator(":focus")).to_contain_text("cat")
+    press(page, "u")
+    expect(said).to_have_text("Undid the decision about bed.")
+    press(page, "u")
+    expect(said).to_have_text("You have not decided anything on this page.")
+    assert _rejected(seed) == ["fox", "gnu"]
+    page.reload(wait_until="networkidle")
+    press(page, "u")
+    expect(said).to_have_text("You have not decided anything on this page.")
+
+
+@both_widths
+def test_a_decision_without_a_session_says_so_and_logging_in_leads_back(
+    page: Page,
+    login: Callable[[str], None],
+    seed: Seed,
+    screen: Callable[[str], None],
+    complaints: list[str],
+) -> None:
+    cat = seed.photo("cat", {"cat": 93, "dog": 41})
+    login("editor")
+    place = f"{ASSETS}{cat.pk}/change/?_changelist_filters=q%3Dcat"
+    page.goto(place, wait_until="networkidle")
+    page.context.clear_cookies(name="sessionid")
+    press(page, "j")
+    press(page, "a")
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("You are logged out.")
+    expect(page.locator("#fst-said")).to_contain_text("You are logged out.")
+    screen("logged-out")
+    alert.get_by_role("link", name="Log in").click()
+    page.get_by_label("Username").fill("editor")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    expect(page).to_have_url(re.compile(re.escape(place)))
+    complaints.clear()  # the browser reports the 401
     assert seed.database(_decisions) == {"cat": (0, 93), "dog": (0, 41)}

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
+from django.contrib.auth.models import User
 from django.utils import timezone
 from playwright.sync_api import Page
 
 from filestack_tags import bulk
 from filestack_tags.models import Asset, BulkJob, Tag
+from tests.admin.everything import make_everything, own_pages, standard_pages
 
 from .browser import Look
 from .marks import every_look
@@ -64,3 +66,21 @@ def test_every_screen_stands_under_the_theme(
         axe()
         width = page.evaluate("document.documentElement.scrollWidth")
         assert width <= look.width, f"{name} is {width} px wide in a window of {look.width} px"
+
+
+def _every_page() -> dict[str, str]:
+    rows = make_everything(User.objects.get(username="admin"))
+    return {**standard_pages(rows), **own_pages(rows)}
+
+
+def test_every_page_of_the_admin_opens_under_the_theme(
+    page: Page, login: Callable[[str], None], seed: Seed
+) -> None:
+    login("admin")
+    pages = seed.database(_every_page)
+    assert len(pages) > 50
+    answers = {}
+    for name, url in pages.items():
+        answer = page.goto(url)
+        answers[name] = answer.status if answer else None
+    assert {name: status for name, status in answers.items() if status != 200} == {}

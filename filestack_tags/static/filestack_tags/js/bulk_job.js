@@ -1,11 +1,12 @@
 // Keep the progress of a bulk job up to date while it waits or runs.
 
 import { follow, loadAgain } from "./follow.js";
+import { request } from "./request.js";
 
 const job = document.querySelector("[data-fst-progress]");
 
 async function ask() {
-  const response = await fetch(job.dataset.fstProgress, {
+  const response = await request(job.dataset.fstProgress, {
     headers: { Accept: "application/json" },
   });
   if (!response.ok) throw new Error(String(response.status));

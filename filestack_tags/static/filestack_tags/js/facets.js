@@ -1,5 +1,7 @@
 // Loads the tags of a result into their panel when it is opened; it is open on wide screens.
 
+import { LoggedOut, request } from "./request.js";
+
 const WIDE = 1000;
 
 function filling(panel) {
@@ -11,13 +13,11 @@ function filling(panel) {
     isAsked = true;
     target.setAttribute("aria-busy", "true");
     try {
-      const response = await fetch(panel.dataset.fstFacets, {
-        headers: { "X-Requested-With": "XMLHttpRequest" },
-      });
+      const response = await request(panel.dataset.fstFacets);
       if (!response.ok) throw new Error(response.statusText);
       target.innerHTML = await response.text(); // of this site, written by Django's templates
-    } catch {
-      target.textContent = target.dataset.failed;
+    } catch (error) {
+      target.textContent = error instanceof LoggedOut ? error.message : target.dataset.failed;
       isAsked = false; // closing and opening it asks again
     } finally {
       target.removeAttribute("aria-busy");

@@ -9,6 +9,19 @@ export const current = () => document.activeElement?.closest?.("[data-fst-row]")
 export const rowOf = (key) => rows().find((row) => row.dataset.fstRow === key);
 export const nextTag = () => region().querySelector(NEXT_TAG);
 
+
+const isUndecided = (row) => !/\bfst-row-[1-9]/.test(row.className);
+const undecided = () => new Set(rows().filter(isUndecided).map((row) => row.dataset.fstRow));
+
+// The next row below that is undecided, else the first one above. `pending` are rows about which a
+// decision is on its way.
+export function nextUndecided(row, pending) {
+  const all = rows();
+  const start = all.indexOf(row) + 1;
+  return [...all.slice(start), ...all.slice(0, start)]
+    .find((each) => each !== row && isUndecided(each) && !pending.has(each.dataset.fstRow));
+}
+
 export function focusRow(row) {
   if (!row) return;
   for (const each of rows()) each.tabIndex = each === row ? 0 : -1;
@@ -41,14 +54,16 @@ function typed(sent) {
 }
 
 // Show the region as it is now. The focus stays where it is, if that is there still; else it goes to
-// the row that was decided about, or to the one in its place.
-export function exchange(fresh, { form, name, key }) {
+// the question that the server asks, to the row that an undoing left undecided, or to the row in the
+// place of the one that had it. `pending` is given after a decision: its own row passes the focus on.
+export function exchange(fresh, { form, name, key }, pending) {
   const focused = document.activeElement;
   const isElsewhere = focused && focused !== document.body && !region().contains(focused);
   const isAdding = name === "add" && !current();
   const here = current() ?? (key === undefined ? null : rowOf(key));
   const index = here ? rows().indexOf(here) : name === "undo" ? 0 : -1;
   const kept = typed(form);
+  const before = undecided();
   region().replaceWith(document.importNode(fresh, true));
   prepare();
   let isPlaced = isElsewhere;
@@ -62,9 +77,16 @@ export function exchange(fresh, { form, name, key }) {
     isPlaced = true;
   }
   if (isPlaced) return;
-  if (isAdding) nextTag()?.focus();
+  const question = region().querySelector("[data-fst-question] button");
+  const undone = name === "undo"
+    && rows().find((row) => isUndecided(row) && !before.has(row.dataset.fstRow));
+  if (question) question.focus();
+  else if (undone) focusRow(undone);
+  else if (isAdding) nextTag()?.focus();
   else if (index >= 0) {
     const there = rows();
-    focusRow(rowOf(here?.dataset.fstRow) ?? there[Math.min(index, there.length - 1)]);
+    const row = rowOf(here?.dataset.fstRow) ?? there[Math.min(index, there.length - 1)];
+    const isDone = pending && row?.dataset.fstRow === key && !isUndecided(row);
+    focusRow((isDone && nextUndecided(row, pending)) || row);
   }
 }

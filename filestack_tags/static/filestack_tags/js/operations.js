@@ -2,6 +2,8 @@
 // focus has it afterwards. It waits while the page is out of sight, while text is selected, and while
 // something is being pressed.
 
+import { LoggedOut, request } from "./request.js";
+
 const PAUSE = 10_000; // milliseconds
 const LONGEST_PAUSE = 60_000;
 
@@ -30,15 +32,15 @@ function show(fresh) {
 async function refresh() {
   if (box.checked && !isReading()) {
     try {
-      const answer = await fetch(location.pathname);
+      const answer = await request(location.pathname);
       if (!answer.ok) throw new Error(String(answer.status));
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       const fresh = page.querySelector("[data-fst-ops]");
-      if (!fresh) throw new Error("no region"); // logged out, for example
+      if (!fresh) throw new Error("no region");
       if (box.checked && !isReading()) show(fresh);
       pause = PAUSE;
-    } catch {
-      said.textContent = said.dataset.fstFailed;
+    } catch (error) {
+      said.textContent = error instanceof LoggedOut ? error.message : said.dataset.fstFailed;
       pause = Math.min(pause * 2, LONGEST_PAUSE);
     }
   }

@@ -1,6 +1,8 @@
 // Completes the name of a tag under the caret of the search box: a combobox with a listbox, as the
 // WAI-ARIA practices describe it. Also sends the confidence slider as soon as it is let go.
 
+import { request } from "./request.js";
+
 const DELAY = 120; // milliseconds between a key and the question
 
 function completing(form) {
@@ -40,7 +42,7 @@ function completing(form) {
       after: value.slice(caret),
     });
     try {
-      const response = await fetch(`${form.dataset.fstComplete}?${query}`, {
+      const response = await request(`${form.dataset.fstComplete}?${query}`, {
         signal: asked.signal,
         headers: { Accept: "application/json" },
       });

@@ -2,6 +2,7 @@
 // that the focus stays where it is until then.
 
 import { follow, loadAgain } from "./follow.js";
+import { request } from "./request.js";
 
 const STATE = "[data-fst-merge]";
 const PROGRESS = ".field-progress .readonly";
@@ -10,8 +11,8 @@ const merge = document.querySelector(STATE);
 const progress = document.querySelector(PROGRESS);
 
 async function ask() {
-  const answer = await fetch(location.pathname);
-  if (!answer.ok || answer.redirected) throw new Error(String(answer.status)); // logged out
+  const answer = await request(location.pathname);
+  if (!answer.ok) throw new Error(String(answer.status));
   return new DOMParser().parseFromString(await answer.text(), "text/html");
 }
 

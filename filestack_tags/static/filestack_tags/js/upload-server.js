@@ -1,5 +1,7 @@
 // What does this site answer to the upload page?
 
+import { LoggedOut, request } from "./request.js";
+
 /** An answer in words that a person can act on. */
 export class Refused extends Error {}
 
@@ -30,12 +32,12 @@ export class Server {
     const headers = { Accept: "application/json", "X-CSRFToken": this.token() };
     let response;
     try {
-      response = await fetch(url, { ...options, headers, credentials: "same-origin" });
-    } catch {
-      throw new Refused(this.words.textServer);
+      response = await request(url, { ...options, headers });
+    } catch (error) {
+      throw new Refused(error instanceof LoggedOut ? error.message : this.words.textServer);
     }
     const isJson = response.headers.get("Content-Type")?.startsWith("application/json");
-    // A session that ended leads to the login page, or to a CSRF failure.
+    // After a new login in another tab, the CSRF token of this page is refused.
     if (!isJson) throw new Refused(response.status < 500 ? this.words.textLogin : this.words.textServer);
     const said = await response.json();
     if (!response.ok) throw new Refused(said.error);

@@ -1,0 +1,117 @@
+"""Parameters of a list that no database can answer, and lookups that are not for addresses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import SEARCH_VAR, ChangeList
+from django.core.exceptions import BadRequest, EmptyResultSet, FieldDoesNotExist
+from django.db.models import BinaryField, JSONField, Model, QuerySet
+from django.http import HttpRequest
+
+LOOKUPS = frozenset(
+    (
+        "exact",
+        "in",
+        "isnull",
+        "isempty",
+        "gt",
+        "gte",
+        "lt",
+        "lte",
+        "year",
+        "month",
+        "day",
+        "date",
+    )
+)
+"""Lookups that an address may use. Others, such as regular expressions, can be slow or an error."""
+
+MAX_INTEGER = 2**63 - 1
+"""The largest integer of a column."""
+
+MAX_DIGITS = 19
+"""Digits of a number that may be too large for a column."""
+
+
+class UnreadableList(BadRequest):
+    """The parameters of a list ask for what there is not: a field, a value or a page."""
+
+
+class AnswerableChangeList(ChangeList):
+    """A list that raises IncorrectLookupParameters before a database would raise an error."""
+
+    def get_filters(self, request: HttpRequest) -> Any:
+        try:
+            return super().get_filters(request)
+        except (ValueError, OverflowError) as error:  # a date that the calendar does not have
+            raise IncorrectLookupParameters(error) from error
+
+    def get_queryset(
+        self, request: HttpRequest, exclude_parameters: Any = None
+    ) -> QuerySet[Any]:
+        if "\x00" in request.GET.get(SEARCH_VAR, ""):
+            raise IncorrectLookupParameters(SEARCH_VAR)
+        rows: QuerySet[Any] = super().get_queryset(request, exclude_parameters)
+        if self.get_filters_params():
+            require_answerable(rows)
+        return rows
+
+
+def require_answerable(rows: QuerySet[Any]) -> None:
+    """Make sure that the values of a query fit into columns.
+
+    Raises:
+        IncorrectLookupParameters: when one does not.
+    """
+    try:
+        _sql, values = rows.query.get_compiler(rows.db).as_sql()
+    except EmptyResultSet:
+        return
+    except (ValueError, OverflowError, TypeError) as error:
+        raise IncorrectLookupParameters(error) from error
+    for value in values:
+        is_too_large = isinstance(value, int) and abs(value) > MAX_INTEGER
+        # PostgreSQL refuses such a text; in no other database is there one to find.
+        if is_too_large or (isinstance(value, str) and "\x00" in value):
+            raise IncorrectLookupParameters(value)
+
+
+def is_plain(model: type[Model] | None, lookup: str) -> bool:
+    """Whether a parameter is a field, through relations, with at most one of :data:`LOOKUPS`.
+
+    A name that is no field is left to the filters of the list.
+    """
+    names = lookup.split("__")
+    field: Any = None
+    while names and model is not None:
+        try:
+            field = model._meta.pk if names[0] == "pk" else model._meta.get_field(names[0])
+        except FieldDoesNotExist:
+            break
+        names.pop(0)
+        model = field.related_model if field.is_relation else None
+    if isinstance(field, BinaryField | JSONField):
+        return False
+    return field is None or not names or (len(names) == 1 and names[0] in LOOKUPS)
+
+
+def ids_in(text: str) -> list[str]:
+    """Return the numbers of a list that is separated by commas; other words are left out."""
+    return [
+        word
+        for word in text.split(",")
+        if word.isascii() and word.isdigit() and len(word) < MAX_DIGITS
+    ]
+
+
+def is_id(model: type[Model], text: str) -> bool:
+    """Whether a text can be a primary key."""
+    try:
+        value = model._meta.pk.to_python(text)
+    except Exception:  # noqa: BLE001  # a host's field may raise anything
+        return False
+    if isinstance(value, int):
+        return abs(value) <= MAX_INTEGER
+    return value is not None and "\x00" not in str(value)

@@ -1,0 +1,74 @@
+"""Requests of people whose session ended: where they log in, and where that leads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from django.contrib import admin
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from django.urls import URLPattern, reverse
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST
+
+
+def is_script(request: HttpRequest) -> bool:
+    """Whether a script of ours sent the request."""
+    return request.headers.get("X-Requested-With") == "XMLHttpRequest"
+
+
+def for_posts(
+    view: Callable[..., HttpResponseBase], page: Callable[..., str]
+) -> Callable[..., HttpResponseBase]:
+    """Return a view that takes POST requests alone.
+
+    Args:
+        view: takes the request and the parts of the address.
+        page: takes the same, and returns the address of the page with the form, where a login
+            leads.
+    """
+    answer: Any = require_POST(view)
+    answer.page = page
+    return answer  # type: ignore[no-any-return]  # with an attribute
+
+
+def guarded(pattern: Any, site: admin.AdminSite) -> Any:
+    """Have a view of the admin answer those who are not logged in as the caller can use it.
+
+    A script gets a 401 with a message and the address of the login page. A submitted form leads
+    to the login page, and from there back to the page with the form: the address of the form
+    itself often takes nothing but submissions.
+    """
+    if not isinstance(pattern, URLPattern):
+        return pattern
+    view: Callable[..., HttpResponseBase] = pattern.callback
+
+    @wraps(view)
+    def guard(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if site.has_permission(request):
+            return view(request, *args, **kwargs)
+        login = reverse("admin:login", current_app=site.name)
+        if is_script(request):
+            text = _("You are logged out. Log in, then try again: nothing was changed.")
+            reply = {"error": text, "login": login, "text": _("Log in")}
+            return JsonResponse(reply, status=401)
+        page = _page_before(request) if request.method == "POST" else ""
+        if not page and (of_form := getattr(view, "page", None)):
+            page = of_form(request, *args, **kwargs)
+        return redirect_to_login(page, login) if page else view(request, *args, **kwargs)
+
+    pattern.callback = guard
+    return pattern
+
+
+def _page_before(request: HttpRequest) -> str:
+    """Return the path of the page of this site that the request came from, or an empty string."""
+    referrer = request.headers.get("Referer", "")
+    hosts = {request.get_host()}
+    if not url_has_allowed_host_and_scheme(referrer, hosts, require_https=request.is_secure()):
+        return ""
+    return urlunsplit(("", "", *urlsplit(referrer)[2:4], ""))
