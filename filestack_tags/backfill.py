@@ -175,7 +175,8 @@ def run(
             concurrency=concurrency or get_settings().CONCURRENCY,
             tell=walk.tell,
             is_stopped=lambda: bool(walk.held) or is_stopped(),
-            gives_back=True,
+            gives_back=lambda: True,
+            to_rest=True,
         )
     finally:
         is_done = not (walk.held or is_stopped()) and not walk.may_have_more()

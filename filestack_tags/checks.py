@@ -16,7 +16,7 @@ from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import DatabaseError, connections
 
-from . import scoping, sinks, tasks, uploads
+from . import pipeline, scoping, sinks, tasks, uploads
 from .conf import SETTING, Settings, configured, get_settings
 from .duty import report
 from .exceptions import ConfigurationError, FilestackTagsError, RuleError
@@ -137,6 +137,37 @@ def check_celery(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMes
             id="filestack_tags.W013",
         )
     ]
+
+
+@register(Tags.compatibility)
+def check_time_limits(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
+    """Tasks last longer than the calls that they wait for (W017, W018)."""
+    if check_settings():
+        return []
+    settings = get_settings()
+    call = settings.CONNECT_TIMEOUT + settings.READ_TIMEOUT
+    soft, hard = tasks.time_limits()
+    least = pipeline.SLICE + call + tasks.TIME_TO_LAND
+    messages: list[CheckMessage] = []
+    if hard and hard < least:
+        messages.append(
+            Warning(
+                f"CELERY_TASK_TIME_LIMIT is {hard:g} seconds: a worker may be killed while it "
+                "waits for calls, which are then lost but paid for.",
+                hint=f"Set it to {least:g} or more, or lower CONNECT_TIMEOUT and READ_TIMEOUT.",
+                id="filestack_tags.W017",
+            )
+        )
+    if soft and soft < pipeline.SLICE:
+        messages.append(
+            Warning(
+                f"CELERY_TASK_SOFT_TIME_LIMIT is {soft:g} seconds: each task ends that early and "
+                "leaves its work to another one.",
+                hint=f"Set it to {pipeline.SLICE:g} or more.",
+                id="filestack_tags.W018",
+            )
+        )
+    return messages
 
 
 @register(Tags.security)

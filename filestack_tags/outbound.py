@@ -13,14 +13,13 @@ from __future__ import annotations
 import logging
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from random import SystemRandom
 from typing import Any
 
 from django.conf import settings as django_settings
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
@@ -35,8 +34,8 @@ from .transactions import alias, atomic, locked, retrying
 logger = logging.getLogger(__name__)
 
 BATCH = 20
-"""Messages that one process sends before it looks what else is due. Even if each of them takes the
-longest, they are sent before another process counts them as lost."""
+"""Messages to one endpoint that are taken together. Even if each of them takes the longest, they
+are sent before another process counts them as lost."""
 
 POSTPONED = 500
 """Messages of an endpoint that is down which one batch puts off."""
@@ -63,7 +62,7 @@ State = OutboundMessage.State
 
 @dataclass(frozen=True)
 class _Letter:
-    """A message with all that sending takes, so that a thread needs no database."""
+    """A message with all that sending it takes."""
 
     message: OutboundMessage
     url: str
@@ -164,36 +163,40 @@ def _secret(nonce: str, key: Any) -> str:
 # Sending
 
 
-def waiting(limit: int) -> list[int]:
-    """Return messages that are due, the one that waits longest first; none while it is off."""
+def endpoints_due() -> list[int]:
+    """Return the endpoints that have messages to be sent now; none while it is off."""
     if not get_settings().OUTBOUND_WEBHOOKS:
         return []
-    due = OutboundMessage.objects.using(alias()).filter(due_at__lte=timezone.now())
-    return list(due.order_by("due_at").values_list("pk", flat=True)[:limit])
+    return list(_due().order_by().values_list("endpoint_id", flat=True).distinct())
 
 
 def send_due() -> int:
-    """Send the messages that are due, at most :data:`BATCH`; return how many were taken.
+    """Send the messages that are due, at most :data:`BATCH` to each endpoint; return how many.
 
-    Endpoints are served side by side. One that is down is asked once: its other messages that are
-    due count as failed too, so that nobody else's wait behind them. A message that failed is tried
-    later, up to ``OUTBOUND_MAX_ATTEMPTS`` times.
+    One endpoint after the other; see :func:`deliver`.
     """
-    due = waiting(BATCH)
-    letters = _take(due) if due else []
-    by_endpoint: dict[int, list[_Letter]] = {}
-    for letter in letters:
-        by_endpoint.setdefault(letter.message.endpoint_id, []).append(letter)
-    if not by_endpoint:
-        return 0
-    with ThreadPoolExecutor(max_workers=len(by_endpoint)) as pool:
-        for answers in pool.map(_deliver, by_endpoint.values()):
-            for message, answer in answers:
-                _settle(message, answer)
-            message, last = answers[-1]
-            if _is_down(last):
-                _postpone(message.endpoint_id, last)
+    return sum(deliver(pk) for pk in endpoints_due())
+
+
+def deliver(endpoint_id: int) -> int:
+    """Send the messages to one endpoint that are due, at most :data:`BATCH`; return how many.
+
+    Each request ends within ``OUTBOUND_TIMEOUT`` seconds. If the endpoint is down, one request
+    shows it: its other messages that are due count as failed too. A message that failed is sent
+    again later, up to ``OUTBOUND_MAX_ATTEMPTS`` times. Safe to run several times at once.
+    """
+    due = _due().filter(endpoint=endpoint_id).order_by("due_at")
+    letters = _take(list(due.values_list("pk", flat=True)[:BATCH]))
+    answers = _post(letters)
+    for message, answer in answers:
+        _settle(message, answer)
+    if answers and _is_down(answers[-1][1]):
+        _postpone(endpoint_id, answers[-1][1])
     return len(letters)
+
+
+def _due() -> QuerySet[OutboundMessage]:
+    return OutboundMessage.objects.using(alias()).filter(due_at__lte=timezone.now())
 
 
 def resend(message_ids: Iterable[int]) -> list[int]:
@@ -236,8 +239,8 @@ def _take(message_ids: Sequence[int]) -> list[_Letter]:
     return letters
 
 
-def _deliver(letters: Sequence[_Letter]) -> list[tuple[OutboundMessage, Answer]]:
-    """Send the messages of one endpoint, one after the other; in a thread, without a database."""
+def _post(letters: Sequence[_Letter]) -> list[tuple[OutboundMessage, Answer]]:
+    """Post the messages of one endpoint, one after the other, until one shows that it is down."""
     settings = get_settings()
     answers: list[tuple[OutboundMessage, Answer]] = []
     failed: Answer | None = None

@@ -64,12 +64,14 @@ def run(
     concurrency: int,
     tell: Tell,
     is_stopped: Callable[[], bool],
-    gives_back: bool = False,
+    gives_back: Callable[[], bool] = lambda: False,
+    to_rest: bool = False,
 ) -> None:
     """Ask about all that ``supply`` has, ``concurrency`` at once; tell what came of each.
 
-    Once ``is_stopped``, nothing more is claimed and what is in flight is landed; with
-    ``gives_back``, assets whose call has not begun go to rest. While the database is away the
+    Once ``is_stopped``, nothing more is claimed and what is in flight is landed. If then
+    ``gives_back``, assets whose call has not begun are queued again, or with ``to_rest`` go to
+    rest. While the database is away the
     answers are kept, for as long as their lease lasts, since they were paid for.
 
     Raises:
@@ -92,10 +94,10 @@ def run(
                         look_at = monotonic() + wait if is_limited else 0.0
                 except Exception as error:  # noqa: BLE001  # raised once the answers are applied
                     problem = error
-            elif gives_back and (back := [*back, *flight.withdraw()]):
-                back = _give_back(back)
+            elif gives_back() and (back := [*back, *flight.withdraw()]):
+                back = _give_back(back, to_rest=to_rest)
             if not len(flight):
-                if back and _give_back(back):
+                if back and _give_back(back, to_rest=to_rest):
                     logger.error("%s claimed assets wait until their lease ends", len(back))
                 if problem is not None:
                     raise problem
@@ -111,14 +113,14 @@ def run(
                     problem = problem or error
 
 
-def _give_back(works: list[Work]) -> list[Work]:
+def _give_back(works: list[Work], *, to_rest: bool) -> list[Work]:
     """Give back assets whose call has not begun; return those to give back later.
 
     An error here must not lose the answers of calls in flight. What cannot be given back waits
     until its lease ends.
     """
     try:
-        claims.release(works, to_rest=True)
+        claims.release(works, to_rest=to_rest)
     except (OperationalError, InterfaceError):
         logger.warning("The database is away; %s assets are given back later", len(works))
         return works
@@ -301,12 +303,13 @@ class _Queue:
         return not self.has_left
 
 
-def work(asset_id: int, tell: Tell) -> str:
+def work(asset_id: int, tell: Tell, is_interrupted: Callable[[], bool] = lambda: False) -> str:
     """Have a queued asset tagged, and others that are due along with it; the body of the task.
 
     Tells what came of each. Of several callers in one process one works, for at most
-    :data:`SLICE` seconds, and the others return at once. Returns the asset's state as far as it
-    is known; never raises for what a tagger does.
+    :data:`SLICE` seconds, and the others return at once. Once ``is_interrupted``, calls that
+    have begun are landed and the others given back. Returns the asset's state as far as it is
+    known; never raises for what a tagger does.
     """
     if not _desk.ask(asset_id):
         return Asset.State.QUEUED
@@ -319,18 +322,22 @@ def work(asset_id: int, tell: Tell) -> str:
             state = outcome.state
         tell(outcome)
 
+    def is_over() -> bool:
+        return monotonic() >= until or is_interrupted()
+
     queue = _Queue(remember)
     try:
         run(
             queue,
             concurrency=get_settings().CONCURRENCY,
             tell=remember,
-            is_stopped=lambda: monotonic() >= until,
+            is_stopped=is_over,
+            gives_back=is_interrupted,
         )
     finally:
         if not queue.has_left:
             _desk.leave()
-    if not queue.has_left and monotonic() >= until:
+    if not queue.has_left and is_over():
         for pk in tagging.waiting(1) or _desk.next(1):
             tell(Outcome(Asset.State.QUEUED, timezone.now(), pk))
     return state

@@ -10,17 +10,20 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import sys
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from functools import partial
-from threading import BoundedSemaphore, Event, local
+from threading import BoundedSemaphore, Event, current_thread, local, main_thread
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from billiard.pool import SIG_SOFT_TIMEOUT, soft_timeout_sighandler
 from celery import Task, current_app, current_task, shared_task
-from celery.signals import task_postrun, task_prerun
+from celery.signals import celeryd_after_setup, task_postrun, task_prerun
 from django.db import connections
 from django.utils import timezone
 from kombu import Connection, Producer
@@ -45,6 +48,7 @@ from . import (
 )
 from .conf import get_settings
 from .filestack.sources import Source
+from .lanes import Lanes
 from .models import Asset, BulkJob, TaggingRun, TagMerge
 from .publisher import Publisher
 from .replicas import reading_primary
@@ -70,6 +74,15 @@ INBOX_SLICE = 5.0
 INBOX_TASKS = 4
 """How many such tasks do something at the same time in one process, as in a pool of threads."""
 
+TIME_TO_LAND = 10.0
+"""Seconds that it takes at most to apply the answers that a task waited for."""
+
+OUTBOUND_WAIT = 1.0
+"""Seconds for which a task waits for the endpoints that it had served."""
+
+OUTBOUND_ENDPOINTS = 16
+"""Endpoints that one process sends to at the same time."""
+
 BULK_SLICE = 10.0
 """Seconds for which one task does batches of a bulk job."""
 
@@ -87,6 +100,23 @@ TIMEOUTS = {
     "redis": ("socket_timeout", "socket_connect_timeout"),
 }
 """Options of kombu's transports that bound a step on the network, by which all of them end."""
+
+IN_STEPS = frozenset(
+    f"filestack_tags.{name}"
+    for name in (
+        *("tag_asset", "process_inbox", "run_bulk_job", "merge_tags"),
+        *("store_model_files", "send_outbound"),
+    )
+)
+"""Tasks that end between two steps when their soft time limit is reached."""
+
+POOLS = {
+    "celery.concurrency.prefork": "prefork",
+    "celery.concurrency.thread": "threads",
+    "celery.concurrency.solo": "solo",
+    "celery.concurrency.gevent": "gevent",
+}
+"""Pools of Celery that this app is tested with, by the module of their class."""
 
 WAKE_INTERVAL = 0.1
 """Seconds between two messages that a web process sends about deliveries it has stored."""
@@ -121,10 +151,84 @@ def _read_by_router(sender: Task[Any, Any], **_: Any) -> None:
         _reads.blocks.pop().__exit__(None, None, None)
 
 
+class _SoftLimit:
+    """Celery's soft time limit, noted instead of raised.
+
+    Raised in the middle of a step, it would lose leases and answers that were paid for.
+    """
+
+    def __init__(self) -> None:
+        self._is_reached = False
+
+    def is_reached(self) -> bool:
+        """Whether it was reached during the present task; only the prefork pool has one."""
+        return self._is_reached
+
+    def defer(self) -> None:
+        """Note it from now on, if this is a process of the prefork pool."""
+        self._is_reached = False
+        if self._handler() is soft_timeout_sighandler:
+            signal.signal(signal.SIGUSR1, self._note)
+
+    def restore(self) -> None:
+        """Have it raised again."""
+        if self._handler() == self._note:
+            signal.signal(signal.SIGUSR1, soft_timeout_sighandler)
+
+    def _handler(self) -> Any:
+        is_main = current_thread() is main_thread()
+        return signal.getsignal(signal.SIGUSR1) if is_main and SIG_SOFT_TIMEOUT else None
+
+    def _note(self, *_: Any) -> None:
+        self._is_reached = True
+
+
+_soft_limit = _SoftLimit()
+
+
+@task_prerun.connect
+def _defer_soft_limit(sender: Task[Any, Any], **_: Any) -> None:
+    if sender.name in IN_STEPS:
+        _soft_limit.defer()
+
+
+@task_postrun.connect
+def _restore_soft_limit(sender: Task[Any, Any], **_: Any) -> None:
+    if sender.name in IN_STEPS:
+        _soft_limit.restore()
+
+
+def _is_over(until: float) -> bool:
+    """Whether a task has to leave the rest to another one."""
+    return monotonic() > until or _soft_limit.is_reached()
+
+
+def time_limits() -> tuple[float | None, float | None]:
+    """Return the soft and the hard time limit of tasks that tag, in seconds; None without one."""
+    conf = tag_asset.app.conf
+    soft = tag_asset.soft_time_limit or conf.task_soft_time_limit
+    return soft, tag_asset.time_limit or conf.task_time_limit
+
+
+@celeryd_after_setup.connect
+def _refuse_untested_pools(instance: Any, **_: Any) -> None:
+    """End a worker whose pool this app was not tested with, such as eventlet.
+
+    Where tasks run beside an event loop, Django refuses their queries.
+    """
+    pool = instance.pool_cls.__module__
+    if pool not in POOLS:
+        names = ", ".join(POOLS.values())
+        sys.exit(
+            f"filestack_tags does not work with the pool {pool}. Start the worker with one of "
+            f"--pool {names}, or route the tasks filestack_tags.* to a worker that has one."
+        )
+
+
 @shared_task(name="filestack_tags.tag_asset", acks_late=True, ignore_result=True)
 def tag_asset(asset_id: int) -> str:
     """Tag one asset, and others that are due with it; see :func:`filestack_tags.pipeline.work`."""
-    return pipeline.work(asset_id, _try_again)
+    return pipeline.work(asset_id, _try_again, _soft_limit.is_reached)
 
 
 def _try_again(outcome: tagging.Outcome) -> None:
@@ -161,7 +265,7 @@ def _process_waiting(until: float) -> bool:
         for outcome in outcomes:
             if outcome.retry_at:
                 _publish(process_inbox, at=outcome.retry_at)
-        if monotonic() > until:
+        if _is_over(until):
             return False
         if not any(outcome.taken for outcome in outcomes):
             break  # others have them all, and will look what else there is
@@ -183,7 +287,7 @@ def run_bulk_job(job_id: int) -> None:
             if step.retry_at and not run_bulk_job.app.conf.task_always_eager:
                 _publish(run_bulk_job, job_id, at=step.retry_at)
             return
-        if monotonic() > until:
+        if _is_over(until):
             _publish(run_bulk_job, job_id)
             return
 
@@ -195,7 +299,7 @@ def merge_tags(merge_id: int) -> None:
     After :data:`MERGE_SLICE` seconds the rest is left to another task of this name.
     """
     until = monotonic() + MERGE_SLICE
-    if not merging.work(merge_id, is_stopped=lambda: monotonic() > until):
+    if not merging.work(merge_id, is_stopped=lambda: _is_over(until)):
         _publish(merge_tags, merge_id)
 
 
@@ -213,22 +317,33 @@ def store_model_files() -> None:
             # Where tasks are run inside the caller, a pause would be none.
             if stored.retry_at and not store_model_files.app.conf.task_always_eager:
                 _publish(store_model_files, at=stored.retry_at)
-        if monotonic() > until:
+        if _is_over(until):
             _publish(store_model_files)
             return
 
 
 @shared_task(name="filestack_tags.send_outbound", acks_late=True, ignore_result=True)
 def send_outbound() -> None:
-    """Send the outbound webhooks that are due; see :func:`filestack_tags.outbound.send_due`.
+    """Send the outbound webhooks that are due; see :func:`filestack_tags.outbound.deliver`.
 
-    After :data:`INBOX_SLICE` seconds the rest is left to another task of this name.
+    In a worker, each endpoint has a thread of its own, which may outlive the task: after
+    :data:`OUTBOUND_WAIT` seconds the worker continues with other tasks. Messages of a process
+    that ends meanwhile are sent again by another one.
     """
-    until = monotonic() + INBOX_SLICE
-    while outbound.send_due():
-        if monotonic() > until:
-            _publish(send_outbound)
-            return
+    if send_outbound.request.called_directly or send_outbound.request.is_eager:
+        while outbound.send_due():
+            pass
+        return
+    started = _outbound_lanes.start(outbound.endpoints_due())
+    _outbound_lanes.wait(started, OUTBOUND_WAIT)
+
+
+def _deliver(endpoint_id: int) -> bool:
+    """Send some messages of an endpoint, in a thread; return whether there may be more."""
+    try:
+        return bool(outbound.deliver(endpoint_id))
+    finally:
+        connections.close_all()
 
 
 @shared_task(name="filestack_tags.sweep", ignore_result=True)
@@ -244,7 +359,7 @@ def sweep() -> dict[str, int]:
         on_commit(partial(_publish, store_model_files))
     abandoned.close()
     _enqueue(run_bulk_job, bulk.waiting())
-    if outbound.waiting(limit=1):
+    if outbound.endpoints_due():
         on_commit(partial(_publish, send_outbound))
     metrics.count("sweep.found", len(deliveries), what="deliveries")
     metrics.count("sweep.found", len(queued), what="assets")
@@ -536,6 +651,8 @@ def _refusals(task: Task[Any, Any]) -> tuple[type[BaseException], ...]:
 _publisher = Publisher(_not_sent, lambda: get_settings().PUBLISH_TIMEOUT)
 if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(after_in_child=_lines.clear)
+
+_outbound_lanes = Lanes(_deliver, OUTBOUND_ENDPOINTS)
 
 _inbox_seats = BoundedSemaphore(INBOX_TASKS)
 _inbox_called = Event()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from celery import current_app
 from django.core.checks import registry, run_checks
 from django.db import connection
 from django.utils import timezone
@@ -28,6 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # Django 6.1 asks the database whether it can hold the fields of a model.
 pytestmark = pytest.mark.django_db
 
+LIMITS = ("task_soft_time_limit", "task_time_limit")
 GOOD = {"API_KEY": "k", "APP_SECRET": "s", "WEBHOOK_SECRETS": ["w"]}
 
 
@@ -366,3 +368,26 @@ def test_a_task_that_cannot_come_before_tags_is_named_with_its_fault(
 def test_a_task_that_returns_a_picture_can_come_before_tags(settings: Any, task: str) -> None:
     settings.FILESTACK_TAGS = GOOD | {"TASKS_BEFORE_TAGS": [task]}
     assert "E018" not in ids()
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "expected"),
+    [
+        (None, None, []),
+        (10, 90, []),
+        (9, None, ["W018"]),
+        (None, 89, ["W017"]),
+        (3, 5, ["W017", "W018"]),
+    ],
+)
+def test_time_limits_are_long_enough_for_the_calls(
+    settings: Any, soft: float | None, hard: float | None, expected: list[str]
+) -> None:
+    """Least are ten seconds of claiming, a call that takes the longest, and time to apply it."""
+    settings.FILESTACK_TAGS = GOOD | {"CONNECT_TIMEOUT": 10, "READ_TIMEOUT": 60}
+    former = {name: current_app.conf.get(name) for name in LIMITS}
+    current_app.conf.update(task_soft_time_limit=soft, task_time_limit=hard)
+    try:
+        assert ids() == expected
+    finally:
+        current_app.conf.update(former)

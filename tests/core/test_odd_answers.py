@@ -315,7 +315,7 @@ class TestTheDatabase:
             concurrency=2,
             tell=lambda outcome: None,
             is_stopped=lambda: bool(asked),
-            gives_back=True,
+            gives_back=lambda: True,
         )
         applied = AssetTag.objects.count()
         assert applied == len(asked) > 0

@@ -61,15 +61,11 @@ def environment(emulator: EmulatorServer, tmp_path: Path) -> dict[str, str]:
 
 
 @contextmanager
-def worker(environment: dict[str, str], log: Path) -> Iterator[None]:
-    command = [
-        "-m",
-        "celery",
-        "--app=example_project",
-        "worker",
-        "--pool=solo",
-        "--loglevel=INFO",
-    ]
+def worker(
+    environment: dict[str, str], log: Path, *options: str, pool: str = "solo"
+) -> Iterator[None]:
+    command = ["-m", "celery", "--app=example_project", "worker"]
+    command += [f"--pool={pool}", "--loglevel=INFO", *options]
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, *command],
@@ -93,13 +89,18 @@ def worker(environment: dict[str, str], log: Path) -> Iterator[None]:
 
 def store_and_wait(environment: dict[str, str]) -> dict[str, object]:
     """Run the other process: it stores the photo, registers it, and waits for its tags."""
+    return run("tests.services.roundtrip", environment, str(PHOTO))
+
+
+def run(module: str, environment: dict[str, str], *arguments: str) -> dict[str, object]:
+    """Run a module as a process of the host's, and return what it prints at its end."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.services.roundtrip", str(PHOTO)],
+        [sys.executable, "-m", module, *arguments],
         cwd=ROOT,
         env=environment,
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr

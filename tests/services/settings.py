@@ -1,0 +1,15 @@
+"""The example project, with a task of the host's own, and with what a test's environment says."""
+
+from __future__ import annotations
+
+import os
+
+from example_project.settings import *  # noqa: F403
+
+CELERY_IMPORTS = ["tests.services.host_tasks"]
+if limit := os.environ.get("SOFT_TIME_LIMIT"):
+    CELERY_TASK_SOFT_TIME_LIMIT = float(limit)
+FILESTACK_TAGS = FILESTACK_TAGS | {  # noqa: F405
+    "OUTBOUND_WEBHOOKS": True,
+    "OUTBOUND_ALLOW_INSECURE": True,
+}
