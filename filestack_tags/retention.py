@@ -9,13 +9,16 @@ and two at once do each other no harm.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from operator import add
 from typing import TypeVar
 
+from django.db import DatabaseError, InterfaceError
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
@@ -37,6 +40,8 @@ from .models import (
     WebhookDelivery,
 )
 from .transactions import Row, alias, atomic, locked, retried, retrying
+
+logger = logging.getLogger(__name__)
 
 Kept = TypeVar("Kept", BulkJob, BulkJobItem, BulkJobPart, TagMerge, TagMergeRow)
 
@@ -71,6 +76,10 @@ class Pruned:
     merge_rows: int = 0
     messages: int = 0
     runs: int = 0
+
+    def plus(self, other: Pruned) -> Pruned:
+        """Return the sums of both."""
+        return Pruned(*map(add, astuple(self), astuple(other)))
 
 
 def prune(
@@ -113,6 +122,7 @@ def prune(
 
     Raises:
         ConfigurationError: for less than a day, or :data:`LEAST_DAYS_OF_RUNS` days for runs.
+        DatabaseError: the first of those that steps raised, once the other steps are done.
     """
     settings = get_settings()
     now = timezone.now()
@@ -126,9 +136,8 @@ def prune(
     ended_runs = _without_delivery(_before(now, runs, settings.KEEP_RUNS, LEAST_DAYS_OF_RUNS))
     if dry_run:
         shown = _shared_by_current_runs()
-        kept = sum(pk in shown for pk in old_runs.values_list("pk", flat=True).iterator())
-        ended = ended_runs.count()
-        ended -= sum(pk in shown for pk in ended_runs.values_list("pk", flat=True).iterator())
+        kept = sum(pk in shown for ids in _run_batches(old_runs) for pk in ids)
+        ended = sum(pk not in shown for ids in _run_batches(ended_runs) for pk in ids)
         jobs, merges = _old_jobs(before_exports, before_undo), _old_merges(before_undo)
         return Pruned(
             deliveries=old_deliveries.count(),
@@ -140,35 +149,58 @@ def prune(
             runs=ended,
         )
     done = Pruned()
-    for ids in _delivery_batches(old_deliveries):
-        done = replace(done, deliveries=done.deliveries + _delete(ids))
-        tell(done)
-    shown = _shared_by_current_runs()
-    for ids in _run_batches(ended_runs):
-        number = _delete_runs([pk for pk in ids if pk not in shown], ended_runs)
-        done = replace(done, runs=done.runs + number)
-        tell(done)
-    for ids in _run_batches(old_runs):
-        emptied = _empty([pk for pk in ids if pk not in shown])
-        done = replace(done, raw_replies=done.raw_replies + emptied)
-        tell(done)
-    for pk in list(_old_jobs(before_exports, before_undo).values_list("pk", flat=True)):
-        for deleted in _prune_job(pk):
-            done = replace(
-                done,
-                export_parts=done.export_parts + deleted.export_parts,
-                job_items=done.job_items + deleted.job_items,
-            )
-            tell(done)
-    for pk in list(_old_merges(before_undo).values_list("pk", flat=True)):
-        for number in _prune_merge(pk):
-            done = replace(done, merge_rows=done.merge_rows + number)
-            tell(done)
-    while ids := list(old_messages.order_by("pk").values_list("pk", flat=True)[:BATCH]):
-        done = replace(done, messages=done.messages + _delete_messages(ids))
-        tell(done)
+    failure: Exception | None = None
+    for step in (
+        _prune_deliveries(old_deliveries),
+        _prune_runs(ended_runs),
+        _prune_replies(old_runs),
+        _prune_jobs(_old_jobs(before_exports, before_undo)),
+        _prune_merges(_old_merges(before_undo)),
+        _prune_messages(old_messages),
+    ):
+        try:
+            for batch in step:
+                done = done.plus(batch)
+                tell(done)
+        except (DatabaseError, InterfaceError) as error:
+            logger.exception("A step of pruning failed; the other steps continue")
+            failure = failure or error
+    if failure is not None:
+        raise failure
     heartbeat.beat("prune", **asdict(done))
     return done
+
+
+def _prune_deliveries(old: QuerySet[WebhookDelivery]) -> Iterator[Pruned]:
+    for ids in _delivery_batches(old):
+        yield Pruned(deliveries=_delete(ids))
+
+
+def _prune_runs(ended: QuerySet[TaggingRun]) -> Iterator[Pruned]:
+    shown = _shared_by_current_runs()
+    for ids in _run_batches(ended):
+        yield Pruned(runs=_delete_runs([pk for pk in ids if pk not in shown], ended))
+
+
+def _prune_replies(old: QuerySet[TaggingRun]) -> Iterator[Pruned]:
+    shown = _shared_by_current_runs()
+    for ids in _run_batches(old):
+        yield Pruned(raw_replies=_empty([pk for pk in ids if pk not in shown]))
+
+
+def _prune_jobs(old: QuerySet[BulkJob]) -> Iterator[Pruned]:
+    for pk in list(old.values_list("pk", flat=True)):
+        yield from _prune_job(pk)
+
+
+def _prune_merges(old: QuerySet[TagMerge]) -> Iterator[Pruned]:
+    for pk in list(old.values_list("pk", flat=True)):
+        yield from (Pruned(merge_rows=number) for number in _prune_merge(pk))
+
+
+def _prune_messages(old: QuerySet[OutboundMessage]) -> Iterator[Pruned]:
+    while ids := list(old.order_by("pk").values_list("pk", flat=True)[:BATCH]):
+        yield Pruned(messages=_delete_messages(ids))
 
 
 def least_delivery_days() -> int:
@@ -237,9 +269,13 @@ def _ended_runs(before: datetime) -> QuerySet[TaggingRun]:
 
 
 def _shared_by_current_runs() -> frozenset[int | None]:
-    """Return the runs whose replies other assets show. All at once: no index leads to them."""
+    """Return the runs whose replies other assets show. All at once: no index leads to them.
+
+    Not by ``iterator()``: outside a transaction, a pooler that changes the connection with each
+    one loses its cursor.
+    """
     shared = Asset.objects.using(alias()).filter(current_run__shared_from__isnull=False)
-    return frozenset(shared.values_list("current_run__shared_from_id", flat=True).iterator())
+    return frozenset(shared.values_list("current_run__shared_from_id", flat=True))
 
 
 def _delivery_batches(old: QuerySet[WebhookDelivery]) -> Iterator[list[int]]:

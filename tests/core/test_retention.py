@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import time_machine
 from django.core.management import CommandError, call_command
-from django.db import connection, connections
+from django.db import OperationalError, connection, connections
 from django.utils import timezone
 
 from filestack_tags import (
@@ -33,11 +33,13 @@ from filestack_tags.models import (
     AssetTag,
     BulkJob,
     Heartbeat,
+    OutboundMessage,
     Tag,
     TagDecision,
     TaggingRun,
     TagMerge,
     WebhookDelivery,
+    WebhookEndpoint,
 )
 from filestack_tags.retention import Pruned
 from filestack_tags.testing.payloads import fp_delete
@@ -443,3 +445,27 @@ def test_runs_are_kept_until_no_result_can_come(asset: Asset, settings: Any, day
     }  # fmt: skip
     assert check_settings()
     assert TaggingRun.objects.exists()
+
+
+def test_a_step_that_fails_does_not_stop_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    delivery("old")
+    OutboundMessage.objects.create(
+        endpoint=WebhookEndpoint.objects.create(url="https://hooks.example/", events=[]),
+        event="asset.tagged",
+        state=OutboundMessage.State.SENT,
+        due_at=None,
+        created_at=timezone.now() - timedelta(days=31),
+    )
+
+    def fail(*args: Any) -> int:
+        raise OperationalError("no such cursor")
+
+    monkeypatch.setattr(retention, "_delete", fail)
+    with pytest.raises(OperationalError, match="no such cursor"):
+        retention.prune()
+    assert WebhookDelivery.objects.count() == 1
+    assert not OutboundMessage.objects.exists()
+    assert not Heartbeat.objects.exists()  # it has not succeeded
+    monkeypatch.undo()
+    assert retention.prune().deliveries == 1
+    assert Heartbeat.objects.exists()
