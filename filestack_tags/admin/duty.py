@@ -19,6 +19,7 @@ from filestack_tags import circuit, cures, duty, tasks
 from filestack_tags.duty import Pile, Report
 from filestack_tags.operations import COUNT_LIMIT
 from filestack_tags.search.ast import Fact, Query, conjunction
+from filestack_tags.text import storable
 
 from .jobs import described, standing
 from .ledger import SHOWN
@@ -126,7 +127,7 @@ def _links(pile: Pile) -> tuple[str, str]:
 def _try_again(request: HttpRequest) -> HttpResponse:
     if not _may(request, "change_circuit"):
         raise PermissionDenied
-    tagger = request.POST["try"]
+    tagger = storable(request.POST["try"])
     if circuit.close(tagger):
         messages.success(request, _("%(tagger)s is asked again.") % {"tagger": tagger})
     else:
@@ -138,7 +139,7 @@ def _replay(model_admin: Any, request: HttpRequest) -> HttpResponse:
     """Have all deliveries that failed for one reason processed again, once that is confirmed."""
     if not _may(request, "replay_webhookdelivery"):
         raise PermissionDenied
-    code = request.POST["replay"]
+    code = storable(request.POST["replay"])
     dead = duty.dead_deliveries().filter(error_code=code)
     shown = list(dead.order_by("pk").values_list("pk", flat=True)[: REPLAYED + 1])
     if "confirmed" not in request.POST:

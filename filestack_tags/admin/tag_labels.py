@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from filestack_tags import curation, sensitive
 from filestack_tags.conf import get_settings
 from filestack_tags.exceptions import CurationError, InvalidLabel
+from filestack_tags.models import Tag
 from filestack_tags.scoping import sees_everything
 from filestack_tags.search.withheld import report
 from filestack_tags.transactions import alias
@@ -76,7 +77,12 @@ def sensitive_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
         for verb in ("approve", "withhold"):
             pk = request.POST.get(verb, "")
             if pk.isascii() and pk.isdigit() and len(pk) < 10:
-                curation.approve(int(pk), user=request.user, approved=verb == "approve")  # type: ignore[arg-type]  # somebody of the staff
+                try:
+                    curation.approve(int(pk), user=request.user, approved=verb == "approve")  # type: ignore[arg-type]  # somebody of the staff
+                except Tag.DoesNotExist:
+                    messages.error(request, _("There is no such tag."))
+                except CurationError as error:
+                    messages.error(request, str(error))
         return HttpResponseRedirect(request.get_full_path())
     rows = report(alias())
     context = _context(model_admin, request, _("Sensitive labels")) | {
