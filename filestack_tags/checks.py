@@ -16,7 +16,7 @@ from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import DatabaseError, connections
 
-from . import pipeline, scoping, sinks, tasks, uploads
+from . import broker, pipeline, scoping, sinks, tasks, uploads
 from .conf import SETTING, Settings, configured, get_settings
 from .duty import report
 from .exceptions import ConfigurationError, FilestackTagsError, RuleError
@@ -126,7 +126,7 @@ def check_scope(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMess
 @register(Tags.compatibility)
 def check_celery(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
     """The project has a Celery app, which processes find without naming it (W013)."""
-    if tasks.has_celery_app():
+    if broker.has_celery_app():
         return []
     return [
         Warning(

@@ -1,4 +1,4 @@
-"""Celery tasks, and the functions that enqueue them. The only module that imports Celery.
+"""Celery tasks, and the functions that enqueue them.
 
 Tasks take ids, call one service function each and may run twice. They are enqueued after commit,
 by a thread of the process (:mod:`.publisher`): a broker that is down or does not answer delays no
@@ -9,25 +9,15 @@ route ``filestack_tags.*`` as you like.
 from __future__ import annotations
 
 import logging
-import os
-import signal
-import sys
 from collections.abc import Collection, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import asdict
-from datetime import datetime
 from functools import partial
-from threading import BoundedSemaphore, Event, current_thread, local, main_thread
+from threading import BoundedSemaphore, Event
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from billiard.pool import SIG_SOFT_TIMEOUT, soft_timeout_sighandler
-from celery import Task, current_app, current_task, shared_task
-from celery.signals import celeryd_after_setup, task_postrun, task_prerun
+from celery import Task, shared_task
 from django.db import connections
-from django.utils import timezone
-from kombu import Connection, Producer
-from kombu.exceptions import OperationalError
 
 from . import (
     abandoned,
@@ -46,27 +36,22 @@ from . import (
     storing,
     tagging,
 )
+from .broker import publish
 from .conf import get_settings
 from .filestack.sources import Source
 from .lanes import Lanes
 from .models import Asset, BulkJob, TaggingRun, TagMerge
-from .publisher import Publisher
-from .replicas import reading_primary
 from .transactions import alias, in_transaction, on_commit
 from .wakeups import Wakeups
+from .worker import is_over, soft_limit
 
 if TYPE_CHECKING:
-    from celery import Celery
     from django.contrib.auth.models import AbstractBaseUser
     from django.db.models import Q
 
     from .fields import AssetOf
 
 logger = logging.getLogger(__name__)
-
-LONGEST_COUNTDOWN = 600.0
-"""Seconds. Later retries are left to :func:`sweep`: on Redis a message that waits longer than
-the visibility timeout is delivered twice."""
 
 INBOX_SLICE = 5.0
 """Seconds for which one task processes deliveries, so that others get their turn."""
@@ -95,112 +80,8 @@ STORE_SLICE = 10.0
 MERGE_SLICE = 10.0
 """Seconds for which one task merges tags, so that others get their turn."""
 
-TIMEOUTS = {
-    "amqp": ("read_timeout", "write_timeout"),
-    "redis": ("socket_timeout", "socket_connect_timeout"),
-}
-"""Options of kombu's transports that bound a step on the network, by which all of them end."""
-
-IN_STEPS = frozenset(
-    f"filestack_tags.{name}"
-    for name in (
-        *("tag_asset", "process_inbox", "run_bulk_job", "merge_tags"),
-        *("store_model_files", "send_outbound"),
-    )
-)
-"""Tasks that end between two steps when their soft time limit is reached."""
-
-POOLS = {
-    "celery.concurrency.prefork": "prefork",
-    "celery.concurrency.thread": "threads",
-    "celery.concurrency.solo": "solo",
-    "celery.concurrency.gevent": "gevent",
-}
-"""Pools of Celery that this app is tested with, by the module of their class."""
-
 WAKE_INTERVAL = 0.1
 """Seconds between two messages that a web process sends about deliveries it has stored."""
-
-
-@task_prerun.connect
-def _leave_broken_connection(sender: Task[Any, Any], **_: Any) -> None:
-    """Begin a task on a connection that works, also where ``CELERY_DB_REUSE_MAX`` keeps them.
-
-    Celery then looks at none of them; it closes each after some number of tasks.
-    """
-    if sender.name.startswith("filestack_tags.") and not sender.request.is_eager:
-        connections[alias()].close_if_unusable_or_obsolete()
-
-
-_reads = local()
-"""The blocks of :func:`~.replicas.reading_primary` that the tasks of this thread are in."""
-
-
-@task_prerun.connect
-def _read_from_primary(sender: Task[Any, Any], **_: Any) -> None:
-    """Begin a task that reads what others wrote a moment ago; see :mod:`.replicas`."""
-    if sender.name.startswith("filestack_tags."):
-        block = reading_primary()
-        block.__enter__()
-        _reads.__dict__.setdefault("blocks", []).append(block)
-
-
-@task_postrun.connect
-def _read_by_router(sender: Task[Any, Any], **_: Any) -> None:
-    if sender.name.startswith("filestack_tags."):
-        _reads.blocks.pop().__exit__(None, None, None)
-
-
-class _SoftLimit:
-    """Celery's soft time limit, noted instead of raised.
-
-    Raised in the middle of a step, it would lose leases and answers that were paid for.
-    """
-
-    def __init__(self) -> None:
-        self._is_reached = False
-
-    def is_reached(self) -> bool:
-        """Whether it was reached during the present task; only the prefork pool has one."""
-        return self._is_reached
-
-    def defer(self) -> None:
-        """Note it from now on, if this is a process of the prefork pool."""
-        self._is_reached = False
-        if self._handler() is soft_timeout_sighandler:
-            signal.signal(signal.SIGUSR1, self._note)
-
-    def restore(self) -> None:
-        """Have it raised again."""
-        if self._handler() == self._note:
-            signal.signal(signal.SIGUSR1, soft_timeout_sighandler)
-
-    def _handler(self) -> Any:
-        is_main = current_thread() is main_thread()
-        return signal.getsignal(signal.SIGUSR1) if is_main and SIG_SOFT_TIMEOUT else None
-
-    def _note(self, *_: Any) -> None:
-        self._is_reached = True
-
-
-_soft_limit = _SoftLimit()
-
-
-@task_prerun.connect
-def _defer_soft_limit(sender: Task[Any, Any], **_: Any) -> None:
-    if sender.name in IN_STEPS:
-        _soft_limit.defer()
-
-
-@task_postrun.connect
-def _restore_soft_limit(sender: Task[Any, Any], **_: Any) -> None:
-    if sender.name in IN_STEPS:
-        _soft_limit.restore()
-
-
-def _is_over(until: float) -> bool:
-    """Whether a task has to leave the rest to another one."""
-    return monotonic() > until or _soft_limit.is_reached()
 
 
 def time_limits() -> tuple[float | None, float | None]:
@@ -210,30 +91,15 @@ def time_limits() -> tuple[float | None, float | None]:
     return soft, tag_asset.time_limit or conf.task_time_limit
 
 
-@celeryd_after_setup.connect
-def _refuse_untested_pools(instance: Any, **_: Any) -> None:
-    """End a worker whose pool this app was not tested with, such as eventlet.
-
-    Where tasks run beside an event loop, Django refuses their queries.
-    """
-    pool = instance.pool_cls.__module__
-    if pool not in POOLS:
-        names = ", ".join(POOLS.values())
-        sys.exit(
-            f"filestack_tags does not work with the pool {pool}. Start the worker with one of "
-            f"--pool {names}, or route the tasks filestack_tags.* to a worker that has one."
-        )
-
-
 @shared_task(name="filestack_tags.tag_asset", acks_late=True, ignore_result=True)
 def tag_asset(asset_id: int) -> str:
     """Tag one asset, and others that are due with it; see :func:`filestack_tags.pipeline.work`."""
-    return pipeline.work(asset_id, _try_again, _soft_limit.is_reached)
+    return pipeline.work(asset_id, _try_again, soft_limit.is_reached)
 
 
 def _try_again(outcome: tagging.Outcome) -> None:
     if outcome.retry_at and outcome.asset_id:
-        _publish(tag_asset, outcome.asset_id, at=outcome.retry_at)
+        publish(tag_asset, outcome.asset_id, at=outcome.retry_at)
 
 
 @shared_task(name="filestack_tags.process_inbox", acks_late=True, ignore_result=True)
@@ -253,7 +119,7 @@ def process_inbox() -> None:
         finally:
             _inbox_seats.release()
         if not is_done:
-            _publish(process_inbox)
+            publish(process_inbox)
             return
 
 
@@ -264,8 +130,8 @@ def _process_waiting(until: float) -> bool:
         _have_tagged([pk for outcome in outcomes for pk in outcome.to_tag])
         for outcome in outcomes:
             if outcome.retry_at:
-                _publish(process_inbox, at=outcome.retry_at)
-        if _is_over(until):
+                publish(process_inbox, at=outcome.retry_at)
+        if is_over(until):
             return False
         if not any(outcome.taken for outcome in outcomes):
             break  # others have them all, and will look what else there is
@@ -285,10 +151,10 @@ def run_bulk_job(job_id: int) -> None:
         if not step.goes_on:
             # Where tasks are run inside the caller, a pause would be none.
             if step.retry_at and not run_bulk_job.app.conf.task_always_eager:
-                _publish(run_bulk_job, job_id, at=step.retry_at)
+                publish(run_bulk_job, job_id, at=step.retry_at)
             return
-        if _is_over(until):
-            _publish(run_bulk_job, job_id)
+        if is_over(until):
+            publish(run_bulk_job, job_id)
             return
 
 
@@ -299,8 +165,8 @@ def merge_tags(merge_id: int) -> None:
     After :data:`MERGE_SLICE` seconds the rest is left to another task of this name.
     """
     until = monotonic() + MERGE_SLICE
-    if not merging.work(merge_id, is_stopped=lambda: _is_over(until)):
-        _publish(merge_tags, merge_id)
+    if not merging.work(merge_id, is_stopped=lambda: is_over(until)):
+        publish(merge_tags, merge_id)
 
 
 @shared_task(name="filestack_tags.store_model_files", acks_late=True, ignore_result=True)
@@ -316,9 +182,9 @@ def store_model_files() -> None:
             _have_tagged(stored.to_tag)
             # Where tasks are run inside the caller, a pause would be none.
             if stored.retry_at and not store_model_files.app.conf.task_always_eager:
-                _publish(store_model_files, at=stored.retry_at)
-        if _is_over(until):
-            _publish(store_model_files)
+                publish(store_model_files, at=stored.retry_at)
+        if is_over(until):
+            publish(store_model_files)
             return
 
 
@@ -351,16 +217,16 @@ def sweep() -> dict[str, int]:
     """Enqueue what lost its task; return how many of each. Run it every minute."""
     deliveries = inbox.waiting(limit=1000)
     if deliveries:
-        on_commit(partial(_publish, process_inbox))
+        on_commit(partial(publish, process_inbox))
     queued = tagging.due()
     _enqueue(tag_asset, queued)
     _enqueue(merge_tags, merging.unfinished())
     if storing.due():
-        on_commit(partial(_publish, store_model_files))
+        on_commit(partial(publish, store_model_files))
     abandoned.close()
     _enqueue(run_bulk_job, bulk.waiting())
     if outbound.endpoints_due():
-        on_commit(partial(_publish, send_outbound))
+        on_commit(partial(publish, send_outbound))
     metrics.count("sweep.found", len(deliveries), what="deliveries")
     metrics.count("sweep.found", len(queued), what="assets")
     return heartbeat.beat("sweep", deliveries=len(deliveries), assets=len(queued))
@@ -446,7 +312,7 @@ def note_model_file(field: AssetOf, row_id: Any, name: str, *, is_new: bool = Fa
     """
     changed = storing.note(field, row_id, name, is_new=is_new)
     if changed and name:
-        on_commit(partial(_publish, store_model_files))
+        on_commit(partial(publish, store_model_files))
     return changed
 
 
@@ -456,14 +322,14 @@ def catch_up(
     """Have changes made known that no signal told of; see :func:`.storing.changes`."""
     changed = storing.catch_up(field, rows, without_row)
     if changed:
-        on_commit(partial(_publish, store_model_files))
+        on_commit(partial(publish, store_model_files))
 
 
 def store_again(model_file_ids: Iterable[int]) -> int:
     """Have model files tried again that failed or were left out; return how many there were."""
     count = storing.again(model_file_ids)
     if count:
-        on_commit(partial(_publish, store_model_files))
+        on_commit(partial(publish, store_model_files))
     return count
 
 
@@ -475,7 +341,7 @@ def receive(body: bytes, headers: Any) -> inbox.Receipt:
     """
     receipt = inbox.receive(body, headers)
     if in_transaction():
-        on_commit(partial(_publish, process_inbox))
+        on_commit(partial(publish, process_inbox))
     else:
         _inbox_wakeups.ring()
     return receipt
@@ -485,7 +351,7 @@ def replay(delivery_ids: Iterable[int]) -> list[int]:
     """Have deliveries processed again; return the ids of those that will be."""
     again = inbox.replay(delivery_ids)
     if again:
-        on_commit(partial(_publish, process_inbox))
+        on_commit(partial(publish, process_inbox))
     return again
 
 
@@ -493,7 +359,7 @@ def resend(message_ids: Iterable[int]) -> list[int]:
     """Have outbound webhooks sent again; see :func:`.outbound.resend`."""
     again = outbound.resend(message_ids)
     if again:
-        on_commit(partial(_publish, send_outbound))
+        on_commit(partial(publish, send_outbound))
     return again
 
 
@@ -546,123 +412,26 @@ def undo_bulk_job(
 
 def _enqueue(task: Task[Any, Any], ids: Iterable[int]) -> None:
     for pk in ids:
-        on_commit(partial(_publish, task, pk))
+        on_commit(partial(publish, task, pk))
 
 
 def _have_tagged(queued: Sequence[int]) -> None:
     """Enqueue as many tasks as fill a process each; they take along the other assets."""
     for pk in queued[:: get_settings().CONCURRENCY]:
-        on_commit(partial(_publish, tag_asset, pk))
+        on_commit(partial(publish, tag_asset, pk))
 
-
-def _publish(task: Task[Any, Any], *ids: int, at: datetime | None = None) -> None:
-    """Hand a task to the broker; what cannot be sent is logged, and left to the sweep.
-
-    Returns at once in a web process. A task waits until its messages are sent, for at most
-    ``PUBLISH_TIMEOUT`` seconds: afterwards its process may end.
-    """
-    countdown = max((at - timezone.now()).total_seconds(), 0.0) if at else 0.0
-    if countdown > LONGEST_COUNTDOWN:
-        return
-    options: dict[str, Any] = {}
-    if countdown:  # else names no time, for which a worker whose clock is slow would wait
-        options["countdown"] = countdown
-    name = f"{task.name}{ids or ''}"
-    is_eager = task.app.conf.task_always_eager
-    if not is_eager:
-        options["producer"] = _Outgoing(task.app, name)
-    try:
-        task.apply_async(ids, **options)
-    except _refusals(task) as error:
-        _not_sent(name, error)
-    if not is_eager and current_task and not current_task.request.called_directly:
-        _publisher.flush()
-
-
-class _Outgoing:
-    """Stands for a producer of kombu, and leaves the sending to the thread of the publisher.
-
-    All that Celery does before a message is sent, such as signals and routing, is done by the
-    thread that enqueues the task.
-    """
-
-    def __init__(self, app: Celery, name: str) -> None:
-        self.connection = app.connection_for_write()  # describes one; none is made
-        self._app = app
-        self._name = name
-
-    def publish(self, body: Any, **options: Any) -> None:
-        _publisher.put(self._name, partial(_send, self._app, body, options))
-
-
-_lines: dict[Celery, Producer] = {}
-"""The connections of this process that its publisher's thread sends by, one for each app."""
-
-
-def _send(app: Celery, body: Any, options: dict[str, Any]) -> None:
-    producer = _lines.get(app)
-    if producer is None:
-        producer = _lines[app] = app.amqp.Producer(_connection(app), auto_declare=False)
-    once_more = {"max_retries": 1, "interval_start": 0}  # the connection may be an old one
-    try:
-        producer.publish(body, **options | {"retry": True, "retry_policy": once_more})
-    except Exception:
-        del _lines[app]
-        if producer.connection is not None:
-            with suppress(Exception):
-                producer.connection.collapse()  # type: ignore[attr-defined]  # missing in the stubs
-        raise
-
-
-def _connection(app: Celery) -> Connection:
-    """Return a connection whose steps end in time, whatever the host's options say."""
-    longest = get_settings().PUBLISH_TIMEOUT
-    host = app.connection_for_write()
-    names = TIMEOUTS.get(host.transport.driver_type, ())
-    known = app.conf.broker_transport_options
-    return app.connection_for_write(
-        # Nobody would send heartbeats by it.
-        heartbeat=0,
-        connect_timeout=min(longest, host.connect_timeout or longest),
-        transport_options={name: min(longest, known.get(name) or longest) for name in names},
-    )
-
-
-def _not_sent(name: str, error: BaseException | None) -> None:
-    metrics.count("broker.unreachable")
-    logger.warning(
-        "%s is left to the sweep: the broker %s",
-        name,
-        f"failed ({type(error).__name__})" if error else "is not answering",
-    )
-
-
-def has_celery_app() -> bool:
-    """Whether the project made a Celery app; without one Celery makes up its own."""
-    return bool(current_app.main != "default")
-
-
-def _refusals(task: Task[Any, Any]) -> tuple[type[BaseException], ...]:
-    """Return what tells that the broker took no message: also that it let nobody in."""
-    transport = task.app.connection_for_write().transport
-    return (OperationalError, *transport.connection_errors, *transport.channel_errors)
-
-
-_publisher = Publisher(_not_sent, lambda: get_settings().PUBLISH_TIMEOUT)
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_lines.clear)
 
 _outbound_lanes = Lanes(_deliver, OUTBOUND_ENDPOINTS)
 
 _inbox_seats = BoundedSemaphore(INBOX_TASKS)
 _inbox_called = Event()
 _inbox_wakeups = Wakeups(
-    partial(_publish, process_inbox),
+    partial(publish, process_inbox),
     inline=lambda: bool(process_inbox.app.conf.task_always_eager),
     interval=WAKE_INTERVAL,
 )
 _outbound_wakeups = Wakeups(
-    partial(_publish, send_outbound),
+    partial(publish, send_outbound),
     inline=lambda: bool(send_outbound.app.conf.task_always_eager),
     interval=WAKE_INTERVAL,
 )

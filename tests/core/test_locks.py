@@ -273,7 +273,7 @@ class TestTheFilesOfAHostsRows:
             return storing._Offer(Source.handle(f"h{len(entry.name)}{entry.name[7]}"), Facts())
 
         monkeypatch.setattr(storing, "_offer", offer)
-        monkeypatch.setattr(tasks, "_publish", lambda *args, **options: None)
+        monkeypatch.setattr(tasks, "publish", lambda *args, **options: None)
         return lambda photo: storing.store(ModelFile.objects.get(row=str(photo.pk)).pk)
 
     def test_are_locked_before_what_is_noted_of_them_and_that_before_the_asset(

@@ -16,6 +16,7 @@ import pytest
 from celery import current_app
 from django.test import Client
 
+from filestack_tags import broker as sending
 from filestack_tags import metrics, tasks
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, WebhookDelivery
@@ -34,9 +35,9 @@ def broker(
 ) -> Iterator[Dripping]:
     """The application's broker: it accepts connections and never answers."""
     settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"PUBLISH_TIMEOUT": 0.5}
-    publisher = Publisher(tasks._not_sent, lambda: 0.5)
-    monkeypatch.setattr(tasks, "_publisher", publisher)
-    monkeypatch.setattr(tasks, "_lines", {})
+    publisher = Publisher(sending._not_sent, lambda: 0.5)
+    monkeypatch.setattr(sending, "_publisher", publisher)
+    monkeypatch.setattr(sending, "_lines", {})
     with dripping("never answers") as server:
         changes = {
             "task_always_eager": False,
@@ -86,9 +87,9 @@ import sys, time
 import django
 django.setup()
 from celery import current_app
-from filestack_tags import tasks
+from filestack_tags import broker, tasks
 current_app.conf.update(task_always_eager=False, broker_url=sys.argv[1])
-tasks._publish(tasks.sweep)
+broker.publish(tasks.sweep)
 print(time.monotonic())
 """
 

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from celery.signals import task_prerun
+from celery.signals import task_postrun, task_prerun
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-from filestack_tags import metrics, tagging, tasks
+from filestack_tags import metrics, tagging, tasks, worker
 from filestack_tags.exceptions import ServerError
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, WebhookDelivery
@@ -57,8 +57,10 @@ def test_a_task_leaves_the_connection_that_the_last_one_broke(
 ) -> None:
     asked: list[bool] = []
     kept = SimpleNamespace(close_if_unusable_or_obsolete=lambda: asked.append(True))
-    monkeypatch.setattr(tasks, "connections", {"default": kept})
-    task_prerun.send(sender=Sent(name=name, request=SimpleNamespace(is_eager=is_eager)))
+    monkeypatch.setattr(worker, "connections", {"default": kept})
+    task = Sent(name=name, request=SimpleNamespace(is_eager=is_eager))
+    task_prerun.send(sender=task)
+    task_postrun.send(sender=task)
     assert bool(asked) is left
 
 

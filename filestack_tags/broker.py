@@ -1,0 +1,135 @@
+"""Sending tasks to the broker: bounded in time, and left to the recovery task if it fails."""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import suppress
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from celery import Task, current_app, current_task
+from django.utils import timezone
+from kombu import Connection, Producer
+from kombu.exceptions import OperationalError
+
+from . import (
+    metrics,
+)
+from .conf import get_settings
+from .publisher import Publisher
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+
+logger = logging.getLogger(__name__)
+
+LONGEST_COUNTDOWN = 600.0
+"""Seconds. Later retries are left to :func:`sweep`: on Redis a message that waits longer than
+the visibility timeout is delivered twice."""
+
+TIMEOUTS = {
+    "amqp": ("read_timeout", "write_timeout"),
+    "redis": ("socket_timeout", "socket_connect_timeout"),
+}
+"""Options of kombu's transports that bound a step on the network, by which all of them end."""
+
+
+def publish(task: Task[Any, Any], *ids: int, at: datetime | None = None) -> None:
+    """Hand a task to the broker; what cannot be sent is logged, and left to the sweep.
+
+    Returns at once in a web process. A task waits until its messages are sent, for at most
+    ``PUBLISH_TIMEOUT`` seconds: afterwards its process may end.
+    """
+    countdown = max((at - timezone.now()).total_seconds(), 0.0) if at else 0.0
+    if countdown > LONGEST_COUNTDOWN:
+        return
+    options: dict[str, Any] = {}
+    if countdown:  # else names no time, for which a worker whose clock is slow would wait
+        options["countdown"] = countdown
+    name = f"{task.name}{ids or ''}"
+    is_eager = task.app.conf.task_always_eager
+    if not is_eager:
+        options["producer"] = _Outgoing(task.app, name)
+    try:
+        task.apply_async(ids, **options)
+    except _refusals(task) as error:
+        _not_sent(name, error)
+    if not is_eager and current_task and not current_task.request.called_directly:
+        _publisher.flush()
+
+
+class _Outgoing:
+    """Stands for a producer of kombu, and leaves the sending to the thread of the publisher.
+
+    All that Celery does before a message is sent, such as signals and routing, is done by the
+    thread that enqueues the task.
+    """
+
+    def __init__(self, app: Celery, name: str) -> None:
+        self.connection = app.connection_for_write()  # describes one; none is made
+        self._app = app
+        self._name = name
+
+    def publish(self, body: Any, **options: Any) -> None:
+        _publisher.put(self._name, partial(_send, self._app, body, options))
+
+
+_lines: dict[Celery, Producer] = {}
+"""The connections of this process that its publisher's thread sends by, one for each app."""
+
+
+def _send(app: Celery, body: Any, options: dict[str, Any]) -> None:
+    producer = _lines.get(app)
+    if producer is None:
+        producer = _lines[app] = app.amqp.Producer(_connection(app), auto_declare=False)
+    once_more = {"max_retries": 1, "interval_start": 0}  # the connection may be an old one
+    try:
+        producer.publish(body, **options | {"retry": True, "retry_policy": once_more})
+    except Exception:
+        del _lines[app]
+        if producer.connection is not None:
+            with suppress(Exception):
+                producer.connection.collapse()  # type: ignore[attr-defined]  # missing in the stubs
+        raise
+
+
+def _connection(app: Celery) -> Connection:
+    """Return a connection whose steps end in time, whatever the host's options say."""
+    longest = get_settings().PUBLISH_TIMEOUT
+    host = app.connection_for_write()
+    names = TIMEOUTS.get(host.transport.driver_type, ())
+    known = app.conf.broker_transport_options
+    return app.connection_for_write(
+        # Nobody would send heartbeats by it.
+        heartbeat=0,
+        connect_timeout=min(longest, host.connect_timeout or longest),
+        transport_options={name: min(longest, known.get(name) or longest) for name in names},
+    )
+
+
+def _not_sent(name: str, error: BaseException | None) -> None:
+    metrics.count("broker.unreachable")
+    logger.warning(
+        "%s is left to the sweep: the broker %s",
+        name,
+        f"failed ({type(error).__name__})" if error else "is not answering",
+    )
+
+
+def has_celery_app() -> bool:
+    """Whether the project made a Celery app; without one Celery makes up its own."""
+    return bool(current_app.main != "default")
+
+
+def _refusals(task: Task[Any, Any]) -> tuple[type[BaseException], ...]:
+    """Return what tells that the broker took no message: also that it let nobody in."""
+    transport = task.app.connection_for_write().transport
+    return (OperationalError, *transport.connection_errors, *transport.channel_errors)
+
+
+_publisher = Publisher(_not_sent, lambda: get_settings().PUBLISH_TIMEOUT)
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_lines.clear)
