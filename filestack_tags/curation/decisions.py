@@ -240,7 +240,7 @@ def _decided_meanwhile(
 
 def described(decision: TagDecision) -> str:
     """Return who decided what, and when."""
-    return _("%(user)s %(act)s “%(tag)s” on %(time)s.") % {
+    return _("%(user)s %(act)s “%(tag)s” (%(time)s).") % {
         "user": decision.user.get_username() if decision.user else _("Another user"),
         "act": decision.get_act_display(),
         "tag": decision.tag,

@@ -81,7 +81,7 @@ def test_another_users_decision_is_overridden_only_after_a_question(
         data = {"add": "1", "add-name": "SKY", "add-confidence": "40", "seen": seen}
     refused = ann.post(f"{LIST}{asset.pk}/decide/", data, follow=True)
     (message,) = [str(each) for each in refused.context["messages"]]
-    assert message.startswith(f"bob {of_bob.get_act_display()} “sky” on ")
+    assert message.startswith(f"bob {of_bob.get_act_display()} “sky” (")
     assert message.endswith("Nothing was changed.")
     assert TagDecision.objects.latest("pk") == of_bob
     asked = page(refused)

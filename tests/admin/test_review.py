@@ -113,7 +113,7 @@ def test_a_queue_that_is_older_than_a_decision_asks_before_it_overrides(
     curation.reject(asset.pk, sky, user=bob)
     data = {"state": "tag=sky", "asset": asset.pk, "accept": sky, "seen": seen}
     refused = editor.post(f"{REVIEW}decide/", data, follow=True)
-    assert "bob rejected “sky” on " in str(next(iter(refused.context["messages"])))
+    assert "bob rejected “sky” (" in str(next(iter(refused.context["messages"])))
     assert "Accept “sky” of a anyway?" in page(refused).text
     assert AssetTag.objects.get().decision == 2
     data["seen"] = refused.context["question"].seen

@@ -386,7 +386,7 @@ def test_another_users_decision_is_overridden_only_after_a_question(
     press(page, "j")
     press(page, "a")
     said = page.locator("#fst-said")
-    expect(said).to_contain_text("admin rejected “cat” on")
+    expect(said).to_contain_text("admin rejected “cat” (")
     expect(said).to_contain_text("Nothing was changed.")
     assert seed.database(_decisions)["cat"][0] == 2
     screen("decision-question")
@@ -408,7 +408,7 @@ def test_the_review_queue_asks_too(
     seed.database(_reject, cat.pk, "animal")
     press(page, "j")
     press(page, "a")
-    expect(page.locator("#fst-said")).to_contain_text("admin rejected “animal” on")
+    expect(page.locator("#fst-said")).to_contain_text("admin rejected “animal” (")
     screen("review-question")
     page.keyboard.press("Enter")
     expect(page.locator("#fst-said")).to_have_text("Accepted animal.")
