@@ -10,6 +10,7 @@ import pytest
 from django.test import TransactionTestCase
 
 from filestack_tags import metrics
+from filestack_tags.search import complete
 
 DATABASE_FIXTURES = frozenset({"db", "transactional_db", "django_db_reset_sequences"})
 
@@ -61,6 +62,12 @@ def told() -> Iterator[list[metrics.Measurement]]:
     end = metrics.subscribe(heard.append)
     yield heard
     end()
+
+
+@pytest.fixture(autouse=True)
+def _names_are_read_again() -> None:
+    """Read the names of tags anew; the index of this process has those of another test."""
+    complete.forget()
 
 
 @pytest.fixture(autouse=True)

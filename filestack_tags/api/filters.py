@@ -209,7 +209,8 @@ def _said(parameters: QueryDict, without: Collection[str]) -> dict[str, Any]:
 def _require_values(name: str, parameters: QueryDict) -> None:
     """Reject an empty value, which would show everything; an empty search is one for all."""
     if name != "q" and not all(text.strip() for text in parameters.getlist(name)):
-        raise forms.ValidationError(_("The value is empty. Give one, or omit the parameter."))
+        detail = _("The value is empty. Give one, or omit the parameter.")
+        raise ParameterError(detail, parameter=name)
 
 
 def _has_tag(text: str) -> HasTag:

@@ -137,7 +137,7 @@ def test_the_owner_changes_and_deletes(client: Client) -> None:
         ({"query": "sky=>80"}, "There is no comparison =&gt;. Did you mean sky&gt;=80"),
         ({"query": "sky ("}, "nothing after"),
         ({"name": "taken"}, "called “taken” already"),
-        ({"order_tag": "sea"}, "goes with the order"),
+        ({"order_tag": "sea"}, "needs the order"),
         ({"order": "confidence", "order_tag": "x" * 201}, "at most 200 characters"),
         ({"order": "confidence", "order_tag": "a\u007fb"}, "control characters"),
         ({"name": " "}, "This field is required"),

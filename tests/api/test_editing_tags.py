@@ -157,7 +157,7 @@ def test_a_tag_called_like_an_address_is_found_in_quotes(
     assert api.get('/api/v1/tags/"complete"/').json()["key"] == "complete"
     assert api.get('/api/v1/tags/"a/merge"/').json()["key"] == "a/merge"
     assert patch(api, '"complete"', hidden=True).json()["key"] == "complete"
-    assert api.get('/api/v1/tags/"quoted"/').json()["key"] == '"quoted"'
+    assert api.get('/api/v1/tags/"quoted"/').json()["key"] == "quoted"
     assert api.get('/api/v1/tags/"/').status_code == 404
 
 

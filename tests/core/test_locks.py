@@ -59,6 +59,9 @@ KEYS = {
 }
 """Columns by which a row may be found for writing: each is unique on its own, or all together."""
 
+WORKFLOW = "c516519f-3755-4fb5-85a4-15ae4b31d475"
+"""The workflow of the recorded payloads."""
+
 STORED = ("shop_photo", "filestack_tags_modelfile", "filestack_tags_asset")
 """The order in which :mod:`~filestack_tags.storing` locks the rows of a host's file."""
 
@@ -80,7 +83,7 @@ def everything(script: Any, settings: Any) -> None:
     settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {
         "TAGGER": "tests.scripted.FollowedTagger",
         "LEASE": 300,
-        "WORKFLOW_ID": "c516519f-3755-4fb5-85a4-15ae4b31d475",
+        "WORKFLOW_ID": WORKFLOW,
     }
     with time_machine.travel(timezone.now(), tick=False) as clock:
 
@@ -109,7 +112,7 @@ def everything(script: Any, settings: Any) -> None:
         assert ingest.process(delivery).state == WebhookDelivery.State.PROCESSED
 
         # A job that is polled, one that another run holds already, one that never ends.
-        script[:] = [PendingJob("wf", "job-1", raw="{}")]
+        script[:] = [PendingJob(WORKFLOW, "job-1", raw="{}")]
         assert tagging.request([pk], force=True) == [pk]
         assert tagging.tag(pk).state == Asset.State.RUNNING
         later(hours=1)
@@ -118,10 +121,10 @@ def everything(script: Any, settings: Any) -> None:
         process(fs_workflow("h", tags={"sky": 80, "sea": 70}, job_id="job-1"))
         process(fs_workflow("h", tags={"sea": 75}, job_id="job-2"))
         tagging.request([pk], force=True)
-        script[:] = [PendingJob("wf", "job-2", raw="{}")]
+        script[:] = [PendingJob(WORKFLOW, "job-2", raw="{}")]
         assert tagging.tag(pk).state == Asset.State.TAGGED
         tagging.request([pk], force=True)
-        script[:] = [PendingJob("wf", "job-3", raw="{}")]
+        script[:] = [PendingJob(WORKFLOW, "job-3", raw="{}")]
         tagging.tag(pk)
         later(hours=48)
         assert tagging.tag(pk).state == Asset.State.FAILED

@@ -35,6 +35,7 @@ from filestack_tags.models import (
     WebhookEndpoint,
 )
 from filestack_tags.search import complete
+from filestack_tags.testing import EmulatorApp, EmulatorConfig, EmulatorServer
 from tests.addresses import ours
 from tests.api.rows import tagged
 
@@ -322,7 +323,9 @@ def test_nobody_moves_an_asset_out_of_their_own_scope(
     assert Asset.objects.get(pk=theirs.pk).mimetype == "image/png"
 
 
-def test_no_resource_of_the_api_lets_anybody_out(anna: User, theirs: Asset) -> None:
+def test_no_resource_of_the_api_lets_anybody_out(
+    anna: User, theirs: Asset, settings: Any
+) -> None:
     client = Client()
     client.force_login(anna)
     run, job = TaggingRun.objects.get(asset=theirs), BulkJob.objects.get()
@@ -342,7 +345,13 @@ def test_no_resource_of_the_api_lets_anybody_out(anna: User, theirs: Asset) -> N
     shown = client.post("/api/v1/jobs/preview/", everything, content_type="application/json")
     assert shown.json()["assets"] == 1
     stored = {"handle": "theirs1", "filename": "stolen.jpg"}
-    reply = client.post("/api/v1/uploads/complete/", stored, content_type="application/json")
+    with EmulatorApp(EmulatorConfig()) as app, EmulatorServer(app) as server:
+        settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {
+            "CDN_URL": server.url, "API_URL": f"{server.url}/api",
+        }  # fmt: skip
+        reply = client.post(
+            "/api/v1/uploads/complete/", stored, content_type="application/json"
+        )
     assert reply.status_code == 400
     # What is shared in a scope is searched in that of who looks.
     SavedSearch.objects.update(scope_digest=scoping.digest_of(anna), query="sky")

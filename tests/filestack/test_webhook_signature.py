@@ -47,7 +47,7 @@ def test_an_empty_timestamp_is_refused_although_its_hmac_is_right():
 
 
 @given(
-    body=st.text(st.characters(exclude_categories=["Cs"])).map(str.encode),
+    body=st.text(st.characters(exclude_categories=["Cs"]), min_size=1).map(str.encode),
     timestamp=st.integers(0, 10**19).map(str),
     secret=st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
 )
@@ -57,7 +57,9 @@ def test_the_official_sdk_agrees_with_our_signature(body, timestamp, secret):
     assert verify_webhook(body, headers(signature, timestamp), [secret]) == timestamp
 
 
-@given(body=st.binary(), position=st.integers(0, 10**6), timestamp=st.integers(0, 10**12))
+@given(
+    body=st.binary(min_size=1), position=st.integers(0, 10**6), timestamp=st.integers(0, 10**12)
+)
 def test_one_changed_byte_is_noticed(body, position, timestamp):
     signature = sign_webhook(body, timestamp, SECRET)
     changed = bytearray(body or b"x")
@@ -147,7 +149,7 @@ def test_a_timestamp_beyond_the_tolerance_is_stale(age):
 
 
 def test_the_clock_of_this_machine_is_used_by_default():
-    with pytest.raises(WebhookSignatureInvalid, match="from now"):
+    with pytest.raises(WebhookSignatureInvalid, match="seconds old"):
         verify_webhook(BODY, signed(), [SECRET], tolerance=60)
 
 

@@ -56,7 +56,7 @@ DECISIONS = {"none": 0, "accepted": 1, "rejected": 2, "added": 3}
 SOURCES = {"auto": 0, "user": 1}
 USERS = ("anna", "me@example.com")
 KINDS = ("handle", "url", "alias")
-REFERENCES = ("aBc", "abc", "https://a.example/x y?q=(1)|2", "src://alias/ä")
+REFERENCES = ("aBc", "abc", "https://a.example/x%20y?q=(1)%7C2", "src://alias/ä")
 TAGGERS = ("filestack", "local", "my.tagger")
 WORKFLOWS = ("", "527ea8a9", "w_f%")
 MIMETYPES = ("", "image/png", "image/jpeg", "image", "video/mp4", "x_image/png")
