@@ -42,7 +42,7 @@ def test_a_new_run_is_compared_with_the_one_before(
 ) -> None:
     cat = seed.photo("cat")
     seed.database(_tag_as_before, cat)
-    login("editor")
+    login("admin")  # raw replies are shown with search_hidden alone
     page.goto(f"{ASSETS}{cat.pk}/change/")
     tab_to(page, page.get_by_role("button", name="Re-tag"))
     page.keyboard.press("Enter")
