@@ -15,7 +15,27 @@ from filestack_tags.search import complete
 DATABASE_FIXTURES = frozenset({"db", "transactional_db", "django_db_reset_sequences"})
 
 
+SLOW_FILES = frozenset(
+    {
+        "admin/test_nasty.py",
+        "api/test_attacks.py",
+        "core/test_publishing.py",
+        "core/test_webhook_servers.py",
+        "filestack/test_deadline.py",
+        "fuzz/test_searches.py",
+        "fuzz/test_shown.py",
+        "taggers/test_memory.py",
+    }
+)
+"""Files whose tests take minutes together: they walk every address, or wait for a deadline."""
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--skip-slow",
+        action="store_true",
+        help="leave out the slow files, as on every further Python, Django and database",
+    )
     parser.addoption(
         "--only-database",
         action="store_true",
@@ -48,11 +68,21 @@ def uses_database(item: pytest.Item) -> bool:
     return case is not None and issubclass(case, TransactionTestCase)
 
 
+def is_slow(item: pytest.Item) -> bool:
+    """Whether a test is in one of :data:`SLOW_FILES`."""
+    return "/".join(item.path.parts[-2:]) in SLOW_FILES
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.getoption("--only-database"):
-        return
-    config.hook.pytest_deselected(items=[item for item in items if not uses_database(item)])
-    items[:] = [item for item in items if uses_database(item)]
+    chosen = [*items]
+    if config.getoption("--only-database"):
+        chosen = [item for item in chosen if uses_database(item)]
+    if config.getoption("--skip-slow"):
+        chosen = [item for item in chosen if not is_slow(item)]
+    if len(chosen) < len(items):
+        kept = {*map(id, chosen)}
+        config.hook.pytest_deselected(items=[item for item in items if id(item) not in kept])
+        items[:] = chosen
 
 
 @pytest.fixture
