@@ -79,7 +79,7 @@ HOSTILE = [
     ("/api/v1/assets/?q=%C5%BFtatus:failed", 400, "invalid-query"),
     ("/api/v1/assets/?q=%E2%84%AAind:url", 400, "invalid-query"),
     ("/api/v1/decisions/?cursor=" + cursor("p="), 400, "invalid-parameter"),
-    ("/api/v1/assets/?tag=", 400, "invalid-values"),
+    ("/api/v1/assets/?tag=", 400, "invalid-parameter"),
     ("/api/v1/assets/?tag=" + NUL, 400, "invalid-values"),
     ("/api/v1/assets/?tag=sky:101", 400, "invalid-values"),
     ("/api/v1/assets/?tag=sky:" + BIG, 400, "invalid-values"),
