@@ -289,5 +289,6 @@ def test_a_bulk_job_whose_search_takes_too_long_fails_and_says_why(slow, setting
     assert "The search took too long and was stopped." in job.error
 
 
-def test_workers_may_take_longer():
+def test_workers_may_take_longer(settings):
+    settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "SEARCH_TIMEOUT_SECONDS": 5.0}
     assert in_background() == 50.0
