@@ -157,7 +157,8 @@ class AssetAdmin(UploadScreen, ReviewPages, AssetFinding):
         # Who may re-tag here may do so by each workflow, but for the one that tags anyway.
         if "retag" in shown:
             others = workflows.taggers().keys() - {get_settings().TAGGER}
-            shown |= {tagger: _by_workflow(tagger) for tagger in sorted(others)}
+            for tagger in sorted(others):
+                shown[tagger] = self.get_action(_by_workflow(tagger))
         return shown
 
     # Columns, which the page's own cells write
@@ -215,8 +216,8 @@ class AssetAdmin(UploadScreen, ReviewPages, AssetFinding):
             self.message_user(request, text % {"count": left}, messages.INFO)
 
 
-def _by_workflow(tagger: str) -> tuple[Callable[..., None], str, str]:
-    """Return the action that has assets tagged by a workflow, as Django keeps its actions."""
+def _by_workflow(tagger: str) -> Callable[..., None]:
+    """Return the action that has assets tagged by a workflow."""
 
     def run(page: AssetAdmin, request: HttpRequest, queryset: AssetQuerySet) -> None:
         page._request_tagging(request, queryset, force=True, tagger=tagger)
@@ -227,7 +228,8 @@ def _by_workflow(tagger: str) -> tuple[Callable[..., None], str, str]:
         if name
         else _("Run the workflow on selected assets")
     )
-    return run, tagger, label
+    run.__name__ = tagger
+    return admin.action(description=label)(run)
 
 
 def _count_done(change: Callable[[int], bool], queryset: AssetQuerySet) -> int:

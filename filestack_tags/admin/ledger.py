@@ -53,6 +53,11 @@ def total_text(total: Total) -> str:
     return count if total.is_exact else f"{count}+"
 
 
+def _description(action: Any) -> str:
+    """Return what an action is called: before Django 6.1 an action is a tuple."""
+    return str(action[2] if isinstance(action, tuple) else action.plural_description)
+
+
 class CappedPaginator(Paginator):  # type: ignore[type-arg]  # generic in stubs only
     """Counts no further than :data:`COUNT_LIMIT`; the pages end there too."""
 
@@ -188,7 +193,7 @@ class PlainAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in stub
         request.current_app = self.admin_site.name
         context = {
             **self.admin_site.each_context(request),
-            "title": action[2] % model_format_dict(self.opts),
+            "title": _description(action) % model_format_dict(self.opts),
             "opts": self.opts,
             "media": self.media,
             "action": name,

@@ -38,6 +38,7 @@ _GLOBAL_UNICAST = IPv6Network("2000::/3")
 _NOT_PUBLIC = (
     IPv6Network("2001::/23"),  # IETF protocols: Teredo, benchmarks, ORCHID
     IPv6Network("2001:db8::/32"),  # documentation
+    IPv6Network("2002::/16"),  # 6to4, which RFC 7526 withdrew; Python calls it public up to 3.12
     IPv6Network("3fff::/20"),  # documentation
 )
 _ISATAP = (0x00005EFE, 0x02005EFE)
@@ -90,7 +91,7 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
     """Whether an address is a public unicast address, also where another is written within it.
 
     IPv6 addresses are public in 2000::/3 alone. Addresses that carry an IPv4 address (mapped,
-    6to4, NAT64, ISATAP) are public if that one is.
+    NAT64, ISATAP) are public if that one is.
     """
     if isinstance(address, IPv4Address):
         return address.is_global and not address.is_multicast and address not in _6TO4_RELAYS
@@ -99,8 +100,6 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
     if address.ipv4_mapped is not None or address in _NAT64:
         return is_public(last)
     if address not in _GLOBAL_UNICAST or any(address in network for network in _NOT_PUBLIC):
-        return False
-    if address.sixtofour is not None and not is_public(address.sixtofour):
         return False
     if number >> 32 & 0xFFFFFFFF in _ISATAP and not is_public(last):
         return False

@@ -40,7 +40,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[time_machine.Traveller]:
         yield traveller
 
 
-files = itertools.count(1)
+files = itertools.count(100)
 
 
 def note(*errors: TaggerError | None, tries: bool = False) -> None:

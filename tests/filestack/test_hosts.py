@@ -59,6 +59,7 @@ PRIVATE = [
     "[2001::7f00:1]",
     "[2001:0:808:808:8000:0:f7f7:f7f7]",  # Teredo
     "[2002:c0a8:101::1]",
+    "[2002:808:808::1]",  # 6to4
     "[2002:a9fe:a9fe::]",
     "[::127.0.0.1]",
     "[::7f00:1]",
@@ -126,8 +127,7 @@ def test_a_private_host_is_refused_in_whatever_notation(host: str) -> None:
         "例え.テスト.example.com",
         "[2a00:1450:4001:81b::200e]",
         "[64:ff9b::8.8.8.8]",
-        "[2002:808:808::1]",
-        "example.com.",
+            "example.com.",
         "Bücher.example",
         "xn--bcher-kva.example",
         "a_b.example.com",

@@ -49,7 +49,7 @@ from filestack_tags.search.plan import plan
 from filestack_tags.text import label_key, reference_digest
 from tests import examples
 
-from .strategies import combined, comparisons, labels, tag_terms
+from .strategies import combined, comparisons, is_label, labels, tag_terms
 
 BERLIN = ZoneInfo("Europe/Berlin")
 DECISIONS = {"none": 0, "accepted": 1, "rejected": 2, "added": 3}
@@ -409,7 +409,7 @@ def searches(world: World) -> st.SearchStrategy[Query]:
     known = [name for tag in world.tags for name in (tag.name, *tag.aliases)]
     variants = [name.upper() for name in known] + [name[:1] for name in known]
     names = st.sampled_from(known) | st.sampled_from(
-        [name for name in variants if plain(name)] or known
+        [name for name in variants if is_label(name)] or known
     )
     patterns = [
         pattern
