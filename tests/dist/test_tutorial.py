@@ -93,7 +93,7 @@ def leave_running(terminal: Terminal, text: str, folder: Path) -> None:
         log = folder / "worker.log"
         log.touch()
         terminal.type(f"{with_redis(command)} >> {log} 2>&1")
-        wait_until(lambda: "ready." in log.read_text(), command)
+        wait_until(lambda: "ready." in log.read_text(), command, log)
         return
     terminal.type(command)
     wait_until(lambda: answers(ports[0]), command)
@@ -104,10 +104,11 @@ def with_redis(command: str) -> str:
     return command.replace(BROKER, REDIS_URL)
 
 
-def wait_until(is_true: Callable[[], bool], command: str) -> None:
+def wait_until(is_true: Callable[[], bool], command: str, log: Path | None = None) -> None:
     until = time.monotonic() + PATIENCE
     while not is_true():
-        assert time.monotonic() < until, f"Not ready after {PATIENCE} seconds: {command}"
+        printed = log.read_text() if log else ""
+        assert time.monotonic() < until, f"Not ready: {command}\n{printed}"
         time.sleep(0.1)
 
 

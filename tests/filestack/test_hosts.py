@@ -127,7 +127,7 @@ def test_a_private_host_is_refused_in_whatever_notation(host: str) -> None:
         "例え.テスト.example.com",
         "[2a00:1450:4001:81b::200e]",
         "[64:ff9b::8.8.8.8]",
-            "example.com.",
+        "example.com.",
         "Bücher.example",
         "xn--bcher-kva.example",
         "a_b.example.com",
