@@ -1,8 +1,8 @@
-"""Abandoned: runs that nobody will close, since their process died and their asset went on.
+"""Close abandoned runs: their process crashed, and no later run of the asset will close them.
 
-An asset that is claimed again closes the runs before it. One that was forgotten, or got its tags by
-another way meanwhile, is never claimed: its runs are closed here. Should a result still come, it is
-used.
+When an asset is claimed again, the claim closes its earlier runs. An asset that was archived, or
+that got its tags another way in the meantime, is never claimed again, so its runs are closed here.
+A result that still arrives is applied.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from .models import Asset, TaggingRun
 from .transactions import alias, atomic, retrying
 
 CLOSED = ("state", "error_code", "error_text", "finished_at")
-"""What closing writes of a run."""
+"""The columns that closing a run writes."""
 
 
 def close(limit: int = 1000) -> int:
-    """Close runs older than their lease whose asset nobody is tagging; return how many.
+    """Close runs older than their lease whose asset is not being tagged; return how many.
 
-    One that waits for a workflow job has until ``WORKFLOW_DEADLINE``. Idempotent, also when two
-    do it at once.
+    A run that waits for a workflow job has until ``WORKFLOW_DEADLINE``. Idempotent, and safe to run
+    concurrently.
     """
     settings, now = get_settings(), timezone.now()
     over = Q(job_id=None, started_at__lte=now - 2 * timedelta(seconds=settings.LEASE))

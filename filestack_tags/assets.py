@@ -1,4 +1,4 @@
-"""Assets: register, refresh and forget files. The only writer of what is known about a file."""
+"""Assets: register, refresh and archive files. The only module that writes facts about a file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
 TOLD_BY_THE = timedelta(seconds=1)
-"""Filestack tells of uploads, overwrites and deletions in whole seconds."""
+"""Filestack reports the time of uploads, overwrites and deletions in whole seconds."""
 
 MAX_SIZE = 2**63 - 1
 MAX_DIMENSION = 2**31 - 1
@@ -42,7 +42,7 @@ MAX_LENGTHS = {
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known about a file. ``None`` means "not said", and changes nothing."""
+    """Facts about a file. ``None`` means "not stated" and changes nothing."""
 
     filename: str | None = None
     mimetype: str | None = None
@@ -52,18 +52,18 @@ class Facts:
     """Pixels."""
     height: int | None = None
     sha256: str | None = None
-    """Digest of the bytes, in hex. Files with the same one are tagged by one call."""
+    """SHA-256 of the bytes, in hex. Files with the same digest are tagged with one call."""
     container: str | None = None
     key: str | None = None
     store_status: str | None = None
-    """``Stored``, or what else Filestack says (docs: Webhooks, ``fp.upload``)."""
+    """``Stored``, or another status that Filestack reports (docs: Webhooks, ``fp.upload``)."""
     upload_tags: Mapping[str, Any] | None = None
 
     def columns(self) -> dict[str, Any]:
-        """Return the facts that are said, made fit for their columns.
+        """Return the stated facts, adjusted to fit their columns.
 
-        Over-long text is cut, numbers no file can have are left out: a name too long must not
-        keep a file from being tagged.
+        Over-long text is truncated and impossible numbers are dropped, so that a file with such a
+        value can still be tagged.
         """
         said: dict[str, Any] = {}
         for item in fields(self):
@@ -76,7 +76,7 @@ class Facts:
                 value = value.lower()
             elif isinstance(value, str):
                 value = storable(value, MAX_LENGTHS[item.name])
-                # A type means the same in capitals (RFC 2045, section 5.1).
+                # Media types are case-insensitive (RFC 2045, section 5.1).
                 value = value.lower() if item.name == "mimetype" else value
             elif isinstance(value, Mapping):
                 value = storable_json(value)
@@ -95,23 +95,23 @@ def register(
     at: datetime | None = None,
     within: Q | None = None,
 ) -> tuple[Asset, bool]:
-    """Make a file known; return ``(asset, created)``.
+    """Register a file; return ``(asset, created)``.
 
-    Idempotent, also when two processes register the same file at the same moment. An asset that
-    exists is refreshed with ``facts``; a forgotten one is restored, unless ``at`` is not after its
+    Idempotent, also when two processes register the same file at the same time. An existing asset
+    is refreshed with ``facts``. An archived asset is restored, unless ``at`` is not after its
     deletion. Nothing is enqueued: see :func:`filestack_tags.tasks.register` for that.
 
     Args:
         source: the file.
         facts: what is known about it.
-        uploader: the user who uploaded it; kept from the first registration that names one.
-        at: when the facts were true (aware datetime); now, if not given. Older facts only fill
-            what is still unknown.
-        within: the scope of who registers it; see :mod:`.scoping`.
+        uploader: the user who uploaded it; the first registration that names one wins.
+        at: when the facts were true (aware datetime); defaults to now. Older facts only fill empty
+            values.
+        within: the scope of the user who registers it; see :mod:`.scoping`.
 
     Raises:
         OutOfScope: when the asset is not in ``within``, or would not be afterwards. Nothing was
-            changed, and new and known files are refused alike.
+            changed; new and existing files are refused alike.
     """
     moment = kept(at) if at else timezone.now()
     said = (facts or Facts()).columns()
@@ -145,12 +145,12 @@ def register(
 
 
 def register_new(files: Mapping[str, tuple[Source, datetime]]) -> list[Asset]:
-    """Make files known that nobody knows: ``{digest: (source, since when)}``, all or none.
+    """Insert files that have no asset yet: ``{digest: (source, since when)}``, all or none.
 
-    In a transaction of the caller's.
+    Call it in a transaction.
 
     Raises:
-        IntegrityError: when one of them is known.
+        IntegrityError: when one of them has an asset already.
     """
     new = [
         Asset(
@@ -169,10 +169,9 @@ def register_new(files: Mapping[str, tuple[Source, datetime]]) -> list[Asset]:
 
 
 def describe(asset_ids: Collection[int]) -> int:
-    """Ask Filestack for the facts of stored files whose SHA-256 is not known; return of how many
-    it was told.
+    """Fetch the metadata of stored files whose SHA-256 is unknown; return how many were described.
 
-    Files that nothing can be said of stay as they are. Makes no call to tag.
+    Files without metadata stay as they are. Makes no tagging call.
     """
     from .taggers.filestack import (
         metadata_of,  # loads the HTTP client, which few processes need
@@ -204,19 +203,19 @@ def _learn(asset_id: int, facts: Facts, moment: datetime) -> None:
     with atomic():
         asset = _lock(asset_id)
         if asset.content_changed_at and asset.content_changed_at > moment:
-            return  # the answer may be of what the file was before
+            return  # the metadata may describe the file before it changed
         refresh(asset, facts.columns(), moment)
         asset.save(using=alias())
 
 
 @retrying
 def amend(asset_id: int, facts: Facts, *, within: Q | None = None) -> None:
-    """Write what a person says of a file over what is known; later news replaces it. Idempotent.
+    """Overwrite facts with those a user stated; later events replace them. Idempotent.
 
     Args:
         asset_id: the asset.
-        facts: what is said; ``upload_tags`` are replaced as a whole.
-        within: the scope of who says so; see :mod:`.scoping`.
+        facts: the new facts; ``upload_tags`` are replaced as a whole.
+        within: the scope of the user; see :mod:`.scoping`.
 
     Raises:
         Asset.DoesNotExist: when there is no such asset.
@@ -243,9 +242,9 @@ def content_changed(asset_id: int, *, facts: Facts, at: datetime) -> bool:
 
 @retrying
 def forget(asset_id: int, *, at: datetime | None = None) -> bool:
-    """Hide an asset from every search; return whether it was there to hide.
+    """Archive an asset, which hides it from every search; return whether it was visible.
 
-    Its tags and every decision about them are kept: :func:`restore` brings all of it back.
+    Its tags and every decision about them are kept, and :func:`restore` brings them back.
     """
     with atomic():
         asset = _lock(asset_id)
@@ -269,12 +268,12 @@ def restore(asset_id: int) -> bool:
 
 
 def forget_many(asset_ids: Collection[int]) -> set[int]:
-    """:func:`forget` some hundred assets in one transaction; return those there were to hide."""
+    """Archive a few hundred assets in one transaction; return the ids of those that were visible."""
     return _present_or_not(asset_ids, deleted_at=timezone.now())
 
 
 def restore_many(asset_ids: Collection[int]) -> set[int]:
-    """:func:`restore` some hundred assets in one transaction; return those that came back."""
+    """Restore a few hundred assets in one transaction; return the ids of those that were archived."""
     return _present_or_not(asset_ids, deleted_at=None)
 
 
@@ -298,7 +297,7 @@ def _present_or_not(asset_ids: Collection[int], *, deleted_at: datetime | None) 
 
 
 def rest_state(asset: Asset) -> str:
-    """Return the state of an asset that nobody is tagging, from the tags that it has."""
+    """Return the state of an asset that is not being tagged, derived from its tags."""
     if not asset.tags_version:
         return Asset.State.NEW
     return Asset.State.STALE if asset.tags_are_stale else Asset.State.TAGGED
@@ -315,9 +314,9 @@ def _require_within(asset: Asset, scope: Q | None) -> None:
 
 
 def refresh(asset: Asset, said: Mapping[str, Any], at: datetime) -> None:
-    """Have an asset know facts as they were at a time; older ones only fill what is unknown.
+    """Update an asset's facts as of a time; older facts only fill empty values.
 
-    As those that follow, for an asset that is locked or new; nothing is written.
+    Like the functions below, but expects a locked or unsaved asset and does not save it.
     """
     newer = asset.facts_at is None or at >= asset.facts_at
     for name, value in said.items():
@@ -328,10 +327,10 @@ def refresh(asset: Asset, said: Mapping[str, Any], at: datetime) -> None:
 
 
 def change_content(asset: Asset, said: Mapping[str, Any], at: datetime) -> bool:
-    """Have the asset's file overwritten at a time; return whether that is news.
+    """Record that the asset's file was overwritten; return whether the event is new.
 
-    The tags then describe an earlier content: they stay, marked stale, until new ones come. An
-    event older than the last known change is no news.
+    The existing tags then describe an earlier content. They stay, marked stale, until new ones
+    arrive. An event older than the last known change is ignored.
     """
     if asset.content_changed_at and at < asset.content_changed_at:
         return False
@@ -347,7 +346,7 @@ def change_content(asset: Asset, said: Mapping[str, Any], at: datetime) -> bool:
 def queue(
     asset: Asset, trigger: str, tagger: str = "", *, fresh_since: datetime | None = None
 ) -> None:
-    """Queue the asset for ``tagger``; answers from before ``fresh_since`` will not be used."""
+    """Queue the asset for ``tagger``; replies from before ``fresh_since`` will not be used."""
     asset.tagging_state = Asset.State.QUEUED
     asset.queued_by, asset.queued_for = trigger, tagger
     asset.fresh_since = fresh_since
@@ -356,7 +355,7 @@ def queue(
 
 
 def hide(asset: Asset, at: datetime) -> bool:
-    """Have the asset forgotten; return whether it was not. :func:`rescore` is to follow."""
+    """Archive the asset; return whether it was visible. Call :func:`rescore` afterwards."""
     if asset.deleted_at:
         return False
     asset.deleted_at = at
@@ -366,9 +365,9 @@ def hide(asset: Asset, at: datetime) -> bool:
 
 
 def show(asset: Asset, at: datetime | None = None) -> bool:
-    """Undo :func:`hide`, for what happened at a time; return whether anything was undone.
+    """Undo :func:`hide` because of an event at a time; return whether anything was undone.
 
-    No handle comes back: what happened in the second of its deletion was before it.
+    Filestack never reuses a handle, so an event in the same second as the deletion came before it.
     """
     if not asset.deleted_at or (at and kept(at) < asset.deleted_at + TOLD_BY_THE):
         return False
@@ -377,9 +376,9 @@ def show(asset: Asset, at: datetime | None = None) -> bool:
 
 
 def rescore(*, hidden: Collection[int] = (), shown: Collection[int] = ()) -> None:
-    """Take every tag of hidden assets out of all searches, put those of others back, count them.
+    """Remove the tags of hidden assets from all searches, put back those of shown ones, and count.
 
-    In the transaction that holds the assets' locks, once they are written.
+    Call it in the transaction that holds the assets' locks, after the assets are written.
     """
     counts: Counter[int] = Counter()
     of_both: list[tuple[QuerySet[AssetTag], bool]] = []

@@ -1,8 +1,8 @@
-"""Backfill: have everything that matches a search tagged, from this process.
+"""Backfill: tag everything that matches a search, from this process.
 
-It goes from the newest asset to the oldest and notes how far it came, so that it can be stopped
-at any point and go on later. Its assets do not wait in the queue: uploads go their own way
-meanwhile, only the rate and the budget are shared.
+It goes from the newest asset to the oldest and records its progress, so that it can be stopped at
+any point and resumed later. Its assets do not wait in the queue, so uploads are not delayed; only
+the rate and the budget are shared.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ READ_AHEAD = 500
 """Assets looked up at once."""
 
 NOTED_EVERY = 2.0
-"""Seconds between notes of how far it came."""
+"""Seconds between saves of its progress."""
 
 LONGEST_RETRY = timedelta(minutes=10)
 """Retries that are due later are left to the workers."""
@@ -39,14 +39,14 @@ LONGEST_RETRY = timedelta(minutes=10)
 
 @dataclass(frozen=True)
 class Options:
-    """What a backfill is to do.
+    """The options of a backfill.
 
     Args:
         query: a search; all assets when empty.
-        limit: at most so many assets.
-        tagger: overrules the setting ``TAGGER``.
-        outdated: also assets whose tags another tagger or version made.
-        force: all that match, however they were tagged.
+        limit: the maximum number of assets.
+        tagger: overrides the setting ``TAGGER``.
+        outdated: also include assets that were tagged by another tagger or version.
+        force: include all matching assets, however they were tagged.
     """
 
     query: str = ""
@@ -56,16 +56,16 @@ class Options:
     force: bool = False
 
     def chosen_tagger(self) -> str:
-        """Return the name of the tagger that is asked."""
+        """Return the name of the tagger that is called."""
         return self.tagger or get_settings().TAGGER
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a backfill would do: assets that match, calls it would make, and what they cost.
+    """What a backfill would do: matching assets, calls it would make, and their cost.
 
-    ``cost`` is in the currency of ``PRICE_PER_CALL``, ``None`` where that is not set or the
-    tagger costs nothing. ``left`` is what the budget still allows, ``None`` without one.
+    ``cost`` is in the currency of ``PRICE_PER_CALL``; ``None`` if that is not set or the tagger is
+    free. ``left`` is what the budget still allows; ``None`` without a budget.
     """
 
     assets: int
@@ -75,10 +75,10 @@ class Estimate:
 
 
 def matching(options: Options) -> AssetQuerySet:
-    """Return the assets that a backfill is about.
+    """Return the assets that match a backfill's options.
 
     Raises:
-        TagQueryError: when the query cannot be read.
+        TagQueryError: when the query cannot be parsed.
         ConfigurationError: when there is no such tagger.
     """
     tagger = options.chosen_tagger()
@@ -99,11 +99,11 @@ def matching(options: Options) -> AssetQuerySet:
 def estimate(options: Options, *, going_on: Backfill | None = None) -> Estimate:
     """Return what a backfill would do and cost, and what the budget still allows.
 
-    Files that are known to have the same bytes count as one call. With ``going_on``, only what
-    is left of that one counts.
+    Files that are known to have the same bytes count as one call. With ``going_on``, count only the
+    rest of that backfill.
 
     Raises:
-        TagQueryError: when the query cannot be read.
+        TagQueryError: when the query cannot be parsed.
         ConfigurationError: when there is no such tagger.
     """
     settings = get_settings()
@@ -131,10 +131,10 @@ def _repeated(assets: AssetQuerySet) -> int:
 
 @retrying
 def start(options: Options) -> Backfill:
-    """Note a new backfill, and return it.
+    """Create and return a new backfill.
 
     Raises:
-        TagQueryError: when the query cannot be read.
+        TagQueryError: when the query cannot be parsed.
         ConfigurationError: when there is no such tagger.
     """
     matching(options)
@@ -142,7 +142,7 @@ def start(options: Options) -> Backfill:
 
 
 def unfinished(pk: int | None = None) -> Backfill | None:
-    """Return a backfill that can go on: the newest, or the one with this id."""
+    """Return an unfinished backfill that can be resumed: the newest, or the one with this id."""
     stopped = Backfill.objects.using(alias()).exclude(state=Backfill.State.FINISHED)
     return (stopped if pk is None else stopped.filter(pk=pk)).first()
 
@@ -154,17 +154,18 @@ def run(
     tell: Callable[[Backfill], None],
     is_stopped: Callable[[], bool],
 ) -> str:
-    """Go through a backfill's assets; return what ended it.
+    """Process a backfill's assets; return why it ended.
 
-    That is ``""`` at the end of the walk, ``stopped`` when ``is_stopped`` came true, ``budget``
-    or ``circuit`` when one of them allows no more calls. Calls that were made are landed first;
-    assets whose call was not made are as they were. Needs little memory, however many there are.
+    Returns ``""`` at the end of the walk, ``stopped`` when ``is_stopped`` returned true, and
+    ``budget`` or ``circuit`` when one of them allows no more calls. Replies to calls that were made
+    are applied first; assets whose call was not made are unchanged. Memory use does not grow with
+    the number of assets.
 
     Args:
-        backfill: where it goes on, and what is noted of it.
-        concurrency: calls in flight; the setting ``CONCURRENCY`` when left out.
-        tell: called after each asset, with its counts.
-        is_stopped: asked all the time.
+        backfill: where it continues and saves its progress.
+        concurrency: calls in flight; defaults to the setting ``CONCURRENCY``.
+        tell: called after each asset, with the backfill's counts.
+        is_stopped: called frequently.
     """
     walk = _Walk(backfill, tell)
     backfill.state = Backfill.State.RUNNING
@@ -187,7 +188,7 @@ def run(
 
 
 class _Walk:
-    """The supply of a backfill: its assets, newest first, and then those that are tried again."""
+    """The supply of a backfill: its assets, newest first, then those to be retried."""
 
     def __init__(self, backfill: Backfill, tell: Callable[[Backfill], None]) -> None:
         self._backfill = backfill
@@ -238,7 +239,7 @@ class _Walk:
         soon = timezone.now() + LONGEST_RETRY
         if outcome.retry_at and outcome.retry_at <= soon:
             heappush(self._retries, (outcome.retry_at, pk))
-            if outcome.made:  # it is queued: whoever comes first tries again
+            if outcome.made:  # it is queued: the first free process retries it
                 self._pending.discard(pk)
             return
         self._pending.discard(pk)
@@ -250,7 +251,7 @@ class _Walk:
 
     @retrying
     def note(self) -> None:
-        """Write down how far it came: all above the highest asset that is not done yet."""
+        """Save the progress: every asset above the highest unfinished one is done."""
         self._noted = monotonic()
         self._backfill.counts = dict(self._counts)
         if self._pending:
@@ -260,14 +261,14 @@ class _Walk:
         self._backfill.save(using=alias())
 
     def _read(self) -> Iterator[int]:
-        """Read the ids, some at a time, so that what changes meanwhile is seen."""
+        """Read the ids in batches, so that concurrent changes are seen."""
         left = self._options.limit
         if left is not None:
             left -= sum(self._counts.values())
         position = self._backfill.position
         while left is None or left > 0:
             assets = matching(self._options)
-            if self._options.force:  # what it tagged before it was stopped
+            if self._options.force:  # assets it tagged before it was stopped
                 assets = assets.exclude(
                     tagging_state=Asset.State.TAGGED,
                     current_run__started_at__gte=self._backfill.started_at,
@@ -286,9 +287,9 @@ class _Walk:
 
 
 def _word(outcome: Outcome) -> str:
-    """Return what an outcome is counted as."""
+    """Return the name under which an outcome is counted."""
     if outcome.retry_at:
-        return "left"  # to the workers
+        return "left"  # left to the workers
     if outcome.state in (TaggingRun.State.SUCCEEDED, TaggingRun.State.SUPERSEDED):
         return "tagged" if outcome.made else "shared"
     if outcome.state == Asset.State.FAILED:

@@ -1,4 +1,4 @@
-"""Sending tasks to the broker: bounded in time, and left to the recovery task if it fails."""
+"""Send tasks to the broker within bounded time; on failure, leave them to the recovery task."""
 
 from __future__ import annotations
 
@@ -34,20 +34,22 @@ TIMEOUTS = {
     "amqp": ("read_timeout", "write_timeout"),
     "redis": ("socket_timeout", "socket_connect_timeout"),
 }
-"""Options of kombu's transports that bound a step on the network, by which all of them end."""
+"""Options of kombu's transports that limit a step on the network; with them every step ends."""
 
 
 def publish(task: Task[Any, Any], *ids: int, at: datetime | None = None) -> None:
-    """Hand a task to the broker; what cannot be sent is logged, and left to the sweep.
+    """Hand a task to the broker. If it cannot be sent, log that and leave it to :func:`sweep`.
 
-    Returns at once in a web process. A task waits until its messages are sent, for at most
-    ``PUBLISH_TIMEOUT`` seconds: afterwards its process may end.
+    Returns at once in a web process. Inside a task it waits for its messages to be sent, for at
+    most ``PUBLISH_TIMEOUT`` seconds, because the process may end afterwards.
     """
     countdown = max((at - timezone.now()).total_seconds(), 0.0) if at else 0.0
     if countdown > LONGEST_COUNTDOWN:
         return
     options: dict[str, Any] = {}
-    if countdown:  # else names no time, for which a worker whose clock is slow would wait
+    if (
+        countdown
+    ):  # without a delay, send no time: a worker whose clock is slow would wait for it
         options["countdown"] = countdown
     name = f"{task.name}{ids or ''}"
     is_eager = task.app.conf.task_always_eager
@@ -62,14 +64,16 @@ def publish(task: Task[Any, Any], *ids: int, at: datetime | None = None) -> None
 
 
 class _Outgoing:
-    """Stands for a producer of kombu, and leaves the sending to the thread of the publisher.
+    """Looks like a producer of kombu, and leaves the sending to the publisher's thread.
 
-    All that Celery does before a message is sent, such as signals and routing, is done by the
-    thread that enqueues the task.
+    Everything that Celery does before a message is sent, such as signals and routing, happens in
+    the thread that enqueues the task.
     """
 
     def __init__(self, app: Celery, name: str) -> None:
-        self.connection = app.connection_for_write()  # describes one; none is made
+        self.connection = (
+            app.connection_for_write()
+        )  # describes a connection; does not open one
         self._app = app
         self._name = name
 
@@ -78,7 +82,7 @@ class _Outgoing:
 
 
 _lines: dict[Celery, Producer] = {}
-"""The connections of this process that its publisher's thread sends by, one for each app."""
+"""The connections of this process that its publisher's thread uses, one for each app."""
 
 
 def _send(app: Celery, body: Any, options: dict[str, Any]) -> None:
@@ -97,13 +101,13 @@ def _send(app: Celery, body: Any, options: dict[str, Any]) -> None:
 
 
 def _connection(app: Celery) -> Connection:
-    """Return a connection whose steps end in time, whatever the host's options say."""
+    """Return a connection whose steps all end in time, whatever the host's options are."""
     longest = get_settings().PUBLISH_TIMEOUT
     host = app.connection_for_write()
     names = TIMEOUTS.get(host.transport.driver_type, ())
     known = app.conf.broker_transport_options
     return app.connection_for_write(
-        # Nobody would send heartbeats by it.
+        # This connection would never send heartbeats.
         heartbeat=0,
         connect_timeout=min(longest, host.connect_timeout or longest),
         transport_options={name: min(longest, known.get(name) or longest) for name in names},
@@ -120,12 +124,12 @@ def _not_sent(name: str, error: BaseException | None) -> None:
 
 
 def has_celery_app() -> bool:
-    """Whether the project made a Celery app; without one Celery makes up its own."""
+    """Whether the project created a Celery app; without one Celery uses a default app."""
     return bool(current_app.main != "default")
 
 
 def _refusals(task: Task[Any, Any]) -> tuple[type[BaseException], ...]:
-    """Return what tells that the broker took no message: also that it let nobody in."""
+    """Return the exceptions by which the broker rejects a message or a login."""
     transport = task.app.connection_for_write().transport
     return (OperationalError, *transport.connection_errors, *transport.channel_errors)
 

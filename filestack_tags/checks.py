@@ -1,7 +1,7 @@
-"""System checks: a wrong setting is an error with an id and a cure, never a traceback.
+"""System checks: a wrong setting is an error with an id and a fix, never a traceback.
 
-Ids are never used twice: E001–E099 for settings that cannot work, W001–W099 for those that
-probably are not meant.
+Ids are never reused: E001–E099 are for settings that cannot work, W001–W099 for settings that are
+probably unintended.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ AppConfigs = Sequence[AppConfig] | None
 
 @register(Tags.compatibility)
 def check_settings(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
-    """Every key is known and has a usable value (E001–E009, E012, E040–E042)."""
+    """Check that every key is known and has a usable value (E001–E009, E012, E040–E042)."""
     try:
         values = configured()
     except ConfigurationError as error:
@@ -49,7 +49,7 @@ def check_settings(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckM
 
 @register(Tags.compatibility)
 def check_tagger(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
-    """The taggers exist and have what they need (E010, E011, E017, E018, W001–W003)."""
+    """Check that the taggers exist and have what they need (E010, E011, E017, E018, W001–W003)."""
     if check_settings():
         return []
     return [*_tagger_messages(get_settings()), *_task_messages(get_settings())]
@@ -57,7 +57,7 @@ def check_tagger(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMes
 
 @register(Tags.compatibility)
 def check_hosts(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
-    """All of Filestack's hosts are the emulator, or none is (W006)."""
+    """Check that all or none of Filestack's hosts are the emulator (W006)."""
     if check_settings():
         return []
     settings = get_settings()
@@ -77,7 +77,7 @@ def check_hosts(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMess
 
 @register(Tags.compatibility)
 def check_workflows(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
-    """Rules can be read, workflows can be run (E020, E021)."""
+    """Check that rules can be parsed and workflows can be run (E020, E021)."""
     if check_settings():
         return []
     return [*_rule_messages(get_settings()), *_workflow_messages(get_settings())]
@@ -85,10 +85,10 @@ def check_workflows(app_configs: AppConfigs = None, **kwargs: Any) -> list[Check
 
 @register(Tags.compatibility)
 def check_isolation(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
-    """Who waited for a lock reads what is there afterwards (E013)."""
+    """Check that a transaction sees current rows after it waited for a lock (E013)."""
     connection = connections[alias()]
     options = connection.settings_dict.get("OPTIONS") or {}
-    # Django's default, for when nothing is said; None leaves it to the server.
+    # Django's default if the option is absent; None leaves it to the server.
     level = options.get("isolation_level", READ_COMMITTED)
     if connection.vendor != "mysql" or str(level).lower() == READ_COMMITTED:
         return []
@@ -104,7 +104,7 @@ def check_isolation(app_configs: AppConfigs = None, **kwargs: Any) -> list[Check
 
 @register(Tags.compatibility)
 def check_sinks(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
-    """Every sink could be made (E016)."""
+    """Check that every sink can be created (E016)."""
     if check_settings():
         return []
     return [Error(str(problem), id="filestack_tags.E016") for problem in sinks.problems()]
@@ -112,7 +112,7 @@ def check_sinks(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMess
 
 @register(Tags.security)
 def check_scope(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
-    """The function that says who sees what exists (E050)."""
+    """Check that the ``SCOPE`` function exists (E050)."""
     if check_settings() or not get_settings().SCOPE:
         return []
     try:
@@ -125,7 +125,7 @@ def check_scope(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMess
 
 @register(Tags.compatibility)
 def check_celery(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
-    """The project has a Celery app, which processes find without naming it (W013)."""
+    """Check that the project has a Celery app that processes find without naming it (W013)."""
     if broker.has_celery_app():
         return []
     return [
@@ -141,7 +141,7 @@ def check_celery(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMes
 
 @register(Tags.compatibility)
 def check_time_limits(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
-    """Tasks last longer than the calls that they wait for (W017, W018)."""
+    """Check that tasks may run longer than the calls that they wait for (W017, W018)."""
     if check_settings():
         return []
     settings = get_settings()
@@ -172,7 +172,7 @@ def check_time_limits(app_configs: AppConfigs = None, **kwargs: Any) -> list[Che
 
 @register(Tags.security)
 def check_uploads(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
-    """``STORAGE`` and ``UPLOAD_RULES`` can be used, and fit ``SCOPE`` (E051, E052, W050)."""
+    """Check that ``STORAGE`` and ``UPLOAD_RULES`` are usable and fit ``SCOPE`` (E051, E052, W050)."""
     if check_settings():
         return []
     settings = get_settings()
@@ -208,7 +208,7 @@ def check_uploads(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMe
 def check_character_set(
     app_configs: AppConfigs = None, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """MariaDB stores every character: the database, the connection and the columns (W027)."""
+    """Check that MariaDB stores every character: database, connection and columns (W027)."""
     connection = connections[alias()]
     if alias() not in (databases or ()) or connection.vendor != "mysql":
         return []
@@ -248,10 +248,10 @@ def check_character_set(
 def check_operations(
     app_configs: AppConfigs = None, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """All migrations are applied, and nothing waits longer than it should (W020–W026).
+    """Check that all migrations are applied and nothing waits longer than it should (W020–W026).
 
-    Runs where a database may be queried: ``manage.py check --database default``. ``migrate``
-    runs the same checks first, so there a missing migration is no news.
+    Runs where a database may be queried: ``manage.py check --database default``. ``migrate`` runs
+    the same checks first, so it does not report missing migrations.
     """
     if alias() not in (databases or ()) or check_settings():
         return []
@@ -287,7 +287,7 @@ def check_operations(
 
 @register(Tags.security, deploy=True)
 def check_deployment(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
-    """Webhooks can be verified, calls are encrypted, pages are protected (W010–W012, W015)."""
+    """Check that webhooks are verified, calls encrypted, pages protected (W010–W012, W015)."""
     if check_settings():
         return []
     settings = get_settings()

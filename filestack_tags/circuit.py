@@ -1,13 +1,12 @@
-"""The circuit: stop asking a tagger that would refuse every call, and try again now and then.
+"""The circuit breaker: pause calls to a tagger that would reject them all, and retry now and then.
 
-Closed, calls are made. Evidence about the account opens it, and no calls are made: the API key is
-unknown, the quota is used up, or access to several different files was denied in a row. One
-denied file proves nothing: it may belong to another Filestack app. When the delay is over, one
-call is let through; an answer closes the circuit, a refusal opens it for twice as long. After it
-closed, each process has one call in flight at first, and as many as ever once :data:`RECOVERY` is
-over.
-It is a row, so that all processes on all hosts heed it, by the one clock that they share, and
-people can read why.
+While it is closed, calls are made. Evidence about the account opens it and pauses calls: the API
+key is unknown, the quota is used up, or access to several different files was denied in a row. One
+denied file proves nothing: it may belong to another Filestack app. After a delay, one call is let
+through. A reply closes the circuit; a rejection opens it again for twice as long. After it closes,
+each process starts with one call in flight, and returns to full concurrency after :data:`RECOVERY`.
+The circuit is a row, so that all processes on all hosts share it and its clock, and users can see
+why calls are paused.
 """
 
 from __future__ import annotations
@@ -37,27 +36,28 @@ from .transactions import alias, atomic, locked, retrying, shared_now
 logger = logging.getLogger(__name__)
 
 AT_ONCE = frozenset({InvalidApplication.code})
-"""Errors that name the account: every other call would get them too."""
+"""Errors about the account: every other call would fail with them too."""
 OF_A_FILE = frozenset({AccessDenied.code, PolicyRejected.code})
-"""Errors that one file alone may get. Each asset counts once."""
+"""Errors that may concern one file only. Each asset counts once."""
 COUNTED = OF_A_FILE | {RateLimited.code}
 """Errors that open the circuit after ``CIRCUIT_FAILURES`` in a row."""
 RECOVERY = timedelta(seconds=30)
-"""How long after a circuit closed calls are fewer than usual: whatever waited for it would come at
-once, and open it again."""
+"""How long after a circuit closed fewer calls than usual are made. Otherwise the backlog would
+arrive at once and open it again.
+"""
 MOST_REFUSED = 1000
-"""How many assets a row remembers, whatever ``CIRCUIT_FAILURES`` is."""
+"""How many assets a row remembers at most, whatever ``CIRCUIT_FAILURES`` is."""
 LONGEST_WAIT = timedelta(days=32)
 """Plan quotas are monthly."""
 
 
 def trips(error: TaggerError) -> bool:
-    """Whether an error says more about the account than about the file."""
+    """Whether an error concerns the account rather than the file."""
     return error.code in AT_ONCE or error.code in COUNTED
 
 
 def blocked() -> set[str]:
-    """Return the taggers that nobody may ask now."""
+    """Return the taggers whose calls are paused now."""
     waiting = {row.tagger: row.retry_at for row in open_circuits() if row.retry_at}
     if not waiting:
         return set()
@@ -66,15 +66,15 @@ def blocked() -> set[str]:
 
 
 def open_circuits() -> list[Circuit]:
-    """Return the open circuits, those included whose next try is due."""
+    """Return the open circuits, including those whose next trial call is due."""
     return list(Circuit.objects.using(alias()).exclude(opened_at=None))
 
 
 def admit(tagger: str, wanted: int) -> tuple[int, bool]:
-    """Return how many of ``wanted`` calls may be made, and whether they try an open circuit.
+    """Return how many of ``wanted`` calls may be made, and whether they test an open circuit.
 
-    All, none, or the one that tries. Inside a transaction. Of any number of processes one gets
-    to try, and has as long as a lease lasts.
+    That is all, none, or the one trial call. Call it in a transaction. Of any number of processes,
+    one makes the trial call; it has as long as a lease lasts.
     """
     row = Circuit.objects.using(alias()).filter(tagger=tagger).first()
     if row is None or row.opened_at is None:
@@ -112,7 +112,7 @@ def allowed(concurrency: int) -> int:
 
 @dataclass(frozen=True)
 class Call:
-    """A call that ended: whether it tried an open circuit, its error if it had one, its asset."""
+    """A finished call: whether it tested an open circuit, its error if any, and its asset."""
 
     tries: bool
     error: TaggerError | None
@@ -122,10 +122,10 @@ class Call:
 def note(tagger: str, calls: Iterable[Call]) -> None:
     """Record how calls ended.
 
-    Calls that were admitted before the circuit opened do not keep it open. They close it only if
-    it was opened because access to files was denied: their answers prove that the account has
-    access. An error of the account is disproved by the call that tries alone. No clock tells
-    which calls were earlier: those of two hosts may differ.
+    Failures of calls that were admitted before the circuit opened do not prolong the pause. Their
+    replies close it only if it was opened because access to files was denied: they prove that the
+    account has access. An account error is cleared only by the trial call. Clocks cannot tell which
+    calls were earlier, because those of two hosts may differ.
     """
     made = list(calls)
     answered = [call for call in made if _is_answer(call.error)]
@@ -137,7 +137,7 @@ def note(tagger: str, calls: Iterable[Call]) -> None:
 
 @retrying
 def close(tagger: str) -> bool:
-    """Have a tagger asked again at once; return whether its circuit was open."""
+    """Resume calls to a tagger at once; return whether its circuit was open."""
     with atomic():
         row = locked(Circuit.objects.filter(tagger=tagger)).first()
         if row is None or row.opened_at is None:
@@ -167,13 +167,13 @@ def _note(tagger: str, answered: list[Call], refused: list[Call]) -> None:
 
 
 def _closes(row: Circuit, answered: Call) -> bool:
-    """Whether an answer proves that calls may be made, or begins the count of refusals anew."""
+    """Whether a reply proves that calls may be made, or resets the count of rejections."""
     has_access = answered.error is None and row.error_code in OF_A_FILE
     return answered.tries or row.opened_at is None or has_access
 
 
 def _count(row: Circuit, refused: Iterable[Call]) -> None:
-    """Count refusals in a row; an asset whose access was denied counts once."""
+    """Count consecutive rejections; an asset whose access was denied counts once."""
     for call in refused:
         if call.error and call.error.code in OF_A_FILE and call.asset_id is not None:
             if call.asset_id in row.refused_assets:
@@ -183,7 +183,7 @@ def _count(row: Circuit, refused: Iterable[Call]) -> None:
 
 
 def _is_answer(error: TaggerError | None) -> bool:
-    """Whether the tagger did its work, or refused one file for what it is."""
+    """Whether the tagger answered properly, or rejected one file because of its content."""
     return error is None or isinstance(error, RequestRejected)
 
 
@@ -195,7 +195,7 @@ def _close(row: Circuit) -> None:
     if row.opened_at is not None:
         metrics.count("circuit.closed", tagger=row.tagger)
         logger.warning("Tagger %s answers again; its circuit is closed", row.tagger)
-        if row.error_code not in OF_A_FILE:  # there is no limit that many calls would exceed
+        if row.error_code not in OF_A_FILE:  # no rate or quota to exceed
             row.closed_at = shared_now()
     row.failures = row.opened_times = 0
     row.refused_assets = []

@@ -1,7 +1,7 @@
-"""Claims: who may ask for the tags of which assets now, many at once.
+"""Claims: lease assets for tagging, many at once.
 
-A claim is one short transaction. It takes the assets under a *lease*, opens a run for each, and
-counts the calls that are going to be made; whoever dies afterwards leaves a lease that expires.
+A claim is one short transaction. It leases the assets, opens a run for each, and counts the calls
+that are about to be made. If the process crashes afterwards, its leases expire.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .taggers import TaggerReply, is_paid, tagger_names
 from .transactions import alias, atomic, locked, retrying
 
 SLACK = timedelta(seconds=5)
-"""How much too early a retry may come, for clocks that differ a little."""
+"""How much too early a retry may run, since clocks may differ a little."""
 
 SHARED_WAIT = timedelta(seconds=5)
 """How long an asset waits for the tags of another with the same bytes."""
@@ -39,19 +39,19 @@ CLAIMED = (
     *("last_error", "error_code"),
     *("queued_by", "queued_for", "fresh_since", "changed_at"),
 )
-"""What a claim writes of an asset."""
+"""The columns that a claim writes on an asset."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """That assets at rest are tagged now, without being queued first.
+    """Request to tag idle assets now, without queueing them first.
 
     Args:
         trigger: why, a :class:`TaggingRun.Trigger`.
-        tagger: overrules the setting ``TAGGER``.
-        force: also those whose tags describe the present content.
-        fresh_since: answers from before this time are not used. If ``None``, any answer for the
-            same bytes is, and Filestack may answer from its cache.
+        tagger: overrides the setting ``TAGGER``.
+        force: also assets whose tags describe the present content.
+        fresh_since: replies from before this time are not used. If ``None``, any reply for the same
+            bytes may be used, and Filestack may answer from its cache.
     """
 
     trigger: str
@@ -62,12 +62,11 @@ class Request:
 
 @dataclass(frozen=True)
 class Work:
-    """An asset that was claimed: whom to ask about it, and the run that waits for the answer.
+    """A claimed asset: the tagger to call, and the run that the reply belongs to.
 
-    ``tries`` says that the call is the one that an open circuit admitted. ``fresh`` says that the
-    tagger must not answer from a cache. ``job_id`` is set when
-    a job that was started before is to be asked about. ``shared`` is the answer itself, when
-    another asset with the same bytes has it.
+    ``tries`` marks the trial call of an open circuit. ``fresh`` means that the tagger must not
+    answer from a cache. ``job_id`` is set when a job that was started earlier is to be polled.
+    ``shared`` is the reply itself, when another asset with the same bytes has it.
     """
 
     asset_id: int
@@ -82,10 +81,10 @@ class Work:
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why an asset was not claimed: its state, or what holds it up.
+    """Why an asset was not claimed: its state, or what blocks it.
 
-    ``held`` is ``circuit`` or ``budget`` when it stays queued for as long as that lasts.
-    ``retry_at`` is when it should be tried again.
+    ``held`` is ``circuit`` or ``budget`` if the asset stays queued because of that. ``retry_at`` is
+    when to try again.
     """
 
     asset_id: int
@@ -98,15 +97,15 @@ class Refusal:
 def claim(
     asset_ids: Collection[int], *, request: Request | None = None, skip_held: bool = False
 ) -> list[Work | Refusal]:
-    """Claim assets that are queued and due, or whose lease expired; say why not of the others.
+    """Claim assets that are queued and due, or whose lease expired; explain each refusal.
 
-    Two who claim at once get different assets. The circuit admits the calls, and the budget
-    counts them, here; assets whose call is not admitted stay as they are.
+    Concurrent calls claim different assets. The claim passes the circuit breaker and counts the
+    calls against the budget; assets whose call is not admitted are unchanged.
 
     Args:
-        asset_ids: the assets, fifty or so at a time.
-        request: claims assets at rest as well.
-        skip_held: leave out, without a word, assets that somebody writes at this moment.
+        asset_ids: the assets, about fifty at a time.
+        request: claims idle assets as well.
+        skip_held: silently leave out assets that another transaction has locked.
     """
     now = timezone.now()
     day = spending.open_day(now)
@@ -121,10 +120,10 @@ def claim(
 
 @retrying
 def release(works: Sequence[Work], *, to_rest: bool = False) -> None:
-    """Give back assets whose calls were not made, as if they had not been claimed.
+    """Release assets whose calls were not made, as if they had not been claimed.
 
-    They are queued again, or with ``to_rest`` wait for nothing. The budget of the day on which
-    they were claimed gets the calls back. Idempotent.
+    They are queued again, or become idle with ``to_rest``. The calls are returned to the budget of
+    the day on which they were claimed. Idempotent.
     """
     claimed = {work.run_id: work for work in works if work.job_id is None}
     with atomic():
@@ -137,7 +136,7 @@ def release(works: Sequence[Work], *, to_rest: bool = False) -> None:
             for pk, asset in assets.items()
             if asset.tagging_state == Asset.State.RUNNING
         }
-        for asset in running.values():  # a job goes on, and is asked about by somebody else
+        for asset in running.values():  # a job is still running, and another process polls it
             asset.due_at = timezone.now()
         for run in not_made:
             if run.asset_id not in running:
@@ -153,7 +152,7 @@ def release(works: Sequence[Work], *, to_rest: bool = False) -> None:
 
 
 def held_up() -> set[str]:
-    """Return the taggers that nothing may be claimed for now: open circuits, a budget used up."""
+    """Return the taggers whose assets cannot be claimed now: open circuits, or no budget left."""
     settings = get_settings()
     held = circuit.blocked()
     if spending.spent().left() == 0:
@@ -193,7 +192,7 @@ class _Claim:
         self._lease_to_call([*asked, *shared])
         over = {asset.pk for asset in (*given_up, *asked, *shared)}
         _close(
-            # Should its result still come, it is used.
+            # A result that still arrives is applied.
             [run for pk in over for run in started.get(pk, ())],
             results.ABANDONED,
             "The process that ran it did not come back.",
@@ -242,7 +241,7 @@ class _Claim:
             self._refuse(asset)
 
     def _admitted(self, assets: Sequence[Asset], jobs: Mapping[int, TaggingRun]) -> list[Asset]:
-        """Return the assets whose tagger the circuit lets be asked, those with a job first."""
+        """Return the assets whose tagger the circuit breaker admits, those with a job first."""
         by_tagger: dict[str, list[Asset]] = {}
         for asset in sorted(assets, key=lambda asset: asset.pk not in jobs):
             tagger = jobs[asset.pk].tagger if asset.pk in jobs else self._tagger(asset)
@@ -260,7 +259,7 @@ class _Claim:
     def _paid_or_shared(
         self, assets: Sequence[Asset]
     ) -> tuple[list[Asset], dict[Asset, tuple[int, TaggerReply]]]:
-        """Return whom to ask about, and the answers that other assets have already."""
+        """Return the assets to call the tagger for, and the replies that other assets have already."""
         shared, waiting = self._same_bytes(assets)
         for asset in waiting:
             self._refuse(asset, retry_at=self._now + SHARED_WAIT)
@@ -274,10 +273,11 @@ class _Claim:
     def _same_bytes(
         self, assets: Sequence[Asset]
     ) -> tuple[dict[Asset, tuple[int, TaggerReply]], list[Asset]]:
-        """Return the answers there are for files with the same bytes, and who waits for one.
+        """Return the available replies for files with the same bytes, and the assets that wait for
+        one.
 
-        Only ``filestack`` is shared: its answer depends on the bytes alone, and is paid for. A
-        reply that may have come from Filestack's cache may describe other bytes, and is not.
+        Only replies of ``filestack`` are shared: they depend on the bytes alone, and cost money. A
+        reply that may have come from Filestack's cache may describe other bytes, and is not shared.
         """
         known = [asset for asset in assets if self._can_share(asset)]
         if not known:
@@ -293,7 +293,7 @@ class _Claim:
             tagger="filestack",
             version=self._settings.TAGS_VERSION,
         )
-        # The newest of each digest.
+        # The newest run for each digest.
         answers = {run.sha256: run for run in runs.exclude(raw_reply="").order_by("pk")}
         busy = set(
             others.filter(tagging_state=Asset.State.RUNNING, due_at__gt=self._now).values_list(
@@ -320,7 +320,7 @@ class _Claim:
     def _must_be_fresh(self, asset: Asset) -> bool:
         """Whether the tagger must not answer from a cache.
 
-        Filestack's is keyed by the URL of the call, which stays the same when the file changes.
+        Filestack's cache is keyed by the URL of the call, which does not change with the file.
         """
         return (
             asset.content_version > 1
@@ -361,9 +361,9 @@ class _Claim:
 
 
 def is_due(asset: Asset, now: datetime) -> bool:
-    """Whether an asset waits for somebody to claim it, or its lease expired.
+    """Whether an asset is ready to be claimed, or its lease expired.
 
-    One that was never tried is due whatever the clock of the host that queued it.
+    An asset without attempts is always due, whatever the clock of the host that queued it.
     """
     if asset.deleted_at or asset.tagging_state not in OPEN_STATES:
         return False
@@ -372,13 +372,13 @@ def is_due(asset: Asset, now: datetime) -> bool:
 
 
 def _without(assets: Sequence[Asset], left_out: Iterable[Asset]) -> list[Asset]:
-    """Return ``assets`` in their order, but for those left out."""
+    """Return ``assets`` in order, except those left out."""
     ids = {asset.pk for asset in left_out}
     return [asset for asset in assets if asset.pk not in ids]
 
 
 def _started(assets: Sequence[Asset]) -> dict[int, list[TaggingRun]]:
-    """Return the runs at work on each asset, oldest first."""
+    """Return the open runs of each asset, oldest first."""
     runs = TaggingRun.objects.using(alias()).filter(
         asset__in=[asset.pk for asset in assets], state=TaggingRun.State.STARTED
     )

@@ -1,4 +1,4 @@
-"""Moments as the host keeps them: aware with ``USE_TZ``, otherwise naive in its time zone."""
+"""Datetimes as the host stores them: aware with ``USE_TZ``, otherwise naive in its time zone."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ CLOCKS_DIFFER = timedelta(minutes=5)
 def kept(moment: datetime) -> datetime:
     """Return ``moment`` in the form that the host's database columns hold.
 
-    What Filestack says is aware; without ``USE_TZ`` it can be neither stored nor compared with
-    what is stored.
+    Filestack's times are aware. Without ``USE_TZ`` they can be neither stored nor compared with
+    stored values.
     """
     if settings.USE_TZ:
         return moment if timezone.is_aware(moment) else timezone.make_aware(moment)
@@ -26,11 +26,11 @@ def kept(moment: datetime) -> datetime:
 
 
 def read_times_in_c(cursor: Any) -> bool:
-    """Have psycopg read the times of this cursor itself, and return whether it will.
+    """Let psycopg parse the times of this cursor in C, and return whether it will.
 
-    Django has them read by a class in Python, to replace their zone by its own; for a page of
-    assets that takes longer than the statement. Read in C, they are aware, and in the zone of
-    the database connection.
+    Django parses them with a Python class that replaces their time zone. For a page of assets that
+    takes longer than the statement. Parsed in C, they are aware, in the time zone of the database
+    connection.
     """
     if not hasattr(cursor, "adapters"):  # another database, or psycopg 2
         return False

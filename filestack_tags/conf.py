@@ -1,8 +1,8 @@
 """The one setting, ``FILESTACK_TAGS``: a dict, read when it is needed and never at import.
 
 Every key is a field of :class:`Settings`, with its default. Unknown keys and wrong values are
-reported by system checks (:mod:`filestack_tags.checks`); :func:`get_settings` itself only fails
-where a value cannot be used at all.
+reported by system checks (:mod:`filestack_tags.checks`); :func:`get_settings` itself only fails if
+a value cannot be used at all.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ class Settings:
     """The effective settings. Durations are seconds, sizes bytes, confidences 0–100."""
 
     API_KEY: str = field(default="", repr=False)
-    """The app's API key. Needed for URLs, alias paths, workflows and uploads."""
+    """The app's API key. Required for URLs, alias paths, workflows and uploads."""
 
     APP_SECRET: str = field(default="", repr=False)
     """The app's secret, which signs policies. Tagging always needs security."""
 
     CDN_URL: str = "https://cdn.filestackcontent.com"
-    """Where tasks are sent: the default host, a CNAME, or the emulator."""
+    """Where tagging calls are sent: the default host, a CNAME, or the emulator."""
 
     API_URL: str = "https://www.filestackapi.com/api"
     """Where files are stored, described and deleted."""
@@ -41,16 +41,16 @@ class Settings:
     """Where browsers upload: the default host, a CNAME, or the emulator."""
 
     UPLOAD_POLICY_EXPIRY: int = 600
-    """Seconds for which a policy stores the files of a batch; renewed when it expires."""
+    """Seconds for which a policy can store the files of a batch; renewed when it expires."""
 
     UPLOAD_MAX_SIZE: int = 100 * 1024 * 1024
     """Largest file a browser may upload, in bytes."""
 
     UPLOAD_MAX_FILES: int = 100
-    """Most files that are uploaded at a time."""
+    """Maximum number of files uploaded at a time."""
 
     UPLOAD_MIMETYPES: tuple[str, ...] = ("image/*",)
-    """Which files the upload page takes."""
+    """The file types that the upload page accepts."""
 
     UPLOAD_RULES: str = ""
     """Dotted path of a function ``(user, request) -> UploadRules | None``: what a user may upload
@@ -65,7 +65,8 @@ class Settings:
 
     READ_TIMEOUT: float = 60.0
     """Seconds for the rest of a call. Each call ends ``CONNECT_TIMEOUT + READ_TIMEOUT`` seconds
-    after it began, also while bytes are still being transferred. Filestack publishes no figure."""
+    after it began, even while bytes are still being transferred. Filestack publishes no figure.
+    """
 
     POLICY_EXPIRY: int = 300
     """Seconds a policy signed for one call stays valid."""
@@ -82,126 +83,138 @@ class Settings:
     """Version of Filestack's tagging: 2, or the deprecated 1."""
 
     TASKS_BEFORE_TAGS: tuple[str, ...] = ()
-    """Tasks put before ``tags`` in the call, such as ``("resize=h:2000",)``."""
+    """Tasks inserted before ``tags`` in the call, such as ``("resize=h:2000",)``."""
 
     WORKFLOW_ID: str = ""
     """The workflow that the ``workflow`` tagger runs."""
 
     WORKFLOWS: Mapping[str, str] = field(default_factory=dict)
-    """Names for further workflows, each with its id; ``workflow:NAME`` is the tagger that runs
-    it."""
+    """Names of further workflows, each with its id; ``workflow:NAME`` is the tagger that runs it.
+    """
 
     REGISTER_FROM_WORKFLOWS: tuple[str, ...] = ("*",)
-    """Whose jobs make a file known when nobody started them here, such as those of uploads:
-    names or ids of workflows or patterns of them, ``*`` for all."""
+    """Workflows whose jobs register a file if they were not started here, such as those of uploads:
+    names or ids of workflows, or patterns; ``*`` for all.
+    """
 
     RULES: Mapping[str, str] = field(default_factory=dict)
-    """Names, each with a rule such as ``tags.auto kex "sky"``. What they say of a result is
-    recorded on its run."""
+    """Names, each with a rule such as ``tags.auto kex "sky"``. The outcome of each rule for a
+    result is recorded on its run.
+    """
 
     AUTO_TAG: bool = True
     """Whether a newly registered or overwritten asset is tagged at once."""
 
     AUTO_TAG_UPLOADS: bool = True
-    """Whether the ``fp.upload`` webhook has a file tagged too. Turn it off where uploads start a
-    workflow that tags, or where the host registers its files: else a file may be paid for twice."""
+    """Whether the ``fp.upload`` webhook also has the file tagged. Turn it off if uploads start a
+    workflow that tags, or if the host registers its files; otherwise a file may be paid for
+    twice.
+    """
 
     AUTO_TAG_MIMETYPES: tuple[str, ...] = ("image/*",)
-    """Which files are tagged by themselves; an unknown type counts as an image."""
+    """The file types that are tagged automatically; an unknown type counts as an image."""
 
     PUBLISH_TIMEOUT: float = 2.0
-    """Longest wait for a broker that does not answer, in seconds. Requests do not wait for it,
-    unless 1,000 messages do already."""
+    """Longest wait for a broker that does not answer, in seconds. Requests wait for it only if
+    1,000 messages are queued already.
+    """
 
     MAX_ATTEMPTS: int = 6
-    """How often one request to tag is tried before the asset is failed."""
+    """Maximum attempts for one tagging request before the asset fails."""
 
     RETRY_DELAY: int = 15
     """Seconds before the first retry; doubled for each further one, with jitter."""
 
     RETRY_DELAY_MAX: int = HOUR
-    """Longest delay that we choose ourselves. ``Filestack-Reset`` may ask for more."""
+    """Longest delay that the app chooses itself. ``Filestack-Reset`` may require more."""
 
     LEASE: int = 300
-    """Seconds after which work in progress counts as abandoned and is taken up again."""
+    """Seconds after which work in progress counts as abandoned and is resumed."""
 
     CONCURRENCY: int = 8
     """How many calls one worker process keeps in flight."""
 
     RATE_LIMIT: str = ""
-    """Most calls that all processes make together, such as ``20/second`` or ``1000/minute``."""
+    """Maximum rate of calls by all processes together, such as ``20/second`` or ``1000/minute``."""
 
     REDIS_URL: str = field(default="", repr=False)
-    """Where processes share ``RATE_LIMIT``. Without it, each has the rate to itself."""
+    """Where processes share ``RATE_LIMIT``. Without it, each process has the full rate."""
 
     CIRCUIT_FAILURES: int = 5
-    """After how many different files in a row whose access was denied calls are paused. An unknown
-    API key pauses them at once."""
+    """Calls are paused after access was denied to this many different files in a row. An unknown
+    API key pauses them at once.
+    """
 
     CIRCUIT_DELAY: int = 60
-    """Seconds until one call tries again after that; doubled each time it fails."""
+    """Seconds before the first trial call after that; doubled each time it fails."""
 
     CIRCUIT_DELAY_MAX: int = HOUR
-    """The longest such delay. ``Filestack-Reset`` may ask for more."""
+    """The longest such delay. ``Filestack-Reset`` may require more."""
 
     BUDGET_PER_DAY: int | None = None
-    """Most calls to tag in one day (UTC)."""
+    """Maximum tagging calls in one day (UTC)."""
 
     BUDGET_PER_MONTH: int | None = None
-    """Most calls to tag in one calendar month (UTC)."""
+    """Maximum tagging calls in one calendar month (UTC)."""
 
     PRICE_PER_CALL: float | None = None
-    """What one call to tag costs, in your currency; for estimates only."""
+    """Cost of one tagging call, in your currency; for estimates only."""
 
     SHARE_TAGS: bool = True
-    """Whether files with the same bytes are tagged by one call. Their SHA-256 must be known when
-    the call is made, which then bypasses Filestack's cache."""
+    """Whether files with the same bytes are tagged with one call. Their SHA-256 must be known when
+    the call is made, which then bypasses Filestack's cache.
+    """
 
     ASK_FOR_SHA256: bool = False
-    """Whether Filestack is asked for the SHA-256 of a file before it is tagged."""
+    """Whether to fetch a file's SHA-256 from Filestack before it is tagged."""
 
     WORKFLOW_POLL_DELAY: int = 600
-    """Seconds without a webhook after which a workflow job is asked for its status; doubled each
-    time, up to ``RETRY_DELAY_MAX``."""
+    """Seconds without a webhook after which a workflow job is polled; doubled each time, up to
+    ``RETRY_DELAY_MAX``.
+    """
 
     WORKFLOW_DEADLINE: int = 47 * HOUR
-    """Seconds after which a workflow job without result is failed. Filestack keeps results 48 h."""
+    """Seconds after which a workflow job without a result fails. Filestack keeps results 48 h."""
 
     WEBHOOK_SECRETS: tuple[str, ...] = field(default=(), repr=False)
     """Secrets of the webhooks, newest first; several while one is being rotated."""
 
     WEBHOOK_TOLERANCE: int | None = 16 * HOUR
-    """Oldest ``FS-Timestamp`` accepted, in seconds; ``None`` for any. More than the 12 hours 36
-    minutes after which Filestack may retry, because a retry may carry its first timestamp."""
+    """Oldest accepted ``FS-Timestamp``, in seconds; ``None`` for any. More than the 12 hours 36
+    minutes after which Filestack may retry, because a retry may carry its first timestamp.
+    """
 
     WEBHOOK_MAX_BODY: int = 8 * 1024 * 1024
-    """Largest webhook body accepted, in bytes. Tags with OCR of one page came to 1.7 MB; MariaDB
-    takes statements of 16 MiB by default, in which a body may take twice its size."""
+    """Largest webhook body accepted, in bytes. Tags with OCR of one page came to 1.7 MB. MariaDB
+    accepts statements of 16 MiB by default, in which a body may take twice its size.
+    """
 
     WEBHOOK_MAX_ATTEMPTS: int = 8
-    """How often processing of one delivery is tried before it is failed."""
+    """Maximum attempts to process one delivery before it fails."""
 
     OUTBOUND_WEBHOOKS: bool = False
-    """Whether the endpoints that the admin lists are told of what happens."""
+    """Whether outbound webhooks are sent to the endpoints listed in the admin."""
 
     OUTBOUND_TIMEOUT: float = 10.0
-    """Seconds for the whole request to an endpoint, until the headers of its answer."""
+    """Seconds for the whole request to an endpoint, up to the headers of its response."""
 
     OUTBOUND_MAX_ATTEMPTS: int = 12
-    """How often a message is sent before it is given up; with ``RETRY_DELAY`` doubled each time,
-    that is more than eight hours."""
+    """Maximum attempts to send a message. With ``RETRY_DELAY`` doubled each time, that is more than
+    eight hours.
+    """
 
     OUTBOUND_ALLOW_INSECURE: bool = False
-    """Whether endpoints may have plain http and private addresses, as in development."""
+    """Whether endpoints may use plain http and private addresses, as in development."""
 
     KEEP_OUTBOUND: int = 30
-    """Days for which ``filestack_tags_prune`` keeps messages that were sent or given up."""
+    """Days for which ``filestack_tags_prune`` keeps messages that were sent or have failed."""
 
     KEEP_DELIVERIES: int = 30
     """Days for which ``filestack_tags_prune`` keeps deliveries that were processed or ignored."""
 
     KEEP_RAW_REPLIES: int = 90
-    """Days for which it keeps the raw reply of a run whose tags no asset shows any more."""
+    """Days for which it keeps the raw reply of a run whose tags are no longer shown by any asset.
+    """
 
     KEEP_RUNS: int = 365
     """Days for which it keeps runs after they ended; the current run of an asset is always kept."""
@@ -210,56 +223,60 @@ class Settings:
     """Days for which it keeps the file of an export after its bulk job has ended."""
 
     KEEP_UNDO: int = 90
-    """Days for which it keeps what undoing takes: the rows as they were before a merge of tags, and
-    what bulk jobs noted of single assets."""
+    """Days for which it keeps the data needed to undo: the rows as they were before a merge of
+    tags, and what bulk jobs recorded about single assets.
+    """
 
     SINKS: tuple[str, ...] = ()
-    """Where events go: ``logging``, ``prometheus``, ``opentelemetry``, or dotted paths."""
+    """Where metrics go: ``logging``, ``prometheus``, ``opentelemetry``, or dotted paths."""
 
     SCOPE: str = ""
-    """Dotted path of a function ``(user) -> Q | None`` over assets: which of them somebody may
-    see. None, as without a function, is all."""
+    """Dotted path of a function ``(user) -> Q | None`` that returns the assets a user may see. None
+    means all, as without a function.
+    """
 
     ALLOW_PRIVATE_URLS: bool = False
-    """Whether clients of the API and users of the admin may register external URLs of private
-    hosts: addresses that are not public, special-use names, names without a dot."""
+    """Whether API clients and admin users may register external URLs of private hosts: addresses
+    that are not public, special-use names, names without a dot.
+    """
 
     WRITES_PER_MINUTE: int | None = 600
-    """Most writes of one user through the API in a minute; None for no limit."""
+    """Maximum API writes by one user in a minute; None for no limit."""
 
     NEW_TAGS_PER_HOUR: int | None = 200
-    """Most new tag names that one user creates in an hour; None for no limit."""
+    """Maximum new tag names that one user creates in an hour; None for no limit."""
 
     NEW_TAGS_PER_HOUR_IN_SCOPE: int | None = 1000
-    """Most new tag names that all users with the same ``SCOPE`` create in an hour."""
+    """Maximum new tag names that all users with the same ``SCOPE`` create in an hour."""
 
     MIN_CONFIDENCE: int = 0
-    """Tags below this confidence are stored but not shown or found by name alone."""
+    """Tags below this confidence are stored but not shown, nor found by name alone."""
 
     HIDE_SENSITIVE: bool = False
-    """Whether sensitive labels are kept from searches, facets and the API until a person approves
-    them, or accepts or adds them on an asset."""
+    """Whether sensitive labels are hidden from searches, facets and the API until a user approves
+    them, or accepts or adds them on an asset.
+    """
 
     SENSITIVE_LABELS: tuple[str, ...] = ()
-    """Labels that count as sensitive besides those of the list that is shipped."""
+    """Labels that count as sensitive in addition to the shipped list."""
 
     NOT_SENSITIVE_LABELS: tuple[str, ...] = ()
-    """Labels of that list that do not count as sensitive."""
+    """Labels on that list that do not count as sensitive."""
 
     SEARCH_MAX_LENGTH: int = 1000
     """Longest search, in characters."""
 
     SEARCH_MAX_TERMS: int = 32
-    """Most terms in one search."""
+    """Maximum terms in one search."""
 
     SEARCH_MAX_DEPTH: int = 10
     """Deepest nesting of parentheses in one search."""
 
     SEARCH_MAX_WILDCARD_TAGS: int = 1000
-    """Most tags one ``prefix*`` may stand for."""
+    """Maximum number of tags that one ``prefix*`` may match."""
 
     SEARCH_TIMEOUT_SECONDS: float | None = 5.0
-    """Longest time that a search may take in the database; None for no limit."""
+    """Time limit for a search in the database; None for no limit."""
 
 
 DEFAULTS = Settings()
@@ -278,7 +295,7 @@ def configured() -> Mapping[str, Any]:
 
 @cache
 def get_settings() -> Settings:
-    """Return the effective settings; cheap, and follows ``override_settings``.
+    """Return the effective settings; cheap, and respects ``override_settings``.
 
     Raises:
         ConfigurationError: when ``FILESTACK_TAGS`` is not a dict. Unknown keys are left to the
@@ -293,7 +310,7 @@ def get_settings() -> Settings:
 
 
 class MaskedText(str):
-    """A text that does not show itself in a ``repr``, such as on Django's DEBUG error page."""
+    """A string that is masked in a ``repr``, such as on Django's DEBUG error page."""
 
     __slots__ = ()
 

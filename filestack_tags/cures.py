@@ -1,7 +1,7 @@
-"""Cures: what each error code means, and what a person does about it.
+"""Explain each error code: what it means, and how to fix it.
 
-Rows keep the word; what is said of it here can be better tomorrow. What the failed call itself
-said stands beside it, on the run or the delivery.
+Rows store only the code, so that these texts can be improved later. The error text of the failed
+call itself is on the run or the delivery.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from django.utils.translation import pgettext_lazy
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """What an error code means, and what to do about it; texts for people."""
+    """What an error code means, and what to do about it; texts for users."""
 
     meaning: str
     cure: str
@@ -153,7 +153,7 @@ OF_ASSETS: Mapping[str, Reason] = {
         _("The run names the task and its error. Mend the workflow, then run it again."),
     ),
 }
-"""By the code of a run or an asset; those of a host's own taggers are not among them."""
+"""By the code of a run or an asset; the codes of custom taggers are not included."""
 
 OF_DELIVERIES: Mapping[str, Reason] = {
     "too_large": _reason(

@@ -1,7 +1,7 @@
-"""Deliveries: who holds which, and how each ends.
+"""Deliveries: lease them, and record how each ends.
 
-A worker takes a delivery under a lease, does what it says, and closes it in the transaction that
-did. Whoever lost the lease meanwhile undoes what it did.
+A worker leases a delivery, applies it, and closes it in the same transaction. If another process
+took the lease in the meantime, that transaction is rolled back.
 """
 
 from __future__ import annotations
@@ -21,31 +21,32 @@ from .transactions import alias, atomic, locked, retrying
 
 TAKEN = ("state", "attempts", "due_at")
 CLOSED = ("state", "outcome", "error", "error_code", "asset", "due_at", "processed_at")
-"""What taking and closing a delivery write of it."""
+"""The columns that leasing and closing a delivery write."""
 
 OPEN_STATES = (WebhookDelivery.State.RECEIVED, WebhookDelivery.State.PROCESSING)
 
 
 class Overtaken(Exception):
-    """The lease ended before the work did, or the work was done and its answer lost."""
+    """The lease expired during the work, or the work was committed and the acknowledgment lost."""
 
 
 def may_be_taken(delivery: WebhookDelivery) -> bool:
-    """Whether a locked delivery waits for somebody to do what it says."""
+    """Whether a locked delivery is ready to be processed."""
     return delivery.state in OPEN_STATES and _is_due(delivery, timezone.now())
 
 
 def take(delivery: WebhookDelivery) -> None:
-    """Take a locked delivery that may be taken, for as long as the lease lasts."""
+    """Lease a locked delivery that may be taken."""
     _lease(delivery, timezone.now())
     delivery.save(using=alias(), update_fields=TAKEN)
 
 
 @retrying
 def take_new(delivery_ids: Sequence[int]) -> dict[int, WebhookDelivery]:
-    """Take deliveries that were never tried; the others are left alone.
+    """Lease deliveries that were never tried; leave the others alone.
 
-    Only those: one that kills whoever processes it costs its companions one attempt, not all.
+    Only those without attempts are leased together: a delivery that crashes its worker costs each
+    of the others one attempt, not all of them.
     """
     if len(delivery_ids) < 2:
         return {}
@@ -70,16 +71,16 @@ def _lease(delivery: WebhookDelivery, now: datetime) -> None:
 
 
 def _is_due(delivery: WebhookDelivery, now: datetime) -> bool:
-    """A delivery that was never tried is due whatever the clock of the host that received it."""
+    """Whether a delivery is due; one without attempts always is, whatever its host's clock."""
     is_new = delivery.state == WebhookDelivery.State.RECEIVED and not delivery.attempts
     return is_new or delivery.due_at is None or delivery.due_at <= now
 
 
 def hold(deliveries: Sequence[WebhookDelivery]) -> Sequence[WebhookDelivery]:
-    """Lock rows, as the last ones of their transaction, if they are still this process's to write.
+    """Lock deliveries, as the last rows of their transaction, if this process still leases them.
 
     Raises:
-        Overtaken: when somebody took one since; what the transaction did is undone.
+        Overtaken: when another process has taken one since; the transaction must be rolled back.
     """
     ids = [delivery.pk for delivery in deliveries]
     rows = locked(WebhookDelivery.objects.filter(pk__in=ids)).order_by("pk")
@@ -120,7 +121,7 @@ def settle(
     error_code: str = "",
     asset_id: int | None = None,
 ) -> None:
-    """Say how a delivery ended; it is to be written."""
+    """Set how a delivery ended, without writing it."""
     delivery.state = state
     delivery.outcome = storable(outcome)
     delivery.error = storable(error)
@@ -137,7 +138,7 @@ def settle(
 
 
 def write(deliveries: Sequence[WebhookDelivery], fields: tuple[str, ...] = CLOSED) -> None:
-    """Write locked deliveries, by one statement where the database can."""
+    """Write locked deliveries, in one statement if the database supports it."""
     values = attrgetter("pk", *(f"{name}_id" if name == "asset" else name for name in fields))
     if deliveries:
         update(WebhookDelivery, fields, [values(delivery) for delivery in deliveries])

@@ -1,7 +1,7 @@
-"""Duty: what whoever is on duty has to look at, and all that helps to see why. Only reads.
+"""On-call report: current problems, their causes and fixes. Read-only.
 
-:func:`report` adds to a :func:`~.operations.snapshot` what is dead, by reason; what is under way;
-and what does not come by the clock any more. Every statement reads a bounded number of rows.
+:func:`report` adds to a :func:`~.operations.snapshot` the failures by reason, the jobs in progress,
+and the scheduled tasks that are overdue. Every statement reads a bounded number of rows.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from .transactions import alias
 
 QUEUE_LATE = timedelta(minutes=15)
 INBOX_LATE = timedelta(minutes=5)
-"""How long something waits before somebody should look why."""
+"""How long work may wait before it is reported as a problem."""
 
 SILENT = timedelta(minutes=2)
-"""A backfill notes every few seconds how far it is; after so long its process is gone."""
+"""A backfill saves its progress every few seconds; after this long its process is gone."""
 
 SHOWN = 10
-"""Jobs, merges and backfills that are shown of each kind, the newest ones."""
+"""Number of jobs, merges and backfills shown of each kind, newest first."""
 
 CLOCKWORK = {
     "sweep": (SWEEP_OVERDUE, gettext_lazy("finds work that lost its task; every minute")),
@@ -38,12 +38,12 @@ CLOCKWORK = {
     ),
     "prune": (timedelta(days=2), gettext_lazy("deletes what is old enough; once a day")),
 }
-"""What should run by the clock: after how long it is overdue, and what it is for."""
+"""The scheduled tasks: after how long each is overdue, and what it does."""
 
 
 @dataclass(frozen=True)
 class Pile:
-    """What is not tried again by itself for one reason: its code, and how many there are."""
+    """Failures with the same reason, which are not retried automatically: code and count."""
 
     code: str
     count: int
@@ -51,7 +51,7 @@ class Pile:
 
 @dataclass(frozen=True)
 class Clock:
-    """Something that runs by the clock: its last beat, what it is for, whether it is overdue."""
+    """A scheduled task: its last heartbeat, what it does, whether it is overdue."""
 
     name: str
     says: str
@@ -61,18 +61,18 @@ class Clock:
 
 @dataclass(frozen=True)
 class Report:
-    """What there is to look at.
+    """The on-call report.
 
     Args:
         standing: the figures.
-        dead_assets: assets that failed, by reason, the most frequent first; counted among the
-            newest :data:`~.operations.COUNT_LIMIT`.
-        dead_deliveries: deliveries that failed, likewise.
+        dead_assets: failed assets by reason, the most frequent first; counted among the newest
+            :data:`~.operations.COUNT_LIMIT`.
+        dead_deliveries: failed deliveries, likewise.
         jobs: bulk jobs that wait or run.
-        merges: merges of tags that are at work.
+        merges: merges of tags in progress.
         backfills: backfills that run, or whose process is gone.
-        clocks: what runs by the clock.
-        needs: what somebody should do something about, the most urgent first.
+        clocks: the scheduled tasks.
+        needs: problems that need attention, the most urgent first.
     """
 
     standing: Snapshot
@@ -86,7 +86,7 @@ class Report:
 
 
 def report() -> Report:
-    """Return what there is to look at. Seven statements, besides those of a snapshot."""
+    """Return the on-call report. Runs seven statements, besides those of a snapshot."""
     standing = snapshot()
     database = alias()
     jobs = BulkJob.objects.using(database).filter(due_at__isnull=False, state__in=OPEN_STATES)
@@ -111,22 +111,22 @@ def report() -> Report:
 
 
 def dead_assets() -> QuerySet[Asset]:
-    """Return the assets that are not tried again by themselves."""
+    """Return the failed assets, which are not retried automatically."""
     return Asset.objects.using(alias()).filter(tagging_state=Asset.State.FAILED)
 
 
 def dead_deliveries() -> QuerySet[WebhookDelivery]:
-    """Return the deliveries that are not tried again by themselves."""
+    """Return the failed deliveries, which are not retried automatically."""
     return WebhookDelivery.objects.using(alias()).filter(state=WebhookDelivery.State.FAILED)
 
 
 def is_silent(backfill: Backfill, standing: Snapshot) -> bool:
-    """Whether a running backfill has noted nothing for so long that its process is gone."""
+    """Whether a running backfill has saved no progress for :data:`SILENT`: its process is gone."""
     return standing.at - backfill.changed_at > SILENT
 
 
 def _piles(dead: QuerySet[Any]) -> tuple[Pile, ...]:
-    # Not a subquery with a limit, which MariaDB refuses.
+    # Not a subquery with a limit, which MariaDB rejects.
     last = dead.order_by("-pk").values_list("pk", flat=True)
     earliest = last[COUNT_LIMIT - 1 : COUNT_LIMIT].first()
     if earliest is not None:
@@ -210,5 +210,5 @@ def _needs(
 
 
 def long(standing: Snapshot, seconds: float) -> str:
-    """Return so many seconds before the snapshot in words, such as ``20 minutes``."""
+    """Return a duration in words, such as ``20 minutes``, ending at the snapshot."""
     return timesince(standing.at - timedelta(seconds=seconds), standing.at, depth=1)

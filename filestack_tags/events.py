@@ -1,8 +1,8 @@
-"""Events: what each kind of webhook event does to the assets.
+"""Events: the effect of each kind of webhook event on assets.
 
-A table leads from the action to its function; an action that is not in it is stored and ignored.
-The functions run inside the delivery's transaction and may run again after a crash or a replay.
-The actions and their fields are those of PROTOCOL (docs: Webhooks; docs: Workflows).
+A table maps each action to its function; an action that is not in it is stored and ignored. The
+functions run inside the delivery's transaction and may run again after a crash or a replay. The
+actions and their fields are those of PROTOCOL (docs: Webhooks; docs: Workflows).
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from .text import reference_digest
 from .transactions import alias, locked
 
 SLACK = timedelta(minutes=2)
-"""How much earlier than its run a job may seem to have started, for clocks that differ."""
+"""How long before its run a job may appear to have started, since clocks may differ."""
 
 WAITS = Q(state=TaggingRun.State.STARTED) | Q(error_code__in=results.GIVEN_UP)
 KNOWS_NO_JOB = Q(job_id=None) | Q(job_id="")
-"""Conditions on a run, to which the result of a job may still belong."""
+"""Conditions on a run to which the result of a job may still belong."""
 
 
 def prepare(event: Event) -> None:
-    """Make the tags that ``event`` speaks of, ahead of its transaction; see :mod:`.tags`.
+    """Create the tags that ``event`` mentions, before its transaction; see :mod:`.tags`.
 
     Raises:
         PayloadError: as :func:`handle`.
@@ -41,7 +41,7 @@ def prepare(event: Event) -> None:
 
 
 def prepare_all(those: Iterable[Event]) -> None:
-    """Make the tags that events speak of, as :func:`prepare` does, together."""
+    """Create the tags that events mention, together; see :func:`prepare`."""
     replies = [
         job.merged_tags()
         for event in those
@@ -53,10 +53,10 @@ def prepare_all(those: Iterable[Event]) -> None:
 
 
 def handle(event: Event, delivery: WebhookDelivery) -> Handled:
-    """Do what ``event`` says.
+    """Apply ``event``.
 
     Raises:
-        PayloadError: when a known action lacks what it needs.
+        PayloadError: when a known action lacks required data.
     """
     handler = HANDLERS.get(event.action)
     if handler is None:
@@ -66,7 +66,7 @@ def handle(event: Event, delivery: WebhookDelivery) -> Handled:
 
 
 def says_nothing(event: Event) -> bool:
-    """Whether :func:`handle` only finds out that it has nothing to do."""
+    """Whether :func:`handle` has nothing to do for this event."""
     return HANDLERS.get(event.action, _ignored) is _ignored
 
 
@@ -93,7 +93,7 @@ def _workflow(event: Event, delivery: WebhookDelivery) -> Handled:
                 "file is not registered. To have such files registered, add the workflow to "
                 "REGISTER_FROM_WORKFLOWS, then replay this delivery.",
             )
-    # Locked after its asset, as everywhere: a poll of the same job may be at work on both.
+    # Locked after its asset, as everywhere: a poll of the same job may use both.
     run, _ = results.lock_run(run.pk)
     if not _is_open(run):
         text = f"Nothing was applied: this job of {_named(job)} had ended before ({run.state})."
@@ -118,7 +118,7 @@ def _workflow(event: Event, delivery: WebhookDelivery) -> Handled:
 
 
 def reply_of(job: WorkflowJob) -> TaggerReply | None:
-    """Return the result of a job that has ended; ``None`` if it failed without tags."""
+    """Return the result of a finished job; ``None`` if it failed without tags."""
     try:
         return result_of(job)
     except TaggerError:
@@ -126,7 +126,7 @@ def reply_of(job: WorkflowJob) -> TaggerReply | None:
 
 
 def outcome_of(job: WorkflowJob, reply: TaggerReply, state: str) -> str:
-    """Return what was applied of a job whose run is in ``state`` now, for the delivery's page."""
+    """Return what was applied of a job whose run is now in ``state``, for the delivery's page."""
     tags = f"{len(reply.scores)} tag(s) of {len(job.tags)} task(s) of {_named(job)}"
     if not reply.has_tags:
         text = f"No tags were applied: no task of {_named(job)} returned tags. Run {state}."
@@ -138,7 +138,7 @@ def outcome_of(job: WorkflowJob, reply: TaggerReply, state: str) -> str:
 
 
 def in_progress(job: WorkflowJob) -> str:
-    """Return what the delivery of a job that has not ended came to."""
+    """Return the outcome of a delivery whose job has not ended."""
     status = f"status {job.status!r}" if job.status else "no status"
     return f"Nothing was applied: this job of {_named(job)} is in progress ({status})."
 
@@ -148,9 +148,9 @@ def _is_open(run: TaggingRun) -> bool:
 
 
 def _why_ignored(job: WorkflowJob) -> str:
-    """Return why a job that was not started here is ignored, ``""`` if it has a result."""
+    """Return why a job that was not started here is ignored; ``""`` if it has a result."""
     if job.is_under_way:
-        # No task asks for its status: the run would stay open forever.
+        # No task polls its status, so the run would stay open forever.
         return in_progress(job)
     if job.tags or _lost_tags(job):
         return ""
@@ -162,22 +162,22 @@ def _why_ignored(job: WorkflowJob) -> str:
 
 
 def _lost_tags(job: WorkflowJob) -> bool:
-    """Whether a job has no tags because a task failed whose default name is that of tagging."""
+    """Whether a job lacks tags because a task failed whose default name is that of tagging."""
     return not job.tags and any(task.casefold().startswith("tags") for task in job.errors)
 
 
 def result_at(job: WorkflowJob, event: Event, delivery: WebhookDelivery) -> datetime:
-    """When a job had its result."""
+    """Return when a job had its result."""
     return news.past(job.updated_at or event.timestamp or delivery.received_at)
 
 
 def started_at(job: WorkflowJob, event: Event, delivery: WebhookDelivery) -> datetime:
-    """When a job was started."""
+    """Return when a job was started."""
     return news.past(job.created_at) if job.created_at else news.moment(event, delivery)
 
 
 def new_run(job: WorkflowJob, asset: Asset, *, started_at: datetime) -> TaggingRun:
-    """Return the run of a job that was not started here, not stored yet."""
+    """Return an unsaved run for a job that was not started here."""
     content_version = asset.content_version
     if _is_before_change(started_at, asset):
         content_version -= 1
@@ -215,7 +215,7 @@ HANDLERS: dict[str, Callable[[Event, WebhookDelivery], Handled]] = {
 def _run_of(job: WorkflowJob, event: Event) -> TaggingRun | None:
     """Find the run that waits for this job: by its identity, else by workflow, source and time.
 
-    One that was found by source stays what it is: its asset is locked.
+    A run that was found by source cannot change meanwhile: its asset is locked.
     """
     runs = TaggingRun.objects.using(alias())
     if job.job_id:
@@ -227,7 +227,7 @@ def _run_of(job: WorkflowJob, event: Event) -> TaggingRun | None:
     asset = locked(Asset.objects.filter(digest=digest_of(job))).first()
     waiting = runs.filter(
         WAITS,
-        # Before Filestack answered, a run knows neither its job nor its workflow.
+        # Until Filestack answers, a run has neither its job id nor its workflow id.
         KNOWS_NO_JOB if job.job_id else Q(),
         Q(workflow_id=job.workflow_id)
         | Q(workflow_id="", tagger__in=workflows.taggers_of(job.workflow_id)),
@@ -241,7 +241,7 @@ def _run_of(job: WorkflowJob, event: Event) -> TaggingRun | None:
 def _open_run(job: WorkflowJob, event: Event, delivery: WebhookDelivery) -> TaggingRun | None:
     """Open a run for a job that was not started here, such as by an upload.
 
-    Not for a file that is unknown, if ``REGISTER_FROM_WORKFLOWS`` leaves the workflow out.
+    A file that has no asset is skipped if ``REGISTER_FROM_WORKFLOWS`` excludes the workflow.
     """
     if len(job.sources) != 1:
         raise PayloadError(
@@ -263,9 +263,9 @@ def _open_run(job: WorkflowJob, event: Event, delivery: WebhookDelivery) -> Tagg
 
 
 def _known_run(job: WorkflowJob, same_id: Iterable[TaggingRun]) -> TaggingRun | None:
-    """Return the run of a job among those with its id: of its workflow, and of its file.
+    """Return the run of a job among runs with its id: the one of its workflow and its file.
 
-    A job that was started here for an external file may name that file in another spelling.
+    A job that was started here for an external file may report its URL in another spelling.
     """
     of_workflow = [
         run
@@ -285,15 +285,16 @@ def _known_run(job: WorkflowJob, same_id: Iterable[TaggingRun]) -> TaggingRun | 
 
 
 def digest_of(job: WorkflowJob) -> str:
-    """Return the digest of the one file that a job is about."""
+    """Return the digest of the one file that a job processed."""
     source = job.sources[0]
     return reference_digest(source.kind, source.reference)
 
 
 def _is_before_change(moment: datetime, asset: Asset) -> bool:
-    """Whether a job that began then read what the file held before it was overwritten.
+    """Whether a job that began at ``moment`` read the file before it was overwritten.
 
-    In the second of the overwrite nobody knows. Then it did, unless nobody else would ask.
+    Within the second of the overwrite the order is unknown. Assume it did, unless no other call is
+    planned for the asset.
     """
     changed_at = asset.content_changed_at
     if changed_at is None or moment >= changed_at + assets.TOLD_BY_THE:

@@ -8,18 +8,18 @@
     ├── InvalidLabel (ValueError)       not a tag: empty, too long, control characters
     ├── CurationError (ValueError)      a decision that cannot be made
     │   └── DecidedMeanwhile            another user decided about the same asset tag
-    ├── BulkError (ValueError)          a bulk job that cannot be asked for, cancelled or undone
+    ├── BulkError (ValueError)          a bulk job that cannot be started, cancelled or undone
     ├── OutOfScope (ValueError)         an asset that its user would not see
-    ├── TagQueryError (ValueError)      a search that cannot be read
+    ├── TagQueryError (ValueError)      a search that cannot be parsed
     │   └── SearchTimeout               a search that took too long and was stopped
-    ├── SavedSearchError (ValueError)   a search that cannot be saved under that name, or so
-    ├── EndpointError (ValueError)      an address that no webhook is sent to
-    ├── CursorError (ValueError)        a page cursor that is not of this search
-    ├── RuleError (ValueError)          a rule that cannot be read
-    ├── WebhookError                    a webhook request that is refused
+    ├── SavedSearchError (ValueError)   a search that cannot be saved, for example under that name
+    ├── EndpointError (ValueError)      a URL to which no webhook may be sent
+    ├── CursorError (ValueError)        a page cursor of another search
+    ├── RuleError (ValueError)          a rule that cannot be parsed
+    ├── WebhookError                    a webhook request that is rejected
     │   ├── WebhookMalformed            headers or size wrong: answered 400 or 413
-    │   ├── WebhookSignatureInvalid     no secret of ours signed it: answered 403
-    │   └── WebhookNotConfigured        we hold no secret yet: answered 503
+    │   ├── WebhookSignatureInvalid     not signed with a configured secret: answered 403
+    │   └── WebhookNotConfigured        no secret is configured: answered 503
     ├── PayloadError (ValueError)       a payload whose shape or values are not Filestack's
     └── TaggerError                     an asset could not be tagged
         ├── TaggerUnavailable           the tagger cannot run here
@@ -28,15 +28,15 @@
             ├── ConnectionFailed        no answer: network, DNS, TLS, timeout
             ├── ServerError             5xx
             ├── RateLimited             429 (uploads: also 503)
-            ├── RequestRejected         4xx that will not get better by asking again
+            ├── RequestRejected         4xx that a retry will not fix
             │   └── FileNotFound        the handle, URL or alias path does not exist
             ├── AccessDenied            401, 403: security, plan or whitelist
-            │   ├── PolicyRejected      the policy or its signature was refused
-            │   └── InvalidApplication  the API key is unknown; Filestack may say so with a 200
-            └── UnexpectedReply         answered, but not with what was asked for
+            │   ├── PolicyRejected      the policy or its signature was rejected
+            │   └── InvalidApplication  the API key is unknown; Filestack may report it with a 200
+            └── UnexpectedReply         answered, but not as expected
 
 Nothing here imports Django, so that the search language and the payload parsers can be used and
-tested without it. No message ever holds a secret, a policy, a signature or a signed URL.
+tested without it. No message ever contains a secret, a policy, a signature or a signed URL.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ from .wording import translated
 
 
 class FilestackTagsError(Exception):
-    """Root of every error this package raises on purpose."""
+    """Base class of every error this package raises on purpose."""
 
 
 class ConfigurationError(FilestackTagsError):
-    """A setting is missing or wrong; the message names it and says what to write."""
+    """A setting is missing or wrong; the message names it and the valid values."""
 
 
 class InvalidReference(FilestackTagsError, ValueError):
@@ -64,7 +64,7 @@ class InvalidLabel(FilestackTagsError, ValueError):
     """The text cannot be a tag; the message says why and names the limit.
 
     Args:
-        message: one sentence, with placeholders for ``values``; translated when it is read.
+        message: one sentence, with placeholders for ``values``; translated when it is displayed.
         values: the values of the placeholders.
     """
 
@@ -81,7 +81,7 @@ class CurationError(FilestackTagsError, ValueError):
 
 
 class LimitExceeded(CurationError):
-    """A user created too many tag names; ``wait`` is in how many seconds more are allowed."""
+    """A user created too many tag names; ``wait`` is the seconds until more are allowed."""
 
     def __init__(self, wait: int) -> None:
         super().__init__(
@@ -105,12 +105,12 @@ class DecidedMeanwhile(CurationError):
 
 
 class BulkError(FilestackTagsError, ValueError):
-    """A bulk job that cannot be asked for, cancelled or undone; the message says why.
+    """A bulk job that cannot be started, cancelled or undone; the message says why.
 
     Args:
-        message: one sentence for the person who asked.
-        parameter: what of the request is wrong, such as ``tag``; ``""`` when it is none.
-        conflict: whether the request is right, and what there is already stands against it.
+        message: one sentence for the user.
+        parameter: the invalid part of the request, such as ``tag``; ``""`` if none.
+        conflict: whether the request is valid but conflicts with existing state.
     """
 
     def __init__(self, message: str, *, parameter: str = "", conflict: bool = False) -> None:
@@ -122,7 +122,7 @@ class BulkError(FilestackTagsError, ValueError):
 class OutOfScope(FilestackTagsError, ValueError):
     """An asset that the user could not see afterwards; nothing was changed.
 
-    Says nothing of whether there is such an asset.
+    Does not reveal whether there is such an asset.
     """
 
 
@@ -131,14 +131,14 @@ class UploadRefused(FilestackTagsError, ValueError):
 
 
 class TagQueryError(FilestackTagsError, ValueError):
-    """A search that cannot be read.
+    """A search that cannot be parsed.
 
     Args:
-        message: one sentence for the person who typed the search, with placeholders for
-            ``values``; translated when it is read.
-        position: 0-based index into the search text where reading stopped.
-        found: what stands at that position, ``""`` at the end of the text.
-        expected: what could have stood there, in words.
+        message: one sentence for the user who typed the search, with placeholders for ``values``;
+            translated when it is displayed.
+        position: 0-based index into the search text where parsing stopped.
+        found: the text at that position, ``""`` at the end of the text.
+        expected: what could have been there, in words.
         suggestion: a corrected search, or ``""`` when none is obvious.
         values: the values of the placeholders.
     """
@@ -167,7 +167,7 @@ class TagQueryError(FilestackTagsError, ValueError):
 
     @property
     def expected(self) -> tuple[str, ...]:
-        """What could have stood at the position, in words of the active language."""
+        """What could have been at the position, in words of the active language."""
         return tuple(translated(word) for word in self._expected)
 
     def __str__(self) -> str:
@@ -178,8 +178,8 @@ class SearchTimeout(TagQueryError):
     """A search that was stopped because it took longer than ``SEARCH_TIMEOUT_SECONDS``.
 
     Args:
-        message: what happened and what to do, for the person who typed the search.
-        terms: the terms that make the search slow, as written in a search; () if none stands out.
+        message: what happened and what to do, for the user who typed the search.
+        terms: the terms that make the search slow, in search syntax; () if none stands out.
         suggestion: the search without these terms, ``""`` when nothing would be left.
     """
 
@@ -194,9 +194,9 @@ class SavedSearchError(FilestackTagsError, ValueError):
     """A search that cannot be saved; the message says why.
 
     Args:
-        message: one sentence for the person who saves it.
-        parameter: what is wrong: ``name``, ``order`` or ``order_tag``.
-        conflict: whether it is right, and another of that name stands against it.
+        message: one sentence for the user who saves it.
+        parameter: the invalid field: ``name``, ``order`` or ``order_tag``.
+        conflict: whether the values are valid but the name is taken.
     """
 
     def __init__(self, message: str, *, parameter: str, conflict: bool = False) -> None:
@@ -210,15 +210,15 @@ class EndpointError(FilestackTagsError, ValueError):
 
 
 class CursorError(FilestackTagsError, ValueError):
-    """A page cursor that we did not make, or made for another search or another order."""
+    """A page cursor that is not ours, or belongs to another search or another order."""
 
 
 class RuleError(FilestackTagsError, ValueError):
-    """A rule of workflow logic that cannot be read.
+    """A workflow logic rule that cannot be parsed.
 
     Args:
-        message: one sentence for the person who wrote the rule.
-        position: 0-based index into the rule where reading stopped.
+        message: one sentence for the user who wrote the rule.
+        position: 0-based index into the rule where parsing stopped.
     """
 
     def __init__(self, message: str, *, position: int = 0) -> None:
@@ -228,9 +228,9 @@ class RuleError(FilestackTagsError, ValueError):
 
 
 class WebhookError(FilestackTagsError):
-    """A webhook request that is refused; nothing of it is stored.
+    """A webhook request that is rejected; nothing of it is stored.
 
-    ``status`` is the HTTP status to answer with, ``reason`` a short fixed word for counters.
+    ``status`` is the HTTP status to answer with, ``reason`` a short fixed word for metrics.
     """
 
     status = 400
@@ -256,7 +256,7 @@ class WebhookSignatureInvalid(WebhookError):
 
 
 class WebhookNotConfigured(WebhookError):
-    """No webhook secret is configured, so nothing can be verified. Filestack will ask again."""
+    """No webhook secret is configured, so nothing can be verified. Filestack will retry."""
 
     status = 503
     reason = "not_configured"
@@ -271,12 +271,12 @@ class TaggerError(FilestackTagsError):
 
     Args:
         message: what happened, in one sentence, without secrets.
-        code: a stable word for counters, filters and the run's ``error_code``.
-        cure: what a person should do about it, ``""`` when there is nothing to do.
-        retryable: whether asking again later can help.
-        retry_at: when the other side said to ask again, if it did (aware datetime).
+        code: a stable word for metrics, filters and the run's ``error_code``.
+        cure: how to fix it, ``""`` when there is nothing to do.
+        retryable: whether a retry can help.
+        retry_at: when the other side asked to be called again, if it did (aware datetime).
         status: the HTTP status, when there was an answer.
-        raw_reply: the body as received, kept on the run.
+        raw_reply: the body as received, stored on the run.
     """
 
     code = "tagger_error"
@@ -320,34 +320,34 @@ class UnreadableImage(TaggerError):
 
 
 class FilestackError(TaggerError):
-    """A call to Filestack failed. See the subclasses for whether asking again can help."""
+    """A call to Filestack failed. The subclasses document whether a retry can help."""
 
     code = "filestack_error"
 
 
 class ConnectionFailed(FilestackError):
-    """No answer: the network, name resolution, TLS or a timeout. Asking again can help."""
+    """No answer: the network, name resolution, TLS or a timeout. A retry can help."""
 
     code = "connection_failed"
     retryable = True
 
 
 class ServerError(FilestackError):
-    """Filestack answered 5xx. Asking again can help."""
+    """Filestack answered 5xx. A retry can help."""
 
     code = "server_error"
     retryable = True
 
 
 class RateLimited(FilestackError):
-    """Too many calls. ``retry_at`` holds ``Filestack-Reset`` when it was sent."""
+    """Too many calls. ``retry_at`` is the time from ``Filestack-Reset``, if it was sent."""
 
     code = "rate_limited"
     retryable = True
 
 
 class RequestRejected(FilestackError):
-    """Filestack refused this request and will refuse it again."""
+    """Filestack rejected this request and will reject it again."""
 
     code = "request_rejected"
 
@@ -363,14 +363,14 @@ class FileNotFound(RequestRejected):
 
 
 class AccessDenied(FilestackError):
-    """Security, plan or domain whitelist refused the call."""
+    """Security, plan or domain whitelist denied the call."""
 
     code = "access_denied"
     cure = "Check the app's security settings, plan and whitelist in the Filestack portal."
 
 
 class PolicyRejected(AccessDenied):
-    """The security policy or its signature was refused for this file.
+    """The security policy or its signature was rejected for this file.
 
     The file may belong to another Filestack app, whose secret did not sign the policy.
     """
@@ -383,13 +383,13 @@ class PolicyRejected(AccessDenied):
 
 
 class InvalidApplication(AccessDenied):
-    """The API key is unknown. Filestack may say so with status 200."""
+    """The API key is unknown. Filestack may report it with status 200."""
 
     code = "invalid_application"
     cure = "Check API_KEY: Filestack does not know this application."
 
 
 class UnexpectedReply(FilestackError):
-    """Filestack answered, but not with what was asked for."""
+    """Filestack answered, but not as expected."""
 
     code = "unexpected_reply"

@@ -1,4 +1,4 @@
-"""Fields: text that compares byte by byte, and the asset of a file that a host's model holds."""
+"""Fields: text that compares byte by byte, and the asset of a file in a host project's model."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class ExactCharField(models.CharField):  # type: ignore[type-arg]  # generic in 
 
 
 class IdentifierField(ExactCharField):
-    """An :class:`ExactCharField` that is only ever looked up as a whole, as digests are.
+    """An :class:`ExactCharField` that is only looked up by its full value, as digests are.
 
-    To an indexed ``varchar`` on PostgreSQL Django adds a second index, for ``LIKE``, which every
-    write of the row would pay for. The type's other name spares it.
+    For an indexed ``varchar`` on PostgreSQL, Django creates a second index for ``LIKE``, which
+    makes every write slower. A different internal type avoids it.
     """
 
     def db_type(self, connection: BaseDatabaseWrapper) -> str | None:
@@ -50,7 +50,7 @@ class IdentifierField(ExactCharField):
 
 
 class AssetOf(_ForeignKeyToAsset):
-    """The asset of a file that a model of the host's holds in a ``FileField`` or ``ImageField``.
+    """The asset of a file that a host project's model keeps in a ``FileField`` or ``ImageField``.
 
     ::
 
@@ -58,17 +58,17 @@ class AssetOf(_ForeignKeyToAsset):
             file = models.ImageField(upload_to="photos/")
             asset = AssetOf("file")
 
-    A nullable foreign key, which this app alone writes: once a row with a file is committed, a
-    task makes the file known and has it tagged, and then the key leads to its asset. Until
-    then, and while a changed file waits, it is null. What ``save()`` has for it is not written,
-    so that a row which was loaded earlier does not take the asset away.
+    A nullable foreign key that only this app writes. Once a row with a file is committed, a task
+    registers the file and queues it for tagging, and then sets the key to its asset. Until then,
+    and while a changed file waits, it is null. ``save()`` does not write the column, so that a row
+    that was loaded earlier cannot remove the asset.
 
     Args:
         file: the name of the ``FileField``.
-        alias: the name under which Filestack reads the field's storage. Without one, each file
-            is stored at Filestack once more. The tagger ``local`` reads the storage itself.
-        forget: whether the asset of a file that was deleted or replaced is forgotten. Its tags
-            and decisions are kept even so.
+        alias: the name under which Filestack reads the field's storage. Without one, a copy of each
+            file is stored at Filestack. The tagger ``local`` reads the storage itself.
+        forget: whether to archive the asset of a file that was deleted or replaced. Its tags and
+            decisions are kept.
         max_size: bytes; a larger file is not stored at Filestack.
         options: ``related_name``, ``related_query_name``, ``verbose_name``, ``help_text``,
             ``db_index``, ``db_column`` of a foreign key.
@@ -91,21 +91,21 @@ class AssetOf(_ForeignKeyToAsset):
         super().__init__("filestack_tags.Asset", **{**options, **fixed})
 
     def deconstruct(self) -> Any:
-        """Be a plain foreign key in the host's migrations, which so need nothing of ours."""
+        """Return a plain foreign key, so that the host's migrations need nothing of this package."""
         name, _path, args, kwargs = super().deconstruct()
         return name, "django.db.models.ForeignKey", args, kwargs
 
     def clone(self) -> Any:
-        """Return what migrations see of this field."""
+        """Return the field as migrations see it."""
         _name, _path, args, kwargs = self.deconstruct()
         return models.ForeignKey(*args, **kwargs)
 
     def pre_save(self, model_instance: models.Model, add: bool) -> Any:
-        """Have ``save()`` leave the column of a row that exists as it is."""
+        """Leave the column of an existing row unchanged in ``save()``."""
         return super().pre_save(model_instance, add) if add else models.F(self.attname)
 
     def check(self, **kwargs: Any) -> list[checks.CheckMessage]:
-        """The file is a field of the same model, and the asset is in its database."""
+        """Check that the file is a field of the same model and the asset in the same database."""
         return [*super().check(**kwargs), *self._check_file(), *self._check_database()]
 
     def _check_file(self) -> list[checks.CheckMessage]:
@@ -139,12 +139,12 @@ class AssetOf(_ForeignKeyToAsset):
 
 
 def asset_fields(model: type[models.Model]) -> list[AssetOf]:
-    """Return the :class:`AssetOf` fields of a model, also those that it inherits."""
+    """Return the :class:`AssetOf` fields of a model, including inherited ones."""
     return [field for field in model._meta.concrete_fields if isinstance(field, AssetOf)]
 
 
 def storage_of(alias: str) -> Storage | None:
-    """Return the storage that an :class:`AssetOf` field of the host's names by ``alias``."""
+    """Return the storage of the :class:`AssetOf` field that has this ``alias``."""
     for model in apps.get_models():
         for field in asset_fields(model):
             if field.alias == alias:

@@ -1,7 +1,7 @@
-"""Files: what webhooks say of uploads, overwrites and deletions, of one file or of many together.
+"""Files: apply upload, overwrite and deletion events, for one file or many together.
 
-What each event makes of its asset is worked out in memory, in the order of the events. Then the
-assets are written, new ones by one statement and known ones by another.
+The effect of each event on its asset is computed in memory, in the order of the events. Then the
+assets are written: new ones in one statement, existing ones in another.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .text import reference_digest
 from .transactions import alias, atomic, locked, on_commit
 
 TRIES = 3
-"""How often the assets are looked for: others may make a file known in between."""
+"""How often to look up the assets: another process may register a file in between."""
 
 WRITTEN = (
     *("filename", "mimetype", "size", "sha256", "container", "key", "store_status"),
@@ -35,12 +35,12 @@ WRITTEN = (
     *("tagging_state", "queued_by", "queued_for", "fresh_since"),
     *("attempts", "due_at", "changed_at"),
 )
-"""What events may change of an asset that is known."""
+"""The columns of an existing asset that events may change."""
 
 
 @dataclass(frozen=True)
 class Told:
-    """A delivery that tells of one file, and when that happened."""
+    """A delivery about one file, and when its event happened."""
 
     delivery: WebhookDelivery
     action: str
@@ -62,7 +62,7 @@ class Told:
 
 
 def told(delivery: WebhookDelivery, event: Event) -> Told:
-    """Return what a delivery tells whose action is one of :data:`EFFECTS`.
+    """Return the file event of a delivery whose action is one of :data:`EFFECTS`.
 
     Raises:
         PayloadError: when it names no file.
@@ -71,13 +71,13 @@ def told(delivery: WebhookDelivery, event: Event) -> Told:
 
 
 def apply_all(those: Iterable[Told]) -> dict[int, Handled]:
-    """Do what deliveries tell; return what each came to, by its id.
+    """Apply file events; return the result of each, by delivery id.
 
-    In a transaction of the caller's, which holds the assets' locks from here on. It comes to the
-    same whether they are told together or one by one, and again.
+    Call it in a transaction, which holds the assets' locks from here on. Applying events together
+    or one by one gives the same result. Idempotent.
 
     Raises:
-        RuntimeError: when others make the same files known again and again.
+        RuntimeError: when other processes keep registering the same files.
     """
     by_file: dict[str, list[Told]] = {}
     for one in those:
@@ -97,7 +97,7 @@ def apply_all(those: Iterable[Told]) -> dict[int, Handled]:
 
 
 def _new_and_known(by_file: Mapping[str, Sequence[Told]]) -> list[_File]:
-    """Return all files with what was told of them; the new ones are written, the others locked."""
+    """Return all files with their events; new assets are inserted, existing ones locked."""
     files: dict[str, _File] = {}
     for _ in range(TRIES):
         left = sorted(by_file.keys() - files.keys())
@@ -125,7 +125,7 @@ def _asset(digest: str, first: Told) -> Asset:
 
 
 def _insert(new: Sequence[Asset]) -> bool:
-    """Return whether all were new; otherwise none is written."""
+    """Insert new assets, all or none; return whether they were inserted."""
     try:
         with atomic():
             Asset.objects.using(alias()).bulk_create(new)
@@ -137,7 +137,7 @@ def _insert(new: Sequence[Asset]) -> bool:
 
 
 class _File:
-    """An asset that is new or locked, after all that was told of it."""
+    """A new or locked asset, after all its events."""
 
     def __init__(self, asset: Asset, those: Sequence[Told]) -> None:
         self.asset = asset
@@ -166,7 +166,7 @@ def _upload(asset: Asset, one: Told, known: bool) -> tuple[str, bool]:
 
 def _overwrite(asset: Asset, one: Told, known: bool) -> tuple[str, bool]:
     _be_known(asset, one.facts, one.at)
-    # An unknown file, too, had another content before: what is older must not count as this one's.
+    # Remember the change even of an unknown file: an older event must not count for this content.
     if not assets.change_content(asset, one.facts.columns(), one.at):
         return "A newer overwrite is known.", False
     queued = _queue_if_wanted(asset, TaggingRun.Trigger.OVERWRITE)
@@ -177,7 +177,7 @@ def _overwrite(asset: Asset, one: Told, known: bool) -> tuple[str, bool]:
 
 
 def _delete(asset: Asset, one: Told, known: bool) -> tuple[str, bool]:
-    # Known even if it was not: its upload may come later, and must not bring the file back.
+    # Register a file even if it was unknown, so that a later upload event cannot restore it.
     _be_known(asset, assets.Facts(), one.at)
     assets.hide(asset, one.at)
     return "Hid the deleted file.", False
@@ -188,7 +188,7 @@ EFFECTS: dict[str, Callable[[Asset, Told, bool], tuple[str, bool]]] = {
     "fp.overwrite": _overwrite,
     "fp.delete": _delete,
 }
-"""What each action makes of an asset: a sentence, and whether it has it tagged."""
+"""The function for each action; it returns a sentence, and whether to tag the asset."""
 
 
 def _be_known(asset: Asset, facts: assets.Facts, at: datetime) -> None:

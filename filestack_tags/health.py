@@ -1,8 +1,8 @@
-"""Health: answers for probes. Mount it where they ask: ``include("filestack_tags.health")``.
+"""Health endpoints for probes. Mount them with ``include("filestack_tags.health")``.
 
-``live/`` says that the process answers, and asks nothing else: restart what does not. ``""``
-says whether the database can be asked, with 200 or 503, and whether somebody should look. Only
-words are shown, except to staff who may look at heartbeats.
+``live/`` shows that the process answers and checks nothing else; restart a process that does not.
+``""`` shows whether the database answers, with 200 or 503, and whether anything needs attention.
+Only fixed words are shown, except to staff users who may view heartbeats.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 PERMISSION = "filestack_tags.view_heartbeat"
 
 
-# Outside ATOMIC_REQUESTS, which would ask the database before the view can answer for it.
+# Outside ATOMIC_REQUESTS, which would query the database before the view can report on it.
 @outside_transactions
 @login_not_required
 @never_cache
@@ -43,11 +43,11 @@ def live(request: HttpRequest) -> JsonResponse:
 @never_cache
 @require_safe
 def ready(request: HttpRequest) -> JsonResponse:
-    """Answer 200 while the database can be asked, otherwise 503.
+    """Answer 200 while the database can be queried, otherwise 503.
 
-    ``status`` is ``ok``, ``degraded`` with the words for what somebody should look at, or
-    ``unavailable``. Work that waits is no reason to take a process out of service, so
-    ``degraded`` is a 200 too.
+    ``status`` is ``ok``, ``degraded`` with codes of the problems that need attention, or
+    ``unavailable``. A backlog is no reason to take a process out of service, so ``degraded`` is a
+    200 too.
     """
     try:
         if _may_see_figures(request):
@@ -55,11 +55,11 @@ def ready(request: HttpRequest) -> JsonResponse:
             return JsonResponse(_status(taken.concerns) | {"figures": _figures(taken)})
         return JsonResponse(_status(concerns()))
     except Error as error:
-        # Without its text, which may hold the address of the database.
+        # Log no error text, which may contain the address of the database.
         logger.warning("The database cannot be asked: %s", type(error).__name__)
         return _unavailable("database")
     except ConfigurationError:
-        return _unavailable("configuration")  # the system checks say more
+        return _unavailable("configuration")  # the system checks have details
 
 
 def _unavailable(reason: str) -> JsonResponse:

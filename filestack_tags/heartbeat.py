@@ -1,6 +1,6 @@
-"""Heartbeats: what runs by the clock leaves a note when it came to its end.
+"""Heartbeats: each scheduled task records when it last finished.
 
-Whether it still runs is then seen in the database, by any process; see :mod:`.operations`.
+So any process can see in the database whether it still runs; see :mod:`.operations`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from .transactions import alias, retrying
 
 @retrying
 def beat(name: str, /, **found: int) -> dict[str, int]:
-    """Note that ``name`` came to its end now, and what it found; return that.
+    """Record that ``name`` finished now, and what it found; return that.
 
     Args:
-        name: ``sweep``, ``statistics``, ``prune``, or what a host runs by the clock itself; at
-            most 50 characters.
-        found: what it did, as how many of each.
+        name: ``sweep``, ``statistics``, ``prune``, or a scheduled task of the host project; at most
+            50 characters.
+        found: counts of what it did.
     """
     Heartbeat.objects.using(alias()).update_or_create(
         name=name, defaults={"at": timezone.now(), "found": found}

@@ -1,7 +1,7 @@
-"""Inbox: verify and store webhook requests, list those that wait, and reopen old ones.
+"""Inbox: verify and store webhook requests, list waiting deliveries, and reopen old ones.
 
-:func:`receive` runs inside the request and only stores; :func:`.ingest.process` applies a
-delivery later, in a task.
+:func:`receive` runs inside the request and only stores; :func:`.ingest.process` applies a delivery
+later, in a task.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ KEPT_HEADERS = ("FS-Timestamp", "User-Agent", "Content-Type")
 """Headers stored with a delivery. The signature is not: with the body it is a credential."""
 
 AT_ONCE = 16
-"""Deliveries that a worker takes upon itself before it looks what else waits."""
+"""Deliveries that a worker processes before it looks for more."""
 
 CANDIDATES = 256
-"""The oldest deliveries, from which workers draw theirs."""
+"""The oldest deliveries, from which workers pick theirs at random."""
 
 REOPENED = 500
-"""Deliveries of one transaction that are made fit to be processed again."""
+"""Deliveries reopened in one transaction."""
 
 LARGEST_READ = 64 * 1024 * 1024
 """Bytes of a body above ``WEBHOOK_MAX_BODY`` that are read, a part at a time, to verify it."""
@@ -47,7 +47,7 @@ LARGEST_READ = 64 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Receipt:
-    """What became of a request: the delivery's id, and whether it had come before."""
+    """The result of a request: the delivery's id, and whether it was received before."""
 
     delivery_id: int
     duplicate: bool
@@ -56,8 +56,7 @@ class Receipt:
 def receive(body: bytes, headers: Mapping[str, str]) -> Receipt:
     """Verify a request and store it, once for each event.
 
-    Nothing is stored for a request that is refused. One that came before only adds to the
-    delivery's count of duplicates.
+    A rejected request is not stored. A duplicate only increases the delivery's count of duplicates.
 
     Raises:
         WebhookError: malformed, not signed by any of ``WEBHOOK_SECRETS``, or none configured.
@@ -90,12 +89,12 @@ def _store(key: str, action: str, body: bytes, headers: Mapping[str, str]) -> tu
 def note_too_large(start: bytes, rest: Iterable[bytes], headers: Mapping[str, str]) -> str:
     """Store that a body was too large, without it, if a configured secret signed it.
 
-    The failed delivery shows operators what was refused. Only :data:`LARGEST_READ` bytes are
-    read to verify the signature. Filestack sends the event again, for which the limit may have
-    been raised.
+    The failed delivery shows operators what was rejected. At most :data:`LARGEST_READ` bytes are
+    read to verify the signature. Filestack sends the event again; by then the limit may have been
+    raised.
 
     Returns:
-        The size of the body, to be put into a sentence; ``""`` if it is not known.
+        The size of the body as text for a message; ``""`` if it is unknown.
 
     Raises:
         WebhookError: as :func:`receive`.
@@ -146,10 +145,10 @@ def _store_too_large(key: str, size: int, headers: Mapping[str, str]) -> None:
 
 
 def waiting(limit: int = AT_ONCE) -> list[int]:
-    """Return deliveries that may be processed now, in the order of their receipt.
+    """Return deliveries that may be processed now, in the order of receipt.
 
-    Of many that wait, some are drawn from the oldest, so that workers who ask at the same moment
-    seldom get the same ones.
+    If many wait, some are picked at random from the oldest, so that concurrent workers seldom get
+    the same ones.
     """
     now = timezone.now()
     rows = WebhookDelivery.objects.using(alias()).filter(
@@ -165,11 +164,10 @@ def waiting(limit: int = AT_ONCE) -> list[int]:
 
 
 def replay(delivery_ids: Iterable[int]) -> list[int]:
-    """Make deliveries fit to be processed again; return the ids to enqueue.
+    """Reopen deliveries for processing; return the ids to enqueue.
 
-    Deliveries still open are left to their own task, and those whose body was too large have
-    nothing to process. Replaying is safe: events already applied have their effect once,
-    people's decisions stay.
+    Open deliveries are left to their own task. Those whose body was too large have nothing to
+    process. Replaying is safe: an event has its effect once, and users' decisions are kept.
     """
     ids = list(delivery_ids)
     again: set[int] = set()

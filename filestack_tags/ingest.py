@@ -31,7 +31,7 @@ from .transactions import alias, atomic, locked, retrying
 logger = logging.getLogger(__name__)
 
 INCORRECT_STRING = 1366
-"""MariaDB's error for a text that the character set of its column does not have."""
+"""MariaDB's error for text that the character set of its column cannot store."""
 
 REPLACED = (
     " Characters that the database cannot store were replaced: convert it to utf8mb4, see "
@@ -39,18 +39,18 @@ REPLACED = (
 )
 
 UNREADABLE = "payload"
-"""Error code of a delivery whose payload cannot be understood; trying again does not help."""
+"""Error code of a delivery whose payload cannot be parsed; a retry does not help."""
 
 ABANDONED = "abandoned"
-"""Error code of a delivery whose process died too often."""
+"""Error code of a delivery whose process crashed too often."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of processing.
+    """The result of processing.
 
-    ``to_tag`` are assets whose tagging task should be enqueued; ``retry_at`` is set when the
-    delivery should be processed again then. ``taken`` is false when it was left alone.
+    ``to_tag`` are assets whose tagging task should be enqueued. ``retry_at`` is set when the
+    delivery should be processed again at that time. ``taken`` is false if it was left alone.
     """
 
     state: str
@@ -60,11 +60,11 @@ class Outcome:
 
 
 def process(delivery_id: int) -> Outcome:
-    """Do what a delivery says; the body of the task.
+    """Apply a delivery; the body of the task.
 
-    The effect and the delivery's new state are one transaction. A delivery that is done, taken
-    or not due is left alone. A payload that cannot be understood fails the delivery for good;
-    any other error is tried again later, a bounded number of times.
+    The effect and the delivery's new state are one transaction. A delivery that is done, taken or
+    not due is left alone. A payload that cannot be parsed fails the delivery for good. After any
+    other error it is retried a bounded number of times.
     """
     delivery = _take(delivery_id)
     return delivery if isinstance(delivery, Outcome) else _unless_overtaken(delivery)
@@ -79,12 +79,12 @@ def _unless_overtaken(delivery: WebhookDelivery) -> Outcome:
 
 
 def process_all(delivery_ids: Sequence[int]) -> list[Outcome]:
-    """Do what deliveries say, as :func:`process` does; return what came of each, in their order.
+    """Apply deliveries, as :func:`process` does; return their results, in their order.
 
-    Those that were never tried are taken together. The results of workflow jobs among them are
-    applied together, in one transaction with the deliveries' new states; so are uploads,
-    overwrites and deletions of files. If that fails, each is processed by itself, so that a bad
-    one costs the others nothing.
+    Deliveries that were never tried are leased together. The results of workflow jobs among them
+    are applied together, in one transaction with the deliveries' new states; so are uploads,
+    overwrites and deletions of files. If that fails, each delivery is processed separately, so that
+    a bad one does not affect the others.
     """
     taken = deliveries.take_new(delivery_ids)
     done = _process_together([taken[pk] for pk in delivery_ids if pk in taken])
@@ -100,12 +100,12 @@ def process_all(delivery_ids: Sequence[int]) -> list[Outcome]:
 
 
 def _process_together(taken: Sequence[WebhookDelivery]) -> dict[int, Outcome]:
-    """Process what can be processed together; return what came of it, by delivery."""
+    """Process the deliveries that can be processed together; return the results by delivery."""
     told_jobs: list[jobs.Told] = []
     told_files: list[files.Told] = []
     silent: list[tuple[Event, WebhookDelivery]] = []
     for delivery in taken:
-        with suppress(PayloadError):  # said again when it is processed by itself
+        with suppress(PayloadError):  # raised again when it is processed alone
             event = parse_event(bytes(delivery.raw_body))
             if event.action in files.EFFECTS:
                 told_files.append(files.told(delivery, event))
@@ -113,7 +113,7 @@ def _process_together(taken: Sequence[WebhookDelivery]) -> dict[int, Outcome]:
                 silent.append((event, delivery))
             elif job := jobs.told(delivery, event):
                 told_jobs.append(job)
-    # Jobs first: a file whose tags have come need not be asked about when its upload is told.
+    # Jobs first: a file that has its tags already need not be tagged after its upload event.
     return {
         **_attempt(
             [one.delivery for one in told_jobs],
@@ -134,15 +134,15 @@ Work = Callable[[], dict[int, Handled]]
 def _attempt(
     those: Sequence[WebhookDelivery], work: Work, *, ahead: Callable[[], None] = lambda: None
 ) -> dict[int, Outcome]:
-    """Do ``work`` for deliveries in one transaction; return nothing if it cannot be done."""
+    """Apply ``work`` to deliveries in one transaction; return nothing if it fails."""
     if len(those) < 2:
         return {}
     try:
         try:
             done = _finish(those, work, ahead)
-        except IntegrityError:  # such as for a file that another process made known meanwhile
+        except IntegrityError:  # such as for a file that another process registered meanwhile
             done = _finish(those, work, ahead)
-    except Exception as error:  # noqa: BLE001  each has it again by itself, and tells more of it
+    except Exception as error:  # noqa: BLE001  each is processed alone next, with a better error
         logger.info("Deliveries are processed one by one: %s", type(error).__name__)
         return {}
     for delivery in those:

@@ -1,9 +1,9 @@
-"""Insert a delivery, or count it if its event is known: one statement either way.
+"""Insert a delivery, or count a duplicate if its event is stored: one statement either way.
 
 Raw SQL, because ``bulk_create(ignore_conflicts=True)`` returns no id, takes three statements, and
-on MariaDB ignores every other error too; ``update_or_create`` takes more. What is the same for
-every new delivery is in the text of the statement: each parameter costs as much as looking up a
-header.
+on MariaDB ignores every other error too; ``update_or_create`` takes more. Values that are the same
+for every new delivery are in the text of the statement, because each parameter costs as much as
+looking up a header.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def insert_or_count(
 ) -> tuple[int, bool]:
     """Store a delivery received at ``at``; return its id, and whether it is new.
 
-    Where the key is taken, nothing but the count of duplicates is written.
+    If the key exists, only the count of duplicates is written.
     """
     using = alias()
     connection = connections[using]
@@ -44,7 +44,7 @@ def insert_or_count(
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         if connection.vendor == "mysql":
-            # Two rows are affected, it says, where one was there and was changed.
+            # MariaDB reports two affected rows if an existing row was changed.
             return int(cursor.lastrowid), cursor.rowcount == 1
         pk, duplicates = cursor.fetchone()
     return int(pk), not duplicates
@@ -52,7 +52,7 @@ def insert_or_count(
 
 @cache
 def _prepared(using: str) -> tuple[str, Any, Any, Any]:
-    """Return the statement, and what makes headers, body and times into its parameters."""
+    """Return the statement, and the converters for headers, body and times."""
     connection = connections[using]
     quote = connection.ops.quote_name
     fields = {field.attname: field for field in WebhookDelivery._meta.concrete_fields}

@@ -26,7 +26,7 @@ Identity = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Told:
-    """A delivery that brought the result of one job."""
+    """A delivery with the result of one job."""
 
     delivery: WebhookDelivery
     event: Event
@@ -43,10 +43,10 @@ class Told:
 
 
 def told(delivery: WebhookDelivery, event: Event) -> Told | None:
-    """Return what a delivery tells, if it can be applied together with others.
+    """Return the job of a delivery if it can be applied together with others.
 
     Raises:
-        PayloadError: when the job cannot be read.
+        PayloadError: when the job cannot be parsed.
     """
     if event.action != "fs.workflow":
         return None
@@ -58,13 +58,13 @@ def told(delivery: WebhookDelivery, event: Event) -> Told | None:
 
 
 def apply_all(news: Sequence[Told]) -> dict[int, Handled]:
-    """Apply jobs; return what each delivery came to, by its id. Those left out are not touched.
+    """Apply jobs; return the result of each delivery, by id. Those left out are not touched.
 
-    In a transaction of the caller's, for :data:`.results.AT_ONCE` at most.
+    Call it in a transaction, for :data:`.results.AT_ONCE` jobs at most.
 
     Raises:
-        Exception: what keeps one of them from being applied, such as a file that becomes known
-            at this moment. Nothing is to be kept then; one by one, the others can be.
+        Exception: when one of them cannot be applied, such as for a file that is registered at this
+            moment. Roll back then, and apply the jobs one by one.
     """
     unique = _unique(news)
     same_ids = _runs_with_ids(unique)
@@ -102,7 +102,7 @@ def apply_all(news: Sequence[Told]) -> dict[int, Handled]:
 
 
 def _unique(news: Iterable[Told]) -> list[Told]:
-    """Leave out jobs and files that were there already, since what is first decides."""
+    """Leave out repeated jobs and files, since the first one counts."""
     seen: set[str] = set()
     unique: list[Told] = []
     for one in news:
@@ -124,10 +124,10 @@ def _identity(run: TaggingRun) -> Identity:
 
 
 def _open(news: Sequence[Told], others: Iterable[TaggingRun]) -> dict[Identity, TaggingRun]:
-    """Open the runs of jobs that were not started here. Their files are registered if they are
-    new and ``REGISTER_FROM_WORKFLOWS`` names the workflow.
+    """Open the runs of jobs that were not started here. Their files are registered if they are new
+    and ``REGISTER_FROM_WORKFLOWS`` names the workflow.
 
-    ``others`` are runs whose assets are going to be locked: all are in one order.
+    ``others`` are runs whose assets will be locked too, so that all are locked in one order.
     """
     named = {_digest(one): one for one in news}
     rows = Asset.objects.using(alias()).filter(digest__in=[*named])
@@ -156,7 +156,7 @@ def _open(news: Sequence[Told], others: Iterable[TaggingRun]) -> dict[Identity, 
 
 
 def _hold(asset_ids: Iterable[int]) -> list[Asset]:
-    """Lock assets; return those that a job may belong to though no run says so."""
+    """Lock assets; return those that a job may belong to although no run names it."""
     rows = locked(Asset.objects.filter(pk__in=sorted(asset_ids))).order_by("pk")
     present = [asset for asset in rows if not asset.deleted_at]
     waiting = TaggingRun.objects.using(alias()).filter(

@@ -1,6 +1,6 @@
 """Lanes: work for each key in turn, in a few threads, so that a slow key delays no other.
 
-No Django, no Celery: what is done for a key is the caller's.
+No Django, no Celery: the caller defines the work for a key.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ logger = logging.getLogger(__name__)
 
 
 class Lanes:
-    """Calls ``work`` for keys, each by one thread at a time, at most ``limit`` keys at once.
+    """Call ``work`` for keys: one thread for each key, and at most ``limit`` keys at once.
 
     While ``work`` returns true there is more to do for its key, after the keys that wait. The
     threads do not keep the interpreter from exiting. Safe to share among threads; a forked child
-    begins without keys.
+    starts without keys.
     """
 
     def __init__(self, work: Callable[[int], bool], limit: int) -> None:
@@ -37,9 +37,9 @@ class Lanes:
         self._threads = 0
 
     def start(self, keys: Iterable[int]) -> list[int]:
-        """Have ``work`` called for ``keys``; return those that did not wait or work already.
+        """Schedule ``work`` for ``keys``; return those that were neither waiting nor running.
 
-        For a key that is being worked on, it is called once more afterwards.
+        A key whose work is running is scheduled once more.
         """
         started = []
         with self._changed:
@@ -55,7 +55,7 @@ class Lanes:
         return started
 
     def wait(self, keys: Collection[int], seconds: float) -> bool:
-        """Wait until there is nothing to do for ``keys``; return whether that came in time."""
+        """Wait until there is no work for ``keys``; return false on timeout."""
         with self._changed:
             return self._changed.wait_for(
                 lambda: self._busy.isdisjoint(keys) and not set(keys) & {*self._waiting},

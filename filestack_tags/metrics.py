@@ -1,11 +1,11 @@
-"""What happened, for whoever listens: one stream of counts and durations.
+"""Metrics: counts and durations of what a process does, sent to every subscriber.
 
-:data:`CATALOGUE` declares every event with its labels and all their values; the services tell of
-them by :func:`count` and :func:`observe`. A host listens by :func:`subscribe`, or by the setting
-``SINKS``. Labels are short fixed words: never ids, URLs or secrets.
+:data:`CATALOGUE` declares every event with its labels and all their values; the services report
+events with :func:`count` and :func:`observe`. A host project subscribes with :func:`subscribe`, or
+with the setting ``SINKS``. Labels are short fixed words: never ids, URLs or secrets.
 
-Told is what a process did, not what the database holds: work that was rolled back and done again
-is told of twice. What is waiting now is in :mod:`filestack_tags.operations`.
+Metrics describe what a process did, not the state of the database: work that was rolled back and
+repeated is counted twice. For the current backlog see :mod:`filestack_tags.operations`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Literal
 logger = logging.getLogger(__name__)
 
 OTHER = "other"
-"""Told in place of a value that a label does not have, such as a tagger of the host's own."""
+"""Replaces a value that a label does not have, such as the name of a custom tagger."""
 
 TAGGERS = frozenset({"filestack", "workflow", "local", OTHER})
 CODES = frozenset(
@@ -79,15 +79,15 @@ JOBS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One kind of thing that happens.
+    """One kind of event.
 
     Args:
-        name: how it is called by :func:`count` or :func:`observe`.
-        kind: whether it is counted or takes time (seconds).
+        name: its name for :func:`count` or :func:`observe`.
+        kind: whether it is counted or timed (seconds).
         says: what it means, in one sentence.
-        labels: its labels, each with all values it can have.
-        is_trouble: whether somebody should hear of it.
-        buckets: upper bounds (seconds) that fit a duration, for histograms.
+        labels: its labels, each with all its possible values.
+        is_trouble: whether it deserves an alert.
+        buckets: histogram buckets for a duration: upper bounds (seconds).
     """
 
     name: str
@@ -100,7 +100,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """That an event happened: ``value`` times, or for ``value`` seconds."""
+    """One report of an event: it happened ``value`` times, or took ``value`` seconds."""
 
     event: Event
     value: float
@@ -246,16 +246,16 @@ EVENTS = (
 )
 
 CATALOGUE: Mapping[str, Event] = {event.name: event for event in EVENTS}
-"""Every event there is, by its name."""
+"""Every event, by name."""
 
 _listeners: tuple[Listener, ...] = ()
 
 
 def subscribe(listener: Listener) -> Callable[[], None]:
-    """Call ``listener(measurement)`` for every event; return a function that ends it.
+    """Call ``listener(measurement)`` for every event; return a function that unsubscribes it.
 
-    It is called at once, by whichever thread does the work, perhaps inside a transaction: be
-    quick, and do not use the database. One that raises is logged and disturbs nothing.
+    The thread that does the work calls it immediately, perhaps inside a transaction: be quick, and
+    do not use the database. Exceptions are logged and otherwise ignored.
     """
     global _listeners
     _listeners = (*_listeners, listener)
@@ -263,29 +263,28 @@ def subscribe(listener: Listener) -> Callable[[], None]:
 
 
 def count(name: str, times: int = 1, /, **labels: str) -> None:
-    """Tell every listener that ``name`` happened, once or several ``times``. Never raises."""
+    """Report that ``name`` happened, once or several ``times``. Never raises."""
     if _listeners and times:
         _tell(name, times, labels)
 
 
 def observe(name: str, seconds: float, /, **labels: str) -> None:
-    """Tell every listener that ``name`` took so many seconds. Never raises.
+    """Report that ``name`` took this many seconds. Never raises.
 
-    Two hosts' clocks may differ, so a negative duration is told as 0.
+    Two hosts' clocks may differ, so a negative duration is reported as 0.
     """
     if _listeners:
         _tell(name, max(seconds, 0.0), labels)
 
 
 def tagger_label(tagger: str) -> str:
-    """Return the label for a tagger: a built-in name without what it was set up with, or
-    ``other``."""
+    """Return the label for a tagger: a built-in name without its parameters, or ``other``."""
     name = tagger.partition(":")[0]
     return name if name in TAGGERS else OTHER
 
 
 def undeclared(name: str, problem: str) -> None:
-    """Note that an event was told that :data:`CATALOGUE` does not have."""
+    """Log that an event was reported that :data:`CATALOGUE` does not declare."""
     logger.error("The event %s is not as its catalogue says: %s", name, problem)
 
 

@@ -1,7 +1,7 @@
-"""Rows of the host's that hold a file: what happens when one is saved or deleted.
+"""Signal handlers for rows of host models that hold a file.
 
-Django sends signals for ``save()``, ``create()``, ``delete()`` and ``QuerySet.delete()``. What
-``bulk_create()``, ``update()`` and SQL change is found by ``filestack_tags_model_files``.
+Django sends signals for ``save()``, ``create()``, ``delete()`` and ``QuerySet.delete()``. Changes
+by ``bulk_create()``, ``update()`` and SQL are found by ``filestack_tags_model_files``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ UPLOADED = "_filestack_tags_uploaded"
 
 
 def follow() -> None:
-    """Hear of the rows of every model that has an ``AssetOf`` field."""
+    """Connect the signals of every model that has an ``AssetOf`` field."""
     for model in apps.get_models():
         if asset_fields(model):
             name = f"filestack_tags.{model._meta.label_lower}"
@@ -32,7 +32,7 @@ def follow() -> None:
 
 
 def _saving(*, instance: Model, **kwargs: Any) -> None:
-    """Remember which files ``save()`` is about to store: the same name may get new bytes."""
+    """Record which files ``save()`` is about to store: the same name may get new bytes."""
     files = ((field.name, getattr(instance, field.file)) for field in _fields(instance, kwargs))
     new = {name for name, file in files if file and not file._committed}
     setattr(instance, UPLOADED, new)
@@ -55,7 +55,7 @@ def _deleted(*, instance: Model, using: str, **kwargs: Any) -> None:
 
 
 def _fields(instance: Model, said: dict[str, Any]) -> list[AssetOf]:
-    """Return the fields whose file is among what is saved."""
+    """Return the fields whose file is being saved."""
     written: Collection[str] | None = said.get("update_fields")
     return [
         field
@@ -65,6 +65,6 @@ def _fields(instance: Model, said: dict[str, Any]) -> list[AssetOf]:
 
 
 def _key(field: AssetOf, instance: Model) -> Any:
-    """Return the primary key of the row that has the column: a parent's, where it is inherited."""
+    """Return the primary key of the row that has the column: the parent's if it is inherited."""
     key = field.model._meta.pk
     return getattr(instance, key.attname if key is not None else "pk")

@@ -1,4 +1,4 @@
-"""News: a delivery and the event in it, when that happened, and what it came to."""
+"""An event of a delivery: when it happened, and the result of handling it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ IGNORED = WebhookDelivery.State.IGNORED
 
 @dataclass(frozen=True)
 class Handled:
-    """What an event came to: the delivery's state, a sentence for people, and what is next."""
+    """The result of handling an event: the delivery's state, a sentence for users, and next steps."""
 
     state: str
     text: str
@@ -28,16 +28,16 @@ class Handled:
 
 
 def moment(event: Event, delivery: WebhookDelivery) -> datetime:
-    """When the event happened, as the host keeps it."""
+    """Return when the event happened, in the form that the host stores."""
     return past(event.timestamp or delivery.received_at)
 
 
 def past(moment: datetime) -> datetime:
-    """Return ``moment`` as the host keeps it; neither the future nor a time before computers is
-    believed, and at the ends of the calendar no time can be told in every zone.
+    """Return ``moment`` as the host stores it, limited to the range from 1970 to now.
 
-    The future begins after what a slow clock may take for it: moved back, an overwrite would
-    seem older than one that came before it.
+    The upper limit is :data:`CLOCKS_DIFFER` in the future, since this clock may be slow. Moved back
+    further, an overwrite would seem older than an earlier one. At the ends of the calendar a time
+    cannot be converted to every time zone.
     """
     if timezone.is_aware(moment):
         moment = min(max(moment, EARLIEST), datetime.now(UTC) + CLOCKS_DIFFER)

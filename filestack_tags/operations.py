@@ -1,6 +1,6 @@
-"""Operations: how things stand now, for whoever is on duty. Only reads.
+"""Operations: the current status of the app for operators. Read-only.
 
-:func:`snapshot` has the figures, :func:`concerns` what somebody should do something about. Every
+:func:`snapshot` returns the figures, :func:`concerns` the problems that need attention. Every
 statement is served by an index and reads a bounded number of rows, however many assets there are.
 """
 
@@ -24,20 +24,20 @@ from .taggers.base import BUILT_IN
 from .transactions import alias
 
 COUNT_LIMIT = 10_000
-"""Rows of each kind that are counted; beyond, a total is no longer exact."""
+"""Maximum rows counted of each kind; larger totals are not exact."""
 
 RECENT = timedelta(hours=24)
-"""How far back failures are looked at, and no further than the last :data:`COUNT_LIMIT`."""
+"""How far back to look for failures, within the last :data:`COUNT_LIMIT`."""
 
 TOP_CODES = 10
 
 SWEEP_OVERDUE = timedelta(minutes=5)
-"""Five sweeps that did not come."""
+"""Five missed sweeps."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Calls to tag in one period: how many were made, and how many may be (``None``: any)."""
+    """Tagging calls in one period: how many were made, and how many are allowed (``None``: any)."""
 
     period: str
     used: int
@@ -45,13 +45,13 @@ class Budget:
 
     @property
     def left(self) -> int | None:
-        """How many more may be made, ``None`` when there is no limit."""
+        """The remaining calls, ``None`` when there is no limit."""
         return None if self.limit is None else max(self.limit - self.used, 0)
 
 
 @dataclass(frozen=True)
 class Beat:
-    """When something that runs by the clock last came to its end, and what it found."""
+    """When a scheduled task last finished, and what it found."""
 
     name: str
     at: datetime
@@ -61,7 +61,7 @@ class Beat:
 
 @dataclass(frozen=True)
 class Concern:
-    """Something that a person should look at: a fixed word, and a text with cause and cure."""
+    """A problem that needs attention: a fixed code, and a text with its cause and fix."""
 
     code: str
     text: str
@@ -69,23 +69,22 @@ class Concern:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """How things stand. Ages are in seconds, 0 when nothing waits.
+    """The current status. Ages are in seconds, 0 when nothing waits.
 
     Args:
         at: when it was taken.
         queued: assets that wait for a call.
-        running: assets that are being asked about, or whose workflow job goes on.
-        queue_age: for how long the asset that waits longest has been due.
-        failed_assets: assets that are not tried again by themselves.
+        running: assets whose call or workflow job is in progress.
+        queue_age: how long the longest-waiting asset has been due.
+        failed_assets: assets that failed and are not retried automatically.
         open_deliveries: deliveries that are not processed yet.
         inbox_lag: how long ago the oldest of them was received; replayed ones do not count.
-        failed_deliveries: deliveries that are not tried again by themselves.
-        failures: how many runs failed in the last 24 hours, by error code, the most frequent
-            ten.
-        circuits: every tagger that was refused, open or closed again.
+        failed_deliveries: deliveries that failed and are not retried automatically.
+        failures: how many runs failed in the last 24 hours, by error code, the most frequent ten.
+        circuits: every tagger that rejected calls, with an open or closed circuit.
         budgets: today and this calendar month (UTC).
-        beats: what runs by the clock.
-        concerns: what somebody should look at.
+        beats: heartbeats of the scheduled tasks.
+        concerns: problems that need attention.
     """
 
     at: datetime
@@ -104,7 +103,7 @@ class Snapshot:
 
 
 def snapshot() -> Snapshot:
-    """Return how things stand. Fourteen statements; 36 ms with a million rows of each kind."""
+    """Return the current status. Fourteen statements; 36 ms with a million rows of each kind."""
     standing = _Standing(timezone.now())
     assets = Asset.objects.using(alias())
     states = WebhookDelivery.State
@@ -132,14 +131,14 @@ def snapshot() -> Snapshot:
 
 
 def concerns() -> tuple[Concern, ...]:
-    """Return what somebody should look at. Three statements on tables of a few rows."""
+    """Return the problems that need attention. Three statements on tables of a few rows."""
     return tuple(_Standing(timezone.now()).concerns())
 
 
 def not_configured() -> str:
     """Return what to set before anything can be tagged, an empty string if nothing is missing.
 
-    Taggers of this package other than ``local`` need an account with Filestack.
+    Taggers of this package other than ``local`` need a Filestack account.
     """
     settings = get_settings()
     kind = settings.TAGGER.partition(":")[0]
@@ -154,7 +153,7 @@ def not_configured() -> str:
 
 @dataclass(frozen=True)
 class _Standing:
-    """What a few rows say, each read once."""
+    """The contents of a few small tables, each read once."""
 
     now: datetime
 
@@ -245,14 +244,14 @@ def _sum(one: Total, other: Total) -> Total:
 def _age(
     rows: QuerySet[Asset] | QuerySet[WebhookDelivery], column: str, now: datetime
 ) -> float:
-    """Return for how long the first of ``rows`` has waited (seconds)."""
+    """Return how long the first of ``rows`` has waited (seconds)."""
     since = rows.values_list(column, flat=True).first()
     return max((now - since).total_seconds(), 0.0) if since else 0.0
 
 
 def _failures(now: datetime) -> dict[str, int]:
-    # No index has their time. The last ones are found by that of their state, and few of them
-    # are older than a day where that matters.
+    # No index covers their time. The last ones are found by the index on their state; where it
+    # matters, few of them are older than a day.
     failed = TaggingRun.objects.using(alias()).filter(state=TaggingRun.State.FAILED)
     last = failed.order_by("-id").values_list("pk", flat=True)
     earliest = last[COUNT_LIMIT - 1 : COUNT_LIMIT].first()

@@ -1,11 +1,11 @@
-"""Outbound: send the messages of the outbox as webhooks in the Standard Webhooks form.
+"""Outbound: send the messages of the outbox as webhooks in the Standard Webhooks format.
 
 https://www.standardwebhooks.com (1.0.0): the headers ``webhook-id``, ``webhook-timestamp`` and
 ``webhook-signature``. A message is sent at least once, with the same id and body each time.
 
-The secret of an endpoint is stored nowhere: it is made of ``SECRET_KEY`` and the endpoint's nonce.
-A message is signed with each of ``SECRET_KEY_FALLBACKS`` as well, and for a day with the secret
-before the last change, so that receivers can follow without a gap.
+The secret of an endpoint is stored nowhere: it is derived from ``SECRET_KEY`` and the endpoint's
+nonce. A message is also signed with each of ``SECRET_KEY_FALLBACKS``, and for a day with the
+previous secret after a change, so that receivers can switch without a gap.
 """
 
 from __future__ import annotations
@@ -34,27 +34,28 @@ from .transactions import alias, atomic, locked, retrying
 logger = logging.getLogger(__name__)
 
 BATCH = 20
-"""Messages to one endpoint that are taken together. Even if each of them takes the longest, they
-are sent before another process counts them as lost."""
+"""Messages to one endpoint that are leased together. Even if each takes the maximum time, they are
+sent before another process counts them as lost.
+"""
 
 POSTPONED = 500
-"""Messages of an endpoint that is down which one batch puts off."""
+"""Messages of an unreachable endpoint that one batch postpones."""
 
 LOST_AFTER = timedelta(minutes=10)
-"""How long after it was taken a message is sent by another process."""
+"""How long after it was leased a message is sent by another process."""
 
 OVERLAP = timedelta(days=1)
-"""How long the former secret of an endpoint signs, too."""
+"""How long the previous secret of an endpoint still signs."""
 
 LONGEST_DELAY = timedelta(hours=6)
-"""Between two attempts, where the receiver asks for no more."""
+"""The longest delay between two attempts, unless the receiver requests more."""
 
 LONGEST_RETRY_AFTER = timedelta(days=1)
-"""The longest that a receiver's ``Retry-After`` has a message wait."""
+"""The longest delay that a receiver's ``Retry-After`` can cause."""
 
 THROTTLED = 429
 GONE = 410
-"""The receiver wants no more: the endpoint is switched off (Standard Webhooks)."""
+"""The receiver wants no more messages: the endpoint is disabled (Standard Webhooks)."""
 
 SALT = "filestack_tags.outbound"
 State = OutboundMessage.State
@@ -62,7 +63,7 @@ State = OutboundMessage.State
 
 @dataclass(frozen=True)
 class _Letter:
-    """A message with all that sending it takes."""
+    """A message with everything needed to send it."""
 
     message: OutboundMessage
     url: str
@@ -80,7 +81,7 @@ def save_endpoint(
     is_active: bool = True,
     endpoint_id: int | None = None,
 ) -> WebhookEndpoint:
-    """Make an endpoint, or change one; return it. :func:`secret_of` is its secret.
+    """Create or change an endpoint; return it. :func:`secret_of` returns its secret.
 
     Raises:
         EndpointError: when the URL cannot be used, or an event is unknown or missing.
@@ -99,7 +100,7 @@ def save_endpoint(
 
 
 def check_endpoint(*, url: str, events: Iterable[str]) -> list[str]:
-    """Return the events in their order. Resolves no name: that is done for each request.
+    """Return the events in their order. Does not resolve the host name; each request does.
 
     Raises:
         EndpointError: as :func:`save_endpoint`.
@@ -119,13 +120,14 @@ def delete_endpoint(endpoint_id: int) -> None:
 
 @retrying
 def new_secret(endpoint_id: int, *, known: str | None = None) -> str:
-    """Give an endpoint another secret, and return it. The former one signs for a day, too.
+    """Give an endpoint a new secret, and return it. The previous one also signs for a day.
 
     Args:
         endpoint_id: the endpoint.
-        known: when its secret was last replaced as far as the caller knows, in ISO 8601, ""
-            for never; if it was since, nothing is done and "" returned. A button pressed twice
-            would replace what is a second old, and the former secret would sign no more.
+        known: when the secret was last replaced as far as the caller knows, in ISO 8601; "" for
+            never. If it was replaced since, nothing is done and "" is returned. Otherwise a button
+            pressed twice would replace a secret that is a second old, and the original secret would
+            no longer sign.
 
     Raises:
         WebhookEndpoint.DoesNotExist: when there is none with that id.
@@ -142,7 +144,7 @@ def new_secret(endpoint_id: int, *, known: str | None = None) -> str:
 
 
 def secret_of(endpoint: WebhookEndpoint) -> str:
-    """Return the secret (``whsec_…``) by which receivers verify. Show it once, log it never."""
+    """Return the secret (``whsec_…``) that receivers verify with. Show it once, never log it."""
     return _secret(endpoint.nonce, django_settings.SECRET_KEY)
 
 
@@ -164,7 +166,7 @@ def _secret(nonce: str, key: Any) -> str:
 
 
 def endpoints_due() -> list[int]:
-    """Return the endpoints that have messages to be sent now; none while it is off."""
+    """Return the endpoints that have messages due now; none while outbound webhooks are off."""
     if not get_settings().OUTBOUND_WEBHOOKS:
         return []
     return list(_due().order_by().values_list("endpoint_id", flat=True).distinct())
@@ -173,17 +175,17 @@ def endpoints_due() -> list[int]:
 def send_due() -> int:
     """Send the messages that are due, at most :data:`BATCH` to each endpoint; return how many.
 
-    One endpoint after the other; see :func:`deliver`.
+    Endpoints are served one after the other; see :func:`deliver`.
     """
     return sum(deliver(pk) for pk in endpoints_due())
 
 
 def deliver(endpoint_id: int) -> int:
-    """Send the messages to one endpoint that are due, at most :data:`BATCH`; return how many.
+    """Send the due messages of one endpoint, at most :data:`BATCH`; return how many.
 
-    Each request ends within ``OUTBOUND_TIMEOUT`` seconds. If the endpoint is down, one request
-    shows it: its other messages that are due count as failed too. A message that failed is sent
-    again later, up to ``OUTBOUND_MAX_ATTEMPTS`` times. Safe to run several times at once.
+    Each request ends within ``OUTBOUND_TIMEOUT`` seconds. If the endpoint is down, one request is
+    enough to show it: its other due messages count as failed too. A failed message is retried, up
+    to ``OUTBOUND_MAX_ATTEMPTS`` times. Safe to run concurrently.
     """
     due = _due().filter(endpoint=endpoint_id).order_by("due_at")
     letters = _take(list(due.values_list("pk", flat=True)[:BATCH]))
@@ -200,7 +202,7 @@ def _due() -> QuerySet[OutboundMessage]:
 
 
 def resend(message_ids: Iterable[int]) -> list[int]:
-    """Have messages sent again that were sent or given up; return the ids of those that will be."""
+    """Resend messages that were sent or have failed; return the ids of those that will be sent."""
     closed = OutboundMessage.objects.using(alias()).filter(state__in=(State.SENT, State.DEAD))
     again = []
     for pk in message_ids:
@@ -212,7 +214,7 @@ def resend(message_ids: Iterable[int]) -> list[int]:
 
 @retrying
 def _take(message_ids: Sequence[int]) -> list[_Letter]:
-    """Take messages for this process, which has :data:`LOST_AFTER` to send them."""
+    """Lease messages to this process, which has :data:`LOST_AFTER` to send them."""
     now = timezone.now()
     with atomic():
         rows = locked(OutboundMessage.objects.filter(pk__in=message_ids), skip_held=True)
@@ -240,7 +242,7 @@ def _take(message_ids: Sequence[int]) -> list[_Letter]:
 
 
 def _post(letters: Sequence[_Letter]) -> list[tuple[OutboundMessage, Answer]]:
-    """Post the messages of one endpoint, one after the other, until one shows that it is down."""
+    """Post the messages of one endpoint, one by one, until a response shows that it is down."""
     settings = get_settings()
     answers: list[tuple[OutboundMessage, Answer]] = []
     failed: Answer | None = None
@@ -261,7 +263,7 @@ def _post(letters: Sequence[_Letter]) -> list[tuple[OutboundMessage, Answer]]:
 
 
 def headers_of(message: OutboundMessage, secrets: Iterable[str]) -> dict[str, str]:
-    """Return the headers that a message is sent with now, signed with each secret."""
+    """Return the headers to send a message with now, signed with each secret."""
     from standardwebhooks import Webhook  # only where something is sent
 
     now = datetime.now(UTC)
@@ -279,7 +281,7 @@ def headers_of(message: OutboundMessage, secrets: Iterable[str]) -> dict[str, st
 
 @retrying
 def _settle(message: OutboundMessage, answer: Answer, *, is_final: bool = False) -> None:
-    """Write what came of a message, unless it was settled by somebody else meanwhile."""
+    """Save the result of a message, unless another process has settled it meanwhile."""
     now = timezone.now()
     if answer.status == GONE:
         WebhookEndpoint.objects.using(alias()).filter(pk=message.endpoint_id).update(
@@ -294,7 +296,7 @@ def _settle(message: OutboundMessage, answer: Answer, *, is_final: bool = False)
 
 @retrying
 def _postpone(endpoint_id: int, answer: Answer) -> None:
-    """Count a failure for the other messages of an endpoint that are due, without sending them."""
+    """Count a failure for the other due messages of an endpoint, without sending them."""
     now = timezone.now()
     waiting_messages = OutboundMessage.objects.using(alias()).filter(
         state=State.WAITING, due_at__lte=now
@@ -312,7 +314,7 @@ def _postpone(endpoint_id: int, answer: Answer) -> None:
 def _course(
     answer: Answer, attempts: int, now: datetime, *, is_final: bool = False
 ) -> dict[str, Any]:
-    """Return what an answer makes of a message after so many attempts."""
+    """Return how an answer changes a message after this many attempts."""
     changes: dict[str, Any] = {"http_status": answer.status, "error": answer.error[:200]}
     if answer.is_accepted:
         return changes | {"state": State.SENT, "due_at": None, "sent_at": now}
@@ -331,19 +333,19 @@ def _tell(state: str, messages: int) -> None:
 
 
 def _is_down(answer: Answer) -> bool:
-    """Whether another message would fare no better now."""
+    """Whether another message would fail now too."""
     return answer.status is None or answer.status == THROTTLED or answer.status >= 500
 
 
 def _wait(answer: Answer, attempts: int) -> timedelta:
-    """Return how long a message waits: as long as the receiver asks for, or longer by itself."""
-    # Spread out: all that waits for the receiver was told the same moment.
+    """Return how long a message waits: our own delay, or the receiver's if that is longer."""
+    # With jitter: everything that waits for the receiver got the same Retry-After.
     asked = (answer.retry_after or 0.0) * SystemRandom().uniform(1, 1.2)
     asked = min(asked, LONGEST_RETRY_AFTER.total_seconds())
     return max(_delay(attempts), timedelta(seconds=asked))
 
 
 def _delay(attempts: int) -> timedelta:
-    """Return how long to wait after so many attempts: doubled each time, and spread out."""
+    """Return the delay after this many attempts: doubled each time, with jitter."""
     seconds = get_settings().RETRY_DELAY * 2.0 ** min(attempts - 1, 20)
     return min(timedelta(seconds=seconds), LONGEST_DELAY) * SystemRandom().uniform(1, 1.2)

@@ -1,9 +1,9 @@
-"""Outbox: what other systems are to be told, written by the transaction that did it.
+"""Outbox: messages for other systems, written in the transaction that they report.
 
-So a message is there exactly if its effect is, whoever dies. Sending is of :mod:`.outbound`. While
-``OUTBOUND_WEBHOOKS`` is off nothing is asked of the database; while it is on, the endpoints are
-read once in :data:`REMEMBERED` seconds by each process, and a transaction writes its messages by
-one statement.
+So a message exists exactly if its effect does, even after a crash. :mod:`.outbound` sends the
+messages. While ``OUTBOUND_WEBHOOKS`` is off, no query is made. While it is on, each process reads
+the endpoints once in :data:`REMEMBERED` seconds, and a transaction writes its messages in one
+statement.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from .models import OutboundMessage, TaggingRun, WebhookEndpoint
 from .transactions import alias, on_commit
 
 TAGGED, FAILED, DECIDED = EVENTS = tuple(OutboundMessage.Event.values)
-"""What is told: new tags were applied, an asset could not be tagged, a person decided."""
+"""The events: new tags were applied, an asset could not be tagged, a user decided."""
 
 REMEMBERED = 5.0
-"""Seconds for which a process remembers the endpoints. Those made or changed by another one take
-so long to have an effect."""
+"""Seconds for which a process caches the endpoints. Changes by other processes take effect after
+this time.
+"""
 
 BATCH = 500
 """Messages in one statement."""
@@ -42,13 +43,14 @@ _wakers: list[Callable[[], object]] = []
 
 
 def note(event: str, told: Iterable[Mapping[str, Any]]) -> None:
-    """Write a message of ``event`` for each of ``told`` and each endpoint that wants it.
+    """Write a message of ``event`` for each item of ``told`` and each endpoint that subscribes to
+    it.
 
-    In the transaction of what is told, which has to be open; nothing is sent before its commit.
+    Call it in the transaction that the messages report. Nothing is sent before its commit.
 
     Args:
         event: one of :data:`EVENTS`.
-        told: the ``data`` of each message. It is not looked at where nobody wants the event.
+        told: the ``data`` of each message. Not evaluated if no endpoint subscribes to the event.
     """
     wanted = [pk for pk, events in _endpoints() if event in events]
     if not wanted:
@@ -71,18 +73,18 @@ def note(event: str, told: Iterable[Mapping[str, Any]]) -> None:
 
 
 def note_failure(run: TaggingRun) -> None:
-    """Write that an asset could not be tagged, as :func:`note` does."""
+    """Write a message that an asset could not be tagged; see :func:`note`."""
     told = {"asset_id": run.asset_id, "run_id": run.pk, "error_code": run.error_code}
     note(FAILED, [told])
 
 
 def wake_by(waker: Callable[[], object]) -> None:
-    """Have ``waker`` called after each commit that wrote messages."""
+    """Call ``waker`` after each commit that wrote messages."""
     _wakers.append(waker)
 
 
 def forget() -> None:
-    """Have this process read the endpoints again, such as after one was changed."""
+    """Drop this process's cache of endpoints, for example after one was changed."""
     _memory.clear()
 
 

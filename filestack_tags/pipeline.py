@@ -1,8 +1,8 @@
-"""The pipeline: keep many calls in flight, and land what they come to together.
+"""The pipeline: keep many calls in flight, and apply their replies together.
 
-One thread claims assets, starts their calls and lands the answers, so that only it uses the
-database; the calls themselves are made beside it (:mod:`.taggers.inflight`). While some are
-landed the others go on.
+One thread claims assets, starts their calls and applies the replies, so that only it uses the
+database. The calls run in other threads (:mod:`.taggers.inflight`) and continue while replies are
+applied.
 """
 
 from __future__ import annotations
@@ -30,14 +30,15 @@ from .transactions import alias
 logger = logging.getLogger(__name__)
 
 SLICE = 10.0
-"""Seconds after which a task makes room for others: what is left goes on in the next."""
+"""Seconds after which a task makes room for others; the next task continues."""
 
 SAMPLED = 4
-"""How many times as many assets as wanted are looked at, so that two pipelines seldom reach for
-the same."""
+"""How many times more assets than needed are looked up, so that two pipelines seldom claim the same
+ones.
+"""
 
 PAUSE = 0.5
-"""Seconds between looks at the database, while there is nothing to do but wait."""
+"""Seconds between database queries while waiting."""
 
 Tell = Callable[[Outcome], None]
 
@@ -46,7 +47,7 @@ class Supply(Protocol):
     """Where the assets come from."""
 
     def candidates(self, limit: int) -> list[int]:
-        """Return up to ``limit`` assets that could be asked about now."""
+        """Return up to ``limit`` assets that could be tagged now."""
         ...
 
     def claim(self, asset_ids: Sequence[int]) -> list[Work | Refusal]:
@@ -54,7 +55,7 @@ class Supply(Protocol):
         ...
 
     def may_have_more(self) -> bool:
-        """Whether to look again, now that nothing is in flight and there were no candidates."""
+        """Whether to look again when nothing is in flight and there were no candidates."""
         ...
 
 
@@ -67,17 +68,17 @@ def run(
     gives_back: Callable[[], bool] = lambda: False,
     to_rest: bool = False,
 ) -> None:
-    """Ask about all that ``supply`` has, ``concurrency`` at once; tell what came of each.
+    """Call the tagger for all assets of ``supply``, ``concurrency`` at once; report each outcome.
 
-    Once ``is_stopped``, nothing more is claimed and what is in flight is landed. If then
-    ``gives_back``, assets whose call has not begun are queued again, or with ``to_rest`` go to
-    rest. While the database is away the
-    answers are kept, for as long as their lease lasts, since they were paid for.
+    Once ``is_stopped`` returns true, nothing more is claimed, and calls in flight are awaited and
+    applied. If ``gives_back`` also returns true, assets whose call has not begun are queued again,
+    or become idle with ``to_rest``. While the database is unreachable the replies are kept for as
+    long as their lease lasts, because they cost money.
 
     Raises:
-        OperationalError: when the database stayed away.
-        Exception: what claiming, giving back or ``tell`` raised, once the calls in flight have
-            ended and their answers were applied.
+        OperationalError: when the database stayed unreachable.
+        Exception: what claiming, releasing or ``tell`` raised, once the calls in flight have ended
+            and their replies were applied.
     """
     with InFlight[Work](concurrency) as flight:
         problem: Exception | None = None
@@ -87,7 +88,7 @@ def run(
             wait, is_limited = PAUSE, False
             if problem is None and not is_stopped():
                 try:
-                    if (early := look_at - monotonic()) > 0:  # for the rate to permit more
+                    if (early := look_at - monotonic()) > 0:  # for the rate limit
                         wait, is_limited = early, True
                     else:
                         wait, is_limited = _fill(flight, supply, concurrency, tell)
@@ -114,10 +115,10 @@ def run(
 
 
 def _give_back(works: list[Work], *, to_rest: bool) -> list[Work]:
-    """Give back assets whose call has not begun; return those to give back later.
+    """Release assets whose call has not begun; return those to release later.
 
-    An error here must not lose the answers of calls in flight. What cannot be given back waits
-    until its lease ends.
+    An error here must not lose the replies of calls in flight. An asset that cannot be released
+    waits until its lease expires.
     """
     try:
         claims.release(works, to_rest=to_rest)
@@ -130,9 +131,12 @@ def _give_back(works: list[Work], *, to_rest: bool) -> list[Work]:
 
 
 def _claimable(flight: InFlight[Work], concurrency: int) -> int:
-    """Return how many to claim: as many again as can be called, to take the places that get free
-    while others are applied and claimed, or that wait for their moment. Those that may be called
-    alone, while they are fewer."""
+    """Return how many assets to claim.
+
+    That is up to twice ``concurrency``, so that the next calls are ready while others are applied
+    or wait for their time slot. While a circuit recovers, it is only what the circuit breaker
+    allows.
+    """
     room = _room(flight, concurrency if concurrency == 1 else 2 * concurrency)
     if room and (allowed := circuit.allowed(concurrency)) < concurrency:
         return _room(flight, allowed)
@@ -140,8 +144,9 @@ def _claimable(flight: InFlight[Work], concurrency: int) -> int:
 
 
 def _room(flight: InFlight[Work], ahead: int) -> int:
-    """Return how many are missing of ``ahead``; 0 while they are few: a claim for them costs as
-    much as one for many."""
+    """Return how many are missing to ``ahead``, or 0 if few are: claiming one costs as much as
+    claiming many.
+    """
     room = ahead - len(flight)
     return room if room >= (max(ahead // 4, 1) if len(flight) else 1) else 0
 
@@ -149,9 +154,9 @@ def _room(flight: InFlight[Work], ahead: int) -> int:
 def _fill(
     flight: InFlight[Work], supply: Supply, concurrency: int, tell: Tell
 ) -> tuple[float, bool]:
-    """Claim and start as many as there is room for.
+    """Claim and start as many assets as there is room for.
 
-    Return after how many seconds to look again, and whether the rate keeps some from being
+    Return after how many seconds to look again, and whether the rate limit kept some from being
     claimed.
     """
     room = _claimable(flight, concurrency)
@@ -188,7 +193,7 @@ def _fill(
 
 
 def _insist(answers: Sequence[tuple[Work, Answer]]) -> list[Outcome]:
-    """Land answers, and while the database is away keep trying for as long as the leases last."""
+    """Apply replies; while the database is unreachable, retry until the leases expire."""
     if not answers:
         return []
     until = monotonic() + get_settings().LEASE
@@ -205,7 +210,7 @@ def _insist(answers: Sequence[tuple[Work, Answer]]) -> list[Outcome]:
 
 
 class _Desk:
-    """What tasks of this process asked for. One of them works at a time, for all of them."""
+    """The assets that tasks of this process want tagged. One task at a time works for all of them."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -213,7 +218,7 @@ class _Desk:
         self._is_taken = False
 
     def ask(self, asset_id: int) -> bool:
-        """Note an asset; return whether the caller is the one who has to work."""
+        """Add an asset; return whether the caller has to do the work."""
         with self._lock:
             self._asked.append(asset_id)
             if self._is_taken:
@@ -222,18 +227,18 @@ class _Desk:
             return True
 
     def next(self, limit: int) -> list[int]:
-        """Return up to ``limit`` of the assets that were asked for."""
+        """Return up to ``limit`` of the requested assets."""
         with self._lock:
             number = min(limit, len(self._asked))
             return [self._asked.popleft() for _ in range(number)]
 
     def leave(self) -> None:
-        """Make room for the next one, whatever was asked for."""
+        """Let another task take over, whatever is still requested."""
         with self._lock:
             self._is_taken = False
 
     def leave_if_done(self) -> bool:
-        """Make room for the next one, unless somebody asked meanwhile; return whether."""
+        """Let another task take over unless more was requested; return whether it was released."""
         with self._lock:
             self._is_taken = bool(self._asked)
             return not self._is_taken
@@ -243,10 +248,10 @@ _desk = _Desk()
 
 
 class _Queue:
-    """The assets that tasks asked for, and with them others that are queued and due.
+    """The assets that tasks requested, and others that are queued and due.
 
-    A burst of uploads is a burst of tasks; the first finds most of their assets in the database
-    and takes them along, the others find their work done.
+    A burst of uploads is a burst of tasks. The first task finds most of their assets in the
+    database and tags them too; the other tasks then have nothing to do.
     """
 
     def __init__(self, tell: Tell) -> None:
@@ -272,7 +277,7 @@ class _Queue:
         return [*self._asked, *found]
 
     def _not_done(self, asked: Sequence[int]) -> list[int]:
-        """Leave out those there is nothing to do for, before they take a place or a permit."""
+        """Leave out assets with nothing to do, before they use a slot or a permit."""
         columns = ("tagging_state", "attempts", "due_at", "deleted_at")
         rows = Asset.objects.using(alias()).filter(pk__in=asked).only(*columns)
         known = {asset.pk: asset for asset in rows}
@@ -291,7 +296,7 @@ class _Queue:
         asked = set(self._asked)
         alone = [pk for pk in asset_ids if pk in asked]
         others = [pk for pk in asset_ids if pk not in asked]
-        for pk in asked.difference(asset_ids):  # not permitted yet
+        for pk in asked.difference(asset_ids):  # the rate limit does not permit them yet
             _desk.ask(pk)
         claimed = claims.claim(alone) if alone else []
         claimed += claims.claim(others, skip_held=True) if others else []
@@ -304,12 +309,12 @@ class _Queue:
 
 
 def work(asset_id: int, tell: Tell, is_interrupted: Callable[[], bool] = lambda: False) -> str:
-    """Have a queued asset tagged, and others that are due along with it; the body of the task.
+    """Tag a queued asset, and others that are due along with it; the body of the task.
 
-    Tells what came of each. Of several callers in one process one works, for at most
-    :data:`SLICE` seconds, and the others return at once. Once ``is_interrupted``, calls that
-    have begun are landed and the others given back. Returns the asset's state as far as it is
-    known; never raises for what a tagger does.
+    Reports the outcome of each to ``tell``. Of several callers in one process one works, for at
+    most :data:`SLICE` seconds, and the others return at once. Once ``is_interrupted`` returns true,
+    calls that have begun are completed and the other assets are released. Returns the asset's state
+    as far as it is known; never raises because of a tagger.
     """
     if not _desk.ask(asset_id):
         return Asset.State.QUEUED

@@ -1,9 +1,8 @@
-"""Posting: one request to an address that a person gave, and never to a machine of one's own.
+"""Posting: one HTTP request to a URL that a user entered, never to an internal machine.
 
-The name is resolved once, every address it has must be public, and the connection is made to the
-address that was looked at: a name that leads elsewhere a moment later leads nowhere. Redirects and
-the proxies of the environment are not followed, and of the answer only the status and
-``Retry-After`` are read.
+The name is resolved once, every address it has must be public, and the connection uses the address
+that was checked, so that DNS rebinding has no effect. Redirects and the proxies of the environment
+are ignored. Of the response only the status and ``Retry-After`` are read.
 """
 
 from __future__ import annotations
@@ -29,12 +28,12 @@ MAX_URL = 2000
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of a request: its status, or a short text that says why there is none.
+    """The result of a request: its status, or a short text that explains why there is none.
 
     Args:
-        status: of the answer.
-        error: why there is none.
-        retry_after: seconds that the other side asks to be left alone, by ``Retry-After``.
+        status: of the response.
+        error: why there is no response.
+        retry_after: seconds from the response's ``Retry-After``.
     """
 
     status: int | None = None
@@ -50,11 +49,12 @@ def require_usable(url: str, *, insecure: bool) -> SplitResult:
     """Return the parts of a URL that can be posted to.
 
     Args:
-        url: the address.
-        insecure: whether plain http, and private addresses, are allowed.
+        url: the URL.
+        insecure: whether plain http and private addresses are allowed.
 
     Raises:
-        EndpointError: when it is no https URL, or holds a user, a password or a fragment.
+        EndpointError: when it is not an https URL, or contains a user name, a password or a
+            fragment.
     """
     try:
         parts = urlsplit(url)
@@ -76,15 +76,15 @@ def require_usable(url: str, *, insecure: bool) -> SplitResult:
 def post(
     url: str, body: bytes, headers: Mapping[str, str], *, timeout: float, insecure: bool
 ) -> Answer:
-    """Post ``body``; never raises for what the other side does.
+    """Post ``body``; never raises because of the other side.
 
     Args:
-        url: as :func:`require_usable` wants it.
-        body: what is sent.
-        headers: besides ``Host``.
+        url: as for :func:`require_usable`.
+        body: the request body.
+        headers: in addition to ``Host``.
         timeout: seconds for the whole exchange: resolving the name, connecting, TLS, sending, and
-            the headers of the answer.
-        insecure: whether plain http, and private addresses, are allowed.
+            the headers of the response.
+        insecure: whether plain http and private addresses are allowed.
     """
     certificates = _certificates()
     deadline = Deadline(timeout)
@@ -117,20 +117,20 @@ def post(
             wait = retry_after(response.headers.get("Retry-After", ""))
             return Answer(status=response.status_code, retry_after=wait)
     except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
-        # Without its text, which may hold the address.
+        # No error text, which may contain the address.
         return Answer(error=type(error).__name__)
 
 
 @cache
 def _certificates() -> SSLContext:
-    """Return the certificates that receivers are verified by; reading them takes a while."""
+    """Return the certificates that verify receivers; loading them is slow."""
     return httpx2.create_ssl_context(trust_env=False)
 
 
 def retry_after(text: str) -> float | None:
-    """Return the seconds that a ``Retry-After`` asks for, None if it cannot be read.
+    """Return the seconds of a ``Retry-After`` header, None if it is invalid.
 
-    It is a number of seconds or a date (RFC 9110, 10.2.3); one that has passed asks for none.
+    It is a number of seconds or a date (RFC 9110, 10.2.3); a date in the past means 0.
     """
     text = text.strip()
     if text.isascii() and text.isdigit():

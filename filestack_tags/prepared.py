@@ -1,13 +1,13 @@
-"""Prepared statements: cursors whose statements PostgreSQL plans once and not each time.
+"""Prepared statements: cursors whose statements PostgreSQL plans only once.
 
-Planning a search takes as long as answering it, and planning what writes one reply a good part
-of writing it. Django has psycopg put the values into the text of a statement, so that none is
-like another; a cursor from here sends them apart, and psycopg prepares what was asked often
-enough.
+Planning a search takes as long as running it, and planning the statements for one reply takes a
+large part of writing it. Django lets psycopg interpolate the values into the text of a statement,
+so that no two texts are equal. These cursors send the values separately, and psycopg prepares a
+statement that is repeated often enough.
 
-Only where the host set ``prepare_threshold`` in the database's ``OPTIONS``: behind a pooler that
-gives each transaction another connection, prepared statements may not be there. Everywhere else
-the cursor is Django's own, and the same statements work as well.
+Used only if the host sets ``prepare_threshold`` in the database's ``OPTIONS``: behind a pooler that
+gives each transaction another connection, prepared statements may not exist. Otherwise the cursor
+is Django's own, and the same statements work.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def allowed(using: str) -> bool:
-    """Whether the host lets statements on this database be prepared."""
+    """Whether the host allows prepared statements on this database."""
     connection = connections[using]
     if connection.vendor != "postgresql":
         return False
@@ -29,17 +29,17 @@ def allowed(using: str) -> bool:
 
 
 def cursor(using: str) -> CursorWrapper:
-    """Return a cursor for statements whose best plan does not depend on the values in them.
+    """Return a cursor for statements whose best plan does not depend on their values.
 
-    To be used as ``with cursor(using) as asking:``. It is wrapped as any other. While queries
-    are logged, as with ``DEBUG``, it is Django's own: only that one's text can be read.
+    Use it as ``with cursor(using) as asking:``. It is wrapped like any other cursor. While queries
+    are logged, as with ``DEBUG``, it is Django's own, because only that one logs the text.
     """
     connection = connections[using]
     if not allowed(using) or connection.queries_logged:
         return connection.cursor()
     from psycopg import Cursor  # only where it is installed
 
-    # As connection.cursor() does, which would make one of the other kind first.
+    # As connection.cursor() does, which would first create a cursor of the other kind.
     connection.validate_thread_sharing()
     connection.close_if_health_check_failed()
     connection.ensure_connection()
@@ -50,12 +50,12 @@ def cursor(using: str) -> CursorWrapper:
 
 
 def among(column: str, ids: Any, using: str) -> tuple[str, tuple[Any, ...]]:
-    """Return the condition that ``column`` is one of these whole numbers, and its parameters.
+    """Return the condition that ``column`` is one of these integers, and its parameters.
 
-    Where statements are prepared it is one text for any number of them.
+    With prepared statements its text is the same for any number of integers.
     """
     numbers = ", ".join(map(str, ids))
     if allowed(using):
         return f"{column} = ANY(%s::bigint[])", ("{" + numbers + "}",)
-    # In the text they are read sooner than as parameters.
+    # Literals are parsed faster than parameters.
     return f"{column} IN ({numbers})", ()

@@ -1,6 +1,6 @@
-"""Publisher: a thread hands messages to a broker, so a broker that hangs delays no request.
+"""Publisher: a thread hands messages to a broker, so that a broker that hangs delays no request.
 
-No Django, no Celery: how a message is sent is the caller's.
+No Django, no Celery: the caller defines how a message is sent.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ CAPACITY = 1000
 """Messages that may wait in one process."""
 
 PAUSE = 5.0
-"""Seconds after a failure in which no message is sent, nor waited for."""
+"""Seconds after a failure during which no message is sent or awaited."""
 
 Send = Callable[[], object]
 
 
 class Publisher:
-    """Sends messages one after the other, in a thread of its own.
+    """Send messages one by one, in a thread.
 
-    After a failure, messages are refused for :data:`PAUSE` seconds and those that wait are
-    dropped: a broker that is down takes each of them a while. A thread that is stuck in a
-    message is a failure too, as soon as somebody waited for it in vain.
+    After a failure, messages are rejected for :data:`PAUSE` seconds and waiting ones are dropped,
+    because each attempt with an unavailable broker takes a while. A thread that is stuck on a
+    message counts as a failure as soon as a caller has waited for it in vain.
 
-    Safe to share among threads. A forked child begins anew; what waits in its parent is sent
-    by its parent. When the interpreter exits, it waits for ``seconds()`` at most.
+    Safe to share among threads. A forked child starts empty; messages waiting in its parent are
+    sent by its parent. When the interpreter exits, it waits for ``seconds()`` at most.
 
     Args:
-        dropped: called with the name of each message that was not sent, and with the exception
-            where there is one.
-        seconds: returns how long to wait at most.
+        dropped: called with the name of each message that was not sent, and with the exception if
+            there is one.
+        seconds: returns the maximum time to wait.
     """
 
     def __init__(
@@ -63,11 +63,11 @@ class Publisher:
         self._paused_until = 0.0
 
     def put(self, name: str, send: Send) -> None:
-        """Have ``send`` called by the thread; waits only while :data:`CAPACITY` messages wait.
+        """Queue ``send`` for the thread; blocks only while :data:`CAPACITY` messages wait.
 
         Args:
-            name: tells the message from others in a log.
-            send: sends the message; what it raises counts as a failure of the broker.
+            name: identifies the message in the log.
+            send: sends the message; an exception counts as a failure of the broker.
         """
         with self._changed:
             is_room = not self._is_paused() and self._wait(self._has_room)

@@ -1,7 +1,7 @@
-"""Fixtures for the tests of host projects, found by pytest by itself.
+"""Fixtures for the tests of host projects; pytest finds them automatically.
 
-Nothing is imported before a test asks for a fixture: this module is loaded in every test run of
-every environment that has the package. Needs pytest-django.
+Nothing is imported before a test uses a fixture: this module is loaded in every test run of every
+environment that has the package. Requires pytest-django.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def filestack_webhook(filestack_commit: Commit) -> Webhook:
 
 @pytest.fixture
 def filestack(filestack_webhook: Webhook, settings: Any) -> Iterator[Filestack]:
-    """Filestack on this machine, with ``FILESTACK_TAGS`` pointed at it."""
+    """Run a local Filestack emulator, and point ``FILESTACK_TAGS`` at it."""
     from .conf import SETTING
     from .testing.fixtures import Filestack, account
 

@@ -1,9 +1,9 @@
-"""When calls may be made, so that all processes together keep to ``RATE_LIMIT``.
+"""Rate limit: schedule calls so that all processes together stay within ``RATE_LIMIT``.
 
-The rate is kept by the generic cell rate algorithm: each call has a moment of its own, the next
-one comes an interval later, and a pause leaves none to catch up with. Moments are given out
-some time ahead, so that none passes while a process is busy with what came back. With
-``REDIS_URL`` all processes on all hosts share the rate, by the clock of Redis.
+It uses the generic cell rate algorithm: each call has a time slot, the next slot comes an interval
+later, and slots that were not used during a pause are not made up for. Slots are granted some time
+ahead, so that none is missed while a process handles replies. With ``REDIS_URL`` all processes on
+all hosts share the rate, by the clock of Redis.
 """
 
 from __future__ import annotations
@@ -24,24 +24,27 @@ from .exceptions import ConfigurationError
 logger = logging.getLogger(__name__)
 
 AHEAD = 0.5
-"""Seconds for which moments are given out ahead."""
+"""Seconds ahead for which slots are granted."""
 NOTICE = 0.1
-"""Seconds between asking and the first moment: claiming what is called takes some time, and
-calls that are all as late are as far apart as they should be."""
+"""Seconds between the request and the first slot: claiming assets takes some time, and calls that
+are all delayed by the same amount keep their intervals.
+"""
 
 REDIS_OPTIONS = {"SOCKET_TIMEOUT": 2.0, "SOCKET_CONNECT_TIMEOUT": 2.0}
-"""Seconds to wait for Redis, before this process keeps to the rate by itself."""
+"""Seconds to wait for Redis before this process limits its own rate alone."""
 
 SHORTEST_WAIT = AHEAD / 4
 LONGEST_WAIT = 1.0
-"""Seconds between two looks: several moments are had by one, and others may give theirs up."""
+"""Maximum seconds between two requests for slots: one request grants several, and other processes
+may return theirs.
+"""
 
 
 def quota(rate: str) -> Quota:
-    """Return what a ``RATE_LIMIT`` such as ``20/second`` allows.
+    """Return the quota for a ``RATE_LIMIT`` such as ``20/second``.
 
     Raises:
-        ConfigurationError: when it cannot be read.
+        ConfigurationError: when it cannot be parsed.
     """
     try:
         (read,) = parse(rate)
@@ -54,11 +57,10 @@ def quota(rate: str) -> Quota:
 
 
 def permits(wanted: int) -> tuple[list[float], float]:
-    """Return in how many seconds each of up to ``wanted`` calls may be made, and in how many to
-    ask for more.
+    """Return the delay of each of up to ``wanted`` calls, and when to ask for more (seconds).
 
-    Calls that are granted count as made. Without ``RATE_LIMIT`` all may be made at once. While
-    Redis cannot be reached, this process keeps to the rate by itself.
+    Granted calls count as made. Without ``RATE_LIMIT`` all may be made at once. While Redis cannot
+    be reached, this process applies the rate alone.
     """
     settings = get_settings()
     if not settings.RATE_LIMIT or not wanted:
@@ -84,7 +86,7 @@ def _take(limiter: Throttled, key: str, wanted: int) -> tuple[list[float], float
     if result.limited:
         free = state.retry_after - (number - 1) * interval
         return [], min(max(free, SHORTEST_WAIT), LONGEST_WAIT)
-    # The limiter says in how long all that was granted is over, to whomever.
+    # reset_after is when all granted slots are over, including those of other processes.
     first = state.reset_after - number * interval
     wait = SHORTEST_WAIT if number < wanted else 0.0
     return [NOTICE + max(first + place * interval, 0.0) for place in range(number)], wait

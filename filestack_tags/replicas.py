@@ -1,8 +1,8 @@
-"""Which database to read from, in projects that route reads to a replica.
+"""Choose the database to read from, in projects that route reads to a replica.
 
-A replica may lag, so a request that writes reads from the primary: what it just wrote is there.
+A replica may lag, so a request that writes also reads from the primary, to see what it just wrote.
 Searches and lists may read from the replica. The rule is :func:`reading_primary`; every model of
-this app has :class:`ReplicaManager`, so no query has to name a database to follow it.
+this app has :class:`ReplicaManager`, so queries follow it without naming a database.
 """
 
 from __future__ import annotations
@@ -21,10 +21,9 @@ _reads_primary: ContextVar[bool] = ContextVar("filestack_tags_reads_primary", de
 
 @contextmanager
 def reading_primary() -> Iterator[None]:
-    """Read this app's tables from the database that it writes to, within the block.
+    """Read this app's tables from the primary within the block.
 
-    Affects the current thread or async task. Queries that name a database keep it. May be
-    nested.
+    Affects the current thread or async task. Queries that name a database keep it. Can be nested.
     """
     token = _reads_primary.set(True)
     try:

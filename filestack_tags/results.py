@@ -1,7 +1,7 @@
 """Results: write taggers' replies to assets, exactly once and never over a newer one.
 
-Replies that wait are best applied together: each statement then serves all of them, and they
-share one commit.
+Apply waiting replies together if possible: each statement then handles all of them, and they share
+one commit.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ ABANDONED = "abandoned"
 """Error code of a run whose lease expired."""
 
 GIVEN_UP = frozenset({ABANDONED, "workflow_deadline"})
-"""Error codes of runs that nobody waits for any more. Should a result still come, it is used."""
+"""Error codes of runs that were closed without a result. A result that still arrives is applied."""
 
 SOURCES = {"auto": int(AssetTag.Source.AUTO), "user": int(AssetTag.Source.USER)}
 
 NONE = int(AssetTag.Decision.NONE)
 AT_ONCE = 50
-"""Results in one transaction: more gain little, and hold their locks longer."""
+"""Results in one transaction: more gain little and hold their locks longer."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a tagger said, for the run that asked it, and when it said so."""
+    """A tagger's reply to a run, and when it was given."""
 
     run_id: int
     reply: TaggerReply
@@ -50,11 +50,11 @@ class Result:
 
 
 Shown = tuple[RunStanding, TaggerReply]
-"""The run whose result an asset shows, and what it said."""
+"""The run whose result an asset shows, and its reply."""
 
 
 def apply(run_id: int, reply: TaggerReply, *, result_at: datetime) -> str:
-    """Close a run with ``reply`` and make the asset's tags say the same; return the run's state.
+    """Close a run with ``reply`` and update the asset's tags; return the run's state.
 
     See :func:`apply_all`.
 
@@ -69,22 +69,22 @@ def apply(run_id: int, reply: TaggerReply, *, result_at: datetime) -> str:
 
 
 def apply_all(results: Sequence[Result]) -> list[str | Exception]:
-    """Close runs with the replies they got; return each run's state, or what kept it open.
+    """Close runs with their replies; return each run's state, or the error that kept it open.
 
-    A transaction for every :data:`AT_ONCE` of them, with the assets' rows locked. A run is
+    Uses a transaction for every :data:`AT_ONCE` results, with the assets' rows locked. A run is
     applied once: later calls change nothing. Of several results for one asset the newest by
     (content version, ``result_at``) is applied, unless the asset already shows a newer one; the
-    other runs are kept as *superseded*. Rows that a person decided are never touched, rows that
-    did not change are not written. A reply without tags leaves those of the same content.
-    ``asset_tagged`` is sent for every result of the present content that was applied, that has
-    no tags, or that rules were evaluated on.
+    other runs are stored as *superseded*. Rows that a user reviewed are never changed, and
+    unchanged rows are not written. A reply without tags keeps the tags of the same content.
+    ``asset_tagged`` is sent for every result of the present content that was applied, that has no
+    tags, or for which rules were evaluated.
 
-    A result that cannot be applied keeps no other from being applied. Inside a transaction of
-    the caller's, pass :data:`AT_ONCE` at most: its locks last until the end, and more results
-    would lock assets after tags.
+    A result that cannot be applied does not affect the others. Inside a transaction, pass
+    :data:`AT_ONCE` results at most: its locks last until the end, and more results would lock
+    assets after tags.
 
     Raises:
-        OperationalError: when the database deadlocked or is gone. Trying all of them again is
+        OperationalError: when the database deadlocked or is unreachable. Retrying all of them is
             safe.
     """
     states: list[str | Exception] = []
@@ -106,7 +106,7 @@ def _apply_or_halve(results: Sequence[Result]) -> list[str | Exception]:
 
 
 def _apply_once_more(results: Sequence[Result], error: Exception) -> list[str | Exception]:
-    """Look the names up again if a tag was merged away after they were looked up."""
+    """Resolve the names again if a tag was merged away since they were resolved."""
     if not isinstance(error, IntegrityError):
         return [error]
     try:
@@ -140,7 +140,7 @@ def _apply(results: Sequence[Result]) -> list[str]:
 
 
 def _tag_ids(results: Sequence[Result]) -> dict[str, int]:
-    """Return ``{label as it was said: tag id}``, making the tags that do not exist yet."""
+    """Return ``{label as received: tag id}``, creating missing tags."""
     names = dict.fromkeys(score.name for result in results for score in result.reply.scores)
     ids = tags.resolve(names)
     return {name: ids[label_key(name)] for name in names}
@@ -151,9 +151,9 @@ def _close(
     assets: Mapping[int, AssetStanding],
     runs: Mapping[int, RunStanding],
 ) -> tuple[list[RunStanding], dict[int, Shown]]:
-    """Close the open runs, newest result first; return them, and what each asset shows now.
+    """Close the open runs, newest result first; return them, and what each asset now shows.
 
-    Results without tags come last, so that they find the tags that come with them.
+    Results without tags are applied last, so that they see the tags of the same batch.
     """
     now = timezone.now()
     closed: list[RunStanding] = []
@@ -191,7 +191,7 @@ def _close(
         closed.append(run)
         if is_shown:
             asset.tags_version = run.content_version
-            # Without tags there is no time of the tags: any tags of this content replace them.
+            # Without tags there is no tag time: any tags of this content replace them.
             asset.tags_at = result_at if reply.has_tags else None
             asset.current_run_id = run.id
             shown[asset.id] = (run, reply)
@@ -199,17 +199,17 @@ def _close(
 
 
 def _answers_request(run: RunStanding, asset: AssetStanding) -> bool:
-    """Whether a result without tags is all there is for a content that was to be tagged here.
+    """Whether a result without tags is the final answer for a content that was to be tagged here.
 
-    Then the tags of an earlier content go, and the asset is not tagged again, which would cost
-    another call. A job that an upload started leaves the asset to its own tagging.
+    Then the tags of an earlier content are removed, and the asset is not tagged again, which would
+    cost another call. A job that an upload started leaves the asset to its own tagging.
     """
     was_requested = run.trigger != TaggingRun.Trigger.WORKFLOW
     return was_requested and asset.tags_version < run.content_version
 
 
 def _settle_all(assets: Sequence[AssetStanding]) -> None:
-    """Settle assets whose runs have been closed, and write what that changed."""
+    """Settle assets whose runs have been closed, and save the changes."""
     now = timezone.now()
     running = [asset.id for asset in assets if asset.tagging_state == Asset.State.RUNNING]
     held = standing.started(running) if running else set()
@@ -221,7 +221,7 @@ def _settle_all(assets: Sequence[AssetStanding]) -> None:
 
 
 def _message(run: RunStanding) -> dict[str, Any]:
-    """Return what other systems get for a result. No tag names: they may be private."""
+    """Return the outbound message for a result. No tag names: they may be private."""
     return {"asset_id": run.asset_id, "run_id": run.id, "rules": run.rule_results}
 
 
@@ -242,7 +242,7 @@ def _announce(run_ids: Sequence[int]) -> None:
 
 
 def lock_run(run_id: int) -> tuple[TaggingRun, Asset]:
-    """Lock the run's asset, then the run, and return both as they are now."""
+    """Lock the run's asset, then the run, and return both with current values."""
     # A join would lock the run first on MariaDB; what a subquery reads is not locked.
     asset_id = TaggingRun.objects.filter(pk=run_id).values("asset_id")[:1]
     asset = locked(Asset.objects.filter(pk=asset_id)).get()
@@ -250,7 +250,7 @@ def lock_run(run_id: int) -> tuple[TaggingRun, Asset]:
 
 
 def is_held_by_another(asset: Asset, run: TaggingRun) -> bool:
-    """Whether another run is at work on the asset, so that this one must not change its state."""
+    """Whether another run is active on the asset, so that this one must not change its state."""
     started = TaggingRun.objects.using(alias()).filter(
         asset=asset, state=TaggingRun.State.STARTED
     )
@@ -258,7 +258,7 @@ def is_held_by_another(asset: Asset, run: TaggingRun) -> bool:
 
 
 def settle(asset: Asset, run: TaggingRun) -> None:
-    """Put an asset to rest if its tags describe its present content and nobody is at work."""
+    """Set an asset to idle if its tags describe its present content and no other run is active."""
     if not is_held_by_another(asset, run):
         _rest(asset)
 
@@ -272,7 +272,7 @@ def _rest(asset: Asset | AssetStanding) -> None:
         asset.attempts = 0
         asset.last_error = asset.error_code = ""
     elif asset.tagging_state == Asset.State.RUNNING:
-        # The file was overwritten meanwhile: what came describes its earlier content.
+        # The file was overwritten in the meantime, so the reply describes its earlier content.
         asset.tagging_state = Asset.State.QUEUED
         asset.due_at = timezone.now()
 
@@ -280,9 +280,9 @@ def _rest(asset: Asset | AssetStanding) -> None:
 def _write(
     assets: Mapping[int, AssetStanding], shown: Mapping[int, Shown], ids: Mapping[str, int]
 ) -> Counter[int]:
-    """Make the assets' rows say what the replies said, decided ones left alone.
+    """Write the replies to the assets' rows, except reviewed ones.
 
-    Return ``{tag id: by how many its assets are more}``.
+    Return ``{tag id: change of its asset count}``.
     """
     present = upsert.present(shown)
     added: list[upsert.Row] = []
@@ -316,10 +316,10 @@ def _write(
 
 
 def _by_tag(scores: Iterable[TagScore], ids: Mapping[str, int]) -> dict[int, tuple[int, int]]:
-    """Return ``{tag id: (confidence, source)}``; ``ids`` leads from labels to tags.
+    """Return ``{tag id: (confidence, source)}``; ``ids`` maps labels to tags.
 
-    Two labels may lead to one tag, by spelling or by alias: a user's word goes before the
-    machine's, then the higher confidence counts.
+    Two labels may map to one tag, by spelling or by alias. A user's tag wins over the tagger's,
+    then the higher confidence.
     """
     best: dict[int, tuple[int, int]] = {}
     for score in scores:

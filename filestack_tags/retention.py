@@ -1,10 +1,10 @@
-"""Retention: what is deleted when it is old enough that nobody will ask for it.
+"""Retention: delete what is old enough not to be needed any more.
 
-Bulk jobs and merges stay, but not what they left behind: files, and what it takes to undo them.
+Bulk jobs and merges are kept, but not their files and the data needed to undo them.
 
-A delivery is kept for longer than Filestack resends it, because its row is what a duplicate is
-recognised by. Every batch is a transaction of its own: whoever stops in between has lost nothing,
-and two at once do each other no harm.
+A delivery is kept for longer than Filestack resends it, because duplicates are recognized by its
+row. Every batch is its own transaction: an interruption loses nothing, and concurrent runs do not
+conflict.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ logger = logging.getLogger(__name__)
 Kept = TypeVar("Kept", BulkJob, BulkJobItem, BulkJobPart, TagMerge, TagMergeRow)
 
 BATCH = 500
-"""Rows of one transaction."""
+"""Rows in one transaction."""
 
 BATCH_OF_PARTS = 20
-"""Parts of exports of one transaction: each holds some hundred assets."""
+"""Parts of exports in one transaction: each holds some hundred assets."""
 
 LEAST_DAYS = 1
 """Filestack resends for at least 12 hours 36 minutes (docs: Webhooks)."""
@@ -58,16 +58,17 @@ LEAST_DAYS_OF_RUNS = 3
 """Filestack keeps the results of workflow jobs for 48 hours (docs: Workflows API)."""
 
 MOST_DAYS = 36_500
-"""A century: further back there is nothing to delete, and then no calendar."""
+"""A century. Nothing is older, and larger values leave the calendar."""
 
 CLOSED = (WebhookDelivery.State.PROCESSED, WebhookDelivery.State.IGNORED)
-"""Other deliveries that failed stay until they are replayed; those still open are not done."""
+"""Other failed deliveries are kept until they are replayed; open ones are not done."""
 
 
 @dataclass(frozen=True)
 class Pruned:
-    """How many deliveries and runs were deleted, how many runs' raw replies emptied, and how many
-    rows of bulk jobs and merges deleted."""
+    """How many deliveries and runs were deleted, how many runs' raw replies were emptied, and how
+    many rows of bulk jobs and merges were deleted.
+    """
 
     deliveries: int = 0
     raw_replies: int = 0
@@ -93,36 +94,34 @@ def prune(
     dry_run: bool = False,
     tell: Callable[[Pruned], object] = lambda so_far: None,
 ) -> Pruned:
-    """Delete what is old, and empty old raw replies; return how many of each. Idempotent.
+    """Delete old rows, and empty old raw replies; return how many of each. Idempotent.
 
-    Deleted are deliveries that were processed, ignored or too large, and came more than
-    ``deliveries`` days ago. Emptied are the raw replies of runs that ended more than
-    ``raw_replies`` days ago, unless an asset shows their tags, by that run or by one that shares
-    its reply.
-
-    Runs that ended more than ``runs`` days ago are deleted. Kept are the current run of each
-    asset, a run whose reply the current run of another asset shares, and runs of deliveries that
-    are kept.
-
-    Of exports that ended more than ``exports`` days ago the file is deleted. Of other bulk jobs and
-    of merges that ended more than ``undo`` days ago what was noted of single assets goes, so that
-    they cannot be undone any more, but for jobs about tags: their decisions are in the log. What
-    is being undone is left alone.
+    * Deliveries are deleted if they were processed, ignored or too large, and were received more
+      than ``deliveries`` days ago.
+    * Raw replies are emptied if their run ended more than ``raw_replies`` days ago, unless an asset
+      shows their tags, through that run or one that shares its reply.
+    * Runs are deleted if they ended more than ``runs`` days ago. Kept are the current run of each
+      asset, a run whose reply the current run of another asset shares, and runs of deliveries that
+      are kept.
+    * The files of exports are deleted ``exports`` days after they ended.
+    * For other bulk jobs and for merges, the records about single assets are deleted ``undo`` days
+      after they ended, so that they cannot be undone any more. Jobs about tags are the exception:
+      their decisions are in the log. A job or merge that is being undone is left alone.
 
     Args:
         deliveries: days; the setting ``KEEP_DELIVERIES`` when ``None``.
         raw_replies: days; the setting ``KEEP_RAW_REPLIES`` when ``None``.
         exports: days; the setting ``KEEP_EXPORTS`` when ``None``.
         undo: days; the setting ``KEEP_UNDO`` when ``None``.
-        outbound: days for outbound webhooks that were sent or given up; the setting
+        outbound: days for outbound webhooks that were sent or have failed; the setting
             ``KEEP_OUTBOUND`` when ``None``.
         runs: days; the setting ``KEEP_RUNS`` when ``None``.
         dry_run: only count.
-        tell: called after each batch with what was done so far.
+        tell: called after each batch with the totals so far.
 
     Raises:
         ConfigurationError: for less than a day, or :data:`LEAST_DAYS_OF_RUNS` days for runs.
-        DatabaseError: the first of those that steps raised, once the other steps are done.
+        DatabaseError: the first one that a step raised, once the other steps are done.
     """
     settings = get_settings()
     now = timezone.now()
@@ -204,10 +203,9 @@ def _prune_messages(old: QuerySet[OutboundMessage]) -> Iterator[Pruned]:
 
 
 def least_delivery_days() -> int:
-    """Return the fewest days for which deliveries can be kept.
+    """Return the minimum number of days for which deliveries must be kept.
 
-    While a signature is accepted, the row is what keeps the same event from having its effect
-    again.
+    While a signature is accepted, the row prevents the same event from being applied again.
     """
     tolerance = get_settings().WEBHOOK_TOLERANCE or 0
     return max(
@@ -237,7 +235,7 @@ def _old_deliveries(before: datetime) -> QuerySet[WebhookDelivery]:
 
 
 def _old_messages(before: datetime) -> QuerySet[OutboundMessage]:
-    # What was sent or given up is due no more.
+    # Messages that were sent or have failed have no due_at.
     messages = OutboundMessage.objects.using(alias())
     return messages.filter(due_at=None, created_at__lt=before)
 
@@ -257,7 +255,7 @@ def _without_delivery(before: datetime) -> QuerySet[TaggingRun]:
 
 
 def _ended_runs(before: datetime) -> QuerySet[TaggingRun]:
-    # An ended run never becomes an asset's current one, so what holds here holds from now on.
+    # An ended run never becomes an asset's current one, so this condition stays true.
     return (
         TaggingRun.objects.using(alias())
         .filter(
@@ -269,9 +267,9 @@ def _ended_runs(before: datetime) -> QuerySet[TaggingRun]:
 
 
 def _shared_by_current_runs() -> frozenset[int | None]:
-    """Return the runs whose replies other assets show. All at once: no index leads to them.
+    """Return the runs whose replies other assets show. All in one query: no index covers them.
 
-    Not by ``iterator()``: outside a transaction, a pooler that changes the connection with each
+    Not with ``iterator()``: outside a transaction, a pooler that changes the connection with each
     one loses its cursor.
     """
     shared = Asset.objects.using(alias()).filter(current_run__shared_from__isnull=False)
@@ -279,7 +277,7 @@ def _shared_by_current_runs() -> frozenset[int | None]:
 
 
 def _delivery_batches(old: QuerySet[WebhookDelivery]) -> Iterator[list[int]]:
-    """Yield ids from the oldest on, going past what is left."""
+    """Yield ids, oldest first, skipping rows that were left alone."""
     ahead = old
     while rows := list(
         ahead.order_by("received_at", "pk").values_list("received_at", "pk")[:BATCH]
@@ -304,8 +302,8 @@ def _run_batches(old: QuerySet[TaggingRun]) -> Iterator[list[int]]:
 def _delete(delivery_ids: list[int]) -> int:
     """Delete deliveries, and the references to them; return how many.
 
-    Runs are locked before deliveries, as by whoever processes one. Left alone is what somebody
-    writes, or has reopened.
+    Runs are locked before deliveries, as when a delivery is processed. Deliveries that are locked
+    or were reopened are left alone.
     """
     runs = TaggingRun.objects.using(alias())
     with atomic():
@@ -319,22 +317,22 @@ def _delete(delivery_ids: list[int]) -> int:
             for delivery in held
             if delivery.state in CLOSED or delivery.error_code == TOO_LARGE
         }
-        # Nobody makes a run refer to a closed delivery, so these are all that ever will.
+        # No new run can refer to a closed delivery, so these are all references.
         cut = {run.pk for run in held_runs if run.delivery_id in closed}
         others = runs.filter(delivery__in=closed).exclude(pk__in=cut)
         closed -= set(others.values_list("delivery", flat=True))
         runs.filter(pk__in=cut).update(delivery=None)
-        # Not delete(), which would look for runs to change by another way than their key.
+        # Not delete(), which would update the runs by a column other than their key.
         WebhookDelivery.objects.filter(pk__in=closed)._raw_delete(alias())
     return len(closed)
 
 
 @retrying
 def _delete_runs(run_ids: list[int], ended: QuerySet[TaggingRun]) -> int:
-    """Delete runs; rows of tags and of the log may keep their ids, which then lead nowhere."""
+    """Delete runs; rows of tags and of the log may keep their ids as dangling references."""
     with atomic():
         held = _hold(TaggingRun.objects.filter(pk__in=run_ids).only("pk"))
-        # Looked up again: a late result may have made an abandoned run the current one.
+        # Check again: a late result may have made an abandoned run the current one.
         ids = list(ended.filter(pk__in=[run.pk for run in held]).values_list("pk", flat=True))
         return TaggingRun.objects.filter(pk__in=ids)._raw_delete(alias()) if ids else 0
 
@@ -352,14 +350,14 @@ def _rows(model: type[Kept]) -> QuerySet[Kept]:
 
 
 def _old_jobs(before_exports: datetime, before_undo: datetime) -> QuerySet[BulkJob]:
-    """Return ended jobs of which something is left that is old enough, the oldest first."""
+    """Return ended jobs with something old enough to delete, the oldest first."""
     export = Q(action=BulkJob.Action.EXPORT)
     is_old = (export & Q(finished_at__lt=before_exports)) | (
         ~export & Q(finished_at__lt=before_undo)
     )
     left = Q(Exists(_rows(BulkJobPart).filter(job=OuterRef("pk"))))
     left |= Q(Exists(_rows(BulkJobItem).filter(job=OuterRef("pk"))))
-    # Pruned ones among them are those whose pruning was stopped.
+    # Jobs with pruned_at are included: their pruning was interrupted.
     return _rows(BulkJob).exclude(state__in=OPEN_STATES).filter(is_old, left).order_by("pk")
 
 
@@ -370,7 +368,7 @@ def _old_merges(before: datetime) -> QuerySet[TagMerge]:
 
 
 def _prune_job(pk: int) -> Iterator[Pruned]:
-    """Delete what a job left, a batch at a time; nothing, while it is being undone."""
+    """Delete what a job left behind, in batches; skip it while it is being undone."""
     if not _mark_job(pk):
         return
     parts, items = _rows(BulkJobPart).filter(job=pk), _rows(BulkJobItem).filter(job=pk)
@@ -382,7 +380,7 @@ def _prune_job(pk: int) -> Iterator[Pruned]:
 
 @retrying
 def _mark_job(pk: int) -> bool:
-    """Have nobody undo or download it from now on."""
+    """Mark a job so that it can no longer be undone or downloaded."""
     with atomic():
         job = locked(BulkJob.objects.filter(pk=pk).defer("asset_ids"), skip_held=True).first()
         undoing = _rows(BulkJob).filter(undoes=pk, state__in=OPEN_STATES)
@@ -395,7 +393,7 @@ def _mark_job(pk: int) -> bool:
 
 
 def _prune_merge(pk: int) -> Iterator[int]:
-    """Delete the rows that undoing a merge takes, a batch at a time."""
+    """Delete the rows needed to undo a merge, in batches."""
     if not _mark_merge(pk):
         return
     rows = _rows(TagMergeRow).filter(merge=pk)
@@ -413,7 +411,7 @@ def _mark_merge(pk: int) -> bool:
             return False
         if merge.pruned_at is None:
             merge.pruned_at = timezone.now()
-            # Not changed_at, by which it is old.
+            # Not changed_at, which determines its age.
             merge.save(using=alias(), update_fields=("pruned_at",))
     return True
 
@@ -424,7 +422,7 @@ def _delete_some(rows: QuerySet[Kept], number: int) -> int:
 
 
 def _raw_delete(rows: QuerySet[Kept]) -> int:
-    """Delete rows to which nothing refers."""
+    """Delete rows that nothing refers to."""
     return rows._raw_delete(alias())
 
 

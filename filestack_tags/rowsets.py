@@ -1,7 +1,7 @@
-"""Row sets: many rows of a table in one raw statement, as each database takes them best.
+"""Row sets: read or write many rows of a table in one raw statement.
 
-For what every reply passes through. There, compiling a query and making instances of models with
-dozens of columns takes longer than the database does.
+Used for the rows of every reply. There, compiling a query and creating instances of models with
+dozens of columns takes longer than the database.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ def unnested(columns: Sequence[tuple[str, str]], rows: Iterable[Any]) -> tuple[s
 def read(
     model: type[models.Model], names: tuple[str, ...], where: Condition, *, lock: bool = False
 ) -> list[list[Any]]:
-    """Return the named fields of the rows for which ``where`` holds, in the order of their ids.
+    """Return the named fields of the rows that match ``where``, in the order of their ids.
 
-    With ``lock`` the rows are locked in that order until the transaction ends, and are as they
-    are then. As in :func:`.transactions.locked`, PostgreSQL takes the weaker lock.
+    With ``lock`` the rows are locked in that order until the transaction ends, and the values are
+    current. As in :func:`.transactions.locked`, PostgreSQL takes the weaker lock.
     """
     using = alias()
     connection = connections[using]
@@ -72,16 +72,16 @@ def among(column: str, values: Sequence[Any], kind: str = "bigint") -> Condition
     if connections[alias()].vendor == "postgresql":
         return f"{column} = ANY(%s::{kind}[])", [_array(kind, values)]
     if not values:
-        return "1 = 0", []  # MariaDB cannot read an empty list
+        return "1 = 0", []  # MariaDB rejects an empty list
     return f"{column} IN ({', '.join(['%s'] * len(values))})", list(values)
 
 
 def update(
     model: type[models.Model], names: tuple[str, ...], rows: Sequence[Sequence[Any]]
 ) -> None:
-    """Write rows of (id, a value for each named field) over those with the same ids.
+    """Update rows, each given as (id, a value for each named field).
 
-    The rows are to be locked already: in which order they are written is up to the database.
+    Lock the rows first: the database chooses the order in which they are written.
     """
     using = alias()
     connection = connections[using]
@@ -117,21 +117,21 @@ def update(
 
 
 def check_references() -> None:
-    """Have PostgreSQL look now whether what was written refers to rows that exist.
+    """Let PostgreSQL check now whether the written references exist.
 
-    It would at the commit, which is late: locks that are taken after this are held for so much
-    less, and an error rolls back to the savepoint instead of the caller's transaction.
+    Otherwise it checks at the commit. Checking early shortens the time that later locks are held,
+    and an error rolls back to the savepoint instead of the caller's transaction.
     """
     connection = connections[alias()]
     if connection.vendor != "postgresql":
         return
     with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        if connection.savepoint_ids:  # the caller's transaction goes on, and defers as before
+        if connection.savepoint_ids:  # the caller's transaction stays deferred
             cursor.execute("SET CONSTRAINTS ALL DEFERRED")
 
 
-# What is asked of fields is remembered: for one row it takes longer than the rest together.
+# Cached: for a single row, inspecting the fields takes longer than everything else.
 
 
 def _fields(model: type[models.Model], names: Iterable[str]) -> list[Any]:
@@ -146,7 +146,7 @@ def _columns(using: str, model: type[models.Model], names: tuple[str, ...]) -> t
 
 @cache
 def _kinds(using: str, model: type[models.Model], names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the types without their lengths: the column checks that, a cast would cut."""
+    """Return the types without their lengths: the column checks the length, a cast would truncate."""
     kinds = [field.rel_db_type(connections[using]) for field in _fields(model, names)]
     return tuple(kind.partition("(")[0] for kind in kinds)
 
@@ -155,7 +155,7 @@ def _kinds(using: str, model: type[models.Model], names: tuple[str, ...]) -> tup
 def _converted(
     using: str, model: type[models.Model], names: tuple[str, ...]
 ) -> tuple[int, ...]:
-    """Return which of the columns come from the database in another form than they have here."""
+    """Return the columns whose values the database returns in another form."""
     table = model._meta.db_table
     return tuple(
         number
@@ -172,9 +172,9 @@ def _converters(column: Any, connection: BaseDatabaseWrapper) -> list[Any]:
 
 
 def _array(kind: str, values: Iterable[Any]) -> str:
-    """Return numbers, texts, moments or objects as PostgreSQL reads an array.
+    """Return numbers, texts, datetimes or objects as a PostgreSQL array literal.
 
-    As text, because the driver takes five times as long to look at each item's type.
+    As text, because the driver takes five times as long to inspect the type of each item.
     """
     if kind in NUMBERS:
         items = ",".join(map(str, values)).replace("None", "NULL")

@@ -1,4 +1,4 @@
-"""Rules: what each of the setting ``RULES`` says of a result."""
+"""Rules: evaluate the setting ``RULES`` for a result."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ logger = logging.getLogger(__name__)
 
 
 def said_of(reply: TaggerReply) -> dict[str, bool]:
-    """Return ``{name: whether the rule holds}`` for every rule that can be read.
+    """Return ``{name: whether the rule holds}`` for every valid rule.
 
     Each task's output is checked separately; a rule holds if it holds for one of them, see
-    :func:`outputs`. A rule that cannot be read is left out; the system checks report it.
+    :func:`outputs`. An invalid rule is left out; the system checks report it.
     """
     rules = _read(tuple(get_settings().RULES.items()))
     return _evaluate(rules, outputs(reply)) if rules else {}
 
 
 def said_of_failure(raw: str) -> dict[str, bool]:
-    """Return the same for the results of a job that failed, ``{}`` if no task has a result."""
+    """Return the same for the results of a failed job, ``{}`` if no task has a result."""
     found = _task_outputs(_received(raw))
     return _evaluate(_read(tuple(get_settings().RULES.items())), found) if found else {}
 
@@ -40,11 +40,11 @@ def _evaluate(
 
 
 def outputs(reply: TaggerReply) -> list[Mapping[str, Any]]:
-    """Return the documents that a rule is asked of.
+    """Return the documents that rules are evaluated on.
 
-    Of a workflow job these are the ``data`` of its tasks, each for itself, as Filestack's own
-    logic sees the output of the task before it. A call has one, its reply as received. A tagger
-    of the host's that keeps neither has its tags, in the shape of Filestack's reply.
+    For a workflow job these are the ``data`` of its tasks, each separately, just as Filestack's own
+    logic evaluates the output of the previous task. A call has one document, its reply as received.
+    For a custom tagger that keeps neither, it is the tags, in the shape of Filestack's reply.
     """
     received = _received(reply.raw)
     if _is_tags(received):
@@ -68,7 +68,7 @@ def _task_outputs(received: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _is_tags(received: Mapping[str, Any]) -> bool:
-    """Whether this is the reply of a call; a task may be called ``tags``, too."""
+    """Whether this is the reply of a call; a task may also be called ``tags``."""
     tags = received.get("tags")
     return isinstance(tags, dict) and isinstance(tags.get("auto"), dict)
 

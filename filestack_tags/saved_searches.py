@@ -1,8 +1,8 @@
-"""Saved searches: kept under a name by somebody, and shown to whom they may be.
+"""Saved searches: a search and its order, saved by a user under a name.
 
-A private one is its owner's alone. A shared one is for everybody who sees the same assets as its
-owner did when saving it, and for who sees all of them: a search names tags and files, which are
-nothing to tell of outside a scope. Permissions are the caller's to check.
+A private one is visible to its owner. A shared one is visible to users with the scope that its
+owner had when saving it, and to users without a scope: a search may contain names of tags and files
+that must not leave the scope. Callers check permissions.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ Order = SavedSearch.Order
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is to be saved.
+    """The values to save.
 
     Args:
         name: at most :data:`MAX_NAME` characters; white space is collapsed.
         query: a search; all assets when empty.
         order: a :class:`SavedSearch.Order`.
-        order_tag: whose confidence ``order=confidence`` goes by; the first required tag of the
-            search when empty.
-        shared: whether others see it.
+        order_tag: the tag for ``order=confidence``; defaults to the first required tag of the
+            search.
+        shared: whether other users see it.
     """
 
     name: str
@@ -60,13 +60,13 @@ def save(
     """Save a search under a name, or change one of the owner's; return it.
 
     Args:
-        wanted: what it says afterwards.
-        owner: whose it is. The search is checked with this person's permissions.
-        saved_id: the one to change; a new one, if None.
+        wanted: the new values.
+        owner: the owner, whose permissions the search is checked with.
+        saved_id: the saved search to change; None creates one.
 
     Raises:
         SavedSearchError: when the owner has another one of that name, or name or order are wrong.
-        TagQueryError: when the search cannot be read.
+        TagQueryError: when the search cannot be parsed.
         InvalidLabel: when ``order_tag`` cannot be a tag.
         SavedSearch.DoesNotExist: when the owner has none with that id.
     """
@@ -84,7 +84,7 @@ def save(
             saved.scope_digest = digest_of(owner)
             saved.changed_at = now
             saved.save(using=alias())
-    except IntegrityError:  # by a request that came at the same time
+    except IntegrityError:  # saved by a concurrent request
         _require_free(values["name"], owner, saved_id)
         raise
     return saved
@@ -113,7 +113,7 @@ def check(
     order_tag = ""
     if wanted.order_tag.strip():
         order_tag = label_name(wanted.order_tag)
-        label_key(order_tag)  # which may be too long where the name is not
+        label_key(order_tag)  # the normalized key may be too long even if the name is not
     if order_tag and wanted.order != Order.CONFIDENCE:
         raise SavedSearchError(
             _("A tag to order by needs the order “confidence”."),
@@ -139,14 +139,14 @@ def check(
 
 
 def delete(saved_id: int, *, owner: AbstractBaseUser) -> bool:
-    """Delete a search of the owner's; return whether there was one. Idempotent."""
+    """Delete one of the owner's searches; return whether it existed. Idempotent."""
     owned = SavedSearch.objects.using(alias()).filter(pk=saved_id, owner=owner.pk)
     deleted, _rows = owned.delete()
     return bool(deleted)
 
 
 def visible_to(user: Any) -> QuerySet[SavedSearch]:
-    """Return a user's own searches, then those shared with this user; both by name."""
+    """Return a user's own searches, then those shared with the user; both by name."""
     if user.pk is None:
         return SavedSearch.objects.none()
     digest = digest_of(user)
@@ -161,7 +161,7 @@ def visible_to(user: Any) -> QuerySet[SavedSearch]:
 def assets_for(saved: SavedSearch, user: Any) -> AssetQuerySet:
     """Return the assets that match now and that ``user`` may see; newest first, or oldest.
 
-    Whoever saved it, the scope and the permission to search hidden tags are those of ``user``.
+    Uses the scope of ``user`` and their permission to search hidden tags, not those of its owner.
 
     Raises:
         TagQueryError: as :meth:`SavedSearch.assets`.
@@ -182,7 +182,7 @@ def _require_free(name: str, owner: AbstractBaseUser, saved_id: int | None) -> N
 
 
 def _looks(name: str) -> str:
-    """Return what is the same for names that look the same."""
+    """Return a value that is equal for names that look the same."""
     return normalize("NFKC", without_ignorable(name))
 
 

@@ -1,9 +1,9 @@
-"""Which assets a user may see, and which tags by name: the setting ``SCOPE`` and hidden tags.
+"""Visibility: which assets a user may see, and which tags by name (``SCOPE``, hidden tags).
 
-A scope is a ``Q`` over :class:`~filestack_tags.models.Asset`, or None for everything. Whatever
-shows or changes assets for a person starts from :func:`assets_of`; searches, totals, facets,
-histograms and completion take :func:`scope_of` as ``within``. What the machine does by itself
-(tagging, webhooks, sweeps, commands) has no scope.
+A scope is a ``Q`` over :class:`~filestack_tags.models.Asset`, or None for everything. Code that
+shows or changes assets for a user starts from :func:`assets_of`; searches, totals, facets,
+histograms and completion take :func:`scope_of` as ``within``. Automatic work (tagging, webhooks,
+sweeps, commands) has no scope.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .models import Asset, AssetQuerySet, AssetTag, Tag, TagDecision, TaggingRun
 from .search.withheld import exists, withheld
 
 NOTHING = "nothing"
-"""The digest of a scope without any asset. Who sees nothing shares nothing."""
+"""The digest of a scope without any asset. Users without assets share no searches."""
 
 SEARCH_HIDDEN = "filestack_tags.search_hidden"
 
@@ -34,14 +34,14 @@ Hook = Callable[[Any], Q | None]
 def scope_of(user: Any) -> Q | None:
     """Return the assets that ``user`` may see, None for all.
 
-    Cheap without a setting; with one it calls the host's function, whose errors are let through:
-    who cannot be told what to see is shown nothing.
+    Cheap without the setting. With it, the host's function is called and its exceptions propagate,
+    so that an error never shows too much.
 
     Args:
-        user: who asks, as authentication left it on the request.
+        user: the user, as authentication set it on the request.
 
     Raises:
-        ConfigurationError: when ``SCOPE`` cannot be imported, or answers something else.
+        ConfigurationError: when ``SCOPE`` cannot be imported, or returns something else.
     """
     path = get_settings().SCOPE
     if not path:
@@ -56,7 +56,7 @@ def scope_of(user: Any) -> Q | None:
 
 
 def sees_everything(user: Any) -> bool:
-    """Whether ``user`` has no scope: what all share is changed by those alone."""
+    """Whether ``user`` has no scope; only such users may change what all users share."""
     return scope_of(user) is None
 
 
@@ -65,7 +65,7 @@ def why_stopped(user: Any, permissions: Iterable[str]) -> str:
 
     Args:
         user: freshly read from the database; None if that user was deleted.
-        permissions: all that the work needs, as ``app.codename``.
+        permissions: all permissions that the work needs, as ``app.codename``.
     """
     if user is None:
         return "The user who started it was deleted."
@@ -80,15 +80,15 @@ def why_stopped(user: Any, permissions: Iterable[str]) -> str:
 def sees_hidden_tags(user: Any) -> bool:
     """Whether ``user`` may see the names of hidden tags and of sensitive ones not yet approved.
 
-    That takes ``search_hidden``. Code, which has no user, may see all.
+    That requires ``search_hidden``. Code without a user may see all.
     """
     return user is None or bool(user.has_perm(SEARCH_HIDDEN))
 
 
 def asset_tags_named_to(user: Any, rows: QuerySet[AssetTag]) -> QuerySet[AssetTag]:
-    """Return those of the rows whose tag ``user`` may see by name; their assets are not checked.
+    """Return the rows whose tag ``user`` may see by name; their assets are not checked.
 
-    A sensitive tag has a name only on the assets where a person accepted or added it.
+    A sensitive tag has a name only on the assets where a user accepted or added it.
     """
     if sees_hidden_tags(user):
         return rows
@@ -124,7 +124,7 @@ def decisions_of(user: Any) -> QuerySet[TagDecision]:
 
 
 def hidden_keys(user: Any, keys: Iterable[str]) -> set[str]:
-    """Return the keys of labels that ``user`` must not see, such as in the reply of a tagger."""
+    """Return the keys of labels that ``user`` must not see, for example in a tagger's reply."""
     wanted = set(keys)
     if sees_hidden_tags(user) or not wanted:
         return set()
@@ -134,7 +134,7 @@ def hidden_keys(user: Any, keys: Iterable[str]) -> set[str]:
 
 
 def assets_of(user: Any) -> AssetQuerySet:
-    """Return the assets that ``user`` may see, each once; forgotten ones are among them."""
+    """Return the assets that ``user`` may see, each once, including archived ones."""
     return Asset.objects.within(scope_of(user))
 
 
@@ -146,10 +146,10 @@ def runs_of(user: Any) -> QuerySet[TaggingRun]:
 
 
 def tags_of(user: Any) -> QuerySet[Tag]:
-    """Return the tags that an asset ``user`` may see has, hidden ones too.
+    """Return the tags on assets that ``user`` may see, including hidden tags.
 
-    Each is annotated with ``visible_assets``, the number of those assets; to who sees everything
-    it is ``asset_count``, and tags that no asset has are shown as well.
+    Each is annotated with ``visible_assets``, the number of those assets. For users without a scope
+    this is ``asset_count``, and tags without assets are included.
     """
     scope = scope_of(user)
     if scope is None:
@@ -164,9 +164,10 @@ def tags_of(user: Any) -> QuerySet[Tag]:
 
 
 def digest_of(user: Any) -> str:
-    """Return what is the same for users with the same scope; ``""`` for those who see all.
+    """Return a digest that is equal for users with the same scope; ``""`` for those who see all.
 
-    Equal conditions with equal values give the same; :data:`NOTHING` is that of no asset.
+    Equal conditions with equal values have the same digest; :data:`NOTHING` is the digest of an
+    empty scope.
     """
     scope = scope_of(user)
     if scope is None:
@@ -180,10 +181,10 @@ def digest_of(user: Any) -> str:
 
 @lru_cache
 def hook(path: str) -> Hook:
-    """Return the function that a dotted path names.
+    """Return the function at a dotted path.
 
     Raises:
-        ConfigurationError: when there is none.
+        ConfigurationError: when it cannot be imported or is not callable.
     """
     try:
         found = import_string(path)

@@ -1,8 +1,8 @@
-"""Sensitive labels: what a machine guesses of people, such as age, gender and religion.
+"""Sensitive labels: a tagger's guesses about people, such as age, gender and religion.
 
-The list is shipped with the package and versioned; ``sensitive_labels.json`` says what it is made
-from. It is compared with the keys of tags. The settings add labels and take some away, and say
-whether labels on it are withheld until a person approves them: see :mod:`.search.withheld`.
+The list is shipped with the package and versioned; ``sensitive_labels.json`` documents its sources.
+It is compared with the keys of tags. The settings add and remove labels, and control whether labels
+on it are hidden until a user approves them: see :mod:`.search.withheld`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ OWN = "own list"
 
 
 def labels() -> Mapping[str, str]:
-    """Return ``{key: category}`` of every sensitive label, as the settings want it."""
+    """Return ``{key: category}`` of every sensitive label, with the settings applied."""
     settings = get_settings()
     return _labels(settings.SENSITIVE_LABELS, settings.NOT_SENSITIVE_LABELS)
 
@@ -32,7 +32,7 @@ def category_of(key: str) -> str:
 
 
 def version() -> int:
-    """Return the version of the shipped list. It grows whenever the list changes."""
+    """Return the version of the shipped list. It increases whenever the list changes."""
     return int(_shipped()["version"])
 
 

@@ -1,4 +1,4 @@
-"""Which values each setting may have; :mod:`.checks` reports the ones that cannot be used."""
+"""The valid values of each setting; :mod:`.checks` reports the others."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def wrong_values(values: Any) -> Iterator[CheckMessage]:
             if name in values and not is_valid(values[name]):
                 if values[name] is None and "None" in annotations[name]:
                     continue
-                # Never the value: it may be a secret in the wrong place.
+                # Never show the value: it may be a misplaced secret.
                 yield Error(
                     f"{SETTING}[{name!r}] must be {expected}.", id=f"filestack_tags.{number}"
                 )
@@ -126,7 +126,7 @@ def _is_confidence(value: Any) -> bool:
 
 
 def _is_depth(value: Any) -> bool:
-    return not _is_positive(value) or value <= MAX_DEPTH  # the other mistake has its own id
+    return not _is_positive(value) or value <= MAX_DEPTH  # that mistake has its own id
 
 
 def _is_url(value: Any) -> bool:
@@ -150,4 +150,4 @@ def _is_count(value: Any) -> bool:
 
 
 def _is_long_enough(value: Any) -> bool:
-    return not _is_positive(value) or value >= LEAST_DAYS  # what is no number has E003
+    return not _is_positive(value) or value >= LEAST_DAYS  # a value that is no number is E003

@@ -7,7 +7,7 @@ receivers idempotent: after a crash between the commit and the signal, none is s
 from django.dispatch import Signal
 
 asset_registered = Signal()
-"""A file became known. Provides ``asset``. Sender: :class:`~filestack_tags.models.Asset`."""
+"""A file was registered. Provides ``asset``. Sender: :class:`~filestack_tags.models.Asset`."""
 
 asset_tagged = Signal()
 """A result for the asset's present content was recorded. Provides ``asset`` and ``run``.
@@ -21,4 +21,4 @@ tagging_failed = Signal()
 """A tagging run ended without tags and no retry is planned. Provides ``asset`` and ``run``."""
 
 tag_decided = Signal()
-"""A person decided. Provides ``asset_tag`` and ``decision`` (``""`` when withdrawn)."""
+"""A user decided. Provides ``asset_tag`` and ``decision`` (``""`` when withdrawn)."""

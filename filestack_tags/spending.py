@@ -1,7 +1,7 @@
-"""Spending: how many calls to tag were made, and how many the budget still allows.
+"""Usage: how many tagging calls were made, and how many the budget still allows.
 
-A call is counted in the transaction that opens its run, before it is made: whoever dies
-afterwards has spent it. So the budget is never exceeded, and the runs are the ledger.
+A call is counted in the transaction that opens its run, before it is made. If the worker crashes
+afterwards the call still counts, so the budget is never exceeded. The runs are the ledger.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from .transactions import alias, locked, retrying
 
 @dataclass(frozen=True)
 class Spent:
-    """Calls to tag made today and in this calendar month (UTC)."""
+    """Tagging calls made today and in this calendar month (UTC)."""
 
     today: int
     month: int
 
     def left(self) -> int | None:
-        """Return how many more the budget allows, ``None`` when there is no limit."""
+        """Return how many more calls the budget allows, ``None`` when there is no limit."""
         settings = get_settings()
         limits = (
             (settings.BUDGET_PER_DAY, self.today),
@@ -39,12 +39,12 @@ class Spent:
 
 
 def spent() -> Spent:
-    """Return what was spent so far."""
+    """Return the calls made so far."""
     return _spent(today())
 
 
 def today() -> date:
-    """Return the day that calls made now are counted on."""
+    """Return the day on which calls made now are counted."""
     return day_of(timezone.now())
 
 
@@ -65,9 +65,9 @@ def open_day(moment: datetime) -> date:
 
 
 def reserve(wanted: int, day: date) -> int:
-    """Count up to ``wanted`` calls, as many as the budget allows; return how many those are.
+    """Count up to ``wanted`` calls, as many as the budget allows; return how many.
 
-    Inside a transaction, in which the calls' runs are opened. Others wait for it to end.
+    Call it in the transaction that opens the calls' runs. Concurrent calls wait for it to end.
     """
     if not wanted:
         return 0
@@ -83,13 +83,13 @@ def reserve(wanted: int, day: date) -> int:
 
 
 def refund(moments: Iterable[datetime]) -> None:
-    """Take back calls that were counted and will not be made, each on the day of its claim.
+    """Return counted calls that will not be made, each to the day of its claim.
 
-    Inside a transaction. Args: ``moments``, when the calls' runs were opened.
+    Call it in a transaction. ``moments`` are the times at which the calls' runs were opened.
     """
     for day, calls in sorted(Counter(map(day_of, moments)).items()):
         row = Spending.objects.using(alias()).filter(day=day)
-        # A count never falls below zero, also if the row was changed by hand.
+        # A count never falls below zero, even if the row was changed by hand.
         left = Case(When(calls__gte=calls, then=F("calls") - calls), default=Value(0))
         row.update(calls=left)
 

@@ -1,6 +1,6 @@
-"""Standing: where runs and their assets stand, read under locks and written back.
+"""Read runs and their assets under locks, and write them back.
 
-Of any number of runs at once, and only the columns that closing a run is about.
+Handles many runs at once, and only the columns that are needed to close a run.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from .transactions import alias
 
 @dataclass(slots=True)
 class AssetStanding:
-    """What closing a run reads of its asset, and writes of it: all from ``tagging_state`` on.
+    """The columns of an asset that closing a run reads; it writes those from ``tagging_state`` on.
 
-    ``changed_at`` is written without having been read.
+    ``changed_at`` is written without being read.
     """
 
     id: int
@@ -40,7 +40,7 @@ class AssetStanding:
 
 @dataclass(slots=True)
 class RunStanding:
-    """What closing a run reads of it, and writes of it: all from ``state`` on."""
+    """The columns of a run that closing it reads; it writes those from ``state`` on."""
 
     id: int
     asset_id: int
@@ -68,7 +68,7 @@ RUN_WRITTEN = tuple(RunStanding.__dataclass_fields__)[RUN_READ.index("state") :]
 def lock(run_ids: Collection[int]) -> tuple[dict[int, AssetStanding], dict[int, RunStanding]]:
     """Lock the runs' assets in the order of their ids, then the runs; return both by id.
 
-    They are as they are now, whatever was read before. Runs that do not exist are left out.
+    Return current values, read under the lock. Runs that do not exist are left out.
     """
     these = among("id", sorted(run_ids))
     assets = [
@@ -80,10 +80,10 @@ def lock(run_ids: Collection[int]) -> tuple[dict[int, AssetStanding], dict[int, 
 
 
 def _of(runs: Condition, *, single: bool) -> Condition:
-    """Return the condition that an asset is one of the runs'; it locks none of the runs."""
+    """Return the condition that an asset belongs to one of the runs; it does not lock the runs."""
     connection = connections[alias()]
     if connection.vendor == "mysql" and not single:
-        # MariaDB would make a join of the subquery, and lock in the order of the runs.
+        # MariaDB would turn the subquery into a join, and lock in the order of the runs.
         ids = {asset_id for (asset_id,) in read(TaggingRun, ("asset",), runs)}
         return among("id", sorted(ids))
     condition, parameters = runs
@@ -93,19 +93,19 @@ def _of(runs: Condition, *, single: bool) -> Condition:
 
 
 def write_runs(runs: Iterable[RunStanding]) -> None:
-    """Write what closing them changed; they are to be locked."""
+    """Save closed runs; they must be locked."""
     values = attrgetter("id", *RUN_WRITTEN)
     update(TaggingRun, RUN_WRITTEN, [values(run) for run in runs])
 
 
 def write_assets(assets: Iterable[AssetStanding]) -> None:
-    """Write what closing their runs changed; they are to be locked."""
+    """Save the assets of closed runs; they must be locked."""
     values = attrgetter("id", *ASSET_WRITTEN)
     update(Asset, ASSET_WRITTEN, [values(asset) for asset in assets])
 
 
 def started(asset_ids: Collection[int]) -> set[int]:
-    """Return which of the assets have a run that is at work."""
+    """Return which of the assets have an open run."""
     rows = TaggingRun.objects.using(alias()).filter(
         asset__in=asset_ids, state=TaggingRun.State.STARTED
     )

@@ -1,7 +1,7 @@
-"""Statistics: how many assets have each tag with each score, for planning searches.
+"""Statistics: how many assets have each tag at each score, for the search planner.
 
-Nothing is counted while replies are written; :func:`refresh` counts again, every few hours or
-after an import. Between two counts the rows drift, which costs searches time and nothing else.
+Writing replies does not update them; :func:`refresh` counts again, every few hours or after an
+import. Between two counts the rows drift, which makes searches slower but never wrong.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ Counts = dict[tuple[int, int], int]
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """How far the statistics are from what they count.
+    """How far the statistics are from the real counts.
 
     Args:
-        rows: how many (tag, score) pairs are wrong, missing or too many.
-        assets: by how many assets in all.
-        counted: how many (asset, tag) pairs searches can find.
+        rows: number of (tag, score) pairs that are wrong, missing or superfluous.
+        assets: the total difference in assets.
+        counted: number of (asset, tag) pairs that searches can find.
     """
 
     rows: int = 0
@@ -37,7 +37,7 @@ class Drift:
 
     @property
     def share(self) -> float:
-        """``assets`` as a part of ``counted``: 0 is exact, 1 or more is as good as nothing."""
+        """``assets`` as a share of ``counted``: 0 is exact, 1 or more is useless."""
         return self.assets / max(self.counted, 1)
 
     def __add__(self, other: Drift) -> Drift:
@@ -47,17 +47,17 @@ class Drift:
 
 
 def refresh(tag_ids: Iterable[int] | None = None) -> Drift:
-    """Count again and correct what is wrong; return how wrong it was.
+    """Count again and correct the statistics; return how wrong they were.
 
-    Goes through the tags in the order of their ids, :data:`~filestack_tags.tags.BATCH` at a
-    time. Only rows that are wrong are written, so a second call writes nothing. Interrupted, it
-    has corrected some tags; run twice at once, both end with what one of them counted.
+    Processes the tags in the order of their ids, :data:`~filestack_tags.tags.BATCH` at a time. Only
+    wrong rows are written, so a second call writes nothing. If interrupted, some tags are
+    corrected. Concurrent calls end with the counts of one of them.
 
     Args:
-        tag_ids: the tags to count; all of them, if not given.
+        tag_ids: the tags to count; defaults to all.
 
     Raises:
-        OperationalError: when the database stays out of reach, or deadlocks, several times.
+        OperationalError: when the database stays unreachable, or deadlocks, several times.
     """
     return sum((retried(partial(_correct, batch)) for batch in _batches(tag_ids)), Drift())
 

@@ -1,9 +1,9 @@
-"""Files that the host's models hold: what is noted when a row is saved, and what comes of it.
+"""Files of host models: record them when a row is saved, then store, register and tag them.
 
-A row's file is *noted* in the transaction that saves the row, so both are kept or neither. A task
-then has the file stored at Filestack, or names it by its storage alias, registers it as an asset
-and queues that for tagging; the row leads to the asset from then on. Whoever dies on the way
-leaves a lease that expires, and :func:`due` finds the file again.
+A row's file is *noted* in the transaction that saves the row, so both are committed or neither. A
+task then stores the file at Filestack, or refers to it by its storage alias, registers it as an
+asset and queues that for tagging; then the row refers to the asset. After a crash the lease
+expires, and :func:`due` finds the file again.
 
 Rows are locked in one order: the host's row → the model file → the asset.
 """
@@ -40,12 +40,12 @@ logger = logging.getLogger(__name__)
 Row = models.Model
 CLOSED_STATES = (ModelFile.State.FAILED, ModelFile.State.LEFT_OUT)
 AT_ONCE = 500
-"""Rows of the host's that are looked at together."""
+"""Host rows that are read together."""
 
 
 @dataclass(frozen=True)
 class Stored:
-    """What came of one file: ``to_tag`` are assets whose task should be enqueued."""
+    """The result for one file; ``to_tag`` are assets whose tagging task should be enqueued."""
 
     state: str
     to_tag: tuple[int, ...] = ()
@@ -54,7 +54,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class _Offer:
-    """What is to be registered for a file; ``handle`` is new at Filestack, if there is one."""
+    """What to register for a file; ``handle`` is set if it was newly stored at Filestack."""
 
     source: Source
     facts: Facts
@@ -63,11 +63,11 @@ class _Offer:
 
 
 class _LeftOut(Exception):
-    """A file that is not meant for tagging; the message says why."""
+    """A file that should not be tagged; the message says why."""
 
 
 def label_of(field: AssetOf) -> str:
-    """Return how a field is named in :attr:`ModelFile.field`."""
+    """Return the name of a field in :attr:`ModelFile.field`."""
     return f"{field.model._meta.label_lower}.{field.name}"
 
 
@@ -83,10 +83,10 @@ def all_fields() -> list[AssetOf]:
 
 @retrying
 def note(field: AssetOf, row_id: Any, name: str, *, is_new: bool = False) -> bool:
-    """Note the file that a row has now; return whether there is something to do about it.
+    """Note the file that a row has now; return whether there is work to do for it.
 
-    To be called in the transaction that saves the row. A file that was replaced or taken away
-    loses its asset at once.
+    Call it in the transaction that saves the row. A file that was replaced or removed loses its
+    asset at once.
 
     Args:
         field: the row's ``AssetOf`` field.
@@ -120,7 +120,7 @@ def note(field: AssetOf, row_id: Any, name: str, *, is_new: bool = False) -> boo
 
 
 def gone(field: AssetOf, row_id: Any) -> None:
-    """Have the asset of a row that was deleted forgotten, if its field says so."""
+    """Archive the asset of a deleted row, if its field says so."""
     known = ModelFile.objects.using(alias()).filter(field=label_of(field), row=str(row_id))
     for pk in known.values_list("pk", flat=True):
         _drop(field, pk)
@@ -129,14 +129,14 @@ def gone(field: AssetOf, row_id: Any) -> None:
 def catch_up(
     field: AssetOf, rows: Collection[tuple[Any, str]], without_row: Collection[int]
 ) -> int:
-    """Note what :func:`changes` found; return how many files there is something to do about."""
+    """Note the changes that :func:`changes` found; return how many files there is work for."""
     for pk in without_row:
         _drop(field, pk)
     return sum(note(field, row_id, name) and bool(name) for row_id, name in rows)
 
 
 def again(entry_ids: Iterable[int]) -> int:
-    """Have files tried again that failed or were left out; return how many there were."""
+    """Retry files that failed or were left out; return how many there were."""
     ids = sorted(entry_ids)
     return sum(_again(ids[start : start + AT_ONCE]) for start in range(0, len(ids), AT_ONCE))
 
@@ -160,7 +160,7 @@ def waiting(limit: int = 16) -> list[int]:
 
 
 def due() -> bool:
-    """Whether a file lost its task: it fell due more than a minute ago."""
+    """Whether a file has lost its task: it fell due more than a minute ago."""
     return bool(_due(timezone.now() - tagging.SWEEP_AFTER, 1))
 
 
@@ -172,10 +172,10 @@ def _due(until: datetime, limit: int) -> list[int]:
 
 
 def changes(field: AssetOf) -> Iterator[tuple[list[tuple[Any, str]], list[int]]]:
-    """Yield what was saved or deleted without a signal, a few hundred rows at a time.
+    """Yield rows that were saved or deleted without a signal, a few hundred at a time.
 
-    These are ``(primary key, file)`` of the host's rows to note, and the ids of model files
-    whose row is gone.
+    These are ``(primary key, file)`` of host rows to note, and the ids of model files whose row no
+    longer exists.
     """
     entries = ModelFile.objects.using(alias()).filter(field=label_of(field))
     rows = field.model._base_manager.using(alias()).order_by("pk")
@@ -201,10 +201,10 @@ def changes(field: AssetOf) -> Iterator[tuple[list[tuple[Any, str]], list[int]]]
 
 
 def store(entry_id: int) -> Stored:
-    """Make one noted file known as an asset, and queue that for tagging.
+    """Register one noted file as an asset, and queue that for tagging.
 
-    Idempotent: a file that is not due, or that another process works at, is left alone. Never
-    raises for what a storage or Filestack does: the model file carries the error.
+    Idempotent: a file that is not due, or that another process has leased, is left alone. Never
+    raises because of a storage or Filestack: the error is saved on the model file.
     """
     entry = _claim(entry_id)
     if entry is None:
@@ -222,7 +222,7 @@ def store(entry_id: int) -> Stored:
 
 @retrying
 def _claim(entry_id: int) -> ModelFile | None:
-    """Take a file under a lease, if it is due and nobody else has it."""
+    """Lease a file, if it is due and no other process has leased it."""
     now = timezone.now()
     settings = get_settings()
     with atomic():
@@ -241,7 +241,7 @@ def _claim(entry_id: int) -> ModelFile | None:
 
 
 def _offer(field: AssetOf, entry: ModelFile) -> _Offer:
-    """Return what the file is to be registered as; stores it at Filestack where it has to be."""
+    """Return what to register the file as; stores it at Filestack if necessary."""
     mimetype = guess_type(entry.name, strict=False)[0] or ""
     if not tagging.is_tagged_type(mimetype):
         raise _LeftOut(f"Files of type {mimetype} are not tagged: see AUTO_TAG_MIMETYPES.")
@@ -280,7 +280,7 @@ def _read(field: AssetOf, name: str) -> bytes:
 
 @retrying
 def _land(field: AssetOf, entry: ModelFile, offer: _Offer) -> Stored | None:
-    """Have the row lead to the asset; return None if the row or its file changed meanwhile."""
+    """Set the row's asset; return None if the row or its file changed in the meantime."""
     row_id = _row_id(field, entry.row)
     with atomic():
         row = locked(field.model._base_manager.filter(pk=row_id)).first()
@@ -293,7 +293,7 @@ def _land(field: AssetOf, entry: ModelFile, offer: _Offer) -> Stored | None:
         if held.version != entry.version:
             return None
         name = str(getattr(row, field.file) or "")
-        if name != held.name:  # by update(), which tells nobody
+        if name != held.name:  # with update(), which sends no signals
             note(field, row_id, name)
             return None
         asset, created = assets.register(offer.source, facts=offer.facts)
@@ -314,7 +314,7 @@ def _land(field: AssetOf, entry: ModelFile, offer: _Offer) -> Stored | None:
 
 
 def _taken_back(entry: ModelFile, offer: _Offer) -> Stored:
-    """Delete what was stored for a row that is gone or has another file by now."""
+    """Delete the stored copy for a row that was deleted or has another file now."""
     if offer.handle:
         from .taggers.filestack import shared_client
 
@@ -330,7 +330,7 @@ def _taken_back(entry: ModelFile, offer: _Offer) -> Stored:
 
 
 def _failed(entry: ModelFile, error: Exception) -> Stored:
-    """Note why a file could not be stored, and when to try again if that can help."""
+    """Record why a file could not be stored, and when to retry if that can help."""
     settings = get_settings()
     if isinstance(error, FilestackTagsError):
         text = str(error)
@@ -357,7 +357,7 @@ def _close(entry: ModelFile, state: str, text: str) -> Stored:
 
 @retrying
 def _write(entry: ModelFile, **changes: Any) -> None:
-    """Write what came of a file, unless the row has another one by now."""
+    """Save the result for a file, unless the row has another file by now."""
     with atomic():
         held = locked(ModelFile.objects.filter(pk=entry.pk)).first()
         if held is not None and held.version == entry.version:
@@ -383,14 +383,14 @@ def _drop(field: AssetOf, entry_id: int) -> bool:
 
 
 def _let_go(field: AssetOf, asset_id: int | None) -> None:
-    """Forget an asset that no row leads to any more."""
+    """Archive an asset that no row refers to any more."""
     still = ModelFile.objects.using(alias()).filter(asset=asset_id)
     if asset_id is not None and field.forget and not still.exists():
         assets.forget(asset_id)
 
 
 def _hold(field: AssetOf, row_id: Any) -> None:
-    """Lock the host's row, if there is one: it comes before its model file and its asset."""
+    """Lock the host's row, if it exists: it comes before its model file and its asset."""
     locked(field.model._base_manager.filter(pk=row_id)).only("pk").first()
 
 
@@ -400,10 +400,10 @@ def _link(field: AssetOf, row_id: Any, asset_id: int | None) -> None:
 
 
 def _field(label: str) -> AssetOf:
-    """Return the field of that label.
+    """Return the field with that label.
 
     Raises:
-        ConfigurationError: when the host's models have none.
+        ConfigurationError: when no host model has one.
     """
     for field in all_fields():
         if label_of(field) == label:

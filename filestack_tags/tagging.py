@@ -1,8 +1,8 @@
-"""Tagging: ask a tagger for an asset's tags and apply what it says, once.
+"""Tagging: call a tagger for an asset's tags and apply its reply, once.
 
-An asset that wants tags is *queued*; :mod:`.claims` takes it under a lease and opens a run. The
-tagger is asked outside any transaction, and :func:`land` closes the run in a short one. Whoever
-dies on the way leaves a lease that expires, and :func:`due` finds the asset again.
+An asset that needs tags is *queued*; :mod:`.claims` leases it and opens a run. The tagger is called
+outside any transaction, and :func:`land` closes the run in a short one. After a crash the lease
+expires, and :func:`due` finds the asset again.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from .transactions import alias, atomic, is_reachable, locked, on_commit, retrie
 logger = logging.getLogger(__name__)
 
 SWEEP_AFTER = timedelta(seconds=60)
-"""How long after it fell due an asset counts as overlooked by its task."""
+"""How long after it fell due an asset counts as having lost its task."""
 
 AT_ONCE = 500
 """Assets queued in one transaction."""
@@ -46,15 +46,15 @@ QUEUED = (
     *("tagging_state", "queued_by", "queued_for", "fresh_since"),
     *("attempts", "due_at", "changed_at"),
 )
-"""What queueing writes of an asset."""
+"""The columns that queueing writes on an asset."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one asset.
+    """The outcome for one asset.
 
-    ``retry_at`` is set when it should be tried again then, ``held`` when it waits for a
-    ``circuit`` to close or for more ``budget``. ``made`` is false when no call was made for it.
+    ``retry_at`` is when to try again, if set. ``held`` is ``circuit`` or ``budget`` if it waits for
+    one of them. ``made`` is false if no call was made for it.
     """
 
     state: str
@@ -65,19 +65,19 @@ class Outcome:
 
     @classmethod
     def of(cls, refusal: Refusal) -> Outcome:
-        """Return what came of an asset that could not be claimed."""
+        """Return the outcome for an asset that could not be claimed."""
         return cls(refusal.state, refusal.retry_at, refusal.asset_id, refusal.held, made=False)
 
 
 Answer = TaggerReply | PendingJob | Exception
-"""What a call came to."""
+"""The result of a call."""
 
 
 def wants_tagging(asset: Asset) -> bool:
-    """Whether an asset that just became known, or changed, is tagged by itself.
+    """Whether an asset that was just registered or changed is tagged automatically.
 
-    By ``AUTO_TAG`` and ``AUTO_TAG_MIMETYPES``, once Filestack has stored the file. An unknown
-    type counts as an image, an unknown store status as stored.
+    Depends on ``AUTO_TAG`` and ``AUTO_TAG_MIMETYPES``, once Filestack has stored the file. An
+    unknown type counts as an image, an unknown store status as stored.
     """
     settings = get_settings()
     if not settings.AUTO_TAG or asset.deleted_at or asset.store_status not in ("", "Stored"):
@@ -86,7 +86,7 @@ def wants_tagging(asset: Asset) -> bool:
 
 
 def is_tagged_type(mimetype: str) -> bool:
-    """Whether files of a type are tagged by themselves; an unknown one counts as an image."""
+    """Whether files of a type are tagged automatically; an unknown type counts as an image."""
     patterns = get_settings().AUTO_TAG_MIMETYPES
     return not mimetype or any(
         fnmatchcase(mimetype.lower(), pattern.lower()) for pattern in patterns
@@ -102,18 +102,17 @@ def request(
 ) -> list[int]:
     """Queue assets for tagging; return the ids whose task should be enqueued.
 
-    An asset that waits for its next attempt is queued again, and is due now; with ``force``, so
-    is every queued one. Left out are unknown and archived assets, running ones, other queued ones,
-    and, unless ``force``, those whose tags describe the present content.
+    An asset that waits for its next attempt is queued again and due now; with ``force``, so is
+    every queued one. Unknown, archived, running and other queued assets are left out, and, unless
+    ``force``, those whose tags describe the present content.
 
-    There is a transaction for every :data:`AT_ONCE` of them, which locks them in the order of
-    their ids.
+    Uses a transaction for every :data:`AT_ONCE` assets, which locks them in the order of their ids.
 
     Args:
         asset_ids: the assets.
         trigger: why, a :class:`TaggingRun.Trigger`; recorded on the run.
         force: also assets whose tags are up to date. The tagger is called even if there is an
-            earlier answer, and Filestack must not answer from its cache.
+            earlier reply, and Filestack must not answer from its cache.
         tagger: one of :func:`.taggers.tagger_names`; the setting ``TAGGER`` if empty.
 
     Raises:
@@ -160,26 +159,26 @@ def _can_queue(asset: Asset, *, force: bool) -> bool:
 
 
 def waiting(limit: int) -> list[int]:
-    """Return assets that are due and may be asked about now, the oldest first.
+    """Return assets that are due and may be tagged now, the oldest first.
 
-    These are queued ones, and running ones whose lease expired or whose job is to be asked
-    about. Those that wait for a circuit to close or for the next day's budget are left out.
+    These are queued assets, and running ones whose lease expired or whose job should be polled.
+    Assets that wait for a circuit to close or for the next day's budget are left out.
     """
     now = timezone.now()
     is_new = Q(tagging_state=Asset.State.QUEUED, attempts=0)
     return _oldest(
-        # Bounded, so that what waits for a later time is not read.
+        # Bounded, so that assets due much later are not read.
         _open(now + CLOCKS_DIFFER).filter(Q(due_at__lte=now) | is_new),
         limit,
     )
 
 
 def due(limit: int = 16) -> list[int]:
-    """Return some assets whose task was lost, the oldest first; a task takes along the others.
+    """Return some assets whose task was lost, the oldest first; one task also tags the others.
 
-    These fell due more than :data:`SWEEP_AFTER` ago: they were never enqueued, were dropped by
-    the broker, or were held by a process that died. Nothing is written, so each sweep finds
-    them until somebody claims them.
+    They fell due more than :data:`SWEEP_AFTER` ago: they were never enqueued, the broker dropped
+    the message, or their process crashed. Nothing is written, so each sweep finds them until they
+    are claimed.
     """
     return _oldest(_open(timezone.now() - SWEEP_AFTER), limit)
 
@@ -189,7 +188,7 @@ def _oldest(assets: AssetQuerySet, limit: int) -> list[int]:
 
 
 def _open(until: datetime) -> AssetQuerySet:
-    """Return what is open and due by then, but for assets whose tagger is held up."""
+    """Return open assets due by then, except those whose tagger is blocked."""
     assets = Asset.objects.using(alias()).filter(
         tagging_state__in=OPEN_STATES, due_at__lte=until
     )
@@ -203,8 +202,8 @@ def _open(until: datetime) -> AssetQuerySet:
 def tag(asset_id: int) -> Outcome:
     """Get and apply the tags of one queued asset, waiting for the tagger.
 
-    Idempotent: an asset that is not due, already taken, forgotten or gone is left alone. Never
-    raises for what the tagger does: the run and the asset carry the error.
+    Idempotent: an asset that is not due, already leased, archived or deleted is left alone. Never
+    raises because of the tagger: the error is saved on the run and the asset.
     """
     (claimed,) = claims.claim([asset_id])
     if isinstance(claimed, Refusal):
@@ -220,14 +219,14 @@ def tag(asset_id: int) -> Outcome:
 
 
 def land(answers: Sequence[tuple[Work, Answer]]) -> list[Outcome]:
-    """Close the runs of claimed assets with what their taggers answered; return what came of each.
+    """Close the runs of claimed assets with their taggers' replies; return each outcome.
 
-    Replies are applied together, see :func:`.results.apply_all`. A deadlock or a lost
-    connection is tried again: the replies are here, and were paid for. An error that one answer
-    causes, also one of the database, does not keep the others from being applied.
+    Replies are applied together, see :func:`.results.apply_all`. After a deadlock or a lost
+    connection the transaction is retried, because the replies cost money. An error that one reply
+    causes, including a database error, does not affect the others.
 
     Raises:
-        OperationalError: when the database stayed away. Landing the same again is safe.
+        OperationalError: when the database stayed unreachable. Calling it again is safe.
     """
     outcomes: dict[int, Outcome] = {}
     errors = [
@@ -258,7 +257,7 @@ def land(answers: Sequence[tuple[Work, Answer]]) -> list[Outcome]:
 
 
 def _apply_or_halve(offered: Sequence[results.Result]) -> list[str | Exception]:
-    """Apply results, and find those that the database does not take while it answers others."""
+    """Apply results; by bisection, find those that the database rejects."""
     try:
         return retried(partial(results.apply_all, offered))
     except (OperationalError, InterfaceError) as error:
@@ -271,7 +270,7 @@ def _apply_or_halve(offered: Sequence[results.Result]) -> list[str | Exception]:
 
 
 def _alone(work: Work, close: Callable[[], Outcome]) -> Outcome:
-    """Close one run. If only that fails, log it; the run is closed when its lease has ended."""
+    """Close one run. If only that fails, log it; the run is closed when its lease expires."""
     try:
         return close()
     except Exception as error:
@@ -282,10 +281,10 @@ def _alone(work: Work, close: Callable[[], Outcome]) -> Outcome:
 
 
 def _error(work: Work, error: Exception) -> TaggerError:
-    """Return what a tagger raised as an error that the run can carry."""
+    """Return an exception of a tagger as an error that the run can store."""
     if isinstance(error, TaggerError):
         return error
-    if isinstance(error, FilestackTagsError):  # a setting that no tagger can work with
+    if isinstance(error, FilestackTagsError):  # a setting that every tagger rejects
         return TaggerError(str(error), code="configuration")
     name = type(error).__name__
     logger.error(
@@ -303,15 +302,15 @@ def _error(work: Work, error: Exception) -> TaggerError:
 
 
 def _unusable(work: Work, error: Exception) -> TaggerError:
-    """Return the error for a reply that cannot be applied, such as for a label that is no tag."""
+    """Return the error for a reply that cannot be applied, such as for an invalid label."""
     logger.error("The reply for asset %s cannot be applied", work.asset_id, exc_info=error)
-    # Not the text of a database, which may name tables and values.
+    # Not the database's text, which may contain names of tables and values.
     reason = str(error) if isinstance(error, FilestackTagsError) else type(error).__name__
     return TaggerError(
         f"The reply of the tagger {work.tagger!r} cannot be applied: {reason}",
         code="unusable_reply",
         cure="" if isinstance(error, FilestackTagsError) else "The log has the traceback.",
-        # It may be a passing one, such as a lock that was not released in time.
+        # It may be temporary, such as a lock timeout.
         retryable=isinstance(error, (OperationalError, InterfaceError)),
     )
 
@@ -340,7 +339,7 @@ def _note_circuits(
 
 
 def _wait(run_id: int, job: PendingJob) -> Outcome:
-    """Keep the run open for the job's webhook, and look again if none comes."""
+    """Keep the run open for the job's webhook, and poll if none arrives."""
     kept_open = _keep_open(run_id, job)
     return kept_open if isinstance(kept_open, Outcome) else fail(run_id, kept_open)
 
@@ -357,7 +356,7 @@ def _keep_open(run_id: int, job: PendingJob) -> Outcome | TaggerError:
             others = TaggingRun.objects.using(alias()).filter(job_id=job.job_id, asset=asset)
             other = others.filter(workflow_id=job.workflow_id).first()
             if other is not None:
-                # The job's webhook came before Filestack's answer did, and opened its own run.
+                # The job's webhook arrived before Filestack's answer did, and opened its own run.
                 run.state = TaggingRun.State.SUPERSEDED
                 run.error_text = f"Run {other.pk} holds the result of this job."
                 run.finished_at = now
@@ -381,7 +380,7 @@ def _keep_open(run_id: int, job: PendingJob) -> Outcome | TaggerError:
 
 
 def _poll_delay(age: timedelta) -> timedelta:
-    """How long a job of this age is left to its webhook: as long again, within the settings."""
+    """Return when to poll a job of this age next: after as long again, within the settings."""
     settings = get_settings()
     shortest = settings.WORKFLOW_POLL_DELAY
     longest = max(shortest, settings.RETRY_DELAY_MAX)
@@ -389,9 +388,9 @@ def _poll_delay(age: timedelta) -> timedelta:
 
 
 def complete(run_id: int, reply: TaggerReply, *, result_at: datetime) -> Outcome:
-    """Close a run with the tags it got and apply them; see :func:`.results.apply`.
+    """Close a run with its tags and apply them; see :func:`.results.apply`.
 
-    A deadlock or a lost connection is tried again: the reply is here, and was paid for.
+    After a deadlock or a lost connection the transaction is retried, because the reply cost money.
     """
     state = retried(partial(results.apply, run_id, reply, result_at=result_at))
     metrics.count("tagging.completed", state=state)
@@ -400,10 +399,10 @@ def complete(run_id: int, reply: TaggerReply, *, result_at: datetime) -> Outcome
 
 @retrying
 def fail(run_id: int, error: TaggerError) -> Outcome:
-    """Close a run without tags; the asset keeps those it has.
+    """Close a run without tags; the asset keeps its existing tags.
 
-    The asset is queued again if the error says that asking later can help and attempts are
-    left; its due time lives on its row, so that it survives the broker.
+    The asset is queued again if a retry can help and attempts are left. Its due time is stored on
+    its row, so that a lost broker message does not matter.
     """
     settings = get_settings()
     now = timezone.now()
@@ -414,7 +413,7 @@ def fail(run_id: int, error: TaggerError) -> Outcome:
         following_job = run.job_id is not None and error.retryable
         deadline = run.started_at + timedelta(seconds=settings.WORKFLOW_DEADLINE)
         if following_job and now < deadline:
-            # Only the question failed, the job goes on: asking for it again costs nothing.
+            # Only the poll failed and the job continues: polling again is free.
             asset.due_at = max(
                 _retry_at(asset.attempts, error, now),
                 min(deadline, now + _poll_delay(now - run.started_at)),
@@ -455,12 +454,12 @@ def fail(run_id: int, error: TaggerError) -> Outcome:
 
 
 def _code(error: TaggerError) -> str:
-    """Return the word for an error as rows keep it: a host's tagger may have a longer one."""
+    """Return an error code as it is stored: a custom tagger's code may be too long."""
     return storable(error.code, 50)
 
 
 def _retry_at(attempts: int, error: TaggerError, now: datetime) -> datetime:
-    """When to try again: never before Filestack said, spread out so that not all come at once."""
+    """Return when to retry: never before Filestack's reset time, with jitter."""
     settings = get_settings()
     delay = min(settings.RETRY_DELAY * 2 ** max(attempts - 1, 0), settings.RETRY_DELAY_MAX)
     random = SystemRandom()

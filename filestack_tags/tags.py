@@ -1,9 +1,9 @@
-"""Tag rows: from labels to ids, and how many assets have each tag.
+"""Tag rows: resolve labels to ids, and count the assets of each tag.
 
-Rows are inserted and locked in sorted order, so that writers that meet on the same tags wait for
-each other and do not deadlock. New tags are best made before the transaction that uses them: on
-MariaDB, two transactions that tried to insert the same name both hold it locked, and neither
-could then count it.
+Rows are inserted and locked in sorted order, so that concurrent writers of the same tags wait for
+each other and do not deadlock. Create new tags before the transaction that uses them: on MariaDB,
+two transactions that tried to insert the same name both hold it locked, and neither could then
+count it.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from .text import label_key, label_name
 from .transactions import alias, locked
 
 BATCH = 450
-"""Keys in one statement, which may hold them twice: SQLite's oldest limit is 999 parameters."""
+"""Keys in one statement, which may contain them twice: SQLite's oldest limit is 999 parameters."""
 
 
 def resolve(names: Iterable[str]) -> dict[str, int]:
-    """Return ``{key: tag id}`` for labels, making the tags that do not exist yet.
+    """Return ``{key: tag id}`` for labels, creating missing tags.
 
-    A label that is an alias leads to the tag it stands for, also while the tag that had it is
-    being merged into that one. Names that differ only in case or
-    spacing share a key; the first spelling names a new tag. Idempotent.
+    An alias resolves to its tag, even while the tag with that name is still being merged into it.
+    Names that differ only in case or spacing share a key; the first spelling names a new tag.
+    Idempotent.
 
     Raises:
         InvalidLabel: when a label cannot be a tag.
@@ -52,19 +52,20 @@ def resolve(names: Iterable[str]) -> dict[str, int]:
 def known(keys: Iterable[str]) -> dict[str, int]:
     """Return ``{key: tag id}`` for those keys that are a tag or an alias of one.
 
-    An alias goes before the tag with that key: that tag is being merged into the alias's.
+    An alias takes precedence over the tag with that key, which is being merged into the alias's
+    tag.
     """
     ordered = sorted(keys)
     connection = connections[alias()]
     quote = connection.ops.quote_name
     size = (
         len(ordered) if connection.vendor == "postgresql" else BATCH
-    )  # there an array holds all
+    )  # one array holds all of them
     ids: dict[str, int] = {}
     for start in range(0, len(ordered), max(size, 1)):
         batch = ordered[start : start + size]
         wanted, parameters = among(quote("key"), batch, "text")
-        # Written out: every reply asks this, and building two querysets takes longer than both.
+        # Raw SQL: every reply runs this, and building two querysets takes longer than both queries.
         statement = " UNION ALL ".join(
             f"SELECT {quote('key')}, {rank}, {column} FROM {quote(model._meta.db_table)}"  # noqa: S608  no value is in it
             f" WHERE {wanted}"
@@ -77,10 +78,10 @@ def known(keys: Iterable[str]) -> dict[str, int]:
 
 
 def hold(tag_ids: Iterable[int]) -> None:
-    """Lock tags in the order of their ids, before rows of theirs are written, on MariaDB.
+    """On MariaDB, lock tags in the order of their ids before writing asset tag rows.
 
-    There, every row whose index entries change locks its tag, in whatever order the rows come.
-    Elsewhere nothing has to be done until :func:`shift_counts`.
+    There, every row whose index entries change locks its tag, in the order of the rows. On other
+    databases nothing is needed until :func:`shift_counts`.
     """
     if connections[alias()].vendor == "mysql":
         _lock(set(tag_ids))
@@ -89,8 +90,8 @@ def hold(tag_ids: Iterable[int]) -> None:
 def shift_counts(changes: Mapping[int, int]) -> None:
     """Add to ``asset_count`` of each tag id; a count never falls below zero.
 
-    The tags stay locked until the transaction ends, and every reply has some tag that others
-    have too: do it last. Rows of tags that are counted by 0 are left alone.
+    Do it last: the tags stay locked until the transaction ends, and almost every reply shares some
+    tag with others. Tags whose count changes by 0 are left alone.
     """
     counted = {tag_id: change for tag_id, change in sorted(changes.items()) if change}
     if connections[alias()].vendor == "postgresql":
@@ -101,8 +102,8 @@ def shift_counts(changes: Mapping[int, int]) -> None:
     for tag_id, change in counted.items():
         by_change[change].append(tag_id)
     for change, group in by_change.items():
-        # The floor is not in the WHERE: MariaDB would look for it by the index on the count,
-        # and lock rows in that order.
+        # The floor is not in the WHERE: MariaDB would use the index on the count, and lock rows in
+        # that order.
         floored = Case(
             When(asset_count__gte=-change, then=F("asset_count") + change), default=Value(0)
         )

@@ -1,9 +1,9 @@
 """Celery tasks, and the functions that enqueue them.
 
-Tasks take ids, call one service function each and may run twice. They are enqueued after commit,
-by a thread of the process (:mod:`.publisher`): a broker that is down or does not answer delays no
-request. The row is there, and :func:`sweep` enqueues it again. Queues and routes are the host's:
-route ``filestack_tags.*`` as you like.
+Tasks take ids, call one service function each and may run twice. They are enqueued after commit, by
+a thread of the process (:mod:`.publisher`), so a broker that is down or does not answer delays no
+request. The row is committed, and :func:`sweep` enqueues it again. Queues and routes are up to the
+host: route ``filestack_tags.*`` as you like.
 """
 
 from __future__ import annotations
@@ -54,16 +54,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 INBOX_SLICE = 5.0
-"""Seconds for which one task processes deliveries, so that others get their turn."""
+"""Seconds for which one task processes deliveries, so that other tasks get their turn."""
 
 INBOX_TASKS = 4
-"""How many such tasks do something at the same time in one process, as in a pool of threads."""
+"""How many such tasks work at the same time in one process, for example in a thread pool."""
 
 TIME_TO_LAND = 10.0
-"""Seconds that it takes at most to apply the answers that a task waited for."""
+"""Maximum seconds needed to apply the replies that a task waited for."""
 
 OUTBOUND_WAIT = 1.0
-"""Seconds for which a task waits for the endpoints that it had served."""
+"""Seconds for which a task waits for the endpoints that it started."""
 
 OUTBOUND_ENDPOINTS = 16
 """Endpoints that one process sends to at the same time."""
@@ -72,7 +72,7 @@ BULK_SLICE = 10.0
 """Seconds for which one task does batches of a bulk job."""
 
 BULK_HINTS = 16
-"""Tasks to tag that are enqueued for a batch; each takes along the others that are due."""
+"""Tagging tasks enqueued for a batch; each also tags others that are due."""
 
 STORE_SLICE = 10.0
 """Seconds for which one task stores files of the host's models."""
@@ -81,7 +81,7 @@ MERGE_SLICE = 10.0
 """Seconds for which one task merges tags, so that others get their turn."""
 
 WAKE_INTERVAL = 0.1
-"""Seconds between two messages that a web process sends about deliveries it has stored."""
+"""Seconds between two messages of a web process about stored deliveries."""
 
 
 def time_limits() -> tuple[float | None, float | None]:
@@ -104,14 +104,14 @@ def _try_again(outcome: tagging.Outcome) -> None:
 
 @shared_task(name="filestack_tags.process_inbox", acks_late=True, ignore_result=True)
 def process_inbox() -> None:
-    """Process the webhook deliveries that wait; see :func:`filestack_tags.ingest.process`.
+    """Process waiting webhook deliveries; see :func:`filestack_tags.ingest.process`.
 
-    After :data:`INBOX_SLICE` seconds the rest is left to another task of this name. Any number
-    may run at once; those too many for one process leave their work to the others in it.
+    After :data:`INBOX_SLICE` seconds the rest is left to another task of this name. Any number may
+    run at once; if there are too many for one process, the surplus ones return at once.
     """
     until = monotonic() + INBOX_SLICE
     _inbox_called.set()
-    # Called first, then refused: so whoever leaves a seat sees that it has to look again.
+    # Set the event before trying to get a seat, so that a task that leaves its seat looks again.
     while _inbox_called.is_set() and _inbox_seats.acquire(blocking=False):
         try:
             _inbox_called.clear()
@@ -124,7 +124,7 @@ def process_inbox() -> None:
 
 
 def _process_waiting(until: float) -> bool:
-    """Return whether nothing is left; at ``until``, of the monotonic clock, something may be."""
+    """Process until none is left, or until ``until`` (monotonic); return whether none is left."""
     while ids := inbox.waiting():
         outcomes = ingest.process_all(ids)
         _have_tagged([pk for outcome in outcomes for pk in outcome.to_tag])
@@ -134,7 +134,7 @@ def _process_waiting(until: float) -> bool:
         if is_over(until):
             return False
         if not any(outcome.taken for outcome in outcomes):
-            break  # others have them all, and will look what else there is
+            break  # other tasks have them all, and will look for more
     return True
 
 
@@ -149,7 +149,7 @@ def run_bulk_job(job_id: int) -> None:
         step = bulk.step(job_id)
         _enqueue(tag_asset, step.to_tag[:BULK_HINTS])
         if not step.goes_on:
-            # Where tasks are run inside the caller, a pause would be none.
+            # Eager tasks would not wait for the retry time.
             if step.retry_at and not run_bulk_job.app.conf.task_always_eager:
                 publish(run_bulk_job, job_id, at=step.retry_at)
             return
@@ -160,7 +160,7 @@ def run_bulk_job(job_id: int) -> None:
 
 @shared_task(name="filestack_tags.merge_tags", acks_late=True, ignore_result=True)
 def merge_tags(merge_id: int) -> None:
-    """Go on with merging two tags, or with undoing it; see :func:`filestack_tags.merging.work`.
+    """Continue merging two tags, or undoing it; see :func:`filestack_tags.merging.work`.
 
     After :data:`MERGE_SLICE` seconds the rest is left to another task of this name.
     """
@@ -171,7 +171,7 @@ def merge_tags(merge_id: int) -> None:
 
 @shared_task(name="filestack_tags.store_model_files", acks_late=True, ignore_result=True)
 def store_model_files() -> None:
-    """Make files of the host's models known; see :func:`filestack_tags.storing.store`.
+    """Register files of host models; see :func:`filestack_tags.storing.store`.
 
     After :data:`STORE_SLICE` seconds the rest is left to another task of this name.
     """
@@ -180,7 +180,7 @@ def store_model_files() -> None:
         for pk in ids:
             stored = storing.store(pk)
             _have_tagged(stored.to_tag)
-            # Where tasks are run inside the caller, a pause would be none.
+            # Eager tasks would not wait for the retry time.
             if stored.retry_at and not store_model_files.app.conf.task_always_eager:
                 publish(store_model_files, at=stored.retry_at)
         if is_over(until):
@@ -192,9 +192,9 @@ def store_model_files() -> None:
 def send_outbound() -> None:
     """Send the outbound webhooks that are due; see :func:`filestack_tags.outbound.deliver`.
 
-    In a worker, each endpoint has a thread of its own, which may outlive the task: after
-    :data:`OUTBOUND_WAIT` seconds the worker continues with other tasks. Messages of a process
-    that ends meanwhile are sent again by another one.
+    In a worker, each endpoint has its own thread, which may outlive the task: after
+    :data:`OUTBOUND_WAIT` seconds the worker continues with other tasks. If the process ends in the
+    meantime, another one sends its messages again.
     """
     if send_outbound.request.called_directly or send_outbound.request.is_eager:
         while outbound.send_due():
@@ -214,7 +214,7 @@ def _deliver(endpoint_id: int) -> bool:
 
 @shared_task(name="filestack_tags.sweep", ignore_result=True)
 def sweep() -> dict[str, int]:
-    """Enqueue what lost its task; return how many of each. Run it every minute."""
+    """Enqueue work that lost its task; return how many of each kind. Run it every minute."""
     deliveries = inbox.waiting(limit=1000)
     if deliveries:
         on_commit(partial(publish, process_inbox))
@@ -234,7 +234,7 @@ def sweep() -> dict[str, int]:
 
 @shared_task(name="filestack_tags.refresh_statistics", ignore_result=True)
 def refresh_statistics() -> float:
-    """Count what searches are planned by; return how far it was off. Run it every few hours.
+    """Refresh the statistics for the search planner; return the drift. Run it every few hours.
 
     See :func:`filestack_tags.statistics.refresh`.
     """
@@ -245,7 +245,7 @@ def refresh_statistics() -> float:
 
 @shared_task(name="filestack_tags.prune", ignore_result=True)
 def prune() -> dict[str, int]:
-    """Delete what is old enough; return how many of each. Run it once a day.
+    """Delete old rows; return how many of each kind. Run it once a day.
 
     See :func:`filestack_tags.retention.prune`.
     """
@@ -259,13 +259,13 @@ def request_tagging(
     force: bool = False,
     tagger: str = "",
 ) -> list[int]:
-    """Have assets tagged; return the ids that were queued. Part of the public API.
+    """Queue assets for tagging; return the ids that were queued. Part of the public API.
 
-    Left out are unknown and forgotten assets, those already queued or running, and, unless
+    Left out are unknown and archived assets, those already queued or running, and, unless
     ``force``, those whose tags describe the present content. The tasks are enqueued when the
-    surrounding transaction commits, one for each ``CONCURRENCY`` assets. ``tagger`` overrules the
-    setting ``TAGGER``: ``workflow`` runs the workflow of ``WORKFLOW_ID``, ``workflow:NAME`` one
-    of ``WORKFLOWS``.
+    surrounding transaction commits, one for each ``CONCURRENCY`` assets. ``tagger`` overrides the
+    setting ``TAGGER``: ``workflow`` runs the workflow of ``WORKFLOW_ID``, ``workflow:NAME`` one of
+    ``WORKFLOWS``.
 
     Raises:
         ConfigurationError: when there is no such tagger.
@@ -285,16 +285,16 @@ def register(
     tagger: str = "",
     within: Q | None = None,
 ) -> tuple[Asset, bool]:
-    """Make a file known and have it tagged; return ``(asset, created)``. The public API.
+    """Register a file and tag it; return ``(asset, created)``. Part of the public API.
 
-    If tasks run inside the caller (``CELERY_TASK_ALWAYS_EAGER``), the asset is returned as it is
-    after the first attempt. If that failed, ``tagging_state`` is ``queued`` or ``failed`` and
-    ``last_error`` says why; ``filestack_tags_retag`` or :func:`request_tagging` tries again at
-    once, also while it waits for its next attempt.
+    If tasks run eagerly (``CELERY_TASK_ALWAYS_EAGER``), the asset is returned as it is after the
+    first attempt. If that failed, ``tagging_state`` is ``queued`` or ``failed`` and ``last_error``
+    explains why; ``filestack_tags_retag`` or :func:`request_tagging` retries at once, even while it
+    waits for its next attempt.
 
-    Idempotent: a file that is known is refreshed with ``facts``, and tagged only if it never
-    was. ``tag`` overrules the ``AUTO_TAG`` settings, ``tagger`` the setting ``TAGGER``;
-    ``within`` is the scope of who registers it. See :func:`.assets.register`.
+    Idempotent: an existing asset is refreshed with ``facts``, and tagged only if it never was.
+    ``tag`` overrides the ``AUTO_TAG`` settings, ``tagger`` the setting ``TAGGER``; ``within`` is
+    the scope of the user who registers it. See :func:`.assets.register`.
     """
     asset, created = assets.register(source, facts=facts, uploader=uploader, within=within)
     wanted = tagging.wants_tagging(asset) if tag is None else tag
@@ -305,9 +305,9 @@ def register(
 
 
 def note_model_file(field: AssetOf, row_id: Any, name: str, *, is_new: bool = False) -> bool:
-    """Have the file that a row of the host's has now made known; see :func:`.storing.note`.
+    """Note the file that a host row has now, to be registered; see :func:`.storing.note`.
 
-    Returns whether it is another one than before. The task is enqueued when the surrounding
+    Returns whether it differs from the previous file. The task is enqueued when the surrounding
     transaction commits.
     """
     changed = storing.note(field, row_id, name, is_new=is_new)
@@ -319,14 +319,14 @@ def note_model_file(field: AssetOf, row_id: Any, name: str, *, is_new: bool = Fa
 def catch_up(
     field: AssetOf, rows: Collection[tuple[Any, str]], without_row: Collection[int] = ()
 ) -> None:
-    """Have changes made known that no signal told of; see :func:`.storing.changes`."""
+    """Note changes that sent no signal; see :func:`.storing.changes`."""
     changed = storing.catch_up(field, rows, without_row)
     if changed:
         on_commit(partial(publish, store_model_files))
 
 
 def store_again(model_file_ids: Iterable[int]) -> int:
-    """Have model files tried again that failed or were left out; return how many there were."""
+    """Retry model files that failed or were left out; return how many there were."""
     count = storing.again(model_file_ids)
     if count:
         on_commit(partial(publish, store_model_files))
@@ -334,10 +334,10 @@ def store_again(model_file_ids: Iterable[int]) -> int:
 
 
 def receive(body: bytes, headers: Any) -> inbox.Receipt:
-    """Store a webhook request and have it processed; see :func:`.inbox.receive`.
+    """Store a webhook request and enqueue its processing; see :func:`.inbox.receive`.
 
     A burst of requests shares its messages: one at once, then one each :data:`WAKE_INTERVAL`. A
-    duplicate is a reason to look, too: the first may have lost its message.
+    duplicate also triggers processing, because the message of the first may have been lost.
     """
     receipt = inbox.receive(body, headers)
     if in_transaction():
@@ -348,7 +348,7 @@ def receive(body: bytes, headers: Any) -> inbox.Receipt:
 
 
 def replay(delivery_ids: Iterable[int]) -> list[int]:
-    """Have deliveries processed again; return the ids of those that will be."""
+    """Process deliveries again; return the ids of those that will be."""
     again = inbox.replay(delivery_ids)
     if again:
         on_commit(partial(publish, process_inbox))
@@ -356,7 +356,7 @@ def replay(delivery_ids: Iterable[int]) -> list[int]:
 
 
 def resend(message_ids: Iterable[int]) -> list[int]:
-    """Have outbound webhooks sent again; see :func:`.outbound.resend`."""
+    """Send outbound webhooks again; see :func:`.outbound.resend`."""
     again = outbound.resend(message_ids)
     if again:
         on_commit(partial(publish, send_outbound))
@@ -370,7 +370,7 @@ def start_bulk_job(
     trigger: str = TaggingRun.Trigger.CODE,
     key: str = "",
 ) -> tuple[BulkJob, bool]:
-    """Have something done to all assets that match a search; return ``(job, created)``.
+    """Start a bulk action on all assets that match a search; return ``(job, created)``.
 
     See :func:`.bulk.ask`. The job is started when the surrounding transaction commits.
     """
@@ -380,7 +380,7 @@ def start_bulk_job(
 
 
 def merge(source_id: int, target_id: int, *, user: AbstractBaseUser | None) -> TagMerge:
-    """Have a tag merged into another, which shows how far it is; see :func:`.merging.start`.
+    """Start merging a tag into another; return the merge. See :func:`.merging.start`.
 
     Raises:
         CurationError: when the two cannot be merged.
@@ -391,10 +391,10 @@ def merge(source_id: int, target_id: int, *, user: AbstractBaseUser | None) -> T
 
 
 def undo_merge(merge_id: int, *, user: AbstractBaseUser | None) -> TagMerge:
-    """Have a merge undone; see :func:`.merging.undo`.
+    """Start undoing a merge; see :func:`.merging.undo`.
 
     Raises:
-        CurationError: when it cannot be undone, with what has to be done first.
+        CurationError: when it cannot be undone; the message says what to do first.
     """
     begun = merging.undo(merge_id, user=user)
     _enqueue(merge_tags, [begun.pk])
@@ -404,7 +404,7 @@ def undo_merge(merge_id: int, *, user: AbstractBaseUser | None) -> TagMerge:
 def undo_bulk_job(
     job_id: int, *, user: AbstractBaseUser | None, trigger: str = TaggingRun.Trigger.CODE
 ) -> BulkJob:
-    """Have a bulk job undone; return the job that does. See :func:`.bulk.undo`."""
+    """Start undoing a bulk job; return the job that undoes it. See :func:`.bulk.undo`."""
     undoing = bulk.undo(job_id, user=user, trigger=trigger)
     _enqueue(run_bulk_job, [undoing.pk])
     return undoing
@@ -416,7 +416,7 @@ def _enqueue(task: Task[Any, Any], ids: Iterable[int]) -> None:
 
 
 def _have_tagged(queued: Sequence[int]) -> None:
-    """Enqueue as many tasks as fill a process each; they take along the other assets."""
+    """Enqueue one task for each ``CONCURRENCY`` assets; each task also tags other assets."""
     for pk in queued[:: get_settings().CONCURRENCY]:
         on_commit(partial(publish, tag_asset, pk))
 

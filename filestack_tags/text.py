@@ -1,7 +1,7 @@
-"""How text is normalised before it is stored or compared. No Django.
+"""Normalize text before it is stored or compared. No Django.
 
-Databases differ in what they accept (PostgreSQL refuses NUL, every driver refuses lone
-surrogates), so text from outside passes through :func:`storable` once, at the door.
+Databases differ in what they accept (PostgreSQL rejects NUL, every driver rejects lone surrogates),
+so text from outside passes through :func:`storable` once, where it enters.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ _IGNORABLE = re.compile(
     "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8"
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
-"""Unicode's ``Default_Ignorable_Code_Point``: what is not shown, such as zero-width spaces, soft
-hyphens and variation selectors."""
+"""Unicode's ``Default_Ignorable_Code_Point``: invisible characters, such as zero-width spaces, soft
+hyphens and variation selectors.
+"""
 
 _BLANK = frozenset("\u2800\U0001d159")
 """Symbols that are blank in every font."""
@@ -32,14 +33,14 @@ _BLANK = frozenset("\u2800\U0001d159")
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp", "Zs"})
 
 _DOTTED_I = re.compile("(i[\u0316-\u0319\u031c-\u0320\u0323-\u0326\u0329-\u0333]*)\u0307")
-"""An i and a dot above it, with marks below in between."""
+"""An i and a dot above it, with combining marks below in between."""
 
 _MAX_KEPT = 2 * MAX_LABEL_LENGTH
-"""Longest text that is remembered as it came: white space in it counts to no limit."""
-"""Longest tag, in characters, before and after normalisation."""
+"""Longest text that is cached as received: white space in it does not count against a limit."""
+"""Longest tag, in characters, before and after normalization."""
 
 MAX_INTEGER = 2**63 - 1
-"""Largest whole number that is kept as a number."""
+"""Largest integer that is stored as a number."""
 
 MAX_REFERENCE_LENGTH = 4096
 """Longest handle, URL or alias path, in characters."""
@@ -61,7 +62,7 @@ def storable(text: str, max_length: int | None = None) -> str:
 def storable_json(value: Any) -> Any:
     """Return ``value`` (decoded JSON) in a form every database stores and every client reads.
 
-    Texts are made :func:`storable`. Whole numbers beyond 64 bits become text.
+    Strings are made :func:`storable`. Integers beyond 64 bits become strings.
     """
     if isinstance(value, str):
         return storable(value)
@@ -109,7 +110,7 @@ def _label_name(text: str) -> str:
 
 
 def is_visible(text: str) -> bool:
-    """Whether a character of ``text`` can be seen: no space, control or ignorable character."""
+    """Whether ``text`` has a visible character: no space, control or ignorable character."""
     if text.isascii():
         return any(char > " " for char in text)
     return any(
@@ -119,7 +120,7 @@ def is_visible(text: str) -> bool:
 
 
 def without_ignorable(text: str) -> str:
-    """Return ``text`` without the characters that are not shown; see :data:`_IGNORABLE`."""
+    """Return ``text`` without invisible characters; see :data:`_IGNORABLE`."""
     return text if text.isascii() else _IGNORABLE.sub("", text)
 
 
@@ -127,10 +128,10 @@ def label_key(text: str) -> str:
     """Return the key under which a label is stored and searched.
 
     Normalized as Unicode's ``toNFKC_Casefold`` (compatibility forms, case, ignorable characters),
-    with ``İ`` as ``i``, and white space collapsed. Applying it twice changes nothing.
+    with ``İ`` as ``i``, and white space collapsed. Idempotent.
 
     Raises:
-        InvalidLabel: as :func:`label_name`, also when normalisation makes it too long.
+        InvalidLabel: as :func:`label_name`, or when normalization makes it too long.
     """
     return _label_key(label_name(text))
 
@@ -145,7 +146,7 @@ def fold(text: str) -> str:
     if text.isascii():
         return " ".join(text.lower().split())
     previous = None
-    while text != previous:  # twice, except for few characters whose parts fold on
+    while text != previous:  # twice, except for a few characters whose parts fold further
         previous = text
         folded = unicodedata.normalize("NFKC", _IGNORABLE.sub("", text)).casefold()
         text = unicodedata.normalize("NFKC", _without_dot(_IGNORABLE.sub("", folded)))
@@ -153,7 +154,7 @@ def fold(text: str) -> str:
 
 
 def _without_dot(text: str) -> str:
-    """Return ``text`` without the dot above an ``i``, which İ has in lower case."""
+    """Return ``text`` without the dot above an ``i``, which İ has in lowercase."""
     if "\u0307" not in text:
         return text
     return unicodedata.normalize(

@@ -1,6 +1,6 @@
 """Limits on how often users write, counted in the host's default cache.
 
-A limit is for a fixed window of time. Processes share it where they share the cache.
+A limit applies to a fixed window of time. Processes share it if they share the cache.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ MINUTE, HOUR = 60, 3600
 
 
 def seconds_until_write(user: Any) -> int:
-    """Count one write of a user; return after how many seconds it is allowed, 0 if it is now."""
+    """Count one write of a user; return the seconds until it is allowed, 0 if it is now."""
     return _take("writes", str(user.pk), get_settings().WRITES_PER_MINUTE, MINUTE)
 
 
 def count_new_tag(name: str, *, user: Any) -> None:
-    """Count a tag name that ``user`` is about to create; names that exist are not counted.
+    """Count a tag name that ``user`` is about to create; existing names are not counted.
 
     Raises:
         InvalidLabel: if it cannot be a tag.

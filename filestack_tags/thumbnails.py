@@ -1,8 +1,8 @@
-"""Small pictures of assets, fetched by this server and passed on.
+"""Thumbnails of assets, fetched by this server and passed on.
 
-A link to Filestack would have to carry a policy with ``convert``. Filestack knows no finer call,
-so that policy would also allow paid tasks, and for a storage alias every file of the app. The
-policy therefore never leaves the server.
+A link to Filestack would have to carry a policy with ``convert``. Filestack has no narrower
+permission, so that policy would also allow paid tasks, and for a storage alias every file of the
+app. The policy therefore never leaves the server.
 """
 
 from __future__ import annotations
@@ -31,12 +31,13 @@ MAX_HEIGHT = 2000
 """Pixels."""
 
 TIMEOUT = 3.0
-"""Seconds for the whole call to Filestack: the browser's request waits meanwhile."""
+"""Seconds for the whole call to Filestack, while the browser's request waits."""
 
 FAILURES = 3
 PAUSE = 30.0
-"""After so many calls in a row without an answer, this process makes none for so many seconds: a
-page full of pictures must not keep every thread of the server waiting."""
+"""After this many calls in a row without an answer, this process pauses calls for this many
+seconds, so that a page full of pictures cannot block every thread of the server.
+"""
 
 SIGNATURES = (
     (b"\xff\xd8\xff", 0, "image/jpeg"),
@@ -44,11 +45,12 @@ SIGNATURES = (
     (b"GIF8", 0, "image/gif"),
     (b"WEBP", 8, "image/webp"),
 )
-"""First bytes, where they are, and the type they prove. SVG can hold scripts, so it is not one."""
+"""Magic bytes, their offset, and the type they prove. SVG can contain scripts, so it is left out.
+"""
 
 
 class _Outage:
-    """What this process has seen of Filestack not answering; races only cost a call."""
+    """This process's record of Filestack outages; a race costs at most one call."""
 
     failures = 0
     paused_until = 0.0
@@ -115,9 +117,10 @@ def _fetched(asset: Asset, height: int) -> HttpResponse:
         content = shared_client().download(
             Source.of(asset.kind, asset.reference),
             max_bytes=MAX_BYTES,
-            # Very wide pictures are bounded too.
+            # Very wide pictures are limited too.
             before=(
-                # Its number has the CDN take each content for another picture.
+                # The number differs for each content version, so that the CDN caches each
+                # separately.
                 f"cache=expiry:{CDN_SECONDS - asset.content_version % CDN_SECONDS}",
                 f"resize=w:{4 * height},h:{height}",
             ),
@@ -132,7 +135,7 @@ def _fetched(asset: Asset, height: int) -> HttpResponse:
         return _nothing(
             HTTPStatus.SERVICE_UNAVAILABLE if error.retryable else HTTPStatus.NOT_FOUND
         )
-    except ConfigurationError:  # a system check says what is wrong
+    except ConfigurationError:  # a system check reports it
         return _nothing(HTTPStatus.NOT_FOUND)
     _outage.failures = 0
     for magic, offset, mimetype in SIGNATURES:

@@ -30,17 +30,17 @@ CLOCKS = {
     "postgresql": "SELECT statement_timestamp()",
     "mysql": "SELECT UTC_TIMESTAMP(6)",
 }
-"""What the time is; neither when the transaction began, nor in the zone of the server."""
+"""The current time: not when the transaction began, and not in the server's time zone."""
 
 TRIES = 5
 FIRST_PAUSE = 0.1
-"""Seconds; doubled after each try, so that a database has 1.5 seconds to come back."""
+"""Seconds; doubled after each try, so that a database has 1.5 seconds to recover."""
 
 
 def outside_transactions(view: View) -> View:
-    """Decorate a view that ``ATOMIC_REQUESTS`` is to leave alone, whichever database asks for it.
+    """Decorate a view to exempt it from ``ATOMIC_REQUESTS`` on every database.
 
-    Django's own decorator has to be told the databases, which are not known at import.
+    Django's own decorator needs the names of the databases, which are not available at import.
     """
     view._non_atomic_requests = SimpleLazyObject(lambda: set(connections))  # type: ignore[attr-defined]  # as Django's decorator marks it
     return view
@@ -78,9 +78,9 @@ def unapplied_migrations() -> list[str]:
 
 
 def shared_now() -> datetime:
-    """Return the time by the one clock that all hosts share: the database's.
+    """Return the time of the one clock that all hosts share: the database's.
 
-    SQLite has none but that of its one host, which is ours.
+    SQLite has only the clock of its one host, which is this one.
     """
     connection = connections[alias()]
     if connection.vendor not in CLOCKS:
@@ -94,18 +94,18 @@ def shared_now() -> datetime:
 def locked(
     rows: models.QuerySet[Row, Row], *, skip_held: bool = False
 ) -> models.QuerySet[Row, Row]:
-    """Lock the rows until the transaction ends, where the database can.
+    """Lock the rows until the transaction ends, if the database supports it.
 
-    ``rows`` are found by their primary key or a unique one and by nothing else: InnoDB locks
-    the index it finds a row by before the row, and whoever holds the row may wait for that
-    index. What else has to hold is asked of the locked row.
+    Select ``rows`` by their primary key or a unique one and by nothing else: InnoDB locks the index
+    entry it finds a row by before the row, and another transaction that holds the row may wait for
+    that entry. Check other conditions on the locked row.
 
-    On PostgreSQL the weaker lock is taken, which lets others insert rows that refer to these.
-    SQLite has one writer at a time and needs none.
+    On PostgreSQL the weaker lock is taken, which allows concurrent inserts of rows that refer to
+    these. SQLite has one writer at a time and needs no locks.
 
     Args:
         rows: what to lock.
-        skip_held: leave out, rather than wait for, rows that another transaction holds.
+        skip_held: leave out rows that another transaction holds, instead of waiting for them.
     """
     database = alias()
     features = connections[database].features
@@ -118,9 +118,9 @@ def locked(
 
 
 def retried(work: Callable[[], Result]) -> Result:
-    """Do ``work``, a few times if the database deadlocks or the connection is lost.
+    """Run ``work``, with a few retries if the database deadlocks or the connection is lost.
 
-    Inside a transaction it is done once: only the outermost transaction can be begun again.
+    Inside a transaction it runs once: only the outermost transaction can be repeated.
 
     Raises:
         OperationalError: when the last try failed too.
@@ -152,10 +152,10 @@ def is_reachable() -> bool:
 
 
 def retrying(service: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Decorate a function whose work is one transaction, or done twice does no harm.
+    """Decorate a function that is one transaction, or that may safely run twice.
 
-    However rows are locked, a deadlock remains possible: with the host's own transactions, or
-    by an index record that only the database knows of. See :func:`retried`.
+    However rows are locked, a deadlock remains possible: with the host's own transactions, or on an
+    index record that only the database knows. See :func:`retried`.
     """
 
     @wraps(service)

@@ -1,7 +1,7 @@
-"""What a browser needs to upload to Filestack by itself: rules, and a policy for some minutes.
+"""Direct uploads from a browser to Filestack: the rules, and a policy for some minutes.
 
-The API key is public where a browser uploads; the app's secret never leaves the server. The
-caller checks that the user may add files: the policy stores files until it expires.
+The API key is public in a browser that uploads; the app's secret never leaves the server. The
+caller checks that the user may add files: the policy can store files until it expires.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .assets import Facts
 
 CALLS = ("pick", "store")
-"""What the policy allows: to add files; not to read, change or delete any."""
+"""What the policy allows: adding files, but not reading, changing or deleting any."""
 
 TIMEOUT = 5.0
 """Seconds for the whole call to Filestack that checks an upload."""
@@ -38,7 +38,7 @@ def _storage() -> Storage:
 
 @dataclass(frozen=True)
 class UploadRules:
-    """What a user may upload, and where it is stored. The defaults are those of the settings.
+    """What a user may upload, and where it is stored. The defaults come from the settings.
 
     Filestack enforces ``storage.container``, ``storage.path`` and ``max_size``, which are in the
     policy. The rest is left to the client.
@@ -66,7 +66,7 @@ class UploadPermit:
     policy: str = field(repr=False)
     signature: str = field(repr=False)
     expires_at: datetime
-    """Aware. Each step of an upload is signed; Filestack may refuse those that come later."""
+    """Aware. Each step of an upload is signed; Filestack may reject steps after this time."""
     upload_url: str
     """Host of the multipart upload, without a slash at the end."""
     rules: UploadRules
@@ -75,7 +75,7 @@ class UploadPermit:
 def rules_for(user: Any, request: HttpRequest) -> UploadRules:
     """Return what ``user`` may upload, by the setting ``UPLOAD_RULES``.
 
-    Errors of the host's function are raised as they are.
+    Exceptions of the host's function propagate.
 
     Raises:
         UploadRefused: when the function returns None: this user may not upload.
@@ -98,11 +98,11 @@ def rules_for(user: Any, request: HttpRequest) -> UploadRules:
 def permit(rules: UploadRules, *, now: datetime | None = None) -> UploadPermit:
     """Return a permit for one batch of files, valid for ``UPLOAD_POLICY_EXPIRY`` seconds.
 
-    Reads the settings alone, and writes nothing. A policy cannot be withdrawn before it expires.
+    Only reads the settings. A policy cannot be withdrawn before it expires.
 
     Args:
         rules: of the user; see :func:`rules_for`.
-        now: an aware datetime; the present, if not given.
+        now: an aware datetime; defaults to the present.
 
     Raises:
         ConfigurationError: when ``API_KEY`` or ``APP_SECRET`` is empty.
@@ -133,22 +133,22 @@ def permit(rules: UploadRules, *, now: datetime | None = None) -> UploadPermit:
 
 
 def confirmed(handle: str, facts: Facts, *, user: Any, request: HttpRequest) -> Facts:
-    """Return what is known of an uploaded file, with Filestack's word over the client's.
+    """Return the facts about an uploaded file; Filestack's values replace the client's.
 
-    Where ``UPLOAD_RULES`` is set, or ``user`` has a scope, Filestack is called for the file's
-    metadata, and what the client said of the container and key is dropped. Elsewhere nothing
-    depends on it, and ``facts`` are returned as they are.
+    If ``UPLOAD_RULES`` is set, or ``user`` has a scope, the file's metadata is fetched from
+    Filestack, and the client's values for container and key are dropped. Otherwise nothing depends
+    on them, and ``facts`` are returned unchanged.
 
     Args:
         handle: of the file.
-        facts: as the client said them.
+        facts: as sent by the client.
         user: the user who uploaded it.
         request: the user's request.
 
     Raises:
-        UploadRefused: when the user may not upload, Filestack has no such file, or the file is
-            not where the user's rules allow or larger than they allow.
-        FilestackError: when Filestack could not be reached, or refused the call.
+        UploadRefused: when the user may not upload, Filestack has no such file, or the file is not
+            where the user's rules allow or larger than they allow.
+        FilestackError: when Filestack could not be reached, or rejected the call.
         ConfigurationError: when a needed setting is missing or cannot be used.
     """
     rules = rules_for(user, request)
@@ -180,10 +180,10 @@ def confirmed(handle: str, facts: Facts, *, user: Any, request: HttpRequest) -> 
 
 @lru_cache
 def hook(path: str) -> Hook:
-    """Return the function that a dotted path names.
+    """Return the function at a dotted path.
 
     Raises:
-        ConfigurationError: when there is none.
+        ConfigurationError: when it cannot be imported or is not callable.
     """
     try:
         rules: Hook = import_string(path)

@@ -1,8 +1,8 @@
-"""Upsert: the tag rows that replies add and change, each kind in one statement.
+"""Upsert: insert and update the tag rows of replies, each kind in one statement.
 
-Raw SQL, because ``bulk_create(update_conflicts=True)`` can neither leave decided rows alone nor
-skip rows that hold the values already, and takes twice as long. Rows that are known to be new are
-copied on PostgreSQL: with ``ON CONFLICT`` it writes each of them twice into its log.
+Raw SQL, because ``bulk_create(update_conflicts=True)`` can neither leave reviewed rows alone nor
+skip rows with equal values, and takes twice as long. Rows that are known to be new are copied on
+PostgreSQL: with ``ON CONFLICT`` it writes each of them to the WAL twice.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Held = tuple[int, int, int]
 
 
 def present(asset_ids: Collection[int]) -> dict[int, dict[int, Held]]:
-    """Return the rows that assets have: ``{asset id: {tag id: what the row says}}``."""
+    """Return the rows that assets have: ``{asset id: {tag id: the row's values}}``."""
     if not asset_ids:
         return {}
     connection = connections[alias()]
@@ -55,13 +55,13 @@ def present(asset_ids: Collection[int]) -> dict[int, dict[int, Held]]:
 
 
 def write(added: Sequence[Row], changed: Sequence[Row]) -> None:
-    """Insert the rows that :func:`present` did not find, and correct those that it found.
+    """Insert the rows that :func:`present` did not find, and update those that it found.
 
-    Called in a transaction that has held the assets' locks since :func:`present`, with rows in
-    the order of assets and tags. Rows that a person decided are not to be passed.
+    Call it in a transaction that has held the assets' locks since :func:`present`, with rows in the
+    order of assets and tags. Do not pass rows that a user reviewed.
 
     Raises:
-        IntegrityError: on PostgreSQL, when an added row is there after all: somebody wrote it
+        IntegrityError: on PostgreSQL, when an added row exists after all: another process wrote it
             without the asset's lock. The next :func:`present` will find it.
     """
     if added and _can_copy():
@@ -93,10 +93,10 @@ def _copy(rows: Sequence[Row]) -> None:
 
 
 def upsert(rows: Sequence[Row]) -> None:
-    """Insert the rows, and correct those that exist and say something else.
+    """Insert the rows, and update existing rows whose values differ.
 
-    Called as :func:`write` is. Of rows that a person decided nothing is changed by PostgreSQL
-    and SQLite, nor of rows that say the same already.
+    The same conditions as for :func:`write` apply. PostgreSQL and SQLite leave rows that a user
+    reviewed unchanged, and do not write rows with equal values.
     """
     if not rows:
         return
@@ -111,7 +111,7 @@ def upsert(rows: Sequence[Row]) -> None:
 
 
 def remove(pairs: Iterable[tuple[int, int]]) -> None:
-    """Delete the undecided rows of these (asset id, tag id), in a transaction as above."""
+    """Delete the unreviewed rows of these (asset id, tag id) pairs, in a transaction as above."""
     tags_of: defaultdict[int, list[int]] = defaultdict(list)
     for asset_id, tag_id in sorted(pairs):
         tags_of[asset_id].append(tag_id)
@@ -130,7 +130,7 @@ def remove(pairs: Iterable[tuple[int, int]]) -> None:
                 parameters,
             )
             return
-        # One statement for each asset: lists of pairs are not looked up in the index everywhere.
+        # One statement for each asset: not every database uses the index for a list of pairs.
         for asset_id, tag_ids in tags_of.items():
             for start in range(0, len(tag_ids), MAX_ROWS):
                 some, parameters = among("tag_id", tag_ids[start : start + MAX_ROWS])
@@ -143,7 +143,7 @@ def remove(pairs: Iterable[tuple[int, int]]) -> None:
 def _sources(
     connection: BaseDatabaseWrapper, rows: Sequence[Row]
 ) -> Iterator[tuple[str, list[Any]]]:
-    """Yield what is inserted, as SQL and its parameters."""
+    """Yield the rows to insert, as SQL and its parameters."""
     if connection.vendor == "postgresql":
         names = (*UNIQUE, *CHANGING)
         new, parameters = unnested(list(zip(names, KINDS, strict=True)), rows)
@@ -158,7 +158,7 @@ def _sources(
 def _on_conflict(connection: BaseDatabaseWrapper, table: str) -> str:
     suffix = connection.ops.on_conflict_suffix_sql((), OnConflict.UPDATE, CHANGING, UNIQUE)
     if not connection.features.supports_update_conflicts_with_target:
-        return suffix  # MariaDB has no WHERE here; it skips rows that hold the values itself
+        return suffix  # MariaDB has no WHERE here; it skips rows with equal values itself
     quote = connection.ops.quote_name
     said = " OR ".join(f"{table}.{quote(name)} <> excluded.{quote(name)}" for name in SAID)
     undecided = f"{table}.{quote('decision')} = {UNDECIDED}"

@@ -7,6 +7,6 @@ from .views import webhook
 app_name = "filestack_tags"
 urlpatterns = [
     path("webhook/", webhook, name="webhook"),
-    # A redirect would lose the body: CommonMiddleware must not be asked for one.
+    # A redirect would lose the body, so CommonMiddleware must not append a slash.
     path("webhook", webhook),
 ]

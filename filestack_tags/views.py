@@ -24,7 +24,7 @@ from .transactions import outside_transactions
 logger = logging.getLogger(__name__)
 
 CHUNK = 64 * 1024
-"""Bytes read at a time of a body that is too large to keep."""
+"""Chunk size in bytes for a body that is too large to keep."""
 
 HEADERS = {name: HttpHeaders.to_wsgi_name(name) for name in (SIGNATURE_HEADER, *KEPT_HEADERS)}
 """The headers of a delivery, and what WSGI calls them."""
@@ -38,12 +38,11 @@ HEADERS = {name: HttpHeaders.to_wsgi_name(name) for name in (SIGNATURE_HEADER, *
 def webhook(request: HttpRequest) -> HttpResponse:
     """Receive a Filestack webhook.
 
-    Answers 200 once the delivery is stored, and for one that was stored before. After any other
-    answer Filestack sends the delivery again: 400 for malformed headers or an incomplete body,
-    403 for a wrong signature or one that is too old, 411 for a body of unknown length that the
-    server cannot read, 413 for a body above ``WEBHOOK_MAX_BODY``, 503 while no secret is
-    configured or if middleware used up the body. The signature is the only authentication
-    (docs: Webhooks).
+    Answers 200 once the delivery is stored, also for a duplicate. After any other answer Filestack
+    sends the delivery again: 400 for malformed headers or an incomplete body, 403 for a wrong
+    signature or one that is too old, 411 for a body of unknown length that the server cannot read,
+    413 for a body above ``WEBHOOK_MAX_BODY``, 503 while no secret is configured or if middleware
+    consumed the body. The signature is the only authentication (docs: Webhooks).
     """
     headers = _headers(request)
     try:
@@ -58,15 +57,15 @@ def webhook(request: HttpRequest) -> HttpResponse:
 
 
 def _headers(request: HttpRequest) -> dict[str, str]:
-    """Return the few that matter: to read all of them takes as long as to verify the body."""
+    """Return the few that matter: reading all of them takes as long as verifying the body."""
     return {name: request.META[key] for name, key in HEADERS.items() if key in request.META}
 
 
 def _read(request: HttpRequest, headers: dict[str, str]) -> bytes:
-    """Return the body, and leave it for middleware that reads it afterwards.
+    """Return the body, and keep it readable for middleware that runs afterwards.
 
-    ``request.body`` is not used: it refuses what is above ``DATA_UPLOAD_MAX_MEMORY_SIZE``, and
-    is empty for a chunked request.
+    ``request.body`` is not used: it rejects bodies above ``DATA_UPLOAD_MAX_MEMORY_SIZE``, and is
+    empty for a chunked request.
     """
     limit = get_settings().WEBHOOK_MAX_BODY
     if hasattr(request, "_body"):  # middleware has read it
@@ -98,16 +97,16 @@ def _read(request: HttpRequest, headers: dict[str, str]) -> bytes:
         )
     if len(body) < int(request.META.get("CONTENT_LENGTH") or 0):
         raise _incomplete()
-    # As HttpRequest.body leaves them.
+    # The same attributes that HttpRequest.body sets.
     request._body = body
     request._stream = BytesIO(body)
     return body
 
 
 def _decode_chunks(request: HttpRequest) -> None:
-    """Read a chunked body to its end, where the server decodes it and says so.
+    """Read a chunked body to its end, if the server decodes it and says so.
 
-    Django takes a request without Content-Length for empty.
+    Django treats a request without Content-Length as empty.
     """
     environ = getattr(request, "environ", None)  # under ASGI the server has read the body
     if environ is None or "HTTP_TRANSFER_ENCODING" not in environ:
@@ -130,7 +129,7 @@ def _incomplete() -> WebhookError:
 
 def _text(message: str, status: int) -> HttpResponse:
     content = f"{message}\n".encode()
-    # With its length, servers need not send it in chunks; CommonMiddleware may not be there.
+    # With a Content-Length the server need not send chunks; CommonMiddleware may be missing.
     headers = {
         "Content-Type": "text/plain; charset=utf-8",
         "Content-Length": str(len(content)),

@@ -1,6 +1,6 @@
-"""Wake-ups: one message for all that happened within a moment, instead of one for each.
+"""Wake-ups: debounce, so that a burst of events sends few messages.
 
-No Django, no Celery: what a wake-up does is the caller's.
+No Django, no Celery: the caller defines what a wake-up does.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ logger = logging.getLogger(__name__)
 
 
 class Wakeups:
-    """Have ``publish`` called soon after each :meth:`ring`, at most once in ``interval`` seconds.
+    """Call ``publish`` soon after each :meth:`ring`, at most once in ``interval`` seconds.
 
-    The first ring is published at once, those that follow it together at the end of the interval,
-    so that ``publish`` always begins after the last ring. A thread does it, which ends when
-    nothing rang for an interval: a broker that hangs delays nobody who rings. The interpreter
-    waits for it before it exits. While ``inline()`` is true, :meth:`ring` itself publishes.
+    The first ring is published at once, and those that follow together at the end of the interval,
+    so that ``publish`` always begins after the last ring. A thread does this, so a broker that
+    hangs does not delay callers; it ends when nothing rang for an interval. The interpreter waits
+    for it before it exits. While ``inline()`` is true, :meth:`ring` itself publishes.
 
-    Safe to share among threads. A forked child begins anew; what rang in its parent is its
-    parent's to publish.
+    Safe to share among threads. A forked child starts empty; rings in its parent are published by
+    its parent.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Wakeups:
         self._rung = False
 
     def ring(self) -> None:
-        """Have ``publish`` called; returns at once."""
+        """Schedule a call of ``publish``; returns at once."""
         with self._lock:
             self._rung = True
             if self._running:
@@ -60,7 +60,7 @@ class Wakeups:
             return
         try:
             Thread(target=self._run, name="filestack_tags wake-ups").start()
-        except RuntimeError:  # no thread is to be had; the interpreter may be about to exit
+        except RuntimeError:  # no thread can be started; the interpreter may be about to exit
             self._stop()
             self._call()
 
@@ -74,7 +74,7 @@ class Wakeups:
             self._pause(self._interval)
 
     def _take(self) -> bool:
-        """Whether somebody rang since it was last asked; if nobody did, the thread ends."""
+        """Whether there was a ring since the last call; if not, the thread ends."""
         with self._lock:
             self._running, self._rung = self._rung, False
             return self._running
@@ -82,5 +82,5 @@ class Wakeups:
     def _call(self) -> None:
         try:
             self._publish()
-        except Exception as error:  # noqa: BLE001  whoever rang has gone on
+        except Exception as error:  # noqa: BLE001  no caller is waiting for it
             logger.error("A wake-up failed: %s", type(error).__name__)  # noqa: TRY400  its text may hold an address

@@ -1,7 +1,7 @@
-"""Texts of errors that are translated when they are read. No Django.
+"""Error texts that are translated when they are displayed. No Django.
 
-The search language does without Django, so its errors keep a text with placeholders and the values
-for them. The app installs Django's ``gettext`` when it is ready.
+The search language does not depend on Django, so its errors store a text with placeholders and
+their values. The app installs Django's ``gettext`` when it is ready.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from typing import Any
 
 
 class Text(str):
-    """A text that has a translation."""
+    """A text that can be translated."""
 
     __slots__ = ()
 
 
 def gettext_noop(text: str) -> Text:
-    """Mark a text for translation, and return it as it is."""
+    """Mark a text for translation, and return it unchanged."""
     return Text(text)
 
 
@@ -25,15 +25,15 @@ _gettext: Callable[[str], str] = str
 
 
 def install(gettext: Callable[[str], str]) -> None:
-    """Translate with ``gettext`` from now on, whenever a text is read."""
+    """Translate with ``gettext`` from now on, whenever a text is displayed."""
     global _gettext  # set once, when Django is ready
     _gettext = gettext
 
 
 def translated(text: str, values: Mapping[str, Any] | None = None) -> str:
-    """Return a text in the active language, with values for its placeholders.
+    """Return a text in the active language, with its placeholders filled in.
 
-    Values that are :class:`Text` are translated too. Without values, ``%`` is no placeholder.
+    Values that are :class:`Text` are translated too. Without values, ``%`` is not a placeholder.
     """
     template = _gettext(text) if isinstance(text, Text) else text
     if not values:

@@ -1,4 +1,4 @@
-"""What a Celery worker does around each task of this app, and which pools it may have."""
+"""Celery worker hooks: what runs around each task of this app, and which pools it supports."""
 
 from __future__ import annotations
 
@@ -39,21 +39,21 @@ POOLS = {
 
 @task_prerun.connect
 def _leave_broken_connection(sender: Task[Any, Any], **_: Any) -> None:
-    """Begin a task on a connection that works, also where ``CELERY_DB_REUSE_MAX`` keeps them.
+    """Start a task on a working connection, even if ``CELERY_DB_REUSE_MAX`` keeps connections.
 
-    Celery then looks at none of them; it closes each after some number of tasks.
+    With that setting Celery checks none of them; it closes each after some number of tasks.
     """
     if sender.name.startswith("filestack_tags.") and not sender.request.is_eager:
         connections[alias()].close_if_unusable_or_obsolete()
 
 
 _reads = local()
-"""The blocks of :func:`~.replicas.reading_primary` that the tasks of this thread are in."""
+"""The :func:`~.replicas.reading_primary` blocks of the tasks of this thread."""
 
 
 @task_prerun.connect
 def _read_from_primary(sender: Task[Any, Any], **_: Any) -> None:
-    """Begin a task that reads what others wrote a moment ago; see :mod:`.replicas`."""
+    """Start a task on the primary, since it reads recent writes; see :mod:`.replicas`."""
     if sender.name.startswith("filestack_tags."):
         block = reading_primary()
         block.__enter__()
@@ -67,26 +67,26 @@ def _read_by_router(sender: Task[Any, Any], **_: Any) -> None:
 
 
 class _SoftLimit:
-    """Celery's soft time limit, noted instead of raised.
+    """Celery's soft time limit, recorded instead of raised.
 
-    Raised in the middle of a step, it would lose leases and answers that were paid for.
+    Raised in the middle of a step, it would lose leases and replies that cost money.
     """
 
     def __init__(self) -> None:
         self._is_reached = False
 
     def is_reached(self) -> bool:
-        """Whether it was reached during the present task; only the prefork pool has one."""
+        """Whether it was reached during the present task; only the prefork pool has a limit."""
         return self._is_reached
 
     def defer(self) -> None:
-        """Note it from now on, if this is a process of the prefork pool."""
+        """Record it from now on, if this is a process of the prefork pool."""
         self._is_reached = False
         if self._handler() is soft_timeout_sighandler:
             signal.signal(signal.SIGUSR1, self._note)
 
     def restore(self) -> None:
-        """Have it raised again."""
+        """Raise it again from now on."""
         if self._handler() == self._note:
             signal.signal(signal.SIGUSR1, soft_timeout_sighandler)
 
@@ -114,15 +114,15 @@ def _restore_soft_limit(sender: Task[Any, Any], **_: Any) -> None:
 
 
 def is_over(until: float) -> bool:
-    """Whether a task has to leave the rest to another one."""
+    """Whether a task has to leave the rest to the next one."""
     return monotonic() > until or soft_limit.is_reached()
 
 
 @celeryd_after_setup.connect
 def _refuse_untested_pools(instance: Any, **_: Any) -> None:
-    """End a worker whose pool this app was not tested with, such as eventlet.
+    """Stop a worker with an untested pool, such as eventlet.
 
-    Where tasks run beside an event loop, Django refuses their queries.
+    If tasks run beside an event loop, Django rejects their queries.
     """
     pool = instance.pool_cls.__module__
     if pool not in POOLS:

@@ -1,4 +1,4 @@
-"""Workflows: what the host calls them, which tagger runs them, whose jobs make files known.
+"""Workflows: their names in the settings, their taggers, and whether their jobs register files.
 
 An id is what Filestack's portal shows; it need not be a UUID.
 """
@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from .conf import get_settings
 
 TAGGER = "workflow"
-"""The tagger that runs ``WORKFLOW_ID``; with ``:NAME`` behind it, one of ``WORKFLOWS``."""
+"""The tagger that runs ``WORKFLOW_ID``; followed by ``:NAME``, it runs one of ``WORKFLOWS``."""
 
 
 def taggers() -> dict[str, str]:
@@ -21,21 +21,21 @@ def taggers() -> dict[str, str]:
 
 
 def taggers_of(workflow_id: str) -> list[str]:
-    """Return the taggers that run this workflow, those with a name of their own first."""
+    """Return the taggers that run this workflow, named ones first."""
     running = [tagger for tagger, key in taggers().items() if key == workflow_id]
     return sorted(running, key=lambda tagger: tagger == TAGGER)
 
 
 def described(workflow_id: str) -> str:
-    """Return a workflow as people know it: its name in ``WORKFLOWS``, if it has one, and id."""
+    """Return a workflow for display: its name in ``WORKFLOWS``, if it has one, and its id."""
     names = _names(workflow_id)
     return f"{names[0]} ({workflow_id})" if names else workflow_id
 
 
 def makes_known(workflow_id: str) -> bool:
-    """Whether a job of this workflow, started by nobody here, makes its file known.
+    """Whether a job of this workflow that was not started here registers its file.
 
-    By ``REGISTER_FROM_WORKFLOWS``: names, ids, or patterns of either.
+    Depends on ``REGISTER_FROM_WORKFLOWS``: names, ids, or patterns of either.
     """
     called = (workflow_id, *_names(workflow_id))
     return any(

@@ -38,7 +38,9 @@ _GLOBAL_UNICAST = IPv6Network("2000::/3")
 _NOT_PUBLIC = (
     IPv6Network("2001::/23"),  # IETF protocols: Teredo, benchmarks, ORCHID
     IPv6Network("2001:db8::/32"),  # documentation
-    IPv6Network("2002::/16"),  # 6to4, which RFC 7526 withdrew; Python calls it public up to 3.12
+    IPv6Network(
+        "2002::/16"
+    ),  # 6to4, which RFC 7526 withdrew; Python calls it public up to 3.12
     IPv6Network("3fff::/20"),  # documentation
 )
 _ISATAP = (0x00005EFE, 0x02005EFE)
