@@ -65,7 +65,7 @@ test: $(DEV)
 
 # TESTS="-k login" runs a part; SCREENSHOTS=folder keeps pictures of all screens.
 e2e: $(E2E)
-	SCREENSHOTS=$(SCREENSHOTS) $(BIN)/python -m pytest tests/e2e --ds tests.e2e.settings $(TESTS)
+	SCREENSHOTS=$(SCREENSHOTS) $(BIN)/python -m pytest tests/e2e --ds tests.e2e.settings -n $(JOBS) $(TESTS)
 	$(if $(TESTS),,SCREENSHOTS=$(SCREENSHOTS) $(BIN)/python -m pytest tests/e2e/test_unfold.py --ds tests.e2e.unfold_settings)
 
 screenshots:

@@ -1,7 +1,7 @@
 """The example project as the browser tests run it: under a stricter policy, with cheap passwords.
 
-The test process decides on ports, secrets and a folder; the processes that it starts read them
-from the environment.
+Each test process decides on ports, secrets and a folder of its own; the processes that it starts
+read them from the environment.
 """
 
 from __future__ import annotations
@@ -10,8 +10,11 @@ import os
 
 from example_project.demo.environment import prepare
 
-if "DEMO_WEB_PORT" not in os.environ:
+PYTEST_WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
+
+if os.environ.get("E2E_PREPARED_BY") != PYTEST_WORKER:
     prepare()
+    os.environ["E2E_PREPARED_BY"] = PYTEST_WORKER
 
 from example_project.settings import *  # noqa: F403  the settings that are tested
 
@@ -21,6 +24,8 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):  # noqa: F405  from the example's
     # A file, since several processes share it.
     DATABASES["default"]["TEST"] = {"NAME": str(STATE_DIR / "e2e.sqlite3")}  # noqa: F405  as above
+else:
+    DATABASES["default"]["TEST"] = {"NAME": f"test_e2e_{PYTEST_WORKER}"}  # noqa: F405  as above
 if name := os.environ.get("E2E_DATABASE"):
     DATABASES["default"]["NAME"] = name  # noqa: F405  as above
 
