@@ -268,12 +268,12 @@ def restore(asset_id: int) -> bool:
 
 
 def forget_many(asset_ids: Collection[int]) -> set[int]:
-    """Archive a few hundred assets in one transaction; return the ids of those that were visible."""
+    """Archive a few hundred assets in one transaction; return those that were visible."""
     return _present_or_not(asset_ids, deleted_at=timezone.now())
 
 
 def restore_many(asset_ids: Collection[int]) -> set[int]:
-    """Restore a few hundred assets in one transaction; return the ids of those that were archived."""
+    """Restore a few hundred assets in one transaction; return those that were archived."""
     return _present_or_not(asset_ids, deleted_at=None)
 
 

@@ -172,7 +172,7 @@ def check_time_limits(app_configs: AppConfigs = None, **kwargs: Any) -> list[Che
 
 @register(Tags.security)
 def check_uploads(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
-    """Check that ``STORAGE`` and ``UPLOAD_RULES`` are usable and fit ``SCOPE`` (E051, E052, W050)."""
+    """Check that ``STORAGE`` and ``UPLOAD_RULES`` work and fit ``SCOPE`` (E051, E052, W050)."""
     if check_settings():
         return []
     settings = get_settings()

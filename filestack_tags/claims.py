@@ -259,7 +259,7 @@ class _Claim:
     def _paid_or_shared(
         self, assets: Sequence[Asset]
     ) -> tuple[list[Asset], dict[Asset, tuple[int, TaggerReply]]]:
-        """Return the assets to call the tagger for, and the replies that other assets have already."""
+        """Return the assets that need a call, and the replies that other assets have already."""
         shared, waiting = self._same_bytes(assets)
         for asset in waiting:
             self._refuse(asset, retry_at=self._now + SHARED_WAIT)

@@ -91,7 +91,7 @@ class AssetOf(_ForeignKeyToAsset):
         super().__init__("filestack_tags.Asset", **{**options, **fixed})
 
     def deconstruct(self) -> Any:
-        """Return a plain foreign key, so that the host's migrations need nothing of this package."""
+        """Return a plain foreign key, so that the host's migrations do not need this package."""
         name, _path, args, kwargs = super().deconstruct()
         return name, "django.db.models.ForeignKey", args, kwargs
 

@@ -19,7 +19,7 @@ IGNORED = WebhookDelivery.State.IGNORED
 
 @dataclass(frozen=True)
 class Handled:
-    """The result of handling an event: the delivery's state, a sentence for users, and next steps."""
+    """The result of handling an event: a delivery state, a sentence for users, and next steps."""
 
     state: str
     text: str

@@ -210,7 +210,7 @@ def _insist(answers: Sequence[tuple[Work, Answer]]) -> list[Outcome]:
 
 
 class _Desk:
-    """The assets that tasks of this process want tagged. One task at a time works for all of them."""
+    """The assets that tasks of this process want tagged. One task at a time works for all."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -146,7 +146,7 @@ def _columns(using: str, model: type[models.Model], names: tuple[str, ...]) -> t
 
 @cache
 def _kinds(using: str, model: type[models.Model], names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the types without their lengths: the column checks the length, a cast would truncate."""
+    """Return the types without their lengths: the column checks them, a cast would truncate."""
     kinds = [field.rel_db_type(connections[using]) for field in _fields(model, names)]
     return tuple(kind.partition("(")[0] for kind in kinds)
 

@@ -1,6 +1,6 @@
-"""What a search says, as frozen values: made by the parser, read by the planner. No Django.
+"""The tree of a search, as frozen values: made by the parser, read by the planner. No Django.
 
-``str(query)`` is the canonical text, and parsing that text gives an equal query back.
+``str(query)`` is the canonical text, and parsing that text returns an equal query.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Generic, TypeAlias, TypeVar
 from filestack_tags.text import fold, label_key
 
 BARE_LABEL = re.compile(r"""[^\s()"“”„|@<>=≥≤:*\-][^\s()"“”„|@<>=≥≤:*]*""")
-"""A tag that can be written without quotes, unless it is a reserved word."""
+"""A tag name that needs no quotes, unless it is a reserved word."""
 
 BARE_VALUE = re.compile(r"""[^\s()"“”„|<>=≥≤][^\s()"“”„|]*""")
-"""The value of a field that can be written without quotes."""
+"""A field value that needs no quotes."""
 
 OPERATORS = frozenset({"AND", "OR", "NOT"})
 PRESENCE = frozenset({"tagged", "untagged"})
@@ -41,7 +41,7 @@ FIELDS = (
     "workflow",
     "include",
 )
-"""What can stand before a colon to say something of the asset, in any case."""
+"""The names of fields, which are written before a colon; case-insensitive."""
 
 SIZE_UNITS = (("gb", 1024**3), ("mb", 1024**2), ("kb", 1024))
 """A kilobyte is 1,024 bytes, as in Django's ``filesizeformat``."""
@@ -51,10 +51,9 @@ Value = TypeVar("Value", int, str)
 
 @dataclass(frozen=True, slots=True)
 class Comparison(Generic[Value]):
-    """``>= > <= < =`` with one value, or ``..`` with two, both included.
+    """``>= > <= < =`` with one value, or ``..`` with two inclusive values.
 
-    Values are integers, or periods: ``2026``, ``2026-11``, ``2026-11-30``,
-    ``2026-11-30T14:05Z``.
+    Values are integers, or periods: ``2026``, ``2026-11``, ``2026-11-30``, ``2026-11-30T14:05Z``.
     """
 
     operator: str
@@ -72,10 +71,10 @@ class Everything:
 
 @dataclass(frozen=True, slots=True)
 class HasTag:
-    """The asset has a tag: one row must meet every condition.
+    """The asset has a tag: one asset tag row must meet every condition.
 
     Args:
-        label: the tag's name as typed, white space collapsed; ``""`` stands for any tag.
+        label: the tag's name as typed, white space collapsed; ``""`` matches any tag.
         prefix: whether ``label`` is only the beginning of the name.
         source: ``auto`` or ``user``, None for either.
         decision: ``none``, ``accepted``, ``rejected`` or ``added``; None for all but rejected.
@@ -105,7 +104,7 @@ class HasTag:
         text = label_text(self.label, prefix=self.prefix) if self.label else "*"
         is_range = self.confidence is not None and self.confidence.operator == ".."
         if is_range and text.isascii() and text.lower() in FIELDS:
-            text = quoted(text)  # before a colon it would be the field
+            text = quoted(text)  # before a colon it would be parsed as the field
         text += "".join(f"@{word}" for word in (self.source, self.decision) if word)
         if self.confidence is None:
             return text
@@ -117,7 +116,7 @@ class HasTag:
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A fact of the asset that is compared as text: ``status:failed``, ``name:IMG_*``."""
+    """A field of the asset that is compared as text: ``status:failed``, ``name:IMG_*``."""
 
     field: str
     value: str
@@ -129,7 +128,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A number of the asset: ``size`` in bytes, ``width`` and ``height`` in pixels."""
+    """A numeric field of the asset: ``size`` in bytes, ``width`` and ``height`` in pixels."""
 
     field: str
     comparison: Comparison[int]
@@ -144,9 +143,9 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """When something was done to the asset: ``uploaded``, ``created`` or ``tagged``.
+    """A time field of the asset: ``uploaded``, ``created`` or ``tagged``.
 
-    Periods without an offset are those of the current time zone.
+    Periods without an offset are in the current time zone.
     """
 
     field: str
@@ -206,10 +205,10 @@ class Query:
     """A whole search.
 
     Args:
-        where: what an asset must fulfil.
-        include_hidden: whether hidden tags count, which takes a permission.
-        text: what it was read from, for what is wrong to be found in it; no part of its value.
-        include_at: where ``include:hidden`` stands in the text.
+        where: the condition on an asset.
+        include_hidden: whether hidden tags count, which requires a permission.
+        text: the text it was parsed from, for error positions; ignored in comparisons.
+        include_at: the position of ``include:hidden`` in the text.
     """
 
     where: Node = Everything()
@@ -225,7 +224,7 @@ class Query:
 
 
 def conjunction(terms: Iterable[Node]) -> Node:
-    """Return the terms joined by AND, flattened; no terms are everything."""
+    """Return the terms joined by AND, flattened; without terms, everything matches."""
     flat = tuple(term for term in _flatten(terms, And) if term != Everything())
     if not flat:
         return Everything()
@@ -255,7 +254,7 @@ def leaves(node: Node) -> Iterator[Leaf]:
 
 
 def replaced(node: Node, old: Node, new: Node) -> Node:
-    """Return ``node`` with the term ``new`` in place of each that equals ``old``."""
+    """Return ``node`` with each term that equals ``old`` replaced by ``new``."""
     if node == old:
         return new
     if isinstance(node, Not):
@@ -268,7 +267,7 @@ def replaced(node: Node, old: Node, new: Node) -> Node:
 
 
 def label_text(label: str, *, prefix: bool = False) -> str:
-    """Return ``label`` as it is written in a search, in quotes if it needs them."""
+    """Return ``label`` in search syntax, in quotes if it needs them."""
     bare = BARE_LABEL.fullmatch(label) and label not in OPERATORS
     if bare and (prefix or fold(label) not in PRESENCE):
         return f"{label}*" if prefix else label

@@ -1,9 +1,9 @@
-"""Autocomplete: the tags that a few typed letters may mean.
+"""Autocomplete: suggest tags for a few typed letters.
 
-The names are kept in the process, sorted, so that an answer takes microseconds and no query.
-They are read again when tags were added, renamed, hidden or removed, and once a minute for the
-counts and for what the cheap question to the database cannot see. For who may see only some of
-the assets, the counts of those are kept beside them for a minute.
+Each process keeps the names in memory, sorted, so that a lookup takes microseconds and no query.
+They are reloaded when tags were added, renamed, hidden or removed, and once a minute to refresh the
+counts and anything the cheap version query misses. For users with a scope, its counts are cached
+for a minute too.
 """
 
 from __future__ import annotations
@@ -33,25 +33,26 @@ from .sql import Fragment
 from .withheld import withheld
 
 CHECK_AFTER = 1.0
-"""Seconds for which the names at hand are used without asking whether they changed."""
+"""Seconds for which the names in memory are used without checking for changes."""
 
 READ_AFTER = 60.0
-"""Seconds after which the names are read again whether or not they seem to have changed."""
+"""Seconds after which the names are reloaded even if no change was detected."""
 
 SHARE = 20
-"""A process rests this many times as long as reading took, before it reads the names again: so
-reading takes at most a twentieth of its time, however many tags there are and however fast new
-ones come."""
+"""A process waits this many times as long as loading took before it loads the names again. So
+loading takes at most a twentieth of its time, however many tags there are and however often they
+change.
+"""
 
 MAX_SCOPES = 200
-"""How many scopes a process keeps the counts of; who asked longest ago has them counted anew."""
+"""Number of scopes whose counts a process caches; the least recently used one is dropped."""
 
 Version: TypeAlias = tuple[dict[str, Any], dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A tag that may be meant; ``count`` is its number of assets, up to a minute old."""
+    """A suggested tag; ``count`` is its number of assets, up to a minute old."""
 
     tag_id: int
     name: str
@@ -66,21 +67,21 @@ def complete(
     within: Q | None = None,
     using: str | None = None,
 ) -> list[Completion]:
-    """Return the most used tags with a name, or a word of a name, that begins with ``text``.
+    """Return the most used tags whose name, or a word of it, begins with ``text``.
 
-    Case, accents and width are ignored: ``ca`` finds Café, ``york`` and ``york c`` find New
-    York City. An alias finds its tag. The most used comes first, then by key; no text gives the
-    most used of all. Usually no query: two small ones when the names are checked for changes,
-    at most once a second, and two more when they are read again. Safe to call from any thread;
-    within a process all see the same names.
+    Case, accents and width are ignored: ``ca`` finds Café, ``york`` and ``york c`` find New York
+    City. An alias finds its tag. Results are sorted by use, then by key; an empty text returns the
+    most used tags. Usually no query: two small ones to check for changes, at most once a second,
+    and two more to reload. Thread-safe; within a process all threads see the same names.
 
-    With ``within``, tags that none of those assets has are not found, and the counts and the
-    order are of those assets alone. Once a minute that takes a query which reads all their tags.
+    With ``within``, only tags of those assets are found, and the counts and the order are for those
+    assets. Once a minute that takes a query which reads all their tags.
 
     Args:
-        text: what was typed, of any length; what no name begins with finds nothing.
-        limit: how many tags at most, at least 1.
-        include_hidden: whether hidden and withheld tags are found; who asks needs the permission.
+        text: what the user typed, of any length.
+        limit: the maximum number of tags, at least 1.
+        include_hidden: whether hidden and withheld tags are found; the caller checks the
+            permission.
         within: the assets whose tags are found; see :mod:`.scope`. All, if None.
         using: alias of the database; by default the one that the router reads tags from.
 
@@ -99,14 +100,14 @@ def complete(
 
 
 def forget() -> None:
-    """Have the next call of :func:`complete` read the names again; for this process only."""
+    """Make the next call of :func:`complete` reload the names; for this process only."""
     _kept.clear()
     with _counted_lock:
         _counted.clear()
 
 
 def folded(text: str) -> str:
-    """Return ``text`` as it is compared: NFKD, case-folded, without accents, spaces collapsed."""
+    """Return ``text`` in its form for comparison: NFKD, casefolded, without accents, one space."""
     if not text.isascii():
         text = without_ignorable(text)
         text = unicodedata.normalize("NFKD", text).casefold()
@@ -116,7 +117,7 @@ def folded(text: str) -> str:
 
 
 class _Index:
-    """The names of one moment, sorted. Never changed, so threads share it without a lock."""
+    """A sorted snapshot of the names. Immutable, so threads share it without a lock."""
 
     def __init__(
         self, tags: list[tuple[int, str, str, bool, int]], aliases: list[tuple[str, int]]
@@ -151,7 +152,7 @@ class _Index:
     def search_within(
         self, text: str, limit: int, include_hidden: bool, counts: Mapping[int, int]
     ) -> list[Completion]:
-        """Return what :meth:`search` does of the tags in ``counts``, ordered by those."""
+        """Return what :meth:`search` returns, for the tags in ``counts``, ordered by these."""
         all_of_them = self.search(text, len(self._found), include_hidden)
         seen = [each for each in all_of_them if each.tag_id in counts]
         counted = (replace(each, count=counts[each.tag_id]) for each in seen)
@@ -159,7 +160,7 @@ class _Index:
 
 
 class _Kept:
-    """The index of one database, and when to look whether it still holds."""
+    """The index of one database, and when to check whether it is current."""
 
     def __init__(self, using: str) -> None:
         self._using = using
@@ -173,7 +174,7 @@ class _Kept:
         if index is None:
             with self._lock:
                 return self._refreshed()
-        # While one thread reads, the others go on with what there is.
+        # While one thread reloads, the others continue with the current index.
         if time.monotonic() < self._check_at or not self._lock.acquire(blocking=False):
             return index
         try:
@@ -198,9 +199,9 @@ class _Kept:
         return index
 
     def _ask_version(self) -> Version:
-        """Return what changes with new, removed, hidden and renamed tags, and with aliases.
+        """Return a value that changes with new, removed, hidden and renamed tags, and with aliases.
 
-        A tag that is renamed leaves an alias behind.
+        A renamed tag leaves an alias behind.
         """
         tags = rows_of("Tag", self._using).aggregate(
             Max("id"),
@@ -219,9 +220,9 @@ _counted_lock = Lock()
 
 
 def _counts(condition: Fragment, using: str) -> dict[int, int]:
-    """Return how many assets of a scope have each tag, up to a minute old or what it took.
+    """Return how many assets of a scope have each tag, cached for at least a minute.
 
-    Where counting takes too long, what was counted before stays, or no tag is known.
+    If counting takes too long, the previous counts are kept; without them no tag is found.
     """
     key = (using, condition.sql, repr(condition.params))
     now = time.monotonic()
@@ -253,7 +254,7 @@ def _read(using: str) -> _Index:
 
 
 def _from_each_word(text: str) -> Iterator[str]:
-    """Yield ``text`` as a whole, and what remains of it from each further word on."""
+    """Yield ``text``, and the rest of it from each further word on."""
     yield text
     within = True
     for position, char in enumerate(text):

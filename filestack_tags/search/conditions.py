@@ -1,10 +1,10 @@
-"""One condition on an asset for each term of a search.
+"""Compile each term of a search to an ORM condition on an asset.
 
-A term about tags is one ``EXISTS`` over asset tags, with tag, confidence, source and decision
-in the same row: two filters across the relation would be met by two different rows.
+A term about tags is one ``EXISTS`` over asset tags, with tag, confidence, source and decision in
+the same row. Two filters across the relation could be met by two different rows.
 
-A person's decision is final: the thresholds do not hide a tag that was accepted or added.
-Rejected rows match only where ``rejected`` is asked for, and then whatever their confidence.
+A user's decision is final: the thresholds do not hide a tag that was accepted or added. Rejected
+rows match only ``rejected``, whatever their confidence.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ _LOOKUPS = {">=": "gte", ">": "gt", "<=": "lte", "<": "lt", "=": "exact"}
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """Compiles the terms of one search.
+    """Compile the terms of one search.
 
     Args:
-        names: the tags that its labels stand for.
-        min_confidence: threshold of the tags that have none of their own, 0–100.
-        include_hidden: whether hidden tags count for the terms that name no tag.
-        using: alias of the database that will be asked.
-        forgotten: whether forgotten assets are asked about, whose tags have no score; present
-            ones are then found more slowly.
+        names: the tags that its labels resolve to.
+        min_confidence: threshold of the tags that have no own one, 0–100.
+        include_hidden: whether hidden tags count for terms that name no tag.
+        using: alias of the database that will be queried.
+        forgotten: whether archived assets are searched, whose tags have no score; present assets
+            are then found more slowly.
     """
 
     names: Names
@@ -59,7 +59,7 @@ class Conditions:
     forgotten: bool = False
 
     def of(self, node: Node) -> Q:
-        """Return the condition on an asset that ``node`` stands for."""
+        """Return the condition on an asset for ``node``."""
         match node:
             case Not(term):
                 return ~self.of(term)
@@ -86,13 +86,13 @@ class Conditions:
         else:
             which = of_any_tag(term, self.min_confidence, self.include_hidden, self._sure)
             which &= exists(self.names.withheld)
-        # The score, and so the index alone, says that a row is not rejected.
+        # The score shows that a row is not rejected, so the index alone is enough.
         bare = not self.forgotten and term.decision is None and not term.source
         rows = rows_of("AssetTag", self.using).filter(which, Q() if bare else decided(term))
         return _exists(rows, asset_id=OuterRef("pk"))
 
     def _named(self, term: HasTag) -> Q:
-        """Return the condition on rows of the tags named, each with its own threshold."""
+        """Return the condition on rows of the named tags, each with its own threshold."""
         tags_of: dict[int, list[int]] = {}
         for tag in self.names.of(term):
             own = 0 if tag.id in self.names.withheld else tag.min_confidence
@@ -169,9 +169,9 @@ def _ignores_threshold(term: HasTag) -> bool:
 
 
 def scored(term: HasTag, threshold: int | F) -> Q:
-    """Return the condition that a row is found: sure enough, and of an asset that is present.
+    """Return the condition that a row's score is high enough, which implies a present asset.
 
-    For rows that are asked for as rejected it says nothing about the asset.
+    For ``rejected`` rows it does not check the asset.
     """
     if term.decision == "rejected":
         return confident(term, threshold)
@@ -187,7 +187,7 @@ def scored(term: HasTag, threshold: int | F) -> Q:
 
 
 def scores_of(comparison: Comparison[int]) -> tuple[int, int]:
-    """Return the least and the greatest score that meet ``comparison``."""
+    """Return the lowest and the highest score that meet ``comparison``."""
     match comparison.operator:
         case ">=":
             return comparison.value, MAX_SCORE
@@ -202,7 +202,7 @@ def scores_of(comparison: Comparison[int]) -> tuple[int, int]:
 
 
 def confident(term: HasTag, threshold: int | F) -> Q:
-    """Return the condition that a row is sure enough, be its asset forgotten or not."""
+    """Return the condition that a row's confidence is high enough, also for archived assets."""
     if term.confidence is not None:
         return _compared("confidence", term.confidence)
     if threshold == 0:
@@ -241,7 +241,7 @@ def _happened(column: str, comparison: Comparison[str]) -> Q:
 
 
 def bounds_of(comparison: Comparison[str]) -> tuple[datetime | None, datetime | None]:
-    """Return the first moment of the periods meant, and the first one after them."""
+    """Return the first moment of the periods, and the first moment after them."""
     start, end = _bounds(comparison.value)
     match comparison.operator:
         case ">=":
@@ -275,17 +275,19 @@ def _bounds(period: str) -> tuple[datetime, datetime]:
 
 
 def _bounds_of_time(text: str) -> tuple[datetime, datetime]:
-    """Return the first moment of the minute, second or fraction of one that is named."""
+    """Return the first moment of a minute, second or fraction, and the first one after it."""
     start = kept(datetime.fromisoformat(text))
     if timezone.is_aware(start):
-        start = start.astimezone(UTC)  # where no hour is missing or comes twice
+        start = start.astimezone(UTC)  # where no hour is skipped or repeated
     seconds, fraction = _CLOCK.findall(text)[0]
     step = timedelta(microseconds=10 ** (6 - len(fraction)))
     return start, start + (step if seconds else timedelta(minutes=1))
 
 
 class _Like(Func):
-    """``LIKE`` that ignores case, with ``!`` to escape, which no database treats specially."""
+    """Case-insensitive ``LIKE`` with ``!`` as the escape character, which no database treats
+    specially.
+    """
 
     template = "(%(expressions)s ESCAPE '!')"
     arg_joiner = " LIKE "
@@ -294,12 +296,12 @@ class _Like(Func):
     def as_mysql(
         self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any
     ) -> tuple[str, Any]:
-        """Compare bytes: the default collations take é for e, and any emoji for any other."""
+        """Compare bytes: the default collations treat é as e, and any emoji as any other."""
         joiner = " COLLATE utf8mb4_bin LIKE "
         return self.as_sql(compiler, connection, arg_joiner=joiner, **context)
 
 
 def _like(column: str, pattern: str) -> Q:
-    """Return the condition that a column matches ``pattern`` as a whole, ``*`` for any text."""
+    """Return the condition that a whole column matches ``pattern``, with ``*`` for any text."""
     escaped = pattern.replace("!", "!!").replace("%", "!%").replace("_", "!_")
     return Q(_Like(Lower(column), Lower(Value(escaped.replace("*", "%")))))

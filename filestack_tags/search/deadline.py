@@ -1,7 +1,7 @@
 """A time limit for the statements of a search, so that no search occupies a connection for long.
 
-PostgreSQL and MariaDB stop a statement themselves; SQLite is interrupted by this process. The
-limit is valid inside the block only: later statements and an outer transaction never see it.
+PostgreSQL and MariaDB stop a statement themselves; SQLite is interrupted by this process. The limit
+applies inside the block only; later statements and an outer transaction are not affected.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .ast import Query
 from .slow import slow_terms, without
 
 BACKGROUND_FACTOR = 10
-"""How many times the limit of a request a worker or a command may use for one search."""
+"""Factor by which a worker or a command may exceed the time limit of a request."""
 
 LONGEST = 24 * 3600
 """Longest limit in seconds: one that every database accepts."""
@@ -125,7 +125,7 @@ class _Deadline:
         if self._connection.vendor == "sqlite":
             if self._connection.connection is not None:
                 self._connection.connection.set_progress_handler(None, 0)
-        # After an error the rollback restores the setting, at the end of a transaction the end.
+        # A rollback restores the setting, and so does the end of the transaction.
         elif kind is None and self._granted is not None and self._is_within_transaction:
             self._execute("SELECT set_config('statement_timeout', %s, true)", (self._hosts,))
 
@@ -149,14 +149,14 @@ class _Deadline:
         return execute(sql, params, many, context)
 
     def _grant(self, seconds: float) -> None:
-        if self._granted is not None:  # the host's own again, to compare with
+        if self._granted is not None:  # the host's own value again, to compare with
             self._execute("SELECT set_config('statement_timeout', %s, true)", (self._hosts,))
         limit = max(int(seconds * 1000), 1)
         self._hosts = self._execute(_GRANT, (limit, str(limit)))
         self._granted = seconds
 
     def _execute(self, sql: str, params: tuple[Any, ...]) -> str:
-        """Execute a statement on PostgreSQL beside the searches, and return its first value."""
+        """Execute a statement on PostgreSQL outside the limit, and return its first value."""
         connection = self._connection
         with connection.wrap_database_errors, connection.connection.cursor() as cursor:
             cursor.execute(sql, params)

@@ -1,4 +1,4 @@
-"""What to tell a person whose search cannot be read. No Django."""
+"""Explain to a user why a search cannot be parsed. No Django."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _CONTINUES_TAG = frozenset({"CMP", "AT", "COLON"})
 
 
 class SyntaxFailure(Exception):
-    """The parser stopped at ``error``, after ``tokens``, where ``accepts`` could have stood."""
+    """The parser stopped at ``error``, after ``tokens``; ``accepts`` was expected."""
 
     def __init__(
         self, error: UnexpectedInput, tokens: tuple[Token, ...], accepts: frozenset[str]
@@ -51,7 +51,7 @@ class SyntaxFailure(Exception):
 
 
 def explain(text: str, failure: SyntaxFailure) -> TagQueryError:
-    """Return the error for ``text``; its suggestion has yet to be tried."""
+    """Return the error for ``text``; its suggestion is not validated yet."""
     position, found, kind = _stop(text, failure.error)
     field = _field_in_the_making(failure.tokens)
     if field:
@@ -98,7 +98,7 @@ def unknown_field(name: Token, tokens: Sequence[Token]) -> TagQueryError:
 
 
 def _field_in_the_making(tokens: tuple[Token, ...]) -> tuple[Token, Sequence[Token]] | None:
-    """Return the tag and what follows it, if the text broke off in ``tag:value``."""
+    """Return the tag and what follows it, if the text ends in an unfinished ``tag:value``."""
     for start in range(len(tokens) - 1, max(len(tokens) - 4, 0), -1):
         if tokens[start].type == "COLON":
             broken = tokens[start:]
@@ -109,9 +109,9 @@ def _field_in_the_making(tokens: tuple[Token, ...]) -> tuple[Token, Sequence[Tok
 
 
 def _stop(text: str, error: UnexpectedInput) -> tuple[int, str, str]:
-    """Return position, text and kind of what could not be read."""
+    """Return position, text and kind of the token that could not be parsed."""
     if isinstance(error, UnexpectedToken) and error.token.type != "$END":
-        # Out of its place, @user or :70 is read as the value of a field.
+        # In the wrong place, @user or :70 is tokenized as the value of a field.
         kind = {"@": "AT", ":": "COLON"}.get(error.token[0], error.token.type)
         return error.token.start_pos or 0, str(error.token), kind
     if isinstance(error, UnexpectedCharacters):
@@ -123,7 +123,7 @@ def _stop(text: str, error: UnexpectedInput) -> tuple[int, str, str]:
 def _message(
     text: str, failure: SyntaxFailure, position: int, found: str, kind: str
 ) -> tuple[str, dict[str, str], str]:
-    """Return what is wrong, the values of its placeholders, and a text that may be meant."""
+    """Return the message, the values of its placeholders, and a suggested text."""
     last = failure.tokens[-1] if failure.tokens else None
     before, after = text[:position], text[position + len(found) :]
     if not kind and found == '"':

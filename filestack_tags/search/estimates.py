@@ -1,8 +1,8 @@
-"""How many assets have a tag at a confidence, roughly: what the planner chooses by.
+"""Estimate how many assets have a tag at a confidence, for the planner.
 
-Estimates come from the statistics kept per (tag, score), and are remembered for some minutes in
-the process. Where there are none, the tag's count of assets is taken. They are hints: wrong ones
-make a search slower and never wrong.
+Estimates come from the statistics for each (tag, score), and are cached for some minutes in the
+process. Without statistics, the tag's asset count is used. Estimates are hints: wrong ones make a
+search slower, never wrong.
 """
 
 # ruff: noqa: S608  # names of tables and columns are put in, values never are
@@ -20,7 +20,7 @@ from .sql import Stream
 from .tables import tables_of
 
 LIFETIME = 300.0
-"""Seconds for which an estimate is remembered."""
+"""Seconds for which an estimate is cached."""
 
 MAX_REMEMBERED = 50_000
 
@@ -30,19 +30,19 @@ _remembered: dict[Key, tuple[float, int | None]] = {}
 _lock = Lock()
 
 TOTAL = 0
-"""Stands for a tag's id where the number of all assets is meant."""
+"""Used as a tag id for the number of all assets."""
 
 
 def forget() -> None:
-    """Forget every estimate, as after the statistics were rebuilt."""
+    """Clear the cached estimates, for example after the statistics were rebuilt."""
     with _lock:
         _remembered.clear()
 
 
 def guess(stream: Stream) -> float:
-    """Return about how many rows a stream has, from how many assets have its tag."""
+    """Return about how many rows a stream has, estimated from the asset count of its tag."""
     if stream.is_rejected:
-        # Only a person rejects: there are few.
+        # Only users reject tags, so there are few.
         return stream.weight / 100
     return stream.weight * (stream.high + 1 - stream.low) / (MAX_SCORE + 1)
 
@@ -52,10 +52,10 @@ def estimates(
 ) -> tuple[float, dict[Stream, float]]:
     """Return about how many assets there are, and how many rows each stream has.
 
-    At most one query, and none while everything asked for is remembered.
+    At most one query, and none while everything is cached.
 
     Args:
-        guessing: whether a guess will do for what is not remembered.
+        guessing: whether a guess is good enough for values that are not cached.
     """
     streams = tuple(streams)
     now = monotonic()

@@ -1,9 +1,9 @@
-"""Which tags the assets of a search have, and how confident a tag is among them.
+"""Facets: which tags the assets of a search have, and the confidences of a tag among them.
 
-Counting the tags of a hundred thousand assets takes seconds, and nobody reads more than the
-first thirty. So a large result is sampled, and the counts are scaled up and flagged. The sample
-is chosen by a hash of the asset's id, or in stretches of ids from everywhere: the newest assets
-are often of one occasion, and would speak for that only.
+Counting the tags of a hundred thousand assets takes seconds, and users read only the first thirty.
+So a large result is sampled, and the counts are scaled up and flagged as approximate. The sample is
+chosen by a hash of the asset's id, or in windows spread over all ids: the newest assets often come
+from one event, and would represent only that.
 """
 
 from __future__ import annotations
@@ -25,19 +25,20 @@ from .tables import tables_of
 from .withheld import exists_in_sql
 
 EXACT = 1000
-"""Results of at most so many assets are always counted in full: of fewer, a sample says too
-little about the less frequent tags, and they are quickly counted."""
+"""Results up to this size are always counted in full: counting them is fast, and a smaller sample
+says too little about rarer tags.
+"""
 
 HASHES = 2**32
 
 _HASH = "((m.asset_id & 2147483647) * 2654435761) & 4294967295"
-"""Fibonacci hashing, in operators and 64-bit integers that every database has."""
+"""Fibonacci hashing, with operators and 64-bit integers that every database has."""
 
 _SPARE = 2
-"""How many times the sample is read where statistics tell that far more assets match."""
+"""How many times the sample size is read if statistics predict far more matches."""
 
 _PER_WINDOW = 8
-"""How many matches a window is to hold. More are quicker to read; but neighbours are alike."""
+"""Target number of matches in a window. More are faster to read, but neighbours are alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +57,10 @@ class Facets:
     Args:
         tags: tags and counts.
         is_approximate: whether the counts are scaled up from a sample.
-        sample_size: how many assets were looked at; all of them when exact, and none when the
-            counts are those kept with the tags.
-        matches: how many assets match: exactly, or as estimated from the sample; None when
-            none was looked at.
+        sample_size: how many assets were counted: all of them when exact, none when the counts are
+            those stored with the tags.
+        matches: how many assets match: exactly, or as estimated from the sample; None when no
+            assets were counted.
     """
 
     tags: tuple[Facet, ...]
@@ -77,24 +78,23 @@ def facets(
     within: Q | None = None,
     using: str | None = None,
 ) -> Facets:
-    """Return the tags that most of the assets that match ``query`` have, with counts.
+    """Return the most frequent tags of the assets that match ``query``, with counts.
 
-    Tags count where they are shown: not hidden, not rejected, and at or above the threshold
-    that applies to them unless a person accepted or added them. The tags of the search itself
-    are among them. Tags with equal counts stand in the order in which they were made.
+    A tag counts where it is shown: not hidden, not rejected, and at or above its threshold unless a
+    user accepted or added it. The tags of the search itself are included. Tags with equal counts
+    are in the order of their creation.
 
     Exact when at most ``sample``, or :data:`EXACT`, assets match. One query, besides those of
-    :func:`~.plan.plan`; a second one where statistics promised far more matches than there are.
-    Where nothing is searched for and there is no global threshold, the counts are those kept
-    with the tags.
+    :func:`~.plan.plan`; a second one if statistics predicted far more matches than there are. For
+    an empty search without a global threshold, the counts are those stored with the tags.
 
     Args:
-        query: the text, or what :func:`~.language.parse` made of it; "" for all assets.
-        limit: how many tags at most, at least 1.
-        sample: of how many assets the tags are counted when more match, at least 1. Thousands
-            make the order and the counts reliable to about a hundredth.
-        include_hidden: whether ``include:hidden`` is permitted in the query; hidden tags count
-            where it is used.
+        query: the text, or the result of :func:`~.language.parse`; "" for all assets.
+        limit: the maximum number of tags, at least 1.
+        sample: the number of assets whose tags are counted when more match, at least 1. Thousands
+            make the order and the counts reliable to about one percent.
+        include_hidden: whether ``include:hidden`` is permitted in the query; hidden tags count if
+            it is used.
         within: the assets that may be found at all; see :mod:`.scope`. All, if None.
         using: alias of the database; by default the one that the router reads assets from.
 
@@ -131,7 +131,7 @@ def _facets(parsed: Query, limit: int, sample: int, within: Q | None, using: str
     if found <= most:
         exact = tuple(Facet(*row) for row in counted)
         return Facets(exact, is_approximate=False, sample_size=found, matches=found)
-    # Of hashes spread evenly, the nth smallest tells how many there are.
+    # With evenly spread hashes, the nth smallest one yields their number.
     matches = round(most * HASHES / edge / candidates.covered)
     scaled = tuple(
         Facet(tag_id, name, round(count * matches / sample)) for tag_id, name, count in counted
@@ -147,16 +147,16 @@ def histogram(
     within: Q | None = None,
     using: str | None = None,
 ) -> dict[int, int]:
-    """Return how many of the assets that match ``query`` have the tag with each confidence.
+    """Return how many of the assets that match ``query`` have the tag, for each confidence.
 
-    Confidences below the tag's threshold are in it, so that people see what another threshold
-    would do; rejected rows are not. Confidences that no asset has are left out; the others
-    ascend. Exact; one query, besides those of :func:`~.plan.plan`.
+    Includes confidences below the tag's threshold, so that users see the effect of another
+    threshold; rejected rows do not count. Confidences without assets are left out; the others are
+    in ascending order. Exact; one query, besides those of :func:`~.plan.plan`.
 
     Args:
-        tag_id: the tag; {} when it does not exist, or is hidden and the query does not
+        tag_id: the tag; {} when it does not exist, or is hidden and the query has no
             ``include:hidden``.
-        query: the text, or what :func:`~.language.parse` made of it; "" for all assets.
+        query: the text, or the result of :func:`~.language.parse`; "" for all assets.
         include_hidden: whether ``include:hidden`` is permitted in the query.
         within: the assets that may be found at all; see :mod:`.scope`. All, if None.
         using: alias of the database; by default the one that the router reads assets from.
@@ -195,7 +195,7 @@ def _histogram(tag_id: int, parsed: Query, within: Q | None, using: str) -> dict
 
 
 def _of_all(limit: int, include_hidden: bool, withheld: frozenset[int], using: str) -> Facets:
-    """Return the tags of all assets. Few have a threshold or are withheld, and are counted."""
+    """Return the tags of all assets. Only the few with a threshold or withheld are counted."""
     tables = tables_of(using)
     shown = "" if include_hidden else "AND t.hidden = FALSE"
     visible = "r.score >= t.min_confidence OR (r.score >= 0 AND r.decision IN (1, 3))"
@@ -206,7 +206,8 @@ def _of_all(limit: int, include_hidden: bool, withheld: frozenset[int], using: s
         ids = ", ".join(map(str, sorted(withheld)))
         counted = f"({counted} OR t.id IN ({ids}))"
         kept_count += f" AND t.id NOT IN ({ids})"
-    # Apart, so that PostgreSQL does not expect to count for each tag and compile for that.
+    # Separate subqueries, so that PostgreSQL does not expect a count for each tag and use JIT for
+    # it.
     statement = (
         "SELECT f.id, f.name, f.n FROM (SELECT t.id, t.name, t.asset_count AS n"  # noqa: S608  # our own statement
         f" FROM {tables.tag} t WHERE {kept_count} {shown}"
@@ -223,12 +224,12 @@ def _of_all(limit: int, include_hidden: bool, withheld: frozenset[int], using: s
 
 @dataclass(frozen=True, slots=True)
 class _Candidates:
-    """Matches that a sample is drawn from.
+    """The matches that a sample is drawn from.
 
     Args:
         matches: a ``SELECT`` of their ids.
-        covered: the share of all ids that were looked at.
-        are_all: whether no match was left out.
+        covered: the share of all ids that were read.
+        are_all: whether these are all matches.
     """
 
     matches: Fragment
@@ -237,12 +238,12 @@ class _Candidates:
 
 
 def _candidates(search: Plan, most: int) -> _Candidates:
-    """Return about :data:`_SPARE` times ``most`` of the matches, all where they are few.
+    """Return about :data:`_SPARE` times ``most`` of the matches, or all if they are few.
 
-    Whatever picks them by themselves has to look at all of them, which takes a while for a tag
-    of every third asset. PostgreSQL reads windows instead: stretches of ids of equal length,
-    one at a random place of each of many equal strides, so that all assets are as likely to be
-    read, and no occasion fills the sample.
+    Selecting by hash has to read all matches, which takes a while for a tag of every third asset.
+    PostgreSQL reads windows instead: ranges of ids of equal length, one at a random place in each
+    of many equal strides. So every asset is equally likely to be read, and no single event fills
+    the sample.
     """
     search.estimate()
     expected = search.rows
@@ -266,8 +267,8 @@ def _candidates(search: Plan, most: int) -> _Candidates:
         Fragment(
             f"SELECT l.asset_id FROM (SELECT j * {stride:d} + 1 + {place} AS first"  # noqa: S608  # our own statement
             f" FROM generate_series(0::bigint, {windows - 1:d}) j OFFSET 0) w"
-            # No window holds more. Said as a limit, it keeps the windows from being joined, and
-            # the estimated cost below that from which statements are compiled first.
+            # No window contains more. As a LIMIT, it keeps PostgreSQL from joining the windows, and
+            # the estimated cost below the threshold for JIT.
             f" CROSS JOIN LATERAL ({within.sql} LIMIT {width:d}) l",
             within.params,
         ),
@@ -283,10 +284,10 @@ def _counted(
     include_hidden: bool,
     withheld: frozenset[int],
 ) -> list[tuple[int, int, int | None, str, int]]:
-    """Return rows of (found, edge, tag id, name, count), one without a tag if there are none.
+    """Return rows of (found, edge, tag id, name, count), one without a tag if no tag is found.
 
-    ``found`` is the number of candidates, as far as they are needed to see that a sample is,
-    and ``edge`` is the greatest hash of those.
+    ``found`` is the number of candidates, counted only far enough to know whether a sample is
+    needed. ``edge`` is the greatest hash among them.
     """
     most = max(sample, EXACT)
     sampled = (
@@ -298,8 +299,8 @@ def _counted(
     )
     tables = tables_of(search.using)
     threshold = get_settings().MIN_CONFIDENCE
-    # The subqueries are run once: to join the tags instead costs more than to read the rows.
-    # Most rows reach every threshold there is, and need no further look.
+    # The subqueries run once: joining the tags instead costs more than reading the rows. Most rows
+    # reach every threshold and need no further check.
     highest = (
         f"(SELECT COALESCE(MAX(t.min_confidence), {threshold:d}) FROM {tables.tag} t"  # noqa: S608  # our own statement
         f" WHERE t.min_confidence > {threshold:d})"
@@ -332,12 +333,12 @@ def _counted(
 
 
 def _rows_of_sample(search: Plan) -> str:
-    """Return the rows ``r`` of the assets in ``s``, read by their key and in no other way."""
+    """Return the rows ``r`` of the assets in ``s``, always read by their key."""
     vendor = connections[search.using].vendor
     rows = search.compiler.tables.asset_tag
     if vendor == "postgresql":
-        # Given a join, it reads the whole table from some thousand assets on; an array it
-        # takes for short.
+        # With a join, it reads the whole table from some thousand assets on; it assumes that an
+        # array is short.
         return f"{rows} r WHERE r.asset_id = ANY(ARRAY(SELECT asset_id FROM s))"  # noqa: S608  # our own statement
     join = "STRAIGHT_JOIN" if vendor == "mysql" else "CROSS JOIN"
     return f"s {join} {rows} r WHERE r.asset_id = s.asset_id"

@@ -1,4 +1,4 @@
-"""The fields of the search language: which exist, and how their values are read. No Django."""
+"""The fields of the search language, and how their values are parsed. No Django."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ MIME_TYPES = {
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     "zip": "application/zip",
 }
-"""What ``type:`` takes for a MIME type: extensions with one type that is in common use."""
+"""Extensions that ``type:`` accepts for a MIME type: those with one type in common use."""
 
 
 def mime_type(value: str) -> str:
-    """Return the MIME type that a value of ``type:`` stands for."""
+    """Return the MIME type for a value of ``type:``."""
     return MIME_TYPES.get(value.removeprefix("."), value)
 
 
@@ -87,16 +87,16 @@ Read = TypeVar("Read", int, str)
 
 
 def read_fact(field: str, operator: str, value: str, position: int) -> Leaf:
-    """Return the term ``field:operator value``; ``include`` is the caller's to treat.
+    """Return the term ``field:operator value``; the caller handles ``include``.
 
     Args:
         field: one of :data:`~.ast.FIELDS`.
         operator: ``""`` or a comparison.
-        value: what was written, without quotes.
+        value: the value as typed, without quotes.
         position: where the value starts, for the error.
 
     Raises:
-        TagQueryError: when the field does not take this operator or value.
+        TagQueryError: when the field does not accept this operator or value.
     """
     if any(unicodedata.category(char) in ("Cc", "Cs") for char in value):
         raise TagQueryError(
@@ -246,6 +246,6 @@ def _read_period(text: str) -> str:
 
 
 def _offset(period: str) -> str:
-    """Return the offset from UTC that a time names, ``""`` if it names none."""
+    """Return the UTC offset of a time, ``""`` if it has none."""
     match = _PERIOD.fullmatch(period)
     return (match and match[4]) or ""

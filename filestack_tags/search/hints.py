@@ -1,6 +1,6 @@
-"""What a search may have meant: names near unknown ones, words that are one tag, file names.
+"""Hints for a search: names similar to unknown ones, words that are one tag, file names.
 
-Everything offered comes from tags that an asset within the reader's scope has.
+Suggestions only use tags of assets within the user's scope.
 """
 
 from __future__ import annotations
@@ -38,34 +38,35 @@ from .planner import read
 from .scope import scope, tags_within
 
 MAX_CANDIDATES = 1000
-"""How many of the most used tags are compared when looking for names near an unknown one, and how
-many of those that begin alike."""
+"""How many of the most used tags are compared with an unknown name, and how many of those with the
+same initial.
+"""
 
 MAX_NEAR = 3
-"""How many near names a hint gives."""
+"""Maximum number of similar names in a hint."""
 
 MAX_HINTS = 5
-"""How many unknown tags of one search get hints."""
+"""Maximum number of unknown tags in a search that get hints."""
 
 MAX_WORDS = 6
-"""Most words in a row that are looked up as the name of one tag."""
+"""Maximum number of consecutive words that are looked up as one tag name."""
 
 _FILE_NAME = re.compile(r"\S+\.(\w{2,5})|[A-Za-z]{2,4}[_-]?[0-9]{3,}")
-"""A word with an extension, or as cameras name files: IMG_4602, DSC0001."""
+"""A word with an extension, or a camera's file name: IMG_4602, DSC0001."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """What a term of a search may mean instead.
+    """What a term of a search may have meant.
 
     Args:
-        term: the term as typed: the label of a tag, with its ``*`` if it is a prefix, the words
-            of a tag with several, or a fact such as ``name:IMG``.
-        near: names of tags that may be meant, and ``AND``, ``OR`` or ``NOT`` for the same word
-            in lower case; () when nothing is near.
-        suggestion: the whole search as it may be meant, ``""`` when nothing is obvious.
+        term: the term as typed: the label of a tag, with its ``*`` if it is a prefix, the words of
+            a tag with several, or a fact such as ``name:IMG``.
+        near: similar tag names, and ``AND``, ``OR`` or ``NOT`` for the same word in lowercase; ()
+            when there are none.
+        suggestion: a whole corrected search, ``""`` when nothing is obvious.
         kind: ``phrase`` for words that together are the name of a tag, ``unknown`` for a label
-            that stands for no tag, ``whole`` for a fact that only finds whole values.
+            without a tag, ``whole`` for a fact that only finds whole values.
     """
 
     term: str
@@ -81,20 +82,20 @@ def hints(
     within: Q | None = None,
     using: str = DEFAULT_DB_ALIAS,
 ) -> tuple[Hint, ...]:
-    """Return what terms of ``query`` may mean instead, words that are one tag first.
+    """Return what terms of ``query`` may have meant, words that are one tag first.
 
-    Hidden tags do not exist for users who may not see them, nor do tags that no asset in
-    ``within`` has. Takes one query, another one with ``within``, and those of
-    :func:`~.complete.complete` for near names.
+    Tags that the user may not see, and tags without an asset in ``within``, are never suggested.
+    Takes one query, another one with ``within``, and those of :func:`~.complete.complete` for
+    similar names.
 
     Args:
-        query: the text, or what :func:`~.language.parse` made of it.
+        query: the text, or the result of :func:`~.language.parse`.
         include_hidden: whether ``include:hidden`` is permitted in the query.
         within: the assets that may be found at all; see :mod:`.scope`. All, if None.
         using: alias of the database that is queried.
 
     Raises:
-        TagQueryError: when the query cannot be read, or a prefix stands for too many tags.
+        TagQueryError: when the query cannot be parsed, or a prefix matches too many tags.
         SearchTimeout: when it takes longer than ``SEARCH_TIMEOUT_SECONDS``.
     """
     parsed = read(query) if isinstance(query, str) else query
@@ -145,7 +146,7 @@ def _hints(parsed: Query, include_hidden: bool, within: Q | None, using: str) ->
 def _candidates(
     initials: set[str], include_hidden: bool, within: Q | None, using: str
 ) -> dict[str, str]:
-    """Return keys and names of tags that an unknown label may mean."""
+    """Return keys and names of tags that may be similar to an unknown label."""
     return {
         label_key(tag.name): tag.name
         for text in ("", *sorted(initials))
@@ -178,7 +179,7 @@ def _suggestion(query: Query, leaf: HasTag, near: Sequence[str]) -> str:
 
 
 def _partial(fact: Fact) -> Fact | None:
-    """Return a fact that also finds parts, None where a whole value is probably meant."""
+    """Return a fact that also finds parts of values, None if a whole value is probably meant."""
     if fact.field == "name" and "*" not in fact.value and "." not in fact.value:
         return Fact("name", f"*{fact.value}*")
     if fact.field == "type" and fact.value in FAMILIES:
@@ -187,7 +188,7 @@ def _partial(fact: Fact) -> Fact | None:
 
 
 def _runs(node: Node) -> Iterator[list[HasTag]]:
-    """Yield the words that are required one after the other, as typed."""
+    """Yield runs of consecutive required words, as typed."""
     if isinstance(node, Not):
         yield from _runs(node.term)
     elif isinstance(node, Or):
@@ -222,7 +223,7 @@ def _joined(words: Sequence[HasTag]) -> HasTag | None:
 def _known_phrases(
     run: Sequence[HasTag], names: Names, ids: set[int]
 ) -> Iterator[tuple[Sequence[HasTag], HasTag]]:
-    """Yield words and the tag that they are together, the longest one from each place."""
+    """Yield words and the tag that they form, the longest match at each position."""
     start = 0
     while start < len(run):
         for end in range(min(start + MAX_WORDS, len(run)), start + 1, -1):
@@ -236,7 +237,7 @@ def _known_phrases(
 
 
 def _with_phrase(node: Node, words: Sequence[HasTag], phrase: HasTag) -> Node:
-    """Return ``node`` with a tag in place of the words that follow each other in it."""
+    """Return ``node`` with consecutive words replaced by a tag."""
     if isinstance(node, Not):
         return Not(_with_phrase(node.term, words, phrase))
     if isinstance(node, Or):

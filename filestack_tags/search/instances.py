@@ -1,4 +1,4 @@
-"""The assets of a page as instances, by one statement that is written once and not per page."""
+"""Load the assets of a page as instances, with a statement that is compiled once."""
 
 # ruff: noqa: S608  # names of tables and columns are put in, values never are
 
@@ -33,7 +33,7 @@ def assets(ids: Sequence[int], using: str) -> list[Asset]:
     connection = connections[using]
     wanted, parameters = prepared.among("id", ids, using)
     with prepared.cursor(using) as cursor:
-        # Django's own way of giving times its zone takes longer than all else.
+        # Django's own time zone conversion takes longer than everything else.
         zone = connection.timezone
         foreign_zone = read_times_in_c(cursor) and cursor.connection.info.timezone is not zone
         cursor.execute(f"{select} {wanted}", parameters)
@@ -57,8 +57,8 @@ def assets(ids: Sequence[int], using: str) -> list[Asset]:
 def _made(model: type[Asset], using: str, names: Sequence[str], values: list[Any]) -> Asset:
     """Return what ``model.from_db()`` would, in a fifth of the time.
 
-    That assigns each value by itself, through descriptors that have nothing to forget on an
-    instance this new, and tells listeners, of which there are none.
+    ``from_db()`` assigns each value separately, through descriptors that have no cached value to
+    clear on a new instance, and sends signals that have no receivers.
     """
     made = model.__new__(model)
     made.__dict__.update(zip(names, values, strict=True))
@@ -69,9 +69,9 @@ def _made(model: type[Asset], using: str, names: Sequence[str], values: list[Any
 
 
 def sooner(field: Field[Any, Any], converts: Iterable[Converter]) -> tuple[Converter, ...]:
-    """Return what converts the values of a field; sooner than ``converts`` where it is JSON.
+    """Return the converters of a field's values; a faster one than ``converts`` for JSON.
 
-    Few files have upload tags, and to read ``{}`` takes longer than most other columns.
+    Few files have upload tags, and parsing ``{}`` takes longer than most other columns.
     """
     converts = tuple(converts)
     if not isinstance(field, JSONField):
@@ -88,7 +88,7 @@ def sooner(field: Field[Any, Any], converts: Iterable[Converter]) -> tuple[Conve
 
 
 class _Statement(NamedTuple):
-    """The beginning of the statement, and what becomes of the values of its rows."""
+    """The beginning of the statement, and the converters for its rows."""
 
     select: str
     names: tuple[str, ...]

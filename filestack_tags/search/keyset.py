@@ -1,8 +1,8 @@
-"""Pages of a search: in four orders, both ways, each match exactly once.
+"""Pages of a search: four orders, both directions, each match exactly once.
 
-A page starts after the sort key and id at which the one before it ended, so it costs the same
-however far it is, and rows inserted meanwhile move nothing. Cursors are signed and bound to the
-search and its order.
+A page starts after the sort key and id at which the previous one ended, so every page costs the
+same, and concurrent inserts shift nothing. Cursors are signed and bound to the search and its
+order.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ _SALT = "filestack_tags.search.cursor"
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One part of a walk: by id, or by the confidence of what ``ranking`` says."""
+    """One part of a walk: by id, or by the confidence of the clauses in ``ranking``."""
 
     plan: Plan
     ranking: tuple[Clause, ...] = ()
 
     def read(self, *, descending: bool, after: Row | None, limit: int) -> list[Row]:
-        """Return the rows that follow ``after``."""
+        """Return the rows after ``after``."""
         if not self.ranking:
             return by_id(self.plan, descending=descending, after=after, limit=limit)
         return by_score(
@@ -51,7 +51,10 @@ class Segment:
         )
 
     def place(self, asset_id: int, *, former: bool) -> Row | None:
-        """Return where an asset stands in this part, or did; None if it has no place there."""
+        """Return the position of an asset in this part, None if it has none.
+
+        With ``former``, also return the position it had before its row was rejected.
+        """
         if not self.ranking:
             return Row(asset_id, None)
         if self.plan.is_empty:
@@ -66,11 +69,11 @@ class Page:
 
     Args:
         ids: of the assets.
-        confidences: what the assets are ranked by, beside ``ids``; None for an asset that does
-            not have the tag, and everywhere when ids alone give the order.
-        next: cursor of the page after this one, None on the last.
-        previous: cursor of the page before this one, None on the first.
-        using: alias of the database that was asked.
+        confidences: the confidences that the assets are ranked by, parallel to ``ids``. None for an
+            asset without the tag, and for all assets when they are ordered by id.
+        next: cursor of the next page, None on the last.
+        previous: cursor of the previous page, None on the first.
+        using: alias of the database that was queried.
     """
 
     ids: list[int]
@@ -80,7 +83,7 @@ class Page:
     using: str
 
     def assets(self) -> list[Asset]:
-        """Return the assets in order, in one query; one that was deleted meanwhile is missing."""
+        """Return the assets in order, in one query; deleted assets are missing."""
         return assets(self.ids, self.using)
 
 
@@ -97,22 +100,22 @@ def find(
 ) -> Page:
     """Return one page of the present assets that match ``query``.
 
-    Takes three queries at most times: for the tags that the search names, for statistics when
-    they are not remembered and there is a choice, and for the page. A fourth one is for aliases
-    among the names, a fifth one where assets have very many of a prefix's tags.
+    Takes three queries in most cases: for the named tags, for statistics when they are not cached
+    and there is a choice, and for the page. A fourth one is for aliases among the names, a fifth
+    one if assets have very many of a prefix's tags.
 
     Args:
-        query: the text, or what :func:`~.language.parse` made of it.
+        query: the text, or the result of :func:`~.language.parse`.
         order: ``newest`` or ``oldest`` first by id; ``confidence`` of a tag, highest first;
             ``best``, the highest confidence among the rows that the search's required tag terms
-            match. Where two have the same confidence, the newer asset comes first.
-        tag: whose confidence; the search's first required tag by default. Assets without it
-            come last.
-        size: most assets on the page.
+            match. With equal confidence, the newer asset comes first.
+        tag: the tag for ``confidence``; defaults to the search's first required tag. Assets without
+            it come last.
+        size: the maximum number of assets on the page.
         cursor: ``next`` or ``previous`` of another page of this search in this order.
         include_hidden: whether ``include:hidden`` is permitted in the query.
         within: the assets that may be found at all; see :mod:`.scope`. All, if None.
-        using: alias of the database to ask; the one to read from by default.
+        using: alias of the database to query; the one to read from by default.
 
     Raises:
         TagQueryError: as :func:`~.plan.plan`.
@@ -175,13 +178,13 @@ def neighbours(
     within: Q | None = None,
     using: str | None = None,
 ) -> Neighbours:
-    """Return what comes before and after an asset in :func:`find`'s order, however far it is.
+    """Return the assets before and after an asset in :func:`find`'s order, at any depth.
 
-    The asset need not match any more: after a decision the walk goes on from where it was. One
-    query for each side, and one for the confidence it is ranked by, besides those of a plan.
+    The asset need not match any more: after a decision, navigation continues from its former
+    position. One query for each side, and one for its confidence, besides those of a plan.
 
     Args:
-        asset_id: the asset from whose place it is looked both ways.
+        asset_id: the asset whose neighbours are returned.
         query, order, tag, include_hidden, within, using: as of :func:`find`.
 
     Raises:
@@ -232,7 +235,7 @@ def _segments(
     within: Q | None,
     using: str,
 ) -> tuple[Segment, ...]:
-    """Return the parts of the walk: two where assets without the tag come last."""
+    """Return the parts of the walk: two if assets without the tag come last."""
     term = HasTag(wanted) if wanted else None
     asked = Query(conjunction((query.where, term)), query.include_hidden) if term else query
     asked, names = understood(asked, include_hidden=include_hidden, using=using, within=within)
@@ -261,7 +264,7 @@ def _is_about(clause: Clause, wanted: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def _binding(query: Query, order: str, wanted: str) -> str:
-    """Return what tells cursors of this search in this order from all others."""
+    """Return a value that is different for cursors of other searches and orders."""
     return sha256(f"{order}\n{wanted}\n{query}".encode()).hexdigest()[:16]
 
 

@@ -1,10 +1,10 @@
-"""The search language: text in, :class:`~.ast.Query` out. No Django.
+"""The search language: parse text into a :class:`~.ast.Query`. No Django.
 
 ::
 
     sky>=80 (beach OR sea:60..90) -"no person" bea*@user status:tagged uploaded:>=2026-11
 
-Precedence: NOT, then AND (written or not), then OR. Reserved words are upper case only.
+Precedence: NOT, then AND (explicit or implied), then OR. Reserved words are uppercase only.
 """
 
 from __future__ import annotations
@@ -63,13 +63,13 @@ _BEFORE_VALUE = frozenset({"FIELD", "CMP", "COLON"})
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much one search may ask for.
+    """The limits of one search.
 
     Args:
         length: characters, of the text and of its canonical form.
         terms: tags and fields.
-        depth: parentheses within parentheses; more than :data:`MAX_DEPTH` is refused, because
-            reading and compiling a search recurses.
+        depth: nested parentheses; more than :data:`MAX_DEPTH` is rejected, because parsing and
+            compiling a search is recursive.
 
     Raises:
         ValueError: when a limit is out of its range.
@@ -88,14 +88,13 @@ DEFAULT_LIMITS = Limits()
 
 
 def parse(text: str, limits: Limits = DEFAULT_LIMITS) -> Query:
-    """Return what ``text`` says; an empty text matches everything.
+    """Parse ``text``; an empty text matches everything.
 
-    ``parse(str(parse(text))) == parse(text)`` for every text that can be read.
+    ``parse(str(parse(text))) == parse(text)`` for every valid text.
 
     Raises:
-        TagQueryError: for every text that cannot be read, and nothing else. It carries the
-            position, what was found, what was expected and, where one is obvious, a corrected
-            text that can be read.
+        TagQueryError: for every invalid text; no other exception. It carries the position, what was
+            found, what was expected and, if one is obvious, a corrected text that is valid.
     """
     try:
         return _read(text, limits)

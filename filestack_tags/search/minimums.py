@@ -1,8 +1,8 @@
-"""The global minimum, explored: what would still be shown if it were another.
+"""Preview another global minimum confidence: what would still be shown.
 
-All rows of all tags are too many to count for a page, and their shares are what a minimum is
-chosen by. So a large installation is sampled: assets drawn by their ids from everywhere, the same
-ones each time, so that two looks can be compared.
+There are too many rows to count for a page, and only their shares matter for choosing a minimum. So
+a large installation is sampled: assets with ids spread over the whole range, the same ones each
+time, so that two previews can be compared.
 """
 
 from __future__ import annotations
@@ -30,27 +30,28 @@ from .names import rows_of
 from .withheld import exists, withheld
 
 SAMPLE = 1_800
-"""Assets that are looked at where there are more: shares are then known to some two percent."""
+"""Sample size for large installations: shares are then accurate to about two percent."""
 
 TRIES = 4
-"""How many times as many ids are drawn, of which some are of no asset any more."""
+"""How many times as many ids are drawn, since some belong to no asset any more."""
 
 AT_ONCE = 450
-"""Ids in one statement, as many as SQLite's oldest limit lets it hold."""
+"""Ids in one statement, within SQLite's oldest limit."""
 
 ALWAYS = 101
-"""Stands for a tag that stays whatever the global minimum is: a person said so, or its own
-minimum does."""
+"""Marks a tag that stays whatever the global minimum is: because of a user's decision or its own
+minimum.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Staying:
-    """Up to which global minimum tags stay shown, and assets with at least one of them.
+    """Up to which global minimum tags, and assets with at least one of them, stay shown.
 
     Args:
-        tags: ``{minimum: how many tags of assets stay up to it}``, and no further.
-        assets: likewise, assets by the tag of theirs that stays longest.
-        looked_at: how many assets were looked at.
+        tags: ``{minimum: number of asset tags that stay up to it}``, and no further.
+        assets: likewise for assets, by the tag that stays longest.
+        looked_at: number of assets that were read.
         is_approximate: whether those are a sample.
     """
 
@@ -60,7 +61,7 @@ class Staying:
     is_approximate: bool
 
     def stay(self, minimum: int) -> tuple[int, int]:
-        """Return how many tags and how many assets stay with this minimum."""
+        """Return how many tags and how many assets stay shown with this minimum."""
         return (
             sum(count for until, count in self.tags.items() if until >= minimum),
             sum(count for until, count in self.assets.items() if until >= minimum),
@@ -68,11 +69,11 @@ class Staying:
 
 
 def staying(using: str) -> Staying:
-    """Return up to which global minimum tags of assets would be shown.
+    """Return up to which global minimum the tags of assets would be shown.
 
-    Neither hidden nor withheld tags count, nor rejected rows, nor those below their tag's own
-    minimum: the global one does not change what is said of them. Some fifteen statements, which
-    read the rows of :data:`SAMPLE` assets; a few more where many ids are gone.
+    Hidden and withheld tags, rejected rows, and rows below their tag's own minimum do not count:
+    the global minimum does not affect them. About fifteen statements, which read the rows of
+    :data:`SAMPLE` assets; a few more if many ids no longer exist.
     """
     present: QuerySet[Any] = rows_of("Asset", using).filter(deleted_at=None)
     until = Case(
@@ -114,7 +115,7 @@ def _chunks(ids: list[int]) -> Iterator[list[int]]:
 
 
 def _drawn(present: QuerySet[Any]) -> Iterator[list[int]]:
-    """Yield ids of present assets, drawn evenly from all there ever were, until they are enough."""
+    """Yield ids of present assets, drawn evenly from all ids, until there are enough."""
     ends = present.aggregate(first=Min("pk"), last=Max("pk"))
     ids = range(ends["first"], ends["last"] + 1)
     left = SAMPLE

@@ -1,4 +1,4 @@
-"""Which tags the labels of a search stand for: resolved for the whole search at once."""
+"""Resolve the labels of a search to tags, for the whole search at once."""
 
 # ruff: noqa: S608  # names of tables and columns are put in, values never are
 
@@ -26,13 +26,14 @@ if TYPE_CHECKING:
     from .sql import Fragment
 
 _BYTEWISE = frozenset({"sqlite", "mysql"})
-"""Vendors under which tag keys sort by code point, so that a prefix is a range of the index.
-The others find a prefix with LIKE, which on these two would ignore the index."""
+"""Database vendors on which tag keys sort by code point, so that a prefix is a range of the index.
+The others find a prefix with LIKE, which on these two would ignore the index.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class KnownTag:
-    """What a search needs to know of a tag."""
+    """The values of a tag that a search needs."""
 
     id: int
     min_confidence: int | None
@@ -40,9 +41,9 @@ class KnownTag:
 
 
 class Names:
-    """The tags that the labels of one search stand for; hidden ones only if they count.
+    """The tags that the labels of one search resolve to; hidden ones only if they count.
 
-    ``withheld`` are the tags of which only what people said yes to is found.
+    Of the tags in ``withheld``, only rows that a user accepted or added are found.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class Names:
         self.withheld = withheld
 
     def of(self, term: HasTag) -> tuple[KnownTag, ...]:
-        """Return the tags that ``term.label`` stands for, () when there are none."""
+        """Return the tags that ``term.label`` resolves to, () if none exist."""
         return self._tags[_wanted(term)]
 
 
@@ -68,10 +69,10 @@ def resolve(
 ) -> Names:
     """Look up every label of ``where`` in one query, and one more if an alias is among them.
 
-    A label stands for the tag with that key and for the tag it is an alias of; a prefix for
-    every tag whose key, or one of whose aliases, begins so. With ``within``, a condition of
-    :func:`.scope.scope`, a prefix stands for those tags only that an asset in it has, so that
-    neither the limit nor its error depends on other assets.
+    A label resolves to the tag with that key and to the tag it is an alias of; a prefix to every
+    tag with a key or an alias that begins with it. With ``within``, a condition of
+    :func:`.scope.scope`, a prefix resolves only to tags of assets in it, so that neither the limit
+    nor its error depends on other assets.
 
     Raises:
         TagQueryError: when prefixes match more than ``max_tags`` keys and aliases together.
@@ -96,7 +97,7 @@ def resolve(
 
 
 def _require_few(matched: Mapping[str, int], max_tags: int) -> None:
-    """Hold prefixes to a number of tags: what a search costs grows with its square."""
+    """Limit the number of tags that prefixes match: the cost of a search grows with its square."""
     if sum(matched.values()) <= max_tags:
         return
     label = max(matched, key=lambda each: matched[each])
@@ -115,12 +116,12 @@ def _require_few(matched: Mapping[str, int], max_tags: int) -> None:
 
 
 def default_database() -> str:
-    """Return the alias of the database that assets are read from, unless something else is said."""
+    """Return the alias of the database that assets are read from by default."""
     return read_alias(apps.get_model("filestack_tags", "Asset"))
 
 
 def rows_of(model: str, using: str) -> QuerySet[Any]:
-    """Return every row of one of our models, whatever its default manager leaves out."""
+    """Return every row of one of our models, ignoring its default manager."""
     rows: QuerySet[Any] = apps.get_model("filestack_tags", model)._base_manager.using(using)
     return rows
 
@@ -141,11 +142,11 @@ def _find(
 ) -> list[tuple[str, KnownTag]]:
     keys = sorted({key for key, prefix in wanted if not prefix})
     prefixes = sorted({key for key, prefix in wanted if prefix})
-    # Were there more rows than this, the prefixes would match too many of them, and the rows
-    # at hand show that already.
+    # With more rows than this, the prefixes match too many, and the rows read so far show that
+    # already.
     most = 2 * len(keys) + max_tags + 1
-    # Written out, because every search asks this and building two querysets takes longer than
-    # the answer.
+    # Raw SQL, because every search runs this, and building two querysets takes longer than the
+    # query.
     connection = connections[using]
     quote = connection.ops.quote_name
     tag, alias = tables_of(using).tag, tables_of(using).alias
@@ -170,8 +171,8 @@ def _find(
         )
         reach = within.params
     columns = "t.id, t.min_confidence, t.asset_count"
-    # Aliases are few, and joining them to their tags would cost more than all the rest: a row
-    # without an id tells that there are some.
+    # Aliases are few, and joining them to their tags would cost more than everything else: a row
+    # without an id shows that there are some.
     aliased = f"SELECT '', NULL, NULL, NULL FROM {alias} l WHERE {matching.format('l')}"
     if prefixes:
         one = f"SELECT 1 AS found FROM {alias} l WHERE {matching.format('l')} LIMIT 1"
@@ -180,7 +181,7 @@ def _find(
         f"SELECT t.{key}, {columns} FROM {tag} t WHERE ({matching.format('t')}){visible}"
         f" UNION ALL {aliased} LIMIT {most}"
     )
-    # Where a prefix is not known beforehand, all keys are read.
+    # Not prepared with a prefix: a generic plan would read all keys.
     opened = connection.cursor() if prefixes else prepared.cursor(using)
     with opened as cursor:
         cursor.execute(statement, [*values, *reach, *values])
@@ -192,7 +193,7 @@ def _find(
                 [*values, *reach],
             )
             rows += cursor.fetchall()
-    # MariaDB makes decimals of the numbers in a union.
+    # MariaDB turns the numbers in a union into decimals.
     return [
         (key, KnownTag(int(pk), None if minimum is None else int(minimum), int(count)))
         for key, pk, minimum, count in rows
@@ -201,7 +202,7 @@ def _find(
 
 
 def _end_of_range(prefix: str) -> str:
-    """Return the first text after all that begin with ``prefix``."""
+    """Return the first text after all texts that begin with ``prefix``."""
     last = ord(prefix[-1]) + 1
     if last > 0x10FFFF:
         return _end_of_range(prefix[:-1]) if len(prefix) > 1 else chr(0x10FFFF) * 201

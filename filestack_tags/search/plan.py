@@ -1,10 +1,10 @@
-"""How a search is answered: which of its terms drives, and in what order the others are asked.
+"""Plan a search: which term it starts from, and in which order the others are checked.
 
-The rarest term that names tags drives, unless it has more rows than there are assets: its rows
-are read from an index in the order of the page, and every other term is asked of each asset, the
-most selective first and negations last. No
-statistic knows how often two tags meet, so the databases' own planners guess; this one probes.
-A search without such a term walks the assets.
+The rarest term that names tags is the *driver*, unless it has more rows than there are assets. Its
+rows are read from an index in the order of the page. The other terms are *probes*, which are
+checked for each asset: the most selective first and negations last. No statistic shows how often
+two tags occur together, so the databases' own planners guess; probing avoids that. A search without
+such a term walks the assets.
 """
 
 # ruff: noqa: S608  # names of tables and columns are put in, values never are
@@ -28,19 +28,21 @@ from .scope import scope
 from .sql import NOTHING, Compiler, Fragment, Stream, joined, needs_asset
 
 PROBE_COST = 8
-"""How many rows a join is taken to read in the time of one probe: a rough choice, not tuned."""
+"""How many rows a join reads in the time of one probe: a rough choice, not tuned."""
 
 CLEARLY_RARER = 4
-"""How many times rarer by its tag's count a clause is to drive without asking statistics."""
+"""How many times rarer a clause must be, by its tag's count, to be the driver without consulting
+statistics.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """A term that names tags, or an OR of such terms: what can drive.
+    """A term that names tags, or an OR of such terms: a possible driver.
 
     Args:
         node: the term.
-        streams: where the rows that meet it stand; () when it names no tag that exists.
+        streams: the rows that meet it; () when it names no existing tag.
         rows: about how many there are.
     """
 
@@ -50,15 +52,15 @@ class Clause:
 
     @property
     def has_scores(self) -> bool:
-        """Whether whatever meets the clause has a score: rejected rows have none."""
+        """Whether all rows of the clause have a score; rejected rows have none."""
         return all(leaf.decision != "rejected" for leaf in _named(self.node))
 
 
 class Plan:
-    """The plan of one search. Made by :func:`plan`; asks nothing of the database by itself.
+    """The plan of one search. Made by :func:`plan`; creating it runs no query.
 
-    ``driver`` is the clause that drives, None when the assets are walked; ``probes`` are the
-    other terms in the order they are asked; ``is_empty`` says that nothing can match;
+    ``driver`` is the clause that the search starts from, None when it walks the assets. ``probes``
+    are the other terms in the order of their checks. ``is_empty`` means that nothing can match.
     ``rows`` is about how many rows the driver has, and ``total`` how many assets there are.
     """
 
@@ -77,7 +79,7 @@ class Plan:
             if len(self.clauses) > 1 or (several and is_filtered):
                 self.estimate()
             driver = min(self.clauses, key=lambda clause: clause.rows)
-            # To examine more rows than there are assets is slower than to examine the assets.
+            # Examining more rows than there are assets is slower than examining the assets.
             if not (is_filtered and self.total and driver.rows > self.total):
                 self.driver = driver
         self.probes = tuple(
@@ -97,18 +99,18 @@ class Plan:
 
     @property
     def is_everything(self) -> bool:
-        """Whether every asset that is not forgotten matches."""
+        """Whether every asset that is not archived matches."""
         return isinstance(self.where, Everything) and not self.compiler.within
 
     @property
     def is_one_tag(self) -> bool:
-        """Whether the rows of one tag are all that is asked for."""
+        """Whether the search is just the rows of one tag."""
         asked = self.probes or self.compiler.within
         return self.driver is not None and not asked and len(self.driver.streams) == 1
 
     @property
     def single(self) -> Stream | None:
-        """The one stream that is the whole search, if it is one and the score says it all."""
+        """The one stream that is the whole search, if there is one and its score is enough."""
         if self.is_one_tag and self.driver:
             (stream,) = self.driver.streams
             return stream if stream.is_plain else None
@@ -131,10 +133,10 @@ class Plan:
         self.clauses = sized
 
     def matches(self, *, without: Clause | None = None) -> Fragment:
-        """Return a ``SELECT`` of the distinct ids, ``asset_id``, of all matches, in no order.
+        """Return a ``SELECT`` of the distinct ids, ``asset_id``, of all matches, unordered.
 
         Args:
-            without: a clause that the caller asks for by itself.
+            without: a clause that the caller checks separately.
         """
         if self.is_empty:
             return Fragment(f"SELECT a.id AS asset_id FROM {self._assets} a WHERE 1 = 0")
@@ -146,9 +148,9 @@ class Plan:
         return self.tagged(f"{distinct}d.asset_id", streams, probes=probes)
 
     def matches_between(self, first: str, end: str) -> Fragment:
-        """Return :meth:`matches` whose ids are at least ``first`` and less than ``end``.
+        """Return :meth:`matches` limited to ids from ``first`` up to but not including ``end``.
 
-        The bounds are expressions in SQL, and are taken to be close to each other.
+        The bounds are SQL expressions, and are assumed to be close to each other.
         """
         if self.driver is None:
             within = Fragment(f"a.id >= {first} AND a.id < {end}")
@@ -159,7 +161,7 @@ class Plan:
         return self.tagged(f"{distinct}d.asset_id", streams, within, examined=0)
 
     def without(self, *clauses: Clause) -> tuple[Node, ...]:
-        """Return what is asked of an asset, in order, but for some clauses."""
+        """Return the conditions on an asset, in order, except some clauses."""
         nodes = [clause.node for clause in clauses]
         driver = (self.driver.node,) if self.driver else ()
         return tuple(
@@ -197,14 +199,14 @@ class Plan:
         """Return a ``SELECT`` of asset tags, ``d``, of streams that match and meet ``more``.
 
         Args:
-            columns: what to select.
-            streams: whose rows.
+            columns: the columns to select.
+            streams: the streams whose rows are selected.
             more: further conditions.
-            probes: what is asked of each row's asset; what the plan says by default.
-            source: another table that the ids of the tags come from, as ``s.tag_id``; the
-                streams then differ in nothing else.
-            tail: what follows the conditions: order and limit.
-            ordered_by_id: whether to keep the database from an index that is in another order.
+            probes: the conditions on each row's asset; those of the plan by default.
+            source: another table with the ids of the tags, as ``s.tag_id``; the streams must then
+                be equal otherwise.
+            tail: the end of the statement: order and limit.
+            ordered_by_id: whether to keep the database from using an index in another order.
             examined: about how many rows will be read; all of the streams' by default.
         """
         if examined is None:
@@ -222,7 +224,7 @@ class Plan:
             )
         else:
             rows = self.compiler.of_streams(streams, "d", ordered_by_id=ordered_by_id)
-        # (asset, tag) is unique, so that a join finds each asset once.
+        # (asset, tag) is unique, so a join finds each asset once.
         clauses = [each for node in probes if (each := self._joins(node, examined))]
         conditions = []
         for number, clause in enumerate(clauses):
@@ -232,7 +234,7 @@ class Plan:
                 f" JOIN {self.compiler.tables.asset_tag} j{number}"
                 f" ON j{number}.asset_id = d.asset_id AND {on.sql}"
             )
-        # What concerns all tables of the joins can only be asked of what they leave.
+        # Conditions on all joined tables can only be checked after the joins.
         sides = ", ".join(f"j{number}.asset_id" for number in range(len(clauses)))
         asset = f"GREATEST(d.asset_id, {sides})" if clauses else "d.asset_id"
         joined_nodes = [clause.node for clause in clauses]
@@ -266,7 +268,7 @@ class Plan:
     def _joins(self, node: Node, examined: float) -> Clause | None:
         """Return the clause of ``node`` if joining it costs less than probing each row.
 
-        Only PostgreSQL has joins that read both sides in order, or hash one.
+        Only PostgreSQL has merge joins and hash joins.
         """
         clause = next((each for each in self.clauses if each.node is node), None)
         if clause is None or self.compiler.vendor != "postgresql" or len(clause.streams) > 1:
@@ -274,11 +276,11 @@ class Plan:
         return clause if clause.rows < PROBE_COST * examined else None
 
     def also(self, node: Node) -> Plan:
-        """Return the plan of this search and ``node``, whose labels must be in the search."""
+        """Return the plan of this search AND ``node``, whose labels must be in the search."""
         return Plan(conjunction((self.where, node)), self.compiler)
 
     def _condition(self, node: Node, asset: str) -> Fragment:
-        """Compile a probe once: each of many streams asks it, and one may name many tags."""
+        """Compile a probe once: every stream repeats it, and one may name many tags."""
         if (node, asset) not in self._conditions:
             self._conditions[node, asset] = self.compiler.condition(node, asset=asset)
         return self._conditions[node, asset]
@@ -293,7 +295,7 @@ class Plan:
         return self.compiler.tables.asset
 
     def explain(self, *, analyze: bool = False) -> str:
-        """Return in words which term drives, what is asked of its rows, and how many there are.
+        """Describe the plan in words: the driver, the probes, and the numbers of rows.
 
         Args:
             analyze: whether to count the driver's rows and the matches, which reads them all.
@@ -340,17 +342,17 @@ def plan(
     within: Q | None = None,
     using: str | None = None,
 ) -> Plan:
-    """Return how to answer ``query``: a query for its tags, and at most one for statistics.
+    """Plan ``query``; takes one query for its tags, and at most one for statistics.
 
     Args:
-        query: the text, or what :func:`~.language.parse` made of it.
+        query: the text, or the result of :func:`~.language.parse`.
         include_hidden: whether ``include:hidden`` is permitted in the query.
         within: the assets that may be found at all; see :mod:`.scope`. All, if None.
-        using: alias of the database that will be asked; the one to read from by default.
+        using: alias of the database that will be queried; the one to read from by default.
 
     Raises:
-        TagQueryError: when the query cannot be read, asks for hidden tags without permission,
-            or has prefixes that stand for more than ``SEARCH_MAX_WILDCARD_TAGS`` tags.
+        TagQueryError: when the query cannot be parsed, requests hidden tags without permission, or
+            has prefixes that match more than ``SEARCH_MAX_WILDCARD_TAGS`` tags.
     """
     using = using or default_database()
     parsed, names = understood(query, include_hidden=include_hidden, using=using, within=within)
@@ -358,7 +360,7 @@ def plan(
 
 
 def planned(query: Query, names: Names, using: str, within: Q | None = None) -> Plan:
-    """Return how to answer a query whose labels are resolved."""
+    """Return the plan of a query whose labels are resolved."""
     compiler = Compiler(
         names,
         get_settings().MIN_CONFIDENCE,
@@ -370,7 +372,7 @@ def planned(query: Query, names: Names, using: str, within: Q | None = None) -> 
 
 
 def _split(terms: Iterable[Node], compiler: Compiler) -> tuple[list[Clause], list[Node]]:
-    """Part the terms in those that can drive and the others, without those that say nothing."""
+    """Split the terms into possible drivers and others, dropping those that match everything."""
     clauses: list[Clause] = []
     others: list[Node] = []
     for term in terms:
@@ -386,7 +388,7 @@ def _split(terms: Iterable[Node], compiler: Compiler) -> tuple[list[Clause], lis
 
 
 def _named(term: Node) -> tuple[HasTag, ...]:
-    """Return the terms of a clause, () when ``term`` cannot drive."""
+    """Return the tag terms of a clause, () when ``term`` cannot be a driver."""
     alternatives = term.terms if isinstance(term, Or) else (term,)
     named = tuple(each for each in alternatives if isinstance(each, HasTag) and each.label)
     return named if len(named) == len(alternatives) else ()

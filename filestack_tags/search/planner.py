@@ -1,4 +1,4 @@
-"""Compile a search into a queryset, and say which of its tags do not exist."""
+"""Compile a search into a queryset, and find its unknown tags."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _parsed = lru_cache(maxsize=1024)(parse)
 
 
 def search_limits() -> Limits:
-    """Return the limits of a search that the settings ask for.
+    """Return the limits of a search from the settings.
 
     Raises:
         ValueError: when a ``SEARCH_MAX_…`` setting is out of the range of :class:`Limits`.
@@ -49,20 +49,20 @@ def search_assets(
 ) -> Rows:
     """Return the assets of ``queryset`` that match ``query``, as a queryset of the same kind.
 
-    Reads the text and queries nothing: the tags that it names are looked up in one small query
+    Parses the text and runs no query: the tags that it names are looked up in one small query
     whenever the result is evaluated. A tag that does not exist matches nothing.
 
     Args:
         queryset: assets; anything but a slice.
-        query: the text, or what :func:`~.language.parse` made of it.
+        query: the text, or the result of :func:`~.language.parse`.
         include_hidden: whether ``include:hidden`` is permitted in the query.
-        forgotten: whether the tags of forgotten assets count too, which takes longer.
+        forgotten: whether the tags of archived assets count too, which takes longer.
         within: the assets whose tags count for the limit of prefixes; all, if None. It does not
             filter ``queryset``.
 
     Raises:
-        TagQueryError: when the query cannot be read or asks for hidden tags without permission.
-            Evaluating the result raises it for prefixes that stand for more than
+        TagQueryError: when the query cannot be parsed or requests hidden tags without permission.
+            Evaluating the result raises it for prefixes that match more than
             ``SEARCH_MAX_WILDCARD_TAGS`` tags.
     """
     return queryset.filter(
@@ -71,7 +71,7 @@ def search_assets(
 
 
 class Matches(Expression):
-    """The condition that an asset matches a search, compiled when its query is."""
+    """The condition that an asset matches a search, compiled together with the outer query."""
 
     output_field = BooleanField()
 
@@ -100,22 +100,22 @@ class Matches(Expression):
             using=using,
             forgotten=self._forgotten,
         )
-        # Within a query of its own, whose table then takes the alias that it has in this one.
+        # A separate query, whose table then takes the alias that it has in the outer one.
         own = rows_of("Asset", using).query
         own.alias_prefix = compiler.query.alias_prefix
         own.subq_aliases = compiler.query.subq_aliases
         own.add_q(conditions.of(self.query.where))
-        # A join to a related table is only looked at, and trimmed.
+        # Inspect a join to a related table without keeping it.
         alias = own.get_initial_alias()
         if alias != self._pk.alias:
             own.where.relabel_aliases({alias: self._pk.alias})
-        # Several conditions come in parentheses; more of them are too deep for SQLite.
+        # Several conditions are already in parentheses; SQLite limits their nesting.
         sql, params = compiler.compile(own.where)
         return sql, params
 
 
 def searched(query: Any) -> Query | None:
-    """Return the first search among the conditions of a Django query, None if there is none."""
+    """Return the first search among the conditions of a Django query, or None."""
     if isinstance(query, Matches):
         return query.query
     children = (
@@ -126,15 +126,15 @@ def searched(query: Any) -> Query | None:
 
 
 def read(text: str) -> Query:
-    """Return what ``text`` says, within the limits of the settings; remembers what it read."""
+    """Parse ``text`` within the limits of the settings; results are cached."""
     return _parsed(text, search_limits())
 
 
 def permitted(query: str | Query, *, include_hidden: bool) -> Query:
-    """Return what ``query`` says, for a user who may search hidden tags or may not.
+    """Return the parsed ``query``, after checking whether the user may search hidden tags.
 
     Raises:
-        TagQueryError: when it cannot be read, or asks for hidden tags without permission.
+        TagQueryError: when it cannot be parsed, or requests hidden tags without permission.
     """
     parsed = read(query) if isinstance(query, str) else query
     if parsed.include_hidden and not include_hidden:
@@ -149,17 +149,17 @@ def permitted(query: str | Query, *, include_hidden: bool) -> Query:
 def understood(
     query: str | Query, *, include_hidden: bool, using: str, within: Q | None = None
 ) -> tuple[Query, Names]:
-    """Return what ``query`` says, and the tags that its labels stand for.
+    """Return the parsed ``query``, and the tags that its labels resolve to.
 
     Args:
-        query: the text, or what :func:`~.language.parse` made of it.
+        query: the text, or the result of :func:`~.language.parse`.
         include_hidden: whether ``include:hidden`` is permitted in the query.
         using: alias of the database that is queried.
-        within: the assets whose tags a prefix stands for; see :mod:`.scope`. All, if None.
+        within: the assets whose tags a prefix matches; see :mod:`.scope`. All, if None.
 
     Raises:
-        TagQueryError: when the query cannot be read, asks for hidden tags without permission,
-            or has prefixes that stand for more than ``SEARCH_MAX_WILDCARD_TAGS`` tags.
+        TagQueryError: when the query cannot be parsed, requests hidden tags without permission, or
+            has prefixes that match more than ``SEARCH_MAX_WILDCARD_TAGS`` tags.
     """
     parsed = permitted(query, include_hidden=include_hidden)
     try:
@@ -177,10 +177,10 @@ def understood(
 
 
 def visible_asset_tags(rows: Rows, *, include_hidden: bool = False) -> Rows:
-    """Return the asset tags of ``rows`` that are shown, and that ``tagged`` asks for.
+    """Return the asset tags of ``rows`` that are shown, as in the search ``tagged``.
 
-    Not rejected, not hidden, not withheld, and at or above the threshold that applies to the
-    tag unless a person accepted or added it.
+    Not rejected, not hidden, not withheld, and at or above the threshold that applies to the tag
+    unless a user accepted or added it.
     """
     term = HasTag()
     threshold = get_settings().MIN_CONFIDENCE

@@ -1,4 +1,4 @@
-"""From the parse tree of a search to what it says. No Django."""
+"""Convert the parse tree of a search to a query. No Django."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _FRACTION = re.compile(r"0?\.[0-9]{1,2}|1\.0")
 
 
 class Reader:
-    """Turns the parse tree of ``text`` into a query."""
+    """Convert the parse tree of ``text`` into a query."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -47,7 +47,7 @@ class Reader:
         at = self._include_at
         return Query(where, at is not None, self._text, at or 0)
 
-    # ``whole`` says that what is read is not within OR or NOT: include:hidden may stand there.
+    # ``whole`` is true outside OR and NOT, where include:hidden is allowed.
 
     def _either(self, tree: Tree[Token], whole: bool) -> Node:
         parts = _subtrees(tree)
@@ -162,7 +162,7 @@ def _confidence(name: Token, tokens: list[Token]) -> Comparison[int]:
 
 
 def _percent(text: str, value: Token, before: str) -> int:
-    """Return the confidence that ``text`` is; ``value`` and ``before`` serve the error."""
+    """Return ``text`` as a confidence; ``value`` and ``before`` are for the error."""
     if _CONFIDENCE.fullmatch(text) and int(text) <= 100:
         return int(text)
     suggestion = ""

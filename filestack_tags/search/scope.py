@@ -1,7 +1,7 @@
-"""The assets that somebody may see at all, as SQL beside a search.
+"""The assets that a user may see at all, as SQL added to a search.
 
-A host says so with a ``Q`` over assets, and every part of a search takes it as ``within``. It is
-not part of the search: nothing that a person writes can widen it, and no error speaks of it.
+A host defines them with a ``Q`` over assets, and every part of a search takes it as ``within``. It
+is not part of the search: no search text can widen it, and no error mentions it.
 """
 
 # ruff: noqa: S608  # names of tables and columns are put in, values never are
@@ -20,10 +20,10 @@ from .tables import tables_of
 
 
 def scope(within: Q | None, using: str) -> Fragment:
-    """Return the condition that the asset ``a`` is within ``within``; nothing where all are.
+    """Return the condition that the asset ``a`` is in ``within``; an empty one if that is None.
 
-    A condition on columns of assets is asked of the row at hand. One that follows relations is
-    a subquery, which the database may start from, so that no asset comes twice.
+    A condition on columns of assets is checked on the row itself. One that follows relations is a
+    subquery, which the database may start from, so that no asset is returned twice.
     """
     if within is None:
         return NOTHING
@@ -43,7 +43,7 @@ def scope(within: Q | None, using: str) -> Fragment:
 
 
 def tags_within(tag_ids: Iterable[int], within: Q | None, using: str) -> set[int]:
-    """Return which of these tags an asset in ``within`` has; all of them where it is None."""
+    """Return which of these tags are on an asset in ``within``; all of them if it is None."""
     ids = sorted(set(tag_ids))
     condition = scope(within, using)
     if not ids or not condition:
@@ -63,7 +63,7 @@ def tags_within(tag_ids: Iterable[int], within: Q | None, using: str) -> set[int
 def counts_within(condition: Fragment, using: str) -> dict[int, int]:
     """Return how many assets that meet a condition of :func:`scope` have each tag, by its id.
 
-    Tags that none of them has are not in it. Reads every tag of every such asset.
+    Tags without such assets are left out. Reads every tag of every such asset.
     """
     tables = tables_of(using)
     with connections[using].cursor() as cursor:

@@ -1,4 +1,4 @@
-"""A query as JSON and back, for saved searches. No Django.
+"""Convert a query to JSON and back, for saved searches. No Django.
 
 ::
 
@@ -33,7 +33,7 @@ VERSION = 1
 
 
 def to_json(query: Query) -> dict[str, Any]:
-    """Return ``query`` as what :mod:`json` can write."""
+    """Return ``query`` as data that :mod:`json` can serialize."""
     return {
         "version": VERSION,
         "include_hidden": query.include_hidden,
@@ -42,10 +42,10 @@ def to_json(query: Query) -> dict[str, Any]:
 
 
 def from_json(data: Any, limits: Limits = DEFAULT_LIMITS) -> Query:
-    """Return the query that :func:`to_json` made ``data`` of.
+    """Return the query that :func:`to_json` converted to ``data``.
 
     Raises:
-        TagQueryError: when ``data`` is anything else, or exceeds ``limits``.
+        TagQueryError: when ``data`` is invalid, or exceeds ``limits``.
     """
     try:
         if data["version"] != VERSION:

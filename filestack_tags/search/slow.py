@@ -1,4 +1,4 @@
-"""Which terms make a search slow, as far as the search itself tells. No Django.
+"""Find the terms that make a search slow, judging by the search alone. No Django.
 
 Nothing here depends on the rows of the database, so an error reveals nothing about them.
 """
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from .ast import And, Everything, Fact, HasTag, Leaf, Node, Query, conjunction, leaves
 
 MOST = 3
-"""How many slow terms an error names."""
+"""Maximum number of slow terms that an error names."""
 
 
 def slow_terms(query: Query) -> tuple[Leaf, ...]:
@@ -21,7 +21,7 @@ def slow_terms(query: Query) -> tuple[Leaf, ...]:
 
 
 def without(query: Query, terms: Sequence[Leaf]) -> str:
-    """Return the search without some of its terms, ``""`` if nothing would be left of it."""
+    """Return the search without some of its terms, ``""`` if nothing would be left."""
     required = query.where.terms if isinstance(query.where, And) else (query.where,)
     kept = [term for term in required if not _contains(term, terms)]
     where = conjunction(kept)

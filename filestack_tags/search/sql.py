@@ -1,11 +1,11 @@
-"""The terms of a search as SQL: one text for PostgreSQL, SQLite and MariaDB, with parameters.
+"""Compile the terms of a search to SQL for PostgreSQL, SQLite and MariaDB, with parameters.
 
-A term about one tag is a scalar subquery that reads one index entry: unlike ``EXISTS``, no
-database turns it into a join whose order it then guesses wrong. ``score`` is the row's
-confidence, or -1 while the row is rejected or its asset is forgotten; so a score of 0 or more
-says that the asset visibly has the tag, without reading the asset.
+A term about one tag is a scalar subquery that reads one index entry: unlike ``EXISTS``, no database
+turns it into a join, whose order it might then guess wrong. ``score`` is the row's confidence, or
+-1 while the row is rejected or its asset is archived. So a score of 0 or more means that the asset
+visibly has the tag, without reading the asset.
 
-What is meant is written down in :mod:`.conditions`, which asks the same through the ORM.
+:mod:`.conditions` defines the meaning: it compiles the same terms for the ORM.
 """
 
 # ruff: noqa: S608  # names of tables and columns are put in, values never are
@@ -29,10 +29,10 @@ from .tables import tables_of
 from .withheld import exists_in_sql
 
 _UNINDEXED = {"mysql": "{} + 0", "sqlite": "+{}"}
-"""How to compare a column without having its index considered."""
+"""How to compare a column so that its index is not used."""
 
 NEVER_SHOWN = -1
-"""The score of rows that are rejected or whose asset is forgotten."""
+"""The score of rows that are rejected or whose asset is archived."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,9 @@ class Fragment:
     Args:
         sql: the text.
         params: the values.
-        varies: whether the best plan of this statement depends on the values, so that it is to
-            be planned each time. Probes are best in one order whatever they ask for; joins not.
+        varies: whether the best plan of this statement depends on the values, so that it must be
+            planned each time. This is true of joins, but not of probes, whose order is always the
+            same.
     """
 
     sql: str
@@ -65,11 +66,11 @@ class Stream:
 
     Args:
         tag_id: the tag.
-        low: least score.
-        high: greatest score.
-        rescues: whether a row below ``low`` counts too if a person accepted or added it.
-        extra: a further condition on the row, which stands as ``{row}`` in it.
-        weight: how many assets have the tag, for want of a better estimate.
+        low: the lowest score.
+        high: the highest score.
+        rescues: whether a row below ``low`` also counts if a user accepted or added it.
+        extra: a further condition on the row, which is written ``{row}`` in it.
+        weight: how many assets have the tag, if there is no better estimate.
     """
 
     tag_id: int
@@ -85,12 +86,12 @@ class Stream:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the score alone says which rows count."""
+        """Whether the score alone decides which rows count."""
         return not (self.rescues or self.extra)
 
 
 def joined(parts: Iterable[Fragment], connector: str) -> Fragment:
-    """Return the parts with AND or OR between them; none are the neutral condition."""
+    """Join the parts with AND or OR; without parts, return the neutral condition."""
     parts = tuple(parts)
     if not parts:
         return TRUE if connector == "AND" else FALSE
@@ -103,14 +104,14 @@ def joined(parts: Iterable[Fragment], connector: str) -> Fragment:
 
 
 class Compiler:
-    """Compiles the terms of one search.
+    """Compile the terms of one search.
 
     Args:
-        names: the tags that its labels stand for.
-        min_confidence: threshold of the tags that have none of their own, 0–100.
-        include_hidden: whether hidden tags count for the terms that name no tag.
-        using: alias of the database that will be asked.
-        within: a condition on the asset ``a`` that each must meet besides; see :mod:`.scope`.
+        names: the tags that its labels resolve to.
+        min_confidence: threshold of the tags that have no own one, 0–100.
+        include_hidden: whether hidden tags count for terms that name no tag.
+        using: alias of the database that will be queried.
+        within: another condition on the asset ``a``; see :mod:`.scope`.
     """
 
     def __init__(
@@ -132,11 +133,11 @@ class Compiler:
     def condition(
         self, node: Node, *, asset: str = "d.asset_id", negated: bool = False
     ) -> Fragment:
-        """Return what ``node`` demands of the asset whose id is the expression ``asset``.
+        """Return the condition of ``node`` on the asset whose id is the expression ``asset``.
 
-        Facts are read from the alias ``a``, the asset's row; see :func:`needs_asset`. The
-        condition is not about whether the asset is forgotten. It is never NULL where
-        ``negated``, and where it is NULL otherwise it is not met.
+        Facts are read from the alias ``a``, the asset's row; see :func:`needs_asset`. The condition
+        does not check whether the asset is archived. It is never NULL if ``negated``; otherwise
+        NULL means that it is not met.
         """
         match node:
             case Not(term):
@@ -160,7 +161,7 @@ class Compiler:
         return Fragment(f"NOT COALESCE({fact.sql}, FALSE)", fact.params) if negated else fact
 
     def streams(self, term: HasTag) -> tuple[Stream, ...]:
-        """Return where the rows that meet ``term``, which names a tag, stand."""
+        """Return the streams of ``term``, which names a tag."""
         extra = _decided(term, "{row}")
 
         def extra_of(tag: KnownTag) -> Fragment:
@@ -186,11 +187,11 @@ class Compiler:
         return tuple(found)
 
     def row(self, stream: Stream, alias: str = "d", *, ordered_by_id: bool = False) -> Fragment:
-        """Return the condition on the score, and what else the stream's term says of a row.
+        """Return the condition on the score, and the stream's other conditions on a row.
 
         Args:
-            ordered_by_id: whether the rows are wanted by id. MariaDB and SQLite could else
-                take the index that is ordered by the score, and sort what they find.
+            ordered_by_id: whether the rows are needed by id. Otherwise MariaDB and SQLite could use
+                the index ordered by score, and sort the result.
         """
         hidden = _UNINDEXED.get(self.vendor, "{}") if ordered_by_id else "{}"
         parts = [_scored(hidden.format(f"{alias}.score"), stream)]
@@ -342,7 +343,7 @@ def needs_asset(node: Node) -> bool:
 
 
 def among(column: str, values: Iterable[Any]) -> Fragment:
-    """Return the condition that a column holds one of some values, at least one."""
+    """Return the condition that a column has one of some values, at least one."""
     values = tuple(values)
     if len(values) == 1:
         return Fragment(f"{column} = %s", values)
@@ -350,7 +351,7 @@ def among(column: str, values: Iterable[Any]) -> Fragment:
 
 
 def _range(term: HasTag, threshold: int) -> tuple[int, int]:
-    """Return least and greatest score of a row that meets ``term``, which is not rejected."""
+    """Return lowest and highest score of a row that meets ``term``, which is not ``rejected``."""
     if term.confidence is not None:
         return scores_of(term.confidence)
     return (threshold if term.decision in (None, "none") else 0), MAX_SCORE
@@ -372,7 +373,7 @@ def _not_scored(score: Fragment, stream: Stream) -> Fragment:
 
 
 def _decided(term: HasTag, alias: str) -> Fragment:
-    """Return the condition on source and decision, where the score does not say it already."""
+    """Return the condition on source and decision, unless the score implies it."""
     if not (term.decision or term.source):
         return NOTHING
     model: Any = apps.get_model("filestack_tags", "AssetTag")

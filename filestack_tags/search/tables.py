@@ -1,4 +1,4 @@
-"""What the tables and columns of one database are called, quoted for its SQL."""
+"""The quoted names of tables and columns in one database."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""How many assets match a search: exactly where that is cheap, otherwise up to a cap.
+"""Count the assets that match a search: exactly if that is cheap, otherwise up to a cap.
 
-A page never waits for its total: who shows one asks for it apart.
+A page never waits for its total, which is requested separately.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """A number of assets; the least there are when it is not exact, as in ``10,000+``."""
+    """A number of assets; a lower bound when it is not exact, as in ``10,000+``."""
 
     count: int
     is_exact: bool
@@ -34,8 +34,8 @@ class Total:
 
 
 def capped(rows: QuerySet[Any, Any], cap: int) -> Total:
-    """Return how many rows there are, counted no further than ``cap``."""
-    # In any order, so that the database can stop at the first ones it comes upon.
+    """Return how many rows there are, counting no further than ``cap``."""
+    # Unordered, so that the database can stop at the first rows it finds.
     found = rows.order_by()[: cap + 1].count()
     return Total(min(found, cap), is_exact=found <= cap)
 
@@ -50,13 +50,13 @@ def total(
 ) -> Total:
     """Return how many present assets match ``query``.
 
-    A search for one tag is counted to the end, in an index. Any other is counted until it has
-    passed ``cap``, so the database reads no more matches than that; how many assets it must
-    look at to find them depends on the search. One query, besides those of :func:`~.plan.plan`;
-    none when a required tag does not exist.
+    A search for one tag is counted completely, in an index. Any other is counted until it has
+    passed ``cap``, so the database reads no more matches than that; how many assets it must examine
+    to find them depends on the search. One query, besides those of :func:`~.plan.plan`; none when a
+    required tag does not exist.
 
     Args:
-        query: the text, or what :func:`~.language.parse` made of it.
+        query: the text, or the result of :func:`~.language.parse`.
         cap: the greatest total that is still counted exactly, at least 1.
         include_hidden: whether ``include:hidden`` is permitted in the query.
         within: the assets that may be found at all; see :mod:`.scope`. All, if None.

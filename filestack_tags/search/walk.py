@@ -21,22 +21,22 @@ from .plan import Clause, Plan
 from .sql import Fragment, Stream
 
 MAX_SELECTS = 200
-"""Most limited selects in one statement: SQLite takes 500."""
+"""Maximum number of limited selects in one statement: SQLite accepts 500."""
 
 MAX_PARAMS = 30_000
-"""Most values in one statement of several selects: SQLite may be built to take 32,766."""
+"""Maximum number of values in one statement of several selects: SQLite's default is 32,766."""
 
 MAX_UNION = 2
-"""Most streams that PostgreSQL reads as one select each: it plans every one of them."""
+"""Maximum number of streams that PostgreSQL reads as one select each: it plans every one."""
 
 USUALLY_ALIKE = 4
-"""How many rows of an asset are expected at most where many streams are merged."""
+"""How many rows of one asset are expected at most when many streams are merged."""
 
 
 class Row(NamedTuple):
-    """An asset and the confidence it is ranked by, None where ids alone give the order.
+    """An asset and the confidence it is ranked by, None when ordered by id.
 
-    The sort key of a page, and with it the position that the next page starts after.
+    This is the sort key of a page, and thus the position after which the next page starts.
     """
 
     asset_id: int
@@ -49,7 +49,7 @@ Found = tuple[int, Any]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Rows of streams that differ in their tag only, and what is asked of them."""
+    """Rows of streams that differ in their tag only, and the conditions on them."""
 
     streams: tuple[Stream, ...]
     conditions: tuple[Fragment, ...]
@@ -58,7 +58,7 @@ class Part:
 
 
 def by_id(plan: Plan, *, descending: bool, after: Row | None, limit: int) -> list[Row]:
-    """Return the matches that follow ``after`` in the order of their ids."""
+    """Return the matches after ``after`` in the order of their ids."""
     if plan.is_empty:
         return []
     sign, word = ("<", "DESC") if descending else (">", "ASC")
@@ -84,7 +84,7 @@ def by_id(plan: Plan, *, descending: bool, after: Row | None, limit: int) -> lis
 def by_score(
     plan: Plan, ranking: Sequence[Clause], *, descending: bool, after: Row | None, limit: int
 ) -> list[Row]:
-    """Return the matches that follow ``after`` in the order of the best confidence they have.
+    """Return the matches after ``after`` in the order of their best confidence.
 
     Args:
         ranking: clauses of the plan whose every row has a score; an asset's key is its highest.
@@ -95,7 +95,7 @@ def by_score(
         return _sorted(plan, ranking, descending=descending, after=after, limit=limit)
     word = "DESC" if descending else "ASC"
     streams = tuple(dict.fromkeys(each for clause in ranking for each in clause.streams))
-    # The first page drops an asset's lower rows by itself; later ones could repeat the asset.
+    # The first page drops an asset's lower rows anyway; later ones could repeat the asset.
     best = (_no_better(plan, streams),) if len(streams) > 1 and after else ()
     parts = [
         Part(alike, (*bound, *best), plan.without(clause), plan.examined(clause, limit))
@@ -119,8 +119,7 @@ def score_of(
 ) -> int | None:
     """Return the confidence that an asset is ranked by, None if it has none of the tags.
 
-    With ``former``, it is that of a row which counts no more too, such as a rejected one. One
-    query.
+    With ``former``, rows that no longer count, such as rejected ones, are included. One query.
     """
     streams = tuple(dict.fromkeys(each for clause in ranking for each in clause.streams))
     rows = plan.compiler.of_streams(streams, "r")
@@ -141,7 +140,7 @@ def score_of(
 def _sorts(plan: Plan, ranking: Sequence[Clause], limit: int) -> bool:
     """Whether reading all of the driver and sorting costs less than walking by confidence.
 
-    A walk reads as many rows as it takes to find ``limit`` that meet the other terms too.
+    A walk reads rows until ``limit`` of them meet the other terms too.
     """
     if len(plan.clauses) < 2 or plan.driver is None:
         return False
@@ -192,9 +191,9 @@ def _no_better(plan: Plan, streams: Iterable[Stream]) -> Fragment:
 
 
 def _bounds(plan: Plan, after: Row | None, descending: bool) -> list[tuple[Fragment, ...]]:
-    """Return the conditions that together say what follows ``after`` by confidence and id.
+    """Return the conditions that together select what follows ``after`` by confidence and id.
 
-    MariaDB does not find the place of a pair in an index, so it gets the two ranges of it.
+    MariaDB does not use an index for a row comparison, so it gets two ranges.
     """
     if after is None:
         return [()]
@@ -226,7 +225,8 @@ def _merged(
 ) -> Sequence[Found]:
     """Return the first rows of every stream, merged; each asset with its highest score.
 
-    The rows are no more than a statement's limit each, and in no order if there were several.
+    There are at most as many rows as each statement's limit, unordered if there were several
+    statements.
     """
     tail = f" ORDER BY {order} LIMIT {limit}"
     selects = _selects(plan, parts, tail, ordered_by_id)
@@ -245,7 +245,7 @@ def _merged(
 def _selects(
     plan: Plan, parts: Iterable[Part], tail: str, ordered_by_id: bool
 ) -> Iterator[Fragment]:
-    """Yield the selects of the parts, each limited: of many streams there is much text."""
+    """Yield the selects of the parts, each limited; with many streams the text is long."""
     for part in parts:
         if plan.compiler.vendor == "postgresql" and len(part.streams) > MAX_UNION:
             yield _lateral(plan, part, tail)
@@ -263,7 +263,7 @@ def _selects(
 
 
 def _statements(selects: Iterable[Fragment]) -> Iterator[list[Fragment]]:
-    """Put together as many selects as one statement takes."""
+    """Group as many selects as fit into one statement."""
     some: list[Fragment] = []
     params = 0
     for each in selects:
@@ -281,9 +281,9 @@ def _first(
 ) -> Sequence[Found]:
     """Return the first rows of several selects, of at least ``limit`` assets if there are more.
 
-    An asset that several streams hold comes several times; more rows are asked for if it is
-    more than ``alike`` times. To tell them apart here is far cheaper than in the database,
-    which would have to sort all rows of all streams.
+    An asset in several streams is returned several times; if it is more than ``alike`` times, more
+    rows are read. Removing the duplicates here is far cheaper than in the database, which would
+    have to sort all rows of all streams.
     """
     union = " UNION ALL ".join(
         f"SELECT asset_id, score FROM ({each.sql}) m{number}"

@@ -1,11 +1,11 @@
-"""Which tags are withheld: the one rule about sensitive labels, for whoever reads tags.
+"""Withheld tags: the one rule about sensitive labels, for all code that reads tags.
 
-Under the setting ``HIDE_SENSITIVE``, a tag on the list of :mod:`filestack_tags.sensitive` is
-withheld until a person approves it. Of a withheld tag only those rows exist that a person accepted
-or added, whatever is asked for; ``include:hidden`` reaches the others. Nothing is deleted.
+With the setting ``HIDE_SENSITIVE``, a tag on the list of :mod:`filestack_tags.sensitive` is
+withheld until a user approves it. Only those rows of a withheld tag are visible that a user
+accepted or added, in every search; ``include:hidden`` also finds the others. Nothing is deleted.
 """
 
-# our own table's name and whole numbers are put in
+# only our own table's name and integers are interpolated
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ AT_ONCE = 450
 
 
 def withheld(using: str) -> frozenset[int]:
-    """Return the ids of the tags that are withheld; asks nothing while the setting is off."""
+    """Return the ids of the withheld tags; runs no query while the setting is off."""
     if not get_settings().HIDE_SENSITIVE:
         return frozenset()
     return frozenset(
@@ -36,7 +36,7 @@ def withheld(using: str) -> frozenset[int]:
 
 
 def sensitive_tags(using: str) -> Iterator[QuerySet[Any]]:
-    """Yield the tags on the list, some at a time."""
+    """Yield the tags on the list, in batches."""
     tags: QuerySet[Any] = apps.get_model("filestack_tags", "Tag")._base_manager.using(using)
     keys = sorted(sensitive.labels())
     for start in range(0, len(keys), AT_ONCE):
@@ -44,12 +44,12 @@ def sensitive_tags(using: str) -> Iterator[QuerySet[Any]]:
 
 
 def exists(tag_ids: Collection[int]) -> Q:
-    """Return the condition that an asset tag exists for who asks, given the withheld tags."""
+    """Return the condition that an asset tag is visible, given the ids of the withheld tags."""
     return ~Q(tag_id__in=tag_ids) | Q(decision__in=_said_yes()) if tag_ids else Q()
 
 
 def exists_in_sql(tag_ids: Collection[int], alias: str) -> str:
-    """Return :func:`exists` as SQL about the asset tag with this alias, at least one tag given."""
+    """Return :func:`exists` as SQL for the asset tag with this alias, given at least one tag."""
     yes = ", ".join(map(str, _said_yes()))
     among = ", ".join(map(str, sorted(tag_ids)))
     return f"({alias}.tag_id NOT IN ({among}) OR {alias}.decision IN ({yes}))"
@@ -65,8 +65,8 @@ class SensitiveTag:
     """A tag on the list.
 
     Args:
-        assets: how many have it, rejected ones left out.
-        withheld: on how many of those it is kept from searches, facets and the API.
+        assets: how many have it, not counting rejected ones.
+        withheld: how many of those keep it out of searches, facets and the API.
     """
 
     tag_id: int
@@ -78,8 +78,9 @@ class SensitiveTag:
 
 
 def report(using: str) -> list[SensitiveTag]:
-    """Return the sensitive tags that there are, by category and key: one query, two if the setting
-    is on, for each :data:`AT_ONCE` labels of the list."""
+    """Return the existing sensitive tags, by category and key: one query, two if the setting is on,
+    for each :data:`AT_ONCE` labels of the list.
+    """
     kept = withheld(using)
     rows: Any = apps.get_model("filestack_tags", "AssetTag")._base_manager.using(using)
     yes = rows.filter(tag_id__in=kept, decision__in=_said_yes(), score__gte=0)

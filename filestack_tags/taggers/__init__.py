@@ -1,4 +1,4 @@
-"""What turns an asset into tags. Importing this needs none of the optional packages."""
+"""Taggers: they get the tags of an asset. Importing this needs none of the optional packages."""
 
 from .base import (
     BUILT_IN,

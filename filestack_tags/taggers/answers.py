@@ -1,6 +1,7 @@
-"""Answers of taggers, checked before they are stored: a custom tagger may return or raise anything.
+"""Check the replies of taggers before they are stored: a custom tagger may return or raise
+anything.
 
-Nothing here calls ``repr()`` or ``str()`` of an object that a tagger made, since that may fail too.
+Nothing here calls ``repr()`` or ``str()`` of a tagger's object, since that may fail too.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ PLAIN = (str, int, float, bool, type(None))
 
 
 def check_answer(answer: object) -> TaggerReply | PendingJob:
-    """Return an answer whose every value can be stored.
+    """Return a reply whose every value can be stored.
 
-    A label that cannot be a tag is left out, and noted on the reply.
+    An invalid label is left out, and noted on the reply.
 
     Raises:
         TaggerError: with the code ``tagger_error``, if the answer has another shape. The message
@@ -41,7 +42,7 @@ def check_answer(answer: object) -> TaggerReply | PendingJob:
         if isinstance(answer, PendingJob):
             return _job(answer)
         if inspect.iscoroutine(answer):
-            answer.close()  # nobody will await it
+            answer.close()  # it will never be awaited
     except TaggerError:
         raise
     except Exception as error:  # noqa: BLE001  # of an object that a tagger made
@@ -51,7 +52,7 @@ def check_answer(answer: object) -> TaggerReply | PendingJob:
 
 
 def check_error(error: TaggerError) -> TaggerError:
-    """Return an error whose every value can be stored: itself, or a plain one in its place."""
+    """Return an error whose every value can be stored: itself, or a plain replacement."""
     try:
         text = str(error)
         is_plain = (
@@ -136,7 +137,7 @@ def _require_moment(value: object) -> None:
 
 
 def _is_moment(value: object) -> bool:
-    # Years at the ends of the calendar have no time in other zones.
+    # Years at the ends of the calendar cannot be converted to every time zone.
     return isinstance(value, datetime) and 1970 <= value.year <= 9000
 
 
@@ -153,7 +154,7 @@ def _text(name: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    """Return a value as messages name it: short, and without running its code."""
+    """Return a value for a message: short, and without running its code."""
     if type(value) not in PLAIN:
         return f"a value of type {_type_name(value)}"
     text = storable(repr(value)) if not isinstance(value, int) else _integer(value)

@@ -1,4 +1,4 @@
-"""What a tagger is: it turns a file that Filestack can read into tags with confidences."""
+"""The tagger interface: it turns a file that Filestack can read into tags with confidences."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TagScore:
-    """One label as a tagger gave it. ``confidence`` is 0–100."""
+    """One label from a tagger. ``confidence`` is 0–100."""
 
     name: str
     confidence: int
@@ -29,12 +29,12 @@ class TagScore:
 
 @dataclass(frozen=True)
 class TaggerReply:
-    """A finished answer; ``raw`` is what was received, kept on the run.
+    """A final reply; ``raw`` is the body as received, stored on the run.
 
-    ``resumes_at`` says that the call was the last one allowed until then (aware). ``has_tags``
-    is false when nothing looked for tags, as in a workflow job whose tags task was skipped by
-    its condition. Such a reply leaves the tags of the same content as they are. ``notes`` say
-    what of it was left out, a line each.
+    ``resumes_at`` means that the call was the last one allowed until then (aware). ``has_tags`` is
+    false when no task looked for tags, as in a workflow job whose tags task was skipped by its
+    condition. Such a reply keeps the tags of the same content. ``notes`` lists what was left out,
+    one per line.
     """
 
     scores: tuple[TagScore, ...]
@@ -47,7 +47,7 @@ class TaggerReply:
 
     @classmethod
     def of(cls, reply: TagsReply, *, version: int | None = None) -> TaggerReply:
-        """Return Filestack's ``tags`` as an answer, auto tags and user tags kept apart."""
+        """Convert Filestack's ``tags``, keeping auto tags and user tags apart."""
         auto = (TagScore(name, confidence) for name, confidence in reply.auto.items())
         user = (TagScore(name, confidence, "user") for name, confidence in reply.user.items())
         return cls(
@@ -61,11 +61,11 @@ class TaggerReply:
 
 
 MAX_NOTES = 20
-"""Most parts that are named one by one when they are left out."""
+"""Maximum number of omitted parts that are named individually."""
 
 
 def notes_of(parts: Sequence[str]) -> str:
-    """Return what is noted on a run of parts that were left out, ``""`` for none."""
+    """Return the notes on a run about omitted parts, ``""`` for none."""
     named = [f"Left out: {part}" for part in parts[:MAX_NOTES]]
     if len(parts) > MAX_NOTES:
         named.append(f"Left out: {len(parts) - MAX_NOTES} more.")
@@ -74,7 +74,7 @@ def notes_of(parts: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class PendingJob:
-    """The work was started elsewhere; the result comes by webhook or by asking for it."""
+    """The work was started elsewhere; the result comes by webhook or by polling."""
 
     workflow_id: str
     job_id: str
@@ -84,21 +84,21 @@ class PendingJob:
 
 
 class Tagger(Protocol):
-    """Tags one file per call. Made with no arguments, and called from several threads."""
+    """Tags one file per call. Created without arguments, and called from several threads."""
 
     name: str
     """Written to every run; at most 100 characters."""
 
-    # Not members, since taggers may leave them out. With ``paid = True``, each call of ``tag`` is
-    # counted against the budget and the rate limit. With ``cached = True``, answers may come from
-    # a cache; ``tag`` takes the keyword ``fresh``, and must not use the cache if it is true.
+    # Not members, since taggers may omit them. With ``paid = True``, each call of ``tag`` is
+    # counted against the budget and the rate limit. With ``cached = True``, replies may come from a
+    # cache; ``tag`` accepts the keyword ``fresh``, and must not use the cache if it is true.
 
     def tag(self, source: Source) -> TaggerReply | PendingJob:
         """Tag the file now, or start the work and return its job.
 
         Raises:
-            TaggerError: when the file cannot be tagged; its attributes say whether asking
-                again can help.
+            TaggerError: when the file cannot be tagged; its attributes say whether a retry can
+                help.
             ConfigurationError: when a setting is missing.
         """
         ...
@@ -106,10 +106,10 @@ class Tagger(Protocol):
 
 @runtime_checkable
 class JobTagger(Tagger, Protocol):
-    """A tagger whose work is done elsewhere, and that can be asked how far it is."""
+    """A tagger whose work is done elsewhere, and that can be polled."""
 
     def follow(self, job_id: str) -> TaggerReply | PendingJob:
-        """Return the job's tags, or the job itself while it is under way.
+        """Return the job's tags, or the job itself while it is running.
 
         Raises:
             TaggerError: when the job failed, or ended without tags.
@@ -189,7 +189,7 @@ def _imported(name: str, path: str) -> Callable[..., Tagger]:
 
 
 def options_of(tagger: Tagger, *, fresh: bool) -> dict[str, bool]:
-    """Return the keywords with which ``tag`` of a tagger is called."""
+    """Return the keyword arguments for ``tag`` of a tagger."""
     return {"fresh": True} if fresh and getattr(tagger, "cached", False) else {}
 
 

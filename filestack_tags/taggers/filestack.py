@@ -1,4 +1,4 @@
-"""The taggers that ask Filestack: at once by the Processing API, or later by a workflow."""
+"""The taggers that call Filestack: the Processing API with an immediate reply, or a workflow."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .base import PendingJob, TaggerReply
 
 
 class _SharedClient:
-    """One client per process and per settings; several threads may ask for it at once."""
+    """One client per process and per settings; safe to use from several threads."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -32,8 +32,8 @@ class _SharedClient:
         settings, pid = get_settings(), os.getpid()
         with self._lock:
             if self._client is None or self._pid != pid or self._settings is not settings:
-                # A forked worker must not touch the connections of its parent, not even to
-                # close them: both processes hold the same sockets.
+                # A forked worker must not touch the connections of its parent, not even to close
+                # them: both processes hold the same sockets.
                 if self._client is not None and self._pid == pid:
                     self._client.close()
                     self._client = None
@@ -46,10 +46,10 @@ _shared = _SharedClient()
 
 
 def shared_client() -> FilestackClient:
-    """Return this process's client, made when it is first needed or the settings changed.
+    """Return this process's client, created on first use and after a change of settings.
 
     Raises:
-        ConfigurationError: when the settings do not make a client.
+        ConfigurationError: when the settings are not enough for a client.
     """
     return _shared.get()
 
@@ -57,8 +57,8 @@ def shared_client() -> FilestackClient:
 def metadata_of(handles: Sequence[str]) -> dict[str, FileMetadata]:
     """Return the metadata of stored files, without those for which the call failed.
 
-    All calls are made at once. A failed call is not an error here: its cause shows when the file
-    is to be tagged.
+    All calls are made concurrently. A failed call is not an error here: its cause is reported when
+    the file is tagged.
     """
 
     def metadata(handle: str) -> FileMetadata | None:
@@ -90,7 +90,7 @@ class FilestackTagger:
             fresh: whether Filestack must not answer from its cache, and charges for the call.
 
         Raises:
-            FilestackError: see its subclasses for whether asking again can help.
+            FilestackError: see its subclasses for whether a retry can help.
             ConfigurationError: when a needed setting is missing.
         """
         settings = get_settings()
@@ -107,7 +107,7 @@ class WorkflowTagger:
     """Runs a workflow; its tags come later (docs: Workflows).
 
     Args:
-        workflow: the workflow's name in ``WORKFLOWS``; ``WORKFLOW_ID`` is run without one.
+        workflow: the workflow's name in ``WORKFLOWS``; defaults to ``WORKFLOW_ID``.
     """
 
     paid = True
@@ -125,10 +125,10 @@ class WorkflowTagger:
         return _pending(shared_client().run_workflow(_workflow_id(self.name), source))
 
     def follow(self, job_id: str) -> TaggerReply | PendingJob:
-        """Ask Filestack how far a job is; its results are kept for 48 hours.
+        """Poll a job; Filestack keeps its results for 48 hours.
 
         Raises:
-            FilestackError: when the question failed; asking again may help.
+            FilestackError: when the call failed; a retry may help.
             TaggerError: as :func:`result_of`.
         """
         return _outcome(shared_client().workflow_status(job_id), job_id)
@@ -151,7 +151,7 @@ def _workflow_id(tagger: str) -> str:
 
 
 def _pending(job: WorkflowJob, job_id: str | None = None) -> PendingJob:
-    known = job_id or cast("str", job.job_id)  # the client refuses an answer without one
+    known = job_id or cast("str", job.job_id)  # the client rejects an answer without one
     return PendingJob(
         job.workflow_id, known, raw=job.raw, status=job.http_status, resumes_at=job.resumes_at
     )
@@ -162,7 +162,7 @@ def _outcome(job: WorkflowJob, job_id: str) -> TaggerReply | PendingJob:
 
 
 def result_of(job: WorkflowJob) -> TaggerReply:
-    """Return the result of a workflow job that has ended.
+    """Return the result of a finished workflow job.
 
     A job that finished without tags and without failed tasks has a reply without tags: the
     condition before its tags task was not met.

@@ -1,8 +1,8 @@
-"""Calls in flight: many calls to taggers at once, from one thread that continues with other work.
+"""Run many calls to taggers concurrently, from one thread that does other work meanwhile.
 
-Each call blocks a thread of its own, which is a greenlet where gevent has patched the standard
-library, so all pools of Celery work alike. An event loop in a greenlet would make Django refuse
-every query of the process. Only custom taggers may use the database in these threads.
+Each call blocks a thread, which is a greenlet if gevent has patched the standard library, so all
+pools of Celery work alike. An event loop in a greenlet would make Django reject every query of the
+process. Only custom taggers may use the database in these threads.
 """
 
 from __future__ import annotations
@@ -29,13 +29,12 @@ Key = TypeVar("Key")
 Answer = TaggerReply | PendingJob
 
 LINGER = 0.1
-"""Seconds after the first of several answers in which the others are waited for: together they
-are applied sooner."""
+"""Seconds to wait for more replies after the first one: applying them together is faster."""
 
 
 @dataclass(frozen=True)
 class Landed(Generic[Key]):
-    """A call that ended: its key, its answer or what it raised, and how long it took (seconds)."""
+    """A finished call: its key, its reply or exception, and its duration (seconds)."""
 
     key: Key
     answer: Answer | Exception
@@ -54,7 +53,7 @@ class _Call(Generic[Key]):
 class InFlight(Generic[Key]):
     """Makes calls, at most ``concurrency`` at once; the others wait for a free thread.
 
-    Used as a context, by one thread. Calls that have not ended when it is left are abandoned:
+    Use it as a context manager, from one thread. Calls that are running on exit are abandoned:
     their threads end with their deadline.
     """
 
@@ -69,7 +68,7 @@ class InFlight(Generic[Key]):
         self._count = 0
 
     def __len__(self) -> int:
-        """How many calls were started and not collected."""
+        """Return how many calls were started and not collected."""
         return self._count
 
     def __enter__(self) -> Self:
@@ -98,7 +97,7 @@ class InFlight(Generic[Key]):
     ) -> None:
         """Call ``tagger`` for the tags of ``source``, or for the state of its job.
 
-        Not before ``at``, of the monotonic clock. With ``fresh``, not from a cache.
+        The call is not made before ``at`` (monotonic clock). With ``fresh``, it bypasses caches.
         """
         self._count += 1
         call = _Call(key, tagger, source, job_id, fresh)
@@ -110,7 +109,7 @@ class InFlight(Generic[Key]):
                 Thread(target=self._work, name="filestack_tags-tagger", daemon=True).start()
 
     def landed(self, timeout: float) -> list[Landed[Key]]:
-        """Return the calls that ended, after waiting up to ``timeout`` seconds for the first."""
+        """Return finished calls, after waiting up to ``timeout`` seconds for the first."""
         ended: list[Landed[Key]] = []
         until = monotonic() + timeout
         while len(ended) < self._count:
@@ -125,7 +124,7 @@ class InFlight(Generic[Key]):
         return ended
 
     def withdraw(self) -> list[Key]:
-        """Return the calls that have not begun; they will not be made, and do not count."""
+        """Cancel and return the calls that have not begun; they do not count."""
         with self._changed:
             taken = [call.key for _, _, call in self._waiting]
             self._waiting.clear()
@@ -158,7 +157,7 @@ class InFlight(Generic[Key]):
             self._ended.put((now, Landed(call.key, answer, seconds)))
 
     def _next(self) -> _Call[Key] | None:
-        """Wait for a call whose moment has come; None once the context was left."""
+        """Wait for a call whose time has come; None after the context was left."""
         with self._changed:
             self._idle += 1
             while not self._is_closed:
@@ -171,13 +170,13 @@ class InFlight(Generic[Key]):
 
 
 def ask(tagger: Tagger, source: Source, job_id: str | None, *, fresh: bool = False) -> Answer:
-    """Call a tagger for the tags of a file, or for the state of its job, and wait for the answer.
+    """Call a tagger for the tags of a file, or for the state of its job, and wait for the reply.
 
-    With ``fresh``, a tagger with a cache must not answer from it. The answer, and a TaggerError,
-    can be stored whatever the tagger returned or raised.
+    With ``fresh``, a tagger with a cache must not use it. The reply, or the TaggerError, can be
+    stored whatever the tagger returned or raised.
 
     Raises:
-        TaggerError: if the tagger has no tags, returns something else, or cannot follow jobs.
+        TaggerError: if the tagger has no tags, returns an invalid value, or cannot follow jobs.
     """
     try:
         return check_answer(_call(tagger, source, job_id, fresh=fresh))
@@ -198,7 +197,7 @@ def _call(tagger: Tagger, source: Source, job_id: str | None, *, fresh: bool) ->
 
 
 def outcome_of(answer: Answer | Exception) -> str:
-    """Return the word by which metrics tell what a call came to."""
+    """Return the label value for the result of a call in metrics."""
     if isinstance(answer, TaggerReply):
         return "answered"
     if isinstance(answer, PendingJob):

@@ -1,4 +1,4 @@
-"""A real image tagger that runs on this machine. Install the ``local`` extra to use it."""
+"""An image tagger that runs on this machine. Install the ``local`` extra to use it."""
 
 from .extra import missing_packages
 from .tagger import LocalTagger, tag_picture

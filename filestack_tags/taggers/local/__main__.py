@@ -1,4 +1,4 @@
-"""``python -m filestack_tags.taggers.local FILE…`` prints the tags of pictures on this disk."""
+"""``python -m filestack_tags.taggers.local FILE…`` prints the tags of local image files."""
 
 from __future__ import annotations
 

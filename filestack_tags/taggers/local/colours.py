@@ -1,6 +1,6 @@
-"""What is measured without a network: colours, shape of the frame, what the camera noted.
+"""Tags from measurements: colors, shape of the frame, EXIF data. No network is used.
 
-Every figure is a measured share of the picture or a smooth step around a measured threshold.
+Every value is a measured share of the picture or a smooth step around a measured threshold.
 """
 
 from __future__ import annotations
@@ -33,26 +33,26 @@ COLOURS = {
 NEUTRAL = ("black", "white", "gray")
 
 COLOUR_SHARE = 0.15
-"""A colour is a tag when at least this share of the pixels is nearest to it."""
+"""A color is a tag when at least this share of the pixels is nearest to it."""
 
 SAMPLE_SIDE = 160
 NEUTRAL_CHROMA = 9.0
-LIGHTNESS_WEIGHT = 0.7  # hue tells colours apart better than lightness does
+LIGHTNESS_WEIGHT = 0.7  # hue distinguishes colors better than lightness
 MONOCHROME_CHROMA = 8.0
 LOW_CONTRAST_DEVIATION = 12.0
 NIGHT_LIGHTNESS = 30.0
-NIGHT_EXPOSURE = 20.0  # ISO times seconds: what a camera needs in the dark
+NIGHT_EXPOSURE = 20.0  # ISO times seconds: typical for a camera in the dark
 
 
 def visual_tags(picture: Picture) -> dict[str, float]:
-    """Return ``{tag: share}``; there is always at least the orientation."""
+    """Return ``{tag: share}``; the orientation is always included."""
     sample = picture.image.copy()
     sample.thumbnail((SAMPLE_SIDE, SAMPLE_SIDE), Image.Resampling.BOX)
     pixels = _cielab(np.asarray(sample).reshape(-1, 3))
     chroma = np.hypot(pixels[:, 1], pixels[:, 2])
     tags = _colour_shares(pixels, chroma)
     tags[_orientation(picture.width, picture.height)] = 1.0
-    # Nearly all pixels: in a starry sky very few carry the colour.
+    # Nearly all pixels: in a starry sky only a few have color.
     strongest = float(np.percentile(chroma, 99))
     if strongest < MONOCHROME_CHROMA:
         tags["black and white"] = _step((MONOCHROME_CHROMA - strongest) / 1.5)
@@ -67,7 +67,9 @@ def visual_tags(picture: Picture) -> dict[str, float]:
         tags["geotagged"] = 1.0
     dark = float(pixels[:, 0].mean()) < NIGHT_LIGHTNESS
     if dark and picture.exposure > NIGHT_EXPOSURE:
-        tags["night"] = 0.9  # dark and exposed for the dark: sure, but not measured as a share
+        tags["night"] = (
+            0.9  # dark, and exposed for darkness: reliable, but not measured as a share
+        )
     return tags
 
 
@@ -78,7 +80,7 @@ def _colour_shares(
     palette = _cielab(np.array(list(COLOURS.values())))
     weight = np.array([LIGHTNESS_WEIGHT, 1.0, 1.0])
     distance = (((pixels * weight)[:, None] - (palette * weight)[None]) ** 2).sum(axis=-1)
-    # A grey pixel is never a pale brown, however near that is.
+    # A gray pixel is never a pale brown, however near that is.
     hues = np.array([name not in NEUTRAL for name in names])
     distance[(chroma < NEUTRAL_CHROMA)[:, None] & hues[None]] = np.inf
     shares = np.bincount(distance.argmin(axis=1), minlength=len(names)) / len(pixels)
@@ -103,7 +105,7 @@ def _step(value: float) -> float:
 
 
 def _cielab(rgb: NDArray[np.generic]) -> NDArray[np.float64]:
-    """Return sRGB values (0–255, last axis 3) in CIELAB under D65."""
+    """Convert sRGB values (0–255, last axis 3) to CIELAB under D65."""
     linear = np.asarray(rgb, np.float64) / 255
     linear = np.where(linear > 0.04045, ((linear + 0.055) / 1.055) ** 2.4, linear / 12.92)
     to_xyz = np.array(

@@ -1,11 +1,11 @@
-"""The program of a decoder process: the bytes of a picture in, a small upright picture out.
+"""The program of a decoder process: reads the bytes of a picture, returns a small upright picture.
 
-It is run as a script and imports nothing of this package, so it starts quickly and stays small.
-The operating system limits its memory (``RLIMIT_AS``): no format, header or metadata can make a
-picture take more. :mod:`.decoders` starts it and talks to it.
+It runs as a script and imports nothing of this package, so it starts quickly and stays small. The
+operating system limits its memory (``RLIMIT_AS``): no format, header or metadata can make a picture
+use more. :mod:`.decoders` starts it and communicates with it.
 
 A request is :data:`REQUEST` and the bytes of the picture; a reply is :data:`REPLY`, a JSON object
-and the pixels. One byte says that the process is ready.
+and the pixels. One byte signals that the process is ready.
 """
 
 from __future__ import annotations
@@ -40,24 +40,24 @@ MAX_PIXELS = 80_000_000
 """Just below the size at which Pillow itself warns of a decompression bomb."""
 
 MANY_PIXELS = 10_000_000
-"""With more, a decoder may fail because it gets no memory."""
+"""Above this, a decoding error may be caused by the memory limit."""
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "MPO", "PNG", "TIFF", "WEBP")
 
 WORKING_SIDE = 320
-"""The shorter side is brought down to this; the network sees 224, colors fewer."""
+"""The shorter side is reduced to this; the network needs 224, colors fewer."""
 
 LONGEST_SIDE = 8 * WORKING_SIDE
-"""The longer side is brought down to this, so that a narrow picture stays small, too."""
+"""The longer side is reduced to this, so that a narrow picture stays small, too."""
 
 BLOCK = 1 << 20
 """Pixels that are converted at once."""
 
 MAX_EXIF = 1 << 20
-"""Bytes of EXIF that are read. In a JPEG it has at most 64 KiB."""
+"""Maximum bytes of EXIF that are read. In a JPEG it has at most 64 KiB."""
 
 MAX_KEPT = 16 << 20
-"""Bytes that may stay in use after a picture; with more, a new process takes the next one."""
+"""Bytes that may stay in use after a picture; above this, a new process decodes the next one."""
 
 # Tag numbers of the EXIF standard (CIPA DC-008)
 ORIENTATION, EXIF_IFD, GPS_IFD = 0x0112, 0x8769, 0x8825
@@ -73,11 +73,11 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What undoes each EXIF orientation."""
+"""The transposition that undoes each EXIF orientation."""
 
 
 class Refused(Exception):
-    """The picture is refused; ``code`` is the error code of the tagging run."""
+    """The picture is rejected; ``code`` is the error code of the tagging run."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -113,8 +113,8 @@ def decode(data: bytes) -> tuple[dict[str, Any], Image.Image]:
             f"The picture has more than {MAX_PIXELS} pixels, the most the local tagger reads.",
         ) from error
     except Exception as error:
-        # Decoders raise almost any exception for broken bytes, and some of them the same one
-        # when they get no memory.
+        # Decoders raise almost any exception for broken bytes, sometimes the same one as when
+        # memory runs out.
         message = "The picture cannot be decoded: the file is broken or cut off"
         if pixels > MANY_PIXELS:
             message += f", or its {pixels} pixels need too much memory in this format"
@@ -122,7 +122,7 @@ def decode(data: bytes) -> tuple[dict[str, Any], Image.Image]:
 
 
 def installed_formats() -> list[str]:
-    """Return :data:`FORMATS` without those this Pillow was built without."""
+    """Return those of :data:`FORMATS` that this Pillow supports."""
     Image.init()
     return [name for name in FORMATS if name in Image.OPEN]
 
@@ -159,9 +159,10 @@ def _target(width: int, height: int) -> tuple[int, int]:
 
 
 def _reduced(opened: Image.Image, target: tuple[int, int]) -> tuple[Image.Image, bool]:
-    """Return an RGB picture on white at least as large as ``target``, and any transparency.
+    """Return an RGB picture on white at least as large as ``target``, and whether it has
+    transparency.
 
-    It is converted and averaged block by block: a copy of the whole at full size is never made.
+    It is converted and averaged block by block, so that there is never a full-size copy.
     """
     factors = tuple(
         max(1, side // (3 * small)) for side, small in zip(opened.size, target, strict=True)
@@ -187,7 +188,7 @@ def _reduced(opened: Image.Image, target: tuple[int, int]) -> tuple[Image.Image,
 def _blocks(
     size: tuple[int, int], factors: tuple[int, int]
 ) -> Iterator[tuple[int, int, tuple[int, int, int, int]]]:
-    """Yield where each block goes in the reduced picture, and its box in the whole one."""
+    """Yield the position of each block in the reduced picture, and its box in the original."""
     columns = max(1, BLOCK // factors[1] // factors[0])  # one row of reduced pixels
     wide = min(columns, -(-size[0] // factors[0]))
     tall = max(1, BLOCK // (wide * factors[0] * factors[1]))
@@ -227,7 +228,7 @@ def _eight_bit(image: Image.Image, low: float, high: float) -> Image.Image:
 
 
 def _exif(image: Image.Image) -> dict[str, Any]:
-    """Return what the EXIF block says; a broken or huge block says nothing."""
+    """Return the values of the EXIF block; nothing if it is broken or huge."""
     facts: dict[str, Any] = {
         "orientation": 1,
         "flash": False,
@@ -277,7 +278,7 @@ def answer(data: bytes) -> tuple[dict[str, Any], bytes]:
 
 
 def memory_used() -> int:
-    """Return the bytes of this process's address space; 0 where Linux's /proc is missing."""
+    """Return the size of this process's address space in bytes; 0 if Linux's /proc is missing."""
     try:
         pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
     except OSError:
@@ -286,7 +287,7 @@ def memory_used() -> int:
 
 
 def limit_memory(more: int) -> None:
-    """Let this process have ``more`` bytes than it has now. Without effect outside Linux."""
+    """Allow this process ``more`` bytes than it uses now. No effect outside Linux."""
     if used := memory_used():
         hard = resource.getrlimit(resource.RLIMIT_AS)[1]
         limit = used + more if hard == resource.RLIM_INFINITY else min(used + more, hard)
@@ -294,7 +295,7 @@ def limit_memory(more: int) -> None:
 
 
 def serve(requests: BinaryIO, replies: BinaryIO) -> None:
-    """Answer requests until there are no more, or until one left memory in use.
+    """Answer requests until the input ends, or until one left memory in use.
 
     The last reply of a process is marked ``last``.
     """
@@ -302,7 +303,7 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
     with suppress(ImportError):
         from PIL import AvifImagePlugin
 
-        AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # each thread would take memory of its own
+        AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # each thread would use additional memory
     replies.write(READY)
     replies.flush()
     at_first = memory_used()

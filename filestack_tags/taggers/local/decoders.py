@@ -1,6 +1,6 @@
-"""The decoder processes of this process: at most :data:`DECODERS`, each limited in memory.
+"""The pool of decoder processes: at most :data:`DECODERS`, each with limited memory.
 
-A decoder is started for the first picture and kept for the next ones. It ends when its input is
+A decoder is started for the first picture and reused for the next ones. It ends when its input is
 closed, which the operating system does when this process ends.
 """
 
@@ -22,7 +22,7 @@ from . import decoder
 from .decoder import READY, REPLY, REQUEST
 
 DECODERS = 2
-"""Pictures that a process reads and decodes at once, whatever ``CONCURRENCY`` is."""
+"""Maximum pictures that a process reads and decodes at once, whatever ``CONCURRENCY`` is."""
 
 MEMORY = 280 * 1024 * 1024
 """Bytes for one picture: its file in this process, and its file and pixels in the decoder."""
@@ -48,7 +48,7 @@ class Decoder:
 
     def __init__(self) -> None:
         environment = os.environ | {
-            # The same packages as here, also where they were added to sys.path by hand.
+            # The same packages as here, including those added to sys.path by hand.
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
             "MALLOC_ARENA_MAX": "1",
             "OPENBLAS_NUM_THREADS": "1",
@@ -60,7 +60,7 @@ class Decoder:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 env=environment,
-                start_new_session=True,  # Ctrl-C is for this process, which then ends it
+                start_new_session=True,  # Ctrl-C goes to this process, which then ends the decoder
             )
             self._read(len(READY))
         except (OSError, _Ended) as error:
@@ -144,7 +144,7 @@ _of_parent: list[Decoder] = []
 
 
 def _leave_to_parent() -> None:
-    """In a fork: keep the decoders of the parent process as objects, and never use them."""
+    """After a fork, keep a reference to the parent's decoders, and never use them."""
     _of_parent.extend(_idle)
     _idle.clear()
 

