@@ -12,20 +12,14 @@ from django.utils.translation import gettext_lazy as _
 
 from filestack_tags.fields import ExactCharField, IdentifierField
 from filestack_tags.replicas import ReplicaManager
-from filestack_tags.search.ast import Query
-from filestack_tags.search.deadline import time_limit
-from filestack_tags.search.planner import search_assets, searched, visible_asset_tags
 from filestack_tags.text import MAX_REFERENCE_LENGTH
 
+from . import searching
+
 if TYPE_CHECKING:
+    from filestack_tags.search.ast import Query
+
     from .tags import AssetTag
-
-
-def _visible_tags(using: str) -> models.QuerySet[AssetTag]:
-    from .tags import AssetTag  # which itself needs Asset
-
-    rows = visible_asset_tags(AssetTag.objects.using(using)).select_related("tag")
-    return rows.order_by("-confidence", "tag__key")
 
 
 class AssetQuerySet(models.QuerySet["Asset"]):
@@ -59,8 +53,7 @@ class AssetQuerySet(models.QuerySet["Asset"]):
             return super().aggregate(*args, **kwargs)
 
     def _time_limit(self) -> AbstractContextManager[None]:
-        query = searched(self.query.where)
-        return nullcontext() if query is None else time_limit(self.db, query)
+        return searching.time_limit(self.query.where, self.db)
 
     def present(self) -> Self:
         """Leave out assets whose file was deleted or forgotten."""
@@ -98,7 +91,7 @@ class AssetQuerySet(models.QuerySet["Asset"]):
                 result raises it when a prefix stands for too many tags.
             SearchTimeout: on evaluation, when it takes longer than ``SEARCH_TIMEOUT_SECONDS``.
         """
-        return search_assets(
+        return searching.search_assets(
             self.present(), query, include_hidden=include_hidden, within=self._scope
         )
 
@@ -109,7 +102,9 @@ class AssetQuerySet(models.QuerySet["Asset"]):
         this method reads the sensitive tags first.
         """
         return self.prefetch_related(
-            models.Prefetch("asset_tags", _visible_tags(self.db), to_attr="_visible_tags")
+            models.Prefetch(
+                "asset_tags", searching.visible_tags(self.db), to_attr="_visible_tags"
+            )
         )
 
 
@@ -224,7 +219,9 @@ class Asset(models.Model):
         prefetched: list[AssetTag] | None = self.__dict__.get("_visible_tags")
         if prefetched is not None:
             return prefetched
-        return list(_visible_tags(self._state.db or DEFAULT_DB_ALIAS).filter(asset=self))
+        return list(
+            searching.visible_tags(self._state.db or DEFAULT_DB_ALIAS).filter(asset=self)
+        )
 
     @property
     def tags_are_stale(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from django.conf import settings
 from django.db import models
@@ -12,10 +12,13 @@ from django.utils.translation import gettext_lazy as _
 
 from filestack_tags.fields import ExactCharField
 from filestack_tags.replicas import ReplicaManager
-from filestack_tags.search.keyset import Order, Page, find
 from filestack_tags.text import MAX_LABEL_LENGTH
 
+from . import searching
 from .assets import Asset, AssetQuerySet
+
+if TYPE_CHECKING:
+    from filestack_tags.search.keyset import Order, Page
 
 
 class SavedSearch(models.Model):
@@ -90,7 +93,7 @@ class SavedSearch(models.Model):
 
         As :func:`filestack_tags.search.keyset.find`, which says what is raised.
         """
-        return find(
+        return searching.find(
             self.query,
             order=cast("Order", self.order),
             tag=self.order_tag or None,

@@ -19,10 +19,10 @@ from operator import itemgetter
 from threading import Lock
 from typing import Any, TypeAlias
 
-from django.apps import apps
 from django.db.models import Count, Max, Q, Sum
 
 from filestack_tags.exceptions import SearchTimeout
+from filestack_tags.models import Tag, TagAlias
 from filestack_tags.replicas import read_alias
 from filestack_tags.text import without_ignorable
 
@@ -91,7 +91,7 @@ def complete(
     if limit < 1:
         raise ValueError(f"limit must be at least 1, not {limit}.")
     if using is None:
-        using = read_alias(apps.get_model("filestack_tags", "Tag"))
+        using = read_alias(Tag)
     index = _kept.setdefault(using, _Kept(using)).current()
     condition = scope(within, using)
     if not condition:
@@ -203,13 +203,13 @@ class _Kept:
 
         A renamed tag leaves an alias behind.
         """
-        tags = rows_of("Tag", self._using).aggregate(
+        tags = rows_of(Tag, self._using).aggregate(
             Max("id"),
             Count("id"),
             Count("approved_at"),
             hidden=Sum("id", filter=Q(hidden=True)),
         )
-        aliases = rows_of("TagAlias", self._using).aggregate(Max("id"), Count("id"))
+        aliases = rows_of(TagAlias, self._using).aggregate(Max("id"), Count("id"))
         return tags, aliases
 
 
@@ -244,8 +244,8 @@ def _counts(condition: Fragment, using: str) -> dict[int, int]:
 
 
 def _read(using: str) -> _Index:
-    aliases = rows_of("TagAlias", using).values_list("key", "tag_id")
-    tags = rows_of("Tag", using).values_list("id", "key", "name", "hidden", "asset_count")
+    aliases = rows_of(TagAlias, using).values_list("key", "tag_id")
+    tags = rows_of(Tag, using).values_list("id", "key", "name", "hidden", "asset_count")
     kept = withheld(using)
     return _Index(
         [(pk, key, name, hidden or pk in kept, count) for pk, key, name, hidden, count in tags],

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.apps import apps
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -26,6 +25,7 @@ from django.utils import timezone
 
 from filestack_tags.clock import kept
 from filestack_tags.filestack.sources import digests_of
+from filestack_tags.models import AssetTag, TaggingRun
 
 from .ast import And, Comparison, Everything, Fact, HasTag, Measure, Moment, Node, Not, Or
 from .facts import UNKNOWN, mime_type
@@ -88,7 +88,7 @@ class Conditions:
             which &= exists(self.names.withheld)
         # The score shows that a row is not rejected, so the index alone is enough.
         bare = not self.forgotten and term.decision is None and not term.source
-        rows = rows_of("AssetTag", self.using).filter(which, Q() if bare else decided(term))
+        rows = rows_of(AssetTag, self.using).filter(which, Q() if bare else decided(term))
         return _exists(rows, asset_id=OuterRef("pk"))
 
     def _named(self, term: HasTag) -> Q:
@@ -136,7 +136,7 @@ class Conditions:
             "tagger": ("tagger", value),
             "workflow": ("workflow_id", value),
         }[field]
-        runs = rows_of("TaggingRun", self.using).filter(**{column: wanted})
+        runs = rows_of(TaggingRun, self.using).filter(**{column: wanted})
         return _exists(runs, pk=OuterRef("current_run_id"))
 
 
@@ -182,7 +182,7 @@ def scored(term: HasTag, threshold: int | F) -> Q:
     found = Q(score__gte=low) if high == MAX_SCORE else Q(score__gte=low, score__lte=high)
     if low == 0 or term.confidence is not None or term.decision is not None:
         return found
-    decisions = _asset_tag().Decision
+    decisions = AssetTag.Decision
     return found | Q(score__gte=0, decision__in=[decisions.ACCEPTED, decisions.ADDED])
 
 
@@ -210,22 +210,17 @@ def confident(term: HasTag, threshold: int | F) -> Q:
     enough = Q(confidence__gte=threshold)
     if term.decision == "none":
         return enough
-    decisions = _asset_tag().Decision
+    decisions = AssetTag.Decision
     return enough | Q(decision__in=[decisions.ACCEPTED, decisions.ADDED])
 
 
 def decided(term: HasTag) -> Q:
     """Return the condition on the source and the decision of a row."""
-    model = _asset_tag()
     if term.decision is None:
-        decided = ~Q(decision=model.Decision.REJECTED)
+        decided = ~Q(decision=AssetTag.Decision.REJECTED)
     else:
-        decided = Q(decision=model.Decision[term.decision.upper()])
-    return decided & Q(source=model.Source[term.source.upper()]) if term.source else decided
-
-
-def _asset_tag() -> Any:
-    return apps.get_model("filestack_tags", "AssetTag")
+        decided = Q(decision=AssetTag.Decision[term.decision.upper()])
+    return decided & Q(source=AssetTag.Source[term.source.upper()]) if term.source else decided
 
 
 def _compared(column: str, comparison: Comparison[int]) -> Q:

@@ -6,9 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from django.apps import apps
 from django.db import connections
 from django.db.models import DateTimeField, Field, JSONField
 from django.db.models.base import ModelState
@@ -16,9 +15,7 @@ from django.db.models.signals import post_init, pre_init
 
 from filestack_tags import prepared
 from filestack_tags.clock import read_times_in_c
-
-if TYPE_CHECKING:
-    from filestack_tags.models import Asset
+from filestack_tags.models import Asset
 
 Converter = Callable[[Any, Any, Any], Any]
 
@@ -27,9 +24,8 @@ def assets(ids: Sequence[int], using: str) -> list[Asset]:
     """Return the assets with these ids, in this order, in one query; missing ones are left out."""
     if not ids:
         return []
-    model: Any = apps.get_model("filestack_tags", "Asset")
     select, names, timestamps, converters = _statement(using)
-    key = names.index(model._meta.pk.attname)
+    key = names.index(Asset._meta.pk.attname)
     connection = connections[using]
     wanted, parameters = prepared.among("id", ids, using)
     with prepared.cursor(using) as cursor:
@@ -38,8 +34,8 @@ def assets(ids: Sequence[int], using: str) -> list[Asset]:
         foreign_zone = read_times_in_c(cursor) and cursor.connection.info.timezone is not zone
         cursor.execute(f"{select} {wanted}", parameters)
         rows = cursor.fetchall()
-    listened = pre_init.has_listeners(model) or post_init.has_listeners(model)
-    make = partial(model.from_db, using) if listened else partial(_made, model, using)
+    listened = pre_init.has_listeners(Asset) or post_init.has_listeners(Asset)
+    make = partial(Asset.from_db, using) if listened else partial(_made, Asset, using)
     found = {}
     for row in rows:
         values = list(row)
@@ -98,14 +94,14 @@ class _Statement(NamedTuple):
 
 @lru_cache
 def _statement(using: str) -> _Statement:
-    model: Any = apps.get_model("filestack_tags", "Asset")
     connection = connections[using]
-    fields = model._meta.concrete_fields
+    table = Asset._meta.db_table
+    fields: Sequence[Any] = Asset._meta.concrete_fields
     quote = connection.ops.quote_name
     columns = ", ".join(quote(field.column) for field in fields)
     converters = []
     for index, field in enumerate(fields):
-        column = field.get_col(model._meta.db_table)
+        column = field.get_col(table)
         converts = (
             *connection.ops.get_db_converters(column),
             *column.get_db_converters(connection),
@@ -113,7 +109,7 @@ def _statement(using: str) -> _Statement:
         if converts:
             converters.append((index, column, sooner(field, converts)))
     return _Statement(
-        f"SELECT {columns} FROM {quote(model._meta.db_table)} WHERE",
+        f"SELECT {columns} FROM {quote(table)} WHERE",
         tuple(field.attname for field in fields),
         tuple(n for n, field in enumerate(fields) if isinstance(field, DateTimeField)),
         tuple(converters),

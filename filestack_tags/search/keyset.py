@@ -10,12 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from django.core import signing
 from django.db.models import Q
 
 from filestack_tags.exceptions import CursorError
+from filestack_tags.models import Asset
 from filestack_tags.text import label_key
 
 from .ast import HasTag, Not, Query, conjunction
@@ -25,9 +26,6 @@ from .names import default_database
 from .plan import Clause, Plan, planned
 from .planner import read, understood
 from .walk import Row, by_id, by_score, score_of
-
-if TYPE_CHECKING:
-    from filestack_tags.models import Asset
 
 Order = Literal["newest", "oldest", "confidence", "best"]
 ORDERS = ("newest", "oldest", "confidence", "best")

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
-from typing import Any
 
 from django.db.models import (
     Case,
@@ -25,6 +24,8 @@ from django.db.models import (
     Value,
     When,
 )
+
+from filestack_tags.models import Asset, AssetTag
 
 from .names import rows_of
 from .withheld import exists, withheld
@@ -75,7 +76,7 @@ def staying(using: str) -> Staying:
     the global minimum does not affect them. About fifteen statements, which read the rows of
     :data:`SAMPLE` assets; a few more if many ids no longer exist.
     """
-    present: QuerySet[Any] = rows_of("Asset", using).filter(deleted_at=None)
+    present = rows_of(Asset, using).filter(deleted_at=None)
     until = Case(
         When(
             Q(decision__in=(1, 3)) | Q(tag__min_confidence__lte=F("score")), then=Value(ALWAYS)
@@ -84,7 +85,7 @@ def staying(using: str) -> Staying:
         output_field=IntegerField(),
     )
     rows = (
-        rows_of("AssetTag", using)
+        rows_of(AssetTag, using)
         .filter(exists(withheld(using)), score__gte=0, tag__hidden=False)
         .filter(
             Q(tag__min_confidence=None)
@@ -114,7 +115,7 @@ def _chunks(ids: list[int]) -> Iterator[list[int]]:
         yield ids[start : start + AT_ONCE]
 
 
-def _drawn(present: QuerySet[Any]) -> Iterator[list[int]]:
+def _drawn(present: QuerySet[Asset]) -> Iterator[list[int]]:
     """Yield ids of present assets, drawn evenly from all ids, until there are enough."""
     ends = present.aggregate(first=Min("pk"), last=Max("pk"))
     ids = range(ends["first"], ends["last"] + 1)

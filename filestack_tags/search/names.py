@@ -6,14 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from django.apps import apps
 from django.db import connections
-from django.db.models import Q, QuerySet
+from django.db.models import Model, Q, QuerySet
 
 from filestack_tags import prepared
 from filestack_tags.exceptions import TagQueryError
+from filestack_tags.models import Asset
 from filestack_tags.replicas import read_alias
 from filestack_tags.text import label_key
 from filestack_tags.wording import gettext_noop as _
@@ -24,6 +24,8 @@ from .withheld import withheld
 
 if TYPE_CHECKING:
     from .sql import Fragment
+
+Row = TypeVar("Row", bound=Model)
 
 _BYTEWISE = frozenset({"sqlite", "mysql"})
 """Database vendors on which tag keys sort by code point, so that a prefix is a range of the index.
@@ -117,13 +119,12 @@ def _require_few(matched: Mapping[str, int], max_tags: int) -> None:
 
 def default_database() -> str:
     """Return the alias of the database that assets are read from by default."""
-    return read_alias(apps.get_model("filestack_tags", "Asset"))
+    return read_alias(Asset)
 
 
-def rows_of(model: str, using: str) -> QuerySet[Any]:
+def rows_of(model: type[Row], using: str) -> QuerySet[Row]:
     """Return every row of one of our models, ignoring its default manager."""
-    rows: QuerySet[Any] = apps.get_model("filestack_tags", model)._base_manager.using(using)
-    return rows
+    return model._base_manager.using(using)
 
 
 def starting_with(prefix: str, using: str) -> Q:

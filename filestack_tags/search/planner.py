@@ -11,6 +11,7 @@ from django.db.models.sql.where import WhereNode
 
 from filestack_tags.conf import get_settings
 from filestack_tags.exceptions import TagQueryError
+from filestack_tags.models import Asset
 from filestack_tags.wording import gettext_noop as _
 
 from .ast import HasTag, Query
@@ -101,7 +102,7 @@ class Matches(Expression):
             forgotten=self._forgotten,
         )
         # A separate query, whose table then takes the alias that it has in the outer one.
-        own = rows_of("Asset", using).query
+        own = rows_of(Asset, using).query
         own.alias_prefix = compiler.query.alias_prefix
         own.subq_aliases = compiler.query.subq_aliases
         own.add_q(conditions.of(self.query.where))

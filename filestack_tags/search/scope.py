@@ -14,6 +14,8 @@ from django.core.exceptions import EmptyResultSet, FullResultSet
 from django.db import connections
 from django.db.models import Q
 
+from filestack_tags.models import Asset
+
 from .names import rows_of
 from .sql import FALSE, NOTHING, Fragment, among
 from .tables import tables_of
@@ -27,7 +29,7 @@ def scope(within: Q | None, using: str) -> Fragment:
     """
     if within is None:
         return NOTHING
-    query = rows_of("Asset", using).filter(within).order_by().values("pk").query
+    query = rows_of(Asset, using).filter(within).order_by().values("pk").query
     compiler = query.get_compiler(using)
     try:
         if len(query.alias_map) > 1:

@@ -16,10 +16,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from django.apps import apps
 from django.db import connections
 
 from filestack_tags.filestack.sources import digests_of
+from filestack_tags.models import AssetTag
 
 from .ast import And, Comparison, Everything, Fact, HasTag, Measure, Moment, Node, Not, Or
 from .conditions import MAX_SCORE, MOMENT_COLUMNS, bounds_of, scores_of
@@ -376,13 +376,12 @@ def _decided(term: HasTag, alias: str) -> Fragment:
     """Return the condition on source and decision, unless the score implies it."""
     if not (term.decision or term.source):
         return NOTHING
-    model: Any = apps.get_model("filestack_tags", "AssetTag")
     parts = []
     if term.decision:
-        decision = int(model.Decision[term.decision.upper()])
+        decision = int(AssetTag.Decision[term.decision.upper()])
         parts.append(Fragment(f"{alias}.decision = %s", (decision,)))
     if term.source:
-        source = int(model.Source[term.source.upper()])
+        source = int(AssetTag.Source[term.source.upper()])
         parts.append(Fragment(f"{alias}.source = %s", (source,)))
     return joined(parts, "AND")
 

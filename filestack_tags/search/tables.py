@@ -5,10 +5,11 @@ from __future__ import annotations
 from functools import cached_property, lru_cache
 from typing import Any
 
-from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.db import connections
 from django.db.models import Model
+
+from filestack_tags.models import Asset, AssetTag, Tag, TagAlias, TaggingRun, TagStatistic
 
 
 class Tables:
@@ -22,27 +23,27 @@ class Tables:
 
     @cached_property
     def asset(self) -> str:
-        return self._table(apps.get_model("filestack_tags", "Asset"))
+        return self._table(Asset)
 
     @cached_property
     def asset_tag(self) -> str:
-        return self._table(apps.get_model("filestack_tags", "AssetTag"))
+        return self._table(AssetTag)
 
     @cached_property
     def tag(self) -> str:
-        return self._table(apps.get_model("filestack_tags", "Tag"))
+        return self._table(Tag)
 
     @cached_property
     def alias(self) -> str:
-        return self._table(apps.get_model("filestack_tags", "TagAlias"))
+        return self._table(TagAlias)
 
     @cached_property
     def run(self) -> str:
-        return self._table(apps.get_model("filestack_tags", "TaggingRun"))
+        return self._table(TaggingRun)
 
     @cached_property
     def statistic(self) -> str:
-        return self._table(apps.get_model("filestack_tags", "TagStatistic"))
+        return self._table(TagStatistic)
 
     @cached_property
     def user(self) -> tuple[str, str, str]:

@@ -12,13 +12,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from django.apps import apps
 from django.db.models import Count, Q, QuerySet
 
 from filestack_tags import sensitive
 from filestack_tags.conf import get_settings
+from filestack_tags.models import AssetTag, Tag
 
 AT_ONCE = 450
 """Keys in one statement: SQLite's oldest limit is 999 parameters."""
@@ -35,9 +34,9 @@ def withheld(using: str) -> frozenset[int]:
     )
 
 
-def sensitive_tags(using: str) -> Iterator[QuerySet[Any]]:
+def sensitive_tags(using: str) -> Iterator[QuerySet[Tag]]:
     """Yield the tags on the list, in batches."""
-    tags: QuerySet[Any] = apps.get_model("filestack_tags", "Tag")._base_manager.using(using)
+    tags = Tag._base_manager.using(using)
     keys = sorted(sensitive.labels())
     for start in range(0, len(keys), AT_ONCE):
         yield tags.filter(key__in=keys[start : start + AT_ONCE])
@@ -56,8 +55,7 @@ def exists_in_sql(tag_ids: Collection[int], alias: str) -> str:
 
 
 def _said_yes() -> tuple[int, int]:
-    decisions: Any = apps.get_model("filestack_tags", "AssetTag")
-    return int(decisions.Decision.ACCEPTED), int(decisions.Decision.ADDED)
+    return int(AssetTag.Decision.ACCEPTED), int(AssetTag.Decision.ADDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +80,7 @@ def report(using: str) -> list[SensitiveTag]:
     for each :data:`AT_ONCE` labels of the list.
     """
     kept = withheld(using)
-    rows: Any = apps.get_model("filestack_tags", "AssetTag")._base_manager.using(using)
+    rows = AssetTag._base_manager.using(using)
     yes = rows.filter(tag_id__in=kept, decision__in=_said_yes(), score__gte=0)
     shown = dict(yes.values_list("tag_id").annotate(n=Count("*")))
     found = [

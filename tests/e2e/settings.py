@@ -16,7 +16,7 @@ if os.environ.get("E2E_PREPARED_BY") != PYTEST_WORKER:
     prepare()
     os.environ["E2E_PREPARED_BY"] = PYTEST_WORKER
 
-from example_project.settings import *  # noqa: F403  the settings that are tested
+from example_project.settings import *  # noqa: E402, F403  the settings that are tested
 
 MIDDLEWARE = [*MIDDLEWARE, "tests.e2e.policy.StrictPolicy"]  # noqa: F405  from the example's
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
