@@ -1,7 +1,7 @@
-"""Bulk: one action on everything that matches a search, asked for at once and done by workers.
+"""Bulk jobs: one action on everything that matches a search, started at once and run by workers.
 
-:func:`ask` notes a job, :func:`step` does one batch of it. The assets are those that match when
-their turn comes, and were known when it was asked for.
+:func:`ask` creates a job, :func:`step` runs one batch of it. An asset is included if it was
+registered before the job was created and matches when its batch runs.
 """
 
 from .actions import REASONS

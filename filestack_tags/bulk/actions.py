@@ -1,4 +1,4 @@
-"""What each action of a bulk job does to a batch of assets, inside the batch's transaction."""
+"""The effect of each bulk action on a batch of assets, inside the batch's transaction."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ ACTS: Mapping[BulkJob.Action, TagDecision.Act] = {
     Action.ACCEPT: TagDecision.Act.ACCEPT,
     Action.REJECT: TagDecision.Act.REJECT,
 }
-"""What a person decides by each action about a tag."""
+"""The decision behind each action about a tag."""
 
 
 @dataclass(frozen=True)
 class Effect:
-    """What an action did: the assets it changed, why it left others alone, and what went wrong."""
+    """The effect of an action: changed assets, skipped ones with a reason, and errors."""
 
     changed: Sequence[int] = ()
     skipped: Mapping[int, str] = field(default_factory=dict)
@@ -52,12 +52,12 @@ class Effect:
 
 
 def _decide(job: BulkJob, ids: Sequence[int]) -> Effect:
-    list(locked(Asset.objects.filter(pk__in=sorted(ids))).order_by("pk"))  # in one order
+    list(locked(Asset.objects.filter(pk__in=sorted(ids))).order_by("pk"))  # in id order
     name = job.parameters["tag"]
     (tag_id,) = tags.resolve([name]).values()
     rows = AssetTag.objects.using(alias()).filter(asset__in=ids, tag=tag_id)
     decisions = dict(rows.values_list("asset_id", "decision"))
-    # What a person said of the tag meanwhile is not accepted away.
+    # A decision that a user made in the meantime is not overridden by accepting.
     wanted = [
         pk for pk in ids if job.action != Action.ACCEPT or decisions.get(pk) == Decision.NONE
     ]

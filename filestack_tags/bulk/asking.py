@@ -1,4 +1,4 @@
-"""Asking for a bulk job: what can be asked for, by whom, and what it would come to."""
+"""Requests for bulk jobs: what can be requested, by whom, and what it would do."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 Action = BulkJob.Action
 
 MAX_IDS = 10_000
-"""Assets that one job may be told by their ids."""
+"""Maximum number of assets that a job may list by id."""
 
 MAX_KEY = 200
 """Longest idempotency key, in characters."""
@@ -48,7 +48,7 @@ FORMATS = ("csv", "csv-bom", "jsonl")
 TAGGED = (Action.ADD, Action.REMOVE, Action.ACCEPT, Action.REJECT)
 """Actions about one tag."""
 NARROWED = (Action.REMOVE, Action.ACCEPT, Action.REJECT)
-"""Actions on those assets only that have the tag, and did not have it rejected."""
+"""Actions that only apply to assets that have the tag and have not rejected it."""
 TAGGING = (Action.RETAG, Action.WORKFLOW)
 """Actions that queue assets."""
 
@@ -62,7 +62,7 @@ TAKES: Mapping[str, frozenset[str]] = {
     Action.EXPORT: frozenset({"format"}),
     Action.FORGET: frozenset(),
 }
-"""What can be asked for, and which parameters it takes."""
+"""The actions that can be requested, and their parameters."""
 
 PERMISSIONS: Mapping[str, str] = {
     **dict.fromkeys(TAGGED, "filestack_tags.change_asset"),
@@ -70,40 +70,41 @@ PERMISSIONS: Mapping[str, str] = {
     Action.EXPORT: "filestack_tags.view_asset",
     Action.FORGET: "filestack_tags.delete_asset",
 }
-"""What each action takes, besides ``view_asset``. Edges ask for it; see :func:`permission`."""
+"""The permission for each action, in addition to ``view_asset``. Admin and API check it; see
+:func:`permission`.
+"""
 
 BY_CODE = (TaggingRun.Trigger.CODE, TaggingRun.Trigger.COMMAND)
-"""Triggers of work that no client asked for."""
+"""Triggers of work that no client requested."""
 
 VIEW_ASSETS = "filestack_tags.view_asset"
 
 CHANGE_JOBS = "filestack_tags.change_bulkjob"
-"""Who has it may cancel and undo what others asked for."""
+"""Permission to cancel and undo other users' jobs."""
 
 NOT_IN_CHARGE = _(
     "Somebody else asked for this job: to cancel or undo it takes the permission to change bulk "
     "jobs."
 )
-"""What others are told."""
+"""The message for users who may not."""
 
 UNDONE = frozenset({*TAGGED, Action.FORGET})
-"""Actions that can be undone. Calls that were made, and files that were read, cannot."""
+"""Actions that can be undone. Tagging calls and downloads cannot."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be done, and about which assets.
+    """A request for a bulk job.
 
     Args:
-        action: a :class:`BulkJob.Action` but ``undo``; for that, see
-            :func:`undo`.
+        action: a :class:`BulkJob.Action` except ``undo``; for that, see :func:`undo`.
         query: a search; all assets when empty.
-        asset_ids: only these of the assets that match, at most :data:`MAX_IDS`.
-        tag: the tag that it is about, by its name or an alias. To remove a tag is to reject it,
-            so that no reply brings it back.
-        confidence: lowest and highest confidence, both included, of the tags that are accepted
-            or rejected.
-        tagger: who re-tags; for ``run_workflow`` the workflow, as ``workflow`` or
+        asset_ids: only these of the matching assets, at most :data:`MAX_IDS`.
+        tag: the tag of the action, by its name or an alias. Removing a tag rejects it, so that no
+            reply brings it back.
+        confidence: lowest and highest confidence, both inclusive, of the tags that are accepted or
+            rejected.
+        tagger: the tagger for re-tagging; for ``run_workflow`` the workflow, as ``workflow`` or
             ``workflow:NAME``.
         format: of an export: ``csv``, ``csv-bom`` (for Excel) or ``jsonl``.
     """
@@ -122,11 +123,11 @@ class Preview:
     """What a job would do.
 
     Args:
-        assets: how many it would go through.
-        calls: about how many calls to tag it would make.
-        cost: of those, in the currency of ``PRICE_PER_CALL``; None where that is not set.
+        assets: the number of assets.
+        calls: the approximate number of tagging calls.
+        cost: their cost in the currency of ``PRICE_PER_CALL``; None if that is not set.
         left: how many calls the budget still allows; None without a budget.
-        can_be_undone: whether :func:`undo` brings back what was before.
+        can_be_undone: whether :func:`undo` can restore the previous state.
     """
 
     assets: Total
@@ -137,8 +138,9 @@ class Preview:
 
 
 def permission(job: BulkJob) -> str:
-    """Return the permission that doing this job takes; for cancelling and undoing it, see
-    :func:`is_in_charge` too."""
+    """Return the permission needed for this job; for cancelling and undoing it, see
+    :func:`is_in_charge` too.
+    """
     undone = job.undoes if job.action == Action.UNDO else None
     return PERMISSIONS[undone.action if undone else job.action]
 
@@ -146,8 +148,8 @@ def permission(job: BulkJob) -> str:
 def why_job_stopped(job: BulkJob) -> str:
     """Return why a job must not continue, ``""`` if it may.
 
-    A job that a user started needs that user to be active and to have every permission that
-    starting it takes. Code and commands start jobs of their own without a user.
+    A job that a user started requires that user to be active and to have every permission that
+    starting it requires. Jobs of code and commands have no user.
     """
     if _is_by_code(job):
         return ""
@@ -179,16 +181,16 @@ def _is_own(job: BulkJob, user: Any) -> bool:
 
 
 def is_in_charge(job: BulkJob, user: Any) -> bool:
-    """Whether ``user`` asked for this job, or may change those of others.
+    """Whether ``user`` started this job, or may manage other users' jobs.
 
-    To cancel or undo it takes that and :func:`permission`. To see it is not enough: whoever may
-    look at assets has the permission to export, and may not end the exports of others by it.
+    Cancelling or undoing it requires that and :func:`permission`. Seeing it is not enough: users
+    who may view assets may also export them, and must not end the exports of others.
     """
     return bool(_is_own(job, user) or user.has_perm(CHANGE_JOBS))
 
 
 def preview(request: Request, *, user: AbstractBaseUser | None) -> Preview:
-    """Return what :func:`ask` would have done. Changes nothing.
+    """Return what :func:`ask` would do. Changes nothing.
 
     Raises:
         BulkError, InvalidLabel, TagQueryError, ConfigurationError: as :func:`ask`.
@@ -219,19 +221,19 @@ def ask(
     trigger: str = TaggingRun.Trigger.CODE,
     key: str = "",
 ) -> tuple[BulkJob, bool]:
-    """Note a job; return ``(job, created)``. Nothing is enqueued: see
-    :func:`filestack_tags.tasks.start_bulk_job` for that.
+    """Create a job; return ``(job, created)``.
 
-    Asked again with the same ``key`` by the same user, it is the same job. The caller checks
-    permissions first, see :data:`PERMISSIONS`. Before each batch the user has to be active and
-    have them still, or the job fails; with None, nobody's permissions are checked.
+    Nothing is enqueued: see :func:`filestack_tags.tasks.start_bulk_job` for that. A repeated call
+    with the same ``key`` by the same user returns the same job. The caller checks permissions
+    first, see :data:`PERMISSIONS`. Before each batch the user must still be active and have them,
+    or the job fails; without a user, no permissions are checked.
 
     Raises:
-        BulkError: for an unknown action, parameters it does not take or that are missing, a tag
-            that does not exist, too many ids, or a key that was used for something else.
+        BulkError: for an unknown action, missing or unexpected parameters, a tag that does not
+            exist, too many ids, or a key that was used for something else.
         InvalidLabel: when ``tag`` cannot be a tag.
         LimitExceeded: if a client's user created too many tag names.
-        TagQueryError: when the search cannot be read.
+        TagQueryError: when the search cannot be parsed.
         ConfigurationError: if there is no such tagger.
     """
     parameters = _checked(request, user)
@@ -302,9 +304,9 @@ def _key_digest(user: AbstractBaseUser | None, key: str) -> str:
 
 @retrying
 def cancel(job_id: int) -> bool:
-    """Have a job stop after the batch it is at; return whether it had not ended. Idempotent.
+    """Stop a job after its current batch; return whether it was still open. Idempotent.
 
-    What is done stays done; see :func:`undo`.
+    Changes that were made are kept; see :func:`undo`.
     """
     with atomic():
         job = locked(BulkJob.objects.filter(pk=job_id)).get()
@@ -320,7 +322,7 @@ def cancel(job_id: int) -> bool:
 
 
 def tell_of_end(job: BulkJob) -> None:
-    """Tell that a job has ended, if it has, and how; once its end is committed."""
+    """Report the end of a job to metrics once it is committed, if the job has ended."""
     if job.is_open or job.finished_at is None:
         return
     is_failed = job.state == BulkJob.State.FAILED
@@ -334,10 +336,10 @@ def tell_of_end(job: BulkJob) -> None:
 
 
 def searched(action: str, query: str, parameters: Mapping[str, Any]) -> Query:
-    """Return the search for the assets that a job goes through.
+    """Return the search for the assets of a job.
 
     Raises:
-        TagQueryError: when the search cannot be read.
+        TagQueryError: when the search cannot be parsed.
     """
     asked = read(query)
     if action not in NARROWED:
@@ -348,9 +350,9 @@ def searched(action: str, query: str, parameters: Mapping[str, Any]) -> Query:
 
 
 def scope_of_job(job: BulkJob) -> Q | None:
-    """Return the assets that a job may touch: those that who asked for it may see by now.
+    """Return the assets that a job may touch: those that its user may see now.
 
-    What a person asked for who is gone since touches nothing any more.
+    A job whose user was deleted may touch nothing.
     """
     if not get_settings().SCOPE:
         return None
@@ -360,7 +362,7 @@ def scope_of_job(job: BulkJob) -> Q | None:
 
 
 def includes_hidden_tags(job: BulkJob) -> bool:
-    """Whether the search of a job may include hidden tags: when it was started, and still."""
+    """Whether a job's search may include hidden tags: both at its start and now."""
     return job.include_hidden and sees_hidden_tags(job.requested_by)
 
 
@@ -384,7 +386,7 @@ def _counted(
 
 
 def _checked(request: Request, user: AbstractBaseUser | None) -> dict[str, Any]:
-    """Return the parameters as a job keeps them."""
+    """Return the parameters in the form in which a job stores them."""
     takes = TAKES.get(request.action)
     if takes is None:
         raise BulkError(

@@ -1,7 +1,7 @@
 """Exports: assets with their visible tags as CSV or JSON lines, written in compressed parts.
 
-The parts are rows beside the job: written in the transaction that moves the job on, so that none
-is missing or there twice whoever dies, and found by whichever host is asked for the file.
+The parts are rows, written in the transaction that advances the job. So no part is missing or
+duplicated after a crash, and every host can serve the file.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ READ = (
 )
 
 _FORMULA = re.compile(r"""(^|[,;|\t\r\n\v\f\x85\u2028\u2029])(?=[\s"']*[=+\-@＝＋－＠])""")
-"""Where a text begins a cell that a spreadsheet would run, whatever it takes for the separator."""
+"""Where a text would start a cell that a spreadsheet executes, whatever the separator."""
 
 _STARTS_CELL = ("\t", "\r", "\n")
 
 _PLAIN_NAME = re.compile(r"[^\W_][^\"\\,;|\s]*(?: [^\"\\,;|\s=+@-][^\"\\,;|\s]*)*")
-"""Names that are written into the cell of tags as they are; others are JSON strings there."""
+"""Names that are written unchanged into the tags cell; others are JSON strings there."""
 
 _ESCAPED = {char: f"\\u{ord(char):04x}" for char in ",;|=+-@＝＋－＠"}
 
 BOM = "\ufeff"
 
 CSV = ("csv", "csv-bom")
-"""Formats that are a CSV; the second begins with a byte order mark, by which Excel sees UTF-8."""
+"""CSV formats; the second begins with a byte order mark, so that Excel detects UTF-8."""
 
 CONTENT_TYPES = {
     **dict.fromkeys(CSV, "text/csv; charset=utf-8"),
@@ -62,9 +62,9 @@ DECISIONS = {int(decision): decision.name.lower() for decision in AssetTag.Decis
 
 
 def add_part(job: BulkJob, asset_ids: Sequence[int]) -> set[int]:
-    """Write the next part of an export; return the assets that are in it.
+    """Write the next part of an export; return the assets in it.
 
-    Inside the transaction of a batch. An asset that was forgotten meanwhile is not in it.
+    Call it in the transaction of a batch. Assets that were archived meanwhile are left out.
     """
     rows = list(_rows(asset_ids))
     parts = BulkJobPart.objects.using(alias()).filter(job=job)
@@ -80,26 +80,26 @@ def add_part(job: BulkJob, asset_ids: Sequence[int]) -> set[int]:
 
 
 def is_in_scope(job: BulkJob, user: Any) -> bool:
-    """Whether ``user`` sees what the job was asked to go through, and so may read what it wrote.
+    """Whether ``user`` may read an export, given the scope of the job.
 
-    That is so for who sees everything, and where the scope is what it was when the job was
-    asked for: files that were in it then may be out of it by now.
+    True for users without a scope, and if the user's scope equals the job's when it was created:
+    assets that were in scope then may not be in scope now.
     """
     return digest_of(user) in ("", job.scope_digest)
 
 
 def read_parts(job: BulkJob) -> Iterator[bytes]:
-    """Yield the file, a part at a time; nothing of it was kept when it expired."""
+    """Yield the file in parts; nothing if it has expired."""
     parts = BulkJobPart.objects.using(alias()).filter(job=job)
     number = -1
-    # One statement for each, since MySQL's driver would read all parts at once.
+    # One statement for each part, since MySQL's driver would load all parts at once.
     while part := parts.filter(number__gt=number).order_by("number").first():
         number = part.number
         yield zlib.decompress(bytes(part.data))
 
 
 def download(job: BulkJob) -> StreamingHttpResponse:
-    """Return the file of an export as a response that no cache keeps."""
+    """Return the file of an export as a response that is not cached."""
     kind = job.parameters["format"]
     response = StreamingHttpResponse(read_parts(job), content_type=CONTENT_TYPES[kind])
     name = f"assets-{job.pk}.{kind.partition('-')[0]}"
@@ -110,10 +110,10 @@ def download(job: BulkJob) -> StreamingHttpResponse:
 
 
 def safe_cell(value: Any) -> Any:
-    """Return a value that no spreadsheet takes for a formula, whatever separates its cells.
+    """Return a value that no spreadsheet interprets as a formula, whatever separates its cells.
 
-    A text gets an apostrophe wherever a cell with a formula would begin, were it split at a
-    comma, a semicolon, a bar, a tab or a line break.
+    Text gets an apostrophe wherever a cell with a formula would start, if it were split at a comma,
+    a semicolon, a bar, a tab or a line break.
     """
     if not isinstance(value, str):
         return value

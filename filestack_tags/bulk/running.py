@@ -1,7 +1,7 @@
-"""Running a bulk job: how it goes through its assets, newest first, and survives whoever does it.
+"""Run a bulk job: batch by batch, newest asset first, safe against crashes.
 
-What a batch does and how far the job came are one transaction, which holds the job's row: of two
-workers who come at once one does the batch, and one that dies has done all of it or nothing.
+The effect of a batch and the job's new position are one transaction, which locks the job's row. Of
+two concurrent workers one runs the batch, and a crash leaves it done completely or not at all.
 """
 
 from __future__ import annotations
@@ -43,22 +43,22 @@ Action = BulkJob.Action
 Outcome = BulkJobItem.Outcome
 
 BATCH = 450
-"""Assets of one transaction."""
+"""Assets in one transaction."""
 
 LEASE = timedelta(seconds=60)
-"""How long after its last batch the sweep looks for somebody who goes on with a job."""
+"""How long after its last batch a job counts as abandoned, and the sweep enqueues it."""
 
 TRIES = 3
-"""How often a batch may fail as a whole before the job is failed."""
+"""How often a whole batch may fail before the job fails."""
 
 MOST_FAILED = 1000
-"""So many assets may fail, one by one, before the job is."""
+"""How many single assets may fail before the job fails."""
 
 MOST_ITEMS = 1000
-"""Single assets that are noted for each outcome; those of a list of ids are noted all."""
+"""Single assets that are recorded for each outcome; in a list of ids, all are recorded."""
 
 MOST_QUEUED = 10_000
-"""Assets in the queue beyond which a job that queues others waits."""
+"""Number of queued assets above which a job that queues more waits."""
 
 QUEUE_PAUSE = timedelta(seconds=10)
 
@@ -67,10 +67,10 @@ ALL = 2**31 - 1
 
 @dataclass(frozen=True)
 class Step:
-    """What came of looking after a job.
+    """The result of a step.
 
-    ``goes_on`` says that another batch can follow at once, ``retry_at`` when one may be due
-    later; ``to_tag`` are assets whose task should be enqueued.
+    ``goes_on`` means that the next batch can run at once, ``retry_at`` when it may be due later.
+    ``to_tag`` are assets whose task should be enqueued.
     """
 
     goes_on: bool = False
@@ -80,7 +80,7 @@ class Step:
 
 @dataclass(frozen=True)
 class _Chosen:
-    """The next assets of a job; ``unmatched`` were asked for by id, and do not match."""
+    """The next assets of a job; ``unmatched`` were requested by id, and do not match."""
 
     ids: list[int]
     unmatched: list[int]
@@ -88,7 +88,7 @@ class _Chosen:
 
 
 def waiting(limit: int = 100) -> list[int]:
-    """Return jobs that nobody seems to be doing, the one that waits longest first."""
+    """Return jobs that no worker seems to be running, the longest-waiting first."""
     jobs = BulkJob.objects.using(alias()).filter(
         due_at__lte=timezone.now(), state__in=OPEN_STATES
     )
@@ -96,10 +96,10 @@ def waiting(limit: int = 100) -> list[int]:
 
 
 def step(job_id: int) -> Step:
-    """Do the next batch of a job, if it has not ended and nobody else is at it.
+    """Run the next batch of a job, if it is open and no other worker is running it.
 
-    Never raises for what goes wrong with single assets: each is noted with its reason. What goes
-    wrong with a whole batch is tried again by the sweep, a few times; then the job is failed.
+    Never raises because of single assets: each is recorded with its reason. If a whole batch fails,
+    the sweep retries it a few times; then the job fails.
     """
     try:
         return _step(job_id)
@@ -197,7 +197,7 @@ def _next(job: BulkJob) -> _Chosen:
 
 
 def _done(job: BulkJob, ids: Sequence[int]) -> Effect:
-    """Have the action done on all, or on one after the other if that cannot be."""
+    """Apply the action to all assets; if that fails, find the failing ones by bisection."""
     act = undone if job.action == Action.UNDO else ACTIONS[Action(job.action)]
     try:
         with atomic():
@@ -213,7 +213,7 @@ def _done(job: BulkJob, ids: Sequence[int]) -> Effect:
 
 
 def _note(job: BulkJob, chosen: _Chosen, effect: Effect, now: datetime) -> None:
-    """Write down on the job what the batch did."""
+    """Record the results of the batch on the job."""
     _note_items(job, effect)
     ids = (*chosen.ids, *chosen.unmatched)
     if ids:
@@ -240,7 +240,7 @@ def _note(job: BulkJob, chosen: _Chosen, effect: Effect, now: datetime) -> None:
 
 def _note_items(job: BulkJob, effect: Effect) -> None:
     is_list = job.asset_ids is not None
-    keeps = is_list or job.action == Action.FORGET  # which is undone by them
+    keeps = is_list or job.action == Action.FORGET  # needed to undo it
     items = [
         *(_item(job, pk, Outcome.CHANGED) for pk in (effect.changed if keeps else ())),
         *(_item(job, pk, Outcome.SKIPPED, reason=why) for pk, why in effect.skipped.items()),
@@ -300,7 +300,7 @@ def _note_failure(job_id: int, error: Exception) -> None:
 
 
 def _said(error: Exception) -> str:
-    """Return an error in words: only those of this package are written for people."""
+    """Return an error as text: only messages of this package are written for users."""
     if isinstance(error, FilestackTagsError):
         return storable(str(error))
     return f"{type(error).__name__}. The log holds the traceback."

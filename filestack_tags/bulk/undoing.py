@@ -1,4 +1,4 @@
-"""Undoing a bulk job, as a job of its own: what it changed becomes what it was before."""
+"""Undo a bulk job with another job that restores the previous state."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Action = BulkJob.Action
 
 
 def can_be_undone(job: BulkJob) -> bool:
-    """Whether :func:`undo` brings back what a job changed, as far as the job itself can say."""
+    """Whether :func:`undo` can restore the previous state, judging by the job alone."""
     return (
         job.action in UNDONE
         and not job.is_open
@@ -36,12 +36,12 @@ def can_be_undone(job: BulkJob) -> bool:
 def undo(
     job_id: int, *, user: AbstractBaseUser | None, trigger: str = TaggingRun.Trigger.CODE
 ) -> BulkJob:
-    """Note a job that undoes another, and return it; what was changed since is left alone.
+    """Create a job that undoes another, and return it; later changes are left alone.
 
     Nothing is enqueued: see :func:`filestack_tags.tasks.undo_bulk_job` for that.
 
     Raises:
-        BulkError: when the job goes on, is undone already, or cannot be undone.
+        BulkError: when the job is still open, already undone, or cannot be undone.
         BulkJob.DoesNotExist: when there is no such job.
     """
     with atomic():
@@ -70,7 +70,7 @@ def _undoing(job: BulkJob) -> QuerySet[BulkJob]:
 
 
 def _is_past_undoing(job: BulkJob) -> bool:
-    """Whether what it takes to undo a job was pruned; decisions are in the log, which is not."""
+    """Whether the data needed to undo a job was pruned; decisions are in the log, which is kept."""
     return job.pruned_at is not None and job.action not in ACTS
 
 
@@ -87,9 +87,9 @@ def _why_not(job: BulkJob) -> str:
 
 
 def to_undo(job: BulkJob, limit: int) -> list[int]:
-    """Return the next assets that the job it undoes has changed, the newest first.
+    """Return the next assets that the undone job has changed, the newest first.
 
-    Only those that whoever undoes it may see.
+    Only assets that the user who undoes it may see are included.
     """
     changed: QuerySet[Any]
     if _forgot(job):
@@ -106,7 +106,7 @@ def to_undo(job: BulkJob, limit: int) -> list[int]:
 
 
 def undone(job: BulkJob, ids: Sequence[int]) -> Effect:
-    """Bring back what was before; what somebody changed since is left alone."""
+    """Restore the previous state, except for assets that were changed since."""
     if _forgot(job):
         back = assets.restore_many(ids)
     else:
@@ -125,5 +125,5 @@ def _forgot(job: BulkJob) -> bool:
 
 
 def _decisions(job: BulkJob) -> QuerySet[TagDecision]:
-    """Return what the job it undoes has decided: once of an asset, since it is about one tag."""
+    """Return the decisions of the job being undone: one for each asset, as the job has one tag."""
     return TagDecision.objects.using(alias()).filter(job=job.undoes_id)

@@ -1,4 +1,4 @@
-"""Curation: what people decide, about the tags of assets and about the labels themselves."""
+"""Curation: users' decisions about the tags of assets, and changes to the tags themselves."""
 
 from .batches import Outcome
 from .decisions import (

@@ -1,4 +1,4 @@
-"""Batches: how decisions about many asset tags are written together, each with its log entry."""
+"""Write decisions about many asset tags together, each with its log entry."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from filestack_tags.signals import tag_decided
 from filestack_tags.transactions import alias, locked, on_commit
 
 AT_ONCE = 450
-"""Decisions in one transaction, which statements may hold twice: see :data:`.tags.BATCH`."""
+"""Decisions in one transaction, which statements may contain twice: see :data:`.tags.BATCH`."""
 
 PAIRS = 100
-"""Asset tags that one statement deletes."""
+"""Maximum asset tags in one DELETE."""
 
 Decision = AssetTag.Decision
 Pair = tuple[int, int]
@@ -37,7 +37,7 @@ WRITTEN = (
 
 @dataclass(frozen=True)
 class Said:
-    """What the row of an asset tag says."""
+    """The values of an asset tag row."""
 
     confidence: int
     source: int = AssetTag.Source.USER
@@ -49,12 +49,12 @@ class Said:
 
     @property
     def counts(self) -> bool:
-        """Whether the row is one of its tag's ``asset_count``, if its asset is present."""
+        """Whether the row counts in its tag's ``asset_count``, if its asset is present."""
         return self.decision != Decision.REJECTED
 
     @property
     def by_hand(self) -> bool:
-        """Whether a person gave the asset the tag, and no tagger."""
+        """Whether a user gave the asset the tag, and not a tagger."""
         return self.source == AssetTag.Source.USER and self.run_id is None
 
     def row(self, pair: Pair, *, forgotten: bool) -> AssetTag:
@@ -74,7 +74,7 @@ class Said:
 
 @dataclass(frozen=True)
 class Signature:
-    """Who decides, and by way of what."""
+    """Who decides, and through which interface."""
 
     user: AbstractBaseUser | None
     origin: str = TagDecision.Origin.CODE
@@ -85,7 +85,7 @@ class Signature:
         return None if self.user is None else self.user.pk
 
     def under(self, said: Said | None, now: datetime) -> Said | None:
-        """Sign a decision, or take the signature from a row that has none."""
+        """Sign a decision, or clear the signature of a row without one."""
         if said is None:
             return None
         if said.decision == Decision.NONE:
@@ -95,10 +95,10 @@ class Signature:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one decision.
+    """The result of one decision.
 
-    ``decision_id`` is its entry in the log, ``None`` when nothing had to change or ``error``
-    says why it could not be made. ``asset_tag`` is the row as it is now, if there is one.
+    ``decision_id`` is its entry in the log; ``None`` when nothing changed, or when ``error``
+    explains why it could not be made. ``asset_tag`` is the current row, if there is one.
     """
 
     asset_id: int
@@ -110,7 +110,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Change:
-    """What a row said and says now (``None``: there is no row), and which decision that undoes."""
+    """A row before and after (``None``: no row), and which decision that undoes."""
 
     pair: Pair
     before: Said | None
@@ -119,13 +119,13 @@ class Change:
 
 
 class Held:
-    """The assets of a batch, locked in the order of their ids, and the rows asked for."""
+    """The assets of a batch, locked in the order of their ids, and their rows for the batch."""
 
     def __init__(self, pairs: Collection[Pair]) -> None:
         assets = locked(Asset.objects.filter(pk__in={asset_id for asset_id, _ in pairs}))
         deleted = assets.order_by("pk").values_list("pk", "deleted_at")
         self.forgotten = {asset_id: deleted_at is not None for asset_id, deleted_at in deleted}
-        """``{asset id: whether it is forgotten}``, of those that exist."""
+        """``{asset id: whether it is archived}``, for assets that exist."""
         rows = AssetTag.objects.using(alias()).filter(
             asset_id__in=self.forgotten, tag_id__in={tag_id for _, tag_id in pairs}
         )
@@ -150,10 +150,10 @@ class Held:
 def write(
     changes: Sequence[Change], held: Held, act: str, signature: Signature, now: datetime
 ) -> dict[Pair, int]:
-    """Write what changed, log it, and return ``{pair: id of the log entry}``.
+    """Write the changes and log them; return ``{pair: id of the log entry}``.
 
-    In the transaction that holds the assets, each pair once. Counts come last, as
-    :func:`.tags.shift_counts` wants it.
+    Call it in the transaction that holds the assets' locks, with each pair once. Counts come last,
+    as :func:`.tags.shift_counts` requires.
     """
     if not changes:
         return {}
@@ -179,7 +179,7 @@ def write(
 
 
 def _told(changes: Sequence[Change], act: str) -> Iterator[dict[str, Any]]:
-    """Yield what other systems are told of each decision; a ``decision`` is empty if withdrawn."""
+    """Yield the outbound message of each decision; ``decision`` is empty if withdrawn."""
     ids = {change.pair[1] for change in changes}
     keys = dict(Tag.objects.using(alias()).filter(pk__in=ids).values_list("pk", "key"))
     for change in changes:
@@ -209,7 +209,7 @@ def _upsert(rows: Sequence[AssetTag]) -> None:
 
 def _delete(pairs: Sequence[Pair]) -> None:
     for start in range(0, len(pairs), PAIRS):
-        # Written out, because MariaDB does not look lists of pairs up in an index.
+        # Raw conditions, because MariaDB does not use an index for lists of pairs.
         some = (
             Q(asset=asset_id, tag=tag_id) for asset_id, tag_id in pairs[start : start + PAIRS]
         )
@@ -248,7 +248,7 @@ def _announce(changes: Iterable[Change], forgotten: dict[int, bool]) -> None:
     for change in changes:
         said = change.after
         if said is None and change.before is not None:
-            # Of a row that went, what it said last is told, without the decision.
+            # A deleted row is reported with its last values, without the decision.
             said = replace(
                 change.before, decision=Decision.NONE, decided_by_id=None, decided_at=None
             )

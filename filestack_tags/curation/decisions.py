@@ -1,10 +1,10 @@
-"""What people say of the tags of assets. The only writer of decided rows.
+"""Decisions about the tags of assets. The only module that writes reviewed rows.
 
-A decision is final for every machine: re-tagging, replays and version changes leave the row as
-the person left it, until a person changes or withdraws the decision. Each is logged as a
+A decision is final for all automatic work: re-tagging, replays and version changes leave the row
+unchanged until a user changes or withdraws the decision. Each is logged as a
 :class:`~filestack_tags.models.TagDecision` in the transaction that writes it.
 
-``origin`` (a :class:`TagDecision.Origin`) and ``job`` say by way of what somebody decides.
+``origin`` (a :class:`TagDecision.Origin`) and ``job`` record how the decision was made.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Act = TagDecision.Act
 Origin = TagDecision.Origin
 
 Rule = Callable[[Said | None], Said | None]
-"""From what a row says to what it is to say; ``None`` is no row. May raise CurationError."""
+"""Maps the old values of a row to the new ones; ``None`` is no row. May raise CurationError."""
 
 
 def accept(
@@ -51,7 +51,7 @@ def accept(
 def reject(
     asset_id: int, tag_id: int, *, user: AbstractBaseUser | None, origin: str = Origin.CODE
 ) -> AssetTag:
-    """Say that the asset does not have the tag. Idempotent.
+    """Reject a tag of an asset. Idempotent.
 
     The row stays as a tombstone, so that the next reply does not bring the tag back.
 
@@ -72,12 +72,11 @@ def change(
 ) -> AssetTag:
     """Set the confidence of a tag by hand, which accepts it. Idempotent.
 
-    What the tagger said is kept in ``tagger_confidence`` and comes back when the decision is
-    withdrawn. As any decision this one is final: no re-tag changes the confidence again.
+    The tagger's value is kept in ``tagger_confidence`` and restored when the decision is withdrawn.
+    Like every decision it is final: re-tagging does not change the confidence.
 
     Raises:
-        CurationError: when the asset does not have the tag, or ``confidence`` is not within
-            0–100.
+        CurationError: when the asset does not have the tag, or ``confidence`` is not within 0–100.
         Asset.DoesNotExist: when there is no such asset.
     """
     pairs = [(asset_id, tag_id)]
@@ -92,10 +91,10 @@ def add(
     confidence: int = 100,
     origin: str = Origin.CODE,
 ) -> AssetTag:
-    """Give the asset a tag by hand.
+    """Add a tag to an asset by hand.
 
-    A tag that the asset has is accepted instead, with the confidence that it has. An alias adds
-    the tag it stands for.
+    A tag that the asset already has is accepted instead, with its existing confidence. An alias
+    adds its tag.
 
     Raises:
         InvalidLabel: when ``name`` cannot be a tag.
@@ -111,9 +110,9 @@ def add(
 def withdraw(
     asset_id: int, tag_id: int, *, user: AbstractBaseUser | None, origin: str = Origin.CODE
 ) -> None:
-    """Take a decision back. Idempotent.
+    """Withdraw a decision. Idempotent.
 
-    A tag added by hand goes; any other becomes a machine row again, with the tagger's
+    A tag added by hand is deleted. Any other row becomes a machine row again, with the tagger's
     confidence, which the next reply may change or remove.
 
     Raises:
@@ -133,24 +132,24 @@ def decide_many(
     seen: int | None = None,
     undecided: bool = False,
 ) -> list[Outcome]:
-    """Decide the same of many asset tags; return what became of each, in the order given.
+    """Make the same decision about many asset tags; return their outcomes, in the given order.
 
-    A transaction for every :data:`.batches.AT_ONCE` of them, with one statement for each kind of
-    write: what is committed stays when a later batch fails. What cannot be decided keeps nothing
-    else from being decided. Idempotent. Inside a transaction of the caller's, pass one batch at
-    most: its locks last until the end, and more would lock assets after tags.
+    Uses a transaction for every :data:`.batches.AT_ONCE` of them, with one statement for each kind
+    of write. Committed batches stay when a later one fails. A decision that cannot be made does not
+    affect the others. Idempotent. Inside a transaction, pass one batch at most: its locks last
+    until the end, and more would lock assets after tags.
 
     Args:
         act: a :class:`TagDecision.Act` other than *undo*.
-        pairs: (asset id, tag id); :func:`.tags.resolve` leads from names to ids.
-        user: who decides.
-        origin: by way of what, a :class:`TagDecision.Origin`.
-        job: id of the job that decides, if one does.
-        confidence: 0–100, for *change*, and for *add* where 100 is the default.
+        pairs: (asset id, tag id); :func:`.tags.resolve` maps names to ids.
+        user: the user who decides.
+        origin: how the decision is made, a :class:`TagDecision.Origin`.
+        job: id of the job that decides, if any.
+        confidence: 0–100, for *change*, and for *add*, where 100 is the default.
         seen: id of the newest decision about these assets that the user has read, 0 for none. If
             another user decided about an asset tag since, its outcome is a
             :class:`.DecidedMeanwhile` and nothing is written. Unchecked, if None.
-        undecided: leave asset tags that have a decision as they are.
+        undecided: leave asset tags that have a decision unchanged.
 
     Raises:
         CurationError: when ``confidence`` is missing or not within 0–100.
@@ -169,8 +168,8 @@ def decide_many(
 def newest_decisions(asset_ids: Collection[int]) -> dict[int, int]:
     """Return the id of the newest decision about each asset that has one.
 
-    For ``seen`` of :func:`decide_many`. Read it before the asset tags, so that a decision that
-    comes between the two counts as unread.
+    For ``seen`` of :func:`decide_many`. Read it before the asset tags, so that a decision made
+    between the two queries counts as unread.
     """
     newest = TagDecision.objects.using(alias()).filter(asset__in=asset_ids).order_by()
     return dict(newest.values_list("asset_id").annotate(Max("pk")))
@@ -218,9 +217,9 @@ def _decide(
 def _decided_meanwhile(
     pairs: Collection[Pair], signature: Signature, seen: int
 ) -> dict[Pair, DecidedMeanwhile]:
-    """Return an error for each pair whose last decision is new to the user, and another user's.
+    """Return an error for each pair whose last decision is another user's and newer than ``seen``.
 
-    The ids of the decisions about one asset are in their order: each is written under its lock.
+    The ids of the decisions about one asset are in order, because each is written under its lock.
     """
     entries = TagDecision.objects.using(alias()).filter(
         asset__in={asset_id for asset_id, _tag in pairs},
@@ -239,7 +238,7 @@ def _decided_meanwhile(
 
 
 def described(decision: TagDecision) -> str:
-    """Return who decided what, and when."""
+    """Return a description of a decision: user, decision and time."""
     return _("%(user)s %(act)s “%(tag)s” (%(time)s).") % {
         "user": decision.user.get_username() if decision.user else _("Another user"),
         "act": decision.get_act_display(),
@@ -300,7 +299,7 @@ def _withdrawn(said: Said | None) -> Said | None:
 
 
 def _machine(said: Said) -> int:
-    """Return what the tagger said, whatever a person made of it."""
+    """Return the tagger's confidence, whatever a user changed."""
     return said.confidence if said.tagger_confidence is None else said.tagger_confidence
 
 
@@ -311,7 +310,7 @@ def _there(said: Said | None) -> Said:
 
 
 def _unknown(act: str, pairs: Sequence[Pair], held: Held) -> dict[Pair, Exception]:
-    """Return what is wrong with pairs whose asset or, where it is to be given, tag is not there."""
+    """Return errors for pairs whose asset or, if it is to be added, tag does not exist."""
     unknown: dict[Pair, Exception] = {
         pair: Asset.DoesNotExist(f"There is no asset {pair[0]}.")
         for pair in pairs
@@ -340,4 +339,6 @@ def _raise(outcomes: Sequence[Outcome]) -> Outcome:
 
 
 def _row(outcomes: Sequence[Outcome]) -> AssetTag:
-    return cast("AssetTag", _raise(outcomes).asset_tag)  # all but withdrawing leave a row
+    return cast(
+        "AssetTag", _raise(outcomes).asset_tag
+    )  # every act except withdrawing leaves a row

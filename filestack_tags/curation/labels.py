@@ -1,4 +1,4 @@
-"""What people make of the labels: names, aliases, minimums, hiding. Nothing is ever removed."""
+"""Edit tags: names, aliases, minimums, hiding. Nothing is ever deleted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @retrying
 def rename(tag_id: int, name: str) -> Tag:
-    """Give a tag another name; its former one becomes an alias, so replies still reach it.
+    """Rename a tag; its previous name becomes an alias, so replies still reach it.
 
     Raises:
         InvalidLabel: when ``name`` cannot be a tag.
@@ -42,9 +42,9 @@ def rename(tag_id: int, name: str) -> Tag:
 
 @retrying
 def set_minimum(tag_id: int, confidence: int | None) -> Tag:
-    """Set the confidence from which the tag counts, or ``None`` for the global minimum.
+    """Set the minimum confidence of a tag, or ``None`` for the global minimum.
 
-    It applies when reading; nothing is removed, and it can be changed back.
+    It applies when reading; nothing is deleted, and it can be changed back.
 
     Raises:
         CurationError: when it is not within 0–100.
@@ -60,7 +60,7 @@ def set_minimum(tag_id: int, confidence: int | None) -> Tag:
 
 @retrying
 def hide(tag_id: int, *, hidden: bool = True) -> Tag:
-    """Keep a tag out of sight and out of searches, or bring it back. Nothing is removed."""
+    """Hide a tag from pages and searches, or show it again. Nothing is deleted."""
     with atomic():
         tag = _lock(tag_id)
         tag.hidden = hidden
@@ -70,9 +70,9 @@ def hide(tag_id: int, *, hidden: bool = True) -> Tag:
 
 @retrying
 def approve(tag_id: int, *, user: AbstractBaseUser | None, approved: bool = True) -> Tag:
-    """Let a sensitive label be shown wherever it is, or take that back. Idempotent.
+    """Approve showing a sensitive label wherever it occurs, or withdraw that. Idempotent.
 
-    It matters while the setting ``HIDE_SENSITIVE`` is on; nothing else is changed.
+    It has an effect while the setting ``HIDE_SENSITIVE`` is on; nothing else is changed.
     """
     with atomic():
         tag = _lock(tag_id)
@@ -86,13 +86,13 @@ def approve(tag_id: int, *, user: AbstractBaseUser | None, approved: bool = True
 
 @retrying
 def never_show(names: Iterable[str]) -> list[Tag]:
-    """Hide labels before any reply brings them, and those that are there. Idempotent.
+    """Hide labels before any reply contains them, and existing ones. Idempotent.
 
-    Such a label is a hidden tag: replies are kept as ever, and :func:`hide` takes it back.
+    Such a label becomes a hidden tag: replies are stored as usual, and :func:`hide` can undo it.
 
     Raises:
         InvalidLabel: when one cannot be a tag.
-        CurationError: when one is another label for a tag, which would be hidden instead.
+        CurationError: when one is an alias of a tag, which would be hidden instead.
     """
     names = list(names)
     ids = tags.resolve(names)
@@ -112,7 +112,7 @@ def never_show(names: Iterable[str]) -> list[Tag]:
 
 @retrying
 def add_alias(tag_id: int, name: str) -> TagAlias:
-    """Let another label lead to the tag, in searches and in later replies. Idempotent.
+    """Add an alias to a tag, for searches and later replies. Idempotent.
 
     Raises:
         InvalidLabel: when ``name`` cannot be a tag.
@@ -130,7 +130,7 @@ def add_alias(tag_id: int, name: str) -> TagAlias:
 
 @retrying
 def remove_alias(alias_id: int) -> bool:
-    """Let an alias lead nowhere; return whether there was one. Tags already given stay.
+    """Delete an alias; return whether it existed. Tags already assigned stay.
 
     Raises:
         CurationError: while the tag that had this name is being merged.

@@ -1,4 +1,4 @@
-"""Undoing: how a decision is taken back, and the row becomes what it was before."""
+"""Undo decisions: restore the row as it was before."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ def undo(
     user: AbstractBaseUser | None,
     origin: str = TagDecision.Origin.CODE,
 ) -> TagDecision:
-    """Undo a decision, and return the decision that did. Idempotent.
+    """Undo a decision, and return the decision that undoes it. Idempotent.
 
-    The row becomes exactly what it was before, or goes if it was not there. That is a decision
-    of its own, and can be undone.
+    The row is restored exactly, or deleted if it did not exist. Undoing is itself a decision, and
+    can be undone.
 
     Raises:
-        CurationError: when somebody decided since; it names who, and when. What was undone
-            since is no obstacle: several decisions are undone from the last to the first.
+        CurationError: when a user has decided since; the message names the user and the time. Later
+            decisions that were undone do not matter: undo several decisions from the last to the
+            first.
         TagDecision.DoesNotExist: when there is no such decision.
     """
     (outcome,) = undo_many([decision_id], user=user, origin=origin)
@@ -49,12 +50,12 @@ def undo_many(
     origin: str = TagDecision.Origin.CODE,
     job: int | None = None,
 ) -> list[Outcome]:
-    """Undo many decisions, the last ones first; return what became of each, in that order.
+    """Undo many decisions, the last ones first; return their outcomes, in that order.
 
-    As :func:`.decisions.decide_many`: a transaction for every :data:`.batches.AT_ONCE` of them,
-    or fewer where several are about one asset tag, and at most that many inside one of the
-    caller's. The ``decision_id`` of an outcome is that of the undoing; it is ``None`` for those
-    that were undone before.
+    Transactions are as for :func:`.decisions.decide_many`: one for every :data:`.batches.AT_ONCE`
+    of them, or fewer if several are about one asset tag. Inside a transaction, pass at most that
+    many. The ``decision_id`` of an outcome is that of the undoing decision; ``None`` if it was
+    undone before.
     """
     signature = Signature(user, origin, job)
     found = TagDecision.objects.using(alias())
@@ -73,7 +74,7 @@ def undo_many(
 
 
 def _without_repeats(decisions: Sequence[TagDecision]) -> Iterator[list[TagDecision]]:
-    """Yield the decisions in batches that hold one for each asset tag."""
+    """Yield the decisions in batches that contain each asset tag once."""
     batch: dict[Pair, TagDecision] = {}
     for decision in decisions:
         pair = _pair(decision)
@@ -127,17 +128,17 @@ def _pair(decision: TagDecision) -> Pair:
 
 
 def _known(tag_ids: Collection[int]) -> set[int]:
-    """Return those tags that are not gone into others."""
+    """Return the tags that were not merged into others."""
     return set(Tag.objects.using(alias()).filter(pk__in=tag_ids).values_list("pk", flat=True))
 
 
 def _require_last(
     decision: TagDecision, log: Sequence[TagDecision], said: Said | None, *, is_known: bool
 ) -> None:
-    """Make sure that the row is as the decision left it.
+    """Check that the row is as the decision left it.
 
-    From the last entry of the log back: one that undid another left the row as the entry before
-    that other had.
+    It reads the log from the end: an entry that undid another left the row as it was before that
+    other entry.
     """
     earlier = {after.pk: before for before, after in pairwise(log)}
     last = log[-1]

@@ -1,6 +1,6 @@
 """A provider library for Filestack: sources, security, payloads, and a client for each call.
 
-It knows no models, no Celery and no Django REST framework; only :mod:`.client` speaks HTTP.
+It has no models, no Celery and no Django REST framework; only :mod:`.client` uses HTTP.
 """
 
 from .client import AsyncFilestackClient, FilestackClient

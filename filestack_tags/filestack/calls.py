@@ -1,4 +1,4 @@
-"""Every call to Filestack as data: how it is written, signed, and how its answer is read.
+"""Every call to Filestack as data: how it is written and signed, and how its reply is parsed.
 
 No HTTP here, so that the blocking and the asynchronous client share all of it.
 """
@@ -49,7 +49,7 @@ _IDENTIFIER = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
 
 @dataclass(frozen=True)
 class _Permit:
-    """A signed policy, what it allows, and what to hide because of it."""
+    """A signed policy, what it allows, and the texts to hide because of it."""
 
     allows: tuple[str, ...]
     policy: str = field(repr=False)
@@ -58,20 +58,20 @@ class _Permit:
 
     @property
     def segment(self) -> str:
-        """How it stands in the path of a task; the policy's padding is sent as it is."""
+        """The permit as part of a task's path; the policy's padding is sent unchanged."""
         return f"security=p:{self.policy},s:{self.signature}"
 
     @property
     def params(self) -> dict[str, str]:
-        """How it stands in a query, and in the ``security`` task of ``/process``."""
+        """The permit as query parameters, and in the ``security`` task of ``/process``."""
         return {"policy": self.policy, "signature": self.signature}
 
 
 class Calls:
     """Builds every call for one app.
 
-    Each is signed for itself: the policy allows no more than the call needs, is pinned to the
-    file when it has a handle, and expires after ``policy_expiry`` seconds.
+    Each call is signed separately: the policy allows no more than the call needs, is bound to the
+    file if it has a handle, and expires after ``policy_expiry`` seconds.
 
     Raises:
         ConfigurationError: without ``app_secret``, or, for a call that needs it, without
@@ -106,15 +106,15 @@ class Calls:
         version: int | None = None,
         fresh: bool = False,
     ) -> Call[TagsReply]:
-        """Tag what ``source`` names (docs: Image Tagging).
+        """Tag ``source`` (docs: Image Tagging).
 
         Args:
-            source: what is tagged.
-            before: tasks put before ``tags``, such as ``("resize=h:2000",)``; see
+            source: the file to tag.
+            before: tasks inserted before ``tags``, such as ``("resize=h:2000",)``; see
                 :func:`.chains.check_tasks`.
-            version: 2, the deprecated 1, or ``None`` for what Filestack uses by default.
-            fresh: send ``cache=false``, so that the picture is tagged again. Filestack charges
-                for that each time (docs: Processing API, caching).
+            version: 2, the deprecated 1, or ``None`` for Filestack's default.
+            fresh: send ``cache=false``, so that the picture is tagged again. Filestack charges for
+                that each time (docs: Processing API, caching).
         """
         if version not in (None, 1, 2):
             raise ConfigurationError(
@@ -160,9 +160,9 @@ class Calls:
         )
 
     def workflow_status(self, job_id: str) -> Call[WorkflowJob]:
-        """Ask how far a workflow job is (docs: Workflows API)."""
+        """Poll a workflow job (docs: Workflows API)."""
         _check_identifier("job id", job_id)
-        # Which calls it needs is not documented; it is given what running one needs.
+        # The calls it needs are not documented; allow those that running one needs.
         permit = self._permit("read", "convert", "runWorkflow")
         segments = (self._key(), permit.segment, f"workflow_status=job_id:{job_id}")
         return Call(
@@ -191,7 +191,7 @@ class Calls:
         upload_tags: Mapping[str, str] | None = None,
         workflows: Iterable[str] = (),
     ) -> Call[StoredFile]:
-        """Have Filestack fetch an external URL and store it (``POST /process``).
+        """Let Filestack fetch an external URL and store it (``POST /process``).
 
         ``upload_tags`` are at most 10, keys of 128 and values of 256 characters at most.
         ``workflows`` are the ids of the workflows started with the stored file.
@@ -250,9 +250,9 @@ class Calls:
         )
 
     def metadata(self, handle: str, *, timeout: float | None = None) -> Call[FileMetadata]:
-        """Read what is known of a stored file (docs: File API).
+        """Read the metadata of a stored file (docs: File API).
 
-        ``timeout`` is in seconds, as of :meth:`download`.
+        ``timeout`` is in seconds, as for :meth:`download`.
         """
         source = Source.handle(handle)
         permit = self._permit("stat", source=source)
@@ -292,7 +292,7 @@ class Calls:
         fresh: bool = False,
         timeout: float | None = None,
     ) -> Call[bytes]:
-        """Read the file itself, or what tasks make of it (docs: Processing API).
+        """Read the file itself, or the result of tasks (docs: Processing API).
 
         Args:
             source: the file.
@@ -351,7 +351,7 @@ class Calls:
 
 
 def is_identifier(value: str) -> bool:
-    """Whether ``value`` can be the id of a workflow or a job: it has to stand in a URL."""
+    """Whether ``value`` can be the id of a workflow or a job, which is part of a URL."""
     return _IDENTIFIER.fullmatch(value) is not None
 
 
@@ -389,7 +389,7 @@ def _hidden(parsed: _Stored, secrets: Secrets) -> _Stored:
 
 
 def _deleted(reply: Reply) -> None:
-    # The body of a successful delete is not documented, so only a refusal is looked for.
+    # The body of a successful delete is not documented, so only a rejection is recognized.
     check_not_refused(reply)
 
 

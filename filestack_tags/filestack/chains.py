@@ -1,4 +1,4 @@
-"""Chains: which tasks can be applied to a picture before it is tagged or downloaded."""
+"""Chains: the tasks that may be applied to a picture before it is tagged or downloaded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from filestack_tags.exceptions import ConfigurationError
 
 NO_CACHE = "cache=false"
-"""The task that has the others done again, whatever Filestack's cache holds."""
+"""The task that makes the others run again, bypassing Filestack's cache."""
 
 _JSON = "answers with JSON, so no picture is left"
 _COST = "is charged as a call of its own"
@@ -34,7 +34,7 @@ _OPTIONS = re.compile(rf"{_OPTION.pattern}(,{_OPTION.pattern})*")
 
 
 def fault_of(task: object) -> str:
-    """Return what is wrong with a task that is put before another one, ``""`` if it is right."""
+    """Return what is wrong with a task before another one, ``""`` if it is valid."""
     if not isinstance(task, str):
         return f"is not a text but of type {type(task).__name__}"
     if not task:
@@ -54,10 +54,10 @@ def fault_of(task: object) -> str:
 
 
 def check_tasks(tasks: Sequence[str]) -> None:
-    """Check tasks that are put before another one.
+    """Check tasks that precede another one.
 
     Raises:
-        ConfigurationError: names the first task that cannot be used, and its fault.
+        ConfigurationError: names the first invalid task, and what is wrong with it.
     """
     if isinstance(tasks, str):
         raise ConfigurationError("Tasks put before tags are a list of texts, not one text.")

@@ -1,4 +1,4 @@
-"""The two clients, blocking and asynchronous: the only place that speaks HTTP."""
+"""The two clients, blocking and asynchronous: the only module that uses HTTP."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ T = TypeVar("T")
 
 USER_AGENT = "django-filestack-tags"
 
-# Whoever makes calls at once says how many. Each has a connection, which is kept for the next.
+# Callers limit their concurrency. Each call has a connection, which is kept for the next one.
 _LIMITS = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
 
 _POOLS = 8
-"""Among which calls take turns: with each call, a pool looks at all the connections that it has."""
+"""Calls alternate between pools, because a pool inspects all its connections for each call."""
 
-# InvalidURL and StreamError stand outside HTTPError.
+# InvalidURL and StreamError are not subclasses of HTTPError.
 _HTTP_ERRORS = (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError)
 
 
 class _HideSignedURLs(logging.Filter):
-    """Shorten signed URLs to their host in what the HTTP library logs of each request."""
+    """Shorten signed URLs to their host in the HTTP library's log of requests."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):
@@ -54,12 +54,12 @@ _HIDE_SIGNED_URLS = _HideSignedURLs()
 
 
 def hide_urls() -> None:
-    """Have the HTTP library log of each request the host alone: URLs hold signatures and more."""
+    """Make the HTTP library log only the host of each request: URLs contain signatures and more."""
     logging.getLogger("httpx2").addFilter(_HIDE_SIGNED_URLS)
 
 
 class _Client:
-    """What both clients share: how they are set up, and how failures are named."""
+    """The shared part of both clients: configuration and errors."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class _Client:
         self._connect_timeout = connect_timeout
         self._longest = connect_timeout + read_timeout
         self._timeout = httpx2.Timeout(read_timeout, connect=connect_timeout)
-        # Adding the same filter again changes nothing.
+        # Adding the same filter again has no effect.
         hide_urls()
 
     def __repr__(self) -> str:
@@ -98,7 +98,7 @@ class _Client:
 
 
 def _failure(error: Exception, call: Call[Any]) -> FilestackTagsError:
-    """Return our exception for one of the HTTP library's, without the signed URL in it."""
+    """Convert an exception of the HTTP library to ours, without the signed URL in it."""
     host = urlsplit(call.url).hostname or ""
     if isinstance(error, (httpx2.InvalidURL, httpx2.UnsupportedProtocol)):
         return ConfigurationError(
@@ -122,36 +122,37 @@ class FilestackClient(_Client):
     """A blocking client for Filestack; safe to share between threads, reuses connections.
 
     Args:
-        api_key: the app's API key; needed for URLs, alias paths, uploads, deletes and the
-            status of workflow jobs.
+        api_key: the app's API key; needed for URLs, alias paths, uploads, deletes and the status of
+            workflow jobs.
         app_secret: the app's secret; every call is signed.
         cdn_url: where tasks are sent.
         api_url: where files are stored, described and deleted.
         connect_timeout: seconds to resolve the name, connect and start TLS.
         read_timeout: seconds for the rest. A call ends ``connect_timeout + read_timeout`` seconds
-            after it began, also while a file or an answer is still being transferred.
+            after it began, even while a file or a reply is still being transferred.
         policy_expiry: seconds each signed policy stays valid.
         storage: where :meth:`store_url` and :meth:`store_bytes` store files.
-        transport: an ``httpx2`` transport, such as ``httpx2.WSGITransport(emulator)``; ``None``
-            for the network.
+        transport: an ``httpx2`` transport, such as ``httpx2.WSGITransport(emulator)``; ``None`` for
+            the network.
         clock: returns unix seconds.
 
-    Every method makes one request and retries nothing. Redirects are not followed: their
-    target is chosen by whoever answers.
+    Every method makes one request and retries nothing. Redirects are not followed, because the
+    responding server chooses their target.
 
     Raises:
-        ConfigurationError: without ``app_secret``, or without ``api_key`` where it is needed.
-        FilestackError: the subclass says what happened, and whether asking again can help.
-        InvalidReference: when a handle, URL or id cannot be one; nothing is sent.
+        ConfigurationError: without ``app_secret``, or without ``api_key`` if it is needed.
+        FilestackError: the subclass says what happened, and whether a retry can help.
+        InvalidReference: when a handle, URL or id is invalid; nothing is sent.
     """
 
     def __init__(
         self, *, transport: httpx2.BaseTransport | None = None, **options: Unpack[Options]
     ) -> None:
         super().__init__(**options)
-        # Reading them takes a while, and a given transport needs none.
+        # Loading them is slow, and a custom transport needs none.
         certificates = True if transport else httpx2.create_ssl_context()
-        # Not one transport that chooses: with a transport, proxies of the environment are ignored.
+        # Not one transport that chooses: with a custom transport, the environment's proxies are
+        # ignored.
         self._clients = [
             bounded(
                 httpx2.Client(
@@ -169,7 +170,7 @@ class FilestackClient(_Client):
 
     @classmethod
     def from_settings(cls, transport: httpx2.BaseTransport | None = None) -> Self:
-        """Return a client set up from ``FILESTACK_TAGS``, as it is now."""
+        """Return a client configured from the current ``FILESTACK_TAGS``."""
         return cls(transport=transport, **configured())
 
     def close(self) -> None:
@@ -196,7 +197,7 @@ class FilestackClient(_Client):
         version: int | None = None,
         fresh: bool = False,
     ) -> TagsReply:
-        """Tag what ``source`` names; see :meth:`Calls.tags`."""
+        """Tag ``source``; see :meth:`Calls.tags`."""
         return self._send(self._calls.tags(source, before=before, version=version, fresh=fresh))
 
     def run_workflow(self, workflow_id: str, source: Source) -> WorkflowJob:
@@ -204,7 +205,7 @@ class FilestackClient(_Client):
         return self._send(self._calls.run_workflow(workflow_id, source))
 
     def workflow_status(self, job_id: str) -> WorkflowJob:
-        """Return how far a workflow job is. Filestack keeps results 48 hours."""
+        """Return the state of a workflow job. Filestack keeps results 48 hours."""
         return self._send(self._calls.workflow_status(job_id))
 
     def store_url(
@@ -215,7 +216,7 @@ class FilestackClient(_Client):
         upload_tags: Mapping[str, str] | None = None,
         workflows: Iterable[str] = (),
     ) -> StoredFile:
-        """Have Filestack fetch and store ``url``: not idempotent. See :meth:`Calls.store_url`."""
+        """Let Filestack fetch and store ``url``. Not idempotent. See :meth:`Calls.store_url`."""
         return self._send(
             self._calls.store_url(
                 url, filename=filename, upload_tags=upload_tags, workflows=workflows
@@ -227,7 +228,7 @@ class FilestackClient(_Client):
         return self._send(self._calls.store_bytes(data, filename=filename, mimetype=mimetype))
 
     def metadata(self, handle: str, *, timeout: float | None = None) -> FileMetadata:
-        """Return what is known of a stored file, never its tags; see :meth:`Calls.metadata`."""
+        """Return the metadata of a stored file, without its tags; see :meth:`Calls.metadata`."""
         return self._send(self._calls.metadata(handle, timeout=timeout))
 
     def delete(self, handle: str) -> None:
@@ -243,7 +244,7 @@ class FilestackClient(_Client):
         fresh: bool = False,
         timeout: float | None = None,
     ) -> bytes:
-        """Return the file, or what the tasks ``before`` make of it; see :meth:`Calls.download`.
+        """Return the file, or the result of the tasks ``before``; see :meth:`Calls.download`.
 
         Raises ``RequestRejected`` beyond ``max_bytes``.
         """
@@ -258,7 +259,7 @@ class FilestackClient(_Client):
             return call.result(self._receive(call), self._clock())
         except _HTTP_ERRORS as error:
             failure = _failure(error, call)
-        # Raised out here: the library's exception holds the request with its signed URL.
+        # Raised here: the library's exception contains the request with its signed URL.
         raise failure
 
     def _receive(self, call: Call[Any]) -> Reply:
@@ -281,7 +282,7 @@ class FilestackClient(_Client):
 
 
 class AsyncFilestackClient(_Client):
-    """:class:`FilestackClient` with the same methods, awaited; many calls at once in one task.
+    """:class:`FilestackClient` with the same methods, awaited; many concurrent calls in one task.
 
     ``transport`` is an asynchronous ``httpx2`` transport.
     """
@@ -290,9 +291,10 @@ class AsyncFilestackClient(_Client):
         self, *, transport: httpx2.AsyncBaseTransport | None = None, **options: Unpack[Options]
     ) -> None:
         super().__init__(**options)
-        # Reading them takes a while, and a given transport needs none.
+        # Loading them is slow, and a custom transport needs none.
         certificates = True if transport else httpx2.create_ssl_context()
-        # Not one transport that chooses: with a transport, proxies of the environment are ignored.
+        # Not one transport that chooses: with a custom transport, the environment's proxies are
+        # ignored.
         self._clients = [
             httpx2.AsyncClient(
                 transport=transport,
@@ -308,7 +310,7 @@ class AsyncFilestackClient(_Client):
 
     @classmethod
     def from_settings(cls, transport: httpx2.AsyncBaseTransport | None = None) -> Self:
-        """Return a client set up from ``FILESTACK_TAGS``, as it is now."""
+        """Return a client configured from the current ``FILESTACK_TAGS``."""
         return cls(transport=transport, **configured())
 
     async def aclose(self) -> None:
@@ -400,7 +402,7 @@ class AsyncFilestackClient(_Client):
             return call.result(reply, self._clock())
         except (*_HTTP_ERRORS, TimeoutError) as error:
             failure = _failure(error, call)
-        raise failure  # out here for the reason given in FilestackClient._send
+        raise failure  # here, for the reason given in FilestackClient._send
 
     async def _receive(self, call: Call[Any]) -> Reply:
         content = bytearray()

@@ -1,6 +1,6 @@
 """One deadline for a whole HTTP exchange: name, connection, TLS, request, headers and body.
 
-The time-outs of the HTTP library are for a single step, such as one ``recv``: a server that sends
+The timeouts of the HTTP library apply to a single step, such as one ``recv``: a server that sends
 one byte every half second never exceeds them. No Django here.
 """
 
@@ -19,13 +19,13 @@ import httpcore2
 import httpx2
 
 CHUNK = 64 * 1024
-"""Bytes sent in one step, so that a receiver that reads slowly ends at the deadline too."""
+"""Bytes sent in one step, so that the deadline also ends an exchange with a slow receiver."""
 
 
 class Deadline(float):
-    """Seconds within which an exchange must have ended, counted from when this was made.
+    """Seconds within which an exchange must end, counted from the creation of this object.
 
-    It is a float, so a transport that is not :func:`bounded` uses it as the time-out of a step.
+    It is a float, so a transport that is not :func:`bounded` uses it as the timeout of a step.
     """
 
     _until: float
@@ -36,10 +36,10 @@ class Deadline(float):
         return made
 
     def left(self) -> float:
-        """Return how many seconds are left.
+        """Return the remaining seconds.
 
         Raises:
-            TimeoutError: when none are.
+            TimeoutError: when the deadline has passed.
         """
         left = self._until - monotonic()
         if left <= 0:
@@ -48,13 +48,13 @@ class Deadline(float):
 
 
 def bounded(client: httpx2.Client) -> httpx2.Client:
-    """Make every step on the network of ``client`` end at the deadline of its request.
+    """Make every network step of ``client`` end at the deadline of its request.
 
-    Transports that use no network, such as one for WSGI, are left as they are.
+    Transports that use no network, such as one for WSGI, are left unchanged.
     """
     for transport in (client._transport, *client._mounts.values()):
         if isinstance(transport, httpx2.HTTPTransport):
-            # The library has no public way to give a client's transports another backend.
+            # The library has no public way to set the backend of a client's transports.
             transport._pool._network_backend = _Backend()
     return client
 
@@ -64,7 +64,7 @@ def timeouts(deadline: Deadline, connect: Deadline | None = None) -> dict[str, A
 
     Args:
         deadline: for the whole exchange.
-        connect: for resolving the name, connecting and TLS; ``deadline`` if left out.
+        connect: for resolving the name, connecting and TLS; defaults to ``deadline``.
     """
     first = deadline if connect is None else connect
     return {"timeout": {"connect": first, "read": deadline, "write": deadline, "pool": None}}
@@ -93,7 +93,7 @@ def resolve(host: str, port: int, deadline: Deadline) -> list[str]:
         else:
             answers.put(list(dict.fromkeys(str(entry[4][0]) for entry in found)))
 
-    # The resolver of the system has no time-out that a caller could set.
+    # The system's resolver has no timeout that a caller could set.
     Thread(target=ask, name="filestack_tags-resolver", daemon=True).start()
     try:
         answer = answers.get(timeout=deadline.left())
@@ -105,7 +105,7 @@ def resolve(host: str, port: int, deadline: Deadline) -> list[str]:
 
 
 def _left(timeout: float | None, late: type[httpcore2.TimeoutException]) -> float | None:
-    """Return the time-out of one step.
+    """Return the timeout of one step.
 
     Raises:
         httpcore2.TimeoutException: as ``late``, when the deadline has passed.
@@ -141,7 +141,7 @@ class _Backend(httpcore2.NetworkBackend):
             except OSError as error:
                 raise httpcore2.ConnectError(str(error)) from error
         failures: list[Exception] = []
-        for address in addresses:  # else each of them would get the whole time-out
+        for address in addresses:  # otherwise each of them would get the whole timeout
             try:
                 left = _left(timeout, httpcore2.ConnectTimeout)
                 stream = self._backend.connect_tcp(
@@ -155,7 +155,7 @@ class _Backend(httpcore2.NetworkBackend):
 
 
 class _Stream(httpcore2.NetworkStream):
-    """A connection whose steps end at the deadline of the request, or else of its connecting."""
+    """A connection whose steps end at the deadline of the request, or of connecting."""
 
     def __init__(self, stream: httpcore2.NetworkStream, timeout: float | None) -> None:
         self._stream = stream
@@ -190,6 +190,6 @@ class _Stream(httpcore2.NetworkStream):
         return self._stream.get_extra_info(info)
 
     def _latest(self, timeout: float | None) -> float | None:
-        # Some steps with a proxy are given no time-out.
+        # Some steps with a proxy have no timeout.
         self._timeout = self._timeout if timeout is None else timeout
         return self._timeout

@@ -1,7 +1,7 @@
-"""What a reply that is not the answer means, as one of the package's exceptions.
+"""Convert an unexpected reply to one of the package's exceptions.
 
-Filestack answers errors as JSON, as plain text, and sometimes with status 200, so an answer is
-proved by its shape and everything else comes here.
+Filestack sends errors as JSON, as plain text, and sometimes with status 200, so a valid reply is
+recognized by its shape, and everything else is handled here.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ LIMIT_HEADER = "filestack-limit"
 RESET_HEADER = "filestack-reset"
 REMAINING_HEADER = "filestack-remaining"
 LONGEST_WAIT = timedelta(days=32)
-"""Plan quotas are monthly; a ``Filestack-Reset`` further away is not believed."""
+"""Plan quotas are monthly; a ``Filestack-Reset`` further away is ignored."""
 
 MAX_REFUSAL = 1000
-"""Longest body, in bytes, that is looked at as an error message in place of a file."""
+"""Longest body, in bytes, that is checked for an error message in place of a file."""
 
 MAX_RAW = 20_000
 MAX_SAID = 200
@@ -50,7 +50,7 @@ _APPLICATION_WORDS = re.compile(r"\binvalid (application|api ?key)\b", re.IGNORE
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back: the names in ``headers`` are lower-case, ``content`` is decompressed."""
+    """A response: the names in ``headers`` are lowercase, ``content`` is decompressed."""
 
     status: int
     content: bytes = field(repr=False)
@@ -62,15 +62,15 @@ class Reply:
 
 
 def error_text(reply: Reply) -> str:
-    """Return what the reply says went wrong, on one line, or ``""``.
+    """Return the error message in the reply, on one line, or ``""``.
 
-    Understood are ``{"error": "…"}``, ``{"error": {"msg": "…"}}`` and short plain text.
+    Recognizes ``{"error": "…"}``, ``{"error": {"msg": "…"}}`` and short plain text.
     """
     try:
         payload, _ = decode(reply.content)
     except PayloadError:
         text = reply.text.strip()
-        # A page or a cut JSON document says nothing to a person.
+        # An HTML page or truncated JSON is no help to a user.
         said = " ".join(text.split())[:MAX_SAID]
         readable = said.isprintable() and "\ufffd" not in said
         return said if readable and said[:1] not in ("<", "{", "[") else ""
@@ -82,16 +82,16 @@ def error_text(reply: Reply) -> str:
 
 
 def refusal(said: str) -> type[AccessDenied] | None:
-    """Return the error that the words stand for whatever the status is, or ``None``."""
+    """Return the error that a message means whatever the status is, or ``None``."""
     if _APPLICATION_WORDS.search(said):
         return InvalidApplication
     return PolicyRejected if _POLICY_WORDS.search(said) else None
 
 
 def check_not_refused(reply: Reply) -> None:
-    """Raise :class:`PayloadError` when an error message came in place of a file or of nothing.
+    """Raise :class:`PayloadError` if an error message was sent instead of a file or of nothing.
 
-    A file that merely looks like one is told apart by its size.
+    A file that merely looks like one is recognized by its size.
     """
     if len(reply.content) > MAX_REFUSAL:
         return
@@ -114,17 +114,17 @@ def error_for(
     problem: str = "",
     retryable: bool = False,
 ) -> FilestackError:
-    """Return the exception for a reply that is not the answer to ``call``.
+    """Return the exception for an unexpected reply to ``call``.
 
     Args:
-        reply: what came back.
-        call: Filestack's word for what was asked.
+        reply: the response.
+        call: Filestack's name of the call.
         about: what a 404 means is missing.
         allows: the calls that the policy we sent allows.
-        hide: takes secrets out of a text.
-        now: against which ``Filestack-Reset`` is believed (aware).
-        problem: why a 2xx reply is not the answer.
-        retryable: whether a 2xx reply may be whole the next time.
+        hide: removes secrets from a text.
+        now: the time that limits ``Filestack-Reset`` (aware).
+        problem: what is wrong with a 2xx reply.
+        retryable: whether a 2xx reply may be complete the next time.
     """
     text = error_text(reply)
     kind = _kind(reply.status, text, about)
@@ -192,10 +192,10 @@ def _cure(kind: type[FilestackError], said: str, about: About, allows: Sequence[
 
 
 def _rate_cure(kind: type[FilestackError], reply: Reply) -> str:
-    """Return what to do about a rate limit of which Filestack said how high it is.
+    """Return the fix for a rate limit whose number Filestack sent.
 
-    ``Filestack-Limit`` is a number of calls; over which period is documented nowhere, so nothing
-    is paced by it.
+    ``Filestack-Limit`` is a number of calls; its period is documented nowhere, so no pacing is
+    based on it.
     """
     limit = reply.headers.get(LIMIT_HEADER, "").strip()
     if kind is not RateLimited or not _COUNT.fullmatch(limit):
@@ -206,7 +206,7 @@ def _rate_cure(kind: type[FilestackError], reply: Reply) -> str:
 def resumes_at(reply: Reply, now: datetime) -> datetime | None:
     """Return when further calls are accepted, if this was the last one allowed for now.
 
-    By ``Filestack-Remaining`` and ``Filestack-Reset`` (filestack-claude-plugin's error table).
+    From ``Filestack-Remaining`` and ``Filestack-Reset`` (filestack-claude-plugin's error table).
     """
     if reply.headers.get(REMAINING_HEADER, "").strip() != "0":
         return None

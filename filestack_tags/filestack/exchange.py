@@ -1,4 +1,4 @@
-"""One request to Filestack, and what its reply means. No HTTP here."""
+"""One request to Filestack, and the meaning of its reply. No HTTP here."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from .payloads.reading import NotJSON
 T = TypeVar("T")
 
 MAX_REPLY = 4 * 1024 * 1024
-"""Largest reply read, in bytes, of every call but a download."""
+"""Largest reply read, in bytes, for every call except a download."""
 
 
 class Secrets:
-    """What must never be shown: the key, policy, signature and secret behind one call."""
+    """The secrets behind one call: key, policy, signature and app secret."""
 
     def __init__(self, *values: str) -> None:
         # Filestack may echo them as sent in a path, or percent-encoded as in a query.
@@ -45,11 +45,11 @@ class Secrets:
 
 @dataclass(frozen=True)
 class Call(Generic[T]):
-    """One request, and how its reply is read. Its repr shows no address, which is signed.
+    """One request, and how its reply is parsed. Its repr does not show the URL, which is signed.
 
     ``read`` returns the result or raises :class:`PayloadError`. ``allows`` is what the signed
-    policy allows, ``max_bytes`` the longest reply that is read, ``timeout`` the seconds for
-    the whole call where the client's own are too many.
+    policy allows, ``max_bytes`` the longest reply that is read, ``timeout`` the seconds for the
+    whole call if the client's own are too many.
     """
 
     name: str
@@ -66,10 +66,10 @@ class Call(Generic[T]):
     timeout: float | None = None
 
     def result(self, reply: Reply, now: float) -> T:
-        """Return what the reply says.
+        """Return the result in the reply.
 
         Raises:
-            FilestackError: the subclass that fits, when it is not the answer. Words such as
+            FilestackError: the matching subclass, when the reply is not valid. Texts such as
                 ``Invalid Application`` count even with status 200.
         """
         problem, retryable = "", False
@@ -78,7 +78,7 @@ class Call(Generic[T]):
                 return self.read(reply)
             except PayloadError as error:
                 problem, retryable = self.secrets.hide(str(error)), isinstance(error, NotJSON)
-        # Raised out here, so that no context carries the unhidden text along.
+        # Raised here, so that no exception context contains the unmasked text.
         raise error_for(
             reply,
             call=self.name,
@@ -91,7 +91,7 @@ class Call(Generic[T]):
         ) from (PayloadError(problem) if problem else None)
 
     def longest(self, status: int) -> int:
-        """Return how many bytes are read; an error message may be longer than the file may."""
+        """Return how many bytes to read; an error message may be longer than the file may."""
         return self.max_bytes if 200 <= status < 300 else MAX_REPLY
 
     def too_large(self) -> FilestackError:

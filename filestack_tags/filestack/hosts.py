@@ -1,9 +1,9 @@
-"""Which hosts an external URL may name where users register files. No Django.
+"""Which hosts an external URL may name when users register files. No Django.
 
-Filestack fetches external URLs, nothing here does; but whatever fetches one should not be led to
-machines that only insiders reach. Names are not resolved, because they may resolve to something
-else later. What is requested from here, such as outbound webhooks, checks each resolved address
-with :func:`is_public`.
+Filestack fetches external URLs, and nothing here does; but a fetcher should not be directed to
+machines that only insiders can reach. Names are not resolved, because they may resolve to something
+else later. Requests from here, such as outbound webhooks, check each resolved address with
+:func:`is_public`.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from .urls import normalized
 LOCAL_NAMES = frozenset(
     {
         # Special use: RFC 6761, 6762, 7686, 9476; IANA's registry lists several under .arpa, and
-        # none of the names there is a public web site. ``.example`` is not here: RFC 6761 wants
-        # software to treat it as any other name.
+        # none of those names is a public web site. ``.example`` is not here: RFC 6761 requires
+        # software to treat it like any other name.
         *("localhost", "local", "test", "invalid", "onion", "alt", "arpa"),
-        # Reserved by ICANN for private use, or never to be delegated because so many use them.
+        # Reserved by ICANN for private use, or never delegated because of widespread private use.
         *("internal", "home", "corp", "mail"),
         # Never delegated, and common in private networks and clusters (RFC 6762, appendix G).
         *("intranet", "intra", "private", "lan", "localdomain", "domain", "workgroup"),
         *("svc", "consul"),
     }
 )
-"""Ends of names that mean a machine or a network of one's own."""
+"""Suffixes of names of local machines or networks."""
 
 _NAT64 = IPv6Network("64:ff9b::/96")
 _6TO4_RELAYS = IPv4Network("192.88.99.0/24")
@@ -40,7 +40,7 @@ _NOT_PUBLIC = (
     IPv6Network("2001:db8::/32"),  # documentation
     IPv6Network(
         "2002::/16"
-    ),  # 6to4, which RFC 7526 withdrew; Python calls it public up to 3.12
+    ),  # 6to4, which RFC 7526 deprecated; Python up to 3.12 considers it public
     IPv6Network("3fff::/20"),  # documentation
 )
 _ISATAP = (0x00005EFE, 0x02005EFE)
@@ -48,7 +48,7 @@ _NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")
 
 
 def require_public(url: str) -> None:
-    """Refuse an ``http`` or ``https`` URL that names a private host, in whatever notation.
+    """Reject an ``http`` or ``https`` URL with a private host, in any notation.
 
     Raises:
         InvalidReference: when its host is a private, loopback, link-local or reserved address, a
@@ -76,7 +76,7 @@ def is_loopback(url: str) -> bool:
 
 
 def _address(host: str) -> IPv4Address | IPv6Address | None:
-    """Return the address that a host is: ``127.1`` and ``0x7f000001`` are ones, too."""
+    """Return the address of a host, if it is one; ``127.1`` and ``0x7f000001`` are, too."""
     try:
         return ip_address(host)
     except ValueError:
@@ -85,15 +85,15 @@ def _address(host: str) -> IPv4Address | IPv6Address | None:
         return None
     try:
         return IPv4Address(socket.inet_aton(host))
-    except OSError:  # what ends in a number is no name either
+    except OSError:  # a host that ends in a number is not a name either
         raise InvalidReference("The URL's host or port cannot be read.") from None
 
 
 def is_public(address: IPv4Address | IPv6Address) -> bool:
-    """Whether an address is a public unicast address, also where another is written within it.
+    """Whether an address is a public unicast address, including an address embedded in it.
 
-    IPv6 addresses are public in 2000::/3 alone. Addresses that carry an IPv4 address (mapped,
-    NAT64, ISATAP) are public if that one is.
+    IPv6 addresses are public only in 2000::/3. Addresses that embed an IPv4 address (mapped, NAT64,
+    ISATAP) are public if that one is.
     """
     if isinstance(address, IPv4Address):
         return address.is_global and not address.is_multicast and address not in _6TO4_RELAYS

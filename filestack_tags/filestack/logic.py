@@ -1,4 +1,4 @@
-"""Workflow logic: rules such as ``tags.auto kex "sky"``, read and asked of a task's output.
+"""Workflow logic: rules such as ``tags.auto kex "sky"``, evaluated on a task's output.
 
 ::
 
@@ -6,10 +6,10 @@
 
     tags.auto kex "sky"                     a key of a map, or part of a text
     sfw eq false                            equal, and of the same type
-    tags.auto."t-shirt v.2" gte 90          ours: Filestack's logic knows no thresholds
+    tags.auto."t-shirt v.2" gte 90          our extension: Filestack's logic has no thresholds
 
-``eq``, ``neq`` and ``kex`` are Filestack's (docs: Workflows); ``gt``, ``gte``, ``lt`` and ``lte``
-are ours, and so are quotes around a part of a path. No Django.
+``eq``, ``neq`` and ``kex`` are Filestack's (docs: Workflows). ``gt``, ``gte``, ``lt``, ``lte`` and
+quotes around a part of a path are our extensions. No Django.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MAX_LENGTH = 500
 """Longest rule, in characters."""
 
 MAX_DEPTH = 16
-"""Most parts of a path."""
+"""Maximum number of parts in a path."""
 
 ATTESTED = ("eq", "neq", "kex")
 """Operators of Filestack's own logic."""
@@ -40,7 +40,7 @@ COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
     "lt": operator.lt,
     "lte": operator.le,
 }
-"""Operators of ours: numbers on both sides."""
+"""Our own operators: numbers on both sides."""
 
 OPERATORS = (*ATTESTED, *COMPARISONS)
 
@@ -60,9 +60,9 @@ _MISSING = object()
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule; ``str()`` of it is its canonical text, which reads as the same rule.
+    """One rule; ``str()`` returns its canonical text, which parses to the same rule.
 
-    ``path`` are the keys that lead to what is asked about, ``value`` is what it is held against.
+    ``path`` are the keys of the compared value, ``value`` is what it is compared with.
     """
 
     path: tuple[str, ...]
@@ -71,21 +71,20 @@ class Rule:
 
     @property
     def is_ours(self) -> bool:
-        """Whether only this package knows the operator, so that a workflow of Filestack's could
-        not hold the rule."""
+        """Whether the operator is our extension, so Filestack's workflows cannot use it."""
         return self.operator not in ATTESTED
 
     def holds(self, output: Any) -> bool:
-        """Return whether the rule is true of ``output``, decoded JSON such as a task's ``data``.
+        """Return whether the rule is true for ``output``, decoded JSON such as a task's ``data``.
 
-        Never raises. Where the path leads nowhere the rule is false, whatever its operator: what
-        was not looked at is neither safe nor unsafe.
+        Never raises. If the path does not exist the rule is false, whatever its operator: what was
+        not examined is neither safe nor unsafe.
 
         * ``eq``, ``neq``: types matter, so ``true`` is neither ``"true"`` nor ``1``; ``1`` and
           ``1.0`` are one number. A map or a list equals nothing.
-        * ``kex``: the map has the key, or the text contains the value; upper and lower case
-          differ. False of anything else.
-        * ``gt``, ``gte``, ``lt``, ``lte``: false unless a number is found.
+        * ``kex``: the map has the key, or the text contains the value; case-sensitive. False for
+          anything else.
+        * ``gt``, ``gte``, ``lt``, ``lte``: false unless the value is a number.
         """
         found = _follow(self.path, output)
         if found is _MISSING:
@@ -105,13 +104,13 @@ class Rule:
 
 
 def parse_rule(text: str) -> Rule:
-    """Read one rule.
+    """Parse one rule.
 
-    A part of the path that holds dots, white space or quotes stands in quotes, as a JSON string.
-    The value is a JSON scalar; text stands in quotes, as Filestack writes it.
+    A part of the path that contains dots, white space or quotes is written in quotes, as a JSON
+    string. The value is a JSON scalar; text is in quotes, as Filestack writes it.
 
     Raises:
-        RuleError: for every text that is no rule, and nothing else; it carries the position.
+        RuleError: for every invalid rule, and no other exception; it carries the position.
     """
     if len(text) > MAX_LENGTH:
         raise RuleError(
@@ -188,7 +187,7 @@ def _value(text: str, position: int) -> tuple[Value, int]:
 
 
 def _json(written: str, position: int) -> Any:
-    """Return what one JSON value says; NaN and numbers too large for a computer are none."""
+    """Parse one JSON value; NaN and numbers beyond a float's range are rejected."""
     try:
         value = json.loads(written, parse_constant=_refuse)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""How a client is set up, in code or from the settings."""
+"""Options of a client, set in code or from the settings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .urls import normalized
 
 
 class Options(TypedDict, total=False):
-    """How a client is set up; :class:`FilestackClient` describes each."""
+    """Options of a client; :class:`FilestackClient` describes each."""
 
     api_key: str
     app_secret: Required[str]
@@ -25,7 +25,7 @@ class Options(TypedDict, total=False):
 
 
 def configured() -> Options:
-    """Return the options as ``FILESTACK_TAGS`` gives them now."""
+    """Return the options from the current ``FILESTACK_TAGS``."""
     # Imported here, so that the library can be used without Django.
     from filestack_tags.conf import get_settings
 
@@ -43,7 +43,7 @@ def configured() -> Options:
 
 
 def file_hosts() -> set[str]:
-    """Return the hosts of the settings at which links to stored files lead, such as a CNAME."""
+    """Return the hosts in the settings that serve stored files, such as a CNAME."""
     from filestack_tags.conf import get_settings  # for the reason given in configured()
 
     settings = get_settings()

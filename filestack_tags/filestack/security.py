@@ -65,8 +65,8 @@ class Security:
         clock: returns unix seconds.
 
     Raises:
-        ConfigurationError: when the secret is empty. Tagging needs security even for apps
-            that have it switched off (docs: Image Tagging).
+        ConfigurationError: when the secret is empty. Tagging requires security even for apps that
+            have it disabled (docs: Image Tagging).
     """
 
     def __init__(self, app_secret: str, clock: Callable[[], float] = time.time) -> None:
@@ -94,21 +94,21 @@ class Security:
         """Return a signed policy that allows ``calls`` for ``expires_in`` seconds.
 
         A policy can be replayed until it expires. One that allows ``convert`` also allows paid
-        tasks such as ``tags``, because Filestack knows no finer call: keep it on the server.
+        tasks such as ``tags``, because Filestack has no narrower permission: keep it on the server.
 
         Args:
-            calls: what is allowed, by Filestack's names.
-            source: the only file it is good for: by handle, or by a regular expression that
-                matches this URL and nothing else. Filestack has no limit that fits storage
-                aliases, so a policy for one is good for every file of the app.
+            calls: the allowed calls, by Filestack's names.
+            source: the only file it is valid for: by handle, or by a regular expression that
+                matches this URL and nothing else. Filestack has no such restriction for storage
+                aliases, so a policy for one is valid for every file of the app.
             expires_in: seconds.
             container: the only container, by name, in which a file may be stored.
-            path: what the path of a stored file must start with.
+            path: the required prefix of a stored file's path.
             max_size: the largest file that may be stored, in bytes.
 
         Raises:
-            ValueError: when a call is unknown to Filestack, none is named (a policy without
-                calls allows nearly everything), or ``expires_in`` is not positive.
+            ValueError: when a call is unknown to Filestack, none is given (a policy without calls
+                allows nearly everything), or ``expires_in`` is not positive.
         """
         unknown = sorted(set(calls) - CALLS)
         if isinstance(calls, str) or not calls or unknown:
@@ -140,7 +140,7 @@ class Security:
         Raises:
             ValueError: when ``expiry`` (unix seconds) is missing; Filestack requires it.
         """
-        if type(policy.get("expiry")) is not int:  # a bool is an int, but no time
+        if type(policy.get("expiry")) is not int:  # a bool is an int, but not a time
             raise ValueError("A policy needs an expiry, in whole unix seconds.")
         encoded = encode_policy(json.dumps(policy, sort_keys=True))
         return SignedPolicy(encoded, self.signature(encoded))
@@ -153,14 +153,14 @@ class Security:
 def literally(text: str) -> str:
     """Return a regular expression that matches ``text`` and nothing else.
 
-    Only what is special in every dialect is escaped: ``re.escape`` also escapes spaces, ``-``
-    and ``#``, and Filestack does not document which dialect it reads.
+    Only characters that are special in every dialect are escaped: ``re.escape`` also escapes
+    spaces, ``-`` and ``#``, and Filestack does not document its dialect.
     """
     return _SPECIAL.sub(r"\\\g<0>", text)
 
 
 def encode_policy(text: str) -> str:
-    """Return policy JSON as base64url; the padding stays, Filestack refuses it without."""
+    """Return policy JSON as base64url with padding, which Filestack requires."""
     return base64.urlsafe_b64encode(text.encode()).decode("ascii")
 
 
@@ -181,17 +181,17 @@ def verify_webhook(
     """Return the ``FS-Timestamp`` of a webhook that one of ``secrets`` signed.
 
     Args:
-        body: the raw bytes as received; never re-serialised JSON.
-        headers: looked up without regard to case; Django's ``request.headers`` fits.
+        body: the raw bytes as received; never re-serialized JSON.
+        headers: looked up case-insensitively; Django's ``request.headers`` works.
         secrets: all that may have signed it; several while one is rotated. All are tried.
-        tolerance: how many seconds old the timestamp may be, and at most :data:`CLOCK_SKEW`
-            seconds ahead. ``None`` accepts any timestamp.
+        tolerance: how many seconds old the timestamp may be; it may be at most :data:`CLOCK_SKEW`
+            seconds in the future. ``None`` accepts any timestamp.
         now: unix seconds; the clock of this machine when ``None``.
 
     Raises:
         WebhookNotConfigured: there is no secret (503).
-        WebhookMalformed: a header is missing or not what it should be, or the body is empty
-            and its signature is that of another one (400).
+        WebhookMalformed: a header is missing or malformed, or the body is empty and its signature
+            is that of another one (400).
         WebhookSignatureInvalid: no secret signed it, or it is older than ``tolerance``; its
             ``reason`` is ``"signature"`` or ``"stale"`` (403).
     """
@@ -206,7 +206,7 @@ def verify_webhook_chunks(
     tolerance: int | None = None,
     now: float | None = None,
 ) -> str:
-    """Verify a body that comes in parts, and is not kept; see :func:`verify_webhook`."""
+    """Verify a body that is read in parts and not kept; see :func:`verify_webhook`."""
     if not any(secrets):
         raise WebhookNotConfigured(
             "No webhook secret is configured: set FILESTACK_TAGS['WEBHOOK_SECRETS']."

@@ -1,8 +1,8 @@
-"""What Filestack can read, and how each of the three is written into a URL.
+"""The three kinds of file that Filestack can read, and their form in a URL.
 
 A *handle* names a file Filestack stores. An external *URL* is fetched by Filestack. A storage
-*alias* path, ``src://ALIAS/PATH``, reads from storage connected to the app (docs: Processing
-API). No Django.
+*alias* path, ``src://ALIAS/PATH``, reads from storage connected to the app (docs: Processing API).
+No Django.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ FILE_HOSTS = frozenset(
 class Source:
     """A file that Filestack can read.
 
-    ``reference`` is a handle, a URL, or ``src://ALIAS/PATH``. A URL is kept in one spelling, so
-    that URLs that make the same request are the same source: see :func:`~.urls.normalized`.
-    Percent signs in an alias path are data: nothing is decoded.
+    ``reference`` is a handle, a URL, or ``src://ALIAS/PATH``. A URL is normalized, so that URLs
+    that make the same request are the same source: see :func:`~.urls.normalized`. Percent signs in
+    an alias path are data: nothing is decoded.
 
     Raises:
-        InvalidReference: on construction, when ``reference`` is not what ``kind`` says.
+        InvalidReference: on construction, when ``reference`` does not fit ``kind``.
     """
 
     kind: Kind
@@ -94,7 +94,7 @@ class Source:
 
     @classmethod
     def parse(cls, text: str) -> Source:
-        """Guess the kind from the text; white space around it is ignored.
+        """Guess the kind from the text; surrounding white space is ignored.
 
         Raises:
             InvalidReference: when it is none of the three.
@@ -122,10 +122,10 @@ class Source:
 
     @property
     def path(self) -> str:
-        """How the source is written at the end of a CDN URL.
+        """The form of the source at the end of a CDN URL.
 
-        An external URL is percent-encoded completely, so that its own query belongs to it and
-        not to the call; decoding once gives the reference back.
+        An external URL is percent-encoded completely, so that its own query is not mistaken for the
+        call's; decoding once returns the reference.
         """
         if self.kind == "handle":
             return self.reference
@@ -136,10 +136,10 @@ class Source:
 
 
 def handle_from_url(url: str) -> str | None:
-    """Return the handle a Filestack file URL ends in, or ``None``.
+    """Return the handle at the end of a Filestack file URL, or ``None``.
 
-    Webhooks name a file by URL only; the handle is its last path segment, under the CDN as well
-    as under ``/api/file/``.
+    Webhooks name a file by URL only; the handle is its last path segment, on the CDN as well as
+    under ``/api/file/``.
     """
     try:
         path = urlsplit(url).path
@@ -150,9 +150,9 @@ def handle_from_url(url: str) -> str | None:
 
 
 def digests_of(reference: str) -> tuple[str, ...]:
-    """Return the digests of the files that a text may name, one of each kind.
+    """Return the digests of the files that a text may refer to, one of each kind.
 
-    A URL is read in any spelling. Text that cannot be a reference has digests that no file has.
+    A URL is accepted in any spelling. Text that cannot be a reference has digests that no file has.
     """
     spelled = reference
     with suppress(InvalidReference):
@@ -161,14 +161,14 @@ def digests_of(reference: str) -> tuple[str, ...]:
 
 
 def handle_in_link(url: str, hosts: Collection[str] = ()) -> str | None:
-    """Return the handle of the stored file that a link to Filestack reads, or ``None``.
+    """Return the handle of the stored file that a Filestack link reads, or ``None``.
 
-    Tasks, policies and an API key may be part of the link. Links to external URLs, storage
-    aliases and results of workflows lead to no handle.
+    Tasks, policies and an API key may be part of the link. Links to external URLs, storage aliases
+    and results of workflows have no handle.
 
     Args:
         url: an http or https URL.
-        hosts: where links may lead besides Filestack's own hosts, as ``host`` or ``host:port``.
+        hosts: hosts of links in addition to Filestack's own, as ``host`` or ``host:port``.
     """
     try:
         parts = urlsplit(normalized(url))

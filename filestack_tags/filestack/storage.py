@@ -19,7 +19,7 @@ class Storage:
     """Store options. Empty ones are left to the Filestack app's own settings.
 
     Raises:
-        ConfigurationError: on construction, when a value cannot be used.
+        ConfigurationError: on construction, when a value is invalid.
     """
 
     location: str = "s3"
@@ -52,10 +52,10 @@ class Storage:
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Storage:
-        """Return the storage that the setting ``STORAGE`` describes.
+        """Return the storage described by the setting ``STORAGE``.
 
         Raises:
-            ConfigurationError: when a key or a value cannot be used.
+            ConfigurationError: when a key or a value is invalid.
         """
         known = [item.name for item in fields(cls)]
         unknown = sorted(str(name) for name in options if name not in known)
@@ -72,11 +72,11 @@ class Storage:
 
     @property
     def provider(self) -> str:
-        """The location as it is written into the path of the File API."""
+        """The location in the form used in the path of the File API."""
         return LOCATIONS[self.location]
 
     def holds(self, container: str, key: str) -> bool:
-        """Whether a file with this container and key is where this storage puts files."""
+        """Whether a file with this container and key is in this storage."""
         return (not self.container or container == self.container) and key.removeprefix(
             "/"
         ).startswith(self.path.removeprefix("/"))

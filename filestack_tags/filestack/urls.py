@@ -1,4 +1,4 @@
-"""How an external URL is requested: one spelling for URLs that make the same request. No Django."""
+"""Normalize external URLs: one spelling for URLs that make the same request. No Django."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ PORTS: Final = {"http": 80, "https": 443}
 
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _ALLOWED = "%!$&'()*+,;=:@/?[]"
-"""What may stand in a path or query as it is (RFC 3986), and ``[]``, which browsers leave too."""
+"""Characters allowed in a path or query (RFC 3986), and ``[]``, which browsers keep too."""
 
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})?")
 _HOST = re.compile(r"(?=.{1,254}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
 
 
 def normalized(url: str) -> str:
-    """Return an ``http`` or ``https`` URL in the one spelling of the request that it makes.
+    """Return an ``http`` or ``https`` URL in normal form.
 
-    Scheme and host are lower-case, the host is ASCII (IDNA), the default port and the fragment are
-    left out, dot segments are resolved, and what a URL cannot hold is percent-encoded. Escapes are
-    upper-case, and there are none of unreserved characters (RFC 3986, section 6.2.2). Nothing
-    else is changed: ``a%2Fb`` and ``a/b``, ``?`` and no query are different requests.
-    Normalizing twice changes nothing.
+    Scheme and host are lowercase, the host is ASCII (IDNA), the default port and the fragment are
+    removed, dot segments are resolved, and characters that a URL cannot contain are
+    percent-encoded. Escapes are uppercase, and unreserved characters are not escaped (RFC 3986,
+    section 6.2.2). Nothing else is changed: ``a%2Fb`` and ``a/b``, ``?`` and no query are different
+    requests. Idempotent.
 
     Raises:
-        InvalidReference: when the host or port cannot be read, or there is no host.
+        InvalidReference: when the host or port is invalid, or there is no host.
     """
     try:
         parts = urlsplit(url)
@@ -45,19 +45,19 @@ def normalized(url: str) -> str:
     if port is not None and port != PORTS.get(scheme):
         place = f"{place}:{port}"
     path = _without_dots(_escaped(parts.path)) or "/"
-    # urlsplit() cannot tell an empty query from none.
+    # urlsplit() does not distinguish an empty query from a missing one.
     has_query = "?" in url.partition("#")[0]
     query = f"?{_escaped(parts.query)}" if has_query else ""
     return f"{scheme}://{place}{path}{query}"
 
 
 def host(name: str) -> str:
-    """Return a host as it is sent: lower-case ASCII, an IPv6 address in brackets.
+    """Return a host in the form that is sent: lowercase ASCII, an IPv6 address in brackets.
 
-    A trailing dot stays, and so do numbers that some clients read as IPv4 addresses.
+    A trailing dot is kept, and so are numbers that some clients interpret as IPv4 addresses.
 
     Raises:
-        InvalidReference: when it is no name and no address.
+        InvalidReference: when it is neither a name nor an address.
     """
     if ":" in name:
         try:
@@ -66,7 +66,7 @@ def host(name: str) -> str:
             address = None
         if address is None or address.scope_id is not None:
             raise InvalidReference("The URL's host or port cannot be read.")
-        if address.ipv4_mapped is not None:  # Python's versions write these differently
+        if address.ipv4_mapped is not None:  # Python versions format these differently
             low = int(address) & 0xFFFFFFFF
             return f"[::ffff:{low >> 16:x}:{low & 0xFFFF:x}]"
         return f"[{address.compressed}]"

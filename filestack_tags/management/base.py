@@ -1,4 +1,4 @@
-"""What the management commands share."""
+"""The base class of the management commands."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from filestack_tags.transactions import alias, unapplied_migrations
 
 
 class AppCommand(BaseCommand):
-    """A command that reads this app's tables, and says so when they do not exist yet."""
+    """A command that reads this app's tables, with a clear error if they do not exist yet."""
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         """Run the command.

@@ -1,8 +1,8 @@
-"""Merging: two tags become one, and two again when it is undone.
+"""Merging: turn two tags into one, and undo it.
 
-:func:`start` has every later reply and search reach the target at once, and notes what is to be
-done; :func:`work` does it in batches, from any process, and may die at any point. :func:`undo`
-turns it round. Both keep every asset's rows right whatever happens meanwhile.
+:func:`start` makes every later reply and search use the target at once, and records the work.
+:func:`work` does it in batches, from any process, and may crash at any point. :func:`undo` reverses
+it. Both keep every asset's rows correct despite concurrent changes.
 """
 
 from .requests import Preview, preview, start, undo

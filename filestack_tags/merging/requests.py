@@ -1,4 +1,4 @@
-"""Asking for a merge: what it would do, its beginning, and the beginning of its undoing."""
+"""Start a merge or its undoing, and preview what a merge would do."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Preview:
     """What a merge would do.
 
     Args:
-        assets: how many have the source, rejected and forgotten ones included.
-        both: how many of those have the target too.
-        conflicts: on how many of those people rejected one tag and said yes to the other.
-        aliases: labels that would lead to the target: the source's own, and its aliases.
+        assets: how many have the source, including rejected and archived ones.
+        both: how many of those also have the target.
+        conflicts: on how many of those users rejected one tag and accepted or added the other.
+        aliases: labels that would resolve to the target: the source's own, and its aliases.
     """
 
     assets: int
@@ -63,11 +63,11 @@ def preview(source_id: int, target_id: int) -> Preview:
 
 @retrying
 def start(source_id: int, target_id: int, *, user: AbstractBaseUser | None) -> TagMerge:
-    """Begin to merge the source into the target; return the merge, for :func:`.walk.work`.
+    """Start merging the source into the target; return the merge, for :func:`.walk.work`.
 
-    From the commit on, replies and people who write the source's label, or one of its aliases,
-    reach the target; searches for it find both until all assets are merged. A merge of the same
-    tags that has stopped continues.
+    From the commit on, the source's label and its aliases resolve to the target, in replies and for
+    users. Searches for the target find both until all assets are merged. A stopped merge of the
+    same tags continues.
 
     Raises:
         CurationError: when the two cannot be merged.
@@ -105,15 +105,15 @@ def start(source_id: int, target_id: int, *, user: AbstractBaseUser | None) -> T
 
 @retrying
 def undo(merge_id: int, *, user: AbstractBaseUser | None) -> TagMerge:
-    """Begin to undo a merge, be it at its end or not; :func:`.walk.work` does the rest.
+    """Start undoing a merge, finished or not; :func:`.walk.work` does the rest.
 
-    The source is a tag again, with the id, the aliases and the settings that it had, and replies
-    reach it. Idempotent.
+    The source is a tag again, with its former id, aliases and settings, and replies reach it.
+    Idempotent.
 
     Raises:
         TagMerge.DoesNotExist: when there is no such merge.
-        CurationError: when a later merge has to be undone first, when another tag has the
-            source's name by now, or when what it takes was pruned.
+        CurationError: when a later merge has to be undone first, when another tag has the source's
+            name now, or when the data needed was pruned.
     """
     with atomic():
         target_id = TagMerge.objects.using(alias()).get(pk=merge_id).target_id
@@ -160,7 +160,7 @@ def _alias_keys(tag: Tag) -> list[str]:
 
 
 def _require_latest(merge: TagMerge) -> None:
-    """Refuse to undo a merge while a later one stands on what it did."""
+    """Refuse to undo a merge while a later one depends on it."""
     tags_of_it = (merge.source_id, merge.target_id)
     later = TagMerge.objects.using(alias()).filter(
         Q(source_id__in=tags_of_it) | Q(target_id__in=tags_of_it), pk__gt=merge.pk
@@ -186,7 +186,7 @@ def _bring_back_source(merge: TagMerge) -> None:
         users = get_user_model()._base_manager.using(alias())
         if not users.filter(pk=fields["approved_by_id"]).exists():
             fields["approved_by_id"] = None
-        # Every asset that gets the tag back counts it.
+        # The count grows as assets get the tag back.
         Tag(**fields | {"asset_count": 0}).save(using=alias(), force_insert=True)
     back = aliases.filter(key__in=merge.alias_keys, tag_id=merge.target_id)
     back.update(tag_id=merge.source_id)

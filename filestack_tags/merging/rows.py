@@ -1,4 +1,4 @@
-"""What two rows of one asset become when their tags are merged, and how rows are read and kept."""
+"""Merge the rows of two tags on one asset, and read and save rows for undoing."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ values_of = attrgetter(*SAID)
 
 
 def combined(source: Said, target: Said | None) -> Said:
-    """Return what the target's row says once the source's has been merged into it.
+    """Return the target's row after the source's has been merged into it.
 
-    The higher confidence, with the run that it is from, unless a person set the one that is
-    decided; a user's tag stays a user's. A decision goes before none, and the newer of two before
+    It has the higher confidence, and its run, unless a user set the confidence of the reviewed one.
+    A tag added by a user stays a user's tag. A decision wins over none, and the newer of two over
     the older.
     """
     if target is None:
@@ -47,7 +47,7 @@ def combined(source: Said, target: Said | None) -> Said:
 
 
 def is_conflict(source: Said, target: Said) -> bool:
-    """Whether people said yes to one and no to the other."""
+    """Whether one was rejected and the other accepted or added."""
     decisions = {source.decision, target.decision}
     return Decision.REJECTED in decisions and bool(decisions & YES)
 
@@ -59,7 +59,7 @@ def _is_newer(source: Said, target: Said) -> bool:
 
 
 def lock_assets(asset_ids: Collection[int]) -> dict[int, bool]:
-    """Lock assets in the order of their ids; return ``{id: whether it is forgotten}``."""
+    """Lock assets in the order of their ids; return ``{id: whether it is archived}``."""
     assets = locked(Asset.objects.filter(pk__in=asset_ids)).order_by("pk")
     return {
         pk: deleted_at is not None for pk, deleted_at in assets.values_list("pk", "deleted_at")
@@ -67,13 +67,13 @@ def lock_assets(asset_ids: Collection[int]) -> dict[int, bool]:
 
 
 def present(tag_id: int, asset_ids: Collection[int]) -> dict[int, Said]:
-    """Return what the rows of a tag say, ``{asset id: …}``, of assets that are locked."""
+    """Return the rows of a tag on locked assets: ``{asset id: …}``."""
     rows = AssetTag.objects.using(alias()).filter(asset_id__in=asset_ids, tag_id=tag_id)
     return {pk: Said(*said) for pk, *said in rows.values_list("asset_id", *SAID)}
 
 
 def move(asset_ids: Collection[int], tag_id: int, to: int) -> None:
-    """Give rows as they are to another tag, which has none on these assets."""
+    """Move rows unchanged to another tag, which has none on these assets."""
     if asset_ids:
         rows = AssetTag.objects.using(alias()).filter(asset_id__in=asset_ids, tag_id=tag_id)
         rows.update(tag_id=to)
@@ -88,7 +88,7 @@ def remove(asset_ids: Collection[int], tag_id: int) -> None:
 
 
 def write(tag_id: int, rows: Mapping[int, Said], forgotten: Mapping[int, bool]) -> None:
-    """Make the rows of a tag say this, ``{asset id: …}``, whether they are there or not."""
+    """Write the rows of a tag, ``{asset id: …}``, whether they exist or not."""
     targeted = connections[alias()].features.supports_update_conflicts_with_target
     AssetTag.objects.using(alias()).bulk_create(
         [
@@ -107,7 +107,7 @@ def write(tag_id: int, rows: Mapping[int, Said], forgotten: Mapping[int, bool]) 
 
 
 def keep(merge: TagMerge, side: TagMergeRow.Side, rows: Mapping[int, Said]) -> None:
-    """Note how rows were. What was noted of an asset before stays: that is how it really was."""
+    """Save rows for undoing. An asset's earlier record is kept, since that is the original."""
     TagMergeRow.objects.using(alias()).bulk_create(
         [
             TagMergeRow(
@@ -125,7 +125,7 @@ def keep(merge: TagMerge, side: TagMergeRow.Side, rows: Mapping[int, Said]) -> N
 def kept(
     merge: TagMerge, side: TagMergeRow.Side, asset_ids: Collection[int]
 ) -> dict[int, Said]:
-    """Return what was noted, as far as it can be written: users may be gone."""
+    """Return the saved rows in a form that can be written: users may have been deleted."""
     rows = TagMergeRow.objects.using(alias()).filter(
         merge=merge, side=side, asset_id__in=asset_ids
     )

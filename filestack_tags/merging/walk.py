@@ -1,7 +1,7 @@
-"""The walk of a merge over its assets, and the walk back.
+"""Process the assets of a merge, forward and back.
 
-Every batch is one transaction that locks its assets, writes their rows, counts the tags and notes
-how far it came. So it may stop anywhere and go on from any process; two at once wait for each
+Every batch is one transaction that locks its assets, writes their rows, counts the tags and saves
+the progress. So it may stop anywhere and continue in any process. Concurrent workers wait for each
 other, and the second finds nothing left to do.
 """
 
@@ -28,10 +28,10 @@ State, Side = TagMerge.State, TagMergeRow.Side
 CHANGE_TAGS = "filestack_tags.change_tag"
 
 BATCH = 450
-"""Assets of one transaction, as many ids as SQLite's oldest limit lets a statement hold."""
+"""Assets in one transaction: as many ids as SQLite's oldest limit allows in a statement."""
 
 ABANDONED_AFTER = timedelta(minutes=1)
-"""A batch takes well under a second: whoever was silent for so long is gone."""
+"""A batch takes well under a second; a worker without progress for this long has crashed."""
 
 
 class _Overtaken(Exception):
@@ -41,15 +41,15 @@ class _Overtaken(Exception):
 def work(merge_id: int, *, is_stopped: Callable[[], bool] = lambda: False) -> bool:
     """Continue a merge, or its undoing; return whether nothing is left to do.
 
-    Any number of processes may call this, at any time, as often as they like. Before each batch
-    the user who started it has to be active and permitted; else it stops, and ``error`` says why.
+    Any number of processes may call this, at any time, repeatedly. Before each batch the user who
+    started it must be active and permitted; otherwise it stops, and ``error`` says why.
 
     Args:
-        is_stopped: asked after each batch.
+        is_stopped: called after each batch.
 
     Raises:
         TagMerge.DoesNotExist: when there is no such merge.
-        OperationalError: when the database stays out of reach; calling it again goes on.
+        OperationalError: when the database stays unreachable; another call continues.
     """
     steps = {State.MERGING: _merge_some, State.UNDOING: _undo_some}
     while (merge := _read(merge_id)).is_at_work:
@@ -86,7 +86,7 @@ def _stop(merge: TagMerge, why: str) -> None:
 
 
 def unfinished(*, silent_for: timedelta = ABANDONED_AFTER) -> list[int]:
-    """Return the merges that are not at their end, and that nobody has gone on with for long."""
+    """Return unfinished merges that had no progress for some time."""
     merges = TagMerge.objects.using(alias()).filter(
         state__in=AT_WORK, error="", changed_at__lte=timezone.now() - silent_for
     )
@@ -97,7 +97,7 @@ def unfinished(*, silent_for: timedelta = ABANDONED_AFTER) -> list[int]:
 def _merge_some(merge: TagMerge) -> None:
     source = AssetTag.objects.using(alias()).filter(tag_id=merge.source_id)
     ahead = source if merge.position is None else source.filter(asset_id__gt=merge.position)
-    # Behind the walk are rows of replies that had looked up the label before the merge began.
+    # Behind the walk are rows of replies that had resolved the label before the merge began.
     ids = _next(ahead) or _next(source)
     if ids:
         _merge_batch(merge, ids)
@@ -139,7 +139,7 @@ def _merge_batch(merge: TagMerge, ids: list[int]) -> None:
 
 
 def _finish_merge(merge: TagMerge) -> None:
-    """Let the source go, unless a late reply has just given it to another asset."""
+    """Delete the source, unless a late reply has just assigned it to another asset."""
     try:
         with atomic():
             held = locked(Tag.objects.filter(pk__in=(merge.source_id, merge.target_id)))
@@ -167,17 +167,17 @@ def _undo_some(merge: TagMerge) -> None:
 
 
 def _undo_batch(merge: TagMerge, ids: list[int]) -> int:
-    """Give both tags their rows of these assets back; return how many assets those are.
+    """Restore the rows of both tags on these assets; return how many assets were restored.
 
-    A row that came over alone goes back as it is by now. Where both tags had a row, both are as
-    they were, but for a target's row that a person or a newer result has changed since.
+    A row that was only moved goes back with its current values. If both tags had a row, both are
+    restored, except a target's row that a user or a newer result has changed since.
     """
     forgotten = rows.lock_assets(ids)
     tags.hold((merge.source_id, merge.target_id))
     source = rows.kept(merge, Side.SOURCE, ids)
     target = rows.kept(merge, Side.TARGET, ids)
     now = rows.present(merge.target_id, forgotten)
-    # Since the undoing began, replies and people reach the source again.
+    # Since the undoing began, replies and users reach the source again.
     newer = rows.present(merge.source_id, forgotten)
     back: dict[int, Said] = {}
     restored: dict[int, Said] = {}
@@ -192,7 +192,7 @@ def _undo_batch(merge: TagMerge, ids: list[int]) -> int:
             left = source[pk]
             merged = combined(source[pk], was)
             if is_now is None and not merged.decision:
-                left = None  # a newer result has neither
+                left = None  # a newer result contains neither
             elif is_now == merged:
                 restored[pk] = was
         if left is not None and (pk not in newer or _outlasts(left, newer[pk])):

@@ -1,9 +1,8 @@
-"""State: what is known about files, their tags, and how the tags came about.
+"""Models: files, their tags, and the history of both.
 
-Models only declare. Writing is done by the services :mod:`filestack_tags.assets`,
-:mod:`~filestack_tags.tagging`, :mod:`~filestack_tags.ingest` and
-:mod:`~filestack_tags.curation`; questions live on the QuerySets and in
-:mod:`filestack_tags.search`.
+Models only declare. The services :mod:`filestack_tags.assets`, :mod:`~filestack_tags.tagging`,
+:mod:`~filestack_tags.ingest` and :mod:`~filestack_tags.curation` write; queries are on the
+QuerySets and in :mod:`filestack_tags.search`.
 """
 
 from .assets import Asset, AssetQuerySet

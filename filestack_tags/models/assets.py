@@ -1,4 +1,4 @@
-"""Assets: the files, what is known about them, and where their tagging stands."""
+"""Assets: the files, their facts, and the state of their tagging."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class AssetQuerySet(models.QuerySet["Asset"]):
-    """Assets. A search among the conditions limits how long a query may take.
+    """Assets. If a search is among the conditions, the query has a time limit.
 
     See :func:`filestack_tags.search.deadline.time_limit`; ``iterator()``, ``update()``,
     ``delete()`` and a use as a subquery are not limited.
@@ -56,20 +56,20 @@ class AssetQuerySet(models.QuerySet["Asset"]):
         return searching.time_limit(self.query.where, self.db)
 
     def present(self) -> Self:
-        """Leave out assets whose file was deleted or forgotten."""
+        """Leave out assets whose file was deleted or that were archived."""
         return self.filter(deleted_at=None)
 
     def within(self, scope: models.Q | None) -> Self:
-        """Return the assets in a scope, each once; all of them where it is None.
+        """Return the assets in a scope, each once; all of them if it is None.
 
-        See :mod:`filestack_tags.scoping` for what a scope is. A search that follows counts only
-        the tags of these assets for the limit of a prefix.
+        See :mod:`filestack_tags.scoping` for the definition of a scope. A search that follows
+        counts only the tags of these assets for the limit of a prefix.
         """
         if scope is None:
             return self
         found = self.filter(scope)
         if len(found.query.alias_map) != 1:
-            # Relations of the host's may lead to an asset on several ways.
+            # Relations of the host may match an asset several times.
             found = self.filter(pk__in=self.model._base_manager.filter(scope).values("pk"))
         found._scope = scope if self._scope is None else self._scope & scope
         return found
@@ -77,18 +77,17 @@ class AssetQuerySet(models.QuerySet["Asset"]):
     def search(self, query: str | Query, *, include_hidden: bool = False) -> Self:
         """Return the present assets that match ``query``.
 
-        Reads the text and queries nothing before the result is evaluated, so it can be called in
-        async code: ``async for asset in Asset.objects.search("sky")``. Evaluating it takes one
-        more query than other querysets, for the tags that the search names.
+        Parses the text and runs no query before the result is evaluated, so it can be called in
+        async code: ``async for asset in Asset.objects.search("sky")``. Evaluating it takes one more
+        query than other querysets, for the tags that the search names.
 
         Args:
-            query: a text in the search language, or what :func:`.search.language.parse` made of
-                one.
+            query: a text in the search language, or the result of :func:`.search.language.parse`.
             include_hidden: whether ``include:hidden`` is permitted, which finds hidden tags.
 
         Raises:
-            TagQueryError: when the query cannot be read; it carries the position. Evaluating the
-                result raises it when a prefix stands for too many tags.
+            TagQueryError: when the query cannot be parsed; it carries the position. Evaluating the
+                result raises it when a prefix matches too many tags.
             SearchTimeout: on evaluation, when it takes longer than ``SEARCH_TIMEOUT_SECONDS``.
         """
         return searching.search_assets(
@@ -96,10 +95,10 @@ class AssetQuerySet(models.QuerySet["Asset"]):
         )
 
     def with_visible_tags(self) -> Self:
-        """Read :attr:`Asset.visible_tags` of all assets by one further query.
+        """Prefetch :attr:`Asset.visible_tags` of all assets with one more query.
 
-        Also as the queryset of a ``Prefetch`` of your own models. With ``HIDE_SENSITIVE``, calling
-        this method reads the sensitive tags first.
+        Also works as the queryset of a ``Prefetch`` on your own models. With ``HIDE_SENSITIVE``,
+        calling this method reads the sensitive tags first.
         """
         return self.prefetch_related(
             models.Prefetch(
@@ -134,7 +133,7 @@ class Asset(models.Model):
     width = models.PositiveIntegerField(_("width"), null=True, blank=True)
     height = models.PositiveIntegerField(_("height"), null=True, blank=True)
     sha256 = IdentifierField(_("SHA-256"), max_length=64, null=True, blank=True, db_index=True)
-    """Digest of the bytes, in lower-case hex, once Filestack or the host has said it."""
+    """SHA-256 of the bytes, in lowercase hex, once Filestack or the host has provided it."""
     container = models.CharField(_("container"), max_length=255, blank=True)
     key = models.CharField(_("storage key"), max_length=1024, blank=True)
     store_status = models.CharField(_("store status"), max_length=32, blank=True)
@@ -149,7 +148,7 @@ class Asset(models.Model):
     )
     uploaded_at = models.DateTimeField(_("uploaded"), default=timezone.now, db_index=True)
     facts_at = models.DateTimeField(null=True, editable=False)
-    """When Filestack said what is recorded above; older news does not replace it."""
+    """The time of the facts recorded above; older events do not replace them."""
 
     content_version = models.PositiveIntegerField(_("content version"), default=1)
     content_changed_at = models.DateTimeField(_("content changed"), null=True, blank=True)
@@ -158,17 +157,17 @@ class Asset(models.Model):
         _("tagging"), max_length=8, choices=State, default=State.NEW
     )
     due_at = models.DateTimeField(_("due"), null=True, blank=True)
-    """When the sweep looks again: next attempt if queued, end of the lease if running."""
+    """When the sweep checks it again: next attempt if queued, end of the lease if running."""
     attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
     queued_by = models.CharField(_("queued by"), max_length=10, blank=True)
     """The :class:`.ledger.TaggingRun.Trigger` of the request that queued it."""
     queued_for = models.CharField(_("queued for"), max_length=100, blank=True)
-    """The tagger the request asked for; the setting ``TAGGER`` when empty."""
+    """The tagger of the request; the setting ``TAGGER`` when empty."""
     fresh_since = models.DateTimeField(null=True, blank=True, editable=False)
-    """Set by a forced request: answers from before this time are not used."""
+    """Set by a forced request: replies from before this time are not used."""
     last_error = models.TextField(_("last error"), blank=True)
     error_code = ExactCharField(_("error code"), max_length=50, blank=True, default="")
-    """That of the last error, as on its run; empty once the asset has its tags."""
+    """The code of the last error, as on its run; empty once the asset has its tags."""
     current_run = models.ForeignKey(
         "TaggingRun",
         on_delete=models.SET_NULL,
@@ -179,7 +178,7 @@ class Asset(models.Model):
     )
     """The run whose result the tags show."""
     tags_version = models.PositiveIntegerField(_("content version of the tags"), default=0)
-    """Content version that the tags describe, 0 before the first result."""
+    """The content version that the tags describe, 0 before the first result."""
     tags_at = models.DateTimeField(_("tagged"), null=True, blank=True, db_index=True)
     """Time of the result that the tags show; an older result is not applied."""
 
@@ -211,8 +210,8 @@ class Asset(models.Model):
     def visible_tags(self) -> list[AssetTag]:
         """The asset tags to show, the most confident first, each with its ``tag``.
 
-        Left out are rejected tags, hidden ones, sensitive ones that nobody approved (with
-        ``HIDE_SENSITIVE``), and those below their minimum confidence that nobody accepted or
+        Left out are rejected tags, hidden ones, sensitive ones that are not approved (with
+        ``HIDE_SENSITIVE``), and those below their minimum confidence that were not accepted or
         added. Runs a query each time, unless the assets come from
         :meth:`AssetQuerySet.with_visible_tags`; then the tags are those of that query.
         """

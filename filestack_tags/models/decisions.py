@@ -1,4 +1,4 @@
-"""The log of decisions: what people said of the tags of assets, and when. Rows are only added."""
+"""The log of users' decisions about the tags of assets. Rows are only added."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .tags import AssetTag, Tag
 
 
 class TagDecision(models.Model):
-    """One decision of a person about one asset tag: what the row said before, and since.
+    """One user's decision about one asset tag: the row before and after.
 
-    It holds all it takes to bring the former row back. No confidence means that the asset does
-    not have the tag. Kept for as long as the asset is.
+    It contains everything needed to restore the previous row. No confidence means that the asset
+    does not have the tag. Kept as long as the asset.
     """
 
     class Act(models.TextChoices):
@@ -44,7 +44,7 @@ class TagDecision(models.Model):
     )
     tag = models.ForeignKey(
         Tag,
-        # A tag that was merged into another is gone, until that is undone: it has its id again.
+        # A merged tag is deleted until the merge is undone; then it has its id again.
         on_delete=models.DO_NOTHING,
         db_constraint=False,
         null=True,
@@ -88,7 +88,7 @@ class TagDecision(models.Model):
         on_delete=models.SET_NULL,
         null=True,
         related_name="+",
-        # Nobody asks by it, and a deleted user is not looked for here by the database.
+        # No query uses it, and the database does not search here for a deleted user.
         db_index=False,
         db_constraint=False,
         verbose_name=_("decided before by"),

@@ -1,4 +1,4 @@
-"""Files that models of the host's hold: which asset each became, or why it did not."""
+"""Files of host models: which asset each became, or why not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .assets import Asset
 
 
 class ModelFile(models.Model):
-    """The file of one row of the host's. Written in the transaction that saves the row."""
+    """The file of one host row. Written in the transaction that saves the row."""
 
     class State(models.TextChoices):
         WAITING = "waiting", _("waiting")
@@ -26,11 +26,11 @@ class ModelFile(models.Model):
     row = ExactCharField(_("row"), max_length=255)
     """The primary key of the host's row, as text."""
     name = models.TextField(_("file"))
-    """As the host's field has it."""
+    """As in the host's field."""
     version = models.PositiveIntegerField(_("version"), default=1)
-    """Grows with each change of the file, so that work on an earlier one is noticed."""
+    """Increases with each change of the file, so that work on an earlier one is detected."""
     sha256 = ExactCharField(_("SHA-256"), max_length=64, blank=True)
-    """Of the bytes the asset stands for; empty where they are not read here."""
+    """Of the asset's bytes; empty if they are not read here."""
     asset = models.ForeignKey(
         Asset,
         on_delete=models.SET_NULL,
@@ -41,7 +41,7 @@ class ModelFile(models.Model):
     )
     state = models.CharField(_("state"), max_length=8, choices=State, default=State.WAITING)
     due_at = models.DateTimeField(_("due"), default=timezone.now, null=True, blank=True)
-    """When the sweep looks again: next attempt, or end of the lease of who works at it."""
+    """When the sweep checks it again: next attempt, or end of the current lease."""
     attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
     last_error = models.TextField(_("last error"), blank=True)
     changed_at = models.DateTimeField(_("changed"), auto_now=True)

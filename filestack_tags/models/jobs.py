@@ -1,4 +1,4 @@
-"""Bulk jobs: one action on every asset that matches a search, and what came of it."""
+"""Bulk jobs: one action on every asset that matches a search, and its results."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ class BulkJob(models.Model):
     """``tag``, ``confidence`` (``[low, high]``), ``tagger`` or ``format``, as the action needs."""
     query = models.TextField(_("search"), blank=True)
     include_hidden = models.BooleanField(default=False, editable=False)
-    """Whether whoever asked may write ``include:hidden`` in the search."""
+    """Whether the user may write ``include:hidden`` in the search."""
     asset_ids = models.JSONField(_("assets"), null=True, blank=True)
-    """Only these of the assets that match, in ascending order; None for all of them."""
+    """Only these of the matching assets, in ascending order; None for all."""
     ceiling = models.BigIntegerField(_("newest asset"), default=0)
-    """The highest id when it was asked for: later assets are not of this job."""
+    """The highest asset id at the creation of the job: later assets are not included."""
 
     state = models.CharField(_("state"), max_length=10, choices=State, default=State.WAITING)
     due_at = models.DateTimeField(_("due"), null=True, blank=True, default=timezone.now)
-    """When the sweep looks whether somebody goes on with it; None once it has ended."""
+    """When the sweep checks whether a worker is running it; None once it has ended."""
     position = models.BigIntegerField(_("position"), null=True, blank=True)
-    """Assets with this id and above are done; it goes from the newest to the oldest."""
+    """Assets with this id and above are done; the order is from the newest to the oldest."""
     attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
-    """How often the batch that is next has failed as a whole."""
+    """How often the next batch has failed as a whole."""
     matched = models.PositiveIntegerField(_("matching"), default=0)
     matched_is_exact = models.BooleanField(default=False, editable=False)
     done = models.PositiveIntegerField(_("done"), default=0)
@@ -73,7 +73,9 @@ class BulkJob(models.Model):
         verbose_name=_("asked by"),
     )
     scope_digest = ExactCharField(max_length=64, blank=True, default="", editable=False)
-    """Of the scope of who asked for it then: what it wrote is read in the same alone."""
+    """Digest of the user's scope at the time of the request: its results are readable only in the
+    same scope.
+    """
     trigger = models.CharField(
         _("trigger"),
         max_length=10,
@@ -83,7 +85,7 @@ class BulkJob(models.Model):
     key = IdentifierField(
         _("idempotency key"), max_length=64, null=True, blank=True, unique=True, editable=False
     )
-    """Digest of an idempotency key and of the user, or no user, that it came from."""
+    """Digest of an idempotency key and of its user, or no user."""
     undoes = models.ForeignKey(
         "self",
         on_delete=models.CASCADE,
@@ -97,7 +99,7 @@ class BulkJob(models.Model):
     changed_at = models.DateTimeField(_("last batch"), null=True, blank=True)
     finished_at = models.DateTimeField(_("ended"), null=True, blank=True)
     pruned_at = models.DateTimeField(_("pruned"), null=True, blank=True)
-    """When what it noted of single assets was deleted, and with it the way to undo."""
+    """When the records about single assets were deleted, after which it cannot be undone."""
 
     objects = ReplicaManager()
 
@@ -124,8 +126,9 @@ OPEN_STATES = (BulkJob.State.WAITING, BulkJob.State.RUNNING)
 
 
 class BulkJobItem(models.Model):
-    """What came of one asset: noted for those that failed or were skipped, up to a limit, and
-    for all of a list of ids."""
+    """The result for one asset: recorded for failed and skipped ones, up to a limit, and for all of
+    a list of ids.
+    """
 
     class Outcome(models.TextChoices):
         CHANGED = "changed", _("changed")
@@ -136,7 +139,7 @@ class BulkJobItem(models.Model):
         BulkJob, on_delete=models.CASCADE, related_name="items", db_index=False
     )
     asset_id = models.BigIntegerField(_("asset"))
-    """The asset may be gone, or may never have been."""
+    """The asset may be deleted, or may never have existed."""
     outcome = models.CharField(_("outcome"), max_length=10, choices=Outcome)
     reason = models.CharField(_("reason"), max_length=20, blank=True)
     """Why it was skipped: a word of :data:`filestack_tags.bulk.REASONS`."""
@@ -161,7 +164,7 @@ class BulkJobItem(models.Model):
 
 
 class BulkJobPart(models.Model):
-    """A piece of an export, compressed: written in the transaction that moves the job on."""
+    """A piece of an export, compressed: written in the transaction that advances the job."""
 
     job = models.ForeignKey(
         BulkJob, on_delete=models.CASCADE, related_name="parts", db_index=False

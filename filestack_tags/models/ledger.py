@@ -1,4 +1,4 @@
-"""The ledger: attempts to tag, and the webhook requests that told us of something."""
+"""The ledger: tagging attempts, and received webhook requests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from filestack_tags.replicas import ReplicaManager
 from .assets import Asset
 
 TOO_LARGE = "too_large"
-"""Error code of a delivery whose body was refused for its size, and is not stored."""
+"""Error code of a delivery whose body was rejected for its size, and is not stored."""
 
 
 class TaggingRun(models.Model):
@@ -53,8 +53,8 @@ class TaggingRun(models.Model):
     )
     shared_from = models.ForeignKey(
         "self",
-        # Neither an index nor a constraint: nobody asks who shared a run, and every call would
-        # pay for them.
+        # Neither an index nor a constraint: no query looks for who shared a run, and every call
+        # would pay for them.
         on_delete=models.DO_NOTHING,
         db_constraint=False,
         db_index=False,
@@ -63,19 +63,20 @@ class TaggingRun(models.Model):
         related_name="+",
         verbose_name=_("shared from"),
     )
-    """The run of another asset with the same bytes, whose reply this is: no call was made."""
+    """The run of another asset with the same bytes that this reply is from: no call was made."""
     sha256 = IdentifierField(_("SHA-256"), max_length=64, null=True, blank=True, editable=False)
-    """Digest of the tagged bytes. Set only if the reply certainly describes them: the digest was
-    known when the call was made, and Filestack was told not to answer from its cache. Other files
-    with this digest may share the reply."""
+    """SHA-256 of the tagged bytes. Set only if the reply certainly describes them: the digest was
+    known before the call, and the call bypassed Filestack's cache. Other files with
+    this digest may share the reply.
+    """
     rule_results = models.JSONField(_("rules"), default=dict, blank=True)
-    """What each of the setting ``RULES`` says of the result: ``{name: true or false}``."""
+    """The outcome of each of the setting ``RULES`` for the result: ``{name: true or false}``."""
     raw_reply = models.TextField(_("raw reply"), blank=True)
     http_status = models.PositiveSmallIntegerField(_("HTTP status"), null=True, blank=True)
     error_code = models.CharField(_("error code"), max_length=50, blank=True)
     error_text = models.TextField(_("error"), blank=True)
     notes = models.TextField(_("notes"), blank=True, default="")
-    """What of the reply was left out because it cannot be used, and why."""
+    """What was left out of the reply because it is invalid, and why."""
     started_at = models.DateTimeField(_("started"), default=timezone.now)
     finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
     result_at = models.DateTimeField(_("time of the result"), null=True, blank=True)
@@ -102,7 +103,7 @@ class TaggingRun(models.Model):
 
 
 class WebhookDelivery(models.Model):
-    """One webhook request with a valid signature, stored before it is understood."""
+    """One webhook request with a valid signature, stored before it is parsed."""
 
     class State(models.TextChoices):
         RECEIVED = "received", _("received")
@@ -122,7 +123,7 @@ class WebhookDelivery(models.Model):
     outcome = models.TextField(_("outcome"), blank=True)
     error = models.TextField(_("error"), blank=True)
     error_code = ExactCharField(_("error code"), max_length=50, blank=True, default="")
-    """Why it failed, in a word: see :mod:`filestack_tags.cures`."""
+    """Why it failed, as a code: see :mod:`filestack_tags.cures`."""
     asset = models.ForeignKey(
         Asset,
         on_delete=models.SET_NULL,

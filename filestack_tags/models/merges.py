@@ -1,4 +1,4 @@
-"""Merges: which tag went into which other, how far that is, and what it takes to undo it."""
+"""Merges: which tag is merged into which, the progress, and the data needed to undo it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .tags import AssetTag
 
 
 class TagMerge(models.Model):
-    """One tag, the source, becoming another, the target. Its state says who is at work."""
+    """One tag, the source, being merged into another, the target; see its state."""
 
     class State(models.TextChoices):
         MERGING = "merging", _("merging")
@@ -24,8 +24,8 @@ class TagMerge(models.Model):
         UNDOING = "undoing", _("being undone")
         UNDONE = "undone", _("undone")
 
-    # No relations: the source goes, the target may go in a later merge, and both come back
-    # with the ids that they had.
+    # Not relations: the source is deleted, the target may be deleted by a later merge, and undoing
+    # restores both with their ids.
     source_id = models.IntegerField(_("source"))
     target_id = models.IntegerField(_("target"))
     source_name = models.CharField(_("merged tag"), max_length=MAX_LABEL_LENGTH)
@@ -33,14 +33,14 @@ class TagMerge(models.Model):
     source_fields = models.JSONField(default=dict, encoder=DjangoJSONEncoder, editable=False)
     """The source's row, ``{column: value}``."""
     alias_keys = models.JSONField(default=list, editable=False)
-    """The aliases that the source had."""
+    """The aliases of the source."""
     state = models.CharField(_("state"), max_length=10, choices=State, default=State.MERGING)
     position = models.BigIntegerField(null=True, editable=False)
-    """Assets with this id and below were merged; stragglers among them are looked for last."""
+    """Assets with this id and below are merged; later additions among them are processed last."""
     assets = models.PositiveIntegerField(_("assets"), default=0)
-    """How many had the source when the merge began."""
+    """How many assets had the source when the merge began."""
     done = models.PositiveIntegerField(_("done"), default=0)
-    """How many are merged; it falls again while the merge is being undone."""
+    """How many are merged; it decreases while the merge is being undone."""
     both = models.PositiveIntegerField(_("with both tags"), default=0)
     conflicts = models.PositiveIntegerField(_("conflicts"), default=0)
     """Assets on which one tag was rejected and the other accepted or added."""
@@ -62,13 +62,13 @@ class TagMerge(models.Model):
         verbose_name=_("undone by"),
     )
     needs_user = models.BooleanField(default=False, editable=False)
-    """Whether a user started it, or its undoing, and has to be permitted still."""
+    """Whether a user started it, or its undoing, and must still be permitted."""
     error = models.TextField(_("error"), blank=True, default="")
     """Why it stopped before its end; empty while it continues."""
     changed_at = models.DateTimeField(_("changed"), auto_now=True)
     """When the last batch was done, or the state changed."""
     pruned_at = models.DateTimeField(_("pruned"), null=True, blank=True)
-    """When the rows as they were before were deleted, and with them the way to undo."""
+    """When the saved rows were deleted, after which it cannot be undone."""
 
     objects = ReplicaManager()
 
@@ -89,7 +89,7 @@ class TagMerge(models.Model):
 
     @property
     def can_be_undone(self) -> bool:
-        """Whether it can be undone, as far as the merge itself shows."""
+        """Whether it can be undone, judging by the merge alone."""
         has_begun = self.state == TagMerge.State.UNDOING and not self.error
         return self.pruned_at is None and self.state != TagMerge.State.UNDONE and not has_begun
 
@@ -108,7 +108,7 @@ class TagMergeRow(models.Model):
     merge = models.ForeignKey(
         TagMerge, on_delete=models.CASCADE, related_name="rows", db_index=False
     )
-    # Assets, users and runs may be gone when it is undone: these ids may lead nowhere.
+    # Assets, users and runs may be deleted before it is undone: these ids may dangle.
     asset = models.ForeignKey(
         Asset,
         on_delete=models.DO_NOTHING,

@@ -1,4 +1,4 @@
-"""Operations: what calls cost, whether they may be made, and what runs by the clock."""
+"""Operations: usage, circuit breakers, and the heartbeats of scheduled tasks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from filestack_tags.replicas import ReplicaManager
 
 
 class Spending(models.Model):
-    """How many calls to tag were made on one day. Counted before they are made."""
+    """How many tagging calls were made on one day. Counted before they are made."""
 
     day = models.DateField(_("day (UTC)"), unique=True)
     calls = models.PositiveIntegerField(_("calls"), default=0)
@@ -29,7 +29,7 @@ class Spending(models.Model):
 
 
 class Circuit(models.Model):
-    """Whether a tagger may be asked. Open, while every call would be refused."""
+    """The circuit breaker of a tagger. While it is open, calls are paused."""
 
     tagger = ExactCharField(_("tagger"), max_length=100, unique=True)
     failures = models.PositiveIntegerField(_("refusals in a row"), default=0)
@@ -37,10 +37,10 @@ class Circuit(models.Model):
     """The assets whose access was denied in a row: each counts once in ``failures``."""
     opened_at = models.DateTimeField(_("open since"), null=True, blank=True)
     opened_times = models.PositiveIntegerField(_("tried in vain"), default=0)
-    """How often a call was tried since it opened; each waits twice as long as the one before."""
+    """How many trial calls failed since it opened; each doubles the delay."""
     retry_at = models.DateTimeField(_("next try"), null=True, blank=True)
     closed_at = models.DateTimeField(_("closed"), null=True, blank=True, editable=False)
-    """When it last closed; calls come back little by little after that."""
+    """When it last closed; concurrency grows gradually after that."""
     error_code = models.CharField(_("error code"), max_length=50, blank=True)
     reason = models.TextField(_("reason"), blank=True)
 
@@ -57,7 +57,7 @@ class Circuit(models.Model):
 
 
 class Heartbeat(models.Model):
-    """When something that runs by the clock, such as the sweep, last came to its end."""
+    """When a scheduled task, such as the sweep, last finished."""
 
     name = ExactCharField(_("name"), max_length=50, unique=True)
     at = models.DateTimeField(_("last run"), default=timezone.now)
@@ -77,7 +77,7 @@ class Heartbeat(models.Model):
 
 
 class Backfill(models.Model):
-    """One run of ``filestack_tags_backfill``, so that it can go on where it was stopped."""
+    """One run of ``filestack_tags_backfill``, so that it can be resumed."""
 
     class State(models.TextChoices):
         RUNNING = "running", _("running")
@@ -88,7 +88,7 @@ class Backfill(models.Model):
     options = models.JSONField(_("options"), default=dict, blank=True)
     state = models.CharField(_("state"), max_length=10, choices=State, default=State.RUNNING)
     position = models.BigIntegerField(_("position"), null=True, blank=True)
-    """Assets with this id and above were handed out; it goes from the newest to the oldest."""
+    """Assets with this id and above are done; the order is from the newest to the oldest."""
     counts = models.JSONField(_("counts"), default=dict, blank=True)
     """``{outcome: how many}``."""
     started_at = models.DateTimeField(_("started"), default=timezone.now)

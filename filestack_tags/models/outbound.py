@@ -1,4 +1,4 @@
-"""Outbound webhooks: who is told of what happens, and what is to be told."""
+"""Outbound webhooks: the endpoints, and the messages to send."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from filestack_tags.replicas import ReplicaManager
 
 
 def new_nonce() -> str:
-    """Return what makes the secret of an endpoint another than all others."""
+    """Return a random nonce, which makes the secret of an endpoint unique."""
     return token_hex(16)
 
 
 def new_webhook_id() -> str:
-    """Return the id by which a receiver knows a message that comes again."""
+    """Return the id by which a receiver recognizes a repeated message."""
     return f"msg_{uuid.uuid4().hex}"
 
 
 class WebhookEndpoint(models.Model):
-    """Another system that is told. Its secret is not stored: see :mod:`filestack_tags.outbound`."""
+    """Another system. Its secret is not stored: see :mod:`filestack_tags.outbound`."""
 
     url = models.CharField(_("URL"), max_length=2000)
     description = models.CharField(_("description"), max_length=200, blank=True)
@@ -32,7 +32,7 @@ class WebhookEndpoint(models.Model):
     """Of :class:`OutboundMessage.Event`."""
     is_active = models.BooleanField(_("active"), default=True)
     nonce = ExactCharField(max_length=64, default=new_nonce, editable=False)
-    """With ``SECRET_KEY`` it makes the secret; without that it is worth nothing."""
+    """The secret is derived from it and ``SECRET_KEY``; alone it is worthless."""
     former_nonce = ExactCharField(max_length=64, blank=True, editable=False)
     rotated_at = models.DateTimeField(
         _("secret changed"), null=True, blank=True, editable=False
@@ -52,7 +52,7 @@ class WebhookEndpoint(models.Model):
 
 
 class OutboundMessage(models.Model):
-    """One thing to tell one endpoint: written by the transaction that did it, sent afterwards."""
+    """One message to one endpoint: written in the transaction that it reports, sent afterwards."""
 
     class State(models.TextChoices):
         WAITING = "waiting", _("waiting")
@@ -70,14 +70,14 @@ class OutboundMessage(models.Model):
     endpoint = models.ForeignKey(
         WebhookEndpoint,
         on_delete=models.CASCADE,
-        # An endpoint may be deleted by somebody else meanwhile: no reason for tagging to fail.
+        # An endpoint may be deleted concurrently, which must not make tagging fail.
         db_constraint=False,
         related_name="messages",
         verbose_name=_("endpoint"),
     )
     event = models.CharField(_("event"), max_length=30, choices=Event)
     body = models.TextField(_("body"))
-    """The JSON as it is signed and sent, the same each time."""
+    """The JSON that is signed and sent, the same for each attempt."""
     state = models.CharField(_("state"), max_length=10, choices=State, default=State.WAITING)
     due_at = models.DateTimeField(_("due"), null=True, blank=True, default=timezone.now)
     attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)

@@ -1,4 +1,4 @@
-"""Saved searches: what somebody asked for, kept under a name to be asked again."""
+"""Saved searches: a search that a user saved under a name."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class SavedSearch(models.Model):
-    """A search and its order. It holds no assets: what matches is looked up each time."""
+    """A search and its order. It stores no assets: matches are looked up each time."""
 
     class Order(models.TextChoices):
         NEWEST = "newest", _("newest first")
@@ -34,7 +34,7 @@ class SavedSearch(models.Model):
     query = models.TextField(_("search"), blank=True)
     order = models.CharField(_("order"), max_length=10, choices=Order, default=Order.NEWEST)
     order_tag = models.CharField(_("by tag"), max_length=MAX_LABEL_LENGTH, blank=True)
-    """Whose confidence the order goes by; the search's first required tag when empty."""
+    """The tag whose confidence defines the order; the search's first required tag when empty."""
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         on_delete=models.CASCADE,
@@ -43,7 +43,7 @@ class SavedSearch(models.Model):
     )
     shared = models.BooleanField(_("shared"), default=False)
     scope_digest = ExactCharField(max_length=64, blank=True, editable=False)
-    """Of the scope its owner had when it was saved: a shared one is shown in the same alone."""
+    """Digest of the owner's scope on saving: a shared search is shown only in the same scope."""
     created_at = models.DateTimeField(_("saved"), default=timezone.now)
     changed_at = models.DateTimeField(_("changed"), default=timezone.now)
 
@@ -67,7 +67,7 @@ class SavedSearch(models.Model):
     def assets(self, *, within: Q | None = None, include_hidden: bool = False) -> AssetQuerySet:
         """Return the assets that match now, as a queryset; newest first, or oldest.
 
-        An order by confidence is kept by :meth:`page` alone.
+        Only :meth:`page` supports the order by confidence.
 
         Args:
             within: the assets that may be found at all, see
@@ -75,8 +75,8 @@ class SavedSearch(models.Model):
             include_hidden: whether ``include:hidden`` is permitted in the search.
 
         Raises:
-            TagQueryError: when the search cannot be answered any more: a limit was lowered, or
-                it asks for hidden tags without permission.
+            TagQueryError: when the search is not valid any more: a limit was lowered, or it
+                requests hidden tags without permission.
         """
         found = Asset.objects.within(within).search(self.query, include_hidden=include_hidden)
         return found.order_by("id" if self.order == self.Order.OLDEST else "-id")
@@ -89,9 +89,9 @@ class SavedSearch(models.Model):
         within: Q | None = None,
         include_hidden: bool = False,
     ) -> Page:
-        """Return one page of the assets that match now, in the order that was saved.
+        """Return one page of the assets that match now, in the saved order.
 
-        As :func:`filestack_tags.search.keyset.find`, which says what is raised.
+        Raises the same errors as :func:`filestack_tags.search.keyset.find`.
         """
         return searching.find(
             self.query,

@@ -1,4 +1,4 @@
-"""Tags: labels, and which asset has which of them."""
+"""Tags, and which asset has which of them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from .assets import Asset
 
 
 class Tag(models.Model):
-    """A normalised label; one row per label."""
+    """A normalized label; one row per label."""
 
     id = models.AutoField(primary_key=True)
     key = ExactCharField(_("key"), max_length=MAX_LABEL_LENGTH, unique=True)
-    """NFKC, case-folded, white space collapsed: what searches compare with."""
+    """NFKC, casefolded, white space collapsed: the form that searches compare."""
     name = models.CharField(_("name"), max_length=MAX_LABEL_LENGTH)
     min_confidence = models.PositiveSmallIntegerField(
         _("minimum confidence"),
@@ -32,7 +32,7 @@ class Tag(models.Model):
         _("hidden"), default=False, help_text=_("Stored, but neither shown nor found.")
     )
     approved_at = models.DateTimeField(_("approved"), null=True, blank=True, editable=False)
-    """When a person said that this sensitive label may be shown wherever a machine put it."""
+    """When a user approved showing this sensitive label wherever a tagger assigned it."""
     approved_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         on_delete=models.SET_NULL,
@@ -43,8 +43,9 @@ class Tag(models.Model):
         verbose_name=_("approved by"),
     )
     asset_count = models.PositiveIntegerField(_("assets"), default=0)
-    """Assets that have this tag and did not have it rejected. Every reply changes some, so no
-    index holds it: that would triple what counting costs."""
+    """Assets that have this tag and have not rejected it. Not indexed: every reply changes some
+    counts, and an index would triple the cost of counting.
+    """
 
     objects = ReplicaManager()
 
@@ -66,7 +67,7 @@ class Tag(models.Model):
 
 
 class TagAlias(models.Model):
-    """Another label for a tag: found by searches, and replaced when a reply holds it."""
+    """Another label for a tag: found by searches, and replaced in replies."""
 
     key = ExactCharField(_("key"), max_length=MAX_LABEL_LENGTH, unique=True)
     tag = models.ForeignKey(
@@ -86,15 +87,15 @@ class TagAlias(models.Model):
 
 
 NOT_FOUND = -1
-"""The score of a row that no search finds as a tag of its asset."""
+"""The score of a row that no search finds."""
 
 
 class AssetTag(models.Model):
-    """The fact that an asset has a tag: one row per (asset, tag).
+    """An asset has a tag: one row per (asset, tag).
 
     The primary key is (asset, tag) and the two indexes serve every search; a surrogate id would
-    cost a fifth of the table. ``score`` is a key column of both indexes because ``INCLUDE``
-    exists on PostgreSQL only.
+    cost a fifth of the table. ``score`` is a key column of both indexes because ``INCLUDE`` exists
+    on PostgreSQL only.
     """
 
     class Source(models.IntegerChoices):
@@ -118,9 +119,11 @@ class AssetTag(models.Model):
     tagger_confidence = models.SmallIntegerField(
         _("confidence of the tagger"), null=True, blank=True
     )
-    """What the tagger said, while a person's own figure stands in ``confidence``."""
+    """The tagger's confidence, while ``confidence`` is a user's own value."""
     score = models.SmallIntegerField(_("score"), editable=False)
-    """What searches compare: see :func:`score_of`. It has no default, so it must be given."""
+    """The value that searches compare: see :func:`score_of`. It has no default, so it must be
+    given.
+    """
     source = models.PositiveSmallIntegerField(_("source"), choices=Source, default=Source.AUTO)
     decision = models.PositiveSmallIntegerField(
         _("decision"), choices=Decision, default=Decision.NONE
@@ -145,7 +148,7 @@ class AssetTag(models.Model):
         db_constraint=False,
         verbose_name=_("run"),
     )
-    """The run that last changed the row. Runs may be pruned: the id may lead nowhere."""
+    """The run that last changed the row. Runs may be pruned: the id may dangle."""
 
     objects = ReplicaManager()
 
@@ -162,7 +165,8 @@ class AssetTag(models.Model):
                 condition=Q(confidence__gte=0, confidence__lte=100),
                 name="fst_assettag_confidence",
             ),
-            # What one row can know of score_of(); whether its asset is forgotten, it cannot.
+            # The part of score_of() that one row can check; whether its asset is archived, it
+            # cannot.
             models.CheckConstraint(
                 condition=Q(score=NOT_FOUND) | (Q(score=F("confidence")) & ~Q(decision=2)),
                 name="fst_assettag_score",
@@ -176,8 +180,8 @@ class AssetTag(models.Model):
 def score_of(confidence: int, decision: int, *, forgotten: bool) -> int:
     """Return the :attr:`AssetTag.score` of a row: the rule that every writer follows.
 
-    It is the row's confidence, or :data:`NOT_FOUND` while a person has rejected the tag or the
-    asset is ``forgotten``. So one index answers "has the tag, with at least this confidence".
+    It is the row's confidence, or :data:`NOT_FOUND` while the tag is rejected or the asset is
+    archived (``forgotten``). So one index answers "has the tag, with at least this confidence".
     """
     if forgotten or decision == AssetTag.Decision.REJECTED:
         return NOT_FOUND
@@ -198,11 +202,11 @@ def score_in_sql(*, forgotten: bool) -> Combinable:
 class TagStatistic(models.Model):
     """How many assets had a tag with a score when :mod:`filestack_tags.statistics` last counted.
 
-    A hint for planning a search: old or missing rows cost time, never a wrong answer.
+    A hint for planning a search: outdated or missing rows cost time, never a wrong result.
     """
 
     pk = models.CompositePrimaryKey("tag_id", "score")
-    # No constraint: counting must not lock the tags that replies are counting up.
+    # No constraint: counting must not lock tags whose counts replies are updating.
     tag = models.ForeignKey(
         Tag, on_delete=models.CASCADE, related_name="+", db_index=False, db_constraint=False
     )

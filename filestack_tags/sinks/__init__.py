@@ -1,7 +1,7 @@
-"""Sinks: where events go, by the setting ``SINKS``. Connected when the project has started.
+"""Sinks: where metrics go, by the setting ``SINKS``. Connected when the project has started.
 
-A sink is made with no arguments and hears of every event in the process that made it. One that
-cannot be made is left out; a system check says why.
+A sink is created without arguments and receives every event of its process. One that cannot be
+created is left out; a system check explains why.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ BUILT_IN = {
     "opentelemetry": "filestack_tags.sinks.opentelemetry.OpenTelemetrySink",
 }
 NEEDS = {"prometheus": "prometheus_client", "opentelemetry": "opentelemetry"}
-"""The package without which a sink of ours cannot be made; its extra has the sink's name."""
+"""The package that each of our sinks requires; its extra has the sink's name."""
 
 
 class Sink(Protocol):
-    """Takes what it is told of to some monitoring."""
+    """Sends events to a monitoring system."""
 
     def record(self, measurement: metrics.Measurement) -> None:
-        """Take one event. Called by any thread, often; what it raises is logged."""
+        """Receive one event. Called frequently, by any thread; exceptions are logged."""
         ...
 
     def close(self) -> None:
-        """Take no more: the settings changed."""
+        """Stop recording: the settings changed."""
         ...
 
 
@@ -48,7 +48,7 @@ def make(name: str) -> Sink:
             factory.
 
     Raises:
-        ConfigurationError: when it cannot be imported or made; the message names the cure.
+        ConfigurationError: when it cannot be imported or created; the message explains the fix.
     """
     try:
         factory: Any = import_string(BUILT_IN.get(name, name))
@@ -76,14 +76,14 @@ def make(name: str) -> Sink:
 
 
 def _names() -> list[str]:
-    """Return the setting as written: a project that is starting may still change others."""
+    """Return the setting as written: a project that is starting may still change other settings."""
     try:
         value = configured().get("SINKS", ())
     except ConfigurationError:
         return []
     names = (value,) if isinstance(value, str) else value
     if not isinstance(names, (list, tuple)):
-        return []  # the system check of the setting says it, as of names that are no text
+        return []  # the system check of the setting reports it, as for names that are not strings
     return [name for name in names if isinstance(name, str)]
 
 
@@ -95,7 +95,7 @@ class _Connected:
         self.problems: list[ConfigurationError] = []
 
     def connect(self) -> None:
-        """Make the sinks of the setting and have them told, in place of those before."""
+        """Create and subscribe the sinks of the setting, replacing the previous ones."""
         self.disconnect()
         for name in dict.fromkeys(_names()):
             try:
@@ -107,7 +107,7 @@ class _Connected:
             self._ends.append(getattr(sink, "close", bool))
 
     def disconnect(self) -> None:
-        """Have nobody told any more."""
+        """Unsubscribe and close all sinks."""
         for end in self._ends:
             try:
                 end()
@@ -121,7 +121,7 @@ _connected = _Connected()
 
 
 def connect() -> None:
-    """Have the sinks of the setting ``SINKS`` told of every event. Never raises."""
+    """Subscribe the sinks of the setting ``SINKS`` to every event. Never raises."""
     _connected.connect()
 
 

@@ -1,4 +1,4 @@
-"""Gauges: the figures of a snapshot by name, as every sink shows them."""
+"""Gauges: the figures of a snapshot by name, the same for every sink."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Gauge:
-    """One figure of a snapshot, as sinks show it."""
+    """One figure of a snapshot, as sinks export it."""
 
     name: str
     unit: str
@@ -51,13 +51,13 @@ GAUGES: Mapping[str, Gauge] = {
         ),
     )
 }
-"""Every gauge there is, by its name."""
+"""Every gauge, by name."""
 
 Reading = tuple[Gauge, Mapping[str, str], float]
 
 
 def readings(taken: Snapshot) -> Iterator[Reading]:
-    """Return what every gauge shows: the gauge, its labels and its value."""
+    """Return the readings of every gauge: gauge, labels and value."""
 
     def read(gauge: str, value: float, /, **labels: str) -> Reading:
         return GAUGES[gauge], labels, float(value)
@@ -85,10 +85,10 @@ def readings(taken: Snapshot) -> Iterator[Reading]:
 
 
 def read_now() -> list[Reading]:
-    """Return what every gauge shows now, or nothing when the database cannot be asked.
+    """Return the current readings of every gauge, or nothing if the database is unreachable.
 
-    Called by whatever thread collects, which may be none of Django's: a connection that has
-    outlived ``CONN_MAX_AGE`` is closed here.
+    The collecting thread may not be one of Django's, so a connection that has outlived
+    ``CONN_MAX_AGE`` is closed here.
     """
     try:
         connection = connections[alias()]
@@ -97,11 +97,11 @@ def read_now() -> list[Reading]:
             return list(readings(snapshot()))
         finally:
             _close_if_old(connection)
-    except Exception:  # whatever it is, the events of this process are still to be collected
+    except Exception:  # whatever it is, this process's events must still be collected
         logger.exception("The gauges cannot be read")
         return []
 
 
 def _close_if_old(connection: BaseDatabaseWrapper) -> None:
-    if not connection.in_atomic_block:  # a request's, which closes its own
+    if not connection.in_atomic_block:  # not a request's connection, which Django closes
         connection.close_if_unusable_or_obsolete()

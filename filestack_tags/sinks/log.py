@@ -1,4 +1,4 @@
-"""Events as lines of the log ``filestack_tags.event``."""
+"""Write events to the log ``filestack_tags.event``."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ logger = logging.getLogger("filestack_tags.event")
 
 
 class LoggingSink:
-    """Writes one line for each event: a warning for trouble, at level INFO for all else.
+    """Writes one line for each event: a warning for trouble, otherwise level INFO.
 
-    The record also holds ``event``, ``value`` and ``labels``, for formatters that write JSON.
+    The record also has ``event``, ``value`` and ``labels``, for formatters that write JSON.
     """
 
     def record(self, measurement: Measurement) -> None:
@@ -22,7 +22,7 @@ class LoggingSink:
         if not logger.isEnabledFor(level):
             return
         labels = "".join(f" {name}={word}" for name, word in sorted(measurement.labels.items()))
-        # A number more than it needs would have every count end in 1.
+        # Otherwise every count would end in 1.
         value = f" {measurement.value:.3f}" if event.kind == "duration" else ""
         if event.kind == "counter" and measurement.value != 1:
             value = f" {measurement.value}"

@@ -1,7 +1,7 @@
-"""Events and gauges for OpenTelemetry, by its API alone (extra ``opentelemetry``).
+"""Events and gauges for OpenTelemetry, using only its API (extra ``opentelemetry``).
 
-The host sets up the SDK, its readers and exporters; without one, nothing is kept and nothing
-asked.
+The host configures the SDK, its readers and exporters; without an SDK, nothing is recorded and no
+query is made.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from .gauges import GAUGES, Gauge, Reading, read_now
 NAMESPACE = "filestack_tags"
 
 SAME_COLLECTION = 1.0
-"""Seconds for which one reading serves, since each gauge is asked for by itself."""
+"""Seconds for which one reading is reused, since each gauge is observed separately."""
 
 
 class OpenTelemetrySink:
-    """Keeps a counter or a histogram for each event, and observes the gauges when it is collected.
+    """Has a counter or a histogram for each event, and observes the gauges on collection.
 
     Args:
-        provider: whose meter is used; the one the host has set, or will set, if left out.
+        provider: the meter provider; defaults to the one that the host has set or will set.
     """
 
     def __init__(self, provider: MeterProvider | None = None) -> None:
@@ -54,7 +54,7 @@ class OpenTelemetrySink:
             )
 
     def record(self, measurement: Measurement) -> None:
-        """Add it up, or record how long it took."""
+        """Add to the counter, or record the duration."""
         instrument = self._instruments[measurement.name]
         if isinstance(instrument, Counter):
             instrument.add(measurement.value, measurement.labels)
@@ -62,7 +62,7 @@ class OpenTelemetrySink:
             instrument.record(measurement.value, measurement.labels)
 
     def close(self) -> None:
-        """Observe nothing more; instruments cannot be taken back."""
+        """Observe nothing more; instruments cannot be removed."""
         self._is_closed = True
 
     def _observe(self, gauge: Gauge, options: CallbackOptions) -> Iterator[Observation]:

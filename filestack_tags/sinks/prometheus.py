@@ -1,4 +1,4 @@
-"""Events and gauges for Prometheus, by its own client library (extra ``prometheus``)."""
+"""Events and gauges for Prometheus, using its client library (extra ``prometheus``)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAMESPACE = "filestack_tags"
 
 
 class PrometheusSink:
-    """Keeps a counter or a histogram for each event, and offers the gauges when it is scraped.
+    """Has a counter or a histogram for each event, and reads the gauges when it is scraped.
 
     Args:
         registry: where they are registered.
@@ -31,7 +31,7 @@ class PrometheusSink:
             registry.register(collector)
 
     def record(self, measurement: Measurement) -> None:
-        """Count it, or put it into its bucket."""
+        """Increment the counter, or observe the duration."""
         metric = self._metrics[measurement.name]
         child = metric.labels(**measurement.labels) if measurement.labels else metric
         if isinstance(child, Histogram):
@@ -40,24 +40,24 @@ class PrometheusSink:
             child.inc(measurement.value)
 
     def close(self) -> None:
-        """Leave the registry."""
+        """Unregister the collectors."""
         for collector in self._collectors:
             self._registry.unregister(collector)
 
 
 class GaugeCollector(Collector):
-    """Asks the database whenever it is collected.
+    """Queries the database on each collection.
 
-    Every process that is scraped shows the same figures: take ``max`` over them, not ``sum``.
-    While the database cannot be asked there is only ``filestack_tags_gauges_up 0``.
+    Every scraped process exports the same figures: use ``max`` over them, not ``sum``. While the
+    database is unreachable only ``filestack_tags_gauges_up 0`` is exported.
     """
 
     def describe(self) -> Iterable[Metric]:
-        """Return the families without asking the database, as when it is registered."""
+        """Return the metric families without querying the database, as on registration."""
         return [*_families().values(), _up()]
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the families that have a value now."""
+        """Yield the families that have a current value."""
         families = _families()
         found = read_now()
         for gauge, labels, value in found:
@@ -70,10 +70,10 @@ class GaugeCollector(Collector):
 
 
 def registry() -> CollectorRegistry:
-    """Return what a view or an exporter should show, also where processes share their counts.
+    """Return the registry to export, also if several processes share their counts.
 
-    With ``PROMETHEUS_MULTIPROC_DIR`` the library keeps each process's counts in a file, and only
-    a registry made for it adds them up; gauges are not among them and are read here.
+    With ``PROMETHEUS_MULTIPROC_DIR`` the library stores each process's counts in a file, and only a
+    registry made for that adds them up. Gauges are not included there and are read here.
     """
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         return REGISTRY

@@ -1,4 +1,4 @@
-"""``{% filestack_tags_concerns %}``: what somebody should look at, for pages of the admin."""
+"""``{% filestack_tags_concerns %}``: problems that need attention, for pages of the admin."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ OPERATIONS = "filestack_tags.view_heartbeat"
 
 @register.inclusion_tag("filestack_tags/admin/concerns.html", takes_context=True)
 def filestack_tags_concerns(context: Context) -> dict[str, Any]:
-    """Show why nothing is tagged, to whoever may look at circuits; nothing, while all is well.
+    """Show why nothing is tagged to users who may view circuits; nothing if all is well.
 
-    Whoever may look at the operations page is led there.
+    Users who may view the operations page get a link to it.
     """
     request = context.get("request")
     user: Any = getattr(request, "user", None)
@@ -32,7 +32,7 @@ def filestack_tags_concerns(context: Context) -> dict[str, Any]:
         return {"concerns": ()}
     shown: dict[str, Any] = {"may_operate": _may_operate(user), "concerns": ()}
     if user.has_perm(PERMISSION):
-        # An error must not spoil a transaction around the page, nor a missing table the index.
+        # An error must not break a transaction around the page, nor a missing table the index.
         with suppress(DatabaseError), atomic():
             shown["concerns"] = concerns()
     return shown
@@ -41,5 +41,7 @@ def filestack_tags_concerns(context: Context) -> dict[str, Any]:
 def _may_operate(user: Any) -> bool:
     try:
         return bool(user.has_perm(OPERATIONS) and sees_everything(user))
-    except ConfigurationError:  # the system checks say more; the index has to open nevertheless
+    except (
+        ConfigurationError
+    ):  # the system checks have details; the index must open nevertheless
         return False

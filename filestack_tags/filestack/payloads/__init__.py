@@ -1,8 +1,8 @@
-"""Filestack's JSON, read into frozen dataclasses with the raw text kept beside. No Django.
+"""Filestack's JSON, parsed into frozen dataclasses that keep the raw text. No Django.
 
-Extra keys are ignored; what carries meaning (tags, confidences, handles, job ids) is checked
-strictly. Whatever arrives, nothing but :class:`~filestack_tags.exceptions.PayloadError` is
-raised.
+Extra keys are ignored; the essential parts (tags, confidences, handles, job ids) are checked
+strictly. Whatever the input, the only exception is
+:class:`~filestack_tags.exceptions.PayloadError`.
 """
 
 from .events import Event, event_key, parse_event

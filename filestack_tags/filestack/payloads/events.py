@@ -1,4 +1,4 @@
-"""A webhook body: its envelope, its identity, and what it says happened."""
+"""A webhook body: its envelope, its identity, and its event."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _WORD = re.compile(r"[A-Za-z0-9._-]{1,80}")
 
 @dataclass(frozen=True)
 class Event:
-    """What one webhook delivery says.
+    """The content of one webhook delivery.
 
     ``key`` is the same for every delivery of the same event, at most 200 ASCII characters.
-    ``action`` is Filestack's name for it, ``""`` when it has none that can be read. ``id`` is
-    ``""`` without envelope. ``timestamp`` is when it happened, not when it was sent.
+    ``action`` is Filestack's name for it, ``""`` when it has no valid one. ``id`` is ``""`` without
+    envelope. ``timestamp`` is when it happened, not when it was sent.
     """
 
     key: str
@@ -38,10 +38,10 @@ class Event:
     text: Mapping[str, Any]
     raw: str = field(default="", repr=False)
     upload_tags: Mapping[str, Any] = field(default_factory=dict)
-    """Those beside ``text``. Filestack does not document where a webhook has them."""
+    """Upload tags beside ``text``. Filestack does not document where a webhook has them."""
 
     def file(self) -> FileEvent:
-        """Return the file an ``fp.*`` event is about.
+        """Return the file of an ``fp.*`` event.
 
         Raises:
             PayloadError: when it names none.
@@ -49,10 +49,10 @@ class Event:
         return read_file_event(self.text, self.upload_tags)
 
     def workflow(self, file_hosts: Collection[str] = ()) -> WorkflowJob:
-        """Return the job an ``fs.workflow`` event is about.
+        """Return the job of an ``fs.workflow`` event.
 
-        A source that is a link to a stored file counts as its handle: on Filestack's hosts, and
-        on ``file_hosts`` (``host`` or ``host:port``).
+        A source that is a link to a stored file counts as its handle: on Filestack's hosts, and on
+        ``file_hosts`` (``host`` or ``host:port``).
 
         Raises:
             PayloadError: as :func:`~.workflows.parse_job`.
@@ -61,10 +61,10 @@ class Event:
 
 
 def parse_event(body: bytes) -> Event:
-    """Read a webhook body: ``{id, action, timestamp, text}`` (docs: Webhooks).
+    """Parse a webhook body: ``{id, action, timestamp, text}`` (docs: Webhooks).
 
-    A workflow job without that envelope, as a webhook address set on one workflow gets it, is
-    read as an ``fs.workflow`` event.
+    A workflow job without that envelope, which is sent to a webhook URL set on one workflow, is
+    parsed as an ``fs.workflow`` event.
 
     Raises:
         PayloadError: when the body is not a JSON object.
@@ -86,8 +86,8 @@ def parse_event(body: bytes) -> Event:
 def event_key(body: bytes) -> tuple[str, str]:
     """Return the key and action of a webhook body; never raises, whatever the bytes.
 
-    Meant for storing a delivery before it is understood. A body that cannot be read is known by
-    its SHA-256 and has the action ``""``.
+    Meant for storing a delivery before it is parsed. An invalid body is identified by its SHA-256
+    and has the action ``""``.
     """
     try:
         payload, _ = decode(body)
@@ -105,7 +105,7 @@ def _action(payload: Mapping[str, Any]) -> str:
 
 
 def _key(payload: Mapping[str, Any], action: str, body: bytes) -> str:
-    # A body without envelope has no event id: its job and status may be those of another file.
+    # A body without envelope has no event id: another file may have the same job and status.
     identity = _word(payload.get("id")) if "action" in payload else ""
     return f"{action}:{identity}" if action and identity else _digest(body)
 

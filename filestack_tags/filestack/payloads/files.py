@@ -1,4 +1,4 @@
-"""Facts about a file, in the many shapes Filestack has sent them."""
+"""Facts about a file, in the many shapes that Filestack has sent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .reading import decode, first_integer, first_text, mapping
 
 @dataclass(frozen=True)
 class FileEvent:
-    """The file a webhook event is about. What was not said is ``""``, ``None`` or ``{}``.
+    """The file of a webhook event. Missing values are ``""``, ``None`` or ``{}``.
 
     ``size`` is in bytes. ``status`` is the storage status, ``Stored`` once it can be read.
     """
@@ -33,7 +33,7 @@ class FileEvent:
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A file just stored. ``workflows`` maps the id of each workflow started to its job id."""
+    """A file that was just stored. ``workflows`` maps each started workflow's id to its job id."""
 
     handle: str
     url: str
@@ -49,7 +49,7 @@ class StoredFile:
 
 @dataclass(frozen=True)
 class FileMetadata:
-    """What is known of a stored file: ``size`` in bytes, ``width`` and ``height`` in pixels."""
+    """Metadata of a stored file: ``size`` in bytes, ``width`` and ``height`` in pixels."""
 
     filename: str
     mimetype: str
@@ -65,15 +65,15 @@ class FileMetadata:
 def read_file_event(
     text: Mapping[str, Any], upload_tags: Mapping[str, Any] | None = None
 ) -> FileEvent:
-    """Read the ``text`` of a file event (docs: Webhooks).
+    """Parse the ``text`` of a file event (docs: Webhooks).
 
-    Facts stand in ``text``, in ``text.data`` (2019), or, of a conversion's result, in
-    ``text.link``. ``type`` and ``mimetype`` mean the same. A fact of the wrong type counts as
-    not said: no upload is worth losing for its file name. ``upload_tags`` are those beside
-    ``text``, used if there are none in it.
+    Facts are in ``text``, in ``text.data`` (2019), or, for a conversion's result, in ``text.link``.
+    ``type`` and ``mimetype`` mean the same. A fact of the wrong type is ignored: no upload should
+    be lost because of its file name. ``upload_tags`` are those beside ``text``, used if it contains
+    none.
 
     Raises:
-        PayloadError: when no handle can be told.
+        PayloadError: when no handle can be determined.
     """
     link = mapping(text.get("link"))
     places = (link, text, mapping(text.get("data")))
@@ -91,10 +91,10 @@ def read_file_event(
 
 
 def parse_file(data: bytes | str | Mapping[str, Any]) -> StoredFile:
-    """Read the reply of a store, ``/process`` or multipart upload (docs: File API, Uploads).
+    """Parse the reply of a store, ``/process`` or multipart upload (docs: File API, Uploads).
 
     Raises:
-        PayloadError: when no handle can be told from ``handle`` or ``url``.
+        PayloadError: when no handle can be determined from ``handle`` or ``url``.
     """
     payload, raw = decode(data)
     return StoredFile(
@@ -112,10 +112,10 @@ def parse_file(data: bytes | str | Mapping[str, Any]) -> StoredFile:
 
 
 def parse_metadata(data: bytes | str | Mapping[str, Any]) -> FileMetadata:
-    """Read the reply of the metadata call (docs: File API). It never holds tags.
+    """Parse the reply of the metadata call (docs: File API). It never contains tags.
 
     Raises:
-        PayloadError: when none of file name, type and size is there.
+        PayloadError: when file name, type and size are all missing.
     """
     payload, raw = decode(data)
     found = FileMetadata(

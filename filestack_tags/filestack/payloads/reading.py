@@ -1,4 +1,4 @@
-"""Read JSON from outside so that nothing but :class:`PayloadError` can come of it."""
+"""Parse external JSON so that :class:`PayloadError` is the only possible exception."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from filestack_tags.exceptions import PayloadError
 from filestack_tags.text import MAX_INTEGER, storable
 
 MAX_DEPTH = 64
-"""Deepest nesting read; Filestack's own replies stay below 10."""
+"""Maximum nesting; Filestack's own replies stay below 10."""
 
 
 class NotJSON(PayloadError):
-    """The bytes are not JSON at all: cut short, or something else answered."""
+    """The bytes are not JSON at all: truncated, or sent by something else."""
 
 
 def decode(data: bytes | str | Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    """Return the JSON object in ``data`` and the text it was read from.
+    """Return the JSON object in ``data`` and the text it was parsed from.
 
     Raises:
         NotJSON: when it is not UTF-8 or not JSON (NaN and infinity are not JSON).
@@ -39,14 +39,16 @@ def decode(data: bytes | str | Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     except RecursionError:
         raise PayloadError(f"The JSON is nested deeper than {MAX_DEPTH} levels.") from None
     except ValueError as error:
-        # The text around the error is left out: it may echo a policy.
+        # The text around the error is left out: it may contain a policy.
         position = (
             f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
         )
         raise NotJSON(f"This is not JSON: it cannot be read{position}.") from None
     if not isinstance(value, dict):
         raise PayloadError(f"A JSON object was expected, not {shown(value)}.")
-    if text.count("{") + text.count("[") > MAX_DEPTH:  # with fewer it cannot be that deep
+    if (
+        text.count("{") + text.count("[") > MAX_DEPTH
+    ):  # with fewer it cannot be nested that deep
         _check_depth(value)
     return value, storable(text)
 
@@ -54,10 +56,10 @@ def decode(data: bytes | str | Mapping[str, Any]) -> tuple[dict[str, Any], str]:
 def decode_leniently(
     data: bytes | str | Mapping[str, Any], pairs_hook: Callable[[list[tuple[str, Any]]], Any]
 ) -> tuple[dict[str, Any], str]:
-    """As :func:`decode`, for a reply that was paid for: one odd value does not discard the rest.
+    """Like :func:`decode`, for a reply that cost money: one odd value does not discard the rest.
 
-    Numbers that are not finite or too long, bytes that are not UTF-8 (as lone surrogates) and deep
-    nesting are read. ``pairs_hook`` makes each object of its pairs, which may repeat a key.
+    Accepts numbers that are not finite or too long, bytes that are not UTF-8 (as lone surrogates)
+    and deep nesting. ``pairs_hook`` makes each object from its pairs, which may repeat a key.
 
     Raises:
         PayloadError: when it is not JSON, or not an object.
@@ -77,7 +79,7 @@ def decode_leniently(
 def _integer(digits: str) -> float:
     try:
         return int(digits)
-    except ValueError:  # more digits than Python reads
+    except ValueError:  # more digits than Python converts
         return math.inf
 
 
@@ -124,7 +126,7 @@ def _check_depth(value: object) -> None:
 
 
 def shown(value: object) -> str:
-    """Return ``value`` as it may stand in a message: short, on one line, never failing."""
+    """Return ``value`` for use in a message: short, on one line, never failing."""
     if value is None:
         return "null"
     if isinstance(value, (dict, list)):
@@ -152,7 +154,7 @@ def first_text(key: str, *places: Mapping[str, Any]) -> str:
 
 
 def first_integer(key: str, *places: Mapping[str, Any]) -> int | None:
-    """Return the first whole number from 0 to 2^63-1 found under ``key``, or ``None``."""
+    """Return the first integer from 0 to 2^63-1 found under ``key``, or ``None``."""
     for place in places:
         value = place.get(key)
         if isinstance(value, float) and value.is_integer():

@@ -14,18 +14,18 @@ from filestack_tags.text import label_key, label_name
 from .reading import decode, decode_leniently, mapping, shown
 
 USER_CONFIDENCE = 100
-"""Confidence of a ``user`` label that comes without one. Our rule: nothing attests it."""
+"""Confidence of a ``user`` label that comes without one. Our own rule: Filestack documents none."""
 
 
 @dataclass(frozen=True)
 class TagsReply:
-    """What Filestack says a picture shows.
+    """The tags that Filestack found in a picture.
 
     ``auto`` and ``user`` map a label, white space collapsed, to its confidence (0–100); no two
-    labels in one of them have the same :func:`~filestack_tags.text.label_key`. ``raw`` is the
-    JSON text as received. ``http_status`` is set when a call brought it, ``resumes_at`` when
-    that call was the last that Filestack allows until then. ``odd`` names the parts that were
-    left out because they cannot be used, and says why.
+    labels in one of them have the same :func:`~filestack_tags.text.label_key`. ``raw`` is the JSON
+    text as received. ``http_status`` is set if it is the reply of a call, ``resumes_at`` if that
+    call was the last that Filestack allows until then. ``odd`` names the parts that were left out
+    because they are invalid, with the reasons.
     """
 
     auto: Mapping[str, int]
@@ -37,19 +37,19 @@ class TagsReply:
 
 
 def parse_tags_reply(data: bytes | str | Mapping[str, Any]) -> TagsReply:
-    """Read ``{"tags": {"auto": {label: confidence}, "user": …}}`` (docs: Image Tagging).
+    """Parse ``{"tags": {"auto": {label: confidence}, "user": …}}`` (docs: Image Tagging).
 
-    ``auto`` must be an object. ``user`` was never seen filled; ``null``, an object and a single
-    label as text are all read. A label that occurs twice, also if it is spelled alike after
-    normalisation, keeps its higher confidence. A confidence with decimals is rounded half up.
+    ``auto`` must be an object. ``user`` has never been observed with content; ``null``, an object
+    and a single label as text are all accepted. A label that occurs twice, also with the same
+    normalized spelling, keeps its higher confidence. A confidence with decimals is rounded half up.
 
-    The reply was paid for, so a part that cannot be used does not discard the rest: a label that
-    cannot be a tag, a confidence that is not a number from 0 to 100, and ``user`` in another form
-    are left out, see :attr:`TagsReply.odd`.
+    The reply cost money, so an invalid part does not discard the rest: an invalid label, a
+    confidence that is not a number from 0 to 100, and ``user`` in another form are left out, see
+    :attr:`TagsReply.odd`.
 
     Raises:
-        PayloadError: when ``tags.auto`` is missing, or nothing in the reply can be used. The
-            message names the label and the value.
+        PayloadError: when ``tags.auto`` is missing, or nothing in the reply is valid. The message
+            names the label and the value.
     """
     try:
         payload, raw = decode(data)
@@ -67,7 +67,7 @@ def is_tags(value: object) -> bool:
 
 
 def read_tags(tags: Mapping[str, Any], raw: str) -> TagsReply:
-    """Read the content of ``tags``; see :func:`parse_tags_reply`."""
+    """Parse the content of ``tags``; see :func:`parse_tags_reply`."""
     odd: list[str] = []
     reply = TagsReply(
         auto=_scores("tags.auto", tags["auto"].items(), odd),
@@ -81,7 +81,9 @@ def read_tags(tags: Mapping[str, Any], raw: str) -> TagsReply:
 
 
 def merge_tags(replies: Iterable[TagsReply], raw: str) -> TagsReply | None:
-    """Return one reply in which each label has its highest confidence; ``None`` for none."""
+    """Return one reply in which each label has its highest confidence; ``None`` if there are no
+    replies.
+    """
     found = list(replies)
     if not found:
         return None
@@ -96,7 +98,7 @@ def merge_tags(replies: Iterable[TagsReply], raw: str) -> TagsReply | None:
 def _leniently(
     data: bytes | str | Mapping[str, Any], problem: PayloadError
 ) -> tuple[dict[str, Any], str]:
-    """Read a tags reply in which an odd value is a problem for the usual reader."""
+    """Parse a tags reply that the strict parser rejects because of an odd value."""
     try:
         payload, raw = decode_leniently(data, _object)
     except PayloadError:
@@ -107,7 +109,7 @@ def _leniently(
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object; of a label that occurs twice, the higher confidence."""
+    """Return an object; for a label that occurs twice, with the higher confidence."""
     value: dict[str, Any] = {}
     for key, item in pairs:
         if key in value:
@@ -134,7 +136,7 @@ def _user_scores(user: object, odd: list[str]) -> Iterable[tuple[str, Any]]:
 
 
 def _scores(place: str, pairs: Iterable[tuple[str, Any]], odd: list[str]) -> dict[str, int]:
-    """Return the labels that can be used; add to ``odd`` why others cannot."""
+    """Return the valid labels; add to ``odd`` why others are invalid."""
     usable: list[tuple[str, int]] = []
     for label, score in pairs:
         try:

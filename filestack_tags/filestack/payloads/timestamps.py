@@ -1,4 +1,4 @@
-"""Filestack's two ways of writing a time."""
+"""Filestack's two formats for a time."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _RFC3339 = re.compile(
 def parse_timestamp(text: object) -> datetime | None:
     """Return the RFC 3339 time in ``text`` as an aware datetime in UTC, or ``None``.
 
-    Any number of fractional digits is read; what is finer than a microsecond is cut off. What
-    is not a time (or not text) gives ``None``, because no event is worth losing for it.
+    Any number of fractional digits is accepted; anything finer than a microsecond is truncated. An
+    invalid time gives ``None``, because no event should be lost because of it.
     """
     match = _RFC3339.fullmatch(text) if isinstance(text, str) else None
     if match is None:

@@ -24,7 +24,7 @@ MAX_ERROR_LENGTH = 500
 
 @dataclass(frozen=True)
 class TaskTags:
-    """What one task of a workflow found. ``task`` is its freely chosen name."""
+    """The tags from one task of a workflow. ``task`` is its freely chosen name."""
 
     task: str
     reply: TagsReply
@@ -32,12 +32,12 @@ class TaskTags:
 
 @dataclass(frozen=True)
 class WorkflowJob:
-    """One execution of a workflow, as far as it is known at ``updated_at``.
+    """One execution of a workflow, in its state at ``updated_at``.
 
-    ``job_id`` is ``None`` in old webhooks; correlate by workflow, source and ``created_at``
-    then. ``errors`` maps the name of a task to why it failed, or why its tags cannot be read;
-    a job may be finished and have errors. ``raw_results`` is ``results`` as received, ``raw``
-    the whole JSON text.
+    ``job_id`` is ``None`` in old webhooks; correlate by workflow, source and ``created_at`` then.
+    ``errors`` maps the name of a task to why it failed, or why its tags are invalid; a job may be
+    finished and have errors. ``raw_results`` is ``results`` as received, ``raw`` the whole JSON
+    text.
     """
 
     workflow_id: str
@@ -52,25 +52,25 @@ class WorkflowJob:
     raw: str = ""
     http_status: int | None = None
     resumes_at: datetime | None = None
-    """When further calls are accepted, if a call brought it that was the last allowed for now."""
+    """When further calls are accepted, if this is the reply of the last call allowed for now."""
 
     @property
     def is_finished(self) -> bool:
-        """Whether the job ended well. ``Finished`` is attested by the docs."""
+        """Whether the job succeeded. ``Finished`` is documented."""
         return self.status.casefold() == "finished"
 
     @property
     def is_failed(self) -> bool:
-        """Whether the job ended badly. Only clients, no docs, name these statuses."""
+        """Whether the job failed. These statuses are in clients, but not in the docs."""
         return self.status.casefold() in ("failed", "error")
 
     @property
     def is_under_way(self) -> bool:
-        """Whether more results may come. True of every status that is not a known end."""
+        """Whether more results may come: true for every status that is not a known end."""
         return not (self.is_finished or self.is_failed)
 
     def merged_tags(self) -> TagsReply | None:
-        """The tags of all tasks in one, the highest confidence winning; ``None`` without."""
+        """The tags of all tasks merged, the highest confidence winning; ``None`` without tags."""
         raw = json.dumps(self.raw_results)
         return merge_tags((found.reply for found in self.tags), raw)
 
@@ -78,14 +78,14 @@ class WorkflowJob:
 def parse_job(
     data: bytes | str | Mapping[str, Any], file_hosts: Collection[str] = ()
 ) -> WorkflowJob:
-    """Read a reply of ``run_workflow`` or ``workflow_status`` (docs: Workflows API).
+    """Parse a reply of ``run_workflow`` or ``workflow_status`` (docs: Workflows API).
 
-    Tags are found by shape, ``data.tags.auto``, since tasks are named freely. A source that is
-    no handle, URL or alias path is left out.
+    Tags are found by shape, ``data.tags.auto``, since tasks are named freely. A source that is not
+    a handle, URL or alias path is left out.
 
     Raises:
-        PayloadError: when there is neither a workflow nor a job id, or one of them, ``results``
-            or ``sources`` is not what it should be.
+        PayloadError: when there is neither a workflow nor a job id, or when one of them,
+            ``results`` or ``sources`` is invalid.
     """
     payload, raw = decode(data)
     return read_job(payload, raw, file_hosts)
@@ -94,7 +94,7 @@ def parse_job(
 def read_job(
     payload: Mapping[str, Any], raw: str, file_hosts: Collection[str] = ()
 ) -> WorkflowJob:
-    """Read a decoded job; see :func:`parse_job`."""
+    """Parse a decoded job; see :func:`parse_job`."""
     workflow_id = _identifier(payload, "workflow")
     job_id = _identifier(payload, "jobid") or _identifier(payload, "job")
     if not workflow_id and not job_id:

@@ -19,7 +19,7 @@ from filestack_tags.management.base import AppCommand
 from filestack_tags.models import Backfill
 
 LINE_EVERY = 10.0
-"""Seconds between lines of progress where there is no terminal."""
+"""Seconds between lines of progress without a terminal."""
 
 HELD = {
     "budget": "The budget is used up: BUDGET_PER_DAY or BUDGET_PER_MONTH allows no more calls.",
@@ -123,7 +123,7 @@ class Command(AppCommand):
 
     @contextmanager
     def _progress(self, total: int, options: dict[str, Any]) -> Iterator[Any]:
-        """Show a bar on a terminal, and a line now and then elsewhere."""
+        """Show a progress bar on a terminal, and a line now and then elsewhere."""
         quiet = options["verbosity"] == 0
         on_terminal = self.stdout.isatty() and not quiet
         with tqdm(
@@ -169,7 +169,7 @@ def _line(done: int, total: int, seconds: float) -> str:
 
 @contextmanager
 def _stop_signals() -> Iterator[threading.Event]:
-    """Note the first SIGINT or SIGTERM; the second has its usual effect."""
+    """Catch the first SIGINT or SIGTERM; the second has its usual effect."""
     stopped = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stopped

@@ -38,7 +38,7 @@ class Command(BaseCommand):
 
 
 def account_from_settings() -> Account:
-    """Return the account that ``FILESTACK_TAGS`` describes; throw-away values where it is mute."""
+    """Return the account from ``FILESTACK_TAGS``, with throw-away values for empty settings."""
     settings, usual = get_settings(), Account()
     return Account(
         api_key=settings.API_KEY or usual.api_key,

@@ -10,7 +10,7 @@ from filestack_tags.management.base import AppCommand
 from filestack_tags.retention import Pruned
 
 TOLD_EVERY = 20
-"""Batches between two lines of progress, where no terminal shows a running count."""
+"""Batches between two lines of progress if there is no terminal."""
 
 
 class Command(AppCommand):

@@ -23,11 +23,11 @@ BATCH = 500
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 LARGEST_ID = 2**63 - 1
 EARLIEST = 2000
-"""Databases differ in how far back their calendars go."""
+"""Databases differ in their earliest date."""
 
 
 def moment(text: str) -> datetime:
-    """Return the moment that ``2h``, ``3d``, a date or a time in ISO 8601 stands for."""
+    """Parse ``2h``, ``3d``, a date or a time in ISO 8601 as a time."""
     now = timezone.now()
     at: datetime | None = None
     with suppress(ValueError, OverflowError):
@@ -107,7 +107,7 @@ def _chosen(options: dict[str, Any]) -> QuerySet[WebhookDelivery]:
 
 
 def _batches(deliveries: QuerySet[WebhookDelivery]) -> Iterator[list[int]]:
-    """Yield the ids there are now, a few at a time; what comes meanwhile is left out."""
+    """Yield the current ids in batches; later deliveries are left out."""
     newest = deliveries.aggregate(newest=Max("pk"))["newest"] or 0
     last = 0
     while ids := list(

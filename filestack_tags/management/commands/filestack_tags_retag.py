@@ -41,7 +41,7 @@ class Command(AppCommand):
                 get_tagger(options["tagger"])
             except ConfigurationError as error:
                 raise CommandError(str(error)) from error
-        # Ids first: queueing changes what a search for a state finds.
+        # Ids first: queueing changes the result of a search for a state.
         try:
             assets = Asset.objects.search(options["query"]).order_by("-id")
             if options["limit"] is not None:
@@ -76,7 +76,7 @@ class Command(AppCommand):
         self._tell_errors(queued)
 
     def _tell_errors(self, queued: list[int]) -> None:
-        """Name the error of a first attempt that has failed by now, as in eager mode."""
+        """Print the error of a first attempt that has already failed, as in eager mode."""
         for start in range(0, len(queued), BATCH):
             tried = Asset.objects.using(alias()).filter(
                 pk__in=queued[start : start + BATCH], attempts__gt=0
