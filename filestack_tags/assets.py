@@ -173,7 +173,7 @@ def describe(asset_ids: Collection[int]) -> int:
 
     Files without metadata stay as they are. Makes no tagging call.
     """
-    from .taggers.filestack import (
+    from .filestack.shared import (
         metadata_of,  # loads the HTTP client, which few processes need
     )
 

@@ -255,7 +255,7 @@ def _offer(field: AssetOf, entry: ModelFile) -> _Offer:
     if entry.asset is not None and not entry.asset.deleted_at and entry.sha256 == sha256:
         source = Source.of(entry.asset.kind, entry.asset.reference)
         return _Offer(source, facts, sha256)
-    from .taggers.filestack import shared_client  # loads the HTTP client
+    from .filestack.shared import shared_client  # loads the HTTP client
 
     stored = shared_client().store_bytes(
         data, filename=filename, mimetype=mimetype or "application/octet-stream"
@@ -316,7 +316,7 @@ def _land(field: AssetOf, entry: ModelFile, offer: _Offer) -> Stored | None:
 def _taken_back(entry: ModelFile, offer: _Offer) -> Stored:
     """Delete the stored copy for a row that was deleted or has another file now."""
     if offer.handle:
-        from .taggers.filestack import shared_client
+        from .filestack.shared import shared_client
 
         try:
             shared_client().delete(offer.handle)

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import partial, wraps
 from typing import ParamSpec, TypeVar
 
+from django.apps import apps
 from django.db import Error, OperationalError, connections, models, router, transaction
 from django.db.migrations.loader import MigrationLoader
 from django.db.transaction import Atomic
@@ -19,7 +20,6 @@ from django.utils.functional import SimpleLazyObject
 
 from . import metrics
 from .clock import kept
-from .models import Asset
 
 Row = TypeVar("Row", bound=models.Model)
 Result = TypeVar("Result")
@@ -47,8 +47,11 @@ def outside_transactions(view: View) -> View:
 
 
 def alias() -> str:
-    """Return the alias of the database that this app writes to."""
-    return router.db_for_write(Asset)
+    """Return the alias of the database that this app writes to.
+
+    The model is looked up by name: this module is below the models, which import its neighbours.
+    """
+    return router.db_for_write(apps.get_model("filestack_tags", "Asset"))
 
 
 def atomic() -> Atomic:

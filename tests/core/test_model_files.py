@@ -23,8 +23,8 @@ from django.utils import timezone
 from filestack_tags import storing, tasks
 from filestack_tags.exceptions import ConnectionFailed
 from filestack_tags.fields import AssetOf, storage_of
+from filestack_tags.filestack.shared import shared_client
 from filestack_tags.models import Asset, ModelFile, TaggingRun
-from filestack_tags.taggers.filestack import shared_client
 from filestack_tags.testing import Account, EmulatorApp, EmulatorConfig, EmulatorServer
 from tests.hosts.shop.models import Photo, Product, SignedPhoto
 from tests.testing.surroundings import look, picture

@@ -14,8 +14,8 @@ from filestack_tags import posting
 from filestack_tags.exceptions import ConnectionFailed
 from filestack_tags.filestack import AsyncFilestackClient, FilestackClient, Source
 from filestack_tags.filestack.deadline import Deadline, resolve
+from filestack_tags.filestack.shared import metadata_of
 from filestack_tags.taggers import get_tagger
-from filestack_tags.taggers.filestack import metadata_of
 from tests.dripping import TLS_WAYS, WAYS, Dripping, dripping
 
 HANDLE = Source.handle("abc")
