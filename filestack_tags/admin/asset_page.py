@@ -1,4 +1,4 @@
-"""One asset: its picture, its facts, its tags with everybody's decisions, its history."""
+"""The page of one asset: its picture, facts, tags with all users' decisions, and history."""
 
 from __future__ import annotations
 
@@ -65,10 +65,10 @@ LAST = 5
 
 
 class AssetPage(RunHistory):
-    """The pages of one asset: registering it, looking at it, deciding about its tags.
+    """The pages of one asset: register it, view it, decide about its tags.
 
-    Facts come from Filestack and are not edited here, so nobody "changes" an asset in Django's
-    sense; the permission ``change_asset`` is what deciding about its tags takes.
+    Facts come from Filestack and are not edited here, so no user "changes" an asset in Django's
+    sense; the permission ``change_asset`` allows decisions about its tags.
     """
 
     form = RegisterForm
@@ -122,7 +122,7 @@ class AssetPage(RunHistory):
         )
         thumbnail = path(
             "<int:pk>/thumbnail/",
-            # cacheable: Django's admin would forbid browsers to keep it
+            # cacheable: otherwise Django's admin disables caching in browsers
             self.admin_site.admin_view(require_safe(self.thumbnail), cacheable=True),
             name="filestack_tags_asset_thumbnail",
         )
@@ -137,7 +137,7 @@ class AssetPage(RunHistory):
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False  # assets are forgotten, and can be restored
+        return False  # assets are archived, and can be restored
 
     def has_decide_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("filestack_tags.change_asset")
@@ -152,7 +152,7 @@ class AssetPage(RunHistory):
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
     ) -> Any:
         if obj is not None:
-            kwargs["form"] = ModelForm  # facts are shown without the help for writing them
+            kwargs["form"] = ModelForm  # facts are shown without help texts for editing
         return super().get_form(request, obj, change, **kwargs)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -174,14 +174,14 @@ class AssetPage(RunHistory):
         return _("This file is not among those that you may register.")
 
     def save_form(self, request: HttpRequest, form: Any, change: bool) -> Asset:
-        """Register the file; the form only says which. A known file is not made twice."""
+        """Register the file of the form. A known file is not registered twice."""
         said = form.cleaned_data
         asset, created = tasks.register(
             Source.parse(said["reference"]),
             facts=Facts(filename=said["filename"] or None, mimetype=said["mimetype"] or None),
             uploader=person(request),
             trigger="admin",
-            # Without the permission it is not asked, and AUTO_TAG decides.
+            # Without the permission the field is not shown, and AUTO_TAG decides.
             tag=said["tag"] if self.has_tag_permission(request) else None,
             within=scope_of(request.user),
         )
@@ -189,12 +189,12 @@ class AssetPage(RunHistory):
         return asset
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """Nothing: :meth:`save_form` had the service write."""
+        """Do nothing: :meth:`save_form` has called the service."""
 
     def save_related(
         self, request: HttpRequest, form: Any, formsets: Any, change: bool
     ) -> None:
-        """Nothing: an asset has no other forms."""
+        """Do nothing: an asset has no other forms."""
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
         return super().log_addition(request, obj, message) if obj.is_new_here else None
@@ -209,7 +209,7 @@ class AssetPage(RunHistory):
         messages.info(request, _("This file was registered already; here it is."))
         return HttpResponseRedirect(self._url(obj.pk))
 
-    # Looking
+    # Viewing
 
     def change_view(
         self,
@@ -256,7 +256,7 @@ class AssetPage(RunHistory):
         )
 
     def thumbnail(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """The picture of an asset that the user may see, or has uploaded."""
+        """Return the picture of an asset that the user may see, or has uploaded."""
         height = request.GET.get("height", "")
         if height not in {str(2 * each) for each in PICTURES}:
             raise Http404
@@ -268,10 +268,10 @@ class AssetPage(RunHistory):
         return thumbnail_response(request, get_object_or_404(assets, pk=pk), height=int(height))
 
     def pictures(self, height: int) -> Callable[[Asset], SafeString]:
-        """Return a function that writes the picture of an asset, ``height`` pixels high.
+        """Return a function that renders the picture of an asset, ``height`` pixels high.
 
-        The file has twice as many, for dense screens. Its address names the content version, so
-        that a browser that keeps pictures fetches an overwritten one again.
+        The file has twice as many pixels, for high-density screens. Its URL contains the content
+        version, so that a browser with a cached picture fetches an overwritten one again.
         """
         before, _pk, after = self._url(0, "thumbnail").rpartition("0")
         return lambda asset: picture(
@@ -301,7 +301,7 @@ class AssetPage(RunHistory):
     # Deciding
 
     def decide(self, request: HttpRequest, pk: int) -> HttpResponseBase:
-        """Accept, reject, withdraw or add, as the button that was pressed says."""
+        """Accept, reject, withdraw or add, depending on the button."""
         if not (self.has_view_permission(request) and self.has_decide_permission(request)):
             raise PermissionDenied
         asset = get_object_or_404(self.get_queryset(request), pk=pk)
@@ -323,7 +323,7 @@ class AssetPage(RunHistory):
         return self._url(pk) + _came_from(request)
 
     def asset_url(self) -> Callable[[int], str]:
-        """Return a function that says where an asset's page is, for a list of them."""
+        """Return a function that returns the URL of an asset's page, for a list of them."""
         before, _pk, after = self._url(0).rpartition("0")
         return lambda pk: f"{before}{pk}{after}"
 
@@ -333,7 +333,7 @@ class AssetPage(RunHistory):
 
 
 def _came_from(request: HttpRequest, **more: Any) -> str:
-    """Return the parameter about the list that led to the page, and others, as a query string."""
+    """Return the parameter for the list that led to the page, and others, as a query string."""
     came_from = request.GET.get(CAME_FROM, "")
     said = {CAME_FROM: came_from, **more} if came_from else more
     return f"?{urlencode(said)}" if said else ""

@@ -1,4 +1,4 @@
-"""The asset list: what is there, what is on it, and having it tagged."""
+"""The asset list: show and search assets, and tag them."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class AssetAdmin(UploadScreen, ReviewPages, AssetFinding):
         return self.list_display is AssetAdmin.list_display
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        """Page by keyset, unless a host searches in its own way."""
+        """Use keyset pages, unless a host has its own search."""
         if type(self).get_search_results is not AssetAdmin.get_search_results:
             return AssetChangeList
         return QuestionOnly if asks_only(request) else KeysetChangeList
@@ -72,7 +72,7 @@ class AssetAdmin(UploadScreen, ReviewPages, AssetFinding):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Search in the search language; say what cannot be read, and show nothing then."""
+        """Search in the search language; if the search is invalid, say why and show nothing."""
         allowed = request.user.has_perm("filestack_tags.search_hidden")
         try:
             found = search_assets(
@@ -98,7 +98,7 @@ class AssetAdmin(UploadScreen, ReviewPages, AssetFinding):
         return found, False
 
     def has_bulk_permission(self, request: HttpRequest) -> bool:
-        """Whether the user may start any bulk job; an export takes only ``view_asset``."""
+        """Whether the user may start any bulk job; an export only requires ``view_asset``."""
         return request.user.has_perm(bulk.PERMISSIONS["export"])
 
     @admin.action(
@@ -106,7 +106,7 @@ class AssetAdmin(UploadScreen, ReviewPages, AssetFinding):
         permissions=["bulk"],
     )
     def in_bulk(self, request: HttpRequest, queryset: AssetQuerySet) -> HttpResponse | None:
-        """Ask for a bulk job about all that matches, or about what was ticked."""
+        """Open the form for a bulk job about all matches, or about the selected assets."""
         if request.POST.get("select_across") == "1":
             asked = getattr(self.get_changelist_instance(request), "asked", None)
             if asked is None:
@@ -148,20 +148,20 @@ class AssetAdmin(UploadScreen, ReviewPages, AssetFinding):
         self.message_user(request, text % {"count": count}, messages.SUCCESS)
 
     def get_actions(self, request: HttpRequest, action_location: Any = None) -> dict[str, Any]:
-        # Django 6.1 asks for each place that shows actions; before, there was the list alone.
+        # Django 6.1 passes each place that shows actions; before, there was only the list.
         place = {} if action_location is None else {"action_location": action_location}
         shown: dict[str, Any] = super().get_actions(request, **place)
         gone = asks_for_forgotten(request)
         for name in ("in_bulk", "tag_now", "retag", "forget") if gone else ("restore",):
             shown.pop(name, None)
-        # Who may re-tag here may do so by each workflow, but for the one that tags anyway.
+        # Users who may re-tag here may use any workflow, except the one that is the default tagger.
         if "retag" in shown:
             others = workflows.taggers().keys() - {get_settings().TAGGER}
             for tagger in sorted(others):
                 shown[tagger] = self.get_action(_by_workflow(tagger))
         return shown
 
-    # Columns, which the page's own cells write
+    # Columns, which the page renders itself
 
     @admin.display(description=mark_safe('<input type="checkbox" id="action-toggle">'))
     def action_checkbox(self, asset: Any) -> SafeString:
@@ -217,7 +217,7 @@ class AssetAdmin(UploadScreen, ReviewPages, AssetFinding):
 
 
 def _by_workflow(tagger: str) -> Callable[..., None]:
-    """Return the action that has assets tagged by a workflow."""
+    """Return the action that tags assets with a workflow."""
 
     def run(page: AssetAdmin, request: HttpRequest, queryset: AssetQuerySet) -> None:
         page._request_tagging(request, queryset, force=True, tagger=tagger)

@@ -1,6 +1,6 @@
-"""Badges: the visible tags of each asset of a list, read at once and written without templates.
+"""Badges: the visible tags of each asset in a list, read at once and rendered without templates.
 
-A list shows some hundred of them, and templates took longer to write them than all the rest.
+A list shows some hundred of them, and rendering templates took longer than everything else.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from filestack_tags.search.planner import visible_asset_tags
 from .display import sensitive_mark
 
 MARKS = {AssetTag.Decision.ACCEPTED: "✓", AssetTag.Decision.ADDED: "+"}
-"""What is said of a decision before the tag's name."""
+"""The mark of a decision before the tag's name."""
 
 
 class Badge(NamedTuple):
-    """What the list shows of an asset's tag. A thousand rows of the model would take longer to
-    make than to read."""
+    """A tag of an asset as shown in the list. Creating a thousand model instances would take longer
+    than reading the rows.
+    """
 
     tag: str
     key: str
@@ -32,8 +33,8 @@ class Badge(NamedTuple):
     decision: int
 
     def written(self) -> str:
-        """Return the badge as an item of a list, in which every text is escaped."""
-        # Some three hundred on a page: format_html() takes four times as long.
+        """Return the badge as a list item with every text escaped."""
+        # About three hundred on a page: format_html() takes four times as long.
         title = mark = spoken = ""
         if self.decision:
             decision = AssetTag.Decision(self.decision)
@@ -50,7 +51,7 @@ class Badge(NamedTuple):
 
 
 def badges_of(shown: Iterable[Asset]) -> dict[int, list[Badge]]:
-    """Return the visible tags of each asset that has some, the most confident first."""
+    """Return the visible tags of each asset that has any, the most confident first."""
     rows = visible_asset_tags(AssetTag.objects.filter(asset__in=[asset.pk for asset in shown]))
     badges: defaultdict[int, list[Badge]] = defaultdict(list)
     columns = ("asset_id", "tag__name", "tag__key", "confidence", "decision")
@@ -60,9 +61,9 @@ def badges_of(shown: Iterable[Asset]) -> dict[int, list[Badge]]:
 
 
 def written(badges: Sequence[Badge], *, most: int, url: str = "") -> SafeString:
-    """Return the first badges as a list, and with ``url`` a link that says how many more.
+    """Return the first badges as a list, and with ``url`` a link with the number of others.
 
-    A dash where there is none.
+    Return a dash if there are no badges.
     """
     if not badges:
         return mark_safe("–")

@@ -1,6 +1,6 @@
-"""A list of assets as a request asks for it: the search, the order and the place; and its page.
+"""A list of assets for a request: the search, the order and the cursor; and its page.
 
-Whatever shows such a list reads the request here. What it looks like is nothing of this module's.
+Every view with such a list parses the request here. How it is displayed is up to the view.
 """
 
 from __future__ import annotations
@@ -24,36 +24,36 @@ from filestack_tags.search.totals import Total, total
 from filestack_tags.text import label_key
 
 ORDER, ORDER_TAG, CURSOR = PARAMETERS = ("order", "order_tag", "cursor")
-"""The parameters of a request that say order and place, called as in the REST API."""
+"""The parameters for order and position, named as in the REST API."""
 
 MAX_TAG_ORDERS = 5
-"""How many tags of one search are offered to sort by."""
+"""How many tags of one search are offered for sorting."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sorting:
-    """An order, and the tag whose confidence it goes by."""
+    """An order, and the tag whose confidence it uses."""
 
     order: Order = "newest"
     tag: str | None = None
 
     @property
     def parameters(self) -> dict[str, str | None]:
-        """What a link has to say to get this order; None for what it must not say."""
+        """The parameters of a link to this order; None for those to remove."""
         return {ORDER: None if self.order == "newest" else self.order, ORDER_TAG: self.tag}
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a request asks for.
+    """The search, order and position of a request.
 
     Args:
-        query: the search of its text and of its filters.
+        query: the search from its text and its filters.
         sorting: the order.
-        cursor: the place, None for the first page.
+        cursor: the position, None for the first page.
         include_hidden: whether ``include:hidden`` is permitted.
         within: the assets that may be seen at all; all, if None.
-        notes: what is said of what could not be done as asked.
+        notes: messages about parts of the request that could not be applied.
     """
 
     query: Query
@@ -65,14 +65,14 @@ class Asked:
 
     @property
     def offered(self) -> tuple[Sorting, ...]:
-        """The orders to choose from, this one among them."""
+        """The available orders, including this one."""
         known = (Sorting(), Sorting("oldest"), *_by_confidence(self.query))
         return known if self.sorting in known else (*known, self.sorting)
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A page, how many assets match, and what is said of the page."""
+    """A page, how many assets match, and messages about the page."""
 
     page: Page
     total: Total
@@ -87,24 +87,24 @@ def asked(
     include_hidden: bool,
     within: Q | None = None,
 ) -> Asked:
-    """Return what a request asks for.
+    """Parse a request for a list of assets.
 
-    An order that is unknown, or that nothing can be sorted by, is taken for the newest first.
+    An unknown order, or one that cannot be applied, is replaced by the newest first.
 
     Args:
         said: the request's parameters.
         text: the search as typed.
-        terms: what filters ask for besides.
+        terms: the terms from filters.
         include_hidden: whether ``include:hidden`` is permitted.
         within: the assets that may be seen at all; all, if None.
 
     Raises:
-        TagQueryError: when the text cannot be read.
+        TagQueryError: when the text cannot be parsed.
     """
     typed = read(text)
     query = replace(typed, where=conjunction((typed.where, *terms)))
     if query != typed:
-        try:  # what is done with all that matches writes it down
+        try:  # actions on all matches need it as text
             read(str(query))
         except TagQueryError as error:
             raise TagQueryError(
@@ -120,11 +120,11 @@ def asked(
 
 
 def listed(asked: Asked, *, size: int, cap: int, using: str) -> Listed:
-    """Return the page that is asked for, and the total up to ``cap``.
+    """Return the requested page, and the total up to ``cap``.
 
-    A cursor that is not of this search and order, or that nothing follows any more, leads to
-    the first page, with a note. Nothing is counted where the page holds all there is; where
-    counting takes too long, the total is that there are more than on the page.
+    An invalid cursor, or one at the end, leads to the first page, with a message. Nothing is
+    counted if the page contains all matches. If counting takes too long, the total is "more than on
+    the page".
 
     Raises:
         TagQueryError: as :func:`~filestack_tags.search.keyset.find`.
@@ -146,7 +146,7 @@ def listed(asked: Asked, *, size: int, cap: int, using: str) -> Listed:
 
 
 def beside(asked: Asked, asset_id: int, *, using: str) -> Neighbours:
-    """Return the assets before and after one in what is asked for.
+    """Return the neighbours of an asset in the requested list.
 
     Raises:
         TagQueryError: as :func:`~filestack_tags.search.keyset.find`.
@@ -201,7 +201,7 @@ def _sorting(said: Mapping[str, str], query: Query) -> Sorting:
 
 
 def _by_confidence(query: Query) -> tuple[Sorting, ...]:
-    """Return the orders by confidence that tell the matches of ``query`` apart."""
+    """Return the orders by confidence that are useful for ``query``."""
     where = query.where
     required = where.terms if isinstance(where, And) else (where,)
     ranking = [term for term in required if _is_ranked(term)]
@@ -212,7 +212,7 @@ def _by_confidence(query: Query) -> tuple[Sorting, ...]:
         if isinstance(term, HasTag) and not term.prefix:
             labels.setdefault(label_key(term.label), term.label)
     tags = tuple(Sorting("confidence", each) for each in [*labels.values()][:MAX_TAG_ORDERS])
-    # Of one tag alone, the best match is its confidence.
+    # With one tag, the best match is its confidence.
     return tags if len(ranking) == len(labels) == 1 else (Sorting("best"), *tags)
 
 

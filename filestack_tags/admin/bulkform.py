@@ -1,4 +1,4 @@
-"""The form that asks for a bulk job. It reads what was typed; the service checks it."""
+"""The form that starts a bulk job. It parses the input; the service checks it."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ FIELDS = {
     "tagger": ("tagger",),
     "format": ("format",),
 }
-"""Which parameter of an action a field is for."""
+"""The parameter of an action that each field belongs to."""
 
 
 class BulkForm(forms.Form):
-    """An action on all that match, and what it needs to know."""
+    """An action on all matches, and its parameters."""
 
     query = forms.CharField(
         label=gettext_lazy("Search"),
@@ -92,7 +92,7 @@ class BulkForm(forms.Form):
         return tuple(map(int, words)) or None
 
     def wanted(self) -> bulk.Request:
-        """Return what is asked for; what the action has no use for is left out."""
+        """Return the request for the job; parameters that the action does not use are left out."""
         said = self.cleaned_data
         takes = bulk.TAKES[said["action"]]
         low, high = said.get("low"), said.get("high")

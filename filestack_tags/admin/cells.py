@@ -1,7 +1,7 @@
 """The cells of a page of the asset list.
 
-What all rows share is looked up once for the page, and no cell is written by ``format_html()``: a
-link reversed, a word translated and a template filled for each cell were a third of the page.
+Values shared by all rows are computed once for the page, and ``format_html()`` is not used:
+reversing a link, translating a word and filling a template for each cell took a third of the page.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from filestack_tags.thumbnails import has_thumbnail
 from .badges import Badge, written
 
 BADGES = 8
-"""Tags shown for each asset of the list; its page shows all."""
+"""Maximum tags shown for each asset of the list; its own page shows all."""
 
 
 class Cells:
-    """Writes the cells of the assets of one page.
+    """Renders the cells of the assets of one page.
 
     Args:
-        badges: the visible tags of each asset that has some.
-        url: returns where an asset's page is, by its id.
-        came_from: what that address says of the list.
+        badges: the visible tags of each asset that has any.
+        url: returns the URL of an asset's page, by its id.
+        came_from: the query string about the list for that URL.
         picture: returns the picture of an asset.
     """
 
@@ -76,7 +76,7 @@ class Cells:
 
 
 def picture(asset: Asset, *, height: int, url: str) -> SafeString:
-    """Return a picture of the asset, ``height`` pixels high, or a frame that says there is none."""
+    """Return a picture of the asset, ``height`` pixels high, or a placeholder."""
     if not has_thumbnail(asset):
         nothing = escape(_("no picture"))
         return _safe(

@@ -1,7 +1,7 @@
-"""The asset list's pages: by keyset where the search language can say what is asked for.
+"""The pages of the asset list: keyset pages if the search language can express the request.
 
-A host's own filter, a click on a column and the list of forgotten assets are for Django's pages,
-whose count ends at a limit.
+Django's pages, with a count up to a limit, serve a host's own filter, a click on a column header
+and the list of archived assets.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ from .filters import HasTerm
 from .lookups import AnswerableChangeList
 
 VIEW = "view"
-"""The parameter, and the cookie, that say in which view the list is shown."""
+"""The parameter and the cookie that select the view of the list."""
 
 CAME_FROM = "_changelist_filters"
-"""Django's parameter of an asset's page that says which list led there."""
+"""Django's parameter on an asset's page for the list that led there."""
 
 PLACES = (PAGE_VAR, ALL_VAR, VIEW, browsing.CURSOR)
-"""Parameters of a list that say nothing of what is in it, or in which order."""
+"""Parameters that affect neither the content nor the order of a list."""
 
 VIEWS = {"grid": 160, "table": 64}
 """The views, with the height of a picture in pixels."""
@@ -57,13 +57,13 @@ class AssetChangeList(AnswerableChangeList):
     """Django's numbered pages, with the tags of a whole page read in one query."""
 
     problem: SafeString | None = None
-    """What is wrong with the search, with the place marked."""
+    """What is wrong with the search, with the position marked."""
 
     unknown: tuple[SafeString, ...] = ()
-    """What is said of names that no tag has."""
+    """Messages about names that are not tags."""
 
     listed: browsing.Listed | None = None
-    """The page, where it was read by keyset."""
+    """The page, if it was read by keyset."""
 
     total: Total
 
@@ -81,15 +81,15 @@ class AssetChangeList(AnswerableChangeList):
             self.queryset = self.queryset.none()
             super().get_results(request)
         exact = Total(self.result_count, is_exact=True)
-        self.total = getattr(self.paginator, "total", exact)  # a host may have a paginator
+        self.total = getattr(self.paginator, "total", exact)  # a host may set its own paginator
         self._complete(request)
 
     def _complete(self, request: HttpRequest) -> None:
         self.view = _view(request, self.model_admin)
-        # Django shows the count beside the search too, and would not say that there are more.
+        # Django also shows the count beside the search, and would not show that there are more.
         self.full_result_count = self.result_count
         self.result_list = list(self.result_list)
-        admin: Any = self.model_admin  # of this package, or a subclass of a host's
+        admin: Any = self.model_admin  # of this package, or a host's subclass
         cells = Cells(
             badges=badges_of(self.result_list),
             url=admin.asset_url(),
@@ -101,13 +101,13 @@ class AssetChangeList(AnswerableChangeList):
 
     @cached_property
     def came_from(self) -> str:
-        """What a link to an asset says of the result that it is from, as Django's own do."""
+        """The query string for links to assets that identifies this list, as Django's links do."""
         state = self.get_query_string(dict.fromkeys(PLACES)).removeprefix("?")
         return f"?{urlencode({CAME_FROM: state or f'{SEARCH_VAR}='})}"
 
     @property
     def view_links(self) -> list[dict[str, Any]]:
-        """Links to the views, and which of them the list is in."""
+        """Links to the views, with the current one marked."""
         names = {"grid": _("Grid"), "table": _("Table")}
         return [
             {
@@ -131,7 +131,7 @@ class AssetChangeList(AnswerableChangeList):
 
     @property
     def minimum(self) -> int | None:
-        """What the confidence slider shows; None when no tag is searched for."""
+        """The value of the confidence slider; None when the search has no tag."""
         return terms.minimum(self.typed)
 
     @property
@@ -141,7 +141,7 @@ class AssetChangeList(AnswerableChangeList):
 
     @cached_property
     def typed(self) -> Query:
-        """The search as it was read; of everything, if it cannot be read."""
+        """The parsed search; the empty search if it is invalid."""
         try:
             return read(self.query)
         except TagQueryError:
@@ -161,19 +161,19 @@ class AssetChangeList(AnswerableChangeList):
 
 
 class KeysetChangeList(AssetChangeList):
-    """Pages without numbers, each of which costs the same however far it is."""
+    """Pages without numbers, which cost the same at any depth."""
 
     asked: browsing.Asked | None
-    """The search, the order and the place, None where the search language cannot say them."""
+    """The search, order and position, None if the search language cannot express them."""
 
-    # Reading the request
+    # Parsing the request
 
     def get_filters_params(self, params: Any = None) -> dict[str, Any]:
         found = super().get_filters_params(params)
         return {name: found[name] for name in found if name not in browsing.PARAMETERS}
 
     def get_filters(self, request: HttpRequest) -> Any:
-        """Read the filters once: some look up what they offer."""
+        """Read the filters once: some query the database for their choices."""
         if not hasattr(self, "_filters"):
             self._filters = super().get_filters(request)
         return self._filters
@@ -181,9 +181,9 @@ class KeysetChangeList(AssetChangeList):
     def get_queryset(
         self, request: HttpRequest, exclude_parameters: Any = None
     ) -> QuerySet[Any]:
-        """Return all that matches; it is only read for an action on all of it."""
+        """Return all matches; they are only read for an action on all of them."""
         for held in (self.params, self.filter_params):
-            held.pop(browsing.CURSOR, None)  # only links to pages say where to go on
+            held.pop(browsing.CURSOR, None)  # only links to pages have a cursor
         self.asked, self._matches = None, None
         self.scope = scope_of(request.user)
         self.notes: list[tuple[int, str]] = []
@@ -200,12 +200,12 @@ class KeysetChangeList(AssetChangeList):
             self.problem = explained(error, self.query)
             return self.root_queryset.none()
         if self.params.get(ORDER_VAR):
-            self.unknown = ()  # said on the way that Django goes
+            self.unknown = ()  # Django's code path reports them
             return super().get_queryset(request, exclude_parameters)
         return self._matches
 
     def _terms(self, request: HttpRequest) -> list[Node] | None:
-        """Return what the filters ask for, None if the search language cannot say it."""
+        """Return the terms of the filters, None if the search language cannot express them."""
         specs, _any, unclaimed, _twice, _active = self.get_filters(request)
         ordered = self.model_admin.get_ordering(request) and browsing.ORDER not in self.params
         if unclaimed or ordered or _is_narrowed(self.root_queryset, self.scope):
@@ -246,7 +246,7 @@ class KeysetChangeList(AssetChangeList):
                 within=self.scope,
             )
         except TagQueryError:
-            # Asked alone, the text is refused with the place in it as it was typed.
+            # Parsed alone, so that an error has the position in the text as typed.
             understood(
                 self.query, include_hidden=include_hidden, using=using, within=self.scope
             )
@@ -267,7 +267,7 @@ class KeysetChangeList(AssetChangeList):
     # Reading the page
 
     def get_results(self, request: HttpRequest) -> None:
-        # Somebody's subclass may have narrowed the queryset further.
+        # A host's subclass may have narrowed the queryset further.
         if self.asked is None or self.queryset is not self._matches:
             super().get_results(request)
         else:
@@ -278,7 +278,9 @@ class KeysetChangeList(AssetChangeList):
                 self.asked, self.listed = None, None
                 self.queryset = self.root_queryset.none()
                 super().get_results(request)
-        if request.method == "GET":  # after an action comes the page again, with its notes
+        if (
+            request.method == "GET"
+        ):  # after an action the page is shown again, with its messages
             for level, note in self.notes:
                 messages.add_message(request, level, note)
 
@@ -308,29 +310,29 @@ class KeysetChangeList(AssetChangeList):
 
     @property
     def search_text(self) -> str | None:
-        """All that is asked for, typed and by filters, as one search; None if it cannot be said.
+        """The whole request, text and filters, as one search; None if it cannot be expressed.
 
-        For what is done with all assets that match.
+        For actions on all matches.
         """
         return None if self.asked is None or self.problem else str(self.asked.query)
 
     @property
     def save_query(self) -> str:
-        """The parameters with which the page that saves searches is told of this one."""
+        """The query string that passes this search to the page that saves searches."""
         if self.asked is None or not self.search_text:
             return ""
         said = {"query": self.search_text, **self.asked.sorting.parameters}
         return urlencode({name: value for name, value in said.items() if value})
 
     def get_query_string(self, new_params: Any = None, remove: Any = None) -> str:
-        """Return the parameters of a link; a column to order by takes the place of an order."""
+        """Return the parameters of a link; a column to sort by replaces an order."""
         if new_params and new_params.get(ORDER_VAR):
             new_params = {browsing.ORDER: None, browsing.ORDER_TAG: None, **new_params}
         return super().get_query_string(new_params, remove)
 
     @property
     def page_links(self) -> dict[str, str]:
-        """Links to the first, the previous, the next and one long page, where there are any."""
+        """Links to the first, previous and next page and to one long page, if they exist."""
         if self.listed is None:
             return {}
         links = {}
@@ -346,7 +348,7 @@ class KeysetChangeList(AssetChangeList):
 
     @property
     def order_links(self) -> list[dict[str, Any]]:
-        """Links to the orders there are, and which of them the list is in."""
+        """Links to the available orders, with the current one marked."""
         if self.asked is None:
             return []
         return [
@@ -360,7 +362,7 @@ class KeysetChangeList(AssetChangeList):
 
 
 class QuestionOnly(KeysetChangeList):
-    """What a request asks for, without reading any asset."""
+    """Parses the request without reading any asset."""
 
     def get_results(self, request: HttpRequest) -> None:
         self.result_list: list[Asset] = []
@@ -370,7 +372,7 @@ class QuestionOnly(KeysetChangeList):
 
 
 def _view(request: HttpRequest, admin: Any) -> str:
-    """Return the view asked for now or the last time; columns of a host's own want the table."""
+    """Return the requested or last used view; a host's own columns require the table."""
     default = "grid" if admin.shows_only_our_columns else "table"
     said = request.GET.get(VIEW) or request.COOKIES.get(VIEW)
     return said if said in VIEWS else default

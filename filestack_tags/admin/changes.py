@@ -12,16 +12,16 @@ from django.utils.translation import gettext as _
 class ChangesForm(forms.BaseForm):
     """A form whose page carries the values that it showed, as hidden inputs.
 
-    When it is submitted, three values of each field are compared: the one that the page showed,
-    the one in the database, and the submitted one.
+    When it is submitted, three values of each field are compared: the one that the page showed, the
+    one in the database, and the submitted one.
 
     * A field that the user did not change keeps the value of the database.
-    * A field with one item per line, or a multiple choice, gets the user's additions and
-      removals applied to the value of the database.
-    * Any other field that both the user and somebody else changed is an error that names the
-      other value. Submitting the form again overwrites it.
+    * A field with one item per line, or a multiple choice, gets the user's additions and removals
+      applied to the value of the database.
+    * Any other field that both this and another user changed is an error that shows the other
+      value. Submitting the form again overwrites it.
 
-    Lock the row before the form reads it, or a change at the same moment is missed. A request
+    Lock the row before the form reads it; otherwise a concurrent change is missed. A request
     without the hidden inputs, such as one of a script, is compared with the database alone.
     """
 
@@ -47,7 +47,7 @@ class ChangesForm(forms.BaseForm):
             self.add_error(name, problem)
 
     def _merge(self) -> dict[str, str]:
-        """Merge the submitted values with those of the database; return what conflicts."""
+        """Merge the submitted values with those of the database; return the conflicts."""
         problems: dict[str, str] = {}
         names = [name for name, field in self.fields.items() if field.show_hidden_initial]
         submission: Any = self.data
@@ -79,7 +79,7 @@ class ChangesForm(forms.BaseForm):
 
 
 class ChangesModelForm(ChangesForm, forms.ModelForm):  # type: ignore[type-arg]  # generic in stubs only
-    """The form of every admin page of ours that changes a row."""
+    """The form of every page of this package that changes a row."""
 
 
 def _raw(widget: forms.Widget, data: Any, name: str) -> Any:
@@ -91,7 +91,7 @@ def _is_same(field: forms.Field, one: Any, other: Any) -> bool:
     try:
         return not field.has_changed(field.to_python(one), other)
     except forms.ValidationError:
-        return False  # such a value is in no page of ours
+        return False  # no page of this package contains such a value
 
 
 def _put(widget: forms.Widget, data: Any, name: str, value: Any) -> None:

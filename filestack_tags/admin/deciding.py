@@ -1,4 +1,4 @@
-"""Decisions about tags: the buttons of a page, and the messages about what they did."""
+"""Decisions about tags: the buttons of a page, and the messages about their results."""
 
 from __future__ import annotations
 
@@ -32,27 +32,29 @@ WORDS = {
 """The buttons, which are acts of a decision, and the message of each."""
 
 CONFIRM = "confirm"
-"""The parameter that has a page show :class:`Question`."""
+"""The parameter that makes a page show :class:`Question`."""
 
 DECIDED = "decided"
-"""The parameter with the id of the decision that led to a page, for the script of the page."""
+"""The parameter with the id of the decision that led to a page, for the page's script."""
 
 
 @dataclass(frozen=True)
 class Done:
-    """A decision that was made: the message, and its id, None if nothing had to change."""
+    """A decision that was made: the message, and its id, None if nothing changed."""
 
     text: str
     decision_id: int | None
 
     def parameters(self, request: HttpRequest) -> dict[str, Any]:
-        """Return the parameters of the page that a script is led to; none for other clients."""
+        """Return the parameters for the page to which a script is redirected; none for other
+        clients.
+        """
         return {DECIDED: self.decision_id} if self.decision_id and is_script(request) else {}
 
 
 @dataclass(frozen=True)
 class Question:
-    """Whether to override the decision that another user made meanwhile.
+    """Asks whether to override the decision that another user made meanwhile.
 
     Args:
         verb: the button that was pressed.
@@ -73,7 +75,8 @@ def decide(asset_id: int, said: QueryDict, user: AbstractBaseUser) -> Done:
     """Make the decision of the button that was pressed.
 
     Raises:
-        DecidedMeanwhile: when another user decided after the page, by its input ``seen``.
+        DecidedMeanwhile: when another user decided since the page was loaded, by its input
+            ``seen``.
         CurationError: when the decision cannot be made, or there is no such button.
     """
     if "undo" in said:
@@ -105,7 +108,7 @@ def decide(asset_id: int, said: QueryDict, user: AbstractBaseUser) -> Done:
         confidence=confidence,
         seen=_number(seen) if seen else None,
     )
-    # What was typed may be another name of a tag whose name this user must not see.
+    # The typed name may be an alias of a tag whose name this user must not see.
     shown = named.filter(pk=tag_id).first()
     if isinstance(outcome.error, DecidedMeanwhile) and shown is None:
         raise CurationError(_("Another user decided about it. Nothing was changed."))
@@ -121,14 +124,14 @@ def refusal(error: DecidedMeanwhile) -> str:
 
 
 def asks_to_confirm(said: QueryDict, error: DecidedMeanwhile) -> dict[str, str]:
-    """Return the parameters that have a page ask whether to override a decision."""
+    """Return the parameters that make a page ask whether to override a decision."""
     entry, verb = error.decision, next(verb for verb in WORDS if verb in said)
     confidence = said.get("confidence", said.get("add-confidence", ""))
     return {CONFIRM: f"{verb}:{entry.asset_id}:{entry.tag_id}:{entry.pk}:{confidence}"}
 
 
 def question(said: QueryDict, user: AbstractBaseUser) -> Question | None:
-    """Return the question of :func:`asks_to_confirm`, if the user may see what it is about."""
+    """Return the question of :func:`asks_to_confirm`, if the user may see its asset and tag."""
     verb, *numbers = said.get(CONFIRM, "").split(":")
     if verb not in WORDS or len(numbers) != 4:
         return None
@@ -138,17 +141,18 @@ def question(said: QueryDict, user: AbstractBaseUser) -> Question | None:
     tag = tags_named_to(user, on=asset.pk).filter(pk=_number(numbers[1])).first()
     if tag is None:
         return None
-    # A tag that is added by name has a row by now, or the decision would not have been refused.
+    # A tag that was added by name has a row now; otherwise the decision would not have been
+    # refused.
     confidence = numbers[3] if verb == "change" else ""
     act = "accept" if verb == "add" else verb
     return Question(act, asset, tag, confidence, seen=_number(numbers[2]))
 
 
 def undo(said: QueryDict, user: AbstractBaseUser, *, asset_id: int | None = None) -> Done:
-    """Undo the decision that the button names, of this asset if one is given.
+    """Undo the decision of the button, which must be about this asset if one is given.
 
     Raises:
-        CurationError: when there is none, or another decision was made since.
+        CurationError: when it does not exist, or another decision was made since.
     """
     number = _number(said.get("undo", ""))
     wanted = decisions_of(user).filter(pk=number).select_related("tag")
@@ -162,7 +166,7 @@ def undo(said: QueryDict, user: AbstractBaseUser, *, asset_id: int | None = None
 
 
 def person(request: HttpRequest) -> AbstractBaseUser:
-    """Return who is at the admin, whose pages need a login."""
+    """Return the user; admin pages require a login."""
     return cast("AbstractBaseUser", request.user)
 
 
@@ -174,5 +178,5 @@ def _require_valid(form: Any) -> None:
 
 
 def _number(text: str) -> int:
-    """Return an id, or 0, which none has."""
+    """Return an id, or 0, which is never an id."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0

@@ -1,4 +1,4 @@
-"""The log of decisions: who said what of which tag, and taking it back."""
+"""The log of decisions: show it, and undo decisions."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from .merges import may_undo_merges
 from .tags import tags_named
 
 LAST_MERGES = 5
-"""Merges of tags that are shown before the log; all of them have a list of their own."""
+"""Merges of tags that are shown above the log; all of them have their own list."""
 
 TOLD = 5
-"""Decisions that could not be undone, and of which it is told why."""
+"""Maximum decisions for which the page explains why they could not be undone."""
 
 
 @admin.register(TagDecision)
@@ -75,7 +75,7 @@ class TagDecisionAdmin(LedgerAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Show the log, with the last merges of tags before it: each decided about many assets."""
+        """Show the log, with the last merges of tags above it: each decided about many assets."""
         merges = _last_merges(request)
         context = {
             "merges": [(merge, merge.can_be_undone) for merge in merges],
@@ -88,7 +88,7 @@ class TagDecisionAdmin(LedgerAdmin):
 
     @admin.action(description=_("Undo selected decisions"), permissions=["undo"])
     def undo(self, request: HttpRequest, queryset: QuerySet[TagDecision]) -> None:
-        """Undo the chosen decisions, the last ones first; tell what kept others from it."""
+        """Undo the selected decisions, the last ones first; explain which could not be undone."""
         ids = list(queryset.values_list("pk", flat=True))
         outcomes = curation.undo_many(ids, user=person(request), origin=ORIGIN)
         count = sum(outcome.decision_id is not None for outcome in outcomes)
@@ -116,7 +116,7 @@ class TagDecisionAdmin(LedgerAdmin):
 
     @admin.display(description=_("confidence"))
     def confidences(self, decision: TagDecision) -> str:
-        """What it was before and is since; a dash where the asset did not have the tag."""
+        """Confidence before and after; a dash if the asset did not have the tag."""
         before, after = decision.before_confidence, decision.after_confidence
         if before == after:
             return str(after)
@@ -128,7 +128,7 @@ class TagDecisionAdmin(LedgerAdmin):
 
 
 def _last_merges(request: HttpRequest) -> list[TagMerge]:
-    """Return the last merges, of the tag or the user that the log is searched for."""
+    """Return the last merges, of the tag or the user in the log's search."""
     user = request.user
     if not (
         user.has_perm("filestack_tags.view_tag")

@@ -1,4 +1,4 @@
-"""The webhook deliveries: what Filestack sent, and what became of it."""
+"""The webhook deliveries: what Filestack sent, and how it was processed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .ledger import InstallationAdmin
 
 
 class ActionFilter(admin.SimpleListFilter):
-    """The documented events; any other is found under "other"."""
+    """The documented events; all others are under "other"."""
 
     title = _("action")
     parameter_name = "event"
@@ -105,7 +105,7 @@ class WebhookDeliveryAdmin(InstallationAdmin):
 
     @admin.display(description=_("runs"))
     def run_links(self, delivery: WebhookDelivery) -> str | SafeString:
-        """The runs it brought a result for; their pages show what the rules said of it."""
+        """The runs that it delivered a result for; their pages show the outcome of the rules."""
         runs = delivery.runs.defer("raw_reply").order_by("pk")
         links = ((link_to(run, self.admin_site.name), run.get_state_display()) for run in runs)
         return format_html_join(", ", "{} ({})", links) or "–"

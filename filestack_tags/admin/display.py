@@ -1,4 +1,4 @@
-"""How single values are written in the admin's pages."""
+"""Format single values in the admin's pages."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from filestack_tags.text import storable
 NOTHING = SafeString("")
 
 MAX_SHOWN = 100_000
-"""Characters of a raw body that a page shows."""
+"""Maximum characters of a raw body that a page shows."""
 
 
 def link_to(row: Model | None, admin_site_name: str) -> str | SafeString:
-    """Return a link to the page of ``row``; names may run right to left."""
+    """Return a link to the page of ``row``; names may be right-to-left."""
     if row is None:
         return "–"
     url = reverse(
@@ -33,14 +33,14 @@ def link_to(row: Model | None, admin_site_name: str) -> str | SafeString:
 
 
 def raw(body: str | bytes) -> str | SafeString:
-    """Return a body as received: indented when it is JSON, whatever else it is as text.
+    """Return a body as received: indented if it is JSON, otherwise as text.
 
-    What is not UTF-8, also as an escape in JSON, is shown as U+FFFD; the row keeps it as it came.
+    Invalid UTF-8, also as an escape in JSON, is shown as U+FFFD; the row keeps the original.
     """
     text = body if isinstance(body, str) else bytes(body).decode("utf-8", "replace")
     if not text:
         return "–"
-    # What is not JSON, or nested too deep to be indented, is shown as it is.
+    # Invalid or too deeply nested JSON is shown unchanged.
     with suppress(ValueError, RecursionError):
         text = _indented(text)
     shown = format_html('<pre class="fst-raw" dir="ltr">{}</pre>', storable(text[:MAX_SHOWN]))
@@ -66,12 +66,12 @@ def _indented(text: str) -> str:
 
 
 def text_block(text: str) -> str | SafeString:
-    """Return text of several lines, such as an error, as it was written."""
+    """Return text of several lines, such as an error, with its line breaks."""
     return format_html('<pre class="fst-raw" dir="auto">{}</pre>', text) if text else "–"
 
 
 def sensitive_mark(key: str) -> SafeString:
-    """Return the mark of a sensitive label, by its key; nothing for any other."""
+    """Return the mark of a sensitive label, by its key; nothing for other labels."""
     category = sensitive.category_of(key)
     if not category:
         return NOTHING

@@ -1,4 +1,4 @@
-"""The operations page: all that whoever is on duty needs, and what can be done about it."""
+"""The operations page: status, problems, and actions to fix them."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from .ledger import SHOWN
 from .lookups import ids_in
 
 REPLAYED = 10_000
-"""Deliveries that are made to be processed again by one press."""
+"""Maximum deliveries that are replayed at once."""
 
 NAMED = 20
-"""Deliveries that are named before all of one reason are replayed."""
+"""Deliveries that are listed before all of one reason are replayed."""
 
 PLACES = {
     "not_configured": "budget",
@@ -43,11 +43,11 @@ PLACES = {
     "dead_assets": "assets",
     "backfill_silent": "work",
 }
-"""The part of the page that a concern is about."""
+"""The section of the page for each problem."""
 
 
 def duty_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
-    """Show what there is to look at; POST tries a circuit again, or replays deliveries."""
+    """Show the on-call report; POST retries a circuit, or replays deliveries."""
     if not model_admin.has_view_permission(request):
         raise PermissionDenied
     request.current_app = model_admin.admin_site.name
@@ -118,7 +118,7 @@ def _shown(found: Report, user: Any) -> dict[str, Any]:
 
 
 def _links(pile: Pile) -> tuple[str, str]:
-    """Return the parameters that show the assets of a pile, and those that have them re-tagged."""
+    """Return the query strings for the assets of a failure group: to show and to re-tag them."""
     terms = [Fact("status", "failed"), *([Fact("error", pile.code)] if pile.code else [])]
     query = str(Query(conjunction(terms)))
     return urlencode({"q": query}), urlencode({"query": query, "action": "retag"})
@@ -136,7 +136,7 @@ def _try_again(request: HttpRequest) -> HttpResponse:
 
 
 def _replay(model_admin: Any, request: HttpRequest) -> HttpResponse:
-    """Have all deliveries that failed for one reason processed again, once that is confirmed."""
+    """Replay all deliveries that failed for one reason, after a confirmation."""
     if not _may(request, "replay_webhookdelivery"):
         raise PermissionDenied
     code = storable(request.POST["replay"])
@@ -175,7 +175,7 @@ def _may(request: HttpRequest, permission: str) -> bool:
 
 
 def _age(found: Report, seconds: float) -> str:
-    """Return how long ago or for how long, in words; seconds where they say more."""
+    """Return an age or duration in words; in seconds if that is more precise."""
     if seconds < 120:
         count = round(seconds)
         return ngettext("%(count)d second", "%(count)d seconds", count) % {"count": count}

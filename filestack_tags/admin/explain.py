@@ -1,4 +1,4 @@
-"""What the list says of a search that cannot be read, or that names unknown tags."""
+"""Messages of the list about a search that is invalid or contains unknown tags."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from filestack_tags.search.hints import Hint
 
 
 def explained(error: TagQueryError, query: str) -> SafeString:
-    """Return the error with its place marked in the search, and a corrected one to click."""
+    """Return the error with its position marked in the search, and a link to a corrected one."""
     end = error.position + max(len(error.found), 1)
     marked = format_html(
         '<code class="fst-query" dir="auto">{}<mark>{}</mark>{}</code>',
@@ -33,7 +33,7 @@ def explained(error: TagQueryError, query: str) -> SafeString:
 
 
 def hinted(hint: Hint) -> SafeString:
-    """Return what is unknown or may be meant, with searches to click."""
+    """Return what is unknown or may have been meant, with links to searches."""
     if hint.kind == "phrase":
         text = _("There is a tag “%(name)s”.") % {"name": hint.term}
     elif hint.kind == "whole":

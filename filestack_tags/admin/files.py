@@ -1,4 +1,4 @@
-"""The files of the host's models: which asset each became, or why it did not."""
+"""The files of host models: which asset each became, or why not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Filters of the asset list. None of them counts, and none lists every tag there is."""
+"""Filters of the asset list. No filter counts, and no filter lists every tag."""
 
 from __future__ import annotations
 
@@ -29,31 +29,31 @@ from filestack_tags.search.planner import search_assets
 from filestack_tags.text import label_name
 
 SUGGESTED_TAGS = 20
-"""Tags offered by the tag filter's input: those that most assets have."""
+"""Tags suggested by the tag filter's input: the most used ones."""
 
 BANDS = (("50", _("50 or more")), ("75", _("75 or more")), ("90", _("90 or more")))
 
 
 @runtime_checkable
 class HasTerm(Protocol):
-    """A filter that the search language can say, so that the list it narrows has keyset pages."""
+    """A filter that the search language can express, so that the filtered list has keyset pages."""
 
     def term(self) -> Node | None:
-        """Return what the filter asks for now, as :meth:`queryset` does; None if that cannot
-        be said."""
+        """Return the current filter as a term, equivalent to :meth:`queryset`; None if that is
+        impossible.
+        """
 
 
 class AssetTagFilter(admin.ListFilter):
-    """Tag, least confidence, source and decision, all of which one asset tag must meet.
+    """Tag, minimum confidence, source and decision, which one asset tag must all meet.
 
-    One form, because they belong together: ``sky`` at 90 is not "has sky, and has something at
-    90".
+    One form, because they belong together: ``sky`` at 90 is not "has sky, and has something at 90".
     """
 
     title = _("asset tag")
     template = "filestack_tags/admin/asset_tag_filter.html"
     parameter_name = "tag"
-    """django-unfold reads it of every filter that is not about a field."""
+    """django-unfold reads it from every filter that is not about a field."""
     names = ("tag", "confidence", "source", "decision")
 
     def __init__(
@@ -74,7 +74,7 @@ class AssetTagFilter(admin.ListFilter):
         return list(self.names)
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
-        """Yield the one form that the template shows."""
+        """Yield the one form that the template renders."""
         yield {
             "values": self.used,
             "suggestions": _most_used_tags(self.scope),
@@ -91,7 +91,7 @@ class AssetTagFilter(admin.ListFilter):
         }
 
     def term(self) -> Node | None:
-        """Return the term; None for what cannot be a tag, which :meth:`queryset` explains."""
+        """Return the term; None for an invalid tag, which :meth:`queryset` explains."""
         if not self.used:
             return Everything()
         try:
@@ -123,12 +123,12 @@ class AssetTagFilter(admin.ListFilter):
 
 
 def asks_for_forgotten(request: HttpRequest) -> bool:
-    """Whether the list shows forgotten assets, by :class:`PresenceFilter`."""
+    """Whether the list shows archived assets, by :class:`PresenceFilter`."""
     return request.GET.get("presence") == "forgotten"
 
 
 class PresenceFilter(admin.SimpleListFilter):
-    """Assets that are there, unless forgotten ones are asked for."""
+    """Present assets, or archived ones on request."""
 
     title = _("presence")
     parameter_name = "presence"
@@ -151,7 +151,7 @@ class PresenceFilter(admin.SimpleListFilter):
 
 
 class ChoiceFilter(admin.ChoicesFieldListFilter):
-    """A column with choices, which the search language has under a name of its own."""
+    """A column with choices, which has another name in the search language."""
 
     fields = {"tagging_state": "status", "kind": "kind"}
 
@@ -167,7 +167,7 @@ class ChoiceFilter(admin.ChoicesFieldListFilter):
 
 
 class TypeFilter(admin.SimpleListFilter):
-    """Families of types: the distinct types of a million files take long to find."""
+    """Families of types, since finding the distinct types of a million files is slow."""
 
     title = _("type")
     parameter_name = "family"

@@ -1,4 +1,4 @@
-"""What helps somebody find assets: names to complete, the tags of a result, surer terms."""
+"""Helpers for finding assets: completion, the tags of a result, the confidence slider."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ from .lookups import UnreadableList
 COMPLETIONS = 10
 FACETS = 30
 SAMPLE = 2_000
-"""Assets of which the tags are counted where more match: enough for the order of the first."""
+"""Sample size for counting the tags of a large result: enough for the order of the first ones."""
 
 MAX_TYPED = 2_000
-"""Characters of a search that are looked at to complete a name."""
+"""Maximum characters of a search that are parsed to complete a name."""
 
 AT_LEAST = "at_least"
-"""The parameter of the confidence slider, which is written into the search."""
+"""The parameter of the confidence slider, which is merged into the search."""
 
 YEAR = 365 * 24 * 3600
 
 
 class AssetFinding(AssetPage):
-    """The views beside the list of assets, which it asks when it is there already."""
+    """The views beside the list of assets, which its page requests after loading."""
 
     def get_urls(self) -> list[URLPattern]:
         complete = self.admin_site.admin_view(self.complete)
@@ -63,10 +63,10 @@ class AssetFinding(AssetPage):
         ]
 
     def complete(self, request: HttpRequest) -> JsonResponse:
-        """Return the tags that the word before the caret may mean.
+        """Return completions of the word before the caret.
 
-        The parameters ``before`` and ``after`` are what stands before and after the caret. The
-        answer has the same two without that word, and names as they are written in a search.
+        The parameters ``before`` and ``after`` are the text before and after the caret. The
+        response has the same two without that word, and names in search syntax.
         """
         if not self.has_view_permission(request):
             return JsonResponse({"error": _("You may not look at assets.")}, status=403)
@@ -91,7 +91,7 @@ class AssetFinding(AssetPage):
         return JsonResponse({"before": word.before, "after": word.after, "tags": tags})
 
     def facets(self, request: HttpRequest) -> HttpResponse:
-        """Show the most frequent tags of a result: a part of the list, or a page of its own."""
+        """Show the most frequent tags of a result: a part of the list, or a separate page."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         try:
@@ -118,19 +118,19 @@ class AssetFinding(AssetPage):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Show the list; write what the slider says into the search; remember the view."""
+        """Show the list; merge the slider's value into the search; remember the view."""
         if (least := request.GET.get(AT_LEAST)) is not None and request.method == "GET":
             return HttpResponseRedirect(_with_minimum(request, least))
         context = {
             **searches.menu(request, self.admin_site),
             "not_configured": not_configured(),
-            # django-unfold has the tools of a list beside each other, in no list of HTML.
+            # django-unfold renders the tools of a list beside each other, not in an HTML list.
             "tools_are_listed": not apps.is_installed("unfold"),
             **(extra_context or {}),
         }
         try:
             response: HttpResponse = super().changelist_view(request, context)
-        except TagQueryError as error:  # in an action on all that matches
+        except TagQueryError as error:  # in an action on all matches
             if request.method != "POST":
                 raise
             messages.error(request, error.message)
@@ -146,13 +146,13 @@ class AssetFinding(AssetPage):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """Show an asset, with the way to those beside it in the result that led here."""
+        """Show an asset, with links to its neighbours in the result that led here."""
         context = {**self._beside(request, object_id), **(extra_context or {})}
         return super().change_view(request, object_id, form_url, context)
 
     def _beside(self, request: HttpRequest, object_id: str) -> dict[str, Any]:
         said = request.GET.get(CAME_FROM, "")
-        # Named in any case: of a missing variable Django logs the whole context, signed URLs too.
+        # Always set: for a missing variable Django logs the whole context, including signed URLs.
         nothing: dict[str, Any] = {"result_url": ""}
         is_id = object_id.isascii() and object_id.isdigit() and len(object_id) < 19
         if not said or not is_id or not self.has_view_permission(request):
@@ -167,7 +167,7 @@ class AssetFinding(AssetPage):
         context = {"result_url": f"{self._list_url()}?{said}"}
         asked = getattr(changelist, "asked", None)
         if asked is None or changelist.problem:
-            return context  # what the search language cannot say has no order to walk in
+            return context  # a request outside the search language has no order for neighbours
         try:
             found = browsing.beside(asked, int(object_id), using=changelist.root_queryset.db)
         except SearchTimeout:
@@ -184,7 +184,7 @@ class AssetFinding(AssetPage):
 
 
 def asks_only(request: HttpRequest) -> bool:
-    """Whether the request asks for something about a result, and for no asset of it."""
+    """Whether the request is about a result as a whole, and needs no asset of it."""
     match = request.resolver_match
     is_facets = match is not None and match.url_name == "filestack_tags_asset_facets"
     return is_facets or getattr(request, "asks_only", False)
@@ -231,6 +231,6 @@ def _with_minimum(request: HttpRequest, least: str) -> str:
     said = request.GET.copy()
     del said[AT_LEAST]
     value = int(least) if least.isascii() and least.isdigit() and len(least) < 4 else 0
-    with suppress(TagQueryError):  # the list says what is wrong with it
+    with suppress(TagQueryError):  # the list shows what is wrong with it
         said[SEARCH_VAR] = terms.with_minimum(read(said.get(SEARCH_VAR, "")), min(value, 100))
     return f"?{urlencode(list(said.lists()), doseq=True)}"

@@ -1,4 +1,4 @@
-"""Forms of the admin. They check; services write."""
+"""Forms of the admin. They validate; services write."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class RegisterForm(ChangesModelForm):
 
 
 class StoredForm(forms.Form):
-    """What Filestack answered a browser that stored a file."""
+    """Filestack's response to a browser that stored a file."""
 
     handle = forms.CharField(max_length=64)
     filename = forms.CharField(max_length=1024, required=False)
@@ -78,7 +78,7 @@ class StoredForm(forms.Form):
 
 
 class AddTagForm(forms.Form):
-    """A tag given by hand."""
+    """A tag added by hand."""
 
     name = forms.CharField(label=gettext_lazy("Tag"), max_length=MAX_LABEL_LENGTH)
     confidence = forms.IntegerField(
@@ -111,7 +111,7 @@ class ConfidenceForm(forms.Form):
 
 
 class ReviewForm(forms.Form):
-    """What is to be reviewed. ``cleaned_data["tag"]`` is a :class:`Tag`, or ``None``."""
+    """The filter of the review queue. ``cleaned_data["tag"]`` is a :class:`Tag`, or ``None``."""
 
     LOW, HIGH = 40, 80
 
@@ -148,7 +148,7 @@ class ReviewForm(forms.Form):
 
 
 class TagForm(ChangesModelForm):
-    """A tag's name, minimum, hiding and aliases. ``cleaned_data["aliases"]`` holds keys."""
+    """A tag's name, minimum, hiding and aliases. ``cleaned_data["aliases"]`` contains keys."""
 
     aliases = forms.CharField(
         label=gettext_lazy("Aliases"),

@@ -1,4 +1,4 @@
-"""Bulk jobs: asking for one about all that matches, and how far each is."""
+"""Bulk jobs: start one for all matches, and show their progress."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ from .ledger import LedgerAdmin, total_text
 from .sessions import for_posts
 
 SHOWN_ITEMS = 100
-"""Assets that failed or were skipped that the page of a job names."""
+"""Maximum failed or skipped assets that the page of a job lists."""
 
 
 @admin.register(BulkJob)
 class BulkJobAdmin(LedgerAdmin):
-    """Whoever may look at assets sees the jobs that he asked for; with ``view_bulkjob``, all."""
+    """Users who may view assets see their own jobs; with ``view_bulkjob``, all jobs."""
 
     list_display = (
         *("__str__", "query", "state", "progress", "requested_by"),
@@ -72,7 +72,7 @@ class BulkJobAdmin(LedgerAdmin):
 
     def get_queryset(self, request: HttpRequest) -> Any:
         jobs = super().get_queryset(request)
-        # A job tells of assets by its search and by their ids.
+        # A job reveals assets by its search and by their ids.
         everybodys = request.user.has_perm("filestack_tags.view_bulkjob")
         if everybodys and sees_everything(request.user):
             return jobs
@@ -87,10 +87,10 @@ class BulkJobAdmin(LedgerAdmin):
             or request.user.has_perm("filestack_tags.view_bulkjob")
         )
 
-    # Asking
+    # Starting
 
     def ask(self, request: HttpRequest) -> HttpResponse:
-        """Choose an action for all that matches, see what it would come to, and ask for it."""
+        """Choose an action for all matches, preview it, and start it."""
         if not request.user.has_perm("filestack_tags.view_asset"):
             raise PermissionDenied
         said = request.POST if request.method == "POST" else request.GET
@@ -139,7 +139,7 @@ class BulkJobAdmin(LedgerAdmin):
             },
         )
 
-    # Looking
+    # Viewing
 
     def change_view(
         self,
@@ -174,13 +174,13 @@ class BulkJobAdmin(LedgerAdmin):
         )
 
     def poll(self, request: HttpRequest, pk: int) -> JsonResponse:
-        """Answer how far a job is, for the page that shows it."""
+        """Return the progress of a job, for the page that shows it."""
         return JsonResponse(standing(self._job(request, pk)))
 
     # Acting
 
     def cancel(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Have a job stop after its batch."""
+        """Stop a job after its current batch."""
         job = self._job(request, pk, to_act=True)
         if not bulk.is_in_charge(job, request.user):
             messages.error(request, bulk.NOT_IN_CHARGE)
@@ -191,7 +191,7 @@ class BulkJobAdmin(LedgerAdmin):
         return HttpResponseRedirect(self._url("change", pk))
 
     def undo(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Ask for a job that undoes this one."""
+        """Start a job that undoes this one."""
         job = self._job(request, pk, to_act=True)
         if not bulk.is_in_charge(job, request.user):
             messages.error(request, bulk.NOT_IN_CHARGE)
@@ -218,7 +218,7 @@ class BulkJobAdmin(LedgerAdmin):
         return bulk.download(job)
 
     def _job(self, request: HttpRequest, pk: Any, *, to_act: bool = False) -> BulkJob:
-        """Return a job that this person may see, and may act on."""
+        """Return a job that this user may see, and may manage."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         text = str(pk)
@@ -240,7 +240,7 @@ class BulkJobAdmin(LedgerAdmin):
         )
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
-        """Add what each job does, as this user may see it."""
+        """Add a description of each job, as this user may see it."""
 
         @admin.display(description=gettext_lazy("action"))
         def what(job: BulkJob) -> str:
@@ -255,7 +255,7 @@ class BulkJobAdmin(LedgerAdmin):
 
 
 def described(job: BulkJob, user: Any) -> str:
-    """Return what a job does, in words, as ``user`` may see it."""
+    """Return a description of a job, as ``user`` may see it."""
     action = job.undoes if job.action == BulkJob.Action.UNDO and job.undoes else job
     said = str(BulkJob.Action(action.action).label)
     parameters = bulk.parameters_named_to(user, action)
@@ -271,7 +271,7 @@ def described(job: BulkJob, user: Any) -> str:
 
 
 def standing(job: BulkJob) -> dict[str, Any]:
-    """Return how far a job is, as the page polls it."""
+    """Return the progress of a job for polling."""
     share = min(job.done / job.matched, 1.0) if job.matched else float(not job.is_open)
     text = _("%(done)s of %(matched)s") % {
         "done": f"{job.done:,}",
@@ -303,7 +303,7 @@ def standing(job: BulkJob) -> dict[str, Any]:
 def _named(
     request: HttpRequest, items: Iterable[BulkJobItem]
 ) -> list[tuple[BulkJobItem, Asset | None, Any]]:
-    """Return each item with its asset, if that is there and this person may see it, and why."""
+    """Return each item with its asset, if it exists and this user may see it, and the reason."""
     shown = list(items)
     names: dict[int, Asset] = {}
     if shown and request.user.has_perm("filestack_tags.view_asset"):
@@ -326,4 +326,4 @@ def _permitted(request: HttpRequest) -> list[str]:
 
 
 def _person(request: HttpRequest) -> AbstractBaseUser:
-    return cast("AbstractBaseUser", request.user)  # admin pages need a login
+    return cast("AbstractBaseUser", request.user)  # admin pages require a login

@@ -1,4 +1,4 @@
-"""Lists that are only looked at, and lists so long that counting them costs more than showing."""
+"""Base classes for read-only lists, and for lists too long to be counted."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from .changes import ChangesModelForm
 from .sessions import guarded
 
 NAMED = 20
-"""Rows that are named before an action on all that match."""
+"""Rows that are listed before an action on all matches."""
 
 SHOWN = "shown"
-"""The field with the ids of the rows that a confirmation counted, and that the action is for."""
+"""The field with the ids of the rows that a confirmation counted, to which the action applies."""
 
 COUNT_LIMIT = 10_000
-"""Rows that are counted. At a million rows the count takes longer than the page."""
+"""Maximum rows that are counted. With a million rows counting takes longer than the page."""
 
 
 def counted(rows: models.QuerySet[Any]) -> Total:
@@ -48,13 +48,13 @@ def counted(rows: models.QuerySet[Any]) -> Total:
 
 
 def total_text(total: Total) -> str:
-    """Return a total as people of the active language write numbers, as in ``10,000+``."""
+    """Return a total in the number format of the active language, as in ``10,000+``."""
     count = number_format(total.count, force_grouping=True)
     return count if total.is_exact else f"{count}+"
 
 
 def _description(action: Any) -> str:
-    """Return what an action is called: before Django 6.1 an action is a tuple."""
+    """Return the description of an action: before Django 6.1 an action is a tuple."""
     return str(action[2] if isinstance(action, tuple) else action.plural_description)
 
 
@@ -67,7 +67,7 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]  # generic in stubs 
 
     @cached_property
     def total(self) -> Total:
-        """How many rows there are, or that there are more than are counted."""
+        """How many rows there are, or that there are more than were counted."""
         rows: Any = self.object_list
         return Total(len(rows), is_exact=True) if isinstance(rows, list) else counted(rows)
 
@@ -87,9 +87,9 @@ def _reading_primary(view: Callable[..., HttpResponse]) -> Callable[..., HttpRes
 
 
 class PlainAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in stubs only
-    """What every screen shares: no facets, no full count, our style sheet.
+    """The base class of every screen: no facets, no full count, our style sheet.
 
-    Facets make one result column for each choice, which ends in an error at some thousand tags.
+    Facets select one result column for each choice, which fails with some thousand tags.
     """
 
     form = ChangesModelForm
@@ -99,20 +99,22 @@ class PlainAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in stub
     list_per_page = 50
     list_max_show_all = 200
     confirmed_actions: tuple[str, ...] = ()
-    """Actions that are confirmed also for ticked rows; for all that match, every action is."""
+    """Actions that are confirmed even for selected rows; for all matches, every action is."""
 
     own_page_actions: tuple[str, ...] = ("delete_selected",)
-    """Actions that lead to a page of their own before they change anything."""
+    """Actions that open their own page before they change anything."""
 
     refusals: tuple[type[Exception], ...] = ()
-    """What a service may still raise after the form was checked: a name was taken meanwhile."""
+    """Exceptions that a service may raise after the form was valid, such as for a name taken
+    meanwhile.
+    """
 
     class Media:
         css = {"all": ("filestack_tags/admin.css",)}
 
     @property
     def urls(self) -> list[URLPattern]:
-        """Return our addresses; all but lists read from the primary, see :mod:`.replicas`."""
+        """Return our URLs; all views except lists read from the primary, see :mod:`.replicas`."""
         patterns = self.get_urls()
         for pattern in patterns:
             if not str(pattern.name).endswith("_changelist"):
@@ -127,10 +129,10 @@ class PlainAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in stub
         return lookups.AnswerableChangeList
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
-        """Return the list that is asked for.
+        """Return the requested list.
 
         Raises:
-            UnreadableList: when there is none with these parameters.
+            UnreadableList: when the parameters are invalid.
         """
         try:
             return super().get_changelist_instance(request)
@@ -165,7 +167,7 @@ class PlainAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in stub
             self.message_user(request, text, messages.ERROR)
             return None
         if SHOWN in request.POST:
-            # What matches now may be more than what was shown.
+            # There may be more matches now than were shown.
             post = request.POST.copy()
             post.setlist(ACTION_CHECKBOX_NAME, lookups.ids_in(request.POST[SHOWN]))
             post["select_across"] = "0"
@@ -178,7 +180,7 @@ class PlainAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in stub
     def _confirmation(
         self, request: HttpRequest, queryset: models.QuerySet[Any]
     ) -> HttpResponse | None:
-        """Return the page that names the rows of an action, None if none has to be shown."""
+        """Return the page that lists the rows of an action, None if no confirmation is needed."""
         name = request.POST.get("action", "")
         action = self.get_actions(request).get(name)
         across = request.POST.get("select_across") not in ("", "0", None)
@@ -206,10 +208,10 @@ class PlainAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in stub
         return TemplateResponse(request, "filestack_tags/admin/confirm_action.html", context)
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
-        """Hand over our columns as methods, not by name.
+        """Pass our columns as methods, not by name.
 
         By name, Django prefers a field of the model, and a host's relation to it is one: a
-        one-to-one called ``picture`` took the place of the column ``picture``.
+        one-to-one called ``picture`` would replace the column ``picture``.
         """
         ours = set(dir(type(self))) - set(dir(admin.ModelAdmin))
         return [
@@ -235,18 +237,18 @@ class PlainAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in stub
             return HttpResponseRedirect(request.get_full_path())
 
     def _lock(self, object_id: str) -> None:
-        """Lock the row, so that nobody changes it between the comparison and the write."""
+        """Lock the row, so that it cannot change between the comparison and the write."""
         with suppress(ValidationError):  # Django reports that there is no such row
             pk = self.opts.pk.to_python(unquote(object_id))
             locked(self.model._base_manager.filter(pk=pk)).values_list("pk").first()
 
     def refusal(self, error: Exception) -> str:
-        """Return what is said of one of :attr:`refusals`."""
+        """Return the message for one of :attr:`refusals`."""
         return str(error)
 
 
 class LedgerAdmin(PlainAdmin):
-    """A read-only screen: rows are made and changed by the machine alone."""
+    """A read-only screen: only automatic work creates and changes its rows."""
 
     heavy: tuple[str, ...] = ()
     """Columns too large to be read for a list."""
@@ -268,7 +270,7 @@ class LedgerAdmin(PlainAdmin):
 
 
 class InstallationAdmin(LedgerAdmin):
-    """A screen about the whole installation: only for who may see all assets."""
+    """A screen about the whole installation: only for users who may see all assets."""
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return super().has_view_permission(request, obj) and sees_everything(request.user)

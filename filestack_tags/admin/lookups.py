@@ -1,4 +1,4 @@
-"""Parameters of a list that no database can answer, and lookups that are not for addresses."""
+"""Reject list parameters that a database cannot process, and lookups that URLs may not use."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ LOOKUPS = frozenset(
         "date",
     )
 )
-"""Lookups that an address may use. Others, such as regular expressions, can be slow or an error."""
+"""Lookups that a URL may use. Others, such as regular expressions, can be slow or an error."""
 
 MAX_INTEGER = 2**63 - 1
 """The largest integer of a column."""
 
 MAX_DIGITS = 19
-"""Digits of a number that may be too large for a column."""
+"""Number of digits from which a number may be too large for a column."""
 
 
 class UnreadableList(BadRequest):
-    """The parameters of a list ask for what there is not: a field, a value or a page."""
+    """The parameters of a list are invalid: a field, a value or a page does not exist."""
 
 
 class AnswerableChangeList(ChangeList):
@@ -45,7 +45,7 @@ class AnswerableChangeList(ChangeList):
     def get_filters(self, request: HttpRequest) -> Any:
         try:
             return super().get_filters(request)
-        except (ValueError, OverflowError) as error:  # a date that the calendar does not have
+        except (ValueError, OverflowError) as error:  # a date that does not exist
             raise IncorrectLookupParameters(error) from error
 
     def get_queryset(
@@ -60,7 +60,7 @@ class AnswerableChangeList(ChangeList):
 
 
 def require_answerable(rows: QuerySet[Any]) -> None:
-    """Make sure that the values of a query fit into columns.
+    """Check that the values of a query fit into columns.
 
     Raises:
         IncorrectLookupParameters: when one does not.
@@ -73,15 +73,16 @@ def require_answerable(rows: QuerySet[Any]) -> None:
         raise IncorrectLookupParameters(error) from error
     for value in values:
         is_too_large = isinstance(value, int) and abs(value) > MAX_INTEGER
-        # PostgreSQL refuses such a text; in no other database is there one to find.
+        # PostgreSQL rejects such a text; other databases never contain it.
         if is_too_large or (isinstance(value, str) and "\x00" in value):
             raise IncorrectLookupParameters(value)
 
 
 def is_plain(model: type[Model] | None, lookup: str) -> bool:
-    """Whether a parameter is a field, through relations, with at most one of :data:`LOOKUPS`.
+    """Whether a parameter is a field, possibly through relations, with at most one of
+    :data:`LOOKUPS`.
 
-    A name that is no field is left to the filters of the list.
+    A name that is not a field is left to the filters of the list.
     """
     names = lookup.split("__")
     field: Any = None
@@ -98,7 +99,7 @@ def is_plain(model: type[Model] | None, lookup: str) -> bool:
 
 
 def ids_in(text: str) -> list[str]:
-    """Return the numbers of a list that is separated by commas; other words are left out."""
+    """Return the numbers in a comma-separated list; other words are left out."""
     return [
         word
         for word in text.split(",")

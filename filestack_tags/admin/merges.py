@@ -1,4 +1,4 @@
-"""Merges of tags: asking for one with a preview, watching it, and undoing it."""
+"""Merges of tags: start one with a preview, show its progress, and undo it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .ledger import InstallationAdmin
 from .sessions import for_posts
 
 SUGGESTED = 200
-"""Names that the browser offers for the target."""
+"""Names that the browser suggests for the target."""
 
 
 class TargetForm(forms.Form):
@@ -53,12 +53,12 @@ class TargetForm(forms.Form):
 
 
 def may_undo_merges(user: Any) -> bool:
-    """Whether somebody may undo merges: they are everybody's."""
+    """Whether a user may undo merges, which affect all assets."""
     return bool(user.has_perm("filestack_tags.change_tag") and sees_everything(user))
 
 
 def merge_view(model_admin: Any, request: HttpRequest, pk: int) -> HttpResponse:
-    """Show what merging the tag into ``?target=`` would do; POST has it done."""
+    """Show what merging the tag into ``?target=`` would do; POST starts the merge."""
     tag = Tag.objects.filter(pk=pk).first()
     if tag is None:
         raise Http404
@@ -71,7 +71,7 @@ def merge_view(model_admin: Any, request: HttpRequest, pk: int) -> HttpResponse:
         target = Tag.objects.filter(pk=form.cleaned_data["target"]).first()
         try:
             if request.method == "POST":
-                merge = tasks.merge(pk, form.cleaned_data["target"], user=request.user)  # type: ignore[arg-type]  # somebody of the staff
+                merge = tasks.merge(pk, form.cleaned_data["target"], user=request.user)  # type: ignore[arg-type]  # a staff user
                 url = "admin:filestack_tags_tagmerge_change"
                 return HttpResponseRedirect(
                     reverse(url, args=(merge.pk,), current_app=model_admin.admin_site.name)
@@ -157,7 +157,7 @@ class TagMergeAdmin(InstallationAdmin):
         if not self.has_undo_permission(request):
             raise PermissionDenied
         try:
-            tasks.undo_merge(pk, user=request.user)  # type: ignore[arg-type]  # somebody of the staff
+            tasks.undo_merge(pk, user=request.user)  # type: ignore[arg-type]  # a staff user
         except TagMerge.DoesNotExist as error:
             raise Http404 from error
         except CurationError as error:

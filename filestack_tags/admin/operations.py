@@ -1,4 +1,4 @@
-"""What calls cost, whether they may be made, and what runs by the clock: looked at, not written."""
+"""Usage, circuit breakers and heartbeats of scheduled tasks, all read-only."""
 
 from __future__ import annotations
 

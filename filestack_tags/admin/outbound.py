@@ -1,4 +1,4 @@
-"""Outbound webhooks: who is told, and what became of each message."""
+"""Outbound webhooks: the endpoints, and the state of each message."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from .display import raw
 from .ledger import InstallationAdmin, PlainAdmin
 
 TO_BE_SHOWN = "filestack_tags_secret"
-"""The session's key of the endpoint whose secret is shown next."""
+"""The session key of the endpoint whose secret is shown next."""
 
 
 class EndpointForm(ChangesModelForm):
-    """Where to send what; the service checks it."""
+    """The URL and the events of an endpoint; the service checks them."""
 
     events = forms.MultipleChoiceField(
         label=gettext_lazy("Events"),
@@ -61,7 +61,7 @@ class EndpointForm(ChangesModelForm):
 
 @admin.register(WebhookEndpoint)
 class WebhookEndpointAdmin(PlainAdmin):
-    """For who sees everything: an endpoint is told of all assets."""
+    """For users who may see all assets, since an endpoint receives messages about all of them."""
 
     form = EndpointForm
     list_display = ("__str__", "url", "told", "is_active", "created_at")
@@ -110,7 +110,7 @@ class WebhookEndpointAdmin(PlainAdmin):
             outbound.delete_endpoint(pk)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Name the endpoints alone: their messages may be many, and go with them."""
+        """List only the endpoints: their messages may be many, and are deleted too."""
         return [str(each) for each in objs], {}, set(), []
 
     def response_add(
@@ -119,9 +119,9 @@ class WebhookEndpointAdmin(PlainAdmin):
         return self._to_be_shown(request, obj.pk)
 
     def secret_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Show the secret of an endpoint, this once; when posted to, give it another one before.
+        """Show the secret of an endpoint, once; POST gives it a new one first.
 
-        A page of its own, so that loading it again makes neither an endpoint nor a secret.
+        A separate page, so that reloading it creates neither an endpoint nor a secret.
         """
         endpoint = self.get_object(request, str(pk))
         if request.method == "POST":

@@ -1,4 +1,4 @@
-"""The review queue: undecided tags between two confidences, to be accepted or rejected in a row."""
+"""The review queue: accept or reject undecided tags between two confidences, one after another."""
 
 from __future__ import annotations
 
@@ -52,21 +52,21 @@ from .lookups import ids_in
 from .sessions import for_posts
 
 PAGE = 20
-"""Asset tags of one page."""
+"""Asset tags on one page."""
 
 TAGS = 60
-"""Tags to choose from: those that most assets have."""
+"""Tags to choose from: the most used ones."""
 
 AT_ONCE = 4_500
-"""Asset tags that one press of *accept all* decides."""
+"""Maximum asset tags that *accept all* decides at once."""
 
 LAST = 5
-"""Own decisions that can be undone from here."""
+"""The user's own decisions that can be undone from here."""
 
 
 @dataclass(frozen=True)
 class Queue:
-    """What is asked for: a tag, from which confidence to which, on which assets.
+    """The filter of the queue: a tag, a range of confidences, and a search.
 
     ``within`` are the assets that may be seen at all; all, if None.
     """
@@ -80,10 +80,10 @@ class Queue:
 
     @cached_property
     def rows(self) -> QuerySet[AssetTag]:
-        """The undecided tags that are shown, by the index over tag, score and asset.
+        """The undecided tags that are shown, found by the index over tag, score and asset.
 
         Raises:
-            TagQueryError: when the search cannot be read.
+            TagQueryError: when the search cannot be parsed.
         """
         if self.tag is None or self.tag.hidden or self.tag.pk in withheld(alias()):
             return AssetTag.objects.none()
@@ -109,7 +109,7 @@ class Queue:
         """Limit how long reading the rows may take.
 
         Raises:
-            TagQueryError: when the search cannot be read; SearchTimeout on leaving the block.
+            TagQueryError: when the search cannot be parsed; SearchTimeout on leaving the block.
         """
         return time_limit(alias(), read(self.query))
 
@@ -200,7 +200,7 @@ class ReviewPages(AssetPage):
         )
 
     def review_decide(self, request: HttpRequest) -> HttpResponseBase:
-        """Accept, reject, undo, or accept all, as the button that was pressed says."""
+        """Accept, reject, undo, or accept all, depending on the button."""
         if not self._may_review(request):
             raise PermissionDenied
         state = QueryDict(request.POST.get("state", ""))
@@ -263,7 +263,7 @@ def _queue(request: HttpRequest, said: QueryDict) -> tuple[Queue, ReviewForm]:
 
 
 def _accept_all(queue: Queue, request: HttpRequest) -> str:
-    """Accept the tag of the assets that the page counted, where it is still undecided."""
+    """Accept the tag on the assets that the page counted, if it is still undecided."""
     ids = [int(word) for word in ids_in(request.POST.get("assets", ""))]
     rows = queue.rows.filter(asset__in=ids[:AT_ONCE])
     with queue.time_limit():
@@ -283,15 +283,15 @@ def _accept_all(queue: Queue, request: HttpRequest) -> str:
 
 
 def _at_least(queue: Queue, said: QueryDict) -> QuerySet[AssetTag]:
-    """Return the rows of the queue from the confidence on that was asked for."""
+    """Return the rows of the queue with at least the submitted confidence."""
     at_least = _confidence(said.get("at_least", ""), 101)
     return replace(queue, low=max(queue.low, at_least)).rows
 
 
 def _tags(queue: Queue, user: Any) -> list[Tag]:
-    """Return the most used visible tags, with about how many assets have them in the range.
+    """Return the most used visible tags, with the approximate number of assets in the range.
 
-    The numbers are of all assets, so they are left out for who may see only some.
+    The numbers are for all assets, so they are left out for users who may see only some.
     """
     found: QuerySet[Any] = tags_of(user)
     found = found.filter(hidden=False, visible_assets__gt=0)
@@ -313,7 +313,7 @@ def _tags(queue: Queue, user: Any) -> list[Tag]:
 
 
 def _all_of(queue: Queue, rows: list[AssetTag]) -> list[AssetTag]:
-    """Return every undecided visible tag in the range of the assets of ``rows``, in their order."""
+    """Return every undecided visible tag in the range on the assets of ``rows``, in their order."""
     order = {row.asset_id: number for number, row in enumerate(rows)}
     minimum = get_settings().MIN_CONFIDENCE
     found = (
@@ -360,7 +360,7 @@ def _confidence(text: str, default: int) -> int:
 
 
 def _state(said: QueryDict) -> str:
-    """Return what the address of a queue holds, and nothing else."""
+    """Return the query string of a queue, without other parameters."""
     return _with(said)
 
 

@@ -1,4 +1,4 @@
-"""What differs between two tagging runs: labels gained and lost, confidences that moved."""
+"""The difference between two tagging runs: labels added and removed, confidences changed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from filestack_tags.models import TaggingRun
 from filestack_tags.text import label_key
 
 MOVED = 10
-"""Points by which a confidence has to move to be told."""
+"""Minimum change of a confidence that is reported, in points."""
 
 
 @dataclass(frozen=True)
 class Move:
-    """A label whose confidence is another now."""
+    """A label with another confidence."""
 
     label: str
     before: int
@@ -31,13 +31,13 @@ class Move:
 
 @dataclass(frozen=True)
 class Difference:
-    """What the later run says otherwise. Labels and confidences, the highest first."""
+    """The changes in the later run. Labels and confidences, the highest first."""
 
     gained: tuple[tuple[str, int], ...]
     lost: tuple[tuple[str, int], ...]
     moved: tuple[Move, ...]
     small: int
-    """Labels whose confidence moved, by less than :data:`MOVED` points."""
+    """Labels whose confidence changed by less than :data:`MOVED` points."""
 
     @property
     def is_empty(self) -> bool:
@@ -46,10 +46,10 @@ class Difference:
 
 
 def labels_of(run: TaggingRun) -> dict[str, tuple[str, int]] | None:
-    """Return ``{key: (label, confidence)}`` of the run's reply, or ``None`` if it has none to read.
+    """Return ``{key: (label, confidence)}`` of the run's reply, or ``None`` if it has no valid one.
 
-    Replies are emptied when they are old, see ``filestack_tags_prune``; a run may have failed,
-    or been made by a tagger of the host's that keeps its reply in a form of its own.
+    Old replies are emptied, see ``filestack_tags_prune``; a run may have failed, or used a custom
+    tagger that stores its reply in another format.
     """
     if not run.raw_reply:
         return None
@@ -81,7 +81,7 @@ def difference(
 
 
 def _reply(raw: str) -> TagsReply | None:
-    """Read a stored reply: that of a call, or the results of a workflow's tasks."""
+    """Parse a stored reply: that of a call, or the results of a workflow's tasks."""
     with suppress(PayloadError):
         return parse_tags_reply(raw)
     with suppress(PayloadError, ValueError, RecursionError):

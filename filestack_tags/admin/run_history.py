@@ -1,4 +1,4 @@
-"""The tagging runs of one asset: their replies, and what differs between two of them."""
+"""The tagging runs of one asset: their replies, and the difference between two of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .ledger import PlainAdmin
 from .run_difference import difference, labels_of
 
 RUNS = 50
-"""Runs that can be chosen from: the last ones."""
+"""Runs to choose from: the last ones."""
 
 
 class RunHistory(PlainAdmin):
@@ -34,7 +34,7 @@ class RunHistory(PlainAdmin):
         return [runs, *super().get_urls()]
 
     def runs(self, request: HttpRequest, pk: int) -> TemplateResponse:
-        """Show the last runs, and compare the two that are chosen, or the last two."""
+        """Show the last runs, and compare the two selected ones, or the last two."""
         sees_runs = request.user.has_perm("filestack_tags.view_taggingrun")
         if not (self.has_view_permission(request) and sees_runs):
             raise PermissionDenied
@@ -74,7 +74,7 @@ def _chosen(request: HttpRequest, name: str, runs: list[TaggingRun]) -> TaggingR
 def _compared(
     earlier: TaggingRun | None, later: TaggingRun | None, user: Any
 ) -> dict[str, Any]:
-    """Return the difference, or a note that says why there is none."""
+    """Return the difference, or a note that explains why there cannot be one."""
     if earlier is None or later is None:
         return {"note": _("Two runs with a reply are needed to compare.")}
     labels = {run: labels_of(run) for run in (earlier, later)}

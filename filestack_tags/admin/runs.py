@@ -1,4 +1,4 @@
-"""The tagging runs: what was tried, by whom, and what came back."""
+"""The tagging runs: what was tried, why, and the reply."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _yes_no(holds: object) -> str:
 
 
 class TaggerFilter(admin.SimpleListFilter):
-    """The taggers that have a name; those known only by a dotted path are "other"."""
+    """The named taggers; those known only by a dotted path are under "other"."""
 
     title = _("tagger")
     parameter_name = "by"
@@ -90,7 +90,7 @@ class TaggingRunAdmin(LedgerAdmin):
         return rows.filter(asset__in=assets_of(request.user))
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Leave out the raw reply for users who may not see hidden tags: it names them."""
+        """Leave out the raw reply for users who may not see hidden tags, which it contains."""
         if sees_hidden_tags(request.user):
             return self.fieldsets
         *others, (title, options) = self.fieldsets
@@ -117,7 +117,7 @@ class TaggingRunAdmin(LedgerAdmin):
 
     @admin.display(description=_("rules"))
     def rules(self, run: TaggingRun) -> str | SafeString:
-        """What each rule said of the result when it was applied."""
+        """The outcome of each rule when the result was applied."""
         said = sorted(run.rule_results.items())
         lines = format_html_join(
             "", "<li>{}: {}</li>", ((name, _yes_no(so)) for name, so in said)
@@ -130,7 +130,7 @@ class TaggingRunAdmin(LedgerAdmin):
 
     @admin.display(description=_("left out"))
     def left_out(self, run: TaggingRun) -> str | SafeString:
-        """What of the reply could not be used, and why."""
+        """What was left out of the reply because it is invalid, and why."""
         return text_block(run.notes)
 
     @admin.display(description=_("raw reply"))

@@ -26,14 +26,14 @@ from .changes import ChangesModelForm
 from .ledger import PlainAdmin
 
 MENU = 50
-"""Searches in the menu; all of them are in the list."""
+"""Maximum searches in the menu; the list has all of them."""
 
 
 class SavedSearchForm(ChangesModelForm):
-    """A search to save, for whoever asks; the service checks it."""
+    """A search to save for the current user; the service checks it."""
 
     owner: Any
-    """Set on the class that a request makes."""
+    """Set on the class that is created for a request."""
 
     class Meta:
         model = SavedSearch
@@ -54,7 +54,7 @@ class SavedSearchForm(ChangesModelForm):
         }
 
     def wanted(self) -> saved_searches.Wanted:
-        """Return what is to be saved; empty where a field is wrong."""
+        """Return the values to save; empty for invalid fields."""
         said = self.cleaned_data
         return saved_searches.Wanted(
             name=said.get("name", ""),
@@ -81,7 +81,7 @@ class SavedSearchForm(ChangesModelForm):
 
 @admin.register(SavedSearch)
 class SavedSearchAdmin(PlainAdmin):
-    """Everybody sees their own and those that are shared with them, and changes their own."""
+    """Users see their own searches and those shared with them, and change their own."""
 
     form = SavedSearchForm
     refusals = (SavedSearchError,)
@@ -122,7 +122,7 @@ class SavedSearchAdmin(PlainAdmin):
     def response_add(
         self, request: HttpRequest, obj: SavedSearch, post_url_continue: str | None = None
     ) -> HttpResponse:
-        """Go back to what was searched for."""
+        """Return to the list that was searched."""
         if "_save" not in request.POST:
             return super().response_add(request, obj, post_url_continue)
         self.message_user(request, _("Saved as “%(name)s”.") % {"name": obj}, messages.SUCCESS)
@@ -138,7 +138,7 @@ class SavedSearchAdmin(PlainAdmin):
 
 
 def link(saved: SavedSearch, admin_site_name: str) -> str:
-    """Return the address of the assets that match, in the order that was saved."""
+    """Return the URL of the matching assets, in the saved order."""
     page = reverse("admin:filestack_tags_asset_changelist", current_app=admin_site_name)
     order = Sorting(cast("Order", saved.order), saved.order_tag or None).parameters
     said = {"q": saved.query or None, **order}
@@ -146,7 +146,7 @@ def link(saved: SavedSearch, admin_site_name: str) -> str:
 
 
 def menu(request: HttpRequest, site: admin.AdminSite) -> dict[str, Any]:
-    """Return what the list of assets shows of saved searches; nothing where that is not allowed."""
+    """Return the saved searches for the asset list's menu; nothing without the permission."""
     if not site.is_registered(SavedSearch):
         return {}
     screen = site.get_model_admin(SavedSearch)

@@ -1,4 +1,4 @@
-"""Requests of people whose session ended: where they log in, and where that leads."""
+"""Requests with an expired session: redirect to the login, and back to the page."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from django.views.decorators.http import require_POST
 
 
 def is_script(request: HttpRequest) -> bool:
-    """Whether a script of ours sent the request."""
+    """Whether a script of this package sent the request."""
     return request.headers.get("X-Requested-With") == "XMLHttpRequest"
 
 
 def for_posts(
     view: Callable[..., HttpResponseBase], page: Callable[..., str]
 ) -> Callable[..., HttpResponseBase]:
-    """Return a view that takes POST requests alone.
+    """Return a view that only accepts POST requests.
 
     Args:
-        view: takes the request and the parts of the address.
-        page: takes the same, and returns the address of the page with the form, where a login
-            leads.
+        view: takes the request and the parts of the URL.
+        page: takes the same, and returns the URL of the page with the form, to which the login
+            redirects.
     """
     answer: Any = require_POST(view)
     answer.page = page
@@ -37,11 +37,11 @@ def for_posts(
 
 
 def guarded(pattern: Any, site: admin.AdminSite) -> Any:
-    """Have a view of the admin answer those who are not logged in as the caller can use it.
+    """Wrap an admin view so that clients without a login get a useful response.
 
-    A script gets a 401 with a message and the address of the login page. A submitted form leads
-    to the login page, and from there back to the page with the form: the address of the form
-    itself often takes nothing but submissions.
+    A script gets a 401 with a message and the URL of the login page. A submitted form is redirected
+    to the login page, and from there back to the page with the form, because the URL of the form
+    itself often accepts only POST.
     """
     if not isinstance(pattern, URLPattern):
         return pattern
@@ -66,7 +66,7 @@ def guarded(pattern: Any, site: admin.AdminSite) -> Any:
 
 
 def _page_before(request: HttpRequest) -> str:
-    """Return the path of the page of this site that the request came from, or an empty string."""
+    """Return the path of this site's page that the request came from, or an empty string."""
     referrer = request.headers.get("Referer", "")
     hosts = {request.get_host()}
     if not url_has_allowed_host_and_scheme(referrer, hosts, require_https=request.is_secure()):

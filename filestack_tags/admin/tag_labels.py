@@ -1,4 +1,4 @@
-"""Labels that are not to be shown: the never-show list, and the sensitive labels."""
+"""Labels that must not be shown: the never-show list, and the sensitive labels."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class NeverShowForm(forms.Form):
 
 
 def never_show_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
-    """Hide labels before a reply brings them."""
+    """Hide labels before any reply contains them."""
     if not model_admin.has_change_permission(request):
         raise PermissionDenied
     form = NeverShowForm(request.POST or None)
@@ -66,8 +66,8 @@ def never_show_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
 
 
 def sensitive_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
-    """Show which sensitive labels there are and what is withheld; POST approves one, or not."""
-    # It counts everybody's assets.
+    """Show the sensitive labels and what is withheld; POST approves one, or withdraws that."""
+    # It counts the assets of all users.
     if not (model_admin.has_view_permission(request) and sees_everything(request.user)):
         raise PermissionDenied
     may_change = model_admin.has_change_permission(request)
@@ -78,7 +78,7 @@ def sensitive_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
             pk = request.POST.get(verb, "")
             if pk.isascii() and pk.isdigit() and len(pk) < 10:
                 try:
-                    curation.approve(int(pk), user=request.user, approved=verb == "approve")  # type: ignore[arg-type]  # somebody of the staff
+                    curation.approve(int(pk), user=request.user, approved=verb == "approve")  # type: ignore[arg-type]  # a staff user
                 except Tag.DoesNotExist:
                     messages.error(request, _("There is no such tag."))
                 except CurationError as error:

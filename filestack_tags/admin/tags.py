@@ -1,4 +1,4 @@
-"""The tags: how many assets have each, from which confidence it counts, what else it is called."""
+"""The tags: number of assets, minimum confidence, aliases."""
 
 from __future__ import annotations
 
@@ -89,10 +89,10 @@ class TagAdmin(PlainAdmin):
         return tuple("alias_keys" if name == "aliases" else name for name in self.fields)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return False  # a tag comes with an asset that has it
+        return False  # tags are created together with an asset that has them
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        # Tags are everybody's: who may not see what a change does may not make it.
+        # Tags are shared by all users: those who cannot see all effects may not change them.
         return super().has_change_permission(request, obj) and sees_everything(request.user)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -107,8 +107,8 @@ class TagAdmin(PlainAdmin):
         if "hidden" in changed:
             curation.hide(obj.pk, hidden=said["hidden"])
         if "aliases" in changed:
-            # Only what the person changed: a rename adds an alias of its own. In order, because
-            # all of it is one transaction, and somebody else may be changing the same.
+            # Only what the user changed: a rename also adds an alias. In order, because it is all
+            # one transaction, and another user may be changing the same.
             for key in sorted(set(form.known_aliases) - set(said["aliases"])):
                 curation.remove_alias(form.known_aliases[key])
             for key in sorted(set(said["aliases"]) - set(form.known_aliases)):
@@ -122,7 +122,7 @@ class TagAdmin(PlainAdmin):
     @admin.display(description=_("assets"), ordering="visible_assets")
     def asset_link(self, tag: Any) -> SafeString:
         url = reverse("admin:filestack_tags_asset_changelist", current_app=self.admin_site.name)
-        # At any confidence, as the number: the name alone would find those at its minimum.
+        # At any confidence, like the count: the name alone would apply the tag's minimum.
         query = f"{label_text(tag.name)}>=0"
         return format_html(
             '<a href="{}?{}">{}</a>', url, urlencode({"q": query}), tag.visible_assets
@@ -135,10 +135,10 @@ class TagAdmin(PlainAdmin):
 
 
 def tags_named(text: str) -> QuerySet[Tag]:
-    """Return the tags with *text* in their name or in an alias, in any case.
+    """Return the tags with *text* in their name or in an alias, case-insensitively.
 
-    Any part of a name, not only the beginnings of words as in a completion: labels of taggers are
-    searched for here. Reading ten thousand keys takes some milliseconds.
+    It matches any part of a name, not only the beginnings of words as in a completion, because this
+    search is for labels of taggers. Reading ten thousand keys takes some milliseconds.
     """
     part = fold(text)
     return Tag.objects.filter(Q(key__contains=part) | Q(aliases__key__contains=part))

@@ -1,6 +1,6 @@
-"""The terms of a search as things to click: to remove, to add, to make surer. Texts in, texts out.
+"""The terms of a search as links: remove one, add one, set the confidence. Pure text functions.
 
-Every text returned is written by the search language itself.
+Every returned text is formatted by the search language itself.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ VALUE_FOLLOWS = frozenset("@<>=≥≤:")
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One term that an asset has to meet: as written, and the search without it."""
+    """One required term: its text, and the search without it."""
 
     text: str
     rest: str
@@ -41,7 +41,7 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """What is being typed: the name so far, and what stands before and after it."""
+    """The name being typed so far, and the text before and after it."""
 
     typed: str
     before: str
@@ -49,7 +49,7 @@ class Word:
 
 
 def terms(query: Query) -> list[Term]:
-    """Return the terms that are all required; what is nested within one is not taken apart."""
+    """Return the terms that are all required; nested terms are not split."""
     required = _required(query)
     found = [
         Term(str(term), str(_of(required[:index] + required[index + 1 :], query)))
@@ -61,7 +61,7 @@ def terms(query: Query) -> list[Term]:
 
 
 def with_tag(query: Query, name: str, *, exclude: bool = False) -> str:
-    """Return the search with a tag required, as sure as the others, or excluded.
+    """Return the search with a tag required, at the common minimum, or excluded.
 
     A term about this tag alone is replaced.
     """
@@ -86,9 +86,9 @@ def stance(query: Query, name: str) -> str:
 
 
 def minimum(query: Query) -> int | None:
-    """Return the least confidence that all tags of the search have in common.
+    """Return the minimum confidence that all tags of the search have in common.
 
-    0 when none has one or they differ; None when there is no tag to have one.
+    Return 0 when none has one or they differ, and None when there is no tag.
     """
     given = [_least(term) for term in _adjustable(query.where)]
     if not given:
@@ -97,17 +97,17 @@ def minimum(query: Query) -> int | None:
 
 
 def with_minimum(query: Query, least: int) -> str:
-    """Return the search with each tag that it asks for at ``least`` so sure; 0 takes that away.
+    """Return the search with the minimum confidence ``least`` for each tag; 0 removes it.
 
-    Tags that are excluded, and those with another comparison than ``>=``, stay as they are.
+    Excluded tags, and those with another comparison than ``>=``, are unchanged.
     """
     return str(Query(_adjusted(query.where, least), query.include_hidden))
 
 
 def word_at(text: str, caret: int) -> Word | None:
-    """Return the name of a tag that ends at the caret, None where none can stand.
+    """Return the tag name that ends at the caret, None if no name is possible there.
 
-    A name that begins with a quotation mark goes on to the caret, also over spaces.
+    A name that starts with a quotation mark extends to the caret, including spaces.
     """
     start, previous = 0, ""
     for found in TOKEN.finditer(text):

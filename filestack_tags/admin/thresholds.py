@@ -1,4 +1,4 @@
-"""Thresholds, explored: how many assets stay at each, of one tag before it is saved, or of all."""
+"""Preview thresholds: how many assets remain at each, for one tag before saving, or globally."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .changes import ChangesForm
 
 
 class ThresholdForm(forms.Form):
-    """The confidence from which a tag counts; empty for the global minimum."""
+    """The minimum confidence of a tag; empty for the global minimum."""
 
     minimum = forms.IntegerField(
         label=gettext_lazy("Minimum confidence"),
@@ -37,12 +37,12 @@ class ThresholdForm(forms.Form):
 
 
 class TagThresholdForm(ChangesForm, ThresholdForm):
-    """The minimum of one tag, which another user may change meanwhile."""
+    """The minimum of one tag, which another user may change concurrently."""
 
 
 def minimum_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
-    """Show what the global minimum leaves, and what ``?minimum=`` would: it is a setting."""
-    # It counts everybody's assets.
+    """Show the effect of the global minimum, which is a setting, and of ``?minimum=``."""
+    # It counts the assets of all users.
     if not (model_admin.has_view_permission(request) and sees_everything(request.user)):
         raise PermissionDenied
     least = get_settings().MIN_CONFIDENCE
@@ -81,7 +81,7 @@ def minimum_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
 
 
 def threshold_view(model_admin: Any, request: HttpRequest, pk: int) -> HttpResponse:
-    """Show the confidences of a tag, and what ``?minimum=`` would leave; POST saves it."""
+    """Show the confidences of a tag, and the effect of ``?minimum=``; POST saves it."""
     tag = model_admin.get_queryset(request).filter(pk=pk).first()
     if tag is None:
         raise Http404

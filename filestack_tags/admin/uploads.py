@@ -1,4 +1,4 @@
-"""The upload page: files go from the browser to Filestack, and become assets whose tags fill in."""
+"""The upload page: the browser sends files to Filestack, which become assets with tags."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ from .forms import StoredForm
 from .sessions import for_posts
 
 PERMITS_PER_MINUTE = 30
-"""How often one person gets a policy from one process; a batch of files needs one."""
+"""How often one user gets a policy from one process; a batch of files needs one."""
 
 WATCHED = 100
-"""Most assets whose tags are asked for at once."""
+"""Maximum assets whose tags are polled at once."""
 
 BADGES = 12
-"""Tags shown for an uploaded file; its page shows all."""
+"""Maximum tags shown for an uploaded file; its own page shows all."""
 
 UNSETTLED = (Asset.State.QUEUED, Asset.State.RUNNING)
 
 
 class UploadScreen(AssetPage):
-    """Adds the upload page to an asset's own. All of it needs ``add_asset``."""
+    """Adds the upload page to the asset pages. All of it requires ``add_asset``."""
 
     def get_urls(self) -> list[URLPattern]:
         def page(request: HttpRequest) -> str:
@@ -72,7 +72,7 @@ class UploadScreen(AssetPage):
         return [*ours, *super().get_urls()]
 
     def upload(self, request: HttpRequest) -> HttpResponse:
-        """The page. Without key or secret it says so, and offers to register files instead."""
+        """Show the page. Without API key or secret, explain that and offer to register files."""
         self._require_add(request)
         limits, problem = None, ""
         try:
@@ -96,7 +96,7 @@ class UploadScreen(AssetPage):
         )
 
     def upload_permit(self, request: HttpRequest) -> JsonResponse:
-        """A policy and signature for a batch: the one answer that holds such a thing."""
+        """Return a policy and signature for a batch: the only response that contains them."""
         if not self.has_add_permission(request):
             return _refused(_("You may not add assets."), 403)
         asked = _limiter().limit(str(request.user.pk))
@@ -120,7 +120,7 @@ class UploadScreen(AssetPage):
                 "api_key": permit.api_key,
                 "policy": permit.policy,
                 "signature": permit.signature,
-                # Not as a moment: the browser's clock may be another.
+                # Not as a time: the browser's clock may differ.
                 "expires_in": (permit.expires_at - timezone.now()).total_seconds(),
                 "upload_url": permit.upload_url,
                 "store": rules.storage.options,
@@ -128,9 +128,9 @@ class UploadScreen(AssetPage):
         )
 
     def upload_stored(self, request: HttpRequest) -> JsonResponse:
-        """Register a file that Filestack has stored; the webhook that tells of it changes nothing.
+        """Register a file that Filestack has stored; its webhook then changes nothing.
 
-        Filestack confirms where the file is stored, where that matters: see
+        If necessary, Filestack confirms where the file is stored: see
         :func:`filestack_tags.uploads.confirmed`.
         """
         if not self.has_add_permission(request):
@@ -154,7 +154,7 @@ class UploadScreen(AssetPage):
                 facts=uploads.confirmed(
                     said["handle"], facts, user=request.user, request=request
                 ),
-                uploader=cast("AbstractBaseUser", request.user),  # admin pages need a login
+                uploader=cast("AbstractBaseUser", request.user),  # admin pages require a login
                 trigger="admin",
                 within=scope_of(request.user),
             )
@@ -170,7 +170,7 @@ class UploadScreen(AssetPage):
         return JsonResponse({"assets": self._rows(request, [asset])})
 
     def upload_tags(self, request: HttpRequest) -> JsonResponse:
-        """How tagging goes on: of files that this person uploaded."""
+        """Return the tagging progress of files that this user uploaded."""
         if not self.has_add_permission(request):
             return _refused(_("You may not add assets."), 403)
         given = request.GET.getlist("id")

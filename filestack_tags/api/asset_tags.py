@@ -1,4 +1,4 @@
-"""The tags of one asset: all that it has, and what people decide about them."""
+"""The tags of one asset: all of them, and decisions about them."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from .serializers import AddTagSerializer, DecideSerializer
 Act = TagDecision.Act
 
 ACTS = {"accepted": Act.ACCEPT, "rejected": Act.REJECT, None: Act.WITHDRAW}
-"""What is done for each decision that can be asked for."""
+"""The act for each decision that a client can request."""
 
 SHOWN_AT_ANY_CONFIDENCE = frozenset({AssetTag.Decision.ACCEPTED, AssetTag.Decision.ADDED})
 
 
 class AssetTagViewSet(View):
-    """All tags of an asset, and not only those that are shown of it."""
+    """All tags of an asset, not only the visible ones."""
 
     lookup_field = "key"
     lookup_value_regex = ".+"
@@ -53,19 +53,19 @@ class AssetTagViewSet(View):
         lock_asset(kwargs["asset"])
 
     def list(self, request: Request, asset: str) -> Response:
-        """Every tag that an asset has, rejected ones and those below their minimum too."""
+        """List every tag of an asset, including rejected ones and those below their minimum."""
         hidden = includes_hidden(request)
         found = asset_of(request, asset)
         return Response({"results": _rows(request, found, include_hidden=hidden)})
 
     def retrieve(self, request: Request, asset: str, key: str) -> Response:
-        """One tag of an asset, with what a person decided about it."""
+        """Return one tag of an asset, with the decision about it."""
         hidden = includes_hidden(request)
         found = asset_of(request, asset)
         return Response(_row(request, found, _tag_id(key), include_hidden=hidden))
 
     def create(self, request: Request, asset: str) -> Response:
-        """Give the asset a tag by hand; one that it has is accepted instead."""
+        """Add a tag to the asset by hand; an existing tag is accepted instead."""
         found = asset_of(request, asset)
         form = AddTagSerializer(data=request.data)
         form.is_valid(raise_exception=True)
@@ -86,21 +86,21 @@ class AssetTagViewSet(View):
         )
 
     def update(self, request: Request, asset: str, key: str) -> Response:
-        """Decide about a tag that the asset has, or take the decision back."""
+        """Decide about a tag of the asset, or withdraw the decision."""
         hidden = includes_hidden(request)
         found = asset_of(request, asset)
         form = DecideSerializer(data=request.data)
         form.is_valid(raise_exception=True)
         said = form.validated_data
         tag_id = _tag_id(key)
-        _row(request, found, tag_id, include_hidden=hidden)  # it has the tag, or 404
+        _row(request, found, tag_id, include_hidden=hidden)  # 404 if it does not have the tag
         confidence = said.get("confidence")
         act = ACTS[said.get("decision")] if confidence is None else Act.CHANGE
         outcome = _decided(request, act, found, tag_id, confidence)
         return Response(_told(request, found, outcome, include_hidden=hidden))
 
     def partial_update(self, request: Request, asset: str, key: str) -> Response:
-        """Decide about a tag that the asset has: the same as `PUT`, for a decision has no parts."""
+        """Decide about a tag of the asset: the same as `PUT`, since a decision has no parts."""
         return self.update(request, asset, key)
 
 
@@ -132,7 +132,7 @@ def _decided(
 def _told(
     request: Request, asset: Asset, outcome: Outcome, *, include_hidden: bool
 ) -> dict[str, Any]:
-    """Return what became of a decision; the row is null where it went, or is hidden."""
+    """Return the result of a decision; the row is null if it was deleted or is hidden."""
     rows = _rows(request, asset, include_hidden=include_hidden, tag=outcome.tag_id)
     return {
         "changed": outcome.decision_id is not None,
@@ -152,7 +152,7 @@ def _row(
 def _rows(
     request: Request, asset: Asset, *, include_hidden: bool, **narrowed: int
 ) -> list[dict[str, Any]]:
-    """Return asset tags as the API shows them, most confident first and then by key."""
+    """Return asset tags for the API, most confident first and then by key."""
     rows = AssetTag.objects.filter(asset=asset, **narrowed)
     kept = withheld(rows.db)
     if not include_hidden:

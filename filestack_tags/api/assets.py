@@ -1,4 +1,4 @@
-"""Assets: the files, with the tags that are shown of them."""
+"""Assets: the files, with their visible tags."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ NARROWING = frozenset(AssetFilter.base_filters)
 INCLUDED = ("total", "facets", "hints")
 
 TOP = 30
-"""Tags that facets show, if ``limit`` says nothing else."""
+"""Default number of tags in facets."""
 MOST = 100
 
 
 class AssetViewSet(View):
-    """Assets that are not forgotten."""
+    """Assets that are not archived."""
 
     lookup_value_regex = "[^/]+"
     required_permissions: ClassVar = {
@@ -82,7 +82,7 @@ class AssetViewSet(View):
         return asset_of(self.request, kwargs["pk"]).changed_at
 
     def list(self, request: Request) -> Response:
-        """A page of the assets that the parameters ask for, newest first if they say nothing."""
+        """Return a page of the assets that match the parameters, newest first by default."""
         query, pages = asked(request.query_params), SearchPages()
         fields = chosen(request, "fields", FIELDS)
         included = chosen(request, "include", INCLUDED) or ()
@@ -101,24 +101,24 @@ class AssetViewSet(View):
         return pages.get_paginated_response(describe(page.ids, page.using, fields), **more)
 
     def retrieve(self, request: Request, pk: str) -> Response:
-        """One asset, with the tags that are shown of it."""
+        """Return one asset, with its visible tags."""
         fields = chosen(request, "fields", FIELDS)
         return Response(_described(_seen(request, pk), fields))
 
     @action(detail=False)
     def count(self, request: Request) -> Response:
-        """How many assets the parameters ask for, at least as many where it is not exact."""
+        """Return how many assets match the parameters, or a lower bound if it is not exact."""
         return Response(_counted(asked(request.query_params), _seen_by(request)))
 
     @action(detail=False)
     def facets(self, request: Request) -> Response:
-        """The tags that most of the assets have that the parameters ask for."""
+        """Return the most frequent tags of the assets that match the parameters."""
         limit = whole_number(request, "limit", default=TOP, most=MOST)
         return Response(_facets(asked(request.query_params), limit, _seen_by(request)))
 
     @action(detail=False)
     def histogram(self, request: Request) -> Response:
-        """How sure the tag `tag` is on the assets that the other parameters ask for."""
+        """Return the confidences of `tag` on the assets that match the other parameters."""
         texts = request.query_params.getlist("tag")
         if len(texts) != 1:
             detail = _("tag has to be given once: whose confidences are to be counted.")
@@ -142,7 +142,7 @@ class AssetViewSet(View):
         )
 
     def create(self, request: Request) -> Response:
-        """Register a file; 201 when it was new, 200 when it was known."""
+        """Register a file; 201 if it is new, 200 if it was registered before."""
         form = RegisterSerializer(data=request.data)
         form.is_valid(raise_exception=True)
         said = form.validated_data
@@ -169,7 +169,7 @@ class AssetViewSet(View):
         )
 
     def partial_update(self, request: Request, pk: str) -> Response:
-        """Write what is said of the file; what is not said stays as it is."""
+        """Update the facts of a file; facts that are not given are unchanged."""
         asset = asset_of(request, pk)
         form = FactsSerializer(data=request.data)
         form.is_valid(raise_exception=True)
@@ -180,7 +180,7 @@ class AssetViewSet(View):
         return Response(_described(asset.pk))
 
     def destroy(self, request: Request, pk: str) -> Response:
-        """Forget an asset: hidden from now on, restored when it is registered again."""
+        """Archive an asset. It is hidden, and restored when it is registered again."""
         forget(asset_of(request, pk).pk)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
@@ -197,12 +197,12 @@ class AssetViewSet(View):
 
 
 def _seen(request: Request, pk: str) -> int:
-    """Return the id of an asset that a path names, if the user may see it."""
+    """Return the id of the asset in the path, if the user may see it."""
     return number(pk) if sees_everything(request.user) else asset_of(request, pk).pk
 
 
 def _seen_by(request: Request) -> dict[str, Any]:
-    """Return what searches have to know of who asks."""
+    """Return the search options for the user."""
     return {
         "include_hidden": request.user.has_perm("filestack_tags.search_hidden"),
         "within": scope_of(request.user),
@@ -228,7 +228,7 @@ def _facets(query: Query, limit: int, seen: dict[str, Any]) -> dict[str, Any]:
 
 
 def _described(pk: int, fields: Collection[str] | None = None) -> dict[str, Any]:
-    """Return one asset as the API shows it."""
+    """Return one asset in the form of the API."""
     for shown in describe([pk], read_alias(Asset), fields):
         return shown
     raise Http404

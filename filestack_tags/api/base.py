@@ -1,4 +1,4 @@
-"""What all endpoints share: JSON, problems, permissions, parameters, and how they are throttled."""
+"""The base class of all endpoints: JSON, problems, permissions, parameters, and throttling."""
 
 from __future__ import annotations
 
@@ -36,12 +36,13 @@ from .requests import AlwaysJSON, JSONBody, chosen
 PAGING = frozenset({"cursor", "page_size"})
 
 READ, WRITE, OPERATE = (f"filestack_tags_{kind}" for kind in ("read", "write", "operate"))
-"""Throttle scopes: what reads, what writes, and what has the machine do work or spend money."""
+"""Throttle scopes: reading, writing, and starting work or spending money."""
 
 
 class View(GenericViewSet[Any]):
-    """An endpoint. Nothing here follows the host's ``REST_FRAMEWORK`` settings, except for
-    authentication and throttling."""
+    """An endpoint. It ignores the host's ``REST_FRAMEWORK`` settings, except for authentication and
+    throttling.
+    """
 
     renderer_classes = (JSON,)
     parser_classes = (JSONBody,)
@@ -55,8 +56,9 @@ class View(GenericViewSet[Any]):
     required_permissions: ClassVar[dict[str, tuple[str, ...]]] = {}
     """Permissions needed, by action; see :class:`ActionPermissions`."""
     parameters: ClassVar[dict[str, frozenset[str]]] = {}
-    """Query parameters known, by action. Others are refused: a misspelt filter that is
-    ignored shows everything."""
+    """Allowed query parameters, by action. Others are rejected: a misspelled filter that is ignored
+    would show everything.
+    """
     repeatable: ClassVar[frozenset[str]] = frozenset()
     """Parameters that may be given more than once."""
     operations: ClassVar[frozenset[str]] = frozenset()
@@ -80,7 +82,7 @@ class View(GenericViewSet[Any]):
             preconditions.check(request, etag, self.modified_at(**kwargs))
 
     def check_throttles(self, request: Request) -> None:
-        """Apply the host's throttles, and ``WRITES_PER_MINUTE`` to what writes."""
+        """Apply the host's throttles, and ``WRITES_PER_MINUTE`` to writes."""
         super().check_throttles(request)
         user = person(request)
         if user is None or request.method in SAFE_METHODS:
@@ -89,14 +91,14 @@ class View(GenericViewSet[Any]):
             self.throttled(request, wait)
 
     def lock(self, **kwargs: str) -> None:
-        """Lock the row that the address names, if writes with preconditions are to it."""
+        """Lock the row that the URL names, if writes with preconditions apply to it."""
 
     def modified_at(self, **kwargs: str) -> datetime | None:
-        """Return when what the address names was changed; None if that is not recorded."""
+        """Return when the resource was changed; None if that is not recorded."""
         return None
 
     def _etag(self, request: Request, *args: Any, **kwargs: Any) -> str | None:
-        """Return the ETag of a GET of the same address, None if there is no such operation."""
+        """Return the ETag of a GET of the same URL, None if there is no such operation."""
         writes, reads = self.action, (self.action_map or {}).get("get")
         if reads is None:
             return None
@@ -118,7 +120,7 @@ class View(GenericViewSet[Any]):
         return final  # type: ignore[no-any-return]  # a view may stream, too
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        """Answer the request; one that writes sees what it wrote, also where a replica lags.
+        """Handle the request; a write reads its own changes, even if a replica lags.
 
         A write with preconditions is one transaction, in which its row is locked.
         """
@@ -138,7 +140,7 @@ class View(GenericViewSet[Any]):
 
     @property
     def throttle_scope(self) -> str | None:
-        """The scope for ``ScopedRateThrottle``; None where the host gives it no rate."""
+        """The scope for ``ScopedRateThrottle``; None if the host configures no rate for it."""
         if self.action in self.operations:
             scope = OPERATE
         else:
@@ -148,16 +150,16 @@ class View(GenericViewSet[Any]):
 
 
 def person(request: Request) -> AbstractBaseUser | None:
-    """Return the user of the request; other kinds of clients do what they do for nobody."""
+    """Return the user of the request; None for other kinds of clients."""
     return request.user if isinstance(request.user, get_user_model()) else None
 
 
 def includes_hidden(request: Request) -> bool:
-    """Whether hidden and withheld tags are asked for, with ``include=hidden``.
+    """Whether hidden and withheld tags are requested, with ``include=hidden``.
 
     Raises:
         PermissionDenied: when they are, and the user may not search them.
-        ParameterError: when something else is to be included.
+        ParameterError: when the parameter has another value.
     """
     if not chosen(request, "include", ("hidden",)):
         return False
@@ -167,10 +169,10 @@ def includes_hidden(request: Request) -> bool:
 
 
 def require_everything(request: Request) -> None:
-    """Refuse who sees only some of the assets: labels are everybody's.
+    """Reject users who see only some of the assets: tags are shared by all users.
 
     Raises:
-        PermissionDenied: whether or not what is asked for exists.
+        PermissionDenied: whether or not the resource exists.
     """
     if not sees_everything(request.user):
         raise PermissionDenied(
@@ -179,10 +181,10 @@ def require_everything(request: Request) -> None:
 
 
 def number(text: str | int) -> int:
-    """Return the id that a path names.
+    """Return the id in the path.
 
     Raises:
-        Http404: when it is none that a database could hold.
+        Http404: when it is not an id that a database could hold.
     """
     text = str(text)
     if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) < 2**63):
@@ -196,10 +198,10 @@ def lock_asset(pk: str | int) -> None:
 
 
 def asset_of(request: Request, pk: str | int) -> Asset:
-    """Return the asset that a path names.
+    """Return the asset in the path.
 
     Raises:
-        Http404: when there is none that the user may see.
+        Http404: when it does not exist or the user may not see it.
     """
     asset: Asset = get_object_or_404(assets_of(request.user).present(), pk=number(pk))
     return asset

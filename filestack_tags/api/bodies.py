@@ -1,4 +1,4 @@
-"""What bodies and single parameters may say, and the problems for what they may not."""
+"""Validate bodies and single parameters, and raise the problems for invalid ones."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .serializers import Body
 
 
 def said(body: type[Body], request: Request) -> dict[str, Any]:
-    """Return what the body of a request says.
+    """Return the validated body of a request.
 
     Raises:
-        ValidationError: with the path of each field that cannot be used.
+        ValidationError: with the path of each invalid field.
     """
     form = body(data=request.data)
     form.is_valid(raise_exception=True)
@@ -28,7 +28,7 @@ def said(body: type[Body], request: Request) -> dict[str, Any]:
 
 
 def owner(request: Request) -> AbstractBaseUser:
-    """Return the user of the request, to whom something will belong.
+    """Return the user of the request as the owner of a new object.
 
     Raises:
         PermissionDenied: for other kinds of clients, which own nothing and have no scope.
@@ -40,10 +40,10 @@ def owner(request: Request) -> AbstractBaseUser:
 
 
 def one_of(request: Request, name: str, known: Collection[str]) -> str | None:
-    """Return a query parameter that is a fixed word, None if it was not given.
+    """Return a query parameter with fixed values, None if it was not given.
 
     Raises:
-        ParameterError: for another word.
+        ParameterError: for another value.
     """
     word = request.query_params.get(name)
     if word is not None and word not in known:

@@ -1,4 +1,4 @@
-"""The log of decisions: who said what of which tag, and taking it back."""
+"""The log of decisions: list it, and undo decisions."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class DecisionViewSet(mixins.ListModelMixin, View):
         )
 
     def retrieve(self, request: Request, pk: str) -> Response:
-        """One decision: what the tag of the asset said before, and since."""
+        """Return one decision: the tag of the asset before and after."""
         return Response(DecisionSerializer(self._decision(pk)).data)
 
     @action(detail=True, methods=["post"])
     def undo(self, request: Request, pk: str) -> Response:
-        """Undo a decision: the tag of the asset becomes what it was before. Idempotent."""
+        """Undo a decision: the tag of the asset is restored as it was before. Idempotent."""
         decision = self._decision(pk)
         origin = TagDecision.Origin.API
         undone = curation.undo(decision.pk, user=person(request), origin=origin)

@@ -1,4 +1,4 @@
-"""Webhook deliveries, for operators: what Filestack sent, what became of it, and doing it again."""
+"""Webhook deliveries, for operators: what Filestack sent, the result, and replaying it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class DeliveryDetailSerializer(DeliverySerializer):
 
 
 class DeliveryViewSet(mixins.ListModelMixin, View):
-    """Webhook deliveries, for who sees everything: they are about the whole installation."""
+    """Webhook deliveries, for users who may see all assets: they concern the whole installation."""
 
     serializer_class = DeliverySerializer
     pagination_class = NewestFirst
@@ -80,12 +80,12 @@ class DeliveryViewSet(mixins.ListModelMixin, View):
         return queryset.defer(*HEAVY)
 
     def retrieve(self, request: Request, pk: str) -> Response:
-        """A delivery, with its request as it came."""
+        """Return a delivery, with its request as received."""
         return Response(DeliveryDetailSerializer(self._delivery(pk)).data)
 
     @action(detail=True, methods=["post"])
     def replay(self, request: Request, pk: str) -> Response:
-        """Have it processed again, unless it is open still. An event has its effect once."""
+        """Replay a delivery, unless it is still open. An event has its effect once."""
         delivery = self._delivery(pk)
         again = tasks.replay([delivery.pk])
         return Response(

@@ -1,4 +1,4 @@
-"""What a client is told when something is wrong: a problem of :mod:`.problems`, for every error."""
+"""Errors of the API: every error is a problem of :mod:`.problems`."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ RAISED: dict[type[exceptions.APIException], Problem] = {
     exceptions.UnsupportedMediaType: problems.UNSUPPORTED_MEDIA_TYPE,
     exceptions.Throttled: problems.THROTTLED,
 }
-"""What REST framework and the host's own authentication raise."""
+"""Exceptions that REST framework and the host's own authentication raise."""
 
 
 class Refused(exceptions.APIException):
-    """A request that is refused with one of our problems; ``members`` join the reply."""
+    """A request rejected with one of our problems; ``members`` are added to the response."""
 
     def __init__(self, problem: Problem, detail: str, **members: Any) -> None:
         super().__init__(detail, problem.name)
@@ -55,18 +55,18 @@ class Refused(exceptions.APIException):
 
 
 class ParameterError(Refused):
-    """A query parameter that cannot be used."""
+    """An invalid query parameter."""
 
     def __init__(self, detail: str, *, parameter: str) -> None:
         super().__init__(problems.INVALID_PARAMETER, detail, parameter=parameter)
 
 
 def refused_search(error: TagQueryError, parameter: str) -> Refused:
-    """Return the error for a search that cannot be read, or took too long.
+    """Return the error for a search that cannot be parsed, or took too long.
 
     Args:
-        error: what is wrong with it.
-        parameter: the query parameter or the field of the body that the search came in.
+        error: the error in the search.
+        parameter: the query parameter or the body field that contains the search.
     """
     if isinstance(error, SearchTimeout):
         return Refused(
@@ -88,7 +88,7 @@ def refused_search(error: TagQueryError, parameter: str) -> Refused:
 
 
 def unknown_parameters(unknown: Iterable[str], known: Iterable[str]) -> Refused:
-    """Return the error for parameters that nobody would have looked at."""
+    """Return the error for unknown parameters, which would otherwise be ignored."""
     names, allowed = sorted(unknown), sorted(known)
     if not allowed:
         detail = _("Unknown parameter: %(names)s. None is known here.")
@@ -103,7 +103,7 @@ def unknown_parameters(unknown: Iterable[str], known: Iterable[str]) -> Refused:
 
 
 def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
-    """Answer what a client did wrong; leave faults of the server to Django."""
+    """Convert client errors to problems; leave server errors to Django."""
     exc = _as_api_exception(exc)
     if not isinstance(exc, exceptions.APIException):
         return None
@@ -116,9 +116,9 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
     return response
 
 
-@csrf_exempt  # nothing is done here, and who posts to a wrong address is to read so
+@csrf_exempt  # does nothing, and a POST to a wrong URL should get this message
 def nowhere(request: HttpRequest) -> HttpResponse:
-    """Answer for addresses below ours that lead nowhere."""
+    """Answer 404 for unknown URLs below ours."""
     detail = _("There is nothing at this address.")
     if not request.path_info.endswith("/") and _leads_somewhere(f"{request.path_info}/"):
         detail = _("There is nothing at this address: it has to end with a slash.")
@@ -166,7 +166,7 @@ def _api_exception(exc: exceptions.APIException) -> Response:
     known = (RAISED[kind] for kind in type(exc).__mro__ if kind in RAISED)
     if (problem := next(known, None)) is not None:
         return _reply(problem.body(str(exc.detail), status=exc.status_code))
-    # Of the host's own making, which has no type of ours: RFC 9457, 4.2.1.
+    # A host's own exception, which has no type here: RFC 9457, 4.2.1.
     title = HTTPStatus(exc.status_code).phrase
     body = {"type": "about:blank", "title": title, "status": exc.status_code}
     return _reply({**body, "detail": str(exc.detail)})
@@ -177,7 +177,9 @@ def _reply(body: dict[str, Any]) -> Response:
 
 
 def _paths(errors: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Yield each message with the path of its field, such as ``upload_tags.id``; ``""`` is all."""
+    """Yield each message with the path of its field, such as ``upload_tags.id``; ``""`` for the
+    whole body.
+    """
     if isinstance(errors, Mapping):
         for name, inner in errors.items():
             own = "" if name == "non_field_errors" else str(name)

@@ -1,4 +1,4 @@
-"""Fields of request bodies. None converts one JSON type to another: ``0`` is not the text "0"."""
+"""Fields of request bodies. They never convert JSON types: ``0`` is not the text "0"."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Text(serializers.CharField):
 
     Args:
         constraints: keywords of JSON Schema for rules that the view or a service applies. A
-            ``format`` that JSON Schema does not define means that a string of the right length
-            can still be rejected, for a reason that ``errors`` describes.
+            ``format`` that JSON Schema does not define means that a string of the right length can
+            still be rejected, for a reason that ``errors`` describes.
     """
 
     def __init__(self, *, constraints: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
@@ -39,7 +39,7 @@ class Text(serializers.CharField):
 
 
 class TagName(Text):
-    """A text that can be a tag, as it is shown."""
+    """A text that can be a tag, as displayed."""
 
     def __init__(self, **kwargs: Any) -> None:
         kwargs.setdefault("max_length", MAX_LABEL_LENGTH)
@@ -63,11 +63,11 @@ class Reference(Text):
 
 
 class Integer(serializers.IntegerField):
-    """A JSON number without a fraction; ``1.0`` is the number 1, as JSON Schema says."""
+    """A JSON number without a fraction; ``1.0`` is the number 1, according to JSON Schema."""
 
     def to_internal_value(self, data: Any) -> int:
         is_number = isinstance(data, (int, float)) and not isinstance(data, bool)
-        if not is_number or data != data // 1:  # also infinity and NaN
+        if not is_number or data != data // 1:  # rejects infinity and NaN, too
             self.fail("invalid")
         return int(data)
 
@@ -101,9 +101,9 @@ class Strings(serializers.DictField):
     """A JSON object with strings as values.
 
     Args:
-        max_keys: most members.
-        max_key_length: longest name of a member, in characters.
-        max_value_length: longest value, in characters.
+        max_keys: maximum number of members.
+        max_key_length: maximum length of a member's name, in characters.
+        max_value_length: maximum length of a value, in characters.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Query parameters of the asset list. Tags are asked for in the search language underneath."""
+"""Query parameters of the asset list. They are combined into one search."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ from .errors import ParameterError
 
 
 class TagsField(forms.Field):
-    """One ``HasTag`` for each time that the parameter is given: ``sky`` or ``sky:80``.
+    """One ``HasTag`` for each occurrence of the parameter: ``sky`` or ``sky:80``.
 
-    A number after the last colon is the least confidence; other colons belong to the name.
+    A number after the last colon is the minimum confidence; other colons belong to the name.
     """
 
     widget = forms.MultipleHiddenInput
@@ -50,7 +50,7 @@ class TagsFilter(django_filters.Filter):  # type: ignore[misc]  # untyped librar
 
 
 class TextsField(forms.Field):
-    """The texts of a parameter that may be given several times."""
+    """The values of a parameter that may be repeated."""
 
     widget = forms.MultipleHiddenInput
 
@@ -67,10 +67,10 @@ class WholeNumberFilter(django_filters.Filter):  # type: ignore[misc]  # untyped
 
 
 class AssetFilter(django_filters.FilterSet):  # type: ignore[misc]  # untyped library
-    """The parameters that narrow a list of assets.
+    """The parameters that filter a list of assets.
 
-    Only declares them: :func:`asked` puts them together to one search, which is then planned
-    as any other.
+    Only declares them: :func:`asked` combines them into one search, which is planned like any
+    other.
     """
 
     q = django_filters.CharFilter(
@@ -148,12 +148,12 @@ REPEATABLE = frozenset(
 
 
 def asked(parameters: QueryDict, *, without: Collection[str] = ()) -> Query:
-    """Return the one search that the parameters stand for, ``without`` some of them.
+    """Return the search for the parameters, ``without`` some of them.
 
     Raises:
-        TagQueryError: when ``q`` cannot be read; its position is one in ``q``.
-        ParameterError: when together they ask for more than a search may.
-        ValidationError: when another parameter cannot be used.
+        TagQueryError: when ``q`` cannot be parsed; its position is relative to ``q``.
+        ParameterError: when together they exceed the limits of a search.
+        ValidationError: when another parameter is invalid.
     """
     said = _said(parameters, without)
     least = said["min_confidence"]
@@ -164,7 +164,7 @@ def asked(parameters: QueryDict, *, without: Collection[str] = ()) -> Query:
         return HasTag(has.label, confidence=Comparison(">=", least))
 
     searched = read(said["q"] or "")
-    # Beside tags the least confidence is part of their terms: the same row must meet both.
+    # With tags, the minimum confidence is part of their terms: the same row must meet both.
     alone = not (said["tag"] or said["tag_any"] or said["tag_none"])
     wanted = {
         "tag": conjunction(map(term, said["tag"])),
@@ -185,10 +185,10 @@ def asked(parameters: QueryDict, *, without: Collection[str] = ()) -> Query:
 
 
 def _said(parameters: QueryDict, without: Collection[str]) -> dict[str, Any]:
-    """Return the value of each parameter, none of those ``without``.
+    """Return the value of each parameter, except those in ``without``.
 
-    A filter set and its form are copies of all filters and fields, made anew for each request
-    in a time in which the assets are found. The fields remember nothing, so they are shared.
+    A filter set and its form copy all filters and fields for each request, which takes as long as
+    finding the assets. The fields are stateless, so they are shared.
     """
     said: dict[str, Any] = {}
     errors = ErrorDict()
@@ -207,7 +207,7 @@ def _said(parameters: QueryDict, without: Collection[str]) -> dict[str, Any]:
 
 
 def _require_values(name: str, parameters: QueryDict) -> None:
-    """Reject an empty value, which would show everything; an empty search is one for all."""
+    """Reject an empty value, which would show everything; an empty search is a valid value."""
     if name != "q" and not all(text.strip() for text in parameters.getlist(name)):
         detail = _("The value is empty. Give one, or omit the parameter.")
         raise ParameterError(detail, parameter=name)
@@ -229,7 +229,7 @@ def _has_tag(text: str) -> HasTag:
 
 
 def _fact(name: str, values: Sequence[str] | str) -> Node | None:
-    """Return what a parameter of :data:`FACTS` asks for: one of the values, if there are any."""
+    """Return the term of a parameter in :data:`FACTS`: one of the values, if there are any."""
     field, operator = FACTS[name]
     texts = [values] if isinstance(values, str) else values
     try:
@@ -242,9 +242,9 @@ def _fact(name: str, values: Sequence[str] | str) -> Node | None:
 
 
 def _require_readable(name: str, query: Query) -> None:
-    """Hold what parameters ask for to the limits of a search."""
+    """Check the search against the limits."""
     try:
         read(str(query))
     except TagQueryError as error:
-        # Its position is one in the text that was made here, which the client never wrote.
+        # Its position is in the generated text, which the client never wrote.
         raise ParameterError(error.message, parameter=name) from error

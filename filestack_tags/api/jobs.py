@@ -1,4 +1,4 @@
-"""Bulk jobs: one action on all that matches a search, asked for once and done by workers."""
+"""Bulk jobs: one action on all assets that match a search, run by workers."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class JobSerializer(serializers.ModelSerializer[BulkJob]):
 
 
 class JobDetailSerializer(JobSerializer):
-    """A job, and what can be done about it."""
+    """A job, with what the user may do with it."""
 
     can_be_cancelled = serializers.BooleanField(source="is_open", read_only=True)
     can_be_undone = serializers.SerializerMethodField()
@@ -82,7 +82,7 @@ class ItemSerializer(serializers.ModelSerializer[BulkJobItem]):
 
 
 class JobBody(Body):
-    """What is to be done, and about which assets; see :class:`.bulk.Request`."""
+    """The action, its parameters, and the assets."""
 
     action = Choice(choices=[*bulk.TAKES])
     q = Text(
@@ -106,7 +106,7 @@ class JobBody(Body):
 
 
 class PreviewSerializer(serializers.Serializer[bulk.Preview]):
-    """What a job would come to."""
+    """What a job would do."""
 
     assets = serializers.IntegerField(source="assets.count", read_only=True)
     assets_is_exact = serializers.BooleanField(source="assets.is_exact", read_only=True)
@@ -117,16 +117,16 @@ class PreviewSerializer(serializers.Serializer[bulk.Preview]):
 
 
 class ByAsset(NewestFirst):
-    """Pages of what came of assets, the newest asset first."""
+    """Pages of the results for single assets, the newest asset first."""
 
     ordering = "-asset_id"
 
 
 class JobViewSet(mixins.ListModelMixin, View):
-    """The jobs that the user asked for; with ``view_bulkjob``, those of everybody.
+    """The user's own jobs; with ``view_bulkjob``, all jobs.
 
-    What a job does takes its own permission besides: see :data:`.bulk.PERMISSIONS`. Cancelling
-    and undoing the jobs of others takes ``change_bulkjob``.
+    A job's action also requires its own permission. Cancelling and undoing other users' jobs
+    requires ``change_bulkjob``.
     """
 
     serializer_class = JobSerializer
@@ -145,10 +145,10 @@ class JobViewSet(mixins.ListModelMixin, View):
     def get_queryset(self) -> QuerySet[BulkJob]:
         user = self.request.user
         jobs = BulkJob.objects.select_related("requested_by").defer("asset_ids")
-        # A job tells of assets by its search and by their ids.
+        # A job reveals assets by its search and by their ids.
         if user.has_perm("filestack_tags.view_bulkjob") and sees_everything(user):
             return jobs
-        # Nobody's are those of the machine and of people who are gone.
+        # Jobs without a user are automatic ones, and those of deleted users.
         return jobs.none() if user.pk is None else jobs.filter(requested_by=user.pk)
 
     def filter_queryset(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
@@ -156,11 +156,11 @@ class JobViewSet(mixins.ListModelMixin, View):
         return queryset if state is None else queryset.filter(state=state)
 
     def retrieve(self, request: Request, pk: str) -> Response:
-        """A job: how far it is, and what can be done about it."""
+        """Return a job, its progress and the possible actions."""
         return _detail(self._job(pk), request)
 
     def create(self, request: Request) -> Response:
-        """Ask for a job; 202, or 200 if it was asked for before with the same key."""
+        """Start a job; 202, or 200 if it was started before with the same key."""
         wanted = _wanted(request)
         try:
             job, created = tasks.start_bulk_job(
@@ -173,7 +173,7 @@ class JobViewSet(mixins.ListModelMixin, View):
 
     @action(detail=False, methods=["post"])
     def preview(self, request: Request) -> Response:
-        """What the same body would come to as a job. Changes nothing."""
+        """Return what a job with the same body would do. Changes nothing."""
         wanted = _wanted(request)
         try:
             shown = bulk.preview(wanted, user=owner(request))
@@ -183,7 +183,7 @@ class JobViewSet(mixins.ListModelMixin, View):
 
     @action(detail=True)
     def items(self, request: Request, pk: str) -> Response:
-        """A page of what came of single assets, where that is noted."""
+        """Return a page of the recorded results for single assets."""
         rows = self._job(pk, to_read=True).items.all()
         if outcome := one_of(request, "outcome", BulkJobItem.Outcome.values):
             rows = rows.filter(outcome=outcome)
@@ -193,14 +193,14 @@ class JobViewSet(mixins.ListModelMixin, View):
 
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, pk: str) -> Response:
-        """Have it stop after its batch; one that has ended stays as it is."""
+        """Stop a job after its current batch; one that has ended is unchanged."""
         job = self._job(pk, to_end=True)
         bulk.cancel(job.pk)
         return _detail(self._job(pk), request)
 
     @action(detail=True, methods=["post"])
     def undo(self, request: Request, pk: str) -> Response:
-        """Ask for a job that undoes this one."""
+        """Start a job that undoes this one."""
         job = self._job(pk, to_end=True)
         try:
             undoing = tasks.undo_bulk_job(job.pk, user=owner(request), trigger="api")
@@ -210,7 +210,7 @@ class JobViewSet(mixins.ListModelMixin, View):
 
     @action(detail=True)
     def download(self, request: Request, pk: str) -> StreamingHttpResponse:
-        """The file of an export that is finished."""
+        """Return the file of a finished export."""
         job = self._job(pk, to_act=True, to_read=True)
         if job.action != BulkJob.Action.EXPORT:
             raise Http404
@@ -267,7 +267,7 @@ def _detail(job: BulkJob, request: Request) -> Response:
 
 
 def _problem(error: Exception) -> Exception:
-    """Return what a client is told of a job that cannot be asked for."""
+    """Return the problem for a job that cannot be started."""
     if isinstance(error, TagQueryError):
         return refused_search(error, "q")
     if isinstance(error, InvalidLabel):

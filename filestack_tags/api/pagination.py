@@ -1,4 +1,4 @@
-"""Pages by key, not by number: rows that come or go meanwhile are neither repeated nor lost."""
+"""Pagination by key, not by number: concurrent inserts and deletes neither repeat nor skip rows."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ class KeysetPagination(CursorPagination):
 
 
 class SearchPages(KeysetPagination):
-    """Pages of a search, in the order that ``order`` and ``order_tag`` ask for."""
+    """Pages of a search, in the order of ``order`` and ``order_tag``."""
 
     def find(
         self, query: Query, request: Request, *, include_hidden: bool, within: Q | None
     ) -> Page:
-        """Return the page that the request asks for.
+        """Return the requested page.
 
         Raises:
-            TagQueryError: when the search asks for too much.
+            TagQueryError: when the search exceeds a limit.
             ParameterError: for an unknown order, tag, page size or cursor.
         """
         said = request.query_params
@@ -91,7 +91,7 @@ class SearchPages(KeysetPagination):
 
 
 class ByUniqueColumn(KeysetPagination):
-    """Pages by one unique column: each continues exactly where the one before it stopped."""
+    """Pages by one unique column: each continues exactly where the previous one stopped."""
 
     def decode_cursor(self, request: Request) -> Cursor | None:
         try:
@@ -100,14 +100,14 @@ class ByUniqueColumn(KeysetPagination):
             raise _foreign_cursor() from error
         if cursor is None:
             return None
-        # An offset is needed only where several rows share a position, which ours never do.
+        # An offset is only needed if several rows share a position, which never happens here.
         is_first = cursor.position is None
         if cursor.offset or not (is_first or self.is_position(str(cursor.position))):
             raise _foreign_cursor()
         return cursor
 
     def is_position(self, text: str) -> bool:
-        """Whether a cursor of ours may hold it."""
+        """Whether it is a valid position in our cursors."""
         raise NotImplementedError
 
 
@@ -121,7 +121,7 @@ class ByKey(ByUniqueColumn):
 
 
 class NewestFirst(ByUniqueColumn):
-    """Pages of what has a number, the highest one first."""
+    """Pages of numbered objects, the highest number first."""
 
     ordering = "-id"
 

@@ -1,4 +1,4 @@
-"""Who may do what: Django's model permissions, also for reading, and closed by default."""
+"""Permissions: Django's model permissions, also for reading, and denied by default."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from rest_framework.views import APIView
 
 
 class ActionPermissions(BasePermission):
-    """Ask for the permissions that the view lists for its action.
+    """Require the permissions that the view lists for its action.
 
-    ``view.required_permissions`` maps an action to permission names. An action that is not in
-    it is denied to everybody, superusers included: forgetting a line never opens a door.
+    ``view.required_permissions`` maps an action to permission names. An action that is not listed
+    is denied to all users, including superusers, so a missing line never grants access.
     """
 
     def has_permission(self, request: Request, view: APIView) -> bool:
@@ -20,7 +20,7 @@ class ActionPermissions(BasePermission):
         if not request.user or not request.user.is_authenticated:
             return False
         action = getattr(view, "action", None)
-        if action in (None, "metadata"):  # no method of ours, or OPTIONS
+        if action in (None, "metadata"):  # a method that we do not offer, or OPTIONS
             raise MethodNotAllowed(str(request.method))
         required = getattr(view, "required_permissions", {}).get(action)
         return required is not None and request.user.has_perms(required)

@@ -1,7 +1,7 @@
 """Preconditions of writes: ``If-Match``, ``If-None-Match`` and ``If-Unmodified-Since``.
 
-The ETag of an address is that of a ``GET`` with the same parameters. It is weak, because it is
-made from the content and not from the bytes, and ``If-Match`` compares it as such.
+The ETag of a URL is that of a ``GET`` with the same parameters. It is weak, because it is made from
+the content and not from the bytes, and ``If-Match`` uses weak comparison.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Every problem that the API tells of, in one place: its type, status and members (RFC 9457).
+"""Every problem of the API in one place: its type, status and members (RFC 9457).
 
-A type is a stable URN, which depends on no host and leads nowhere: ``docs/api.md`` explains it.
+A type is a stable URN, independent of the host and not a link: ``docs/api.md`` explains each.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ class Problem:
 
     Args:
         name: the end of its type.
-        status: the HTTP status; that of a reply may differ, as authentication decides.
-        title: what it is, the same for each of its kind.
-        members: what a reply says besides ``type``, ``title``, ``status`` and ``detail``.
+        status: the HTTP status; that of a response may differ, depending on authentication.
+        title: a summary, the same for each problem of this kind.
+        members: the members of a response besides ``type``, ``title``, ``status`` and ``detail``.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Problem:
         return f"{PREFIX}{self.name}"
 
     def body(self, detail: str, *, status: int | None = None, **members: Any) -> dict[str, Any]:
-        """Return what is sent; ``detail`` is a sentence about this one case."""
+        """Return the response body; ``detail`` is a sentence about this occurrence."""
         return {
             "type": self.type,
             "title": str(self.title),

@@ -1,4 +1,4 @@
-"""How replies are written: JSON in UTF-8, by orjson where it is installed, or not at all."""
+"""Render responses: JSON in UTF-8, with orjson if it is installed; 304 if unchanged."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from rest_framework.utils.encoders import JSONEncoder
 orjson: Any
 try:
     orjson = import_module("orjson")
-except ImportError:  # the extra "fast" was not asked for
+except ImportError:  # the extra "fast" is not installed
     orjson = None
 
 _encoded = JSONEncoder().default
 
 
 class JSON(JSONRenderer):
-    """Say what :class:`JSONRenderer` would, sooner, and whatever the host's settings are."""
+    """Return what :class:`JSONRenderer` would, faster, and whatever the host's settings are."""
 
     compact = True
     ensure_ascii = False
@@ -37,7 +37,8 @@ class JSON(JSONRenderer):
         renderer_context: Mapping[str, Any] | None = None,
     ) -> bytes:
         if orjson is not None and data is not None:
-            # It refuses numbers beyond 64 bits and keys that are no text; json takes them.
+            # orjson rejects integers beyond 64 bits and keys that are not strings; json accepts
+            # them.
             with suppress(TypeError):
                 text: bytes = orjson.dumps(data, _encoded, orjson.OPT_UTC_Z)
                 return text
@@ -46,18 +47,19 @@ class JSON(JSONRenderer):
 
 
 def etag_of(content: bytes) -> str:
-    """Return the ``ETag`` of content: weak, because it says nothing of compression."""
+    """Return the weak ``ETag`` of content, which does not depend on compression."""
     return f'W/"{blake2b(content, digest_size=16).hexdigest()}"'
 
 
 def unless_known(request: HttpRequest, response: HttpResponse) -> HttpResponse:
-    """Give a reply that is written an ``ETag``; answer 304 where ``If-None-Match`` has it.
+    """Add an ``ETag`` to a rendered response; answer 304 if ``If-None-Match`` contains it.
 
-    The tag is weak: it speaks of the content, whatever is done to the bytes on their way. What
-    is asked of the database is asked all the same, so a reply that is kept is never out of date.
+    The tag is weak: it describes the content, whatever encoding is applied to the bytes. The query
+    still runs, so a cached response is never out of date; an ETag saves bandwidth, not database
+    work.
     """
     etag = response["ETag"] = etag_of(response.content)
-    # Each user has another answer, and permissions change: it has to be asked for again.
+    # Responses differ by user, and permissions change: clients must revalidate.
     patch_cache_control(response, private=True, no_cache=True)
     known = parse_etags(request.headers.get("If-None-Match", ""))
     if not {"*", etag, etag.removeprefix("W/")}.intersection(known):

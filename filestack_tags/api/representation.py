@@ -1,8 +1,8 @@
-"""What the API shows of assets, for a page and for one alike: two statements, plain dicts.
+"""Load assets for the API, one or a page: two statements, plain dicts.
 
-A page is fifty assets with a thousand tags. As instances and serializer fields they cost ten
-times what reading them does, so the statements hold just the columns that are shown, no queryset
-is compiled for a page, and the rows become what is sent without anything in between.
+A page is fifty assets with a thousand tags. As instances and serializer fields they cost ten times
+as much as reading them. So the statements select just the columns that are shown, no queryset is
+compiled for a page, and rows are converted directly to the response.
 """
 
 # ruff: noqa: S608  # names of tables and columns are put in, values never are
@@ -44,16 +44,16 @@ FIELDS = (
     *("container", "key", "store_status", "upload_tags", "uploader", "uploaded_at"),
     *("content_version", "created_at", "changed_at", "tagging", "tags"),
 )
-"""What is shown of an asset, in this order."""
+"""The members of an asset, in this order."""
 
 
 def describe(
     ids: Sequence[int], using: str, fields: Collection[str] | None = None
 ) -> list[dict[str, Any]]:
-    """Return the present assets with these ids as the API shows them, in this order.
+    """Return the present assets with these ids in the form of the API, in this order.
 
-    Takes two queries, however many there are, and one without tags. One that was forgotten
-    meanwhile is missing.
+    Takes two queries, however many assets there are, and one without tags. An asset that was
+    archived meanwhile is missing.
 
     Args:
         ids: of the assets.
@@ -62,7 +62,7 @@ def describe(
     """
     if not ids:
         return []
-    # One after the other: a database that has to be woken up answers later.
+    # Sequential, which is faster if the database has to wake up.
     assets = _assets(ids, using)
     needs_tags = fields is None or "tags" in fields
     tags = _tags(ids, using) if needs_tags else defaultdict(list)
@@ -122,7 +122,7 @@ def _asset(row: Row, tags: list[dict[str, Any]], moment: Moment) -> dict[str, An
             "attempts": attempts,
             "last_error": last_error,
             "tagged_at": moment(tags_at),
-            "stale": 0 < tags_version < content_version,  # as Asset.tags_are_stale
+            "stale": 0 < tags_version < content_version,  # same as Asset.tags_are_stale
         },
         "tags": tags,
     }
@@ -131,8 +131,8 @@ def _asset(row: Row, tags: list[dict[str, Any]], moment: Moment) -> dict[str, An
 def _tags(ids: Iterable[int], using: str) -> defaultdict[int, list[dict[str, Any]]]:
     """Return the visible tags by asset, most confident first.
 
-    Which are visible is the rule of ``search.planner.visible_asset_tags``. Compiled from that,
-    databases read all tags there are for the tags of a page; here each is looked up by its id.
+    The rule of visibility is that of ``search.planner.visible_asset_tags``. With that queryset,
+    databases read all existing tags for the tags of a page; here each is looked up by its id.
     """
     key_column = connections[using].ops.quote_name("key")
     rule = (
@@ -169,7 +169,7 @@ def _tags(ids: Iterable[int], using: str) -> defaultdict[int, list[dict[str, Any
 
 
 def _joined_tag(using: str) -> str:
-    """Return the join of asset tags ``r`` with their tags ``t``, looked up one after another."""
+    """Return the join of asset tags ``r`` with their tags ``t``, looked up one by one."""
     table, own = tables_of(using).tag, "t.id = r.tag_id AND t.hidden = FALSE"
     vendor = connections[using].vendor
     if vendor == "postgresql":
@@ -178,7 +178,7 @@ def _joined_tag(using: str) -> str:
 
 
 def _local() -> Moment:
-    """Return what brings times into the time zone of this request, as serializer fields do."""
+    """Return a converter of times to the request's time zone, as serializer fields use."""
     if not settings.USE_TZ:
         return lambda value: value
     zone = timezone.get_current_timezone()
@@ -186,7 +186,7 @@ def _local() -> Moment:
 
 
 class _Statement(NamedTuple):
-    """A statement that goes on with ids, and what values of its rows pass through."""
+    """A statement that is completed with ids, and the converters for its rows."""
 
     sql: str
     params: tuple[Any, ...]
@@ -199,7 +199,7 @@ def _assets(ids: Iterable[int], using: str) -> Sequence[Row]:
     wanted, parameters = prepared.among(f"{tables_of(using).asset}.id", ids, using)
     with prepared.cursor(using) as cursor:
         if settings.USE_TZ:
-            # Whatever zone they come in, they are shown in that of the request.
+            # Whatever their time zone, they are shown in that of the request.
             read_times_in_c(cursor)
         cursor.execute(f"{statement.sql} AND {wanted}", (*statement.params, *parameters))
         rows = [list(row) for row in cursor.fetchall()]

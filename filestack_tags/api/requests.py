@@ -1,4 +1,4 @@
-"""How requests are read and answered: JSON in UTF-8, whatever the host's settings are."""
+"""Parse requests and negotiate responses: JSON in UTF-8, whatever the host's settings are."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from rest_framework.request import Request
 from .errors import ParameterError
 
 MAX_BODY = 256 * 1024
-"""Largest request body, in bytes: the longest reference and ten upload tags fit many times."""
+"""Largest request body, in bytes: far more than the longest reference and ten upload tags."""
 
 
 class JSONBody(BaseParser):
-    """Read a JSON body: UTF-8 only (RFC 8259), bounded, and never more than a 4xx when odd."""
+    """Parse a JSON body: UTF-8 only (RFC 8259), bounded, at worst a 4xx for odd input."""
 
     media_type = "application/json"
 
@@ -37,8 +37,8 @@ class JSONBody(BaseParser):
         try:
             said = json.loads(body.decode("utf-8"), parse_constant=_no_constant)
             if b"\\u" in body:
-                # Escapes can say half of a surrogate pair. What a request says is repeated in
-                # errors, and that could not be written.
+                # Escapes can encode half of a surrogate pair. Errors repeat values of the request,
+                # and could not be rendered then.
                 json.dumps(said, ensure_ascii=False).encode()
         except UnicodeEncodeError as error:
             raise ParseError(
@@ -51,7 +51,7 @@ class JSONBody(BaseParser):
 
 
 class AlwaysJSON(BaseContentNegotiation):
-    """Answer JSON whatever the client says it accepts."""
+    """Answer JSON whatever the client accepts."""
 
     def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> Any:
         content_type = (request.content_type or "").partition(";")[0].strip().lower()
@@ -68,10 +68,10 @@ class AlwaysJSON(BaseContentNegotiation):
 
 
 def chosen(request: Request, name: str, known: Sequence[str]) -> frozenset[str] | None:
-    """Return what a parameter such as ``fields=id,tags`` chooses, None where it is not given.
+    """Return the values of a parameter such as ``fields=id,tags``, None if it is not given.
 
     Raises:
-        ParameterError: when something is not known, or nothing is chosen.
+        ParameterError: when a value is unknown, or the list is empty.
     """
     text = request.query_params.get(name)
     if text is None:
@@ -88,7 +88,7 @@ def chosen(request: Request, name: str, known: Sequence[str]) -> frozenset[str] 
 
 
 def whole_number(request: Request, name: str, *, default: int, most: int) -> int:
-    """Return a parameter that is a number from 1 to ``most``.
+    """Return a parameter that is an integer from 1 to ``most``.
 
     Raises:
         ParameterError: when it is anything else.

@@ -1,4 +1,4 @@
-"""Tagging runs: what was asked of assets, and what came of it; and starting a workflow on one."""
+"""Tagging runs: calls and their results; and starting a workflow for one asset."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class RunSerializer(serializers.ModelSerializer[TaggingRun]):
 class RunDetailSerializer(RunSerializer):
     """A run with the reply as it was received, until that is pruned.
 
-    A reply names hidden tags too, so it is empty for users without ``search_hidden``.
+    A reply may contain hidden tags, so it is empty for users without ``search_hidden``.
     """
 
     raw_reply = serializers.SerializerMethodField()
@@ -58,7 +58,7 @@ class RunDetailSerializer(RunSerializer):
 
 
 class RunViewSet(mixins.ListModelMixin, View):
-    """Runs of assets that the user may see. Raw replies take `search_hidden` too."""
+    """Runs of assets that the user may see. Raw replies also require `search_hidden`."""
 
     serializer_class = RunSerializer
     pagination_class = NewestFirst
@@ -80,13 +80,13 @@ class RunViewSet(mixins.ListModelMixin, View):
         return queryset.filter(**wanted).defer("raw_reply")
 
     def retrieve(self, request: Request, pk: str) -> Response:
-        """A run, with the reply as it was received."""
+        """Return a run, with the reply as it was received."""
         run: TaggingRun = get_object_or_404(self.get_queryset(), pk=number(pk))
         return Response(RunDetailSerializer(run, context={"request": request}).data)
 
 
 class WorkflowBody(Body):
-    """Which workflow to run: a name from ``WORKFLOWS``; that of ``WORKFLOW_ID`` if empty."""
+    """The workflow to run: a name from ``WORKFLOWS``; that of ``WORKFLOW_ID`` if empty."""
 
     workflow = Text(
         required=False,
@@ -98,7 +98,7 @@ class WorkflowBody(Body):
 
 
 class AssetWorkflowViewSet(mixins.ListModelMixin, View):
-    """The workflows that were run on one asset, and running another."""
+    """The workflow runs of one asset, and starting another."""
 
     serializer_class = RunSerializer
     pagination_class = NewestFirst

@@ -1,4 +1,4 @@
-"""Saved searches: one's own, those that are shared, and what they find."""
+"""Saved searches: the user's own, shared ones, and their results."""
 
 from __future__ import annotations
 
@@ -75,20 +75,20 @@ class SavedSearchBody(Body):
 
 
 class SavedSearchChange(SavedSearchBody):
-    """What to change of one; the rest stays."""
+    """The values to change; the others are kept."""
 
     name = Text(required=False, max_length=saved_searches.MAX_NAME, constraints=NAME)
 
 
 class SavedPages(SearchPages):
-    """Pages of what a saved search finds for who asks, in the order that was saved."""
+    """Pages of a saved search's assets for the user, in the saved order."""
 
     def of(self, saved: SavedSearch, request: Request) -> Page:
-        """Return the page that the request asks for.
+        """Return the requested page.
 
         Raises:
-            TagQueryError: when the search cannot be answered any more, or not for this user.
-            ParameterError: for a page size or a cursor that cannot be used.
+            TagQueryError: when the search is not valid any more, or not for this user.
+            ParameterError: for an invalid page size or cursor.
         """
         self.request = request
         try:
@@ -104,7 +104,7 @@ class SavedPages(SearchPages):
 
 
 class SavedSearchViewSet(mixins.ListModelMixin, View):
-    """The user's own saved searches, and those that others share."""
+    """The user's own saved searches, and those shared by others."""
 
     serializer_class = SavedSearchSerializer
     pagination_class = NewestFirst
@@ -131,11 +131,11 @@ class SavedSearchViewSet(mixins.ListModelMixin, View):
         return saved_searches.visible_to(self.request.user).select_related("owner")
 
     def retrieve(self, request: Request, pk: str) -> Response:
-        """A saved search."""
+        """Return a saved search."""
         return self._shown(self._seen(pk))
 
     def create(self, request: Request) -> Response:
-        """Save a search under a name that is none of the user's yet."""
+        """Save a search under a new name of the user's."""
         saved = _saved(Wanted(**said(SavedSearchBody, request)), request)
         place = reverse(
             "filestack_tags_api:savedsearch-detail", kwargs={"pk": saved.pk}, request=request
@@ -143,7 +143,7 @@ class SavedSearchViewSet(mixins.ListModelMixin, View):
         return self._shown(saved, status=status.HTTP_201_CREATED, headers={"Location": place})
 
     def partial_update(self, request: Request, pk: str) -> Response:
-        """Change one of the user's own; what is not said stays."""
+        """Change one of the user's own searches; values that are not given are kept."""
         known = self._own(request, pk)
         kept = {
             name: getattr(known, name)
@@ -153,13 +153,13 @@ class SavedSearchViewSet(mixins.ListModelMixin, View):
         return self._shown(_saved(wanted, request, known.pk))
 
     def destroy(self, request: Request, pk: str) -> Response:
-        """Delete one of the user's own. No asset is touched."""
+        """Delete one of the user's own searches. No asset is changed."""
         saved_searches.delete(self._own(request, pk).pk, owner=owner(request))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     @action(detail=True)
     def assets(self, request: Request, pk: str) -> Response:
-        """A page of the assets that it finds now, of those the user may see."""
+        """Return a page of the assets that match now and that the user may see."""
         pages = SavedPages()
         try:
             page = pages.of(self._seen(pk), request)

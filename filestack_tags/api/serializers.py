@@ -1,4 +1,4 @@
-"""What the API shows of a tag, and what it takes to register a file."""
+"""Serializers of tags, and the bodies of requests."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ class TagSerializer(serializers.ModelSerializer[Tag]):
         read_only_fields = fields
 
     def get_fields(self) -> dict[str, Any]:
-        """Return the fields, none but those that ``fields`` in the context names."""
+        """Return the fields named by ``fields`` in the context."""
         fields, chosen = super().get_fields(), self.context.get("fields")
         return {name: each for name, each in fields.items() if chosen is None or name in chosen}
 
 
 class DecisionSerializer(serializers.ModelSerializer[TagDecision]):
-    """A decision, with what the row said before and since; null where there was none."""
+    """A decision, with the row before and after; null if there was no row."""
 
     asset = serializers.IntegerField(source="asset_id", read_only=True)
     tag = serializers.CharField(source="tag.key", default=None, allow_null=True, read_only=True)
@@ -78,7 +78,7 @@ class DecisionSerializer(serializers.ModelSerializer[TagDecision]):
 
 
 class TagMergeSerializer(serializers.ModelSerializer[TagMerge]):
-    """A merge: which tags, and how far it is."""
+    """A merge: its tags, and its progress."""
 
     source = serializers.CharField(source="source_name", read_only=True)  # type: ignore[assignment]  # a field, as DRF allows
     target = serializers.CharField(source="target_name", read_only=True)
@@ -94,14 +94,14 @@ class TagMergeSerializer(serializers.ModelSerializer[TagMerge]):
 
 
 class Body(serializers.Serializer[Any]):
-    """A body in which every field is known: a misspelt one is refused, not ignored."""
+    """A body in which unknown fields are rejected, so that a misspelled one is not ignored."""
 
     constraints: ClassVar[Mapping[str, Any]] = {}
-    """Keywords of JSON Schema for what :meth:`validate` checks."""
+    """Keywords of JSON Schema for rules in :meth:`validate`."""
 
     def __init__(self, instance: Any = None, data: Any = empty, **options: Any) -> None:
-        # Of an empty body with the type of a form, REST framework makes an empty form, and
-        # takes a checkbox that is not in a form for a No.
+        # REST framework turns an empty body with a form's content type into an empty form, and
+        # interprets a missing checkbox as False.
         if isinstance(data, QueryDict):
             data = {}
         super().__init__(instance, data, **options)
@@ -116,14 +116,14 @@ class Body(serializers.Serializer[Any]):
 
 
 class AddTagSerializer(Body):
-    """A tag to give by hand."""
+    """A tag to add by hand."""
 
     name = TagName()
     confidence = Confidence(required=False, default=100)
 
 
 class DecideSerializer(Body):
-    """What a person says of a tag: yes, no, or nothing any more; or how sure it is."""
+    """A user's decision about a tag: accepted, rejected, or null to withdraw; or its confidence."""
 
     constraints: ClassVar = {"minProperties": 1}
 
@@ -142,7 +142,7 @@ class DecideSerializer(Body):
 
 
 class ChangeTagSerializer(Body):
-    """What is to be different about a label."""
+    """The changes of a tag."""
 
     name = TagName(required=False)
     hidden = Boolean(required=False)
@@ -156,13 +156,13 @@ class AliasSerializer(Body):
 
 
 class MergeSerializer(Body):
-    """The tag that another is merged into, by its name or an alias."""
+    """The tag to merge into, by its name or an alias."""
 
     into = TagName()
 
 
 class FactsSerializer(Body):
-    """What a client may say of a file."""
+    """The facts that a client may set."""
 
     filename = Text(required=False, allow_blank=True, max_length=1024)
     mimetype = Text(required=False, allow_blank=True, max_length=255)
@@ -174,7 +174,7 @@ class FactsSerializer(Body):
     )
 
     def facts(self) -> Facts:
-        """Return what was said, once it is valid."""
+        """Return the validated facts."""
         said = self.validated_data
         return Facts(
             filename=said.get("filename"),
@@ -184,7 +184,7 @@ class FactsSerializer(Body):
 
 
 class RegisterSerializer(FactsSerializer):
-    """A file to register, said in exactly one of four ways; see :data:`FORMS`."""
+    """A file to register, given in exactly one of four ways."""
 
     kind = Choice(choices=Asset.Kind.choices, required=False)
     reference = Reference(required=False)

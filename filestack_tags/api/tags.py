@@ -1,4 +1,4 @@
-"""Tags: the labels that there are, what they are called, and which of them are one."""
+"""Tags: their names, aliases, and merges."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ from .serializers import (
 )
 
 COMPLETED = 10
-"""Names that complete what was typed, if ``limit`` says nothing else."""
+"""Default number of completions."""
 MOST = 100
 
 
 class TagViewSet(mixins.ListModelMixin, View):
     """Tags that are not hidden, by their keys.
 
-    One is found by its key, its name or an alias; also in double quotes, which a name needs
-    that is an address of ours, such as ``complete``.
+    A tag is addressed by its key, its name or an alias, optionally in double quotes. Quotes are
+    required for a name that is also a URL of this API, such as ``complete``.
     """
 
     serializer_class = TagSerializer
@@ -95,7 +95,7 @@ class TagViewSet(mixins.ListModelMixin, View):
         return queryset.filter(key__startswith=fold(text))
 
     def retrieve(self, request: Request, key: str) -> Response:
-        """One tag, by its key, its name or an alias; also in double quotes."""
+        """Return one tag, by its key, its name or an alias, optionally in double quotes."""
         found = get_object_or_404(self.get_queryset(), pk=_tag_id(key))
         return Response(self.get_serializer(found).data)
 
@@ -107,7 +107,7 @@ class TagViewSet(mixins.ListModelMixin, View):
 
     @action(detail=False)
     def complete(self, request: Request) -> Response:
-        """The most used tags with a word that begins with `q`."""
+        """Return the most used tags with a word that begins with `q`."""
         found = complete(
             request.query_params.get("q", ""),
             limit=whole_number(request, "limit", default=COMPLETED, most=MOST),
@@ -124,7 +124,7 @@ class TagViewSet(mixins.ListModelMixin, View):
         )
 
     def partial_update(self, request: Request, key: str) -> Response:
-        """Rename, hide or show a tag, or set its minimum: all of it, or nothing."""
+        """Rename, hide or show a tag, or set its minimum: all changes or none."""
         tag = _editable(request, key)
         form = ChangeTagSerializer(data=request.data)
         form.is_valid(raise_exception=True)
@@ -140,7 +140,7 @@ class TagViewSet(mixins.ListModelMixin, View):
 
     @action(detail=True, methods=["post"])
     def aliases(self, request: Request, key: str) -> Response:
-        """Let another label lead to the tag; 200 where it does already."""
+        """Add an alias to the tag; 200 if it exists already."""
         tag = _editable(request, key)
         form = AliasSerializer(data=request.data)
         form.is_valid(raise_exception=True)
@@ -154,7 +154,7 @@ class TagViewSet(mixins.ListModelMixin, View):
 
     @action(detail=True, methods=["delete"], url_path="aliases/(?P<alias>.+)")
     def alias(self, request: Request, key: str, alias: str) -> Response:
-        """Let an alias lead nowhere; tags that were given stay."""
+        """Delete an alias; tags already assigned stay."""
         tag = _editable(request, key)
         try:
             wanted = TagAlias.objects.filter(tag=tag, key=label_key(alias)).first()
@@ -167,7 +167,7 @@ class TagViewSet(mixins.ListModelMixin, View):
 
     @action(detail=True, methods=["post"])
     def merge(self, request: Request, key: str) -> Response:
-        """Have the tag merged into another; later replies and searches reach that one at once."""
+        """Merge the tag into another, which later replies and searches use at once."""
         tag = _editable(request, key)
         form = MergeSerializer(data=request.data)
         form.is_valid(raise_exception=True)
@@ -180,7 +180,7 @@ class TagViewSet(mixins.ListModelMixin, View):
 
     @merge.mapping.get
     def merge_preview(self, request: Request, key: str) -> Response:
-        """What merging the tag into `into` would do; it changes nothing."""
+        """Return what merging the tag into `into` would do. Changes nothing."""
         tag = _editable(request, key)
         into = request.query_params.get("into", "")
         try:
@@ -201,7 +201,7 @@ class TagViewSet(mixins.ListModelMixin, View):
 
 
 class TagMergeViewSet(View):
-    """Merges of tags, and how far they are; for who sees everything."""
+    """Merges of tags and their progress, for users who may see all assets."""
 
     lookup_value_regex = "[^/]+"
     required_permissions: ClassVar = {
@@ -211,13 +211,13 @@ class TagMergeViewSet(View):
     operations: ClassVar = frozenset({"undo"})
 
     def retrieve(self, request: Request, pk: str) -> Response:
-        """A merge, and how far it is."""
+        """Return a merge and its progress."""
         require_everything(request)
         return Response(_merge(number(pk)))
 
     @action(detail=True, methods=["post"])
     def undo(self, request: Request, pk: str) -> Response:
-        """Have a merge undone: the tag is one of its own again. Idempotent."""
+        """Undo a merge: the tag exists separately again. Idempotent."""
         require_everything(request)
         try:
             begun = tasks.undo_merge(number(pk), user=person(request))
@@ -227,7 +227,7 @@ class TagMergeViewSet(View):
 
 
 def _tag_id(text: str) -> int:
-    """Return the id of the tag that a path names, 0 if there is none."""
+    """Return the id of the tag in the path, 0 if it does not exist."""
     try:
         key = label_key(text)
     except InvalidLabel as error:
@@ -236,7 +236,7 @@ def _tag_id(text: str) -> int:
 
 
 def _editable(request: Request, key: str) -> Tag:
-    """Return the tag that a path names, hidden or not, for who may change it."""
+    """Return the tag in the path, hidden or not, if the user may change it."""
     require_everything(request)
     tag: Tag = get_object_or_404(Tag, pk=_tag_id(key))
     return tag

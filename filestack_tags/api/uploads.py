@@ -1,4 +1,4 @@
-"""Uploads straight from a client to Filestack: a policy before, and the file made known after."""
+"""Direct uploads from a client to Filestack: a policy first, then registering the file."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ADD = ("filestack_tags.add_asset",)
 
 
 class CompleteBody(Body):
-    """What Filestack answered who stored a file there."""
+    """Filestack's response to a client that stored a file."""
 
     handle = Reference(max_length=64)
     filename = Text(required=False, allow_blank=True, max_length=1024)
@@ -58,14 +58,14 @@ class CompleteBody(Body):
 
 
 class UploadViewSet(View):
-    """Both need ``add_asset``. The app's secret never leaves the server."""
+    """Both operations require ``add_asset``. The app's secret never leaves the server."""
 
     required_permissions: ClassVar = {"permit": ADD, "complete": ADD}
     operations: ClassVar = frozenset({"permit"})
 
     @action(detail=False, methods=["post"])
     def permit(self, request: Request) -> Response:
-        """A policy that stores files for some minutes and does nothing else."""
+        """Return a policy that can store files for some minutes and do nothing else."""
         try:
             rules = uploads.rules_for(request.user, request._request)
             permit = uploads.permit(rules)
@@ -77,7 +77,7 @@ class UploadViewSet(View):
             "api_key": permit.api_key,
             "policy": permit.policy,
             "signature": permit.signature,
-            # Not as a moment alone: the client's clock may be another.
+            # Not only as a time: the client's clock may differ.
             "expires_in": int((permit.expires_at - timezone.now()).total_seconds()),
             "upload_url": permit.upload_url,
             "store": rules.storage.options,
@@ -89,11 +89,11 @@ class UploadViewSet(View):
 
     @action(detail=False, methods=["post"])
     def complete(self, request: Request) -> Response:
-        """Register a file that was stored; 201 when it was new, 200 when it was known.
+        """Register a stored file; 201 if it is new, 200 if it was registered before.
 
-        Where users have a scope or rules of their own, Filestack is called for the file's
-        container and key, and a file outside them is refused with 400. The webhook of the same
-        upload finds the asset.
+        If users have a scope or custom rules, Filestack is called for the file's container and key,
+        and a file outside them is rejected with 400. The webhook of the same upload finds the
+        asset.
         """
         body = said(CompleteBody, request)
         if body["tag"] and not request.user.has_perm("filestack_tags.tag_asset"):

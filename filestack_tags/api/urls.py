@@ -20,7 +20,7 @@ app_name = "filestack_tags_api"
 
 
 class Router(SimpleRouter):
-    """Tries what a view does besides before the address of one row: keys of tags hold slashes."""
+    """Matches extra actions before the URL of one row: keys of tags may contain slashes."""
 
     routes = [
         SimpleRouter.routes[0],
@@ -45,7 +45,7 @@ router.register("runs", RunViewSet, basename="run")
 router.register("deliveries", DeliveryViewSet, basename="delivery")
 router.register("uploads", UploadViewSet, basename="upload")
 
-# Only below what is ours: the host may have routes of its own beside it.
+# Only below our own prefixes: the host may have its own routes beside them.
 _ours = "|".join(sorted({prefix.partition("/")[0] for prefix, _, _ in router.registry}))
 
 urlpatterns = [

@@ -8,7 +8,7 @@
         with EmulatorServer(app) as server:
             ...  # point CDN_URL at server.url, API_URL at server.url + "/api"
 
-It needs no Django. ``tags`` is answered by looking at the picture. Event dicts for tests are in
+It does not need Django. ``tags`` is answered by analyzing the picture. Event dicts for tests are in
 :mod:`.payloads`, signed requests in :mod:`.webhooks`.
 """
 

@@ -11,7 +11,7 @@ from .config import Account
 
 
 def main() -> None:
-    """Read the options, serve until a signal, and exit."""
+    """Parse the options, serve until a signal, and exit."""
     account = Account()
     parser = ArgumentParser(
         prog="python -m filestack_tags.testing",

@@ -1,4 +1,4 @@
-"""Who may call: API key, policy and signature, and how each host says no."""
+"""Access control: API key, policy and signature, and each host's rejections."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from .policies import PolicyNotBase64, PolicyRefused, Wanted
 from .wire import Refused, Request
 
 Credentials = tuple[str, str]
-"""Policy and signature, as they came."""
+"""Policy and signature, as received."""
 
 
 class Access:
-    """Decides about calls for one account."""
+    """Checks calls for one account."""
 
     def __init__(self, account: Account) -> None:
         self._account = account
 
     def key(self, key: str | None, *, status: int = 401) -> None:
-        """Refuse a key that is not the account's. Uploads refuse with status 200."""
+        """Reject a key that is not the account's. Uploads reject with status 200."""
         if key != self._account.api_key:
             raise wire.unknown_application(status)
 
     def cdn(
         self, credentials: Credentials | None, wanted: Wanted, *, always: bool = False
     ) -> None:
-        """Check a call to the CDN; ``always`` when the task needs security in any app."""
+        """Check a call to the CDN; ``always`` if the task requires security in any app."""
         try:
             self._check(credentials, wanted, always=always)
         except PolicyNotBase64 as err:
@@ -56,7 +56,7 @@ class Access:
         self._translate(credentials_in(request.query), wanted, wire.policy_refused_by_file_api)
 
     def upload(self, body: Mapping[str, Any], wanted: Wanted) -> None:
-        """Check a multipart call, whose JSON carries policy and signature."""
+        """Check a multipart call, whose JSON contains policy and signature."""
         self._translate(
             credentials_in(body),
             wanted,
@@ -97,7 +97,7 @@ class Access:
 
 
 def credentials_in(values: Mapping[str, Any]) -> Credentials | None:
-    """Return ``policy`` and ``signature`` from a query or JSON, ``None`` when neither is there."""
+    """Return ``policy`` and ``signature`` from a query or JSON, ``None`` if both are missing."""
     if not values.get("policy") and not values.get("signature"):
         return None
     return str(values.get("policy", "")), str(values.get("signature", ""))

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 DROP = "filestack_tags.testing.drop"
-"""WSGI environ key of a function that cuts the connection; put there by the server."""
+"""WSGI environ key of a function that cuts the connection; set by the server."""
 
 REQUESTS_KEPT = 1000
 _FILE = re.compile(r"/api/file/([A-Za-z0-9_-]{1,64})(/metadata)?")
@@ -57,16 +57,16 @@ Handler = Callable[[], Reply]
 
 
 class EmulatorApp:
-    """A Filestack account on this machine, as a WSGI app.
+    """A local Filestack account, as a WSGI app.
 
-    Serve it with :class:`~filestack_tags.testing.server.EmulatorServer`, or give it to an HTTP
-    client that speaks WSGI: ``httpx2.WSGITransport(app=EmulatorApp())`` needs no socket.
-    Close it, or use it as a context manager.
+    Serve it with :class:`~filestack_tags.testing.server.EmulatorServer`, or pass it to an HTTP
+    client with WSGI support: ``httpx2.WSGITransport(app=EmulatorApp())`` needs no socket. Close it,
+    or use it as a context manager.
 
     Attributes:
-        config: what it was started with.
-        faults: what goes wrong on purpose.
-        files, workflows, webhooks: what it holds.
+        config: its configuration.
+        faults: faults to inject.
+        files, workflows, webhooks: its state.
         requests: operation and status of the last 1000 calls, the oldest first.
     """
 
@@ -111,22 +111,22 @@ class EmulatorApp:
         self.close()
 
     def close(self) -> None:
-        """End the threads and close the store. What was in memory is gone."""
+        """Stop the threads and close the store. In-memory data is lost."""
         self.workflows.worker.stop()
         self.webhooks.worker.stop()
         self._database.close()
 
     def run_due(self) -> int:
-        """Run every job and delivery that is due, here and now; return how many there were."""
+        """Run every job and delivery that is due, in this thread; return how many there were."""
         done = 0
         while self.workflows.run_next() or self.webhooks.deliver_next():
             done += 1
         return done
 
     def wait_idle(self, timeout: float = 10.0) -> bool:
-        """Wait until every job has ended and every event was delivered, given up or dropped.
+        """Wait until every job has ended and every event was delivered, has failed or was dropped.
 
-        Returns whether it came to that within ``timeout`` seconds.
+        Returns whether that happened within ``timeout`` seconds.
         """
         deadline = time.monotonic() + timeout
         while self.workflows.pending() or self.webhooks.pending():

@@ -1,8 +1,8 @@
-"""The CDN's cache: what a URL was answered once, it is answered again (docs: Delivery, CDN).
+"""The CDN's cache: a URL gets the same answer again (docs: Delivery, CDN).
 
-Policies and signatures do not make a URL another one. So after an overwrite, or after the file
-behind a storage alias changed, the same URL still answers with the old picture and its tags,
-for 30 days. ``cache=expiry:N`` chooses the seconds; ``cache=false`` neither reads nor writes it.
+Policies and signatures are not part of the cache key. So after an overwrite, or after the file
+behind a storage alias changed, the same URL still returns the old picture and its tags, for 30
+days. ``cache=expiry:N`` sets the seconds; ``cache=false`` neither reads nor writes it.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def _seconds(call: Call) -> int:
     """Return how long the reply may be cached; 0 means not at all.
 
     Raises:
-        Refused: 400 for an expiry that is no number.
+        Refused: 400 for an expiry that is not a number.
     """
     task = next((task for task in call.tasks if task.name == "cache"), None)
     if task is None:

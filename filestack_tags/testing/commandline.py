@@ -88,7 +88,7 @@ def add_arguments(parser: ArgumentParser, account: Account) -> None:
 
 
 def configuration(options: Namespace, account: Account) -> EmulatorConfig:
-    """Return what the options ask for. Raises ValueError when they do not fit."""
+    """Return the configuration from the options. Raises ValueError when they are inconsistent."""
     return EmulatorConfig(
         account=Account(
             api_key=options.api_key,
@@ -115,7 +115,7 @@ def run(options: Namespace, account: Account, say: Callable[[str], object]) -> N
     """Serve until SIGINT or SIGTERM.
 
     Raises:
-        ValueError: the options do not fit. OSError: the port is taken.
+        ValueError: the options are inconsistent. OSError: the port is in use.
     """
     config = configuration(options, account)
     with _stop_signal() as stopped, EmulatorApp(config) as app:
@@ -130,7 +130,7 @@ def run(options: Namespace, account: Account, say: Callable[[str], object]) -> N
 
 
 def settings_lines(url: str, account: Account) -> list[str]:
-    """Return what to put into the settings; secrets are named, not shown."""
+    """Return the lines for the project's settings; secrets are named, not shown."""
     lines = [
         f"Filestack emulator at {url} (stop with Ctrl-C).",
         "",
@@ -148,10 +148,10 @@ def settings_lines(url: str, account: Account) -> list[str]:
 
 
 def missing(config: EmulatorConfig) -> list[str]:
-    """Return a warning when pictures cannot be tagged because packages are not installed."""
+    """Return a warning if pictures cannot be tagged because packages are not installed."""
     if config.tagger is not None:
         return []
-    # Imports Django, which the emulator does without until it has to look at a picture.
+    # Imports Django, which the emulator does not need until it analyzes a picture.
     from filestack_tags.taggers.local.extra import CURE, missing_packages
 
     packages = missing_packages()

@@ -1,4 +1,4 @@
-"""What an emulator is told when it starts: the account it plays, and how it behaves."""
+"""The configuration of an emulator: its account, and its behavior."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 from .loopback import is_loopback_url, post
 
 Tagger = Callable[[bytes], Mapping[str, int]]
-"""Looks at the bytes of a picture and returns label → confidence 0–100.
+"""Analyzes the bytes of a picture and returns label → confidence 0–100.
 
 Raises:
-    ValueError: (or :class:`~filestack_tags.exceptions.UnreadableImage`) when the bytes are not
-        a picture it can read.
+    ValueError: (or :class:`~filestack_tags.exceptions.UnreadableImage`) when the bytes are not a
+        picture it can read.
 """
 
 Send = Callable[[str, bytes, Mapping[str, str]], int]
@@ -38,10 +38,10 @@ class WorkflowTask:
     """One task of a workflow.
 
     Args:
-        name: under which its result is reported.
+        name: the name under which its result is reported.
         kind: one of :data:`WORKFLOW_TASKS`.
-        rule: path, operator and value of its condition, or ``None``. The first part of the path
-            is the name of the task whose result is tested.
+        rule: path, operator and value of its condition, or ``None``. The first part of the path is
+            the name of the task whose result is tested.
     """
 
     name: str
@@ -126,18 +126,19 @@ def _check_webhook_url(url: str) -> None:
 
 @dataclass(frozen=True)
 class Account:
-    """The Filestack app that the emulator plays.
+    """The Filestack app that is emulated.
 
     Args:
         api_key: the app's API key.
         app_secret: signs policies.
-        security: whether every call needs a policy; ``tags`` always needs one (docs: Tagging).
-        webhook_url: where events go, on loopback; none when empty.
+        security: whether every call requires a policy; ``tags`` always requires one (docs:
+            Tagging).
+        webhook_url: where events are sent, on loopback; none when empty.
         webhook_secret: signs webhooks. It is not the app secret (docs: Webhooks).
         workflows: the workflows that calls and uploads may run.
         aliases: storage alias → directory, read by ``src://ALIAS/PATH``.
-        foreign_handles: handles of files of another app. Calls for them are refused, because
-            that app's secret did not sign the policy.
+        foreign_handles: handles of files of another app. Calls for them are rejected, because that
+            app's secret did not sign the policy.
         events: actions that the webhook is registered for; ``None`` means all.
     """
 
@@ -163,25 +164,25 @@ class Account:
 
 @dataclass(frozen=True)
 class EmulatorConfig:
-    """How an emulator behaves. Durations are seconds, sizes bytes.
+    """The behavior of an emulator. Durations are seconds, sizes bytes.
 
     Args:
-        account: the Filestack app it plays.
-        tagger: looks at pictures; :func:`filestack_tags.taggers.local.tag_picture` by default,
-            imported when the first picture is looked at.
+        account: the emulated Filestack app.
+        tagger: analyzes pictures; defaults to :func:`filestack_tags.taggers.local.tag_picture`,
+            imported for the first picture.
         unsafe_labels: labels that make the ``sfw`` task answer false.
-        directory: keeps files, uploads, jobs and undelivered webhooks, so that they survive a
+        directory: stores files, uploads, jobs and undelivered webhooks, so that they survive a
             restart and can be shared by processes; in memory when ``None``.
-        workflow_delay: how long a workflow job takes at least.
+        workflow_delay: minimum duration of a workflow job.
         webhook_delay: time between an event and its first delivery.
-        webhook_retries: waits before each retry of a delivery that was not answered 200, 201 or
+        webhook_retries: delays before each retry of a delivery that was not answered 200, 201 or
             204.
-        time_scale: multiplies every wait above; 0.001 makes a second a millisecond.
-        background: whether jobs and deliveries happen by themselves, in threads. Without,
-            they wait for :meth:`~filestack_tags.testing.app.EmulatorApp.run_due`.
-        send: posts webhooks; over HTTP by default, 30 s at most.
+        time_scale: multiplies every delay above; 0.001 makes a second a millisecond.
+        background: whether threads run jobs and deliveries automatically. Otherwise they wait for
+            :meth:`~filestack_tags.testing.app.EmulatorApp.run_due`.
+        send: posts webhooks; by default over HTTP, with a timeout of 30 s.
         cdn_cache: whether the CDN answers the same URL from its cache, as Filestack's does.
-        seed: makes faults with a probability repeatable.
+        seed: makes random faults reproducible.
         max_body: largest request accepted. Filestack converts up to 256 MB.
     """
 

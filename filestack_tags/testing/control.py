@@ -1,15 +1,15 @@
-"""``/_emulator/…``: what tests and people ask of the emulator while it runs, over HTTP.
+"""``/_emulator/…``: control the running emulator over HTTP, for tests and developers.
 
 ========  =====================  ==============================================================
-GET       ``/_emulator/``        how many files, deliveries and faults there are
-GET       ``/_emulator/faults``  the faults in force, and the kinds there are
+GET       ``/_emulator/``        the numbers of files, deliveries and faults
+GET       ``/_emulator/faults``  the active faults, and the available kinds
 POST      ``/_emulator/faults``  add one: the fields of :class:`~.faults.Fault` as a JSON object
 DELETE    ``/_emulator/faults``  remove all
 GET       ``/_emulator/files``   every file
-GET       ``/_emulator/events``  every webhook delivery and what became of it
+GET       ``/_emulator/events``  every webhook delivery and its state
 ========  =====================  ==============================================================
 
-Callers must be on loopback. A POST must be JSON, which keeps a page in a browser from making one.
+Callers must be on loopback. A POST must be JSON, so that a web page cannot send one.
 """
 
 from __future__ import annotations

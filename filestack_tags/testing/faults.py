@@ -1,7 +1,7 @@
-"""What goes wrong on purpose: which operation, how often, with what probability.
+"""Fault injection: which operation fails, how often, with what probability.
 
-Faults are a queue of rules, changed while the emulator runs, from Python or over
-``/_emulator/faults``. The first rule that applies is used.
+Faults are a queue of rules that can be changed at runtime, from Python or over
+``/_emulator/faults``. The first matching rule is used.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ class Fault:
         times: how often it happens; ``None`` means until it is removed.
         probability: 0–1, drawn from the emulator's seeded generator.
         seconds: delay of ``slow``, ``late``, ``reordered``; time to ``Filestack-Reset``.
-        status: HTTP status where the kind leaves a choice.
-        text: body where the kind leaves a choice.
+        status: HTTP status, if the kind does not define it.
+        text: body, if the kind does not define it.
     """
 
     kind: str
@@ -85,7 +85,7 @@ class Fault:
 
 
 class Faults:
-    """The rules in force; safe to use from several threads."""
+    """The active rules; thread-safe."""
 
     def __init__(self, seed: int = 0) -> None:
         self._rules: list[Fault] = []
@@ -93,7 +93,7 @@ class Faults:
         self._random = random.Random(seed)  # noqa: S311 - repeatable, not secret
 
     def add(self, kind: str, **choices: Any) -> Fault:
-        """Add a rule behind the others; ``choices`` are the fields of :class:`Fault`.
+        """Add a rule at the end; ``choices`` are the fields of :class:`Fault`.
 
         Raises:
             ValueError: a value is out of range. TypeError: an unknown field.
@@ -109,12 +109,12 @@ class Faults:
             self._rules.clear()
 
     def active(self) -> list[dict[str, Any]]:
-        """Return the rules in force, with the number of times left."""
+        """Return the active rules, with the number of times left."""
         with self._lock:
             return [asdict(fault) for fault in self._rules]
 
     def draw(self, operation: str, kinds: Collection[str]) -> Fault | None:
-        """Return the fault that strikes ``operation`` now, and use up one of its times."""
+        """Return the fault for ``operation`` now, and decrement its number of times."""
         with self._lock:
             for index, fault in enumerate(self._rules):
                 if fault.kind not in kinds or not fnmatchcase(operation, fault.operation):
@@ -130,7 +130,7 @@ class Faults:
 
 
 def used_up(fault: Fault) -> dict[str, str]:
-    """Return the headers that say that no further call is accepted for ``fault.seconds``."""
+    """Return the headers that announce that no call is accepted for ``fault.seconds``."""
     return {
         "Filestack-Limit": "100",
         "Filestack-Remaining": "0",

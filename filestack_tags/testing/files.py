@@ -29,7 +29,7 @@ MAX_UPLOAD_TAG_VALUE = 256
 
 
 class Files:
-    """Everything that happens to files, and the events that tell of it."""
+    """Everything that happens to files, and the events about it."""
 
     def __init__(
         self, account: Account, store: Store, webhooks: Webhooks, cache: Cache
@@ -50,7 +50,7 @@ class Files:
         """Return bytes, MIME type and file name of a source.
 
         Raises:
-            Refused: 404 when there is nothing; 400 for an external URL that is not on loopback.
+            Refused: 404 when it does not exist; 400 for an external URL that is not on loopback.
         """
         if source.kind == "url":
             return self._read_url(source.reference)
@@ -98,7 +98,7 @@ class Files:
         base_url: str,
         upload_tags: UploadTags | None = None,
     ) -> StoredFile:
-        """Store a new file and tell of it (``fp.upload``): both or neither."""
+        """Store a new file and emit ``fp.upload``: both or neither."""
         name = str(options.get("filename") or filename or "unnamed_file")
         with self._store.transaction():
             file = self._store.add(
@@ -126,7 +126,7 @@ class Files:
     def overwrite(
         self, handle: str, content: bytes, *, filename: str, mimetype: str, base_url: str
     ) -> StoredFile:
-        """Put new content under an old handle and tell of it (``fp.overwrite``)."""
+        """Replace the content of a handle and emit ``fp.overwrite``."""
         old = self.get(handle)
         file = replace(
             old,
@@ -149,7 +149,7 @@ class Files:
         return file
 
     def delete(self, handle: str, *, base_url: str) -> None:
-        """Delete a file and tell of it (``fp.delete``). Raises Refused (404)."""
+        """Delete a file and emit ``fp.delete``. Raises Refused (404)."""
         with self._store.transaction():
             if not self._store.remove(handle):
                 raise wire.not_found("file")
@@ -175,7 +175,7 @@ class Files:
         self._webhooks.emit("fp.converse", text)
 
     def metadata(self, source: Source, wanted: Mapping[str, str]) -> dict[str, Any]:
-        """Return the attributes asked for with ``name=true``, or the usual five."""
+        """Return the attributes requested with ``name=true``, or the usual five."""
         names = [name for name, value in wanted.items() if value == "true"]
         file = self.get(source.reference)
         content = self.read(source)[0]
@@ -205,7 +205,7 @@ def check_upload_tags(value: object) -> UploadTags | None:
     """Return the upload tags of a request: an object, or filestack-go's list of texts.
 
     Raises:
-        ValueError: when there are too many, or one is too long or no text.
+        ValueError: when there are too many, or one is too long or not a text.
     """
     if value is None:
         return None
@@ -222,14 +222,14 @@ def _digest(name: str, content: bytes) -> str:
 
 
 def mimetype_of(content: bytes, filename: str, claimed: str) -> str:
-    """Return the type claimed, unless it says nothing: then look at bytes and name."""
+    """Return the claimed type, unless it is generic: then inspect bytes and name."""
     if claimed and claimed not in {OCTET_STREAM, "application/x-www-form-urlencoded"}:
         return claimed
     return pictures.sniff(content) or mimetypes.guess_type(filename)[0] or OCTET_STREAM
 
 
 def decoded(content: bytes, wanted: str | None) -> bytes:
-    """Return the content, base64-decoded when ``base64decode=true`` was asked for."""
+    """Return the content, base64-decoded if ``base64decode=true`` was requested."""
     if wanted != "true":
         return content
     try:

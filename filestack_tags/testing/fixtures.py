@@ -1,4 +1,4 @@
-"""What the fixtures of :mod:`filestack_tags.pytest_plugin` hand to the tests of a host project.
+"""The objects behind the fixtures of :mod:`filestack_tags.pytest_plugin`.
 
 Needs Django and pytest-django. Everything goes through the services that the app itself uses.
 """
@@ -52,7 +52,7 @@ class Commit:
         changes = conf.changes
         before = dict(changes)
         for name in ("task_always_eager", "task_eager_propagates"):
-            # Celery before 5.7 reads first what the project has under its prefix.
+            # Celery before 5.7 prefers the project's value under its prefix.
             changes |= {name: True, f"{conf.prefix or ''}{name.upper()}": True}
         try:
             with self._capture(using=alias(), execute=True):
@@ -75,7 +75,7 @@ class Webhook:
         secret: str = "",
         timestamp: int | None = None,
     ) -> HttpResponseBase:
-        """Post ``event``, have it processed, and return the answer.
+        """Post ``event``, process it, and return the response.
 
         Args:
             event: a dict from :mod:`filestack_tags.testing.payloads`, or the bytes to send.
@@ -86,7 +86,7 @@ class Webhook:
         return self.send(body, headers)
 
     def send(self, body: bytes, headers: Mapping[str, str]) -> HttpResponseBase:
-        """Post bytes with headers of yours, such as a signature that is wrong."""
+        """Post bytes with custom headers, such as a wrong signature."""
         rest = dict(headers)
         kind = rest.pop("Content-Type", "application/json")
         with self._commit():
@@ -97,10 +97,9 @@ class Webhook:
 
 
 class Filestack:
-    """Filestack, emulated on this machine, with the project as its app.
+    """A local Filestack emulator, with the project as its app.
 
-    ``app`` is the emulator itself, ``url`` where it answers, ``faults`` what goes wrong on
-    purpose.
+    ``app`` is the emulator itself, ``url`` its base URL, ``faults`` the faults to inject.
     """
 
     def __init__(self, webhook: Webhook, account: Account) -> None:
@@ -120,7 +119,7 @@ class Filestack:
 
     @property
     def url(self) -> str:
-        """Where it answers, without a slash at the end."""
+        """The base URL, without a slash at the end."""
         return self.server.url
 
     @property
@@ -130,20 +129,20 @@ class Filestack:
 
     @property
     def calls(self) -> list[str]:
-        """The operations that were asked for, in their order: ``store``, ``tags``, …"""
+        """The operations that were called, in order: ``store``, ``tags``, …"""
         return [operation for operation, _status in self.app.requests]
 
     def says(self, tags: Mapping[str, int]) -> None:
-        """Have every picture get these tags, ``{label: confidence}``, from now on.
+        """Return these tags for every picture, ``{label: confidence}``, from now on.
 
-        Until it is told, the emulator looks at pictures by the local tagger.
+        Until this is called, the emulator analyzes pictures with the local tagger.
         """
         self._says = dict(tags)
 
     def store(
         self, data: bytes, filename: str = "picture.jpg", mimetype: str = "image/jpeg"
     ) -> str:
-        """Store a file as an upload does, and return its handle; ``deliver()`` tells of it."""
+        """Store a file like an upload, and return its handle; ``deliver()`` sends the event."""
         stored = self.app.files.add(
             data, filename=filename, mimetype=mimetype, options={}, base_url=self.url
         )
@@ -165,13 +164,13 @@ class Filestack:
 
 
 class TagNow:
-    """Has assets tagged at once, by the tagger that the settings name."""
+    """Tags assets at once, with the tagger in the settings."""
 
     def __init__(self, commit: Commit) -> None:
         self._commit = commit
 
     def __call__(self, *wanted: Asset, tagger: str = "") -> None:
-        """Tag these assets, also if they have tags, and renew them in memory."""
+        """Tag these assets, even if they have tags, and refresh them in memory."""
         with self._commit():
             tasks.request_tagging([each.pk for each in wanted], force=True, tagger=tagger)
         for asset in wanted:
@@ -179,7 +178,7 @@ class TagNow:
 
 
 class Make:
-    """Makes rows for tests by the services that make them in earnest."""
+    """Creates rows for tests with the services that create them in production."""
 
     def __init__(self) -> None:
         self._number = 0
@@ -196,10 +195,10 @@ class Make:
         """Return an asset with these tags; without any it was never tagged.
 
         Args:
-            tags: ``{label: confidence}`` as a machine gives them.
+            tags: ``{label: confidence}`` as from a tagger.
             user_tags: the same, as Filestack's user tags.
             source: the file; a new handle if not given.
-            uploader: whose it is.
+            uploader: the user who uploaded it.
             facts: see :class:`filestack_tags.assets.Facts`.
         """
         self._number += 1
@@ -220,7 +219,7 @@ class Make:
         user_tags: Mapping[str, int] | None = None,
         tagger: str = "filestack",
     ) -> TaggingRun:
-        """Have ``asset`` tagged so, and return the run."""
+        """Tag ``asset`` with these tags, and return the run."""
         run = TaggingRun.objects.create(
             asset=asset,
             tagger=tagger,
@@ -244,7 +243,7 @@ class Make:
 
 
 def account() -> Account:
-    """Return an account with the keys and secrets of the settings, or of its own."""
+    """Return an account with the keys and secrets of the settings, or default ones."""
     settings, own = get_settings(), Account()
     return Account(
         api_key=settings.API_KEY or own.api_key,

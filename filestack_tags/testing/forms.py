@@ -1,4 +1,4 @@
-"""Finding the file in a ``multipart/form-data`` body (RFC 7578)."""
+"""Find the file in a ``multipart/form-data`` body (RFC 7578)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Reading a processing URL: ``[APIKEY/]task=option:value,…/…/SOURCE`` (docs: Processing API).
+"""Parse a processing URL: ``[APIKEY/]task=option:value,…/…/SOURCE`` (docs: Processing API).
 
-The ``security`` segment may stand anywhere before the source: every SDK puts it elsewhere. An
-external URL may be written raw, in double quotes (filestack-js), percent-encoded as a whole, or
-as ``b64://`` and base64url.
+The ``security`` segment may be anywhere before the source: every SDK puts it elsewhere. An external
+URL may be written raw, in double quotes (filestack-js), percent-encoded as a whole, or as
+``b64://`` and base64url.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ TASKS = frozenset(
         "workflow_status",
     ]
 )
-"""Tasks that are never taken for an API key or a handle."""
+"""Tasks that are never interpreted as an API key or a handle."""
 
 WITHOUT_SOURCE = frozenset({"workflow_status"})
 
@@ -84,7 +84,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Source:
-    """What a call works on: a handle, an external URL, or ``ALIAS/PATH``."""
+    """The input of a call: a handle, an external URL, or ``ALIAS/PATH``."""
 
     kind: Literal["handle", "url", "alias", "workflow_file"]
     reference: str
@@ -95,17 +95,17 @@ class Source:
 
 @dataclass(frozen=True)
 class Call:
-    """A processing URL, understood."""
+    """A parsed processing URL."""
 
     api_key: str | None
     tasks: tuple[Task, ...]
     source: Source | None
     upload_tags: UploadTags | None = None
-    """Of the file that ``/process`` stores; they are not an option of a task."""
+    """Upload tags of the file that ``/process`` stores; they are not an option of a task."""
 
     @property
     def security(self) -> tuple[str, str] | None:
-        """Policy and signature of the ``security`` task, wherever it stood."""
+        """Policy and signature of the ``security`` task, wherever it was."""
         for task in self.tasks:
             if task.name == "security":
                 policy, signature = task.text("policy", "p"), task.text("signature", "s")
@@ -119,13 +119,13 @@ class Call:
 
 
 def parse(path: str, query_string: str = "", *, encoded: bool = True) -> Call:
-    """Read a processing URL's path.
+    """Parse a processing URL's path.
 
     Args:
-        path: as sent (``encoded``), or decoded once by a gateway that keeps no raw path. A
-            decoded path cannot be read exactly where a raw external URL holds ``%``.
-        query_string: belongs to a raw external URL, because that is where a client's own
-            ``?x=1`` ends up.
+        path: as sent (``encoded``), or decoded once by a gateway that keeps no raw path. A decoded
+            path cannot be parsed exactly if a raw external URL contains ``%``.
+        query_string: belongs to a raw external URL, because that is where a client's own ``?x=1``
+            ends up.
 
     Raises:
         Unreadable: the path does not follow the grammar.
@@ -151,7 +151,7 @@ def parse(path: str, query_string: str = "", *, encoded: bool = True) -> Call:
 
 
 def parse_source(text: str) -> Source:
-    """Read a source as ``/process`` gives it: nothing is encoded there."""
+    """Parse a source from ``/process``, where nothing is encoded."""
     return _external(text, "", encoded=False) if "://" in text else _handle(text)
 
 
@@ -233,7 +233,7 @@ def _json(text: str) -> object:
 
 
 def tasks_from_json(value: object) -> list[Task]:
-    """Read ``[{"name": …, "params": {…}}, …]``, as ``/process`` and ``/b64/`` carry tasks.
+    """Parse ``[{"name": …, "params": {…}}, …]``, the format of tasks in ``/process`` and ``/b64/``.
 
     filestack-go writes the keys ``Name`` and ``Params``.
 
@@ -256,7 +256,7 @@ def tasks_from_json(value: object) -> list[Task]:
 
 def _value(raw: Any) -> Value:
     if isinstance(raw, list):
-        # Workflows are ids or {"id": …}; both were documented at some time.
+        # Workflows are ids or {"id": …}; both have been documented.
         return [str(item.get("id", "") if isinstance(item, dict) else item) for item in raw]
     if isinstance(raw, dict):
         return {str(key): str(value) for key, value in raw.items()}

@@ -1,4 +1,4 @@
-"""The only network the emulator knows: this machine."""
+"""The only network that the emulator uses: this machine."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from http.client import HTTPConnection, HTTPException
 from urllib.parse import urlsplit
 
 SEND_TIMEOUT = 30.0
-"""Seconds Filestack waits for a webhook to be answered (PLUGIN; the docs name none)."""
+"""Seconds Filestack waits for the response to a webhook (PLUGIN; the docs name none)."""
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether ``host`` is ``localhost`` or a loopback address; names are not resolved."""
+    """Return whether ``host`` is ``localhost`` or a loopback address; names are not resolved."""
     if host == "localhost":
         return True
     try:
@@ -22,7 +22,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_loopback_url(url: str) -> bool:
-    """Say whether ``url`` is an http URL whose host is this machine."""
+    """Return whether ``url`` is an http URL whose host is this machine."""
     try:
         parts = urlsplit(url)
         _ = parts.port

@@ -43,7 +43,7 @@ def event(
     event_id: int | None = None,
     timestamp: int | None = None,
 ) -> dict[str, Any]:
-    """Return the envelope of every event. ``timestamp`` is unix seconds of the event."""
+    """Return an event with its envelope. ``timestamp`` is the event's time in unix seconds."""
     return {
         "id": next_event_id() if event_id is None else event_id,
         "action": action,
@@ -150,7 +150,7 @@ def fp_overwrite(
     timestamp: int | None = None,
     **facts: Any,
 ) -> dict[str, Any]:
-    """Return the event of new content under an old handle.
+    """Return the event of new content for an existing handle.
 
     ``facts`` are those of :func:`overwrite_text`: ``filename``, ``mimetype``, ``size`` (bytes),
     ``client``, ``cdn_url``.
@@ -188,7 +188,7 @@ def fp_delete(
 
 
 def tags_reply(auto: Mapping[str, int]) -> dict[str, Any]:
-    """Return what the ``tags`` task answers (docs: Tagging)."""
+    """Return the reply of the ``tags`` task (docs: Tagging)."""
     return {"tags": {"auto": dict(auto), "user": None}}
 
 
@@ -202,7 +202,7 @@ def job_text(
     created: int,
     updated: int,
 ) -> dict[str, Any]:
-    """Return a workflow job as its status call and its event show it; times in nanoseconds."""
+    """Return a workflow job as in its status call and its event; times in nanoseconds."""
     return {
         "workflow": workflow,
         "createdAt": rfc3339nano(created),
@@ -233,9 +233,9 @@ def fs_workflow(
     Args:
         handle: the job's source.
         tags: label → confidence, put under ``task_name`` as the ``tags`` task would.
-        results: further results by task name, as Filestack writes them.
+        results: further results by task name, in Filestack's format.
         job_id: a new UUID by default.
-        status: ``Finished``; ``Failed`` is what consumers look for.
+        status: ``Finished``; ``Failed`` is what consumers check for.
         created: when the job started, in unix nanoseconds; now by default.
     """
     named = dict(results or {})

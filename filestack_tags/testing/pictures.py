@@ -1,4 +1,4 @@
-"""Looking at pictures and changing them."""
+"""Analyze and transform pictures."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ FORMATS: Mapping[str, tuple[str, str]] = {
 
 
 def sniff(content: bytes) -> str | None:
-    """Return the MIME type the first bytes show, or ``None``."""
+    """Return the MIME type that the first bytes indicate, or ``None``."""
     for magic, offset, mimetype in MAGIC:
         if content[offset : offset + len(magic)] == magic:
             return mimetype
@@ -50,7 +50,7 @@ def sniff(content: bytes) -> str | None:
 
 
 def size(content: bytes) -> tuple[int, int] | None:
-    """Return width and height in pixels; ``None`` for what Pillow cannot read, or without it."""
+    """Return width and height in pixels; ``None`` if Pillow is missing or cannot read it."""
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError:
@@ -63,7 +63,7 @@ def size(content: bytes) -> tuple[int, int] | None:
 
 
 class Eye:
-    """Answers the tasks that look at a picture, with the account's tagger."""
+    """Answers the tasks that analyze a picture, with the account's tagger."""
 
     def __init__(self, tagger: Tagger | None, unsafe_labels: frozenset[str]) -> None:
         self._tagger = tagger
@@ -73,7 +73,7 @@ class Eye:
         """Return label → confidence.
 
         Raises:
-            Refused: 400 when this is no picture, or when the default tagger is not installed.
+            Refused: 400 when this is not a picture, or when the default tagger is not installed.
         """
         tagger = self._tagger or _default_tagger()
         try:
@@ -84,7 +84,7 @@ class Eye:
             raise task_error(str(err), 400, str(err)) from err
 
     def answer(self, task: str, content: bytes) -> dict[str, Any]:
-        """Return what ``tags``, ``sfw`` or ``caption`` says of the picture."""
+        """Return the reply of ``tags``, ``sfw`` or ``caption`` for the picture."""
         labels = self.labels(content)
         if task == "tags":
             return tags_reply(labels)
@@ -110,7 +110,7 @@ def transform(content: bytes, tasks: Sequence[Task]) -> bytes:
     """Apply picture tasks in order and return the new file's bytes.
 
     Raises:
-        Refused: an unknown task, wrong options, bytes that are no picture, or no Pillow.
+        Refused: an unknown task, wrong options, bytes that are not a picture, or no Pillow.
     """
     for task in tasks:
         if task.name not in CHANGES and task.name not in {"output", "quality", "no_metadata"}:
@@ -240,7 +240,7 @@ CHANGES: Mapping[str, Callable[[Image, Task], Image]] = {
 
 
 def file_name(name: str, mimetype: str) -> str:
-    """Return ``name`` with the ending of ``mimetype`` where the two disagree."""
+    """Return ``name`` with the extension of ``mimetype`` if they disagree."""
     endings = [ending for ending, (_, known) in FORMATS.items() if known == mimetype]
     path = PurePath(name or "file")
     if not endings or path.suffix.lstrip(".").lower() in endings:

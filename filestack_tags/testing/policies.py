@@ -1,7 +1,7 @@
-"""Is this call signed, and does the policy allow it?
+"""Check whether a call is signed, and whether the policy allows it.
 
-Written from the documented rules and not with the package's own signer, so that the one judges
-the other (docs: Security policies, Signing policies).
+Written from the documented rules and not with the package's own signer, so that one tests the other
+(docs: Security policies, Signing policies).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _BASE64URL = re.compile(r"[A-Za-z0-9_-]*={0,2}")
 
 
 class PolicyNotBase64(ValueError):
-    """The policy is not base64url with its padding."""
+    """The policy is not base64url with padding."""
 
 
 class PolicyRefused(ValueError):
@@ -54,7 +54,7 @@ class Wanted:
 
 
 def check(policy: str, signature: str, secret: str, wanted: Wanted) -> None:
-    """Return when the signed ``policy`` allows what is ``wanted``.
+    """Return if the signed ``policy`` allows ``wanted``.
 
     Raises:
         PolicyNotBase64: wrong alphabet, or the ``=`` padding is missing.

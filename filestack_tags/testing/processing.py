@@ -1,4 +1,4 @@
-"""Answering processing URLs and ``POST /process`` (docs: Processing API)."""
+"""Answer processing URLs and ``POST /process`` (docs: Processing API)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CALLS = {
 
 
 class Gate(Protocol):
-    """The check of one host: the CDN and ``/process`` refuse in different words."""
+    """The check of one host: the CDN and ``/process`` use different error texts."""
 
     def __call__(
         self, credentials: Credentials | None, wanted: Wanted, *, always: bool = False
@@ -53,14 +53,14 @@ class Processing:
         self._eye = eye
 
     def read(self, request: Request) -> Call:
-        """Understand a URL. Raises Refused (400)."""
+        """Parse a URL. Raises Refused (400)."""
         try:
             return grammar.parse(request.path, request.query_string, encoded=request.encoded)
         except grammar.Unreadable as err:
             raise invalid_parameter(str(err)) from err
 
     def read_process(self, request: Request) -> Call:
-        """Understand ``POST /process``. Raises Refused (400)."""
+        """Parse ``POST /process``. Raises Refused (400)."""
         try:
             body = request.json()
             sources = body.get("sources")
@@ -84,14 +84,14 @@ class Processing:
         return self._do(call, credentials, self._access.cdn, request)
 
     def _cached(self, call: Call) -> Cache | None:
-        """Return the cache when it may know the answer to this URL."""
+        """Return the cache if it may have the answer to this URL."""
         is_alias = call.source is not None and call.source.kind == "alias"
         if operation(call) in LOOKS | {"convert"} or (operation(call) == "file" and is_alias):
             return self._cache
         return None
 
     def answer_process(self, call: Call, request: Request) -> Reply:
-        """Answer ``POST /process``; an unknown key is told with status 200."""
+        """Answer ``POST /process``; an unknown key is reported with status 200."""
         self._access.key(call.api_key, status=200)
         return self._do(call, call.security, self._access.process, request)
 
@@ -198,7 +198,7 @@ class Processing:
 
 
 def operation(call: Call) -> str:
-    """Name what a call does; faults are set by this name."""
+    """Return the name of a call's operation, which faults refer to."""
     names = [task.name for task in call.work]
     for name in reversed(names):
         if name in ENDS:

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 class _Body(RawIOBase):
-    """What of a connection is the body of one request: the next request begins after it."""
+    """The body of one request on a connection; the next request begins after it."""
 
     def __init__(self, connection: BufferedIOBase, length: int) -> None:
         self._connection = connection
@@ -47,19 +47,19 @@ class _Answer(ServerHandler):
     request_handler: WSGIRequestHandler
 
     def _flush(self) -> None:
-        """Leave that to the request's handler: by then the answer is whole, and logged."""
+        """Do nothing: the request's handler flushes when the response is complete and logged."""
 
 
 class _Handler(WSGIRequestHandler):
     """Keeps connections open; WSGIRequestHandler answers one request and closes."""
 
     protocol_version = "HTTP/1.1"
-    timeout = 60  # seconds; a client that opens a connection and says nothing
-    wbufsize = -1  # an answer in one piece: in several, each would wait for the one before
+    timeout = 60  # seconds; for a client that opens a connection and sends nothing
+    wbufsize = -1  # send a response in one piece: several would wait for each other
     disable_nagle_algorithm = True
     server: _Server
 
-    handle = BaseHTTPRequestHandler.handle  # goes on until either side closes
+    handle = BaseHTTPRequestHandler.handle  # continues until either side closes
 
     def _answer(self) -> None:
         length = self.headers.get("Content-Length", "0")
@@ -71,14 +71,14 @@ class _Handler(WSGIRequestHandler):
         answer.request_handler = self
         app: Any = self.server.get_app()
         answer.run(app)
-        if body.left or not is_told:  # the rest would be taken for the next request
+        if body.left or not is_told:  # otherwise the rest would be parsed as the next request
             self.close_connection = True
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_OPTIONS = do_PATCH = _answer
 
     def get_environ(self) -> WSGIEnvironment:
         environ = super().get_environ()
-        # PATH_INFO is decoded, which an external URL inside a path does not survive.
+        # PATH_INFO is decoded, which breaks an external URL inside a path.
         environ["RAW_URI"] = self.path
         environ["REMOTE_PORT"] = str(self.client_address[1])
         if isinstance(self.connection, ssl.SSLSocket):
@@ -93,7 +93,7 @@ class _Handler(WSGIRequestHandler):
         return str(self.client_address[0])
 
     def log_message(self, format: str, *args: Any) -> None:
-        # Paths hold policies and signatures: only the method and the status are told.
+        # Paths contain policies and signatures: log only the method and the status.
         if len(args) > 1:
             logger.info("%s answered %s", str(args[0]).partition(" ")[0], args[1])
 
@@ -117,12 +117,12 @@ class _Server(ThreadingMixIn, WSGIServer):
 
     def server_close(self) -> None:
         super().server_close()
-        for connection in tuple(self._open):  # they wait for a next request
+        for connection in tuple(self._open):  # they wait for another request
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
     def server_bind(self) -> None:
-        # As WSGIServer does, but without asking the name service for this machine's name.
+        # As WSGIServer does, but without looking up this machine's name.
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
@@ -138,11 +138,11 @@ class EmulatorServer:
     """Serves an :class:`~filestack_tags.testing.app.EmulatorApp` in threads.
 
     Args:
-        app: the emulator; closing it stays with the caller.
+        app: the emulator; the caller closes it.
         host: a loopback address or ``localhost``.
-        port: 0 takes a free one.
-        certificate, key: PEM files; with both, it speaks TLS. filestack-python's multipart
-            upload insists on https.
+        port: 0 selects a free one.
+        certificate, key: PEM files; with both, it uses TLS. filestack-python's multipart upload
+            requires https.
 
     Raises:
         ValueError: ``host`` is not loopback, or only one of ``certificate`` and ``key`` is given.
@@ -174,14 +174,14 @@ class EmulatorServer:
 
     @property
     def url(self) -> str:
-        """Where it answers, without a slash at the end."""
+        """The base URL, without a slash at the end."""
         if self._server is None:
             raise RuntimeError("The server is not started.")
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"{self._server.scheme}://{host}:{self._server.server_port}"
 
     def start(self) -> EmulatorServer:
-        """Bind and answer from now on. Raises OSError when the port is taken."""
+        """Bind the port and start serving. Raises OSError when the port is in use."""
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         kind = type("_BoundServer", (_Server,), {"address_family": family})
         server: _Server = kind((self._host, self._port), _Handler)
@@ -205,7 +205,7 @@ class EmulatorServer:
         return self
 
     def stop(self) -> None:
-        """Stop answering and free the port. Stopping twice is stopping once."""
+        """Stop serving and free the port. Idempotent."""
         if self._server is None or self._thread is None:
             return
         self._server.shutdown()

@@ -1,7 +1,7 @@
-"""Where the emulator keeps files and unfinished uploads: one SQLite database.
+"""The emulator's storage for files and unfinished uploads: one SQLite database.
 
-In memory, or in a directory: then everything survives a restart, and several processes may share
-it. Jobs and deliveries keep their tables in the same database (see their modules).
+It is in memory, or in a directory: then everything survives a restart, and several processes may
+share it. Jobs and deliveries have their tables in the same database (see their modules).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Database:
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Hold the write lock, also against other processes, until the block ends.
 
-        Inside another one it is part of that one.
+        A nested block joins the outer transaction.
         """
         with self._lock:
             if self._connection.in_transaction:
@@ -72,14 +72,14 @@ class Database:
                 connection.execute(statement)
 
     def close(self) -> None:
-        """Close the connection; what was kept in memory is gone."""
+        """Close the connection; in-memory data is lost."""
         with self._lock:
             self._connection.close()
 
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A file that Filestack holds. ``uploaded`` is unix milliseconds, ``size`` bytes."""
+    """A stored file. ``uploaded`` is unix milliseconds, ``size`` bytes."""
 
     handle: str
     filename: str
@@ -95,7 +95,7 @@ class StoredFile:
 
 @dataclass(frozen=True)
 class Upload:
-    """A multipart upload that was started. ``store`` holds the client's storage options."""
+    """A multipart upload that was started. ``store`` are the client's storage options."""
 
     id: str
     filename: str
@@ -162,7 +162,7 @@ class Store:
         return rows[0]["content"] if rows else None
 
     def overwrite(self, file: StoredFile, content: bytes) -> bool:
-        """Replace content and facts of ``file.handle``; false when it is gone."""
+        """Replace content and facts of ``file.handle``; return false if it does not exist."""
         with self._database.transaction() as connection:
             cursor = connection.execute(
                 "UPDATE files SET facts = ?, content = ? WHERE handle = ?",
@@ -171,7 +171,7 @@ class Store:
             return cursor.rowcount == 1
 
     def remove(self, handle: str) -> bool:
-        """Forget a file; false when there was none."""
+        """Delete a file; return false if it does not exist."""
         with self._database.transaction() as connection:
             return (
                 connection.execute("DELETE FROM files WHERE handle = ?", (handle,)).rowcount
@@ -184,7 +184,7 @@ class Store:
         return [StoredFile(**json.loads(row["facts"])) for row in rows]
 
     def start_upload(self, upload: Upload) -> None:
-        """Remember an upload whose parts will follow."""
+        """Store an upload whose parts will follow."""
         with self._database.transaction() as connection:
             connection.execute(
                 "INSERT INTO uploads VALUES (?, ?)", (upload.id, json.dumps(asdict(upload)))
@@ -198,7 +198,7 @@ class Store:
     def put_chunk(
         self, upload_id: str, part: int, start: int, content: bytes, etag: str
     ) -> None:
-        """Keep the bytes of a part from ``start``; sending them again replaces them."""
+        """Store the bytes of a part from ``start``; sending them again replaces them."""
         with self._database.transaction() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO chunks VALUES (?, ?, ?, ?, ?)",
@@ -206,7 +206,7 @@ class Store:
             )
 
     def chunks(self, upload_id: str) -> list[tuple[int, str, bytes]]:
-        """Return part number, ETag and bytes of all that arrived, in order."""
+        """Return part number, ETag and bytes of all parts received, in order."""
         rows = self._database.rows(
             "SELECT part, etag, content FROM chunks WHERE upload = ? ORDER BY part, start",
             (upload_id,),
@@ -214,7 +214,7 @@ class Store:
         return [(row["part"], row["etag"], row["content"]) for row in rows]
 
     def end_upload(self, upload_id: str) -> bool:
-        """Forget an upload and its parts; false when somebody else just did."""
+        """Delete an upload and its parts; return false if another thread has just done so."""
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM chunks WHERE upload = ?", (upload_id,))
             return (
@@ -224,5 +224,5 @@ class Store:
 
 
 def new_handle() -> str:
-    """Return 20 random characters that a URL can hold."""
+    """Return 20 random URL-safe characters."""
     return "".join(secrets.choice(HANDLE_ALPHABET) for _ in range(HANDLE_LENGTH))

@@ -35,7 +35,7 @@ class Received:
 
 
 class Uploads:
-    """What the upload host and the File API's store do."""
+    """The upload host and the File API's store."""
 
     def __init__(
         self, access: Access, files: Files, store: Store, workflows: Workflows
@@ -119,7 +119,7 @@ class Uploads:
     def prefetch(self, request: Request) -> Reply:
         """``POST /prefetch``: what the account permits; filestack-js's picker calls it first.
 
-        The names of the reply are those that filestack-js reads; their values are not documented.
+        The names in the reply are those that filestack-js reads; their values are not documented.
         """
         body = _body(request)
         self._access.key(body.get("apikey"), status=200)
@@ -165,13 +165,13 @@ class Uploads:
         return json_reply(reply)
 
     def part(self, request: Request) -> Reply:
-        """``POST /multipart/upload``: where and with which headers to put a part's bytes."""
+        """``POST /multipart/upload``: return where to put a part's bytes, and the headers."""
         body = _body(request)
         upload = self._upload(body)
         number, offset, md5 = body.get("part"), body.get("offset", 0), body.get("md5")
         if not isinstance(number, int) or number < 1 or not isinstance(offset, int):
             raise _inalid("part counts from 1, offset is in bytes")
-        # filestack-js leaves it out when it is told not to check integrity.
+        # filestack-js omits it when integrity checks are disabled.
         if md5 is not None and (not isinstance(md5, str) or not md5):
             raise _inalid("md5 is the base64 MD5 of the bytes")
         now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
@@ -185,7 +185,7 @@ class Uploads:
         return json_reply({"url": url, "headers": headers, "location_url": _location(request)})
 
     def put(self, request: Request, upload_id: str, number: int, offset: int) -> Reply:
-        """``PUT`` of a part's bytes, as the storage would take them: ETag is the quoted MD5."""
+        """``PUT`` of a part's bytes, as in the storage: the ETag is the quoted MD5."""
         if self._store.upload(upload_id) is None:
             raise wire.not_found("upload")
         digest = hashlib.md5(request.body, usedforsecurity=False)
@@ -197,13 +197,13 @@ class Uploads:
         return Reply(200, b"", "text/plain", {"ETag": etag})
 
     def commit(self, request: Request) -> Reply:
-        """``POST /multipart/commit``: a part of an intelligent upload is whole."""
+        """``POST /multipart/commit``: a part of an intelligent upload is complete."""
         body = _body(request)
         self._upload(body)
         return json_reply({})
 
     def complete(self, request: Request) -> Reply:
-        """``POST /multipart/complete``: the file comes into being."""
+        """``POST /multipart/complete``: create the file."""
         body = _body(request)
         upload = self._upload(body)
         content = self._assemble(upload, body.get("parts"))
@@ -234,7 +234,7 @@ class Uploads:
         upload = self._store.upload(str(body.get("upload_id")))
         if upload is None or body.get("uri") != _uri(upload.id) or body.get("region") != REGION:
             raise _inalid("uri, region and upload_id are those of the start reply")
-        # Python's SDK signs the start alone, filestack-js every step.
+        # Python's SDK signs only the start, filestack-js every step.
         if credentials_in(body):
             self._access.upload(body, _wanted(upload.size, upload.store))
         return upload
@@ -322,8 +322,8 @@ def _uri(upload_id: str) -> str:
 
 
 def _location(request: Request) -> str:
-    # filestack-js takes a location_url with a scheme as it is, which plain http needs;
-    # filestack-python always puts https:// in front.
+    # filestack-js uses a location_url with a scheme unchanged, which plain http needs;
+    # filestack-python always prepends https://.
     from_js = request.headers.get("filestack-source", "").startswith("JS")
     return request.base_url if from_js else request.base_url.partition("://")[2]
 

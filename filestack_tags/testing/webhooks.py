@@ -1,4 +1,4 @@
-"""Telling the project what happened: signed, retried, and not always in order (docs: Webhooks)."""
+"""Send events to the project: signed, retried, and not always in order (docs: Webhooks)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def signed_request(
 
 
 class Webhooks:
-    """The outbox: every event, what became of it, and the thread that delivers it."""
+    """The outbox: every event, its delivery state, and the thread that delivers it."""
 
     def __init__(self, config: EmulatorConfig, database: Database, faults: Faults) -> None:
         self._config = config
@@ -64,8 +64,10 @@ class Webhooks:
         )
 
     def emit(self, action: str, text: Mapping[str, Any]) -> int:
-        """Record an event and have it delivered; return its id. An event that the webhook is
-        not registered for is recorded as dropped."""
+        """Record an event and schedule its delivery; return its id.
+
+        An event that the webhook is not registered for is recorded as dropped.
+        """
         events = self._account.events
         is_registered = events is None or action in events
         return self._record_event(
@@ -107,7 +109,7 @@ class Webhooks:
 
     def _next_id(self) -> int:
         # Ids grow over time and stay unique across restarts and processes: microseconds,
-        # moved on where two events meet.
+        # incremented if two events collide.
         rows = self._database.rows("SELECT last FROM event_ids")
         last = rows[0]["last"] if rows else 0
         following = max(last + 1, time.time_ns() // 1000)
@@ -116,7 +118,7 @@ class Webhooks:
         return int(following)
 
     def deliver_next(self) -> bool:
-        """Make one attempt at the delivery that has been due longest; false when none is."""
+        """Attempt the delivery that has been due longest; return false if none is due."""
         row = self._claim()
         if row is None:
             return False
@@ -133,8 +135,8 @@ class Webhooks:
         return True
 
     def _claim(self) -> Mapping[str, Any] | None:
-        # The row stays pending with a later due time: when this process dies while sending,
-        # the delivery is made again, as after any lost answer.
+        # The row stays pending with a later due time: if this process crashes while sending, the
+        # delivery is repeated, as after a lost response.
         now = time.time()
         with self._database.transaction() as connection:
             row = connection.execute(
@@ -166,16 +168,19 @@ class Webhooks:
             )
 
     def pending(self) -> int:
-        """Return how many deliveries are still to be made or repeated."""
+        """Return how many deliveries are pending."""
         rows = self._database.rows(
             "SELECT count(*) AS n FROM deliveries WHERE state = 'pending'"
         )
         return int(rows[0]["n"])
 
     def deliveries(self) -> list[dict[str, Any]]:
-        """Return every delivery: event, action, state, the statuses it was answered with
-        (0 for no answer), and the event itself. States: pending, delivered, given_up,
-        dropped (on purpose, or because the account has no webhook URL)."""
+        """Return every delivery: event, action, state, its response statuses (0 for no response),
+        and the event itself.
+
+        The states are pending, delivered, given_up and dropped (on purpose, or because the account
+        has no webhook URL).
+        """
         rows = self._database.rows("SELECT * FROM deliveries ORDER BY id")
         return [
             {

@@ -1,4 +1,4 @@
-"""What comes in and what goes out: requests, replies, and the bodies of Filestack's errors."""
+"""Requests, replies, and the bodies of Filestack's errors."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 REASON_HEADER = "Filestack-Emulator-Reason"
-"""Says why the emulator refused. Filestack sends nothing like it, so nothing may rely on it;
-the bodies are Filestack's own and rarely say which of many reasons applied."""
+"""Explains why the emulator rejected a call. Filestack sends no such header, so nothing may rely on
+it; the bodies are Filestack's own and rarely show which of many reasons applied.
+"""
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Request:
         """Return the body's JSON object.
 
         Raises:
-            ValueError: the body is no JSON object.
+            ValueError: the body is not a JSON object.
         """
         value = json.loads(self.body)
         if not isinstance(value, dict):
@@ -60,7 +61,7 @@ class Reply:
 
     @property
     def status_line(self) -> str:
-        """Status and phrase, as WSGI wants them."""
+        """Status and phrase, as WSGI expects them."""
         return f"{self.status} {HTTPStatus(self.status).phrase}"
 
 
@@ -77,7 +78,7 @@ def text_reply(text: str, status: int = 200) -> Reply:
 
 
 class Refused(Exception):
-    """The call is refused with ``reply``; ``reason`` is for the person at the other end."""
+    """The call is rejected with ``reply``; ``reason`` explains it to the developer."""
 
     def __init__(self, reply: Reply, reason: str = "") -> None:
         super().__init__(reason or f"status {reply.status}")
@@ -100,7 +101,7 @@ def invalid_parameter(reason: str) -> Refused:
 
 
 def not_found(what: str) -> Refused:
-    """Nothing is there. The body is the emulator's own: Filestack's is not documented."""
+    """A file or job does not exist. The body is ours: Filestack's is not documented."""
     return task_error(f"{what} not found", 404)
 
 
@@ -111,12 +112,12 @@ def policy_refused_by_cdn(reason: str) -> Refused:
 
 
 def policy_not_base64(reason: str) -> Refused:
-    """The CDN's answer to a policy that its strict decoder cannot read."""
+    """The CDN's answer to a policy that its strict decoder rejects."""
     return Refused(text_reply("policy was not properly url-safe base64 encoded", 403), reason)
 
 
 def policy_refused_by_process(policy: str, signature: str, reason: str) -> Refused:
-    """``/process`` repeats the credentials it was given (filestack-js #198)."""
+    """``/process`` repeats the credentials that were sent (filestack-js #198)."""
     text = (
         "application [1] policy error: proper credentials were not provided: "
         f'(signature: "{signature}"; policy "{policy}")'
@@ -142,7 +143,7 @@ def refused_by_upload(message: str, status: int, reason: str) -> Refused:
 
 
 def unknown_application(status: int) -> Refused:
-    """The API key is unknown. Uploads say so with status 200 (filestack-python #71)."""
+    """The API key is unknown. Uploads report it with status 200 (filestack-python #71)."""
     return Refused(
         text_reply("Invalid Application", status), "the API key is not this account's"
     )

@@ -1,4 +1,4 @@
-"""A thread that does what is due, one piece at a time."""
+"""A thread that runs due work, one item at a time."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from collections.abc import Callable
 logger = logging.getLogger(__name__)
 
 LONGEST_WAIT = 0.5
-"""Seconds: another process may have left work in the shared directory without waking us."""
+"""Seconds: another process may have added work to the shared directory without a wake-up."""
 
 
 class Worker:
-    """Calls ``step`` until there is nothing due, then waits for :meth:`wake`.
+    """Calls ``step`` until nothing is due, then waits for :meth:`wake`.
 
-    ``step`` does at most one piece of work and says whether it did. The thread starts with the
+    ``step`` does at most one item of work and returns whether it did. The thread starts with the
     first :meth:`wake`.
     """
 
@@ -28,7 +28,7 @@ class Worker:
         self._thread: threading.Thread | None = None
 
     def wake(self) -> None:
-        """There may be work now."""
+        """Signal that there may be work."""
         self._wanted.set()
         with self._lock:
             if self._thread is None and not self._stopped.is_set():
@@ -36,7 +36,7 @@ class Worker:
                 self._thread.start()
 
     def stop(self) -> None:
-        """Finish the piece at hand, then end the thread."""
+        """Finish the current item, then end the thread."""
         self._stopped.set()
         self._wanted.set()
         with self._lock:

@@ -1,5 +1,6 @@
-"""Workflow jobs: started by a call or an upload, run in the background, told of by an event
-(docs: Workflows, Workflows API)."""
+"""Workflow jobs: started by a call or an upload, run in the background, reported by an event (docs:
+Workflows, Workflows API).
+"""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ from .worker import Worker
 logger = logging.getLogger(__name__)
 
 LEASE = 60.0
-"""Seconds after which a job that a process began is begun again by another."""
+"""Seconds after which a job of a crashed process is restarted by another."""
 
 UNAVAILABLE = {"error": "service temporarily unavailable"}
 Reader = Callable[[Source], tuple[bytes, str, str]]
@@ -59,7 +60,7 @@ class Workflows:
         )
 
     def run(self, workflow_id: str, source: Source) -> dict[str, Any]:
-        """Start a job; return what ``run_workflow`` answers. Raises Refused (400)."""
+        """Start a job; return the reply of ``run_workflow``. Raises Refused (400)."""
         if self._config.account.workflow(workflow_id) is None:
             raise invalid_parameter(f"the account has no workflow {workflow_id!r}")
         job_id, now = str(uuid.uuid4()), time.time_ns()
@@ -81,14 +82,14 @@ class Workflows:
         return {item: {"jobid": self.run(item, source)["jobid"]} for item in ids}
 
     def check(self, workflows: Iterable[object]) -> None:
-        """Refuse an upload that names a workflow the account does not have."""
+        """Reject an upload that names a workflow the account does not have."""
         for item in workflows:
             workflow_id = str(item.get("id") if isinstance(item, dict) else item)
             if self._config.account.workflow(workflow_id) is None:
                 raise invalid_parameter(f"the account has no workflow {workflow_id!r}")
 
     def status(self, job_id: str) -> dict[str, Any]:
-        """Return what ``workflow_status`` answers. Raises Refused (404), also after 48 h."""
+        """Return the reply of ``workflow_status``. Raises Refused (404), also after 48 h."""
         return self._text(self._row(job_id))
 
     def _row(self, job_id: str) -> Mapping[str, Any]:
@@ -110,7 +111,7 @@ class Workflows:
         )
 
     def run_next(self) -> bool:
-        """Run the job that has been due longest; false when none is."""
+        """Run the job that has been due longest; return false if none is due."""
         row = self._claim()
         if row is None:
             return False
@@ -124,7 +125,7 @@ class Workflows:
                 (status, json.dumps(results), time.time_ns(), row["id"]),
             )
             ended = cursor.rowcount == 1
-            # In the same transaction: no job ends without its event, whatever dies when.
+            # In the same transaction: no job ends without its event, even after a crash.
             if ended and not (fault and fault.kind == "no_webhook"):
                 text = self._text(self._row(row["id"]))
                 if fault and fault.kind == "early_event":
@@ -191,7 +192,7 @@ def _holds(rule: tuple[str, str, object], results: Mapping[str, Any]) -> bool:
     path, operator, value = rule
     name, _, rest = path.partition(".")
     found = results.get(name, {}).get("data")
-    if found is None:  # skipped itself, or failed
+    if found is None:  # it was skipped itself, or failed
         return False
     for key in rest.split("."):
         found = found.get(key) if isinstance(found, dict) else None

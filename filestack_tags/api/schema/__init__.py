@@ -1,7 +1,7 @@
-"""The OpenAPI schema of the API, by drf-spectacular; loaded only where the host has installed it.
+"""The OpenAPI schema of the API, with drf-spectacular; loaded only if the host has installed it.
 
-Everything is read from the views, but for the shapes of what they answer, which are plain dicts
-there: :data:`.operations.OPERATIONS` has them, by view and action.
+Everything is read from the views, except the shapes of the responses, which are plain dicts:
+:data:`.operations.OPERATIONS` lists them, by view and action.
 """
 
 from .views import DescribedView, Schema

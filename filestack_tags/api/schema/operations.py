@@ -1,4 +1,4 @@
-"""What each operation takes and answers, by view and action."""
+"""Requests and responses of each operation, by view and action."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from . import shapes
 
 @dataclass(frozen=True)
 class Operation:
-    """An operation: its answers by status, None for an empty one, and the body that it takes.
+    """An operation: its responses by status, None for an empty one, and its request body.
 
     Args:
         answers: shapes by status, or by status and media type.
-        body: what a request holds.
-        problems: what can be wrong besides what can be with every such request.
-        required: query parameters that have to be given.
-        headers: request headers that are read, with what they are for.
+        body: the shape of the request body.
+        problems: problems in addition to those of every such request.
+        required: required query parameters.
+        headers: request headers that are read, with their purpose.
     """
 
     answers: dict[Any, Any]
@@ -46,7 +46,7 @@ class Operation:
 
 
 def created(shape: Any) -> dict[int, Any]:
-    """Return the answers of what makes something, or finds that it is there."""
+    """Return the responses of an operation that creates an object, or finds an existing one."""
     return {200: shape, 201: shape}
 
 

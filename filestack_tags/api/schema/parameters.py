@@ -1,4 +1,4 @@
-"""The query parameters, as a schema and in words."""
+"""The query parameters: schemas and descriptions."""
 
 from __future__ import annotations
 
@@ -72,11 +72,11 @@ OF_VIEWS: dict[tuple[str, str], dict[str, tuple[dict[str, Any], str]]] = {
         "tag": (TEXT, "whose confidences are counted; it does not narrow"),
     },
 }
-"""What means something else to one action of one view."""
+"""Parameters with another meaning for one action of one view."""
 
 
 def described(view: str, action: str, name: str) -> tuple[dict[str, Any], str]:
-    """Return schema and meaning of a parameter."""
+    """Return the schema and the description of a parameter."""
     own = OF_VIEWS.get((view, action), {})
     if name in own:
         return own[name]

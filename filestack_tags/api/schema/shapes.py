@@ -1,4 +1,4 @@
-"""What the answers look like. Nothing is written with these: they name the members and types."""
+"""The shapes of the responses. They render nothing: they only define names and types."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class TaggingSerializer(Shape[Any]):
 
 
 class AssetSerializer(Shape[Any]):
-    """Members are absent only where ``fields`` chooses others."""
+    """Members are absent only if ``fields`` selects others."""
 
     id = number(required=False)
     kind = serializers.ChoiceField(Asset.Kind.choices, required=False)
@@ -138,7 +138,7 @@ class QueuedSerializer(Shape[Any]):
 
 
 class ListedTagSerializer(Shape[Any]):
-    """Members are absent only where ``fields`` chooses others."""
+    """Members are absent only if ``fields`` selects others."""
 
     key = serializers.CharField(required=False)
     name = serializers.CharField(required=False)
@@ -206,7 +206,7 @@ class PermitSerializer(Shape[Any]):
 
 FILE = {"type": "string", "format": "binary"}
 EXPORTS = tuple((200, kind.partition(";")[0]) for kind in CONTENT_TYPES.values())
-"""Status and media type of each form of an export."""
+"""Status and media type of each export format."""
 
 
 class FieldErrorSerializer(Shape[Any]):
@@ -215,7 +215,7 @@ class FieldErrorSerializer(Shape[Any]):
 
 
 class ProblemSerializer(Shape[Any]):
-    """RFC 9457; which members there are besides the first four depends on the type."""
+    """RFC 9457; the members after the first four depend on the type."""
 
     type = serializers.CharField()
     title = serializers.CharField()

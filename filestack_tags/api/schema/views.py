@@ -1,4 +1,4 @@
-"""How drf-spectacular reads our views: parameters, permissions and problems are declared there."""
+"""Describe our views for drf-spectacular: their parameters, permissions and problems."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .shapes import ProblemSerializer
 
 READING = ("GET",)
 NUMBERS = ("pk", "asset")
-"""What paths name by a number."""
+"""Path parameters that are numbers."""
 WRITING = ("POST", "PUT", "PATCH")
 PRECONDITIONS = {
     "If-Match": "the ETag of a GET of this address: 412 if the content is another by now",
@@ -32,7 +32,7 @@ PRECONDITIONS = {
 
 
 class DescribedView(OpenApiViewExtension):  # type: ignore[no-untyped-call]  # registers itself
-    """Has every view of ours described by :class:`Schema`, whatever the host's default is."""
+    """Uses :class:`Schema` for every view of this package, whatever the host's default is."""
 
     target_class = "filestack_tags.api.base.View"
     match_subclasses = True
@@ -44,7 +44,7 @@ class DescribedView(OpenApiViewExtension):  # type: ignore[no-untyped-call]  # r
 
 
 class Schema(AutoSchema):
-    """Describes an operation by what the view declares, and :data:`.operations.OPERATIONS`."""
+    """Describes an operation from the view's declarations, and :data:`.operations.OPERATIONS`."""
 
     view: Any
     method: str
@@ -116,7 +116,7 @@ class Schema(AutoSchema):
         for problem in self._problems():
             found[problem.status].append(problem)
         for status, kinds in sorted(found.items()):
-            # What the host's authentication cannot challenge is answered 403.
+            # The answer is 403 if the host's authentication has no challenge.
             names = ", ".join(f"`{kind.name}`" for kind in kinds)
             answers[status, CONTENT_TYPE] = OpenApiResponse(
                 ProblemSerializer, description=names
@@ -156,7 +156,7 @@ class Schema(AutoSchema):
         return READ if self.method in READING else WRITE
 
     def _is_list_view(self, serializer: Any = None) -> bool:
-        return False  # pages are shapes of their own
+        return False  # pages are separate shapes
 
     def _postprocess_serializer_schema(
         self, schema: Any, serializer: Any, direction: Any
