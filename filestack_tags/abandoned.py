@@ -14,8 +14,8 @@ from django.utils import timezone
 
 from . import results
 from .conf import get_settings
+from .db.transactions import alias, atomic, retrying
 from .models import Asset, TaggingRun
-from .transactions import alias, atomic, retrying
 
 CLOSED = ("state", "error_code", "error_text", "finished_at")
 """The columns that closing a run writes."""

@@ -9,15 +9,10 @@ class FilestackTagsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import (  # registering checks needs the app registry
-            checks,  # noqa: F401  registers them
-            conf,
-            model_files,
-            sinks,
-            wording,
-        )
+        from . import conf, model_files, sinks, translation  # these need the app registry
+        from .checks import check_settings  # noqa: F401  registers all checks
 
-        wording.install(gettext)
+        translation.install(gettext)
         conf.mask_secrets()
         conf.reset_on_setting_changed()
         sinks.follow_settings()

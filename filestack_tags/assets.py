@@ -15,14 +15,14 @@ from django.db.models import CharField, Q, QuerySet
 from django.utils import timezone
 
 from . import tags
-from .clock import kept
+from .db.datetimes import kept
+from .db.rowsets import update
+from .db.text import reference_digest, storable, storable_json
+from .db.transactions import alias, atomic, locked, on_commit, retrying
 from .exceptions import OutOfScope
 from .filestack.sources import Source
 from .models import Asset, AssetTag, score_in_sql
-from .rowsets import update
 from .signals import asset_registered
-from .text import reference_digest, storable, storable_json
-from .transactions import alias, atomic, locked, on_commit, retrying
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser

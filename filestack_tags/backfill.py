@@ -20,12 +20,12 @@ from django.utils import timezone
 from . import claims, pipeline, spending
 from .claims import Refusal, Work
 from .conf import get_settings
+from .db.transactions import alias, retrying
 from .models import Asset, AssetQuerySet, Backfill, TaggingRun
 from .search.deadline import in_background, time_limit
 from .search.planner import read
 from .taggers import get_tagger, is_paid
 from .tagging import Outcome
-from .transactions import alias, retrying
 
 READ_AHEAD = 500
 """Assets looked up at once."""

@@ -18,6 +18,7 @@ from django.db import DatabaseError, connections
 
 from . import broker, pipeline, scoping, sinks, tasks, uploads
 from .conf import SETTING, Settings, configured, get_settings
+from .db.transactions import alias, atomic, unapplied_migrations
 from .duty import report
 from .exceptions import ConfigurationError, FilestackTagsError, RuleError
 from .filestack.hosts import is_loopback
@@ -25,7 +26,6 @@ from .filestack.storage import Storage
 from .retention import least_delivery_days
 from .setting_values import SECRETS, URLS, unknown_keys, wrong_values
 from .taggers.base import BUILT_IN, get_tagger
-from .transactions import alias, atomic, unapplied_migrations
 
 FRAMES = "django.middleware.clickjacking.XFrameOptionsMiddleware"
 

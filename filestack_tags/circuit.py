@@ -19,8 +19,10 @@ from datetime import timedelta
 from django.utils import timezone
 
 from . import metrics
-from .clock import CLOCKS_DIFFER, kept
 from .conf import get_settings
+from .db.datetimes import CLOCKS_DIFFER, kept
+from .db.text import storable
+from .db.transactions import alias, atomic, locked, retrying, shared_now
 from .exceptions import (
     AccessDenied,
     InvalidApplication,
@@ -30,8 +32,6 @@ from .exceptions import (
     TaggerError,
 )
 from .models import Circuit
-from .text import storable
-from .transactions import alias, atomic, locked, retrying, shared_now
 
 logger = logging.getLogger(__name__)
 

@@ -17,12 +17,12 @@ from django.utils import timezone
 from . import circuit, metrics, results, spending
 from .assets import rest_state
 from .conf import get_settings
+from .db.rowsets import update
+from .db.transactions import alias, atomic, locked, retrying
 from .filestack.payloads import parse_tags_reply
 from .filestack.sources import Source
 from .models import Asset, TaggingRun
-from .rowsets import update
 from .taggers import TaggerReply, is_paid, tagger_names
-from .transactions import alias, atomic, locked, retrying
 
 SLACK = timedelta(seconds=5)
 """How much too early a retry may run, since clocks may differ a little."""

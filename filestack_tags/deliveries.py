@@ -14,10 +14,10 @@ from django.utils import timezone
 
 from . import events, metrics
 from .conf import get_settings
+from .db.rowsets import update
+from .db.text import storable
+from .db.transactions import alias, atomic, locked, retrying
 from .models import WebhookDelivery
-from .rowsets import update
-from .text import storable
-from .transactions import alias, atomic, locked, retrying
 
 TAKEN = ("state", "attempts", "due_at")
 CLOSED = ("state", "outcome", "error", "error_code", "asset", "due_at", "processed_at")

@@ -16,9 +16,9 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from .db.transactions import alias
 from .models import AT_WORK, OPEN_STATES, Asset, Backfill, BulkJob, TagMerge, WebhookDelivery
 from .operations import COUNT_LIMIT, SWEEP_OVERDUE, Beat, Concern, Snapshot, snapshot
-from .transactions import alias
 
 QUEUE_LATE = timedelta(minutes=15)
 INBOX_LATE = timedelta(minutes=5)

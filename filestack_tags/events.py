@@ -13,6 +13,8 @@ from datetime import datetime, timedelta
 from django.db.models import Q
 
 from . import assets, files, metrics, news, results, tagging, tags, workflows
+from .db.text import reference_digest
+from .db.transactions import alias, locked
 from .exceptions import PayloadError, TaggerError
 from .filestack.options import file_hosts
 from .filestack.payloads import Event, WorkflowJob
@@ -20,8 +22,6 @@ from .models import Asset, TaggingRun, WebhookDelivery
 from .news import IGNORED, PROCESSED, Handled
 from .taggers import TaggerReply
 from .taggers.filestack import job_error, result_of, without_tags
-from .text import reference_digest
-from .transactions import alias, locked
 
 SLACK = timedelta(minutes=2)
 """How long before its run a job may appear to have started, since clocks may differ."""

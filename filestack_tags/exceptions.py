@@ -45,7 +45,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from .wording import translated
+from .translation import translated
 
 
 class FilestackTagsError(Exception):

@@ -17,14 +17,14 @@ from django.utils import timezone
 
 from . import assets, news
 from .conf import get_settings
+from .db.rowsets import update
+from .db.text import reference_digest
+from .db.transactions import alias, atomic, locked, on_commit
 from .filestack.payloads import Event, FileEvent
 from .models import Asset, TaggingRun, WebhookDelivery
 from .news import PROCESSED, Handled
-from .rowsets import update
 from .signals import asset_registered
 from .tagging import wants_tagging
-from .text import reference_digest
-from .transactions import alias, atomic, locked, on_commit
 
 TRIES = 3
 """How often to look up the assets: another process may register a file in between."""

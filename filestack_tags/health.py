@@ -18,10 +18,10 @@ from django.urls import path
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from .db.transactions import outside_transactions
 from .exceptions import ConfigurationError
 from .operations import Concern, Snapshot, concerns, snapshot
 from .search.totals import Total
-from .transactions import outside_transactions
 
 logger = logging.getLogger(__name__)
 

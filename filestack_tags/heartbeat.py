@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from django.utils import timezone
 
+from .db.transactions import alias, retrying
 from .models import Heartbeat
-from .transactions import alias, retrying
 
 
 @retrying

@@ -18,14 +18,14 @@ from django.utils import timezone
 
 from . import metrics
 from .conf import get_settings
+from .db.text import storable
+from .db.transactions import alias, atomic, locked, retrying
 from .deliveries import OPEN_STATES
 from .exceptions import WebhookSignatureInvalid
 from .filestack.payloads import event_key
 from .filestack.security import verify_webhook, verify_webhook_chunks
 from .inserting import insert_or_count
 from .models import TOO_LARGE, WebhookDelivery
-from .text import storable
-from .transactions import alias, atomic, locked, retrying
 
 logger = logging.getLogger(__name__)
 

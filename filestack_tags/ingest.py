@@ -20,13 +20,13 @@ from django.utils import timezone
 
 from . import deliveries, events, files, jobs, metrics
 from .conf import get_settings
+from .db.text import storable
+from .db.transactions import alias, atomic, locked, retrying
 from .exceptions import PayloadError
 from .filestack.payloads import Event, parse_event
 from .filestack.payloads.reading import decode
 from .models import WebhookDelivery
 from .news import Handled
-from .text import storable
-from .transactions import alias, atomic, locked, retrying
 
 logger = logging.getLogger(__name__)
 

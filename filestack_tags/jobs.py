@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from . import assets, events, metrics, results, workflows
+from .db.rowsets import update
+from .db.transactions import alias, locked
 from .filestack.options import file_hosts
 from .filestack.payloads import Event, WorkflowJob
 from .models import Asset, TaggingRun, WebhookDelivery
 from .news import PROCESSED, Handled
-from .rowsets import update
 from .taggers import TaggerReply
-from .transactions import alias, locked
 
 Identity = tuple[str, str, str]
 """What makes two jobs the same: id, workflow, and the digest of the file."""

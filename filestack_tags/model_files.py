@@ -14,8 +14,8 @@ from django.db.models import Model
 from django.db.models.signals import post_delete, post_save, pre_save
 
 from . import storing, tasks
+from .db.transactions import alias
 from .fields import AssetOf, asset_fields
-from .transactions import alias
 
 UPLOADED = "_filestack_tags_uploaded"
 """Attribute of a row while it is saved: the ``AssetOf`` fields whose file is new."""

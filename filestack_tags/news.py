@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from django.utils import timezone
 
-from .clock import CLOCKS_DIFFER, kept
+from .db.datetimes import CLOCKS_DIFFER, kept
 from .filestack.payloads import Event
 from .models import WebhookDelivery
 

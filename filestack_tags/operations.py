@@ -18,10 +18,10 @@ from django.utils.translation import gettext as _
 
 from . import spending
 from .conf import get_settings
+from .db.transactions import alias
 from .models import Asset, Circuit, Heartbeat, TaggingRun, WebhookDelivery
 from .search.totals import Total, capped
 from .taggers.base import BUILT_IN
-from .transactions import alias
 
 COUNT_LIMIT = 10_000
 """Maximum rows counted of each kind; larger totals are not exact."""

@@ -25,11 +25,11 @@ from django.utils.crypto import salted_hmac
 
 from . import metrics, outbox
 from .conf import get_settings
+from .db.transactions import alias, atomic, locked, retrying
 from .exceptions import EndpointError
 from .models import OutboundMessage, WebhookEndpoint
 from .models.outbound import new_nonce
 from .posting import Answer, post, require_usable
-from .transactions import alias, atomic, locked, retrying
 
 logger = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ from typing import Any
 from django.utils import timezone
 
 from .conf import get_settings
+from .db.transactions import alias, on_commit
 from .models import OutboundMessage, TaggingRun, WebhookEndpoint
-from .transactions import alias, on_commit
 
 TAGGED, FAILED, DECIDED = EVENTS = tuple(OutboundMessage.Event.values)
 """The events: new tags were applied, an asset could not be tagged, a user decided."""

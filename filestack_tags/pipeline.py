@@ -22,10 +22,10 @@ from django.utils import timezone
 from . import assets, circuit, claims, ratelimit, tagging
 from .claims import Refusal, Work
 from .conf import get_settings
+from .db.transactions import alias
 from .models import Asset
 from .taggers.inflight import InFlight
 from .tagging import Answer, Outcome
-from .transactions import alias
 
 logger = logging.getLogger(__name__)
 

@@ -18,14 +18,14 @@ from django.db import IntegrityError, InterfaceError, OperationalError
 from django.utils import timezone
 
 from . import outbox, rules, standing, tags, upsert
-from .clock import kept
+from .db.datetimes import kept
+from .db.rowsets import check_references
+from .db.text import label_key, storable
+from .db.transactions import alias, atomic, locked, on_commit
 from .models import Asset, AssetTag, TaggingRun, score_of
-from .rowsets import check_references
 from .signals import asset_tagged
 from .standing import AssetStanding, RunStanding
 from .taggers import TaggerReply, TagScore
-from .text import label_key, storable
-from .transactions import alias, atomic, locked, on_commit
 
 ABANDONED = "abandoned"
 """Error code of a run whose lease expired."""

@@ -24,6 +24,7 @@ from django.utils import timezone
 
 from . import heartbeat
 from .conf import get_settings
+from .db.transactions import Row, alias, atomic, locked, retried, retrying
 from .exceptions import ConfigurationError
 from .filestack.security import CLOCK_SKEW
 from .models import (
@@ -39,7 +40,6 @@ from .models import (
     TagMergeRow,
     WebhookDelivery,
 )
-from .transactions import Row, alias, atomic, locked, retried, retrying
 
 logger = logging.getLogger(__name__)
 

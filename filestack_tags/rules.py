@@ -8,11 +8,11 @@ from functools import lru_cache
 from typing import Any
 
 from .conf import get_settings
+from .db.text import storable
 from .exceptions import PayloadError, RuleError
 from .filestack.logic import Rule, parse_rule
 from .filestack.payloads.reading import decode
 from .taggers import TaggerReply
-from .text import storable
 
 logger = logging.getLogger(__name__)
 

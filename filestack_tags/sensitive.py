@@ -14,7 +14,7 @@ from importlib.resources import files
 from typing import Any
 
 from .conf import get_settings
-from .text import fold
+from .db.text import fold
 
 OWN = "own list"
 """The category of labels that the setting ``SENSITIVE_LABELS`` adds."""

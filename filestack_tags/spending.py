@@ -16,8 +16,8 @@ from django.utils import timezone
 
 from . import metrics
 from .conf import get_settings
+from .db.transactions import alias, locked, retrying
 from .models import Spending
-from .transactions import alias, locked, retrying
 
 
 @dataclass(frozen=True)

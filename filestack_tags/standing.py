@@ -12,9 +12,9 @@ from operator import attrgetter
 
 from django.db import connections
 
+from .db.rowsets import Condition, among, read, update
+from .db.transactions import alias
 from .models import Asset, TaggingRun
-from .rowsets import Condition, among, read, update
-from .transactions import alias
 
 
 @dataclass(slots=True)

@@ -13,9 +13,9 @@ from functools import partial
 from django.db import connections
 from django.db.models import Count
 
+from .db.transactions import alias, retried
 from .models import AssetTag, Tag, TagStatistic
 from .tags import BATCH
-from .transactions import alias, retried
 
 Counts = dict[tuple[int, int], int]
 """``{(tag id, score): assets}``."""

@@ -28,12 +28,12 @@ from django.utils import timezone
 from . import assets, metrics, tagging
 from .assets import Facts
 from .conf import get_settings
+from .db.text import storable
+from .db.transactions import alias, atomic, locked, retrying
 from .exceptions import ConfigurationError, FilestackTagsError, InvalidReference, TaggerError
 from .fields import AssetOf
 from .filestack.sources import Source
 from .models import ModelFile, TaggingRun
-from .text import storable
-from .transactions import alias, atomic, locked, retrying
 
 logger = logging.getLogger(__name__)
 

@@ -23,16 +23,16 @@ from django.utils import timezone
 from . import circuit, claims, metrics, outbox, results, rules
 from .assets import queue
 from .claims import OPEN_STATES, Refusal, Work
-from .clock import CLOCKS_DIFFER, kept
 from .conf import get_settings
+from .db.datetimes import CLOCKS_DIFFER, kept
+from .db.rowsets import update
+from .db.text import storable
+from .db.transactions import alias, atomic, is_reachable, locked, on_commit, retried, retrying
 from .exceptions import FilestackTagsError, RateLimited, TaggerError
 from .models import Asset, AssetQuerySet, TaggingRun
-from .rowsets import update
 from .signals import tagging_failed
 from .taggers import PendingJob, TaggerReply, get_tagger
 from .taggers.inflight import ask
-from .text import storable
-from .transactions import alias, atomic, is_reachable, locked, on_commit, retried, retrying
 
 logger = logging.getLogger(__name__)
 

@@ -14,11 +14,11 @@ from collections.abc import Iterable, Mapping
 from django.db import connections
 from django.db.models import Case, F, Value, When
 
-from . import prepared
+from .db import prepared_statements
+from .db.rowsets import among, unnested
+from .db.text import label_key, label_name
+from .db.transactions import alias, locked
 from .models import Tag, TagAlias
-from .rowsets import among, unnested
-from .text import label_key, label_name
-from .transactions import alias, locked
 
 BATCH = 450
 """Keys in one statement, which may contain them twice: SQLite's oldest limit is 999 parameters."""
@@ -71,7 +71,7 @@ def known(keys: Iterable[str]) -> dict[str, int]:
             f" WHERE {wanted}"
             for rank, model, column in ((0, Tag, "id"), (1, TagAlias, "tag_id"))
         )
-        with prepared.cursor(alias()) as cursor:
+        with prepared_statements.cursor(alias()) as cursor:
             cursor.execute(statement, parameters * 2)
             ids.update((key, pk) for key, _, pk in sorted(cursor.fetchall()))
     return ids
@@ -124,7 +124,7 @@ def _shift_at_once(counted: Mapping[int, int]) -> None:
     shift, parameters = unnested(
         (("tag_id", "integer"), ("change", "integer")), counted.items()
     )
-    with prepared.cursor(alias()) as cursor:
+    with prepared_statements.cursor(alias()) as cursor:
         cursor.execute(
             f"WITH held AS MATERIALIZED (SELECT id, change FROM {table}"  # noqa: S608  no value is in it
             f" JOIN {shift} ON id = tag_id ORDER BY id FOR NO KEY UPDATE OF {table})"

@@ -38,10 +38,10 @@ from . import (
 )
 from .broker import publish
 from .conf import get_settings
+from .db.transactions import alias, in_transaction, on_commit
 from .filestack.sources import Source
 from .lanes import Lanes
 from .models import Asset, BulkJob, TaggingRun, TagMerge
-from .transactions import alias, in_transaction, on_commit
 from .wakeups import Wakeups
 from .worker import is_over, soft_limit
 

@@ -13,9 +13,9 @@ from django.core.cache import cache
 
 from . import tags
 from .conf import get_settings
+from .db.text import label_key
 from .exceptions import LimitExceeded
 from .scoping import digest_of
-from .text import label_key
 
 MINUTE, HOUR = 60, 3600
 

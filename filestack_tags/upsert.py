@@ -15,10 +15,10 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.constants import OnConflict
 
-from . import prepared
+from .db import prepared_statements
+from .db.rowsets import among, unnested
+from .db.transactions import alias
 from .models import AssetTag
-from .rowsets import among, unnested
-from .transactions import alias
 
 MAX_ROWS = 100
 """Rows of one statement with a parameter for each value: SQLite's oldest limit is 999."""
@@ -44,7 +44,7 @@ def present(asset_ids: Collection[int]) -> dict[int, dict[int, Held]]:
     table = connection.ops.quote_name(AssetTag._meta.db_table)
     wanted, parameters = among("asset_id", sorted(asset_ids))
     held: dict[int, dict[int, Held]] = {asset_id: {} for asset_id in asset_ids}
-    with prepared.cursor(alias()) as cursor:
+    with prepared_statements.cursor(alias()) as cursor:
         cursor.execute(
             f"SELECT asset_id, tag_id, confidence, source, decision FROM {table} WHERE {wanted}",  # noqa: S608  no value is in it
             parameters,
@@ -86,7 +86,7 @@ def _copy(rows: Sequence[Row]) -> None:
     line = "%d\t" * len(KINDS) + f"{UNDECIDED}\n"
     with (
         connection.wrap_database_errors,
-        prepared.cursor(alias()) as cursor,
+        prepared_statements.cursor(alias()) as cursor,
         cursor.copy(f"COPY {quote(AssetTag._meta.db_table)} ({columns}) FROM STDIN") as copy,
     ):
         copy.write("".join([line % row for row in rows]))
@@ -105,7 +105,7 @@ def upsert(rows: Sequence[Row]) -> None:
     table = quote(AssetTag._meta.db_table)
     columns = ", ".join(map(quote, COLUMNS))
     suffix = _on_conflict(connection, table)
-    with prepared.cursor(alias()) as cursor:
+    with prepared_statements.cursor(alias()) as cursor:
         for source, parameters in _sources(connection, rows):
             cursor.execute(f"INSERT INTO {table} ({columns}) {source} {suffix}", parameters)
 
@@ -120,7 +120,7 @@ def remove(pairs: Iterable[tuple[int, int]]) -> None:
     connection = connections[alias()]
     table = connection.ops.quote_name(AssetTag._meta.db_table)
     undecided = f"decision = {UNDECIDED}"
-    with prepared.cursor(alias()) as cursor:
+    with prepared_statements.cursor(alias()) as cursor:
         if connection.vendor == "postgresql":
             pairs = [(asset, tag) for asset, tags in tags_of.items() for tag in tags]
             source, parameters = unnested((("asset", KINDS[0]), ("tag", KINDS[1])), pairs)

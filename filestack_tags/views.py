@@ -15,11 +15,11 @@ from django.views.decorators.http import require_POST
 
 from . import inbox, metrics, tasks
 from .conf import get_settings
+from .db.replicas import reading_primary
+from .db.transactions import outside_transactions
 from .exceptions import WebhookError
 from .filestack.security import SIGNATURE_HEADER
 from .inbox import KEPT_HEADERS
-from .replicas import reading_primary
-from .transactions import outside_transactions
 
 logger = logging.getLogger(__name__)
 

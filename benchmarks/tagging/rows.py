@@ -10,8 +10,8 @@ from django.db import connection
 from redis import Redis
 
 from filestack_tags import tasks
+from filestack_tags.db.text import reference_digest
 from filestack_tags.models import Asset, AssetTag, TaggingRun
-from filestack_tags.text import reference_digest
 
 from . import replies
 from .peer.models import Picture

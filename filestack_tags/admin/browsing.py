@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from django.db.models import Q
 from django.utils.translation import gettext as _
 
+from filestack_tags.db.text import label_key
 from filestack_tags.exceptions import (
     CursorError,
     InvalidLabel,
@@ -21,7 +22,6 @@ from filestack_tags.search.ast import And, HasTag, Node, Or, Query, conjunction
 from filestack_tags.search.keyset import ORDERS, Neighbours, Order, Page, find, neighbours
 from filestack_tags.search.planner import read
 from filestack_tags.search.totals import Total, total
-from filestack_tags.text import label_key
 
 ORDER, ORDER_TAG, CURSOR = PARAMETERS = ("order", "order_tag", "cursor")
 """The parameters for order and position, named as in the REST API."""

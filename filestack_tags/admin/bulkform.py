@@ -11,8 +11,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from filestack_tags import bulk, workflows
+from filestack_tags.db.text import MAX_LABEL_LENGTH
 from filestack_tags.models import BulkJob
-from filestack_tags.text import MAX_LABEL_LENGTH
 
 FIELDS = {
     "tag": ("tag",),

@@ -12,10 +12,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from filestack_tags import curation, tags, throttle
+from filestack_tags.db.transactions import retried
 from filestack_tags.exceptions import CurationError, DecidedMeanwhile
 from filestack_tags.models import Asset, Tag, TagDecision
 from filestack_tags.scoping import assets_of, decisions_of, tags_named_to
-from filestack_tags.transactions import retried
 
 from .forms import AddTagForm, ConfidenceForm
 from .sessions import is_script

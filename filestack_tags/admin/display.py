@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from filestack_tags import sensitive
-from filestack_tags.text import storable
+from filestack_tags.db.text import storable
 
 NOTHING = SafeString("")
 

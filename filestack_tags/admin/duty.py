@@ -16,10 +16,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from filestack_tags import circuit, cures, duty, tasks
+from filestack_tags.db.text import storable
 from filestack_tags.duty import Pile, Report
 from filestack_tags.operations import COUNT_LIMIT
 from filestack_tags.search.ast import Fact, Query, conjunction
-from filestack_tags.text import storable
 
 from .jobs import described, standing
 from .ledger import SHOWN

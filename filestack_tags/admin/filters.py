@@ -11,6 +11,7 @@ from django.db.models import Q
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
+from filestack_tags.db.text import label_name
 from filestack_tags.exceptions import InvalidLabel, TagQueryError
 from filestack_tags.models import AssetTag
 from filestack_tags.scoping import scope_of
@@ -26,7 +27,6 @@ from filestack_tags.search.ast import (
 from filestack_tags.search.complete import complete
 from filestack_tags.search.facts import UNKNOWN
 from filestack_tags.search.planner import search_assets
-from filestack_tags.text import label_name
 
 SUGGESTED_TAGS = 20
 """Tags suggested by the tag filter's input: the most used ones."""

@@ -11,12 +11,12 @@ from django.utils.translation import gettext_lazy
 
 from filestack_tags import tags
 from filestack_tags.conf import get_settings
+from filestack_tags.db.text import MAX_LABEL_LENGTH, label_key
 from filestack_tags.exceptions import InvalidLabel, InvalidReference
 from filestack_tags.filestack.hosts import require_public
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, Tag
 from filestack_tags.operations import not_configured
-from filestack_tags.text import MAX_LABEL_LENGTH, label_key
 
 from .changes import ChangesModelForm
 

@@ -16,11 +16,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from filestack_tags import merging, tags, tasks
+from filestack_tags.db.text import MAX_LABEL_LENGTH, label_key
 from filestack_tags.exceptions import CurationError, InvalidLabel
 from filestack_tags.models import AT_WORK, Tag, TagMerge
 from filestack_tags.scoping import sees_everything
 from filestack_tags.search.complete import complete
-from filestack_tags.text import MAX_LABEL_LENGTH, label_key
 
 from .ledger import InstallationAdmin
 from .sessions import for_posts

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from filestack_tags.db.text import label_key
 from filestack_tags.exceptions import PayloadError
 from filestack_tags.filestack.payloads import TagsReply, parse_job, parse_tags_reply
 from filestack_tags.models import TaggingRun
-from filestack_tags.text import label_key
 
 MOVED = 10
 """Minimum change of a confidence that is reported, in points."""

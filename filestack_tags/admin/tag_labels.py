@@ -15,11 +15,11 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from filestack_tags import curation, sensitive
 from filestack_tags.conf import get_settings
+from filestack_tags.db.transactions import alias
 from filestack_tags.exceptions import CurationError, InvalidLabel
 from filestack_tags.models import Tag
 from filestack_tags.scoping import sees_everything
 from filestack_tags.search.withheld import report
-from filestack_tags.transactions import alias
 
 MAX_LABELS = 1000
 

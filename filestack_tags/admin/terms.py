@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
+from filestack_tags.db.text import label_key
 from filestack_tags.search.ast import (
     OPERATORS,
     And,
@@ -23,7 +24,6 @@ from filestack_tags.search.ast import (
     negation,
     unquoted,
 )
-from filestack_tags.text import label_key
 
 TOKEN = re.compile(r'"(?:\\.|[^"\\])*"?\*?|[^\s()"“”„|@<>=≥≤:*]+\*?|\s+|.', re.DOTALL)
 """A name in quotes, closed or not yet; a word; or one of the characters between them."""

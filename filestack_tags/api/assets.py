@@ -18,9 +18,10 @@ from rest_framework.reverse import reverse
 
 from filestack_tags import tasks
 from filestack_tags.assets import amend, forget
+from filestack_tags.db.replicas import read_alias
+from filestack_tags.db.text import label_key
 from filestack_tags.exceptions import InvalidLabel, OutOfScope
 from filestack_tags.models import Asset
-from filestack_tags.replicas import read_alias
 from filestack_tags.scoping import scope_of, sees_everything
 from filestack_tags.search.ast import Query
 from filestack_tags.search.deadline import time_limit
@@ -28,7 +29,6 @@ from filestack_tags.search.facets import facets, histogram
 from filestack_tags.search.hints import hints
 from filestack_tags.search.totals import total
 from filestack_tags.tags import known
-from filestack_tags.text import label_key
 
 from .base import PAGING, View, asset_of, lock_asset, number, person
 from .errors import ParameterError

@@ -8,8 +8,8 @@ from typing import Any
 from django.utils.translation import gettext as _
 from rest_framework import serializers
 
+from filestack_tags.db.text import MAX_LABEL_LENGTH, MAX_REFERENCE_LENGTH, label_key, label_name
 from filestack_tags.exceptions import InvalidLabel
-from filestack_tags.text import MAX_LABEL_LENGTH, MAX_REFERENCE_LENGTH, label_key, label_name
 
 NO_NUL = r"^[^\u0000]*$"
 

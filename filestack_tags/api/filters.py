@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django_filters.utils import translate_validation  # type: ignore[import-untyped]  # as above
 
+from filestack_tags.db.text import label_name
 from filestack_tags.exceptions import InvalidLabel, TagQueryError
 from filestack_tags.models import Asset
 from filestack_tags.search.ast import (
@@ -28,7 +29,6 @@ from filestack_tags.search.ast import (
 )
 from filestack_tags.search.facts import DECISIONS, SOURCES, read_fact
 from filestack_tags.search.planner import read
-from filestack_tags.text import label_name
 
 from .errors import ParameterError
 

@@ -12,10 +12,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 
+from filestack_tags.db.text import MAX_LABEL_LENGTH, storable
 from filestack_tags.exceptions import CursorError, InvalidLabel
 from filestack_tags.search.ast import Query
 from filestack_tags.search.keyset import ORDERS, Order, Page, find
-from filestack_tags.text import MAX_LABEL_LENGTH, storable
 
 from .errors import ParameterError
 from .requests import whole_number

@@ -22,9 +22,9 @@ from django.db import connections
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from filestack_tags import prepared
-from filestack_tags.clock import read_times_in_c
 from filestack_tags.conf import get_settings
+from filestack_tags.db import prepared_statements
+from filestack_tags.db.datetimes import read_times_in_c
 from filestack_tags.models import Asset, AssetTag
 from filestack_tags.search.instances import sooner
 from filestack_tags.search.tables import tables_of
@@ -142,8 +142,8 @@ def _tags(ids: Iterable[int], using: str) -> defaultdict[int, list[dict[str, Any
     kept = withheld(using)
     if kept:
         rule += f" AND {exists_in_sql(kept, 'r')}"
-    wanted, parameters = prepared.among("r.asset_id", ids, using)
-    with prepared.cursor(using) as cursor:
+    wanted, parameters = prepared_statements.among("r.asset_id", ids, using)
+    with prepared_statements.cursor(using) as cursor:
         cursor.execute(
             f"SELECT r.asset_id, t.name, t.{key_column}, r.confidence, r.source, r.decision"
             f" FROM {tables_of(using).asset_tag} r {_joined_tag(using)}"
@@ -196,8 +196,8 @@ class _Statement(NamedTuple):
 def _assets(ids: Iterable[int], using: str) -> Sequence[Row]:
     statement = _statement(using)
     connection = connections[using]
-    wanted, parameters = prepared.among(f"{tables_of(using).asset}.id", ids, using)
-    with prepared.cursor(using) as cursor:
+    wanted, parameters = prepared_statements.among(f"{tables_of(using).asset}.id", ids, using)
+    with prepared_statements.cursor(using) as cursor:
         if settings.USE_TZ:
             # Whatever their time zone, they are shown in that of the request.
             read_times_in_c(cursor)

@@ -16,6 +16,8 @@ from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
 from filestack_tags import saved_searches
+from filestack_tags.db.text import MAX_LABEL_LENGTH
+from filestack_tags.db.transactions import locked
 from filestack_tags.exceptions import (
     CursorError,
     InvalidLabel,
@@ -26,8 +28,6 @@ from filestack_tags.models import SavedSearch
 from filestack_tags.saved_searches import Wanted
 from filestack_tags.scoping import scope_of
 from filestack_tags.search.keyset import Page
-from filestack_tags.text import MAX_LABEL_LENGTH
-from filestack_tags.transactions import locked
 
 from . import problems
 from .base import PAGING, View, number

@@ -15,6 +15,7 @@ from rest_framework.reverse import reverse
 
 from filestack_tags import tasks, uploads
 from filestack_tags.assets import Facts
+from filestack_tags.db.replicas import read_alias
 from filestack_tags.exceptions import (
     ConfigurationError,
     FilestackError,
@@ -24,7 +25,6 @@ from filestack_tags.exceptions import (
 )
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset
-from filestack_tags.replicas import read_alias
 from filestack_tags.scoping import scope_of
 
 from . import problems

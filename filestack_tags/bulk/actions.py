@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from django.utils.translation import gettext_lazy as _
 
 from filestack_tags import assets, curation, tagging, tags
+from filestack_tags.db.transactions import alias, locked
 from filestack_tags.models import Asset, AssetTag, BulkJob, TagDecision
-from filestack_tags.transactions import alias, locked
 
 from . import exports
 

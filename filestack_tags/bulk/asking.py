@@ -14,6 +14,8 @@ from django.utils.translation import gettext_lazy as _
 
 from filestack_tags import metrics, spending, tags, throttle, workflows
 from filestack_tags.conf import get_settings
+from filestack_tags.db.text import label_key, label_name
+from filestack_tags.db.transactions import alias, atomic, locked, retrying
 from filestack_tags.exceptions import BulkError
 from filestack_tags.models import Asset, BulkJob, TaggingRun
 from filestack_tags.scoping import (
@@ -29,8 +31,6 @@ from filestack_tags.search.planner import read
 from filestack_tags.search.scope import tags_within
 from filestack_tags.search.totals import Total, total
 from filestack_tags.taggers import check_tagger_name, is_paid
-from filestack_tags.text import label_key, label_name
-from filestack_tags.transactions import alias, atomic, locked, retrying
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser

@@ -17,14 +17,14 @@ from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
 from filestack_tags import metrics
+from filestack_tags.db.text import storable
+from filestack_tags.db.transactions import alias, atomic, locked, on_commit, retrying
 from filestack_tags.exceptions import FilestackTagsError
 from filestack_tags.models import OPEN_STATES, Asset, BulkJob, BulkJobItem
 from filestack_tags.search.deadline import in_background, time_limit
 from filestack_tags.search.plan import plan
 from filestack_tags.search.totals import capped, total
 from filestack_tags.search.walk import Row, by_id
-from filestack_tags.text import storable
-from filestack_tags.transactions import alias, atomic, locked, on_commit, retrying
 
 from .actions import ACTIONS, Effect
 from .asking import (

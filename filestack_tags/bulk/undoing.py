@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import QuerySet
 
 from filestack_tags import assets, curation, metrics
+from filestack_tags.db.transactions import alias, atomic, locked, retrying
 from filestack_tags.exceptions import BulkError
 from filestack_tags.models import Asset, BulkJob, BulkJobItem, TagDecision, TaggingRun
-from filestack_tags.transactions import alias, atomic, locked, retrying
 
 from .actions import ACTS, Effect
 from .asking import UNDONE, scope_of_job

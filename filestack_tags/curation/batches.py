@@ -15,9 +15,9 @@ from django.db import connections
 from django.db.models import Q
 
 from filestack_tags import outbox, tags
+from filestack_tags.db.transactions import alias, locked, on_commit
 from filestack_tags.models import Asset, AssetTag, Tag, TagDecision, score_of
 from filestack_tags.signals import tag_decided
-from filestack_tags.transactions import alias, locked, on_commit
 
 AT_ONCE = 450
 """Decisions in one transaction, which statements may contain twice: see :data:`.tags.BATCH`."""

@@ -20,9 +20,9 @@ from django.utils.formats import localize
 from django.utils.translation import gettext as _
 
 from filestack_tags import tags
+from filestack_tags.db.transactions import alias, atomic, retried
 from filestack_tags.exceptions import CurationError, DecidedMeanwhile
 from filestack_tags.models import Asset, AssetTag, Tag, TagDecision
-from filestack_tags.transactions import alias, atomic, retried
 
 from .batches import AT_ONCE, Change, Decision, Held, Outcome, Pair, Said, Signature, write
 

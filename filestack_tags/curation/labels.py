@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from django.utils import timezone
 
 from filestack_tags import tags
+from filestack_tags.db.text import label_key, label_name
+from filestack_tags.db.transactions import alias, atomic, locked, retrying
 from filestack_tags.exceptions import CurationError
 from filestack_tags.models import Tag, TagAlias, TagMerge
-from filestack_tags.text import label_key, label_name
-from filestack_tags.transactions import alias, atomic, locked, retrying
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser

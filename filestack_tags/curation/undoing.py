@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from django.utils import timezone
 
+from filestack_tags.db.transactions import alias, atomic, retried
 from filestack_tags.exceptions import CurationError
 from filestack_tags.models import Tag, TagDecision
-from filestack_tags.transactions import alias, atomic, retried
 
 from .batches import AT_ONCE, Change, Decision, Held, Outcome, Pair, Said, Signature, write
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
+from filestack_tags.db.text import storable
 from filestack_tags.exceptions import (
     AccessDenied,
     FileNotFound,
@@ -24,7 +25,6 @@ from filestack_tags.exceptions import (
     ServerError,
     UnexpectedReply,
 )
-from filestack_tags.text import storable
 
 from .payloads.reading import decode, first_text, mapping
 from .payloads.timestamps import parse_unix

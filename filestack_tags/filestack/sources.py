@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Literal, cast, get_args
 from urllib.parse import quote, urlsplit
 
+from filestack_tags.db.text import MAX_REFERENCE_LENGTH, reference_digest
 from filestack_tags.exceptions import InvalidReference
-from filestack_tags.text import MAX_REFERENCE_LENGTH, reference_digest
 
 from .urls import normalized
 

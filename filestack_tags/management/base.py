@@ -7,8 +7,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
-from filestack_tags.replicas import reading_primary
-from filestack_tags.transactions import alias, unapplied_migrations
+from filestack_tags.db.replicas import reading_primary
+from filestack_tags.db.transactions import alias, unapplied_migrations
 
 
 class AppCommand(BaseCommand):

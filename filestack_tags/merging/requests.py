@@ -10,9 +10,9 @@ from django.db import connections
 from django.db.models import Q
 
 from filestack_tags import tags
+from filestack_tags.db.transactions import alias, atomic, locked, retrying
 from filestack_tags.exceptions import CurationError
 from filestack_tags.models import AT_WORK, AssetTag, Tag, TagAlias, TagMerge
-from filestack_tags.transactions import alias, atomic, locked, retrying
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser

@@ -12,8 +12,8 @@ from django.contrib.auth import get_user_model
 from django.db import connections
 
 from filestack_tags.curation.batches import Said
+from filestack_tags.db.transactions import alias, locked
 from filestack_tags.models import Asset, AssetTag, TagMerge, TagMergeRow, score_of
-from filestack_tags.transactions import alias, locked
 
 Decision = AssetTag.Decision
 YES = frozenset({Decision.ACCEPTED, Decision.ADDED})

@@ -17,9 +17,9 @@ from django.utils import timezone
 
 from filestack_tags import statistics, tags
 from filestack_tags.curation.batches import Said
+from filestack_tags.db.transactions import alias, atomic, locked, retrying
 from filestack_tags.models import AT_WORK, AssetTag, Tag, TagMerge, TagMergeRow
 from filestack_tags.scoping import sees_everything, why_stopped
-from filestack_tags.transactions import alias, atomic, locked, retrying
 
 from . import rows
 from .rows import combined

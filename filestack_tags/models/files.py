@@ -6,8 +6,8 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from filestack_tags.db.replicas import ReplicaManager
 from filestack_tags.fields import ExactCharField
-from filestack_tags.replicas import ReplicaManager
 
 from .assets import Asset
 

@@ -8,8 +8,8 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from filestack_tags.replicas import ReplicaManager
-from filestack_tags.text import MAX_LABEL_LENGTH
+from filestack_tags.db.replicas import ReplicaManager
+from filestack_tags.db.text import MAX_LABEL_LENGTH
 
 from .assets import Asset
 from .tags import AssetTag

@@ -10,9 +10,9 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from filestack_tags.db.replicas import ReplicaManager
+from filestack_tags.db.text import MAX_LABEL_LENGTH
 from filestack_tags.fields import ExactCharField
-from filestack_tags.replicas import ReplicaManager
-from filestack_tags.text import MAX_LABEL_LENGTH
 
 from . import searching
 from .assets import Asset, AssetQuerySet

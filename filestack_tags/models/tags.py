@@ -8,9 +8,9 @@ from django.db.models import Case, F, Q, Value, When
 from django.db.models.expressions import Combinable
 from django.utils.translation import gettext_lazy as _
 
+from filestack_tags.db.replicas import ReplicaManager
+from filestack_tags.db.text import MAX_LABEL_LENGTH
 from filestack_tags.fields import ExactCharField
-from filestack_tags.replicas import ReplicaManager
-from filestack_tags.text import MAX_LABEL_LENGTH
 
 from .assets import Asset
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeAlias, TypeVar
 
-from filestack_tags.text import fold, label_key
+from filestack_tags.db.text import fold, label_key
 
 BARE_LABEL = re.compile(r"""[^\s()"“”„|@<>=≥≤:*\-][^\s()"“”„|@<>=≥≤:*]*""")
 """A tag name that needs no quotes, unless it is a reserved word."""

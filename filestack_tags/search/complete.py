@@ -21,10 +21,10 @@ from typing import Any, TypeAlias
 
 from django.db.models import Count, Max, Q, Sum
 
+from filestack_tags.db.replicas import read_alias
+from filestack_tags.db.text import without_ignorable
 from filestack_tags.exceptions import SearchTimeout
 from filestack_tags.models import Tag, TagAlias
-from filestack_tags.replicas import read_alias
-from filestack_tags.text import without_ignorable
 
 from .deadline import time_limit
 from .names import rows_of

@@ -23,7 +23,7 @@ from django.db.models.functions import Lower
 from django.db.models.sql.compiler import SQLCompiler
 from django.utils import timezone
 
-from filestack_tags.clock import kept
+from filestack_tags.db.datetimes import kept
 from filestack_tags.filestack.sources import digests_of
 from filestack_tags.models import AssetTag, TaggingRun
 

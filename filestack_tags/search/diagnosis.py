@@ -9,7 +9,7 @@ from lark import Token
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
 from filestack_tags.exceptions import TagQueryError
-from filestack_tags.wording import gettext_noop as _
+from filestack_tags.translation import gettext_noop as _
 
 from .ast import FIELDS
 

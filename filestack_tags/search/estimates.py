@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from threading import Lock
 from time import monotonic
 
-from filestack_tags import prepared
+from filestack_tags.db import prepared_statements
 
 from .conditions import MAX_SCORE
 from .sql import Stream
@@ -99,7 +99,7 @@ def _counted(wanted: Iterable[Key], using: str) -> dict[Key, int | None]:
             " GROUP BY tag_id"
         )
         params += [*tags, low]
-    with prepared.cursor(using) as cursor:
+    with prepared_statements.cursor(using) as cursor:
         cursor.execute(" UNION ALL ".join(parts), params)
         found = {(using, tag_id, low): int(n or 0) for tag_id, low, n in cursor.fetchall()}
     return {key: found.get(key) for key in wanted}

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import TypeVar
 
 from filestack_tags.exceptions import TagQueryError
-from filestack_tags.wording import gettext_noop as _
+from filestack_tags.translation import gettext_noop as _
 
 from .ast import MOMENTS, SIZE_UNITS, Comparison, Fact, HasTag, Leaf, Measure, Moment
 

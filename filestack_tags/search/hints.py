@@ -14,8 +14,8 @@ from django.db import DEFAULT_DB_ALIAS
 from django.db.models import Q
 
 from filestack_tags.conf import get_settings
+from filestack_tags.db.text import label_key
 from filestack_tags.exceptions import InvalidLabel
-from filestack_tags.text import label_key
 
 from .ast import (
     OPERATORS,

@@ -13,8 +13,8 @@ from django.db.models import DateTimeField, Field, JSONField
 from django.db.models.base import ModelState
 from django.db.models.signals import post_init, pre_init
 
-from filestack_tags import prepared
-from filestack_tags.clock import read_times_in_c
+from filestack_tags.db import prepared_statements
+from filestack_tags.db.datetimes import read_times_in_c
 from filestack_tags.models import Asset
 
 Converter = Callable[[Any, Any, Any], Any]
@@ -27,8 +27,8 @@ def assets(ids: Sequence[int], using: str) -> list[Asset]:
     select, names, timestamps, converters = _statement(using)
     key = names.index(Asset._meta.pk.attname)
     connection = connections[using]
-    wanted, parameters = prepared.among("id", ids, using)
-    with prepared.cursor(using) as cursor:
+    wanted, parameters = prepared_statements.among("id", ids, using)
+    with prepared_statements.cursor(using) as cursor:
         # Django's own time zone conversion takes longer than everything else.
         zone = connection.timezone
         foreign_zone = read_times_in_c(cursor) and cursor.connection.info.timezone is not zone

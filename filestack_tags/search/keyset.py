@@ -15,9 +15,9 @@ from typing import Literal
 from django.core import signing
 from django.db.models import Q
 
+from filestack_tags.db.text import label_key
 from filestack_tags.exceptions import CursorError
 from filestack_tags.models import Asset
-from filestack_tags.text import label_key
 
 from .ast import HasTag, Not, Query, conjunction
 from .deadline import time_limit

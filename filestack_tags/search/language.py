@@ -16,7 +16,7 @@ from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedInput
 
 from filestack_tags.exceptions import TagQueryError
-from filestack_tags.wording import gettext_noop as _
+from filestack_tags.translation import gettext_noop as _
 
 from .ast import BARE_LABEL, BARE_VALUE, FIELDS, Query
 from .diagnosis import SyntaxFailure, explain

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from django.db import connections
 from django.db.models import Model, Q, QuerySet
 
-from filestack_tags import prepared
+from filestack_tags.db import prepared_statements
+from filestack_tags.db.replicas import read_alias
+from filestack_tags.db.text import label_key
 from filestack_tags.exceptions import TagQueryError
 from filestack_tags.models import Asset
-from filestack_tags.replicas import read_alias
-from filestack_tags.text import label_key
-from filestack_tags.wording import gettext_noop as _
+from filestack_tags.translation import gettext_noop as _
 
 from .ast import HasTag, Node, label_text, leaves
 from .tables import tables_of
@@ -183,7 +183,7 @@ def _find(
         f" UNION ALL {aliased} LIMIT {most}"
     )
     # Not prepared with a prefix: a generic plan would read all keys.
-    opened = connection.cursor() if prefixes else prepared.cursor(using)
+    opened = connection.cursor() if prefixes else prepared_statements.cursor(using)
     with opened as cursor:
         cursor.execute(statement, [*values, *reach, *values])
         rows = cursor.fetchall()

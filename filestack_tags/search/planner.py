@@ -12,7 +12,7 @@ from django.db.models.sql.where import WhereNode
 from filestack_tags.conf import get_settings
 from filestack_tags.exceptions import TagQueryError
 from filestack_tags.models import Asset
-from filestack_tags.wording import gettext_noop as _
+from filestack_tags.translation import gettext_noop as _
 
 from .ast import HasTag, Query
 from .conditions import Conditions, confident, decided, of_any_tag

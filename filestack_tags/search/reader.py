@@ -6,9 +6,9 @@ import re
 
 from lark import Token, Tree
 
+from filestack_tags.db.text import fold
 from filestack_tags.exceptions import InvalidLabel, TagQueryError
-from filestack_tags.text import fold
-from filestack_tags.wording import gettext_noop as _
+from filestack_tags.translation import gettext_noop as _
 
 from .ast import (
     PRESENCE,

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from django.db import connections
 
-from filestack_tags import prepared
+from filestack_tags.db import prepared_statements
 
 from .ast import Node
 from .plan import Clause, Plan
@@ -325,7 +325,9 @@ def _lateral(plan: Plan, part: Part, tail: str) -> Fragment:
 
 def _asked(plan: Plan, statement: Fragment) -> Sequence[Found]:
     opened = (
-        connections[plan.using].cursor() if statement.varies else prepared.cursor(plan.using)
+        connections[plan.using].cursor()
+        if statement.varies
+        else prepared_statements.cursor(plan.using)
     )
     with opened as cursor:
         cursor.execute(statement.sql, statement.params)

@@ -11,8 +11,8 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from filestack_tags import metrics
+from filestack_tags.db.transactions import alias
 from filestack_tags.operations import Snapshot, snapshot
-from filestack_tags.transactions import alias
 
 logger = logging.getLogger(__name__)
 

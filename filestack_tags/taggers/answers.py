@@ -13,8 +13,8 @@ from datetime import datetime
 from numbers import Real
 from typing import Any
 
+from filestack_tags.db.text import label_key, storable
 from filestack_tags.exceptions import InvalidLabel, TaggerError
-from filestack_tags.text import label_key, storable
 
 from .base import PendingJob, TaggerReply, TagScore, notes_of
 

@@ -46,7 +46,7 @@ class Commit:
     @contextmanager
     def __call__(self) -> Iterator[None]:
         """Run the block, then its tasks, in this process; their errors are raised."""
-        from filestack_tags.transactions import alias
+        from filestack_tags.db.transactions import alias
 
         conf: Any = tasks.tag_asset.app.conf
         changes = conf.changes

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from filestack_tags.db.text import reference_digest
 from filestack_tags.models import (
     Asset,
     AssetTag,
@@ -23,7 +24,6 @@ from filestack_tags.models import (
     TaggingRun,
     WebhookDelivery,
 )
-from filestack_tags.text import reference_digest
 
 from . import canned, crashing, plan
 from .emulator import owner

@@ -13,7 +13,9 @@ import time_machine
 from django.db import connection
 from django.utils import timezone
 
-from filestack_tags import circuit, tagging, transactions
+from filestack_tags import circuit, tagging
+from filestack_tags.db import transactions
+from filestack_tags.db.transactions import atomic
 from filestack_tags.exceptions import (
     AccessDenied,
     FileNotFound,
@@ -24,7 +26,6 @@ from filestack_tags.exceptions import (
     TaggerError,
 )
 from filestack_tags.models import Asset, Circuit
-from filestack_tags.transactions import atomic
 from tests import scripted
 
 pytestmark = pytest.mark.django_db

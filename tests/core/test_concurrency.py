@@ -13,17 +13,8 @@ import pytest
 from django.db import connection, connections
 from django.utils import timezone
 
-from filestack_tags import (
-    assets,
-    claims,
-    curation,
-    inbox,
-    ingest,
-    results,
-    tagging,
-    tasks,
-    transactions,
-)
+from filestack_tags import assets, claims, curation, inbox, ingest, results, tagging, tasks
+from filestack_tags.db import transactions
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetTag, Tag, TaggingRun, WebhookDelivery
 from filestack_tags.testing.payloads import fp_delete, fp_overwrite, fp_upload, fs_workflow

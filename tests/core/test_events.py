@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from filestack_tags import assets, events, results, tasks
-from filestack_tags.clock import kept
+from filestack_tags.db.datetimes import kept
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, TaggingRun, WebhookDelivery
 from filestack_tags.testing.payloads import event, fp_upload, fs_workflow

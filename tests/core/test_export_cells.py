@@ -15,8 +15,8 @@ from rest_framework.test import APIClient
 
 from filestack_tags import bulk
 from filestack_tags.bulk.exports import safe_cell, tags_cell
+from filestack_tags.db.text import label_name
 from filestack_tags.models import BulkJob
-from filestack_tags.text import label_name
 from tests.api.rows import person, tagged
 
 TEXTS = st.text(st.sampled_from("=+-@;,\t\r\n|\"' ax1＝＠\\"), max_size=12) | st.text(

@@ -36,6 +36,7 @@ from filestack_tags import (
     tagging,
     tasks,
 )
+from filestack_tags.db.text import label_key
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import (
     Asset,
@@ -47,7 +48,6 @@ from filestack_tags.models import (
 )
 from filestack_tags.testing import EmulatorApp, EmulatorConfig, EmulatorServer
 from filestack_tags.testing.payloads import fp_upload, fs_workflow
-from filestack_tags.text import label_key
 from tests import examples, scripted, signed_headers
 
 HANDLE = "VJQTvCboRVivWJ2BpKgd"

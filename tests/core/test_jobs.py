@@ -13,11 +13,11 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from filestack_tags import assets, deliveries, ingest, jobs, tags
+from filestack_tags.db.text import reference_digest
 from filestack_tags.filestack.payloads import event_key
 from filestack_tags.models import Asset, AssetTag, TaggingRun, WebhookDelivery
 from filestack_tags.signals import asset_registered
 from filestack_tags.testing.payloads import fp_delete, fp_overwrite, fp_upload, fs_workflow
-from filestack_tags.text import reference_digest
 
 pytestmark = pytest.mark.django_db
 

@@ -27,9 +27,9 @@ from filestack_tags import (
     storing,
     tagging,
     tasks,
-    transactions,
 )
 from filestack_tags.assets import Facts
+from filestack_tags.db import transactions
 from filestack_tags.fields import AssetOf
 from filestack_tags.filestack.errors import ServerError
 from filestack_tags.filestack.sources import Source

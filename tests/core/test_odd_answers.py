@@ -252,7 +252,7 @@ class TestTheDatabase:
 
     @pytest.fixture(autouse=True)
     def _quickly(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("filestack_tags.transactions.FIRST_PAUSE", 0.001)
+        monkeypatch.setattr("filestack_tags.db.transactions.FIRST_PAUSE", 0.001)
 
     @pytest.mark.parametrize("error", [DataError, IntegrityError, OperationalError])
     def test_a_reply_that_it_does_not_take_loses_no_other(

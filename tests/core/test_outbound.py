@@ -16,7 +16,7 @@ from django.utils import timezone
 from standardwebhooks import WebhookVerificationError
 
 from filestack_tags import curation, outbound, outbox, posting, retention, tagging, tasks
-from filestack_tags.clock import kept
+from filestack_tags.db.datetimes import kept
 from filestack_tags.exceptions import EndpointError, FileNotFound
 from filestack_tags.models import OutboundMessage, Tag, TaggingRun, WebhookEndpoint
 from tests.api.rows import tagged

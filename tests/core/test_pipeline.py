@@ -21,7 +21,7 @@ from filestack_tags import (
     tagging,
     tasks,
 )
-from filestack_tags.clock import kept
+from filestack_tags.db.datetimes import kept
 from filestack_tags.exceptions import InvalidApplication, ServerError
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, Circuit, TaggingRun

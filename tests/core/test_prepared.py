@@ -7,7 +7,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from filestack_tags import prepared, results
+from filestack_tags import results
+from filestack_tags.db import prepared_statements
 from filestack_tags.models import TaggingRun
 from filestack_tags.search.keyset import find
 from tests import scripted
@@ -22,15 +23,15 @@ on_postgresql = pytest.mark.skipif(
 
 def test_nothing_is_prepared_unless_the_host_says_so(monkeypatch):
     monkeypatch.setitem(connection.settings_dict, "OPTIONS", {})
-    assert not prepared.allowed("default")
-    with connection.cursor() as ours, prepared.cursor("default") as theirs:
+    assert not prepared_statements.allowed("default")
+    with connection.cursor() as ours, prepared_statements.cursor("default") as theirs:
         assert type(ours.cursor) is type(theirs.cursor)
 
 
 def test_ids_are_found_with_and_without_preparing():
     made = {an_asset(f"{number}").pk for number in range(3)}
-    wanted, parameters = prepared.among("id", made, "default")
-    with prepared.cursor("default") as cursor:
+    wanted, parameters = prepared_statements.among("id", made, "default")
+    with prepared_statements.cursor("default") as cursor:
         cursor.execute(f"SELECT id FROM filestack_tags_asset WHERE {wanted}", parameters)  # noqa: S608  # our own condition
         assert {pk for (pk,) in cursor.fetchall()} == made
 

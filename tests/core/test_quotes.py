@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
 from filestack_tags import bulk, curation
+from filestack_tags.db.text import label_key, label_name
 from filestack_tags.exceptions import InvalidLabel
 from filestack_tags.models import Asset, Tag
-from filestack_tags.text import label_key, label_name
 from tests.api.rows import person, tagged
 
 pytestmark = pytest.mark.django_db

@@ -14,17 +14,9 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection, connections
 from django.utils import timezone
 
-from filestack_tags import (
-    assets,
-    bulk,
-    curation,
-    merging,
-    retention,
-    tagging,
-    tasks,
-    transactions,
-)
+from filestack_tags import assets, bulk, curation, merging, retention, tagging, tasks
 from filestack_tags.checks import check_settings
+from filestack_tags.db import transactions
 from filestack_tags.exceptions import BulkError, ConfigurationError, CurationError
 from filestack_tags.filestack.sources import Source
 from filestack_tags.management.commands import filestack_tags_prune

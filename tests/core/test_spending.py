@@ -10,9 +10,9 @@ import time_machine
 from django.utils import timezone
 
 from filestack_tags import assets, claims, spending, tagging
+from filestack_tags.db.transactions import atomic
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, Spending, TaggingRun
-from filestack_tags.transactions import atomic
 from tests import scripted
 
 pytestmark = pytest.mark.django_db

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filestack_tags import text as module
+from filestack_tags.db import text as module
+from filestack_tags.db.text import fold, label_key, label_name, storable, storable_json
 from filestack_tags.exceptions import InvalidLabel
-from filestack_tags.text import fold, label_key, label_name, storable, storable_json
 
 anything = st.text(st.characters(exclude_categories=()), max_size=250)
 

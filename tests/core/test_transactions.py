@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from django.db import OperationalError
 
-from filestack_tags import tagging, transactions
+from filestack_tags import tagging
+from filestack_tags.db import transactions
 from filestack_tags.models import Asset
 from tests import scripted
 

@@ -9,11 +9,11 @@ from django.db import transaction
 from django.utils import timezone
 
 from filestack_tags import assets, curation
+from filestack_tags.db.text import reference_digest
 from filestack_tags.filestack.client import FilestackClient
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, TagDecision
 from filestack_tags.tags import resolve
-from filestack_tags.text import reference_digest
 from tests.api.rows import tagged
 
 from .site import Database

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from filestack_tags.db.text import label_key
 from filestack_tags.exceptions import InvalidLabel, PayloadError
 from filestack_tags.filestack.payloads import (
     TagsReply,
@@ -24,7 +25,6 @@ from filestack_tags.filestack.payloads import (
 )
 from filestack_tags.filestack.payloads.timestamps import parse_unix
 from filestack_tags.filestack.sources import Source
-from filestack_tags.text import label_key
 from tests.payloads import FOLDER, decoded, payload
 
 WEBHOOKS = sorted(path.name for path in FOLDER.glob("webhook_f*.json"))

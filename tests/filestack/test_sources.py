@@ -9,10 +9,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from filestack_tags.db.text import MAX_REFERENCE_LENGTH
 from filestack_tags.exceptions import InvalidReference
 from filestack_tags.filestack.sources import Source, handle_from_url
 from filestack_tags.filestack.urls import normalized
-from filestack_tags.text import MAX_REFERENCE_LENGTH
 
 text = st.text(
     st.characters(exclude_categories=["Cc", "Cs"]),

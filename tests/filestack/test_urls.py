@@ -9,10 +9,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from filestack_tags.db.text import reference_digest
 from filestack_tags.exceptions import InvalidReference
 from filestack_tags.filestack.sources import Source, handle_in_link
 from filestack_tags.filestack.urls import normalized
-from filestack_tags.text import reference_digest
 
 SAME = [
     ["https://h.com/a b.jpg", "https://h.com/a%20b.jpg", "https://h.com/%61%20b.jpg"],

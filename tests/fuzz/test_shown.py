@@ -12,8 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
+from filestack_tags.db.text import storable
 from filestack_tags.models import Asset, TaggingRun, WebhookDelivery
-from filestack_tags.text import storable
 from tests import examples, signed_headers
 
 from .strategies import hostile, webhooks

@@ -6,6 +6,7 @@ from datetime import date
 
 from hypothesis import strategies as st
 
+from filestack_tags.db.text import label_key
 from filestack_tags.exceptions import InvalidLabel
 from filestack_tags.search.ast import (
     Comparison,
@@ -21,7 +22,6 @@ from filestack_tags.search.ast import (
     negation,
 )
 from filestack_tags.search.facts import MOMENTS
-from filestack_tags.text import label_key
 
 HARD_LABELS = (
     "sky",

@@ -12,10 +12,10 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from filestack_tags.db.text import label_key
 from filestack_tags.models import Tag, TagAlias
 from filestack_tags.search import complete as module
 from filestack_tags.search.complete import Completion, complete, folded, forget
-from filestack_tags.text import label_key
 
 from .strategies import labels
 

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filestack_tags import statistics
+from filestack_tags.db.text import label_key
 from filestack_tags.exceptions import TagQueryError
 from filestack_tags.models import Asset, AssetTag, Tag, TagStatistic
 from filestack_tags.search import estimates
@@ -21,7 +22,6 @@ from filestack_tags.search import facets as module
 from filestack_tags.search.ast import HasTag
 from filestack_tags.search.facets import HASHES, Facets, facets, histogram
 from filestack_tags.search.totals import Total, total
-from filestack_tags.text import label_key
 
 from .test_oracle import (
     BERLIN,

@@ -110,7 +110,9 @@ def test_errors_are_in_the_language_of_the_reader(client, monkeypatch):
         "%(name)s: is not a field. Did you mean %(near)s:?": "%(name)s: – etwa %(near)s:?",
         "a value": "ein Wert",
     }
-    monkeypatch.setattr("filestack_tags.wording._gettext", lambda text: texts.get(text, text))
+    monkeypatch.setattr(
+        "filestack_tags.translation._gettext", lambda text: texts.get(text, text)
+    )
     problem = client.get("/api/v1/assets/", {"q": "statuz:failed"}).json()
     assert problem["detail"] == "statuz: – etwa status:?"
     assert problem["expected"] == ["status:"]
@@ -119,7 +121,7 @@ def test_errors_are_in_the_language_of_the_reader(client, monkeypatch):
 
 def test_errors_follow_the_active_language():
     from filestack_tags.exceptions import TagQueryError
-    from filestack_tags.wording import Text
+    from filestack_tags.translation import Text
 
     error = TagQueryError(Text("yes"))
     with translation.override("de"):

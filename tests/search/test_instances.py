@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db.models.signals import post_init
 
-from filestack_tags.clock import kept
+from filestack_tags.db.datetimes import kept
 from filestack_tags.models import Asset
 from filestack_tags.search.instances import assets
 

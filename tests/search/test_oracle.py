@@ -21,6 +21,7 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from filestack_tags.db.text import label_key, reference_digest
 from filestack_tags.models import (
     Asset,
     AssetTag,
@@ -46,7 +47,6 @@ from filestack_tags.search.ast import (
 )
 from filestack_tags.search.keyset import find
 from filestack_tags.search.plan import plan
-from filestack_tags.text import label_key, reference_digest
 from tests import examples
 
 from .strategies import combined, comparisons, is_label, labels, tag_terms

@@ -12,7 +12,8 @@ from django.db import connections
 from django.test import override_settings
 from django.utils import timezone
 
-from filestack_tags.clock import kept
+from filestack_tags.db.datetimes import kept
+from filestack_tags.db.text import label_key, reference_digest
 from filestack_tags.exceptions import TagQueryError
 from filestack_tags.models import Asset, AssetTag, Tag, TagAlias, TaggingRun, score_of
 from filestack_tags.search.ast import Comparison
@@ -25,7 +26,6 @@ from filestack_tags.search.planner import (
     search_limits,
     visible_asset_tags,
 )
-from filestack_tags.text import label_key, reference_digest
 
 pytestmark = pytest.mark.django_db
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from filestack_tags.db.text import label_key, label_name
 from filestack_tags.taggers.local.labels import class_groups, class_names, content_tags
-from filestack_tags.text import label_key, label_name
 
 TABBY, TIGER_CAT, EGYPTIAN_CAT, TENCH, ESPRESSO, TRIPOD = 281, 282, 285, 0, 967, 872
 

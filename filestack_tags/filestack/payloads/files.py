@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from filestack_tags.db.text import storable, storable_json
 from filestack_tags.exceptions import PayloadError
 from filestack_tags.filestack.sources import handle_from_url
-from filestack_tags.text import storable, storable_json
 
 from .reading import decode, first_integer, first_text, mapping
 

@@ -7,8 +7,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from filestack_tags.db.text import MAX_INTEGER, storable
 from filestack_tags.exceptions import PayloadError
-from filestack_tags.text import MAX_INTEGER, storable
 
 MAX_DEPTH = 64
 """Maximum nesting; Filestack's own replies stay below 10."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeGuard
 
+from filestack_tags.db.text import label_key, label_name
 from filestack_tags.exceptions import InvalidLabel, PayloadError
-from filestack_tags.text import label_key, label_name
 
 from .reading import decode, decode_leniently, mapping, shown
 
@@ -22,10 +22,10 @@ class TagsReply:
     """The tags that Filestack found in a picture.
 
     ``auto`` and ``user`` map a label, white space collapsed, to its confidence (0–100); no two
-    labels in one of them have the same :func:`~filestack_tags.text.label_key`. ``raw`` is the JSON
-    text as received. ``http_status`` is set if it is the reply of a call, ``resumes_at`` if that
-    call was the last that Filestack allows until then. ``odd`` names the parts that were left out
-    because they are invalid, with the reasons.
+    labels in one of them have the same :func:`~filestack_tags.db.text.label_key`. ``raw`` is
+    the JSON text as received. ``http_status`` is set if it is the reply of a call,
+    ``resumes_at`` if that call was the last that Filestack allows until then. ``odd`` names the
+    parts that were left out because they are invalid, with the reasons.
     """
 
     auto: Mapping[str, int]

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from filestack_tags.db.text import storable
 from filestack_tags.exceptions import InvalidReference, PayloadError
 from filestack_tags.filestack.sources import Source, handle_in_link
-from filestack_tags.text import storable
 
 from .reading import decode, first_text, mapping, shown
 from .tags import TagsReply, is_tags, merge_tags, read_tags

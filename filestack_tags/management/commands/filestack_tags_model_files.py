@@ -5,10 +5,10 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from filestack_tags import storing, tasks
+from filestack_tags.db.transactions import alias
 from filestack_tags.fields import AssetOf
 from filestack_tags.management.base import AppCommand
 from filestack_tags.models import ModelFile
-from filestack_tags.transactions import alias
 
 
 class Command(AppCommand):

@@ -6,13 +6,13 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from filestack_tags import tasks
+from filestack_tags.db.transactions import alias
 from filestack_tags.exceptions import ConfigurationError, TagQueryError
 from filestack_tags.management.base import AppCommand
 from filestack_tags.models import Asset, TaggingRun
 from filestack_tags.search.deadline import in_background, time_limit
 from filestack_tags.search.planner import read
 from filestack_tags.taggers import get_tagger
-from filestack_tags.transactions import alias
 
 BATCH = 500
 

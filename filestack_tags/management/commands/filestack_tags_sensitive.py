@@ -4,9 +4,9 @@ from typing import Any
 
 from filestack_tags import sensitive
 from filestack_tags.conf import get_settings
+from filestack_tags.db.transactions import alias
 from filestack_tags.management.base import AppCommand
 from filestack_tags.search.withheld import report
-from filestack_tags.transactions import alias
 
 
 class Command(AppCommand):

@@ -18,8 +18,9 @@ from django.db.transaction import Atomic
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 
-from . import metrics
-from .clock import kept
+from filestack_tags import metrics
+
+from .datetimes import kept
 
 Row = TypeVar("Row", bound=models.Model)
 Result = TypeVar("Result")

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from .exceptions import InvalidLabel
-from .wording import gettext_noop as _
+from filestack_tags.exceptions import InvalidLabel
+from filestack_tags.translation import gettext_noop as _
 
 MAX_LABEL_LENGTH = 200
 

@@ -14,7 +14,7 @@ from typing import Any
 from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from . import prepared
+from . import prepared_statements
 from .transactions import alias
 
 Condition = tuple[str, list[Any]]
@@ -56,7 +56,7 @@ def read(
     if lock and connection.features.has_select_for_update:
         weaker = connection.features.has_select_for_no_key_update
         statement += " FOR NO KEY UPDATE" if weaker else " FOR UPDATE"
-    with prepared.cursor(using) as cursor:
+    with prepared_statements.cursor(using) as cursor:
         cursor.execute(statement, parameters)
         rows = [list(row) for row in cursor.fetchall()]
     for number in _converted(using, model, names):
@@ -87,7 +87,7 @@ def update(
     connection = connections[using]
     table = connection.ops.quote_name(model._meta.db_table)
     columns = _columns(using, model, names)
-    with prepared.cursor(using) as cursor:
+    with prepared_statements.cursor(using) as cursor:
         if connection.vendor == "postgresql":
             kinds = _kinds(using, model, names)
             named = [("pk", "bigint"), *zip(columns, kinds, strict=True)]
