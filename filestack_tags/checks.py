@@ -16,7 +16,8 @@ from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import DatabaseError, connections
 
-from . import broker, pipeline, scoping, sinks, tasks, uploads
+from . import broker, pipeline, sinks, tasks
+from .assets import upload_policy, visibility
 from .conf import SETTING, Settings, configured, get_settings
 from .db.transactions import alias, atomic, unapplied_migrations
 from .duty import report
@@ -116,7 +117,7 @@ def check_scope(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMess
     if check_settings() or not get_settings().SCOPE:
         return []
     try:
-        scoping.hook(get_settings().SCOPE)
+        visibility.hook(get_settings().SCOPE)
     except ConfigurationError as error:
         hint = "Name a function (user) -> Q | None: myproject.tenants.assets_of."
         return [Error(str(error), hint=hint, id="filestack_tags.E050")]
@@ -184,7 +185,7 @@ def check_uploads(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMe
         messages.append(Error(str(error), hint=hint, id="filestack_tags.E051"))
     if settings.UPLOAD_RULES:
         try:
-            uploads.hook(settings.UPLOAD_RULES)
+            upload_policy.hook(settings.UPLOAD_RULES)
         except ConfigurationError as error:
             hint = (
                 "Name a function (user, request) -> UploadRules | None: "

@@ -15,7 +15,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from . import circuit, metrics, results, spending
-from .assets import rest_state
+from .assets.registry import rest_state
 from .conf import get_settings
 from .db.rowsets import update
 from .db.transactions import alias, atomic, locked, retrying

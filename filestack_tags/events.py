@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 
 from django.db.models import Q
 
-from . import assets, files, metrics, news, results, tagging, tags, workflows
+from . import files, metrics, news, results, tagging, workflows
+from .assets import registry, tags
 from .db.text import reference_digest
 from .db.transactions import alias, locked
 from .exceptions import PayloadError, TaggerError
@@ -249,7 +250,7 @@ def _open_run(job: WorkflowJob, event: Event, delivery: WebhookDelivery) -> Tagg
         )
     moment = started_at(job, event, delivery)
     if workflows.makes_known(job.workflow_id):
-        assets.register(job.sources[0], at=moment)
+        registry.register(job.sources[0], at=moment)
     asset = locked(Asset.objects.filter(digest=digest_of(job))).first()
     if asset is None:
         return None
@@ -297,7 +298,7 @@ def _is_before_change(moment: datetime, asset: Asset) -> bool:
     planned for the asset.
     """
     changed_at = asset.content_changed_at
-    if changed_at is None or moment >= changed_at + assets.TOLD_BY_THE:
+    if changed_at is None or moment >= changed_at + registry.TOLD_BY_THE:
         return False
     waits_for_it = asset.tagging_state in (Asset.State.NEW, Asset.State.STALE)
     return moment < changed_at or not waits_for_it

@@ -15,7 +15,8 @@ from operator import attrgetter
 from django.db import IntegrityError
 from django.utils import timezone
 
-from . import assets, news
+from . import news
+from .assets import registry
 from .conf import get_settings
 from .db.rowsets import update
 from .db.text import reference_digest
@@ -48,9 +49,9 @@ class Told:
     at: datetime
 
     @property
-    def facts(self) -> assets.Facts:
+    def facts(self) -> registry.Facts:
         file = self.file
-        return assets.Facts(
+        return registry.Facts(
             filename=file.filename or None,
             mimetype=file.mimetype or None,
             size=file.size,
@@ -89,7 +90,7 @@ def apply_all(those: Iterable[Told]) -> dict[int, Handled]:
         values = attrgetter("pk", *WRITTEN)
         update(Asset, WRITTEN, [values(file.asset) for file in known])
         turned = [file.asset for file in known if file.turned]
-        assets.rescore(
+        registry.rescore(
             hidden=[asset.pk for asset in turned if asset.deleted_at],
             shown=[asset.pk for asset in turned if not asset.deleted_at],
         )
@@ -167,7 +168,7 @@ def _upload(asset: Asset, one: Told, known: bool) -> tuple[str, bool]:
 def _overwrite(asset: Asset, one: Told, known: bool) -> tuple[str, bool]:
     _be_known(asset, one.facts, one.at)
     # Remember the change even of an unknown file: an older event must not count for this content.
-    if not assets.change_content(asset, one.facts.columns(), one.at):
+    if not registry.change_content(asset, one.facts.columns(), one.at):
         return "A newer overwrite is known.", False
     queued = _queue_if_wanted(asset, TaggingRun.Trigger.OVERWRITE)
     text = (
@@ -178,8 +179,8 @@ def _overwrite(asset: Asset, one: Told, known: bool) -> tuple[str, bool]:
 
 def _delete(asset: Asset, one: Told, known: bool) -> tuple[str, bool]:
     # Register a file even if it was unknown, so that a later upload event cannot restore it.
-    _be_known(asset, assets.Facts(), one.at)
-    assets.hide(asset, one.at)
+    _be_known(asset, registry.Facts(), one.at)
+    registry.hide(asset, one.at)
     return "Hid the deleted file.", False
 
 
@@ -191,14 +192,14 @@ EFFECTS: dict[str, Callable[[Asset, Told, bool], tuple[str, bool]]] = {
 """The function for each action; it returns a sentence, and whether to tag the asset."""
 
 
-def _be_known(asset: Asset, facts: assets.Facts, at: datetime) -> None:
-    assets.refresh(asset, facts.columns(), at)
-    assets.show(asset, at)
+def _be_known(asset: Asset, facts: registry.Facts, at: datetime) -> None:
+    registry.refresh(asset, facts.columns(), at)
+    registry.show(asset, at)
 
 
 def _queue_if_wanted(asset: Asset, trigger: TaggingRun.Trigger) -> bool:
     at_rest = asset.tagging_state in (Asset.State.NEW, Asset.State.STALE)
     if at_rest and wants_tagging(asset):
-        assets.queue(asset, trigger)
+        registry.queue(asset, trigger)
         return True
     return False

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from . import assets, events, metrics, results, workflows
+from . import events, metrics, results, workflows
+from .assets import registry
 from .db.rowsets import update
 from .db.transactions import alias, locked
 from .filestack.options import file_hosts
@@ -137,7 +138,7 @@ def _open(news: Sequence[Told], others: Iterable[TaggingRun]) -> dict[Identity, 
         for digest, one in named.items()
         if workflows.makes_known(one.job.workflow_id)
     }
-    found = assets.register_new(
+    found = registry.register_new(
         {digest: told for digest, told in makes_known.items() if digest not in known}
     )
     if known:
@@ -148,7 +149,7 @@ def _open(news: Sequence[Told], others: Iterable[TaggingRun]) -> dict[Identity, 
         one = named[asset.digest]
         runs.append(events.new_run(one.job, asset, started_at=one.started_at))
         if asset.digest in makes_known:
-            assets.refresh(asset, {}, one.started_at)
+            registry.refresh(asset, {}, one.started_at)
     if known:
         update(Asset, ("facts_at",), [(asset.pk, asset.facts_at) for asset in found])
     opened = TaggingRun.objects.using(alias()).bulk_create(runs)

@@ -19,7 +19,8 @@ from typing import Protocol
 from django.db import InterfaceError, OperationalError, connections
 from django.utils import timezone
 
-from . import assets, circuit, claims, ratelimit, tagging
+from . import circuit, claims, ratelimit, tagging
+from .assets import registry
 from .claims import Refusal, Work
 from .conf import get_settings
 from .db.transactions import alias
@@ -170,7 +171,7 @@ def _fill(
     permitted = len(moments)
     settings = get_settings()
     if permitted and settings.ASK_FOR_SHA256 and settings.SHARE_TAGS:
-        assets.describe(ids[:permitted])
+        registry.describe(ids[:permitted])
     landed: list[tuple[Work, Answer]] = []
     at = iter(moments)
     for claimed in supply.claim(ids[:permitted]):

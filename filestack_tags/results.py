@@ -17,12 +17,14 @@ from typing import Any
 from django.db import IntegrityError, InterfaceError, OperationalError
 from django.utils import timezone
 
-from . import outbox, rules, standing, tags, upsert
+from . import rules, standing
+from .assets import tag_rows, tags
 from .db.datetimes import kept
 from .db.rowsets import check_references
 from .db.text import label_key, storable
 from .db.transactions import alias, atomic, locked, on_commit
 from .models import Asset, AssetTag, TaggingRun, score_of
+from .outbound import outbox
 from .signals import asset_tagged
 from .standing import AssetStanding, RunStanding
 from .taggers import TaggerReply, TagScore
@@ -284,9 +286,9 @@ def _write(
 
     Return ``{tag id: change of its asset count}``.
     """
-    present = upsert.present(shown)
-    added: list[upsert.Row] = []
-    changed: list[upsert.Row] = []
+    present = tag_rows.present(shown)
+    added: list[tag_rows.Row] = []
+    changed: list[tag_rows.Row] = []
     lost: list[tuple[int, int]] = []
     counts: Counter[int] = Counter()
     for asset_id, (run, reply) in sorted(shown.items()):
@@ -308,8 +310,8 @@ def _write(
                 if not forgotten:
                     counts[tag_id] -= 1
     tags.hold(row[1] for row in chain(added, changed, lost))
-    upsert.remove(lost)
-    upsert.write(added, changed)
+    tag_rows.remove(lost)
+    tag_rows.write(added, changed)
     if added or changed:
         check_references()
     return counts

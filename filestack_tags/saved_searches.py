@@ -16,11 +16,11 @@ from django.db.models import Case, Q, QuerySet, Value, When
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from .assets.visibility import NOTHING, digest_of, scope_of
 from .db.text import is_visible, label_key, label_name, storable, without_ignorable
 from .db.transactions import alias, atomic, locked
 from .exceptions import SavedSearchError
 from .models import AssetQuerySet, SavedSearch
-from .scoping import NOTHING, digest_of, scope_of
 from .search.planner import understood
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from functools import partial
 from django.db import connections
 from django.db.models import Count
 
+from .assets.tags import BATCH
 from .db.transactions import alias, retried
 from .models import AssetTag, Tag, TagStatistic
-from .tags import BATCH
 
 Counts = dict[tuple[int, int], int]
 """``{(tag id, score): assets}``."""
@@ -49,9 +49,9 @@ class Drift:
 def refresh(tag_ids: Iterable[int] | None = None) -> Drift:
     """Count again and correct the statistics; return how wrong they were.
 
-    Processes the tags in the order of their ids, :data:`~filestack_tags.tags.BATCH` at a time. Only
-    wrong rows are written, so a second call writes nothing. If interrupted, some tags are
-    corrected. Concurrent calls end with the counts of one of them.
+    Processes the tags in the order of their ids, :data:`~filestack_tags.assets.tags.BATCH` at a
+    time. Only wrong rows are written, so a second call writes nothing. If interrupted, some
+    tags are corrected. Concurrent calls end with the counts of one of them.
 
     Args:
         tag_ids: the tags to count; defaults to all.

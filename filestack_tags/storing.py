@@ -25,8 +25,9 @@ from django.db import models
 from django.db.models import F
 from django.utils import timezone
 
-from . import assets, metrics, tagging
-from .assets import Facts
+from . import metrics, tagging
+from .assets import registry
+from .assets.registry import Facts
 from .conf import get_settings
 from .db.text import storable
 from .db.transactions import alias, atomic, locked, retrying
@@ -296,9 +297,9 @@ def _land(field: AssetOf, entry: ModelFile, offer: _Offer) -> Stored | None:
         if name != held.name:  # with update(), which sends no signals
             note(field, row_id, name)
             return None
-        asset, created = assets.register(offer.source, facts=offer.facts)
+        asset, created = registry.register(offer.source, facts=offer.facts)
         if field.alias and not created and held.version > 1:
-            assets.content_changed(asset.pk, facts=offer.facts, at=timezone.now())
+            registry.content_changed(asset.pk, facts=offer.facts, at=timezone.now())
         _link(field, row_id, asset.pk)
         before, held.asset = held.asset_id, asset
         held.sha256, held.last_error = offer.sha256, ""
@@ -386,7 +387,7 @@ def _let_go(field: AssetOf, asset_id: int | None) -> None:
     """Archive an asset that no row refers to any more."""
     still = ModelFile.objects.using(alias()).filter(asset=asset_id)
     if asset_id is not None and field.forget and not still.exists():
-        assets.forget(asset_id)
+        registry.forget(asset_id)
 
 
 def _hold(field: AssetOf, row_id: Any) -> None:

@@ -20,8 +20,8 @@ from django.db import InterfaceError, OperationalError
 from django.db.models import Q
 from django.utils import timezone
 
-from . import circuit, claims, metrics, outbox, results, rules
-from .assets import queue
+from . import circuit, claims, metrics, results, rules
+from .assets.registry import queue
 from .claims import OPEN_STATES, Refusal, Work
 from .conf import get_settings
 from .db.datetimes import CLOCKS_DIFFER, kept
@@ -30,6 +30,7 @@ from .db.text import storable
 from .db.transactions import alias, atomic, is_reachable, locked, on_commit, retried, retrying
 from .exceptions import FilestackTagsError, RateLimited, TaggerError
 from .models import Asset, AssetQuerySet, TaggingRun
+from .outbound import outbox
 from .signals import tagging_failed
 from .taggers import PendingJob, TaggerReply, get_tagger
 from .taggers.inflight import ask

@@ -21,27 +21,26 @@ from django.db import connections
 
 from . import (
     abandoned,
-    assets,
     bulk,
     heartbeat,
     inbox,
     ingest,
     merging,
     metrics,
-    outbound,
-    outbox,
     pipeline,
     retention,
     statistics,
     storing,
     tagging,
 )
+from .assets import registry
 from .broker import publish
 from .conf import get_settings
 from .db.transactions import alias, in_transaction, on_commit
 from .filestack.sources import Source
 from .lanes import Lanes
 from .models import Asset, BulkJob, TaggingRun, TagMerge
+from .outbound import delivery, outbox
 from .wakeups import Wakeups
 from .worker import is_over, soft_limit
 
@@ -190,24 +189,25 @@ def store_model_files() -> None:
 
 @shared_task(name="filestack_tags.send_outbound", acks_late=True, ignore_result=True)
 def send_outbound() -> None:
-    """Send the outbound webhooks that are due; see :func:`filestack_tags.outbound.deliver`.
+    """Send the outbound webhooks that are due; see
+    :func:`filestack_tags.outbound.delivery.deliver`.
 
     In a worker, each endpoint has its own thread, which may outlive the task: after
     :data:`OUTBOUND_WAIT` seconds the worker continues with other tasks. If the process ends in the
     meantime, another one sends its messages again.
     """
     if send_outbound.request.called_directly or send_outbound.request.is_eager:
-        while outbound.send_due():
+        while delivery.send_due():
             pass
         return
-    started = _outbound_lanes.start(outbound.endpoints_due())
+    started = _outbound_lanes.start(delivery.endpoints_due())
     _outbound_lanes.wait(started, OUTBOUND_WAIT)
 
 
 def _deliver(endpoint_id: int) -> bool:
     """Send some messages of an endpoint, in a thread; return whether there may be more."""
     try:
-        return bool(outbound.deliver(endpoint_id))
+        return bool(delivery.deliver(endpoint_id))
     finally:
         connections.close_all()
 
@@ -225,7 +225,7 @@ def sweep() -> dict[str, int]:
         on_commit(partial(publish, store_model_files))
     abandoned.close()
     _enqueue(run_bulk_job, bulk.waiting())
-    if outbound.endpoints_due():
+    if delivery.endpoints_due():
         on_commit(partial(publish, send_outbound))
     metrics.count("sweep.found", len(deliveries), what="deliveries")
     metrics.count("sweep.found", len(queued), what="assets")
@@ -278,7 +278,7 @@ def request_tagging(
 def register(
     source: Source,
     *,
-    facts: assets.Facts | None = None,
+    facts: registry.Facts | None = None,
     uploader: AbstractBaseUser | None = None,
     trigger: str = TaggingRun.Trigger.CODE,
     tag: bool | None = None,
@@ -294,9 +294,9 @@ def register(
 
     Idempotent: an existing asset is refreshed with ``facts``, and tagged only if it never was.
     ``tag`` overrides the ``AUTO_TAG`` settings, ``tagger`` the setting ``TAGGER``; ``within`` is
-    the scope of the user who registers it. See :func:`.assets.register`.
+    the scope of the user who registers it. See :func:`.registry.register`.
     """
-    asset, created = assets.register(source, facts=facts, uploader=uploader, within=within)
+    asset, created = registry.register(source, facts=facts, uploader=uploader, within=within)
     wanted = tagging.wants_tagging(asset) if tag is None else tag
     if wanted and asset.tagging_state in (Asset.State.NEW, Asset.State.STALE):
         request_tagging([asset.pk], trigger=trigger, tagger=tagger)
@@ -356,8 +356,8 @@ def replay(delivery_ids: Iterable[int]) -> list[int]:
 
 
 def resend(message_ids: Iterable[int]) -> list[int]:
-    """Send outbound webhooks again; see :func:`.outbound.resend`."""
-    again = outbound.resend(message_ids)
+    """Send outbound webhooks again; see :func:`.delivery.resend`."""
+    again = delivery.resend(message_ids)
     if again:
         on_commit(partial(publish, send_outbound))
     return again

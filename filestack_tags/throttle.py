@@ -11,11 +11,11 @@ from typing import Any
 
 from django.core.cache import cache
 
-from . import tags
+from .assets import tags
+from .assets.visibility import digest_of
 from .conf import get_settings
 from .db.text import label_key
 from .exceptions import LimitExceeded
-from .scoping import digest_of
 
 MINUTE, HOUR = 60, 3600
 

@@ -10,7 +10,7 @@ from django.db import transaction
 
 from example_project.gallery.models import Picture
 from filestack_tags import tasks
-from filestack_tags.assets import Facts
+from filestack_tags.assets.registry import Facts
 from filestack_tags.filestack.client import FilestackClient
 from filestack_tags.filestack.sources import Source
 

@@ -15,9 +15,9 @@ from django.views.decorators.http import require_safe
 from example_project.gallery.forms import UploadForm
 from example_project.gallery.models import Picture
 from example_project.gallery.uploads import store
+from filestack_tags.assets.thumbnails import has_thumbnail, thumbnail_response
 from filestack_tags.exceptions import FilestackError, TagQueryError
 from filestack_tags.models import Asset
-from filestack_tags.thumbnails import has_thumbnail, thumbnail_response
 
 PER_PAGE = 24
 TAGS_SHOWN = 6

@@ -27,21 +27,21 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
 from filestack_tags import curation, tasks, workflows
-from filestack_tags.assets import Facts
-from filestack_tags.conf import get_settings
-from filestack_tags.exceptions import CurationError, DecidedMeanwhile, OutOfScope
-from filestack_tags.filestack.sources import Source
-from filestack_tags.models import Asset, AssetTag
-from filestack_tags.operations import not_configured
-from filestack_tags.scoping import (
+from filestack_tags.assets.registry import Facts
+from filestack_tags.assets.sensitive import withheld
+from filestack_tags.assets.thumbnails import thumbnail_response
+from filestack_tags.assets.visibility import (
     asset_tags_named_to,
     decisions_of,
     scope_of,
     sees_everything,
 )
+from filestack_tags.conf import get_settings
+from filestack_tags.exceptions import CurationError, DecidedMeanwhile, OutOfScope
+from filestack_tags.filestack.sources import Source
+from filestack_tags.models import Asset, AssetTag
+from filestack_tags.operations import not_configured
 from filestack_tags.search.planner import visible_asset_tags
-from filestack_tags.search.withheld import withheld
-from filestack_tags.thumbnails import thumbnail_response
 
 from .cells import picture
 from .changelist import CAME_FROM

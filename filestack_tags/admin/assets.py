@@ -16,11 +16,12 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from filestack_tags import assets, bulk, tasks, workflows
+from filestack_tags import bulk, tasks, workflows
+from filestack_tags.assets import registry
+from filestack_tags.assets.visibility import scope_of
 from filestack_tags.conf import get_settings
 from filestack_tags.exceptions import TagQueryError
 from filestack_tags.models import Asset, AssetQuerySet
-from filestack_tags.scoping import scope_of
 from filestack_tags.search.hints import hints
 from filestack_tags.search.planner import search_assets
 
@@ -137,13 +138,13 @@ class AssetAdmin(UploadScreen, ReviewPages, AssetFinding):
 
     @admin.action(description=gettext_lazy("Forget selected assets"), permissions=["forget"])
     def forget(self, request: HttpRequest, queryset: AssetQuerySet) -> None:
-        count = _count_done(assets.forget, queryset)
+        count = _count_done(registry.forget, queryset)
         text = ngettext("%(count)d asset forgotten.", "%(count)d assets forgotten.", count)
         self.message_user(request, text % {"count": count}, messages.SUCCESS)
 
     @admin.action(description=gettext_lazy("Restore selected assets"), permissions=["forget"])
     def restore(self, request: HttpRequest, queryset: AssetQuerySet) -> None:
-        count = _count_done(assets.restore, queryset)
+        count = _count_done(registry.restore, queryset)
         text = ngettext("%(count)d asset restored.", "%(count)d assets restored.", count)
         self.message_user(request, text % {"count": count}, messages.SUCCESS)
 

@@ -13,8 +13,8 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
+from filestack_tags.assets.thumbnails import has_thumbnail
 from filestack_tags.models import Asset
-from filestack_tags.thumbnails import has_thumbnail
 
 from .badges import Badge, written
 

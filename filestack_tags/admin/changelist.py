@@ -21,9 +21,9 @@ from django.utils.functional import cached_property
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from filestack_tags.assets.visibility import scope_of
 from filestack_tags.exceptions import SearchTimeout, TagQueryError
 from filestack_tags.models import Asset
-from filestack_tags.scoping import scope_of
 from filestack_tags.search.ast import Everything, Node, Query
 from filestack_tags.search.hints import hints
 from filestack_tags.search.planner import (

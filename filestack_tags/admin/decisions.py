@@ -14,8 +14,8 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from filestack_tags import curation
+from filestack_tags.assets.visibility import decisions_of, sees_everything, sees_hidden_tags
 from filestack_tags.models import TagDecision, TagMerge
-from filestack_tags.scoping import decisions_of, sees_everything, sees_hidden_tags
 
 from .deciding import ORIGIN, person
 from .display import link_to

@@ -14,9 +14,9 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from filestack_tags import tasks
+from filestack_tags.assets.visibility import sees_everything
 from filestack_tags.events import HANDLERS
 from filestack_tags.models import WebhookDelivery
-from filestack_tags.scoping import sees_everything
 
 from .display import link_to, raw, text_block
 from .ledger import InstallationAdmin

@@ -11,7 +11,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from filestack_tags import sensitive
+from filestack_tags.assets import sensitive_labels
 from filestack_tags.db.text import storable
 
 NOTHING = SafeString("")
@@ -72,7 +72,7 @@ def text_block(text: str) -> str | SafeString:
 
 def sensitive_mark(key: str) -> SafeString:
     """Return the mark of a sensitive label, by its key; nothing for other labels."""
-    category = sensitive.category_of(key)
+    category = sensitive_labels.category_of(key)
     if not category:
         return NOTHING
     return format_html(

@@ -11,10 +11,10 @@ from django.db.models import Q
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
+from filestack_tags.assets.visibility import scope_of
 from filestack_tags.db.text import label_name
 from filestack_tags.exceptions import InvalidLabel, TagQueryError
 from filestack_tags.models import AssetTag
-from filestack_tags.scoping import scope_of
 from filestack_tags.search.ast import (
     Comparison,
     Everything,

@@ -23,9 +23,9 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext as _
 
+from filestack_tags.assets.visibility import scope_of
 from filestack_tags.exceptions import SearchTimeout, TagQueryError
 from filestack_tags.operations import not_configured
-from filestack_tags.scoping import scope_of
 from filestack_tags.search.ast import label_text
 from filestack_tags.search.complete import complete
 from filestack_tags.search.facets import Facets, facets

@@ -9,7 +9,7 @@ from django.contrib.admin.widgets import AdminTextareaWidget
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from filestack_tags import tags
+from filestack_tags.assets import tags
 from filestack_tags.conf import get_settings
 from filestack_tags.db.text import MAX_LABEL_LENGTH, label_key
 from filestack_tags.exceptions import InvalidLabel, InvalidReference

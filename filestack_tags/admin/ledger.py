@@ -23,9 +23,9 @@ from django.utils.formats import number_format
 from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 
+from filestack_tags.assets.visibility import sees_everything
 from filestack_tags.db.replicas import reading_primary
 from filestack_tags.db.transactions import atomic, locked
-from filestack_tags.scoping import sees_everything
 from filestack_tags.search.totals import Total, capped
 
 from . import lookups

@@ -15,11 +15,12 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from filestack_tags import merging, tags, tasks
+from filestack_tags import merging, tasks
+from filestack_tags.assets import tags
+from filestack_tags.assets.visibility import sees_everything
 from filestack_tags.db.text import MAX_LABEL_LENGTH, label_key
 from filestack_tags.exceptions import CurationError, InvalidLabel
 from filestack_tags.models import AT_WORK, Tag, TagMerge
-from filestack_tags.scoping import sees_everything
 from filestack_tags.search.complete import complete
 
 from .ledger import InstallationAdmin

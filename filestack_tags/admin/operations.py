@@ -15,8 +15,8 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from filestack_tags import circuit
+from filestack_tags.assets.visibility import sees_everything
 from filestack_tags.models import Backfill, Circuit, Heartbeat, Spending
-from filestack_tags.scoping import sees_everything
 
 from .display import raw, text_block
 from .duty import duty_view

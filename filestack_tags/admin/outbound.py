@@ -18,11 +18,12 @@ from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
-from filestack_tags import outbound, outbox, tasks
+from filestack_tags import tasks
+from filestack_tags.assets.visibility import sees_everything
 from filestack_tags.conf import get_settings
 from filestack_tags.exceptions import EndpointError
 from filestack_tags.models import OutboundMessage, WebhookEndpoint
-from filestack_tags.scoping import sees_everything
+from filestack_tags.outbound import delivery, outbox
 
 from .changes import ChangesModelForm
 from .display import raw
@@ -53,7 +54,7 @@ class EndpointForm(ChangesModelForm):
         cleaned = super().clean() or {}
         if not self.errors:
             try:
-                outbound.check_endpoint(url=cleaned["url"], events=cleaned["events"])
+                delivery.check_endpoint(url=cleaned["url"], events=cleaned["events"])
             except EndpointError as error:
                 self.add_error("url", str(error))
         return cleaned
@@ -100,14 +101,14 @@ class WebhookEndpointAdmin(PlainAdmin):
     def save_model(
         self, request: HttpRequest, obj: WebhookEndpoint, form: EndpointForm, change: bool
     ) -> None:
-        obj.pk = outbound.save_endpoint(**form.cleaned_data, endpoint_id=obj.pk).pk
+        obj.pk = delivery.save_endpoint(**form.cleaned_data, endpoint_id=obj.pk).pk
 
     def delete_model(self, request: HttpRequest, obj: WebhookEndpoint) -> None:
-        outbound.delete_endpoint(obj.pk)
+        delivery.delete_endpoint(obj.pk)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         for pk in list(queryset.values_list("pk", flat=True)):
-            outbound.delete_endpoint(pk)
+            delivery.delete_endpoint(pk)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """List only the endpoints: their messages may be many, and are deleted too."""
@@ -127,7 +128,7 @@ class WebhookEndpointAdmin(PlainAdmin):
         if request.method == "POST":
             if endpoint is None or not self.has_change_permission(request, endpoint):
                 raise PermissionDenied
-            if not outbound.new_secret(pk, known=request.POST.get("rotated_at")):
+            if not delivery.new_secret(pk, known=request.POST.get("rotated_at")):
                 return redirect(self._place("secret", pk))
             self.log_change(request, endpoint, "secret")
             return self._to_be_shown(request, pk)
@@ -144,7 +145,7 @@ class WebhookEndpointAdmin(PlainAdmin):
                 "opts": self.opts,
                 "media": self.media,
                 "endpoint": endpoint,
-                "secret": outbound.secret_of(endpoint),
+                "secret": delivery.secret_of(endpoint),
             },
         )
         response["Cache-Control"] = "no-store, private"

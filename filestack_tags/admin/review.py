@@ -24,14 +24,14 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from filestack_tags import curation
+from filestack_tags.assets.sensitive import withheld
+from filestack_tags.assets.visibility import assets_of, decisions_of, scope_of, tags_of
 from filestack_tags.conf import get_settings
 from filestack_tags.db.transactions import alias
 from filestack_tags.exceptions import CurationError, DecidedMeanwhile, TagQueryError
 from filestack_tags.models import Asset, AssetTag, Tag, TagDecision, TagStatistic
-from filestack_tags.scoping import assets_of, decisions_of, scope_of, tags_of
 from filestack_tags.search.deadline import time_limit
 from filestack_tags.search.planner import read
-from filestack_tags.search.withheld import withheld
 
 from .asset_page import AssetPage
 from .deciding import (

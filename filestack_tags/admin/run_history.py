@@ -11,8 +11,8 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.translation import gettext as _
 
+from filestack_tags.assets.visibility import hidden_keys, sees_hidden_tags
 from filestack_tags.models import TaggingRun
-from filestack_tags.scoping import hidden_keys, sees_hidden_tags
 
 from .display import raw
 from .ledger import PlainAdmin

@@ -13,13 +13,14 @@ from django.shortcuts import render
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from filestack_tags import curation, sensitive
+from filestack_tags import curation
+from filestack_tags.assets import sensitive_labels
+from filestack_tags.assets.sensitive import report
+from filestack_tags.assets.visibility import sees_everything
 from filestack_tags.conf import get_settings
 from filestack_tags.db.transactions import alias
 from filestack_tags.exceptions import CurationError, InvalidLabel
 from filestack_tags.models import Tag
-from filestack_tags.scoping import sees_everything
-from filestack_tags.search.withheld import report
 
 MAX_LABELS = 1000
 
@@ -89,8 +90,8 @@ def sensitive_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
         "rows": rows,
         "may_change": may_change,
         "is_on": get_settings().HIDE_SENSITIVE,
-        "version": sensitive.version(),
-        "listed": len(sensitive.labels()),
+        "version": sensitive_labels.version(),
+        "listed": len(sensitive_labels.labels()),
         "kept": sum(row.withheld for row in rows),
     }
     return render(request, "filestack_tags/admin/sensitive.html", context)

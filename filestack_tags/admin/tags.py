@@ -16,10 +16,10 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from filestack_tags import curation
+from filestack_tags.assets.visibility import sees_everything, tags_of
 from filestack_tags.db.text import fold
 from filestack_tags.exceptions import CurationError
 from filestack_tags.models import Tag
-from filestack_tags.scoping import sees_everything, tags_of
 from filestack_tags.search.ast import label_text
 
 from .display import sensitive_mark

@@ -18,8 +18,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 from throttled import MemoryStore, Throttled, per_min
 
-from filestack_tags import tasks, uploads
-from filestack_tags.assets import Facts
+from filestack_tags import tasks
+from filestack_tags.assets import upload_policy
+from filestack_tags.assets.registry import Facts
+from filestack_tags.assets.visibility import scope_of
 from filestack_tags.exceptions import (
     ConfigurationError,
     FilestackError,
@@ -28,7 +30,6 @@ from filestack_tags.exceptions import (
 )
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset
-from filestack_tags.scoping import scope_of
 
 from .asset_page import AssetPage
 from .badges import badges_of, written
@@ -76,8 +77,8 @@ class UploadScreen(AssetPage):
         self._require_add(request)
         limits, problem = None, ""
         try:
-            limits = uploads.rules_for(request.user, request)
-            uploads.permit(limits)
+            limits = upload_policy.rules_for(request.user, request)
+            upload_policy.permit(limits)
         except (ConfigurationError, UploadRefused) as error:
             problem = str(error)
         request.current_app = self.admin_site.name
@@ -109,8 +110,8 @@ class UploadScreen(AssetPage):
             answer.headers["Retry-After"] = str(wait)
             return answer
         try:
-            rules = uploads.rules_for(request.user, request)
-            permit = uploads.permit(rules)
+            rules = upload_policy.rules_for(request.user, request)
+            permit = upload_policy.permit(rules)
         except UploadRefused:
             return _refused(_("You may not upload files."), 403)
         except ConfigurationError as error:
@@ -131,7 +132,7 @@ class UploadScreen(AssetPage):
         """Register a file that Filestack has stored; its webhook then changes nothing.
 
         If necessary, Filestack confirms where the file is stored: see
-        :func:`filestack_tags.uploads.confirmed`.
+        :func:`filestack_tags.assets.upload_policy.confirmed`.
         """
         if not self.has_add_permission(request):
             return _refused(_("You may not add assets."), 403)
@@ -151,7 +152,7 @@ class UploadScreen(AssetPage):
         try:
             asset, created = tasks.register(
                 Source.handle(said["handle"]),
-                facts=uploads.confirmed(
+                facts=upload_policy.confirmed(
                     said["handle"], facts, user=request.user, request=request
                 ),
                 uploader=cast("AbstractBaseUser", request.user),  # admin pages require a login

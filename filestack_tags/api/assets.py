@@ -17,18 +17,18 @@ from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
 from filestack_tags import tasks
-from filestack_tags.assets import amend, forget
+from filestack_tags.assets.registry import amend, forget
+from filestack_tags.assets.tags import known
+from filestack_tags.assets.visibility import scope_of, sees_everything
 from filestack_tags.db.replicas import read_alias
 from filestack_tags.db.text import label_key
 from filestack_tags.exceptions import InvalidLabel, OutOfScope
 from filestack_tags.models import Asset
-from filestack_tags.scoping import scope_of, sees_everything
 from filestack_tags.search.ast import Query
 from filestack_tags.search.deadline import time_limit
 from filestack_tags.search.facets import facets, histogram
 from filestack_tags.search.hints import hints
 from filestack_tags.search.totals import total
-from filestack_tags.tags import known
 
 from .base import PAGING, View, asset_of, lock_asset, number, person
 from .errors import ParameterError

@@ -22,10 +22,10 @@ from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
 from filestack_tags import throttle
+from filestack_tags.assets.visibility import assets_of, sees_everything
 from filestack_tags.db.replicas import reading_primary
 from filestack_tags.db.transactions import alias, atomic, locked
 from filestack_tags.models import Asset
-from filestack_tags.scoping import assets_of, sees_everything
 
 from . import preconditions
 from .errors import ParameterError, exception_handler, unknown_parameters

@@ -12,8 +12,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from filestack_tags import curation
+from filestack_tags.assets.visibility import decisions_of
 from filestack_tags.models import TagDecision
-from filestack_tags.scoping import decisions_of
 
 from .base import PAGING, View, asset_of, number, person
 from .bodies import id_in

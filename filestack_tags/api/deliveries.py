@@ -13,9 +13,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from filestack_tags import tasks
+from filestack_tags.assets.visibility import sees_everything
 from filestack_tags.db.text import storable
 from filestack_tags.models import WebhookDelivery
-from filestack_tags.scoping import sees_everything
 
 from .base import PAGING, View, number
 from .bodies import one_of

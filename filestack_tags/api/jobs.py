@@ -16,6 +16,7 @@ from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
 from filestack_tags import bulk, tasks
+from filestack_tags.assets.visibility import sees_everything
 from filestack_tags.exceptions import (
     BulkError,
     ConfigurationError,
@@ -23,7 +24,6 @@ from filestack_tags.exceptions import (
     TagQueryError,
 )
 from filestack_tags.models import BulkJob, BulkJobItem
-from filestack_tags.scoping import sees_everything
 
 from . import problems
 from .base import PAGING, View, number

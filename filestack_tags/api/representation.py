@@ -22,13 +22,13 @@ from django.db import connections
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from filestack_tags.assets.sensitive import exists_in_sql, withheld
 from filestack_tags.conf import get_settings
 from filestack_tags.db import prepared_statements
 from filestack_tags.db.datetimes import read_times_in_c
 from filestack_tags.models import Asset, AssetTag
 from filestack_tags.search.instances import sooner
 from filestack_tags.search.tables import tables_of
-from filestack_tags.search.withheld import exists_in_sql, withheld
 
 Row = Sequence[Any]
 Moment = Callable[[datetime | None], datetime | None]

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from rest_framework import serializers
 from rest_framework.fields import empty
 
-from filestack_tags.assets import Facts
+from filestack_tags.assets.registry import Facts
 from filestack_tags.conf import get_settings
 from filestack_tags.exceptions import InvalidReference
 from filestack_tags.filestack.calls import (

@@ -15,14 +15,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from filestack_tags import curation, merging, tasks
+from filestack_tags.assets.sensitive import withheld
+from filestack_tags.assets.tags import known
+from filestack_tags.assets.visibility import scope_of, tags_of
 from filestack_tags.db.text import fold, label_key
 from filestack_tags.db.transactions import atomic, locked
 from filestack_tags.exceptions import InvalidLabel
 from filestack_tags.models import Tag, TagAlias, TagMerge
-from filestack_tags.scoping import scope_of, tags_of
 from filestack_tags.search.complete import complete
-from filestack_tags.search.withheld import withheld
-from filestack_tags.tags import known
 
 from .base import PAGING, View, includes_hidden, number, person, require_everything
 from .errors import ParameterError

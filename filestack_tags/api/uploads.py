@@ -13,8 +13,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
-from filestack_tags import tasks, uploads
-from filestack_tags.assets import Facts
+from filestack_tags import tasks
+from filestack_tags.assets import upload_policy
+from filestack_tags.assets.registry import Facts
+from filestack_tags.assets.visibility import scope_of
 from filestack_tags.db.replicas import read_alias
 from filestack_tags.exceptions import (
     ConfigurationError,
@@ -25,7 +27,6 @@ from filestack_tags.exceptions import (
 )
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset
-from filestack_tags.scoping import scope_of
 
 from . import problems
 from .base import View, person
@@ -67,8 +68,8 @@ class UploadViewSet(View):
     def permit(self, request: Request) -> Response:
         """Return a policy that can store files for some minutes and do nothing else."""
         try:
-            rules = uploads.rules_for(request.user, request._request)
-            permit = uploads.permit(rules)
+            rules = upload_policy.rules_for(request.user, request._request)
+            permit = upload_policy.permit(rules)
         except UploadRefused as error:
             raise PermissionDenied(_("You may not upload files.")) from error
         except ConfigurationError as error:
@@ -110,7 +111,7 @@ class UploadViewSet(View):
         try:
             asset, created = tasks.register(
                 handle,
-                facts=uploads.confirmed(
+                facts=upload_policy.confirmed(
                     handle.reference, facts, user=request.user, request=request._request
                 ),
                 uploader=person(request),

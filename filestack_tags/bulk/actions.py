@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from django.utils.translation import gettext_lazy as _
 
-from filestack_tags import assets, curation, tagging, tags
+from filestack_tags import curation, tagging
+from filestack_tags.assets import registry, tags
 from filestack_tags.db.transactions import alias, locked
 from filestack_tags.models import Asset, AssetTag, BulkJob, TagDecision
 
@@ -94,7 +95,7 @@ def _export(job: BulkJob, ids: Sequence[int]) -> Effect:
 
 
 def _forget(job: BulkJob, ids: Sequence[int]) -> Effect:
-    forgotten = assets.forget_many(ids)
+    forgotten = registry.forget_many(ids)
     return Effect(
         [pk for pk in ids if pk in forgotten],
         {pk: "gone" for pk in ids if pk not in forgotten},

@@ -12,13 +12,9 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from filestack_tags import metrics, spending, tags, throttle, workflows
-from filestack_tags.conf import get_settings
-from filestack_tags.db.text import label_key, label_name
-from filestack_tags.db.transactions import alias, atomic, locked, retrying
-from filestack_tags.exceptions import BulkError
-from filestack_tags.models import Asset, BulkJob, TaggingRun
-from filestack_tags.scoping import (
+from filestack_tags import metrics, spending, throttle, workflows
+from filestack_tags.assets import tags
+from filestack_tags.assets.visibility import (
     digest_of,
     hidden_keys,
     scope_of,
@@ -26,6 +22,11 @@ from filestack_tags.scoping import (
     tags_named_to,
     why_stopped,
 )
+from filestack_tags.conf import get_settings
+from filestack_tags.db.text import label_key, label_name
+from filestack_tags.db.transactions import alias, atomic, locked, retrying
+from filestack_tags.exceptions import BulkError
+from filestack_tags.models import Asset, BulkJob, TaggingRun
 from filestack_tags.search.ast import Comparison, HasTag, Query, conjunction
 from filestack_tags.search.planner import read
 from filestack_tags.search.scope import tags_within

@@ -21,9 +21,9 @@ from django.http import StreamingHttpResponse
 from django.utils import timezone
 from django.utils.cache import patch_vary_headers
 
+from filestack_tags.assets.visibility import digest_of
 from filestack_tags.db.transactions import alias
 from filestack_tags.models import Asset, AssetTag, BulkJob, BulkJobPart
-from filestack_tags.scoping import digest_of
 from filestack_tags.search.planner import visible_asset_tags
 
 COLUMNS = (

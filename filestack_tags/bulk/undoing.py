@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.db.models import QuerySet
 
-from filestack_tags import assets, curation, metrics
+from filestack_tags import curation, metrics
+from filestack_tags.assets import registry
 from filestack_tags.db.transactions import alias, atomic, locked, retrying
 from filestack_tags.exceptions import BulkError
 from filestack_tags.models import Asset, BulkJob, BulkJobItem, TagDecision, TaggingRun
@@ -108,7 +109,7 @@ def to_undo(job: BulkJob, limit: int) -> list[int]:
 def undone(job: BulkJob, ids: Sequence[int]) -> Effect:
     """Restore the previous state, except for assets that were changed since."""
     if _forgot(job):
-        back = assets.restore_many(ids)
+        back = registry.restore_many(ids)
     else:
         decisions = _decisions(job).filter(asset_id__in=ids).values_list("pk", flat=True)
         outcomes = curation.undo_many(

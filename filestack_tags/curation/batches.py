@@ -14,9 +14,10 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.db import connections
 from django.db.models import Q
 
-from filestack_tags import outbox, tags
+from filestack_tags.assets import tags
 from filestack_tags.db.transactions import alias, locked, on_commit
 from filestack_tags.models import Asset, AssetTag, Tag, TagDecision, score_of
+from filestack_tags.outbound import outbox
 from filestack_tags.signals import tag_decided
 
 AT_ONCE = 450

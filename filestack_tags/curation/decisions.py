@@ -19,7 +19,7 @@ from django.utils import timezone
 from django.utils.formats import localize
 from django.utils.translation import gettext as _
 
-from filestack_tags import tags
+from filestack_tags.assets import tags
 from filestack_tags.db.transactions import alias, atomic, retried
 from filestack_tags.exceptions import CurationError, DecidedMeanwhile
 from filestack_tags.models import Asset, AssetTag, Tag, TagDecision

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from django.utils import timezone
 
-from filestack_tags import tags
+from filestack_tags.assets import tags
 from filestack_tags.db.text import label_key, label_name
 from filestack_tags.db.transactions import alias, atomic, locked, retrying
 from filestack_tags.exceptions import CurationError

@@ -9,7 +9,7 @@ from django.contrib.auth import get_user_model
 from django.db import connections
 from django.db.models import Q
 
-from filestack_tags import tags
+from filestack_tags.assets import tags
 from filestack_tags.db.transactions import alias, atomic, locked, retrying
 from filestack_tags.exceptions import CurationError
 from filestack_tags.models import AT_WORK, AssetTag, Tag, TagAlias, TagMerge

@@ -62,8 +62,8 @@ class AssetQuerySet(models.QuerySet["Asset"]):
     def within(self, scope: models.Q | None) -> Self:
         """Return the assets in a scope, each once; all of them if it is None.
 
-        See :mod:`filestack_tags.scoping` for the definition of a scope. A search that follows
-        counts only the tags of these assets for the limit of a prefix.
+        See :mod:`filestack_tags.assets.visibility` for the definition of a scope. A search that
+        follows counts only the tags of these assets for the limit of a prefix.
         """
         if scope is None:
             return self

@@ -24,7 +24,7 @@ def new_webhook_id() -> str:
 
 
 class WebhookEndpoint(models.Model):
-    """Another system. Its secret is not stored: see :mod:`filestack_tags.outbound`."""
+    """Another system. Its secret is not stored: see :mod:`filestack_tags.outbound.delivery`."""
 
     url = models.CharField(_("URL"), max_length=2000)
     description = models.CharField(_("description"), max_length=200, blank=True)

@@ -71,7 +71,7 @@ class SavedSearch(models.Model):
 
         Args:
             within: the assets that may be found at all, see
-                :func:`filestack_tags.scoping.scope_of`; all of them, if None.
+                :func:`filestack_tags.assets.visibility.scope_of`; all of them, if None.
             include_hidden: whether ``include:hidden`` is permitted in the search.
 
         Raises:

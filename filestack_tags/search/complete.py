@@ -21,6 +21,7 @@ from typing import Any, TypeAlias
 
 from django.db.models import Count, Max, Q, Sum
 
+from filestack_tags.assets.sensitive import withheld
 from filestack_tags.db.replicas import read_alias
 from filestack_tags.db.text import without_ignorable
 from filestack_tags.exceptions import SearchTimeout
@@ -30,7 +31,6 @@ from .deadline import time_limit
 from .names import rows_of
 from .scope import counts_within, scope
 from .sql import Fragment
-from .withheld import withheld
 
 CHECK_AFTER = 1.0
 """Seconds for which the names in memory are used without checking for changes."""

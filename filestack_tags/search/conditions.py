@@ -23,6 +23,7 @@ from django.db.models.functions import Lower
 from django.db.models.sql.compiler import SQLCompiler
 from django.utils import timezone
 
+from filestack_tags.assets.sensitive import exists
 from filestack_tags.db.datetimes import kept
 from filestack_tags.filestack.sources import digests_of
 from filestack_tags.models import AssetTag, TaggingRun
@@ -30,7 +31,6 @@ from filestack_tags.models import AssetTag, TaggingRun
 from .ast import And, Comparison, Everything, Fact, HasTag, Measure, Moment, Node, Not, Or
 from .facts import UNKNOWN, mime_type
 from .names import Names, rows_of
-from .withheld import exists
 
 MAX_SCORE = 100
 _CLOCK = re.compile(r"T[0-9]{2}:[0-9]{2}(:[0-9]{2})?(?:\.([0-9]+))?")

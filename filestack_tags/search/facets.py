@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from django.db import connections
 from django.db.models import Q
 
+from filestack_tags.assets.sensitive import exists_in_sql
 from filestack_tags.conf import get_settings
 
 from .ast import Query
@@ -22,7 +23,6 @@ from .plan import Plan, planned
 from .planner import permitted, understood
 from .sql import Fragment
 from .tables import tables_of
-from .withheld import exists_in_sql
 
 EXACT = 1000
 """Results up to this size are always counted in full: counting them is fast, and a smaller sample

@@ -25,10 +25,10 @@ from django.db.models import (
     When,
 )
 
+from filestack_tags.assets.sensitive import exists, withheld
 from filestack_tags.models import Asset, AssetTag
 
 from .names import rows_of
-from .withheld import exists, withheld
 
 SAMPLE = 1_800
 """Sample size for large installations: shares are then accurate to about two percent."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from django.db import connections
 from django.db.models import Model, Q, QuerySet
 
+from filestack_tags.assets.sensitive import withheld
 from filestack_tags.db import prepared_statements
 from filestack_tags.db.replicas import read_alias
 from filestack_tags.db.text import label_key
@@ -20,7 +21,6 @@ from filestack_tags.translation import gettext_noop as _
 
 from .ast import HasTag, Node, label_text, leaves
 from .tables import tables_of
-from .withheld import withheld
 
 if TYPE_CHECKING:
     from .sql import Fragment

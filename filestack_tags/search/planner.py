@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from django.db.models import BooleanField, Expression, F, Q, QuerySet
 from django.db.models.sql.where import WhereNode
 
+from filestack_tags.assets.sensitive import exists, withheld
 from filestack_tags.conf import get_settings
 from filestack_tags.exceptions import TagQueryError
 from filestack_tags.models import Asset
@@ -19,7 +20,6 @@ from .conditions import Conditions, confident, decided, of_any_tag
 from .language import Limits, parse
 from .names import Names, resolve, rows_of
 from .scope import scope
-from .withheld import exists, withheld
 
 Rows = TypeVar("Rows", bound=QuerySet[Any])
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from django.db import connections
 
+from filestack_tags.assets.sensitive import exists_in_sql
 from filestack_tags.filestack.sources import digests_of
 from filestack_tags.models import AssetTag
 
@@ -26,7 +27,6 @@ from .conditions import MAX_SCORE, MOMENT_COLUMNS, bounds_of, scores_of
 from .facts import UNKNOWN, mime_type
 from .names import KnownTag, Names
 from .tables import tables_of
-from .withheld import exists_in_sql
 
 _UNINDEXED = {"mysql": "{} + 0", "sqlite": "+{}"}
 """How to compare a column so that its index is not used."""

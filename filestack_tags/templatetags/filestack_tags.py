@@ -9,10 +9,10 @@ from django import template
 from django.db import DatabaseError
 from django.template.context import Context
 
+from filestack_tags.assets.visibility import sees_everything
 from filestack_tags.db.transactions import atomic
 from filestack_tags.exceptions import ConfigurationError
 from filestack_tags.operations import concerns
-from filestack_tags.scoping import sees_everything
 
 register = template.Library()
 

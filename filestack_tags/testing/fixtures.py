@@ -15,7 +15,8 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from filestack_tags import assets, inbox, results, tasks
+from filestack_tags import inbox, results, tasks
+from filestack_tags.assets import registry
 from filestack_tags.conf import get_settings
 from filestack_tags.exceptions import ConfigurationError
 from filestack_tags.filestack.sources import Source
@@ -199,12 +200,12 @@ class Make:
             user_tags: the same, as Filestack's user tags.
             source: the file; a new handle if not given.
             uploader: the user who uploaded it.
-            facts: see :class:`filestack_tags.assets.Facts`.
+            facts: see :class:`filestack_tags.assets.registry.Facts`.
         """
         self._number += 1
-        asset, _ = assets.register(
+        asset, _ = registry.register(
             source or Source.handle(f"test-handle-{self._number}"),
-            facts=assets.Facts(**facts),
+            facts=registry.Facts(**facts),
             uploader=uploader,
         )
         if tags is not None or user_tags is not None:

@@ -10,7 +10,7 @@ from django.db.models import Model
 from django.urls import reverse
 from django.utils import timezone
 
-from filestack_tags import bulk, curation, merging, outbound, outbox, saved_searches
+from filestack_tags import bulk, curation, merging, saved_searches
 from filestack_tags.models import (
     Backfill,
     BulkJob,
@@ -25,6 +25,7 @@ from filestack_tags.models import (
     TagMerge,
     WebhookDelivery,
 )
+from filestack_tags.outbound import delivery, outbox
 from tests.api.rows import tagged
 
 
@@ -41,7 +42,7 @@ def make_everything(user: Any) -> dict[type[Model], Model]:
     merge = merging.start(hound.pk, dog.pk, user=user)
     while not merging.work(merge.pk, is_stopped=lambda: False):
         pass
-    endpoint = outbound.save_endpoint(url="https://example.com/", events=outbox.EVENTS)
+    endpoint = delivery.save_endpoint(url="https://example.com/", events=outbox.EVENTS)
     search = saved_searches.save(
         saved_searches.Wanted(name="Animals", query="animal"), owner=user
     )

@@ -8,7 +8,8 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from filestack_tags import assets, curation
+from filestack_tags import curation
+from filestack_tags.assets import registry
 from filestack_tags.models import Asset, Tag
 from filestack_tags.search import complete
 from tests.api.rows import tagged
@@ -257,7 +258,7 @@ def test_each_workflow_is_an_action_for_who_may_tag(
     assert said(act(editor, "workflow:look", done)) == ["1 asset queued."]
     done.refresh_from_db()
     assert (done.tagging_state, done.queued_for) == ("queued", "workflow:look")
-    assets.forget(done.pk)
+    registry.forget(done.pk)
     gone = editor.get(LIST, {"presence": "forgotten"}).context["action_form"]
     assert "workflow:look" not in dict(gone.fields["action"].choices)
 
@@ -282,7 +283,7 @@ def test_actions_fit_what_is_shown(editor: Client) -> None:
     asset = tagged("h1")
     actions = editor.get(LIST).context["action_form"].fields["action"].choices
     assert {value for value, _label in actions} == {"", "in_bulk", "tag_now", "retag", "forget"}
-    assets.forget(asset.pk)
+    registry.forget(asset.pk)
     gone = editor.get(LIST, {"presence": "forgotten"}).context["action_form"]
     assert {value for value, _label in gone.fields["action"].choices} == {"", "restore"}
 

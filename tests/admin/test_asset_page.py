@@ -8,7 +8,8 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.test import Client
 
-from filestack_tags import assets, curation
+from filestack_tags import curation
+from filestack_tags.assets import registry
 from filestack_tags.models import Asset, AssetTag, Tag, TaggingRun, WebhookDelivery
 from tests.api.rows import person, tagged
 
@@ -298,7 +299,7 @@ def test_the_buttons_of_the_page_do_what_the_actions_of_the_list_do(
     assert said(editor.post(LIST, data | {"action": "retag"}, follow=True)) == [
         "1 asset queued."
     ]
-    assets.forget(asset.pk)
+    registry.forget(asset.pk)
     shown = page(editor.get(url))
     assert "Forgotten on" in shown.text
     assert next(row["value"] for row in shown.buttons if row.get("name")) == "restore"

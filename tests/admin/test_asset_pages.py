@@ -13,9 +13,10 @@ from django.db.models import Count
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from filestack_tags import assets, curation
+from filestack_tags import curation
 from filestack_tags.admin.assets import AssetAdmin
 from filestack_tags.admin.forms import RegisterForm
+from filestack_tags.assets import registry
 from filestack_tags.models import Asset, Tag
 from filestack_tags.search.totals import Total
 from tests.api.rows import person, tagged
@@ -157,7 +158,7 @@ def test_a_page_of_fifty_takes_as_many_queries_as_a_page_of_one(
     monkeypatch.setattr(AssetAdmin, "list_per_page", 50)
     uploader = person("ann")
     tagged("other", {"only60": 90})
-    assets.forget(Asset.objects.get().pk)
+    registry.forget(Asset.objects.get().pk)
     counts = []
     for first, last in ((0, 1), (1, 50)):
         for number in range(first, last):
@@ -211,7 +212,7 @@ def test_a_page_that_became_empty_leads_to_the_first_with_a_word(
 ) -> None:
     following = page(editor.get(LIST)).links["Next"]
     for asset in Asset.objects.exclude(reference__in=["h9", "h8", "h7"]):
-        assets.forget(asset.pk)
+        registry.forget(asset.pk)
     response = editor.get(LIST + following)
     assert listed(response) == ["h9", "h8", "h7"]
     assert said(response) == ["There is nothing on that page any more. This is the first."]
@@ -385,7 +386,7 @@ def test_two_states_are_either_of_them(editor: Client, ten: list[str]) -> None:
 def test_what_cannot_be_said_is_left_to_django(
     editor: Client, ten: list[str], query: dict[str, str], expected: list[str]
 ) -> None:
-    assets.forget(Asset.objects.get(reference="h0").pk)
+    registry.forget(Asset.objects.get(reference="h0").pk)
     response = editor.get(LIST, query)
     assert listed(response) == expected
     assert not is_by_keyset(response)
@@ -577,7 +578,7 @@ def test_an_action_on_all_that_matches_reaches_what_is_on_no_page_shown(
 def test_an_action_on_all_leaves_forgotten_assets_alone(
     editor: Client, ten: list[str], page: Any
 ) -> None:
-    assets.forget(Asset.objects.get(reference="h3").pk)
+    registry.forget(Asset.objects.get(reference="h3").pk)
     assert said(act_on_all(editor, page, "", "retag")) == ["9 assets queued."]
 
 

@@ -12,10 +12,11 @@ from django.contrib.auth.models import User
 from django.db.models import Model
 from django.test import Client
 
-from filestack_tags import curation, outbound, outbox, saved_searches
+from filestack_tags import curation, saved_searches
 from filestack_tags.admin.changes import ChangesForm
 from filestack_tags.admin.ledger import PlainAdmin
 from filestack_tags.models import SavedSearch, Tag, WebhookEndpoint
+from filestack_tags.outbound import delivery, outbox
 from tests.api.rows import tagged
 
 pytestmark = pytest.mark.django_db
@@ -123,7 +124,7 @@ def _saved_search_form(user: User) -> Form:
 
 def _endpoint_form(user: User) -> Form:
     form = Form()
-    form.row = outbound.save_endpoint(
+    form.row = delivery.save_endpoint(
         url="https://example.com/", events=EVENTS[:1], description="old"
     )
     form.url = f"/admin/filestack_tags/webhookendpoint/{form.row.pk}/change/"
@@ -262,9 +263,9 @@ def test_a_receiver_that_switched_an_endpoint_off_stays_off(
 def test_a_secret_made_meanwhile_stays(browser: Client, user: User) -> None:
     form = _endpoint_form(user)
     page = opened(browser, form.url)
-    secret = outbound.new_secret(form.row.pk)
+    secret = delivery.new_secret(form.row.pk)
     submit(browser, form.url, changed(page, description=["new"]))
-    assert outbound.secret_of(WebhookEndpoint.objects.get()) == secret
+    assert delivery.secret_of(WebhookEndpoint.objects.get()) == secret
 
 
 def test_a_page_that_was_saved_once_can_be_saved_again(browser: Client, user: User) -> None:

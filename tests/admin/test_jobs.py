@@ -11,7 +11,8 @@ from django.db.models import Q, Value
 from django.db.models.functions import Concat
 from django.test import Client
 
-from filestack_tags import assets, bulk, curation
+from filestack_tags import bulk, curation
+from filestack_tags.assets import registry
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetTag, BulkJob
 from tests.api.rows import person
@@ -28,10 +29,10 @@ EDITOR = ("view_asset", "change_asset", "tag_asset", "delete_asset")
 def ids() -> list[int]:
     made = []
     for number in range(3):
-        asset, _ = assets.register(Source.handle(f"h{number}"))
+        asset, _ = registry.register(Source.handle(f"h{number}"))
         curation.add(asset.pk, "sky", user=None)
         made.append(asset.pk)
-    assets.register(Source.handle("other"))
+    registry.register(Source.handle("other"))
     return made
 
 

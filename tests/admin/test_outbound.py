@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from filestack_tags import outbound, outbox
 from filestack_tags.models import OutboundMessage, WebhookEndpoint
+from filestack_tags.outbound import delivery, outbox
 
 pytestmark = pytest.mark.django_db
 
@@ -29,7 +29,7 @@ def client(client_of: Any) -> Client:
 
 @pytest.fixture
 def endpoint(db: None) -> WebhookEndpoint:
-    return outbound.save_endpoint(url="https://example.com/", events=outbox.EVENTS)
+    return delivery.save_endpoint(url="https://example.com/", events=outbox.EVENTS)
 
 
 def nobody(user: Any) -> Any:
@@ -41,7 +41,7 @@ def nobody(user: Any) -> Any:
 def test_an_endpoint_is_made_and_its_secret_shown_once(client: Client, page: Any) -> None:
     reply = client.post(f"{ENDPOINTS}add/", SAID)
     endpoint = WebhookEndpoint.objects.get()
-    secret = outbound.secret_of(endpoint)
+    secret = delivery.secret_of(endpoint)
     assert secret.encode() not in reply.content
     assert reply["Location"] == f"{ENDPOINTS}{endpoint.pk}/secret/"
     shown = client.get(reply["Location"])
@@ -60,15 +60,15 @@ def test_an_endpoint_is_made_and_its_secret_shown_once(client: Client, page: Any
 def test_a_new_secret_is_shown_once_too(
     client: Client, page: Any, endpoint: WebhookEndpoint
 ) -> None:
-    former = outbound.secret_of(endpoint)
+    former = delivery.secret_of(endpoint)
     place = f"{ENDPOINTS}{endpoint.pk}/secret/"
     assert former not in page(client.get(place, follow=True)).text
     shown = page(client.post(place, follow=True)).text
     endpoint.refresh_from_db()
-    assert outbound.secret_of(endpoint) in shown
+    assert delivery.secret_of(endpoint) in shown
     assert former not in shown
     assert "signed with the former secret, too" in shown
-    assert outbound.secret_of(endpoint) not in page(client.get(place, follow=True)).text
+    assert delivery.secret_of(endpoint) not in page(client.get(place, follow=True)).text
     assert client.post(f"{ENDPOINTS}999999/secret/").status_code == 403
 
 
@@ -85,7 +85,7 @@ def test_a_button_pressed_twice_makes_one_secret(
         shown = page(client.post(f"{ENDPOINTS}{endpoint.pk}/secret/", said, follow=True)).text
         endpoint.refresh_from_db()
         assert (endpoint.former_nonce, endpoint.nonce) == (former, made)
-        assert outbound.secret_of(endpoint) in shown
+        assert delivery.secret_of(endpoint) in shown
         assert made != former
         former = made
 
@@ -97,17 +97,17 @@ def test_a_secret_is_shown_to_who_made_it_alone(
     client.post(place)
     endpoint.refresh_from_db()
     looking = client_of("view_webhookendpoint")
-    assert outbound.secret_of(endpoint) not in page(looking.get(place, follow=True)).text
-    other = outbound.save_endpoint(url="https://example.org/", events=outbox.EVENTS)
+    assert delivery.secret_of(endpoint) not in page(looking.get(place, follow=True)).text
+    other = delivery.save_endpoint(url="https://example.org/", events=outbox.EVENTS)
     reply = client.get(f"{ENDPOINTS}{other.pk}/secret/", follow=True)
-    assert outbound.secret_of(other) not in page(reply).text
+    assert delivery.secret_of(other) not in page(reply).text
 
 
 def test_an_endpoint_is_changed_and_deleted_with_its_messages(
     client: Client, endpoint: WebhookEndpoint
 ) -> None:
     place = f"{ENDPOINTS}{endpoint.pk}/"
-    secret = outbound.secret_of(endpoint)
+    secret = delivery.secret_of(endpoint)
     said = {**SAID, "description": "Shop", "is_active": ""}
     assert client.post(f"{place}change/", said).status_code == 302
     endpoint.refresh_from_db()
@@ -116,11 +116,11 @@ def test_an_endpoint_is_changed_and_deleted_with_its_messages(
         ["asset.tagged"],
         False,
     )
-    assert outbound.secret_of(endpoint) == secret
+    assert delivery.secret_of(endpoint) == secret
     OutboundMessage.objects.create(endpoint=endpoint, event="asset.tagged", body="{}")
     assert client.post(f"{place}delete/", {"post": "yes"}).status_code == 302
     assert not OutboundMessage.objects.exists()
-    other = outbound.save_endpoint(url="https://example.com/", events=outbox.EVENTS)
+    other = delivery.save_endpoint(url="https://example.com/", events=outbox.EVENTS)
     chosen = {"action": "delete_selected", "_selected_action": [other.pk], "post": "yes"}
     client.post(ENDPOINTS, chosen)
     assert not WebhookEndpoint.objects.exists()

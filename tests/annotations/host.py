@@ -8,15 +8,16 @@ from typing import Any, assert_type
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from filestack_tags import curation, metrics, tasks, uploads
-from filestack_tags.assets import Facts, forget
+from filestack_tags import curation, metrics, tasks
+from filestack_tags.assets import upload_policy
+from filestack_tags.assets.registry import Facts, forget
+from filestack_tags.assets.visibility import assets_of
 from filestack_tags.exceptions import TaggerError, TagQueryError
 from filestack_tags.fields import AssetOf
 from filestack_tags.filestack.client import FilestackClient
 from filestack_tags.filestack.payloads import StoredFile
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetQuerySet, AssetTag, Tag, TaggingRun
-from filestack_tags.scoping import assets_of
 from filestack_tags.search.complete import complete
 from filestack_tags.search.keyset import Page, find
 from filestack_tags.search.language import parse
@@ -123,7 +124,7 @@ def uploading() -> None:
         stored = client.store_bytes(b"", filename="a.jpg", mimetype="image/jpeg")
         assert_type(stored, StoredFile)
         client.store_bytes("text", filename="a", mimetype="b")  # type: ignore[arg-type]
-    assert uploads.permit is not None
+    assert upload_policy.permit is not None
 
 
 def errors() -> None:

@@ -8,7 +8,8 @@ from typing import Any
 from django.contrib.auth.models import Permission, User
 from django.utils import timezone
 
-from filestack_tags import assets, results
+from filestack_tags import results
+from filestack_tags.assets import registry
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, TaggingRun
 from tests import scripted
@@ -21,7 +22,7 @@ def tagged(
     **facts: Any,
 ) -> Asset:
     """Register a file and apply a reply with these tags; without tags it stays new."""
-    asset, _ = assets.register(Source.parse(reference), facts=assets.Facts(**facts))
+    asset, _ = registry.register(Source.parse(reference), facts=registry.Facts(**facts))
     if auto is None and user is None:
         return asset
     run = TaggingRun.objects.create(

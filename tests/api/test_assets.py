@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
-from filestack_tags import assets, curation
+from filestack_tags import curation
+from filestack_tags.assets import registry
 from filestack_tags.models import Asset, Tag
 
 from .rows import person, tagged
@@ -170,7 +171,7 @@ def test_hidden_tags_are_searched_with_the_permission_only(client_of: Any) -> No
 
 def test_forgotten_assets_are_neither_listed_nor_found_by_id(api: APIClient) -> None:
     asset = tagged("h1", {"sky": 90})
-    assets.forget(asset.pk)
+    registry.forget(asset.pk)
     assert found(api, "") == found(api, "tag=sky") == set()
     assert api.get(f"/api/v1/assets/{asset.pk}/").status_code == 404
 

@@ -20,11 +20,12 @@ from django.db.models import Q
 from django.urls import reverse
 from rest_framework.test import APIClient
 
-from filestack_tags import bulk, curation, merging, saved_searches, uploads
+from filestack_tags import bulk, curation, merging, saved_searches
 from filestack_tags.api import preconditions, problems
 from filestack_tags.api.jobs import KEY
 from filestack_tags.api.schema.operations import OPERATIONS
 from filestack_tags.api.urls import router
+from filestack_tags.assets import upload_policy
 from filestack_tags.models import Tag, TagAlias
 
 from .rows import person, tagged
@@ -176,7 +177,7 @@ def tenant(settings: Any, monkeypatch: pytest.MonkeyPatch) -> User:
         "WRITES_PER_MINUTE": None,
         "NEW_TAGS_PER_HOUR": None,
     }
-    monkeypatch.setattr(uploads, "confirmed", lambda handle, facts, **who: facts)
+    monkeypatch.setattr(upload_policy, "confirmed", lambda handle, facts, **who: facts)
     root = User.objects.create_superuser("root")
     user = person("tenant")
     user.user_permissions.set(

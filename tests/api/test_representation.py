@@ -18,9 +18,9 @@ from rest_framework.exceptions import ErrorDetail
 from rest_framework.renderers import JSONRenderer
 from rest_framework.test import APIClient
 
-from filestack_tags import assets
 from filestack_tags.api import rendering
 from filestack_tags.api.representation import describe
+from filestack_tags.assets import registry
 from filestack_tags.models import Asset, AssetTag, Tag, score_of
 from filestack_tags.search.planner import visible_asset_tags
 
@@ -136,7 +136,7 @@ def test_times_are_in_the_time_zone_of_the_request(
 @pytest.mark.django_db
 def test_assets_are_described_in_the_order_asked_for_without_forgotten_ones() -> None:
     ids = [tagged(f"h{number}", {"sky": 90}).pk for number in range(4)]
-    assets.forget(ids[2])
+    registry.forget(ids[2])
     asked = [ids[1], ids[2], ids[3], ids[0]]
     assert [shown["id"] for shown in describe(asked, "default")] == [ids[1], ids[3], ids[0]]
 

@@ -9,8 +9,8 @@ import pytest
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from filestack_tags import assets
 from filestack_tags.api.problems import INVALID_VALUES
+from filestack_tags.assets import registry
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset
 
@@ -69,7 +69,7 @@ def test_registering_notes_who_did_it(client_of: Any) -> None:
 
 def test_registering_a_forgotten_file_restores_it(api: APIClient) -> None:
     asset = tagged(HANDLE, {"sky": 90})
-    assets.forget(asset.pk)
+    registry.forget(asset.pk)
     reply = register(api, handle=HANDLE)
     assert reply.status_code == 200
     assert [tag["key"] for tag in reply.json()["tags"]] == ["sky"]
@@ -222,7 +222,7 @@ def test_later_news_of_filestack_replaces_what_a_person_said(api: APIClient) -> 
     source = Source.handle(HANDLE)
     for hours, name in ((-1, "b.jpg"), (1, "c.jpg")):
         moment = timezone.now() + timedelta(hours=hours)
-        assets.register(source, facts=assets.Facts(filename="c.jpg"), at=moment)
+        registry.register(source, facts=registry.Facts(filename="c.jpg"), at=moment)
         asset.refresh_from_db()
         assert asset.filename == name
 

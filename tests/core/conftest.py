@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from filestack_tags import assets
+from filestack_tags.assets import registry
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetTag
 from tests import scripted, signed_headers
@@ -52,7 +52,7 @@ def script(settings: Any) -> Iterator[list[Any]]:
 
 @pytest.fixture
 def asset(db: None) -> Asset:
-    return assets.register(Source.handle("VJQTvCboRVivWJ2BpKgd"))[0]
+    return registry.register(Source.handle("VJQTvCboRVivWJ2BpKgd"))[0]
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from filestack_tags import abandoned, assets, claims, results, tagging, tasks
+from filestack_tags import abandoned, claims, results, tagging, tasks
+from filestack_tags.assets import registry
 from filestack_tags.conf import get_settings
 from filestack_tags.models import Asset, TaggingRun
 from tests import scripted
@@ -34,7 +35,7 @@ def state_of(run: TaggingRun) -> str:
 def test_the_sweep_closes_the_run_of_a_file_that_was_deleted(
     asset: Asset, run: TaggingRun
 ) -> None:
-    assets.forget(asset.pk)
+    registry.forget(asset.pk)
     tasks.sweep()
     assert state_of(run) == TaggingRun.State.FAILED
     assert "did not come back" in run.error_text
@@ -44,7 +45,7 @@ def test_the_sweep_closes_the_run_of_a_file_that_was_deleted(
 def test_its_result_is_used_should_it_still_come(
     asset: Asset, run: TaggingRun, tags_of: Any
 ) -> None:
-    assets.forget(asset.pk)
+    registry.forget(asset.pk)
     assert abandoned.close() == 1
     results.apply(run.pk, scripted.reply({"sky": 90}), result_at=timezone.now())
     assert state_of(run) == TaggingRun.State.SUCCEEDED
@@ -58,7 +59,7 @@ def test_a_run_at_work_is_left_alone(asset: Asset, run: TaggingRun) -> None:
 
 def test_a_young_run_may_still_come_back(asset: Asset, run: TaggingRun) -> None:
     TaggingRun.objects.update(started_at=timezone.now())
-    assets.forget(asset.pk)
+    registry.forget(asset.pk)
     assert abandoned.close() == 0
 
 
@@ -66,7 +67,7 @@ def test_a_run_that_waits_for_its_job_has_until_the_deadline(
     asset: Asset, run: TaggingRun
 ) -> None:
     TaggingRun.objects.update(job_id="job-1")
-    assets.forget(asset.pk)
+    registry.forget(asset.pk)
     assert abandoned.close() == 0
     deadline = timedelta(seconds=get_settings().WORKFLOW_DEADLINE)
     TaggingRun.objects.update(started_at=timezone.now() - deadline)

@@ -9,8 +9,9 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.utils import timezone
 
-from filestack_tags import assets, curation, results, tagging
-from filestack_tags.assets import Facts
+from filestack_tags import curation, results, tagging
+from filestack_tags.assets import registry
+from filestack_tags.assets.registry import Facts
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetTag, Tag, TaggingRun
 from filestack_tags.signals import asset_registered
@@ -29,8 +30,8 @@ def test_a_file_is_registered_once(django_capture_on_commit_callbacks: Any) -> N
     )
     try:
         with django_capture_on_commit_callbacks(execute=True):
-            first, created = assets.register(HANDLE, facts=Facts(filename="a.jpg"))
-            again, created_again = assets.register(HANDLE)
+            first, created = registry.register(HANDLE, facts=Facts(filename="a.jpg"))
+            again, created_again = registry.register(HANDLE)
     finally:
         asset_registered.disconnect(dispatch_uid=1)
     assert (created, created_again) == (True, False)
@@ -49,25 +50,25 @@ def test_references_that_differ_in_case_or_kind_are_different_files() -> None:
         Source.alias("store", "äbc"),
         Source.alias("store", "abc "),
     ):
-        assert assets.register(source)[1], source
+        assert registry.register(source)[1], source
     assert Asset.objects.filter(reference="abc").count() == 1
 
 
 def test_a_url_of_the_greatest_length_is_registered() -> None:
     source = Source.url("https://example.com/" + "a" * (4096 - 20))
-    asset, _ = assets.register(source)
+    asset, _ = registry.register(source)
     asset.refresh_from_db()
     assert asset.reference == source.reference
 
 
 def test_newer_facts_replace_and_older_ones_only_fill() -> None:
     now = timezone.now()
-    assets.register(HANDLE, facts=Facts(filename="b.jpg", size=2), at=now)
-    asset, _ = assets.register(
+    registry.register(HANDLE, facts=Facts(filename="b.jpg", size=2), at=now)
+    asset, _ = registry.register(
         HANDLE, facts=Facts(filename="a.jpg", mimetype="image/jpeg"), at=now - timedelta(1)
     )
     assert (asset.filename, asset.size, asset.mimetype) == ("b.jpg", 2, "image/jpeg")
-    asset, _ = assets.register(HANDLE, facts=Facts(filename="c.jpg"), at=now + timedelta(1))
+    asset, _ = registry.register(HANDLE, facts=Facts(filename="c.jpg"), at=now + timedelta(1))
     assert (asset.filename, asset.size) == ("c.jpg", 2)
 
 
@@ -75,7 +76,7 @@ def test_facts_no_column_can_hold_are_cut_or_left_out() -> None:
     facts = Facts(
         filename="ع" * 3000 + "\x00", size=2**70, width=-1, upload_tags={"a\x00": ["\ud800", 1]}
     )
-    asset, _ = assets.register(HANDLE, facts=facts)
+    asset, _ = registry.register(HANDLE, facts=facts)
     asset.refresh_from_db()
     assert asset.filename == "ع" * 1024
     assert (asset.size, asset.width) == (None, None)
@@ -85,9 +86,9 @@ def test_facts_no_column_can_hold_are_cut_or_left_out() -> None:
 def test_the_uploader_is_the_first_one_named() -> None:
     user = get_user_model().objects.create(username="ann")
     other = get_user_model().objects.create(username="bob")
-    assets.register(HANDLE)
-    assert assets.register(HANDLE, uploader=user)[0].uploader == user
-    assert assets.register(HANDLE, uploader=other)[0].uploader == user
+    registry.register(HANDLE)
+    assert registry.register(HANDLE, uploader=user)[0].uploader == user
+    assert registry.register(HANDLE, uploader=other)[0].uploader == user
     user.delete()
     assert Asset.objects.get().uploader is None
 
@@ -97,12 +98,12 @@ def test_forgetting_hides_and_restoring_brings_everything_back(
 ) -> None:
     tagging.request([asset.pk])
     tagging.tag(asset.pk)
-    assert assets.forget(asset.pk) is True
-    assert assets.forget(asset.pk) is False
+    assert registry.forget(asset.pk) is True
+    assert registry.forget(asset.pk) is False
     assert not Asset.objects.search("sky").exists()
     assert Tag.objects.get().asset_count == 0
-    assert assets.restore(asset.pk) is True
-    assert assets.restore(asset.pk) is False
+    assert registry.restore(asset.pk) is True
+    assert registry.restore(asset.pk) is False
     assert Asset.objects.search("sky>=90").get() == asset
     assert Tag.objects.get().asset_count == 1
 
@@ -119,24 +120,24 @@ def test_the_tags_of_a_forgotten_asset_have_no_score_until_it_is_restored(
         return dict(AssetTag.objects.values_list("tag__key", "score"))
 
     assert scores() == {"sky": 90, "sea": -1}
-    assets.forget(asset.pk)
+    registry.forget(asset.pk)
     assert scores() == {"sky": -1, "sea": -1}
-    assets.restore(asset.pk)
+    registry.restore(asset.pk)
     assert scores() == {"sky": 90, "sea": -1}
 
 
 def test_forgetting_takes_an_asset_out_of_the_queue(asset: Asset) -> None:
     tagging.request([asset.pk])
-    assets.forget(asset.pk)
+    registry.forget(asset.pk)
     asset.refresh_from_db()
     assert (asset.tagging_state, asset.due_at) == (Asset.State.NEW, None)
 
 
 def test_registering_a_forgotten_file_restores_it(asset: Asset) -> None:
-    assets.forget(asset.pk)
-    assets.register(HANDLE, at=timezone.now() - timedelta(days=1))
+    registry.forget(asset.pk)
+    registry.register(HANDLE, at=timezone.now() - timedelta(days=1))
     assert not Asset.objects.present().exists()
-    assets.register(HANDLE)
+    registry.register(HANDLE)
     assert Asset.objects.present().exists()
 
 
@@ -168,7 +169,7 @@ def test_tags_are_counted_through_every_change(asset: Asset, script: Any) -> Non
 def test_an_asset_that_is_erased_leaves_its_tags_counted_right(filestack_make: Any) -> None:
     """As the guide on privacy has it."""
     gone, stays = filestack_make.asset({"sky": 90}), filestack_make.asset({"sky": 80})
-    assets.forget(gone.pk)
+    registry.forget(gone.pk)
     Asset.objects.filter(pk=gone.pk).exclude(deleted_at=None).delete()
     assert Tag.objects.get(key="sky").asset_count == 1
     assert Asset.objects.get() == stays

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from filestack_tags import assets, backfill, circuit, claims, tagging
+from filestack_tags import backfill, circuit, claims, tagging
+from filestack_tags.assets import registry
 from filestack_tags.exceptions import (
     ConfigurationError,
     InvalidApplication,
@@ -33,7 +34,7 @@ def paid(script: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def registered(number: int, **facts: Any) -> list[int]:
     return [
-        assets.register(Source.handle(f"h{n}"), facts=assets.Facts(**facts))[0].pk
+        registry.register(Source.handle(f"h{n}"), facts=registry.Facts(**facts))[0].pk
         for n in range(number)
     ]
 
@@ -85,7 +86,7 @@ def test_what_has_no_tags_is_tagged_newest_first(script: Any) -> None:
 
 def test_a_search_and_a_limit_say_what_is_tagged(script: Any) -> None:
     registered(2, mimetype="image/png")
-    assets.register(Source.handle("jpeg"), facts=assets.Facts(mimetype="image/jpeg"))
+    registry.register(Source.handle("jpeg"), facts=registry.Facts(mimetype="image/jpeg"))
     assert run(query="type:image/png", limit=1)[0].counts == {"tagged": 1}
     assert asked() == ["h1"]
 
@@ -205,7 +206,7 @@ def test_an_estimate_counts_calls_once_for_the_same_bytes(settings: Any) -> None
         "TAGGER": "filestack", "PRICE_PER_CALL": 0.5, "BUDGET_PER_DAY": 2,
     }  # fmt: skip
     registered(3, sha256="ab" * 32)
-    assets.register(Source.handle("other"))
+    registry.register(Source.handle("other"))
     assert backfill.estimate(backfill.Options()) == backfill.Estimate(4, 2, 1.0, 2)
     assert backfill.estimate(backfill.Options(limit=3)).assets == 3
     assert backfill.estimate(backfill.Options(tagger="local")).calls == 0

@@ -15,7 +15,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from filestack_tags import assets, bulk, curation, tasks
+from filestack_tags import bulk, curation, tasks
+from filestack_tags.assets import registry
 from filestack_tags.bulk import actions, running
 from filestack_tags.exceptions import BulkError, TagQueryError
 from filestack_tags.filestack.sources import Source
@@ -42,7 +43,7 @@ def tagged(number: int, tag: str = "sky", confidence: int = 80, **facts: Any) ->
     made = []
     for n in range(number):
         facts = {"filename": f"{tag}{n}", **facts}
-        asset, _ = assets.register(Source.handle(f"{tag}{n}"), facts=assets.Facts(**facts))
+        asset, _ = registry.register(Source.handle(f"{tag}{n}"), facts=registry.Facts(**facts))
         curation.add(asset.pk, tag, user=None, confidence=confidence)
         made.append(asset.pk)
     AssetTag.objects.update(decision=AssetTag.Decision.NONE, source=AssetTag.Source.AUTO)
@@ -287,7 +288,7 @@ def test_what_is_forgotten_comes_back_as_it_was() -> None:
     job = done(asked("forget", query="sky"))
     assert (job.changed, count("sky")) == (3, 0)
     assert not Asset.objects.search("sky").exists()
-    assert assets.restore_many(ids) == set(ids)
+    assert registry.restore_many(ids) == set(ids)
     assert count("sky") == 3
     assert Asset.objects.search("sky").count() == 3
 
@@ -321,9 +322,9 @@ def test_no_cell_of_a_csv_is_a_formula(begin: str) -> None:
 
 def test_undo_brings_back_what_the_job_forgot_and_nothing_else() -> None:
     ids = tagged(5)
-    assets.forget(ids[0])
+    registry.forget(ids[0])
     job = done(asked("forget"))
-    assets.restore(ids[1])
+    registry.restore(ids[1])
     undoing = done(bulk.undo(job.pk, user=None))
     assert (undoing.changed, undoing.skipped, undoing.reasons) == (3, 1, {"since": 1})
     assert set(Asset.objects.present().values_list("pk", flat=True)) == set(ids[1:])

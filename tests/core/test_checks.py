@@ -18,7 +18,8 @@ from django.core.checks import registry, run_checks
 from django.db import connection
 from django.utils import timezone
 
-from filestack_tags import assets, checks, conf, heartbeat, setting_values, tagging
+from filestack_tags import checks, conf, heartbeat, setting_values, tagging
+from filestack_tags.assets import registry as assets_registry
 from filestack_tags.exceptions import ConfigurationError
 from filestack_tags.filestack.client import FilestackClient
 from filestack_tags.filestack.sources import Source
@@ -275,7 +276,7 @@ def test_a_database_that_cannot_be_read_is_a_warning(tmp_path: Path) -> None:
 def test_work_that_waits_too_long_is_reported(settings: Any) -> None:
     settings.FILESTACK_TAGS = GOOD
     heartbeat.beat("sweep")
-    asset, _ = assets.register(Source.handle("VJQTvCboRVivWJ2BpKgd"))
+    asset, _ = assets_registry.register(Source.handle("VJQTvCboRVivWJ2BpKgd"))
     tagging.request([asset.pk])
     assert found_in_database("default") == []
     Asset.objects.update(due_at=timezone.now() - timedelta(minutes=20))

@@ -11,7 +11,8 @@ import pytest
 import time_machine
 from django.utils import timezone
 
-from filestack_tags import assets, claims, pipeline, spending, tagging
+from filestack_tags import claims, pipeline, spending, tagging
+from filestack_tags.assets import registry
 from filestack_tags.filestack.client import FilestackClient
 from filestack_tags.filestack.payloads import parse_tags_reply
 from filestack_tags.filestack.sources import Source
@@ -26,7 +27,7 @@ SKY = '{"tags": {"auto": {"sky": 90}, "user": null}}'
 
 def registered(number: int, **facts: Any) -> list[int]:
     return [
-        assets.register(Source.handle(f"h{n}"), facts=assets.Facts(**facts))[0].pk
+        registry.register(Source.handle(f"h{n}"), facts=registry.Facts(**facts))[0].pk
         for n in range(number)
     ]
 
@@ -65,7 +66,7 @@ def test_assets_at_rest_are_claimed_on_request_alone(script: Any) -> None:
     tagging.request([tagged])
     tagging.tag(tagged)
     tagging.request([queued])
-    assets.forget(gone)
+    registry.forget(gone)
     ids = [new, tagged, queued, gone]
     by_id = {item.asset_id: item.state for item in refusals([new, tagged, gone])}
     assert by_id == {new: "new", tagged: "tagged", gone: "gone"}
@@ -164,7 +165,7 @@ class TestTheSameBytes:
         first, second = registered(2, sha256="ab" * 32)
         tagging.request([first])
         tagging.land([(works([first])[0], reply())])
-        assets.content_changed(first, facts=assets.Facts(), at=timezone.now())
+        registry.content_changed(first, facts=registry.Facts(), at=timezone.now())
         tagging.request([second])
         assert works([second])[0].shared is None
         assert Asset.objects.get(pk=first).sha256 is None
@@ -198,7 +199,7 @@ def test_files_whose_digest_is_asked_for_are_tagged_by_one_call(settings: Any) -
                 client.store_bytes(picture, filename=f"{n}.jpg", mimetype="image/jpeg").handle
                 for n in range(2)
             ]
-        first, second = (assets.register(Source.handle(handle))[0].pk for handle in handles)
+        first, second = (registry.register(Source.handle(handle))[0].pk for handle in handles)
         tagging.request([first, second])
         pipeline.work(first, lambda outcome: None)
         Asset.objects.filter(tagging_state="queued").update(due_at=timezone.now())

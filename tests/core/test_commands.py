@@ -10,7 +10,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from filestack_tags import assets, tagging, tasks
+from filestack_tags import tagging, tasks
+from filestack_tags.assets import registry
 from filestack_tags.filestack.sources import Source
 from filestack_tags.management.commands import filestack_tags_replay, filestack_tags_retag
 from filestack_tags.models import Asset, TaggingRun, WebhookDelivery
@@ -28,7 +29,7 @@ def run(*args: str) -> str:
 
 @pytest.fixture
 def three(db: None) -> list[Asset]:
-    return [assets.register(Source.handle(f"h{n}"))[0] for n in range(3)]
+    return [registry.register(Source.handle(f"h{n}"))[0] for n in range(3)]
 
 
 def test_retag_queues_what_a_search_finds(three: list[Asset], script: Any) -> None:

@@ -13,7 +13,8 @@ import pytest
 from django.db import connection, connections
 from django.utils import timezone
 
-from filestack_tags import assets, claims, curation, inbox, ingest, results, tagging, tasks
+from filestack_tags import claims, curation, inbox, ingest, results, tagging, tasks
+from filestack_tags.assets import registry
 from filestack_tags.db import transactions
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetTag, Tag, TaggingRun, WebhookDelivery
@@ -66,7 +67,7 @@ def new_run(asset: Asset) -> TaggingRun:
 
 
 def test_one_result_applied_by_all_at_once_is_applied_once() -> None:
-    asset, _ = assets.register(Source.handle("h"))
+    asset, _ = registry.register(Source.handle("h"))
     run = new_run(asset)
     at = timezone.now()
     states = at_once(
@@ -77,7 +78,7 @@ def test_one_result_applied_by_all_at_once_is_applied_once() -> None:
 
 
 def test_one_file_registered_by_all_at_once_is_one_asset() -> None:
-    outcomes = at_once(lambda _: assets.register(Source.handle("h")))
+    outcomes = at_once(lambda _: registry.register(Source.handle("h")))
     assert sorted(created for _, created in outcomes) == [False] * (WRITERS - 1) + [True]
     assert Asset.objects.count() == 1
 
@@ -109,7 +110,7 @@ def test_one_job_told_by_different_deliveries_at_once_has_one_run() -> None:
 
 
 def test_one_queued_asset_taken_by_all_at_once_is_asked_about_once(script: Any) -> None:
-    asset, _ = assets.register(Source.handle("h"))
+    asset, _ = registry.register(Source.handle("h"))
     queued = at_once(lambda _: tagging.request([asset.pk]))
     assert sum(map(len, queued)) == 1
     at_once(lambda _: tagging.tag(asset.pk))
@@ -118,7 +119,7 @@ def test_one_queued_asset_taken_by_all_at_once_is_asked_about_once(script: Any) 
 
 
 def test_two_sweeps_at_once_lead_to_one_call(script: Any) -> None:
-    asset, _ = assets.register(Source.handle("h"))
+    asset, _ = registry.register(Source.handle("h"))
     tagging.request([asset.pk])
     Asset.objects.update(due_at=timezone.now() - 2 * tagging.SWEEP_AFTER)
 
@@ -133,7 +134,7 @@ def test_two_sweeps_at_once_lead_to_one_call(script: Any) -> None:
 @pytest.mark.parametrize("job_id", ["j", None], ids=["by job", "by file"])
 def test_a_job_s_webhook_takes_its_asset_before_its_run(job_id: str | None) -> None:
     """As the poll of the same job does; the other order was the other half of a deadlock."""
-    asset, _ = assets.register(Source.handle("h"))
+    asset, _ = registry.register(Source.handle("h"))
     event = fs_workflow("h", tags={"sky": 90}, job_id="j")
     run = TaggingRun.objects.create(
         asset=asset, tagger="workflow", trigger="code", content_version=1, job_id=job_id,
@@ -160,7 +161,7 @@ def test_a_job_s_webhook_takes_its_asset_before_its_run(job_id: str | None) -> N
 
 def test_neither_a_sweep_nor_a_task_waits_for_what_somebody_writes() -> None:
     """A sweep that waited here, with an index locked, was one half of a deadlock on MariaDB."""
-    held, free = (assets.register(Source.handle(name))[0].pk for name in ("held", "free"))
+    held, free = (registry.register(Source.handle(name))[0].pk for name in ("held", "free"))
     tagging.request([held, free])
     Asset.objects.update(due_at=timezone.now() - 2 * tagging.SWEEP_AFTER)
     delivery = receive(fs_workflow("held", tags={"sky": 90}, job_id="j"))
@@ -218,7 +219,7 @@ def test_workers_that_share_an_inbox_agree_on_the_few_files_that_all_of_it_is_ab
 
 def test_writers_that_meet_on_assets_tags_and_new_names_never_deadlock() -> None:
     """Replies, decisions, forgetting and restoring, all over the same few rows."""
-    ids = [assets.register(Source.handle(f"h{n}"))[0].pk for n in range(5)]
+    ids = [registry.register(Source.handle(f"h{n}"))[0].pk for n in range(5)]
 
     def names(random: Random, prefix: str) -> Iterable[str]:
         return [f"{prefix}{random.randrange(30)}" for _ in range(20)]
@@ -234,10 +235,10 @@ def test_writers_that_meet_on_assets_tags_and_new_names_never_deadlock() -> None
             if random.random() < 0.3:
                 curation.reject(asset.pk, row.tag_id, user=None)
             if random.random() < 0.2:
-                assets.forget(asset.pk)
-                assets.restore(asset.pk)
+                registry.forget(asset.pk)
+                registry.restore(asset.pk)
 
     at_once(work)
     for pk in ids:
-        assets.restore(pk)
+        registry.restore(pk)
     assert counts() == true_counts()

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
-from filestack_tags import assets, curation, results, tags
+from filestack_tags import curation, results
+from filestack_tags.assets import registry, tags
 from filestack_tags.exceptions import CurationError
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetTag, Tag, TagDecision, TaggingRun
@@ -168,7 +169,7 @@ def test_what_cannot_be_decided_keeps_nothing_else_from_being_decided(
 
 
 def test_as_many_statements_decide_of_many_assets_as_of_one(ann: Any) -> None:
-    made = [assets.register(Source.handle(f"h{number}"))[0].pk for number in range(40)]
+    made = [registry.register(Source.handle(f"h{number}"))[0].pk for number in range(40)]
     (sun,) = tags.resolve(["sun"]).values()
 
     def statements(ids: list[int]) -> int:
@@ -208,7 +209,7 @@ class UndoingEverything(TestCase):
         )
     )
     def test_brings_back_what_was_before_anybody_decided(self, acts: list[Any]) -> None:
-        asset = assets.register(Source.handle("h"))[0]
+        asset = registry.register(Source.handle("h"))[0]
         apply(asset, {"sky": 90, "sea": 50})
         before, counts = rows(asset), dict(Tag.objects.values_list("key", "asset_count"))
         history = [before]

@@ -10,7 +10,8 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from filestack_tags import assets, events, results, tasks
+from filestack_tags import events, results, tasks
+from filestack_tags.assets import registry
 from filestack_tags.db.datetimes import kept
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, TaggingRun, WebhookDelivery
@@ -558,7 +559,7 @@ def test_a_job_about_a_link_to_a_stored_file_is_about_that_file(
     settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {
         "CDN_URL": "https://cdn.photos.example"
     }
-    known, _ = assets.register(Source.handle(HANDLE))
+    known, _ = registry.register(Source.handle(HANDLE))
     deliver(fs_workflow(source, tags={"sky": 60}))
     assert Asset.objects.get() == known
     assert tags_of(known) == {"sky": 60}
@@ -567,7 +568,7 @@ def test_a_job_about_a_link_to_a_stored_file_is_about_that_file(
 def test_a_job_about_an_external_url_is_about_the_asset_of_that_request(
     deliver: Any, tags_of: Any
 ) -> None:
-    known, _ = assets.register(Source.url("https://h.com/a%20b.jpg"))
+    known, _ = registry.register(Source.url("https://h.com/a%20b.jpg"))
     deliver(fs_workflow("https://H.com/x/../a b.jpg#top", tags={"sky": 60}))
     assert Asset.objects.get() == known
     assert tags_of(known) == {"sky": 60}

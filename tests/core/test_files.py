@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
-from filestack_tags import assets, files, ingest, results
+from filestack_tags import files, ingest, results
+from filestack_tags.assets import registry
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetTag, Tag, TaggingRun, WebhookDelivery
 from filestack_tags.signals import asset_registered
@@ -27,7 +28,7 @@ SECOND = int(NOON.timestamp())
 
 
 def tagged(handle: str, **labels: int) -> Asset:
-    asset, _ = assets.register(Source.handle(handle), at=NOON)
+    asset, _ = registry.register(Source.handle(handle), at=NOON)
     run = TaggingRun.objects.create(asset=asset, tagger="t", trigger="code", content_version=1)
     results.apply(run.pk, scripted.reply(labels), result_at=NOON)
     return asset
@@ -52,7 +53,7 @@ def outcome_of(work: Callable[[Sequence[int]], object], told: Sequence[dict[str,
     with transaction.atomic():
         tagged("known", sky=90, sea=40)
         tagged("hidden", sky=70)
-        assets.forget(Asset.objects.get(reference="hidden").pk, at=NOON)
+        registry.forget(Asset.objects.get(reference="hidden").pk, at=NOON)
         work(store(*told))
         found = all_there_is()
         transaction.set_rollback(True)
@@ -149,7 +150,7 @@ def test_what_another_process_makes_known_meanwhile_is_known(
 
     def slow(new: Sequence[Asset]) -> bool:
         if not Asset.objects.exists():
-            assets.register(Source.handle("h1"), at=NOON - timedelta(days=9))
+            registry.register(Source.handle("h1"), at=NOON - timedelta(days=9))
         return insert(new)
 
     monkeypatch.setattr(files, "_insert", slow)

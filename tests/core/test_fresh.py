@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from filestack_tags import assets, claims, pipeline, tagging
+from filestack_tags import claims, pipeline, tagging
+from filestack_tags.assets import registry
 from filestack_tags.filestack.client import FilestackClient
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, TaggingRun
@@ -39,7 +40,7 @@ class Account:
         self.app.files.overwrite(handle, content, **facts)
 
     def register(self, handle: str) -> int:
-        return assets.register(Source.handle(handle))[0].pk
+        return registry.register(Source.handle(handle))[0].pk
 
     def tag(self, pk: int, **options: Any) -> set[str]:
         """Tag one asset as a worker does; return its tags."""
@@ -73,7 +74,7 @@ def test_an_overwritten_file_gets_the_tags_of_its_new_content(account: Account) 
     pk = account.register(handle)
     assert account.tag(pk) == {"cat"}
     account.overwrite(handle, DOG)
-    assets.content_changed(pk, facts=assets.Facts(), at=timezone.now())
+    registry.content_changed(pk, facts=registry.Facts(), at=timezone.now())
     assert account.tag(pk) == {"dog"}
     assert account.app.tagged[1:] == [f"/cache=false/tags=version:2/{handle}"]
 
@@ -142,7 +143,7 @@ def test_a_digest_that_is_learned_after_the_call_shares_nothing(
     account.overwrite(handle, DOG)
     first = account.register(handle)
     assert account.tag(first) == {"cat"}  # nobody said that it was overwritten
-    assets.describe([first])
+    registry.describe([first])
     settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"ASK_FOR_SHA256": True}
     assert account.tag(account.register(account.store(DOG))) == {"dog"}
 
@@ -150,18 +151,18 @@ def test_a_digest_that_is_learned_after_the_call_shares_nothing(
 def test_a_digest_that_was_corrected_shares_nothing(account: Account) -> None:
     cat, dog, other = "ca" * 32, "d0" * 32, account.store(DOG)
     first = account.register(account.store(CAT))
-    assets.amend(first, assets.Facts(sha256=cat))
+    registry.amend(first, registry.Facts(sha256=cat))
     assert account.tag(first) == {"cat"}
-    assets.amend(first, assets.Facts(sha256=dog))
+    registry.amend(first, registry.Facts(sha256=dog))
     second = account.register(other)
-    assets.amend(second, assets.Facts(sha256=dog))
+    registry.amend(second, registry.Facts(sha256=dog))
     assert account.tag(second) == {"dog"}
 
 
 def test_a_forced_request_is_not_answered_by_an_earlier_reply(account: Account) -> None:
     ids = [account.register(account.store(CAT)) for _ in range(3)]
     for pk in ids:
-        assets.amend(pk, assets.Facts(sha256="ca" * 32))
+        registry.amend(pk, registry.Facts(sha256="ca" * 32))
     account.tag(ids[0])
     account.tag(ids[1])
     assert len(account.app.tagged) == 1

@@ -25,7 +25,6 @@ from hypothesis.extra.django import TestCase
 
 import filestack_tags
 from filestack_tags import (
-    assets,
     curation,
     deliveries,
     events,
@@ -36,6 +35,7 @@ from filestack_tags import (
     tagging,
     tasks,
 )
+from filestack_tags.assets import registry
 from filestack_tags.db.text import label_key
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import (
@@ -86,7 +86,7 @@ class ResultProperties(TestCase):
     """Invariants 1, 2 and 3, for replies and decisions of every kind."""
 
     def setUp(self) -> None:
-        self.asset = assets.register(Source.handle(HANDLE))[0]
+        self.asset = registry.register(Source.handle(HANDLE))[0]
 
     @examples(50)
     @given(st.lists(replies | st.tuples(st.sampled_from(ACTS), labels), max_size=8))
@@ -97,7 +97,7 @@ class ResultProperties(TestCase):
                 continue
             act, name = step
             if act in ("forget", "restore"):
-                getattr(assets, act)(self.asset.pk)
+                getattr(registry, act)(self.asset.pk)
             elif act == "add":
                 curation.add(self.asset.pk, name, user=None, confidence=55)
             elif tag := Tag.objects.filter(
@@ -171,7 +171,7 @@ class ResultProperties(TestCase):
         decided = {row for row in rows_of(self.asset) if row[3] != AssetTag.Decision.NONE}
         for reply in later:
             apply(self.asset, reply)
-        assets.content_changed(self.asset.pk, facts=assets.Facts(), at=timezone.now())
+        registry.content_changed(self.asset.pk, facts=registry.Facts(), at=timezone.now())
         apply(self.asset, later[0], content_version=2)
         assert decided <= rows_of(self.asset)
         shown = [row[0] for row in rows_of(self.asset) if row[3] != AssetTag.Decision.REJECTED]
@@ -314,7 +314,7 @@ def test_5_no_asset_stays_queued_or_running_whatever_its_tagger_does(script: Any
         KeyError(),
         tagging.TaggerError("x", retryable=True),
     ]
-    ids = [assets.register(Source.handle(f"h{n}"))[0].pk for n in range(len(endings))]
+    ids = [registry.register(Source.handle(f"h{n}"))[0].pk for n in range(len(endings))]
     tagging.request(ids)
     moment = timezone.now()
     for _ in range(12):

@@ -12,7 +12,8 @@ from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from filestack_tags import assets, deliveries, ingest, jobs, tags
+from filestack_tags import deliveries, ingest, jobs
+from filestack_tags.assets import registry, tags
 from filestack_tags.db.text import reference_digest
 from filestack_tags.filestack.payloads import event_key
 from filestack_tags.models import Asset, AssetTag, TaggingRun, WebhookDelivery
@@ -190,7 +191,7 @@ def test_a_bad_one_costs_the_others_nothing(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_file_that_another_process_makes_known_meanwhile_costs_one_more_look(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    register_new = assets.register_new
+    register_new = registry.register_new
     failing = [IntegrityError("another process was first")]
 
     def once(told: Any) -> Any:
@@ -198,7 +199,7 @@ def test_a_file_that_another_process_makes_known_meanwhile_costs_one_more_look(
             raise failing.pop()
         return register_new(told)
 
-    monkeypatch.setattr(assets, "register_new", once)
+    monkeypatch.setattr(registry, "register_new", once)
     monkeypatch.setattr(ingest, "_unless_overtaken", lambda delivery: ingest.Outcome("alone"))
     ids = store(*(fs_workflow(f"h{n}", tags={"a": n}, job_id=f"j{n}") for n in range(3)))
     outcomes = ingest.process_all(ids)

@@ -16,7 +16,6 @@ from django.db import OperationalError, connection
 from django.utils import timezone
 
 from filestack_tags import (
-    assets,
     claims,
     curation,
     events,
@@ -28,7 +27,8 @@ from filestack_tags import (
     tagging,
     tasks,
 )
-from filestack_tags.assets import Facts
+from filestack_tags.assets import registry
+from filestack_tags.assets.registry import Facts
 from filestack_tags.db import transactions
 from filestack_tags.fields import AssetOf
 from filestack_tags.filestack.errors import ServerError
@@ -156,13 +156,13 @@ def everything(script: Any, settings: Any) -> None:
         later(seconds=1)
         process(fp_overwrite("h"))
         later(seconds=1)
-        facts = assets.Facts(size=1)
-        assert assets.content_changed(pk, facts=facts, at=timezone.now())
+        facts = registry.Facts(size=1)
+        assert registry.content_changed(pk, facts=facts, at=timezone.now())
         later(seconds=1)
         process(fp_delete("h"))
-        assert assets.restore(pk)
-        assert assets.forget(pk)
-        assets.register(Source.handle("h"), facts=facts)
+        assert registry.restore(pk)
+        assert registry.forget(pk)
+        registry.register(Source.handle("h"), facts=facts)
         with patch.dict(events.HANDLERS, {"fp.export": unable}):
             failing = receive({"id": 2, "action": "fp.export", "text": {}})
             assert ingest.process(failing).retry_at

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
-from filestack_tags import assets, curation, merging, results, tags, tasks
+from filestack_tags import curation, merging, results, tasks
+from filestack_tags.assets import registry, tags
 from filestack_tags.exceptions import CurationError
 from filestack_tags.filestack.sources import Source
 from filestack_tags.merging import walk
@@ -40,7 +41,7 @@ def tag(key: str) -> Tag:
 
 
 def asset(number: int = 0) -> Asset:
-    return assets.register(Source.handle(f"h{number}"))[0]
+    return registry.register(Source.handle(f"h{number}"))[0]
 
 
 def apply(to: Asset, said: dict[str, int]) -> None:
@@ -154,10 +155,10 @@ class TestAMerge:
     def test_reaches_forgotten_assets_and_counts_only_present_ones(self) -> None:
         one = asset()
         apply(one, {"cats": 80})
-        assets.forget(one.pk)
+        registry.forget(one.pk)
         merge(tag("cats"), tag("cat"))
         assert (rows()[one.pk, "cat"][0], counts()) == (-1, {"cat": 0})
-        assets.restore(one.pk)
+        registry.restore(one.pk)
         assert counts() == {"cat": 1}
 
     def test_has_the_label_reach_the_target_before_the_first_batch(self) -> None:
@@ -314,7 +315,7 @@ class MergeProperties(TestCase):
         for number, (one, two, is_forgotten) in enumerate(world):
             of = asset(number)
             if is_forgotten:
-                assets.forget(of.pk)
+                registry.forget(of.pk)
             for which, said in ((source, one), (target, two)):
                 if said is None:
                     continue

@@ -14,7 +14,8 @@ from django.db import DataError, IntegrityError, OperationalError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from filestack_tags import assets, claims, pipeline, results, spending, tagging
+from filestack_tags import claims, pipeline, results, spending, tagging
+from filestack_tags.assets import registry
 from filestack_tags.exceptions import TaggerError
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetTag, TaggingRun
@@ -103,7 +104,7 @@ SHAPES: dict[str, tuple[Callable[[], Any], str]] = {
 
 
 def queued(number: int = 1) -> list[int]:
-    ids = [assets.register(Source.handle(f"odd{next(numbers)}"))[0].pk for _ in range(number)]
+    ids = [registry.register(Source.handle(f"odd{next(numbers)}"))[0].pk for _ in range(number)]
     assert tagging.request(ids) == ids
     return ids
 

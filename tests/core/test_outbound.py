@@ -15,10 +15,11 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from standardwebhooks import WebhookVerificationError
 
-from filestack_tags import curation, outbound, outbox, posting, retention, tagging, tasks
+from filestack_tags import curation, retention, tagging, tasks
 from filestack_tags.db.datetimes import kept
 from filestack_tags.exceptions import EndpointError, FileNotFound
 from filestack_tags.models import OutboundMessage, Tag, TaggingRun, WebhookEndpoint
+from filestack_tags.outbound import delivery, http, outbox
 from tests.api.rows import tagged
 
 from .receiver import Receiver, receiving
@@ -45,7 +46,7 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def endpoint(receiver: Receiver) -> WebhookEndpoint:
-    return outbound.save_endpoint(url=receiver.url, events=outbox.EVENTS)
+    return delivery.save_endpoint(url=receiver.url, events=outbox.EVENTS)
 
 
 def due_again() -> None:
@@ -73,8 +74,8 @@ def test_a_tagged_asset_is_told_of_and_the_library_verifies_it(
     receiver: Receiver, endpoint: WebhookEndpoint
 ) -> None:
     asset = tagged("h1", {"sky": 90})
-    assert outbound.send_due() == 1
-    (event,) = receiver.verified(outbound.secret_of(endpoint))
+    assert delivery.send_due() == 1
+    (event,) = receiver.verified(delivery.secret_of(endpoint))
     assert event["type"] == "asset.tagged"
     assert event["data"] == {
         "asset_id": asset.pk,
@@ -87,7 +88,7 @@ def test_a_tagged_asset_is_told_of_and_the_library_verifies_it(
     message = OutboundMessage.objects.get()
     assert (message.state, message.http_status, message.attempts) == (State.SENT, 204, 1)
     assert message.webhook_id == headers["webhook-id"]
-    assert outbound.send_due() == 0
+    assert delivery.send_due() == 0
 
 
 def test_a_failure_and_decisions_are_told_of(
@@ -99,9 +100,9 @@ def test_a_failure_and_decisions_are_told_of(
     curation.reject(asset.pk, tag.pk, user=None)
     curation.reject(asset.pk, tag.pk, user=None)  # changes nothing, so that nothing is told
     curation.withdraw(asset.pk, tag.pk, user=None)
-    while outbound.send_due():
+    while delivery.send_due():
         pass
-    events = receiver.verified(outbound.secret_of(endpoint))
+    events = receiver.verified(delivery.secret_of(endpoint))
     told = {event["type"]: event["data"] for event in events}
     assert told["asset.failed"] == {
         "asset_id": run.asset_id,
@@ -118,8 +119,8 @@ def test_a_failure_and_decisions_are_told_of(
 
 
 def test_an_endpoint_is_told_of_its_events_alone(receiver: Receiver) -> None:
-    outbound.save_endpoint(url=receiver.url, events=["tag.decided"])
-    outbound.save_endpoint(url=receiver.url, events=["asset.tagged"], is_active=False)
+    delivery.save_endpoint(url=receiver.url, events=["tag.decided"])
+    delivery.save_endpoint(url=receiver.url, events=["asset.tagged"], is_active=False)
     tagged("h1", {"sky": 90})
     assert not OutboundMessage.objects.exists()
 
@@ -142,13 +143,13 @@ def test_while_it_is_off_or_nobody_listens_nothing_more_is_asked_of_the_database
 
     tagged("h0", {"sky": 90})
     listening = statements("h1")
-    outbound.delete_endpoint(endpoint.pk)
+    delivery.delete_endpoint(endpoint.pk)
     statements("h2")  # reads that there is none
     nobody = statements("h3")
     settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "OUTBOUND_WEBHOOKS": False}
     assert statements("h4") == nobody == listening - 1
     with CaptureQueriesContext(connection) as asked:
-        assert outbound.send_due() == 0
+        assert delivery.send_due() == 0
     assert not asked.captured_queries
 
 
@@ -170,15 +171,15 @@ def test_a_message_comes_again_with_the_same_id_until_it_is_accepted(
     receiver.answers = [500, 302, 400]
     tagged("h1", {"sky": 90})
     for attempt in range(1, 5):
-        assert outbound.send_due() == 1
+        assert delivery.send_due() == 1
         message = OutboundMessage.objects.get()
         assert message.attempts == attempt
-        assert outbound.send_due() == 0  # not before it is due
+        assert delivery.send_due() == 0  # not before it is due
         due_again()
     assert (message.state, message.due_at) == (State.SENT, None)
     assert len(set(receiver.ids)) == 1
     assert len({body for _, body in receiver.requests}) == 1
-    assert len(receiver.verified(outbound.secret_of(endpoint))) == 4
+    assert len(receiver.verified(delivery.secret_of(endpoint))) == 4
     names = [each.name for each in told if each.name.startswith("outbound")]
     assert names == ["outbound.retried"] * 3 + ["outbound.sent"]
 
@@ -190,14 +191,14 @@ def test_attempts_end_and_a_person_may_have_it_sent_again(
     receiver.answers = [500, 500]
     tagged("h1", {"sky": 90})
     for _ in range(3):
-        outbound.send_due()
+        delivery.send_due()
         due_again()
     message = OutboundMessage.objects.get()
     assert (message.state, message.http_status, message.due_at) == (State.DEAD, 500, None)
     assert len(receiver.requests) == 2
     assert tasks.resend([message.pk, 0]) == [message.pk]
     assert tasks.resend([message.pk]) == []  # it waits already
-    assert outbound.send_due() == 1
+    assert delivery.send_due() == 1
     assert OutboundMessage.objects.get().state == State.SENT
     assert len(set(receiver.ids)) == 1
 
@@ -208,13 +209,13 @@ def test_an_endpoint_that_is_down_is_asked_once_for_all_that_wait(
     receiver.answers = [503]
     for number in range(3):
         tagged(f"h{number}", {"sky": 90})
-    monkeypatch.setattr(outbound, "BATCH", 2)
-    assert outbound.send_due() == 2
-    assert outbound.send_due() == 0  # the third was put off with them
+    monkeypatch.setattr(delivery, "BATCH", 2)
+    assert delivery.send_due() == 2
+    assert delivery.send_due() == 0  # the third was put off with them
     assert len(receiver.requests) == 1
     assert set(OutboundMessage.objects.values_list("state", "attempts")) == {("waiting", 1)}
     due_again()
-    while outbound.send_due():
+    while delivery.send_due():
         pass
     assert OutboundMessage.objects.filter(state=State.SENT).count() == 3
 
@@ -224,24 +225,24 @@ def test_what_is_put_off_is_given_up_in_the_end_too(
 ) -> None:
     settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "OUTBOUND_MAX_ATTEMPTS": 2}
     receiver.answers = [503, 503]
-    outbox.note(outbox.TAGGED, [{"asset_id": pk} for pk in range(outbound.BATCH + 5)])
-    outbound.send_due()
+    outbox.note(outbox.TAGGED, [{"asset_id": pk} for pk in range(delivery.BATCH + 5)])
+    delivery.send_due()
     due_again()
-    outbound.send_due()
+    delivery.send_due()
     assert len(receiver.requests) == 2
     assert set(OutboundMessage.objects.values_list("state", "attempts")) == {("dead", 2)}
     failed = sum(each.value for each in told if each.name == "outbound.failed")
-    assert failed == outbound.BATCH + 5
+    assert failed == delivery.BATCH + 5
 
 
 def test_one_endpoint_that_is_down_keeps_nothing_from_another(receiver: Receiver) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    outbound.save_endpoint(url=f"http://127.0.0.1:{port}/", events=outbox.EVENTS)
-    outbound.save_endpoint(url=receiver.url, events=outbox.EVENTS)
+    delivery.save_endpoint(url=f"http://127.0.0.1:{port}/", events=outbox.EVENTS)
+    delivery.save_endpoint(url=receiver.url, events=outbox.EVENTS)
     tagged("h1", {"sky": 90})
-    outbound.send_due()
+    delivery.send_due()
     states = dict(OutboundMessage.objects.values_list("state", "error"))
     assert states == {"waiting": "ConnectError", "sent": ""}
 
@@ -250,7 +251,7 @@ def test_who_answers_410_is_told_no_more(receiver: Receiver, endpoint: WebhookEn
     receiver.answers = [410]
     for number in range(2):
         tagged(f"h{number}", {"sky": 90})
-    outbound.send_due()
+    delivery.send_due()
     endpoint.refresh_from_db()
     assert not endpoint.is_active
     assert set(OutboundMessage.objects.values_list("state", flat=True)) == {"dead"}
@@ -258,7 +259,7 @@ def test_who_answers_410_is_told_no_more(receiver: Receiver, endpoint: WebhookEn
     assert OutboundMessage.objects.count() == 2
     # What waited for one that was switched off meanwhile is given up, and not sent.
     OutboundMessage.objects.update(state=State.WAITING, due_at=timezone.now())
-    outbound.send_due()
+    delivery.send_due()
     assert len(receiver.requests) == 1
     assert set(OutboundMessage.objects.values_list("error", flat=True)) == {
         "The endpoint is switched off."
@@ -296,7 +297,7 @@ def test_a_receiver_that_says_when_is_left_alone_until_then(
     receiver.answers, receiver.retry_after = [status], retry_after
     with time_machine.travel(datetime(2026, 11, 1, 12, tzinfo=UTC), tick=False):
         tagged("h1", {"sky": 90})
-        assert outbound.send_due() == 1
+        assert delivery.send_due() == 1
         message = OutboundMessage.objects.get()
         assert message.state == State.WAITING
         assert message.due_at is not None
@@ -311,8 +312,8 @@ def test_who_is_asked_for_too_much_gets_nothing_more_until_then(
     receiver.answers, receiver.retry_after = [429], "3600"
     for number in range(3):
         tagged(f"h{number}", {"sky": 90})
-    monkeypatch.setattr(outbound, "BATCH", 2)
-    outbound.send_due()
+    monkeypatch.setattr(delivery, "BATCH", 2)
+    delivery.send_due()
     soon = timezone.now() + timedelta(seconds=3590)
     assert len(receiver.requests) == 1
     assert not OutboundMessage.objects.filter(due_at__lt=soon).exists()
@@ -323,26 +324,26 @@ def test_a_message_whose_sender_died_is_sent_by_another(
     receiver: Receiver, endpoint: WebhookEndpoint
 ) -> None:
     tagged("h1", {"sky": 90})
-    assert len(outbound._take(due_ids())) == 1  # and then the process dies
-    assert outbound.send_due() == 0
-    later = timezone.now() - outbound.LOST_AFTER
+    assert len(delivery._take(due_ids())) == 1  # and then the process dies
+    assert delivery.send_due() == 0
+    later = timezone.now() - delivery.LOST_AFTER
     OutboundMessage.objects.update(due_at=later)
-    assert outbound.send_due() == 1
+    assert delivery.send_due() == 1
     assert OutboundMessage.objects.get().attempts == 2
 
 
 def test_a_message_of_an_endpoint_that_is_gone_goes_too(endpoint: WebhookEndpoint) -> None:
     tagged("h1", {"sky": 90})
     WebhookEndpoint.objects.filter(pk=endpoint.pk)._raw_delete("default")
-    assert outbound.send_due() == 0
+    assert delivery.send_due() == 0
     assert not OutboundMessage.objects.exists()
 
 
 def test_what_was_settled_by_another_stays_so(endpoint: WebhookEndpoint) -> None:
     tagged("h1", {"sky": 90})
-    (letter,) = outbound._take(due_ids())
+    (letter,) = delivery._take(due_ids())
     OutboundMessage.objects.update(state=State.SENT, due_at=None)
-    outbound._settle(letter.message, posting.Answer(status=500))
+    delivery._settle(letter.message, http.Answer(status=500))
     message = OutboundMessage.objects.get()
     assert (message.state, message.due_at, message.http_status) == (State.SENT, None, None)
 
@@ -361,7 +362,7 @@ def test_the_task_sends_after_the_commit_and_the_sweep_what_was_lost(
 
 
 def test_waits_are_doubled_and_end_at_six_hours() -> None:
-    waits = [outbound._delay(attempts).total_seconds() for attempts in (1, 2, 3, 30)]
+    waits = [delivery._delay(attempts).total_seconds() for attempts in (1, 2, 3, 30)]
     for wait, least in zip(waits, (15, 30, 60, 6 * 3600), strict=True):
         assert least <= wait <= least * 1.2 + 1
 
@@ -372,16 +373,16 @@ def test_waits_are_doubled_and_end_at_six_hours() -> None:
 def test_a_new_secret_signs_at_once_and_the_former_one_for_a_day(
     receiver: Receiver, endpoint: WebhookEndpoint
 ) -> None:
-    former = outbound.secret_of(endpoint)
-    fresh = outbound.new_secret(endpoint.pk)
+    former = delivery.secret_of(endpoint)
+    fresh = delivery.new_secret(endpoint.pk)
     assert fresh != former
     tagged("h1", {"sky": 90})
-    outbound.send_due()
+    delivery.send_due()
     assert receiver.verified(former) == receiver.verified(fresh)
     WebhookEndpoint.objects.update(rotated_at=timezone.now() - timedelta(days=1, minutes=1))
     receiver.requests.clear()
     tagged("h2", {"sky": 90})
-    outbound.send_due()
+    delivery.send_due()
     receiver.verified(fresh)
     with pytest.raises(WebhookVerificationError):
         receiver.verified(former)
@@ -390,23 +391,23 @@ def test_a_new_secret_signs_at_once_and_the_former_one_for_a_day(
 def test_a_changed_secret_key_signs_beside_its_fallbacks(
     receiver: Receiver, endpoint: WebhookEndpoint, settings: Any
 ) -> None:
-    former = outbound.secret_of(endpoint)
+    former = delivery.secret_of(endpoint)
     settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
     settings.SECRET_KEY = "another key of the host's"
     tagged("h1", {"sky": 90})
-    outbound.send_due()
-    assert receiver.verified(former) == receiver.verified(outbound.secret_of(endpoint))
+    delivery.send_due()
+    assert receiver.verified(former) == receiver.verified(delivery.secret_of(endpoint))
 
 
 def test_a_secret_is_in_no_row_log_and_repr(
     receiver: Receiver, endpoint: WebhookEndpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    secret = outbound.secret_of(endpoint)
+    secret = delivery.secret_of(endpoint)
     assert secret.startswith("whsec_")
     receiver.answers = [500]
     tagged("h1", {"sky": 90})
-    outbound.send_due()
+    delivery.send_due()
     rows = [*WebhookEndpoint.objects.values(), *OutboundMessage.objects.values()]
     said = [json.dumps(rows, default=str), caplog.text, repr(endpoint)]
     assert not [text for text in said if secret in text or secret[6:] in text]
@@ -436,14 +437,14 @@ def test_a_secret_is_in_no_row_log_and_repr(
 def test_only_https_urls_are_endpoints(settings: Any, url: str) -> None:
     settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "OUTBOUND_ALLOW_INSECURE": False}
     with pytest.raises(EndpointError):
-        outbound.save_endpoint(url=url, events=outbox.EVENTS)
-    assert posting.post(url, b"", {}, timeout=1, insecure=False).status is None
+        delivery.save_endpoint(url=url, events=outbox.EVENTS)
+    assert http.post(url, b"", {}, timeout=1, insecure=False).status is None
 
 
 @pytest.mark.parametrize("events", [[], ["asset.tagged", "asset.lost"]])
 def test_an_endpoint_has_known_events(events: list[str]) -> None:
     with pytest.raises(EndpointError, match="Choose among"):
-        outbound.save_endpoint(url="https://example.com/", events=events)
+        delivery.save_endpoint(url="https://example.com/", events=events)
 
 
 @pytest.mark.parametrize(
@@ -467,8 +468,8 @@ def test_a_name_that_leads_to_a_private_address_is_refused_when_it_is_resolved(
 ) -> None:
     found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, 443)) for each in addresses]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: found)
-    answer = posting.post("https://example.com/", b"", {}, timeout=1, insecure=False)
-    assert answer == posting.Answer(error="The host has an address that is not public.")
+    answer = http.post("https://example.com/", b"", {}, timeout=1, insecure=False)
+    assert answer == http.Answer(error="The host has an address that is not public.")
 
 
 def test_the_connection_is_made_to_the_address_that_was_looked_at(
@@ -482,7 +483,7 @@ def test_the_connection_is_made_to_the_address_that_was_looked_at(
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     url = receiver.url.replace("127.0.0.1", "hooks.example")
-    answer = posting.post(url, b"{}", {}, timeout=5, insecure=True)
+    answer = http.post(url, b"{}", {}, timeout=5, insecure=True)
     assert answer.status == 204
     assert receiver.requests[0][0]["host"].startswith("hooks.example:")
     # Whoever connects may ask again, but for the address, which leads nowhere else.
@@ -497,11 +498,11 @@ def test_a_name_that_leads_nowhere_is_a_failure_like_any_other(
         raise socket.gaierror
 
     monkeypatch.setattr(socket, "getaddrinfo", nowhere)
-    answer = posting.post("https://example.com/", b"", {}, timeout=1, insecure=False)
+    answer = http.post("https://example.com/", b"", {}, timeout=1, insecure=False)
     assert answer.error == "The host's name cannot be resolved."
     monkeypatch.undo()
     long = "https://" + "a" * 70 + ".example/"
-    assert posting.post(long, b"", {}, timeout=1, insecure=False).status is None
+    assert http.post(long, b"", {}, timeout=1, insecure=False).status is None
 
 
 def test_a_receiver_that_does_not_answer_costs_the_timeout_alone() -> None:
@@ -509,7 +510,7 @@ def test_a_receiver_that_does_not_answer_costs_the_timeout_alone() -> None:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
-        answer = posting.post(url, b"{}", {}, timeout=1, insecure=True)
+        answer = http.post(url, b"{}", {}, timeout=1, insecure=True)
     assert answer.error == "ReadTimeout"
 
 
@@ -521,7 +522,7 @@ def test_old_messages_are_pruned_unless_they_wait(
 ) -> None:
     for number in range(3):
         tagged(f"h{number}", {"sky": 90})
-    outbound.send_due()
+    delivery.send_due()
     long_ago = timezone.now() - timedelta(days=31)
     OutboundMessage.objects.update(created_at=long_ago)
     first, second, _third = OutboundMessage.objects.order_by("pk")

@@ -11,16 +11,8 @@ import pytest
 from django.db import OperationalError
 from django.utils import timezone
 
-from filestack_tags import (
-    assets,
-    circuit,
-    claims,
-    pipeline,
-    ratelimit,
-    spending,
-    tagging,
-    tasks,
-)
+from filestack_tags import circuit, claims, pipeline, ratelimit, spending, tagging, tasks
+from filestack_tags.assets import registry
 from filestack_tags.db.datetimes import kept
 from filestack_tags.exceptions import InvalidApplication, ServerError
 from filestack_tags.filestack.sources import Source
@@ -32,7 +24,7 @@ pytestmark = pytest.mark.django_db
 
 
 def queued(number: int) -> list[int]:
-    ids = [assets.register(Source.handle(f"h{n}"))[0].pk for n in range(number)]
+    ids = [registry.register(Source.handle(f"h{n}"))[0].pk for n in range(number)]
     assert tagging.request(ids) == ids
     return ids
 

@@ -13,7 +13,8 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from filestack_tags import curation, sensitive
+from filestack_tags import curation
+from filestack_tags.assets import sensitive_labels
 from filestack_tags.models import (
     Asset,
     Backfill,
@@ -59,7 +60,7 @@ def root(settings: Any) -> User:
 
 def fill(first: int, end: int, root: User) -> None:
     """Make some of everything that a page can list, most of it about the asset ``h0``."""
-    labels = sorted(sensitive.labels())
+    labels = sorted(sensitive_labels.labels())
     words = [f"s{number}" for number in range(first, end)]
     for number in range(first, end):
         asset = tagged(

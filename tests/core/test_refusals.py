@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from filestack_tags import assets, claims, tagging
+from filestack_tags import claims, tagging
+from filestack_tags.assets import registry
 from filestack_tags.exceptions import FilestackError
 from filestack_tags.filestack.calls import Calls
 from filestack_tags.filestack.errors import Reply
@@ -63,7 +64,7 @@ def refusal(status: int, body: str) -> FilestackError:
 
 
 def queued(number: int) -> list[int]:
-    ids = [assets.register(Source.handle(f"h{n}"))[0].pk for n in range(number)]
+    ids = [registry.register(Source.handle(f"h{n}"))[0].pk for n in range(number)]
     assert tagging.request(ids) == ids
     return ids
 

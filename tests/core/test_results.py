@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
-from filestack_tags import assets, curation, results, tags
+from filestack_tags import curation, results
+from filestack_tags.assets import registry, tags
 from filestack_tags.exceptions import InvalidLabel
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetTag, Tag, TaggingRun
@@ -38,7 +39,7 @@ runs = st.tuples(
 
 
 def new_asset() -> Asset:
-    return assets.register(Source.handle(f"handle{next(numbers)}"))[0]
+    return registry.register(Source.handle(f"handle{next(numbers)}"))[0]
 
 
 def new_run(asset: Asset, **columns: Any) -> TaggingRun:
@@ -70,7 +71,7 @@ class Together(TestCase):
             for name, decide in (("sky", curation.reject), ("sea", curation.accept)):
                 row = curation.add(asset.pk, name, user=None, confidence=55)
                 decide(asset.pk, row.tag_id, user=None)
-        assets.forget(made[2].pk)
+        registry.forget(made[2].pk)
         return made
 
     def given_results(self, library: list[Asset], told: list[Any]) -> list[Result]:

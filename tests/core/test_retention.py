@@ -14,7 +14,8 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection, connections
 from django.utils import timezone
 
-from filestack_tags import assets, bulk, curation, merging, retention, tagging, tasks
+from filestack_tags import bulk, curation, merging, retention, tagging, tasks
+from filestack_tags.assets import registry
 from filestack_tags.checks import check_settings
 from filestack_tags.db import transactions
 from filestack_tags.exceptions import BulkError, ConfigurationError, CurationError
@@ -255,7 +256,7 @@ class TestLeftovers:
             bulk.undo(forgotten.pk, user=None)
         # What it decided is in the log, which is never pruned.
         undoing = bulk.undo(accepted.pk, user=None)
-        assets.restore(asset.pk)
+        registry.restore(asset.pk)
         assert not bulk.step(undoing.pk).goes_on
         assert asset.asset_tags.get().decision == AssetTag.Decision.NONE
 
@@ -378,7 +379,7 @@ class TestAtOnce:
 
 
 def test_old_runs_are_deleted_unless_something_needs_them(script: Any) -> None:
-    asset, other = (assets.register(Source.handle(f"h{n}"))[0] for n in range(2))
+    asset, other = (registry.register(Source.handle(f"h{n}"))[0] for n in range(2))
     old = 366
     current = run(asset, days=old)
     source, sharing = run(asset, days=old), run(other, days=old)

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from filestack_tags import assets, results, rules
+from filestack_tags import results, rules
+from filestack_tags.assets import registry
 from filestack_tags.filestack.logic import parse_rule
 from filestack_tags.filestack.payloads import parse_tags_reply
 from filestack_tags.filestack.sources import Source
@@ -147,7 +148,7 @@ def test_any_name_is_recorded_for_many_runs_at_once(settings: Any) -> None:
     }
     runs = [
         TaggingRun.objects.create(
-            asset=assets.register(Source.handle(f"h{number}"))[0],
+            asset=registry.register(Source.handle(f"h{number}"))[0],
             tagger="t",
             trigger="code",
             content_version=1,

@@ -12,7 +12,8 @@ from django.contrib.auth.models import AnonymousUser, Permission, User
 from django.db.models import Q
 from django.test import Client
 
-from filestack_tags import assets, bulk, curation, saved_searches, scoping
+from filestack_tags import bulk, curation, saved_searches
+from filestack_tags.assets import registry, visibility
 from filestack_tags.checks import check_scope
 from filestack_tags.exceptions import BulkError, ConfigurationError, OutOfScope
 from filestack_tags.filestack.sources import Source
@@ -318,7 +319,7 @@ def test_nobody_moves_an_asset_out_of_their_own_scope(
         reply = client.patch(f"/api/v1/assets/{pk}/", body, content_type="application/json")
         assert reply.status_code == status
     with pytest.raises(OutOfScope):
-        assets.amend(theirs.pk, assets.Facts(mimetype="image/anna"), within=own_type(anna))
+        registry.amend(theirs.pk, registry.Facts(mimetype="image/anna"), within=own_type(anna))
     assert Asset.objects.get(pk=mine.pk).mimetype == "image/anna"
     assert Asset.objects.get(pk=theirs.pk).mimetype == "image/png"
 
@@ -354,7 +355,7 @@ def test_no_resource_of_the_api_lets_anybody_out(
         )
     assert reply.status_code == 400
     # What is shared in a scope is searched in that of who looks.
-    SavedSearch.objects.update(scope_digest=scoping.digest_of(anna), query="sky")
+    SavedSearch.objects.update(scope_digest=visibility.digest_of(anna), query="sky")
     found = client.get(f"/api/v1/saved-searches/{saved.pk}/assets/").json()["results"]
     assert [asset["reference"] for asset in found] == ["mine1"]
 
@@ -362,30 +363,30 @@ def test_no_resource_of_the_api_lets_anybody_out(
 def test_registering_a_known_file_out_of_scope_tells_and_changes_nothing(
     anna: User, theirs: Asset
 ) -> None:
-    scope = scoping.scope_of(anna)
+    scope = visibility.scope_of(anna)
     before = Asset.objects.values().get(pk=theirs.pk)
-    facts = assets.Facts(filename="stolen.jpg")
+    facts = registry.Facts(filename="stolen.jpg")
     with pytest.raises(OutOfScope) as known:
-        assets.register(Source.handle("theirs1"), facts=facts, uploader=anna, within=scope)
+        registry.register(Source.handle("theirs1"), facts=facts, uploader=anna, within=scope)
     assert Asset.objects.values().get(pk=theirs.pk) == before
     with pytest.raises(OutOfScope) as new:
-        assets.register(Source.handle("new1"), within=scope)
+        registry.register(Source.handle("new1"), within=scope)
     assert str(new.value) == str(known.value)
     assert not Asset.objects.filter(reference="new1").exists()
-    asset, created = assets.register(Source.handle("new1"), uploader=anna, within=scope)
+    asset, created = registry.register(Source.handle("new1"), uploader=anna, within=scope)
     assert created
-    assert assets.register(Source.handle("new1"), within=scope) == (asset, False)
+    assert registry.register(Source.handle("new1"), within=scope) == (asset, False)
 
 
 def test_what_belongs_to_assets_is_in_the_scope_of_its_asset(anna: User, theirs: Asset) -> None:
-    assert [asset.reference for asset in scoping.assets_of(anna)] == ["mine1"]
-    assert {run.asset_id for run in scoping.runs_of(anna)} == {
-        asset.pk for asset in scoping.assets_of(anna)
+    assert [asset.reference for asset in visibility.assets_of(anna)] == ["mine1"]
+    assert {run.asset_id for run in visibility.runs_of(anna)} == {
+        asset.pk for asset in visibility.assets_of(anna)
     }
-    assert [(tag.key, tag.visible_assets) for tag in scoping.tags_of(anna)] == [("sky", 1)]
+    assert [(tag.key, tag.visible_assets) for tag in visibility.tags_of(anna)] == [("sky", 1)]
     root = User.objects.create_superuser("root")
-    assert scoping.sees_everything(root)
-    assert {tag.key: tag.visible_assets for tag in scoping.tags_of(root)} == {
+    assert visibility.sees_everything(root)
+    assert {tag.key: tag.visible_assets for tag in visibility.tags_of(root)} == {
         "sky": 2,
         "hidden harbour": 1,
     }
@@ -442,7 +443,7 @@ def test_a_bulk_job_whose_person_is_gone_touches_nothing(anna: User, theirs: Ass
 def test_a_hook_that_answers_anything_else_shows_nothing(settings: Any) -> None:
     settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "SCOPE": f"{__name__}.nonsense"}
     with pytest.raises(ConfigurationError, match="answered bool"):
-        scoping.assets_of(AnonymousUser())
+        visibility.assets_of(AnonymousUser())
 
 
 @pytest.mark.parametrize("path", ["nowhere.at.all", f"{__name__}.SECRETS"])

@@ -9,7 +9,8 @@ import pytest
 import time_machine
 from django.utils import timezone
 
-from filestack_tags import assets, claims, spending, tagging
+from filestack_tags import claims, spending, tagging
+from filestack_tags.assets import registry
 from filestack_tags.db.transactions import atomic
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, Spending, TaggingRun
@@ -26,7 +27,7 @@ def paid(script: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.fixture
 def queued(paid: Any) -> list[int]:
-    ids = [assets.register(Source.handle(f"h{number}"))[0].pk for number in range(6)]
+    ids = [registry.register(Source.handle(f"h{number}"))[0].pk for number in range(6)]
     assert tagging.request(ids) == ids
     return ids
 

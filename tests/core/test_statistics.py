@@ -11,7 +11,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from filestack_tags import assets, curation, results, statistics, tasks
+from filestack_tags import curation, results, statistics, tasks
+from filestack_tags.assets import registry
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, Tag, TaggingRun, TagStatistic
 from filestack_tags.statistics import Drift
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.django_db
 
 
 def tagged(handle: str, **scores: int) -> Asset:
-    asset, _ = assets.register(Source.handle(handle))
+    asset, _ = registry.register(Source.handle(handle))
     run = TaggingRun.objects.create(asset=asset, tagger="t", trigger="code", content_version=1)
     results.apply(run.pk, scripted.reply(scores), result_at=timezone.now())
     return asset
@@ -44,7 +45,7 @@ def test_a_refresh_counts_what_searches_find() -> None:
     first, forgotten = tagged("a", sky=90, sea=50), tagged("b", sky=10, sea=50)
     tagged("c", sky=90, sea=50)
     curation.reject(first.pk, tag("sea").pk, user=None)
-    assets.forget(forgotten.pk)
+    registry.forget(forgotten.pk)
     statistics.refresh()
     assert stored() == {("sky", 90): 2, ("sea", 50): 1}
 

@@ -86,9 +86,9 @@ def test_a_custom_tagger_is_chosen_by_its_name(settings: Any, script: list[Any])
         "TAGGER": "filestack",
         "TAGGERS": {"scripted": "tests.scripted.ScriptedTagger"},
     }
-    from filestack_tags import assets
+    from filestack_tags.assets import registry
 
-    asset, _ = assets.register(Source.handle("HANDLE"))
+    asset, _ = registry.register(Source.handle("HANDLE"))
     job, _ = bulk.ask(bulk.Request("retag", tagger="scripted"), user=None)
     bulk.step(job.pk)
     tagging.tag(asset.pk)

@@ -9,7 +9,8 @@ import pytest
 import time_machine
 from django.utils import timezone
 
-from filestack_tags import assets, results, tagging, tasks
+from filestack_tags import results, tagging, tasks
+from filestack_tags.assets import registry
 from filestack_tags.exceptions import (
     ConfigurationError,
     RateLimited,
@@ -51,9 +52,9 @@ def test_a_queued_asset_is_asked_about_once_and_tagged(
 
 
 def test_only_what_needs_it_is_queued(asset: Asset, script: Any) -> None:
-    other = assets.register(Source.handle("other"))[0]
-    gone = assets.register(Source.handle("gone"))[0]
-    assets.forget(gone.pk)
+    other = registry.register(Source.handle("other"))[0]
+    gone = registry.register(Source.handle("gone"))[0]
+    registry.forget(gone.pk)
     assert tagging.request([asset.pk, gone.pk, 10**9, other.pk]) == [asset.pk, other.pk]
     assert tagging.request([asset.pk]) == []
     assert tagging.request([asset.pk], force=True) == [asset.pk]  # now with a fresh answer
@@ -76,7 +77,7 @@ def test_a_request_may_name_another_tagger(asset: Asset, script: Any, settings: 
 
 def test_an_asset_forgotten_meanwhile_is_not_asked_about(asset: Asset, script: Any) -> None:
     queue(asset)
-    assets.forget(asset.pk)
+    registry.forget(asset.pk)
     assert tagging.tag(asset.pk).state == "gone"
     assert tagging.tag(10**9).state == "gone"
     assert not scripted.asked
@@ -289,7 +290,7 @@ def test_a_file_overwritten_while_it_is_tagged_is_tagged_again(
     queue(asset)
 
     def overwritten(source: Source) -> Any:
-        assets.content_changed(asset.pk, facts=assets.Facts(size=3), at=timezone.now())
+        registry.content_changed(asset.pk, facts=registry.Facts(size=3), at=timezone.now())
         return scripted.reply({"old": 90})
 
     script[:] = [overwritten, scripted.reply({"new": 80})]
@@ -426,18 +427,18 @@ class TestJobs:
 @pytest.mark.parametrize(
     ("facts", "wanted"),
     [
-        (assets.Facts(), True),
-        (assets.Facts(mimetype="image/png"), True),
-        (assets.Facts(mimetype="IMAGE/PNG"), True),
-        (assets.Facts(mimetype="video/mp4"), False),
-        (assets.Facts(mimetype="image/png", store_status="Stored"), True),
-        (assets.Facts(mimetype="image/png", store_status="InTransit"), False),
+        (registry.Facts(), True),
+        (registry.Facts(mimetype="image/png"), True),
+        (registry.Facts(mimetype="IMAGE/PNG"), True),
+        (registry.Facts(mimetype="video/mp4"), False),
+        (registry.Facts(mimetype="image/png", store_status="Stored"), True),
+        (registry.Facts(mimetype="image/png", store_status="InTransit"), False),
     ],
 )
 def test_stored_images_and_unknown_types_want_tags(
-    db: None, facts: assets.Facts, wanted: bool
+    db: None, facts: registry.Facts, wanted: bool
 ) -> None:
-    asset, _ = assets.register(Source.handle("h"), facts=facts)
+    asset, _ = registry.register(Source.handle("h"), facts=facts)
     assert tagging.wants_tagging(asset) is wanted
 
 

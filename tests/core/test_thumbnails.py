@@ -15,7 +15,7 @@ from django.test import Client
 from django.utils import timezone
 from PIL import Image
 
-from filestack_tags import assets, thumbnails
+from filestack_tags.assets import registry, thumbnails
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset
 from filestack_tags.testing import Account, EmulatorApp, EmulatorServer
@@ -167,7 +167,7 @@ def test_a_picture_that_the_browser_has_is_not_fetched_again(
     again = client.get(address(asset), headers={"If-None-Match": first.headers["ETag"]})
     assert (first.status_code, again.status_code, site.requests) == (200, 304, 1)
 
-    assets.content_changed(asset.pk, facts=assets.Facts(), at=timezone.now())
+    registry.content_changed(asset.pk, facts=registry.Facts(), at=timezone.now())
     asset.refresh_from_db()
     changed = client.get(address(asset), headers={"If-None-Match": first.headers["ETag"]})
     assert (changed.status_code, site.requests) == (200, 2)
@@ -242,7 +242,7 @@ def test_what_is_no_small_picture_is_not_passed_on(
 ) -> None:
     # As from a CDN_URL that something else answers.
     settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"CDN_URL": site.url}
-    asset, _ = assets.register(Source.handle("abc"))
+    asset, _ = registry.register(Source.handle("abc"))
     site.content = reply
     answer = staff("ann", "view_asset").get(address(asset))
     assert (answer.status_code, answer.content) == (404, b"")
@@ -252,7 +252,7 @@ def test_what_is_no_small_picture_is_not_passed_on(
 def test_a_redirect_is_not_followed(site: Site, settings: Any) -> None:
     settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"CDN_URL": site.url}
     site.status = 302
-    asset, _ = assets.register(Source.handle("abc"))
+    asset, _ = registry.register(Source.handle("abc"))
     assert staff("ann", "view_asset").get(address(asset)).status_code == 404
     assert site.requests == 1
 
@@ -282,7 +282,7 @@ def test_one_file_that_cannot_be_read_does_not_pause_the_others(
 
 
 def test_a_height_out_of_range_is_an_error_of_the_host(rf: Any) -> None:
-    asset, _ = assets.register(Source.handle("abc"))
+    asset, _ = registry.register(Source.handle("abc"))
     for height in (0, thumbnails.MAX_HEIGHT + 1):
         with pytest.raises(ValueError, match="pixels"):
             thumbnails.thumbnail_response(rf.get("/"), asset, height=height)

@@ -15,12 +15,12 @@ from django.db.models import Q
 from django.http import HttpRequest
 from django.test import Client
 
+from filestack_tags.assets.upload_policy import UploadRules
 from filestack_tags.filestack.client import FilestackClient
 from filestack_tags.filestack.storage import Storage
 from filestack_tags.models import Asset
 from filestack_tags.testing import Account, EmulatorApp, EmulatorServer
 from filestack_tags.testing.policies import PolicyRefused, Wanted, check
-from filestack_tags.uploads import UploadRules
 from tests.api.rows import person
 from tests.testing.surroundings import BASE, config, picture, security
 
@@ -132,7 +132,7 @@ def test_a_permit_stores_files_of_its_tenant_alone(
 
 
 def test_a_name_is_never_read_as_an_expression(settings: Any) -> None:
-    from filestack_tags.uploads import permit
+    from filestack_tags.assets.upload_policy import permit
 
     storage = Storage(container="a.b|c", path="x+/(y)/")
     made = permit(UploadRules(storage=storage))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from filestack_tags import uploads
+from filestack_tags.assets import upload_policy
 from filestack_tags.exceptions import ConfigurationError
 from filestack_tags.filestack.storage import Storage
 from filestack_tags.testing.policies import PolicyRefused, Wanted, check
@@ -17,12 +17,12 @@ from filestack_tags.testing.policies import PolicyRefused, Wanted, check
 SECRET = "TESTSECRET0000000000000000"
 
 
-def policy(permit: uploads.UploadPermit) -> dict[str, Any]:
+def policy(permit: upload_policy.UploadPermit) -> dict[str, Any]:
     read: dict[str, Any] = json.loads(base64.urlsafe_b64decode(permit.policy))
     return read
 
 
-def allows(permit: uploads.UploadPermit, **wanted: Any) -> bool:
+def allows(permit: upload_policy.UploadPermit, **wanted: Any) -> bool:
     try:
         check(permit.policy, permit.signature, SECRET, Wanted(**{"call": "store"} | wanted))
     except PolicyRefused:
@@ -31,7 +31,7 @@ def allows(permit: uploads.UploadPermit, **wanted: Any) -> bool:
 
 
 def test_it_stores_files_of_the_allowed_size_and_does_nothing_else() -> None:
-    permit = uploads.permit(uploads.UploadRules())
+    permit = upload_policy.permit(upload_policy.UploadRules())
 
     assert policy(permit).keys() == {"call", "expiry", "maxSize"}
     assert policy(permit)["call"] == ["pick", "store"]
@@ -45,7 +45,7 @@ def test_container_and_path_are_the_only_ones_when_they_are_set(settings: Any) -
     settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {
         "STORAGE": {"container": "box.eu", "path": "in"},
     }
-    permit = uploads.permit(uploads.UploadRules())
+    permit = upload_policy.permit(upload_policy.UploadRules())
 
     assert permit.rules.storage == Storage(container="box.eu", path="in/")
     assert allows(permit, container="box.eu", path="in/2026/")
@@ -64,7 +64,7 @@ def test_container_and_path_are_the_only_ones_when_they_are_set(settings: Any) -
 def test_it_expires_when_it_says() -> None:
     now = datetime(2026, 5, 1, 12, 0, 0, 900_000, tzinfo=UTC)
 
-    permit = uploads.permit(uploads.UploadRules(), now=now)
+    permit = upload_policy.permit(upload_policy.UploadRules(), now=now)
 
     assert permit.expires_at == now.replace(microsecond=0) + timedelta(seconds=600)
     assert policy(permit)["expiry"] == permit.expires_at.timestamp()
@@ -75,11 +75,11 @@ def test_without_key_or_secret_there_is_none(settings: Any, missing: str) -> Non
     settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {missing: ""}
 
     with pytest.raises(ConfigurationError, match=missing):
-        uploads.permit(uploads.UploadRules())
+        upload_policy.permit(upload_policy.UploadRules())
 
 
 def test_it_shows_neither_policy_nor_signature() -> None:
-    permit = uploads.permit(uploads.UploadRules())
+    permit = upload_policy.permit(upload_policy.UploadRules())
 
     assert permit.policy not in repr(permit)
     assert permit.signature not in repr(permit)

@@ -11,7 +11,8 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from filestack_tags import assets, curation, results, upsert
+from filestack_tags import curation, results
+from filestack_tags.assets import registry, tag_rows
 from filestack_tags.models import Asset, AssetTag, Tag, TaggingRun
 from tests import scripted
 
@@ -65,7 +66,7 @@ def test_a_row_that_did_not_change_keeps_the_run_that_wrote_it(asset: Asset) -> 
 
 
 def test_a_reply_may_hold_more_tags_than_one_statement(asset: Asset, tags_of: TagsOf) -> None:
-    many = {f"tag{number}": number % 101 for number in range(2 * upsert.MAX_ROWS + 1)}
+    many = {f"tag{number}": number % 101 for number in range(2 * tag_rows.MAX_ROWS + 1)}
     apply(asset, **many)
     assert tags_of(asset) == many
     less = {key: 100 - confidence for key, confidence in many.items()}
@@ -78,11 +79,11 @@ def test_a_reply_for_a_forgotten_asset_is_kept_out_of_searches_and_counts(
     asset: Asset, tags_of: TagsOf
 ) -> None:
     apply(asset, sky=90)
-    assets.forget(asset.pk)
+    registry.forget(asset.pk)
     apply(asset, sky=80, sea=50)
     assert set(AssetTag.objects.values_list("score", flat=True)) == {-1}
     assert set(Tag.objects.values_list("asset_count", flat=True)) == {0}
-    assets.restore(asset.pk)
+    registry.restore(asset.pk)
     assert dict(AssetTag.objects.values_list("tag__key", "score")) == tags_of(asset)
     assert set(Tag.objects.values_list("asset_count", flat=True)) == {1}
 
@@ -101,13 +102,13 @@ def test_rows_that_a_host_wrote_without_a_lock_do_not_keep_a_reply_from_being_ap
     asset: Asset, tags_of: TagsOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     apply(asset, sky=90, sea=50)
-    present = upsert.present
+    present = tag_rows.present
 
-    def nothing_yet(ids: Collection[int]) -> dict[int, dict[int, upsert.Held]]:
-        monkeypatch.setattr(upsert, "present", present)
+    def nothing_yet(ids: Collection[int]) -> dict[int, dict[int, tag_rows.Held]]:
+        monkeypatch.setattr(tag_rows, "present", present)
         return {pk: {} for pk in ids}
 
-    monkeypatch.setattr(upsert, "present", nothing_yet)
+    monkeypatch.setattr(tag_rows, "present", nothing_yet)
     run = TaggingRun.objects.create(asset=asset, tagger="t", trigger="code", content_version=1)
     result = results.Result(run.pk, scripted.reply({"sky": 80, "sun": 70}), timezone.now())
     assert results.apply_all([result]) == ["succeeded"]
@@ -117,9 +118,9 @@ def test_rows_that_a_host_wrote_without_a_lock_do_not_keep_a_reply_from_being_ap
 
 def test_nothing_to_write_asks_nothing(asset: Asset, django_assert_num_queries: Any) -> None:
     with django_assert_num_queries(0):
-        upsert.write([], [])
-        upsert.remove([])
-        assert upsert.present([]) == {}
+        tag_rows.write([], [])
+        tag_rows.remove([])
+        assert tag_rows.present([]) == {}
 
 
 def test_a_decided_row_is_not_removed_even_if_it_is_passed(
@@ -128,7 +129,7 @@ def test_a_decided_row_is_not_removed_even_if_it_is_passed(
     apply(asset, sky=90, sea=50)
     ids = dict(Tag.objects.values_list("key", "id"))
     curation.accept(asset.pk, ids["sky"], user=None)
-    upsert.remove([(asset.pk, tag_id) for tag_id in ids.values()])
+    tag_rows.remove([(asset.pk, tag_id) for tag_id in ids.values()])
     assert tags_of(asset) == {"sky": 90}
 
 
@@ -141,7 +142,7 @@ def test_a_decided_row_is_left_alone_even_if_it_is_passed(asset: Asset) -> None:
     for key, decide in (("sky", curation.reject), ("sea", curation.accept)):
         decide(asset.pk, Tag.objects.get(key=key).pk, user=None)
     before = list(AssetTag.objects.order_by("tag").values())
-    upsert.upsert([(asset.pk, row["tag_id"], 1, 1, 0, 1) for row in before])
+    tag_rows.upsert([(asset.pk, row["tag_id"], 1, 1, 0, 1) for row in before])
     assert list(AssetTag.objects.order_by("tag").values()) == before
 
 

@@ -12,7 +12,8 @@ import time_machine
 from django.test import Client
 from django.utils import timezone
 
-from filestack_tags import assets, checks, metrics, retention
+from filestack_tags import checks, metrics, retention
+from filestack_tags.assets import registry
 from filestack_tags.exceptions import ConfigurationError
 from filestack_tags.filestack.security import sign_webhook
 from filestack_tags.inserting import insert_or_count
@@ -160,7 +161,7 @@ def test_a_pruned_deletion_does_not_take_effect_again(client: Client, deliver: A
     signed = signed_headers(body)
     assert deliver(body, **signed).status_code == 200
     asset = Asset.objects.get()
-    assets.restore(asset.pk)
+    registry.restore(asset.pk)
     with time_machine.travel(timezone.now() + timedelta(days=31), tick=False):
         assert retention.prune().deliveries == 1
         response = deliver(body, **signed)

@@ -10,7 +10,8 @@ from django.contrib.auth.models import Permission, User
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 
-from filestack_tags import assets, bulk, curation, merging
+from filestack_tags import bulk, curation, merging
+from filestack_tags.assets import registry
 from filestack_tags.bulk import running
 from filestack_tags.exceptions import CurationError
 from filestack_tags.filestack.sources import Source
@@ -37,7 +38,7 @@ def editor() -> User:
 
 def tagged(number: int = 5, tag: str = "sky") -> None:
     for n in range(number):
-        asset, _ = assets.register(Source.handle(f"{tag}{n}"))
+        asset, _ = registry.register(Source.handle(f"{tag}{n}"))
         curation.add(asset.pk, tag, user=None)
     AssetTag.objects.update(decision=AssetTag.Decision.NONE)
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from filestack_tags import assets
+from filestack_tags.assets import registry
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, TaggingRun, WebhookDelivery
 from filestack_tags.signals import asset_registered, asset_tagged
@@ -313,7 +313,7 @@ class TestIdentity:
     def test_a_job_started_here_for_a_url_may_be_told_with_another_spelling(
         self, deliver: Any, tags_of: Any
     ) -> None:
-        asset, _ = assets.register(Source.url("https://example.com/a.jpg"))
+        asset, _ = registry.register(Source.url("https://example.com/a.jpg"))
         started_here(asset)
         deliver(
             fs_workflow(

@@ -12,7 +12,8 @@ import time_machine
 from django.db import connection
 from django.utils import timezone
 
-from filestack_tags import assets, tagging, tasks, workflows
+from filestack_tags import tagging, tasks, workflows
+from filestack_tags.assets import registry
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, TaggingRun, WebhookDelivery
 from filestack_tags.taggers import PendingJob, TaggerReply
@@ -47,7 +48,7 @@ def picture_of(emulator: EmulatorApp, db: None) -> Asset:
     file = emulator.files.add(
         picture(), filename="red.jpg", mimetype="image/jpeg", options={}, base_url=BASE
     )
-    return assets.register(Source.handle(file.handle))[0]
+    return registry.register(Source.handle(file.handle))[0]
 
 
 def start(asset: Asset) -> TaggingRun:

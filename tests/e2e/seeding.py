@@ -8,12 +8,13 @@ from pathlib import Path
 from django.db import transaction
 from django.utils import timezone
 
-from filestack_tags import assets, curation
+from filestack_tags import curation
+from filestack_tags.assets import registry
+from filestack_tags.assets.tags import resolve
 from filestack_tags.db.text import reference_digest
 from filestack_tags.filestack.client import FilestackClient
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, TagDecision
-from filestack_tags.tags import resolve
 from tests.api.rows import tagged
 
 from .site import Database
@@ -70,7 +71,7 @@ def _papers(count: int, tags: tuple[str, ...]) -> None:
     sources = [Source.handle(f"paper{number:05d}") for number in range(count)]
     now = timezone.now()
     with transaction.atomic():
-        made = assets.register_new(
+        made = registry.register_new(
             {reference_digest(each.kind, each.reference): (each, now) for each in sources}
         )
     for asset in made:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from playwright.sync_api import Page, Route, expect
 
-from filestack_tags import assets, bulk
+from filestack_tags import bulk
+from filestack_tags.assets import registry
 from filestack_tags.models import Asset, AssetTag, BulkJob, TaggingRun
 
 from .browser import tab_to
@@ -185,7 +186,7 @@ def test_an_asset_that_cannot_be_changed_is_named_with_the_reason(
     run_in_bulk(page)
     ask(page, "Add a tag", Tag="archive")
     expect(page.get_by_text("It goes through 2 assets.")).to_be_visible()
-    seed.database(assets.forget, first.pk)
+    seed.database(registry.forget, first.pk)
     page.get_by_role("button", name="Do it").click()
     expect_end(page, "finished", "2 of 2")
     row = page.get_by_role("row").filter(has_text="does not exist, or does not match")

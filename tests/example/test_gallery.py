@@ -14,7 +14,7 @@ from example_project.gallery.forms import MAX_UPLOAD
 from example_project.gallery.listeners import write_alt_text
 from example_project.gallery.models import Picture
 from filestack_tags import curation
-from filestack_tags.assets import register
+from filestack_tags.assets.registry import register
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, Tag
 from filestack_tags.testing import EmulatorServer

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from filestack_tags import posting
 from filestack_tags.exceptions import ConnectionFailed
 from filestack_tags.filestack import AsyncFilestackClient, FilestackClient, Source
 from filestack_tags.filestack.deadline import Deadline, resolve
 from filestack_tags.filestack.shared import metadata_of
+from filestack_tags.outbound import http
 from filestack_tags.taggers import get_tagger
 from tests.dripping import TLS_WAYS, WAYS, Dripping, dripping
 
@@ -97,18 +97,18 @@ def test_tls_that_is_never_established_ends_at_the_deadline(way: str) -> None:
         ends_in_time(server, lambda: late(lambda: client.tags(HANDLE)))
         url = f"https://{server.address}/"
         answer = ends_in_time(server, lambda: post(url))
-    assert answer == posting.Answer(error="ConnectTimeout")
+    assert answer == http.Answer(error="ConnectTimeout")
 
 
-def post(url: str) -> posting.Answer:
-    return posting.post(url, LARGE, {}, timeout=SECONDS, insecure=True)
+def post(url: str) -> http.Answer:
+    return http.post(url, LARGE, {}, timeout=SECONDS, insecure=True)
 
 
 @pytest.mark.parametrize("way", [way for way in WAYS if way != "drips the body"])
 def test_posting_ends_at_its_deadline(way: str) -> None:
     with dripping(way) as server:
         answer = ends_in_time(server, lambda: post(f"http://{server.address}/"))
-    assert isinstance(answer, posting.Answer)
+    assert isinstance(answer, http.Answer)
     assert answer.status is None
     assert answer.error in ("ReadTimeout", "WriteTimeout")
 
@@ -118,9 +118,9 @@ def test_posting_does_not_wait_for_the_body_of_the_answer() -> None:
         url = f"http://{server.address}/"
         answer = ends_in_time(
             server,
-            lambda: posting.post(url, b"{}", {}, timeout=LONGEST, insecure=True),
+            lambda: http.post(url, b"{}", {}, timeout=LONGEST, insecure=True),
         )
-    assert answer == posting.Answer(status=200)
+    assert answer == http.Answer(status=200)
 
 
 @ways
@@ -166,7 +166,7 @@ def test_a_resolver_that_does_not_answer_ends_at_the_deadline(
         assert not answered.is_set()
     finally:
         answered.set()
-    assert answer == posting.Answer(error="The host's name was not resolved in time.")
+    assert answer == http.Answer(error="The host's name was not resolved in time.")
 
 
 def test_each_address_of_a_host_gets_only_what_is_left(

@@ -27,7 +27,8 @@ from django.db import connections  # noqa: E402
 from django.test import Client  # noqa: E402
 from django.test.utils import setup_test_environment  # noqa: E402
 
-from filestack_tags import assets, bulk, curation, saved_searches, tasks  # noqa: E402
+from filestack_tags import bulk, curation, saved_searches, tasks  # noqa: E402
+from filestack_tags.assets import registry  # noqa: E402
 from filestack_tags.filestack.security import sign_webhook  # noqa: E402
 from filestack_tags.filestack.sources import Source  # noqa: E402
 from filestack_tags.models import Asset, BulkJob, Tag, TagDecision, TagMerge  # noqa: E402
@@ -169,7 +170,7 @@ def use_python(user: User) -> None:
     undoing = tasks.undo_bulk_job(job.pk, user=user)
     undoing.refresh_from_db(using="default")
     tell(undoing.state, undoing.changed)
-    tell(assets.forget(asset.pk), assets.restore(asset.pk))
+    tell(registry.forget(asset.pk), registry.restore(asset.pk))
 
 
 def main() -> None:

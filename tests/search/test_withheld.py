@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
-from filestack_tags import curation, sensitive
+from filestack_tags import curation
 from filestack_tags.api.representation import describe
+from filestack_tags.assets import sensitive_labels
+from filestack_tags.assets.sensitive import report
 from filestack_tags.exceptions import CurationError
 from filestack_tags.models import Asset, AssetTag, Tag
 from filestack_tags.search import complete as completion
@@ -17,7 +19,6 @@ from filestack_tags.search.ast import Comparison, HasTag, Query
 from filestack_tags.search.facets import facets, histogram
 from filestack_tags.search.hints import hints
 from filestack_tags.search.planner import visible_asset_tags
-from filestack_tags.search.withheld import report
 from tests.api.rows import tagged
 
 pytestmark = pytest.mark.django_db
@@ -55,16 +56,18 @@ def seen(asset: Asset) -> dict[str, Any]:
 
 
 def test_the_list_holds_what_filestacks_own_sample_does() -> None:
-    found = {key: sensitive.category_of(key) for key in ("adult", "man", "woman", "umbrella")}
+    found = {
+        key: sensitive_labels.category_of(key) for key in ("adult", "man", "woman", "umbrella")
+    }
     assert found == {"adult": "age", "man": "gender", "woman": "gender", "umbrella": ""}
-    assert sensitive.version() >= 1
-    assert len(sensitive.labels()) > 200
+    assert sensitive_labels.version() >= 1
+    assert len(sensitive_labels.labels()) > 200
 
 
 def test_settings_add_labels_and_take_some_away(settings: Any) -> None:
     use(settings, SENSITIVE_LABELS=["  Mood "], NOT_SENSITIVE_LABELS="MAN")
-    assert sensitive.category_of("mood") == sensitive.OWN
-    assert sensitive.category_of("man") == ""
+    assert sensitive_labels.category_of("mood") == sensitive_labels.OWN
+    assert sensitive_labels.category_of("man") == ""
 
 
 def test_nothing_is_withheld_by_default(settings: Any) -> None:

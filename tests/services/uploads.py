@@ -24,16 +24,17 @@ def main(photo: Path, number: int, endpoints: Sequence[str]) -> None:
     django.setup()
     from django.contrib.auth.models import Group
 
-    from filestack_tags import outbound, outbox, tasks
+    from filestack_tags import tasks
     from filestack_tags.claims import RELEASED
     from filestack_tags.filestack.client import FilestackClient
     from filestack_tags.filestack.sources import Source
     from filestack_tags.models import Asset, Heartbeat, TaggingRun
+    from filestack_tags.outbound import delivery, outbox
 
     from .host_tasks import write_row
 
     for url in endpoints:
-        outbound.save_endpoint(url=url, events=outbox.EVENTS)
+        delivery.save_endpoint(url=url, events=outbox.EVENTS)
     with FilestackClient.from_settings() as client:
         for place in range(number):
             stored = client.store_bytes(

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from filestack_tags import sensitive
+from filestack_tags.assets import sensitive_labels
+from filestack_tags.assets.sensitive import report
 from filestack_tags.conf import get_settings
 from filestack_tags.db.transactions import alias
 from filestack_tags.management.base import AppCommand
-from filestack_tags.search.withheld import report
 
 
 class Command(AppCommand):
@@ -18,7 +18,7 @@ class Command(AppCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         state = "on" if get_settings().HIDE_SENSITIVE else "off"
         self.stdout.write(
-            f"List version {sensitive.version()}, {len(sensitive.labels())} labels; "
+            f"List version {sensitive_labels.version()}, {len(sensitive_labels.labels())} labels; "
             f"HIDE_SENSITIVE is {state}."
         )
         rows = report(alias())

@@ -1,6 +1,6 @@
 """Outbox: messages for other systems, written in the transaction that they report.
 
-So a message exists exactly if its effect does, even after a crash. :mod:`.outbound` sends the
+So a message exists exactly if its effect does, even after a crash. :mod:`.delivery` sends the
 messages. While ``OUTBOUND_WEBHOOKS`` is off, no query is made. While it is on, each process reads
 the endpoints once in :data:`REMEMBERED` seconds, and a transaction writes its messages in one
 statement.
@@ -16,9 +16,9 @@ from typing import Any
 
 from django.utils import timezone
 
-from .conf import get_settings
-from .db.transactions import alias, on_commit
-from .models import OutboundMessage, TaggingRun, WebhookEndpoint
+from filestack_tags.conf import get_settings
+from filestack_tags.db.transactions import alias, on_commit
+from filestack_tags.models import OutboundMessage, TaggingRun, WebhookEndpoint
 
 TAGGED, FAILED, DECIDED = EVENTS = tuple(OutboundMessage.Event.values)
 """The events: new tags were applied, an asset could not be tagged, a user decided."""

@@ -18,10 +18,10 @@ from urllib.parse import SplitResult, urlsplit
 
 import httpx2
 
-from .exceptions import EndpointError
-from .filestack.client import hide_urls
-from .filestack.deadline import Deadline, bounded, resolve, timeouts
-from .filestack.hosts import is_public
+from filestack_tags.exceptions import EndpointError
+from filestack_tags.filestack.client import hide_urls
+from filestack_tags.filestack.deadline import Deadline, bounded, resolve, timeouts
+from filestack_tags.filestack.hosts import is_public
 
 MAX_URL = 2000
 

@@ -1,8 +1,9 @@
 """Withheld tags: the one rule about sensitive labels, for all code that reads tags.
 
-With the setting ``HIDE_SENSITIVE``, a tag on the list of :mod:`filestack_tags.sensitive` is
-withheld until a user approves it. Only those rows of a withheld tag are visible that a user
-accepted or added, in every search; ``include:hidden`` also finds the others. Nothing is deleted.
+With the setting ``HIDE_SENSITIVE``, a tag on the list of
+:mod:`filestack_tags.assets.sensitive_labels` is withheld until a user approves it. Only those
+rows of a withheld tag are visible that a user accepted or added, in every search;
+``include:hidden`` also finds the others. Nothing is deleted.
 """
 
 # only our own table's name and integers are interpolated
@@ -15,9 +16,10 @@ from datetime import datetime
 
 from django.db.models import Count, Q, QuerySet
 
-from filestack_tags import sensitive
 from filestack_tags.conf import get_settings
 from filestack_tags.models import AssetTag, Tag
+
+from . import sensitive_labels
 
 AT_ONCE = 450
 """Keys in one statement: SQLite's oldest limit is 999 parameters."""
@@ -37,7 +39,7 @@ def withheld(using: str) -> frozenset[int]:
 def sensitive_tags(using: str) -> Iterator[QuerySet[Tag]]:
     """Yield the tags on the list, in batches."""
     tags = Tag._base_manager.using(using)
-    keys = sorted(sensitive.labels())
+    keys = sorted(sensitive_labels.labels())
     for start in range(0, len(keys), AT_ONCE):
         yield tags.filter(key__in=keys[start : start + AT_ONCE])
 
@@ -87,7 +89,7 @@ def report(using: str) -> list[SensitiveTag]:
         SensitiveTag(
             tag.pk,
             tag.name,
-            sensitive.category_of(tag.key),
+            sensitive_labels.category_of(tag.key),
             tag.asset_count,
             max(tag.asset_count - shown.get(tag.pk, 0), 0) if tag.pk in kept else 0,
             tag.approved_at,

@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import CharField, Q, QuerySet
 from django.utils import timezone
 
+from filestack_tags.db.datetimes import kept
+from filestack_tags.db.rowsets import update
+from filestack_tags.db.text import reference_digest, storable, storable_json
+from filestack_tags.db.transactions import alias, atomic, locked, on_commit, retrying
+from filestack_tags.exceptions import OutOfScope
+from filestack_tags.filestack.sources import Source
+from filestack_tags.models import Asset, AssetTag, score_in_sql
+from filestack_tags.signals import asset_registered
+
 from . import tags
-from .db.datetimes import kept
-from .db.rowsets import update
-from .db.text import reference_digest, storable, storable_json
-from .db.transactions import alias, atomic, locked, on_commit, retrying
-from .exceptions import OutOfScope
-from .filestack.sources import Source
-from .models import Asset, AssetTag, score_in_sql
-from .signals import asset_registered
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
@@ -107,7 +108,7 @@ def register(
         uploader: the user who uploaded it; the first registration that names one wins.
         at: when the facts were true (aware datetime); defaults to now. Older facts only fill empty
             values.
-        within: the scope of the user who registers it; see :mod:`.scoping`.
+        within: the scope of the user who registers it; see :mod:`.visibility`.
 
     Raises:
         OutOfScope: when the asset is not in ``within``, or would not be afterwards. Nothing was
@@ -173,7 +174,7 @@ def describe(asset_ids: Collection[int]) -> int:
 
     Files without metadata stay as they are. Makes no tagging call.
     """
-    from .filestack.shared import (
+    from filestack_tags.filestack.shared import (
         metadata_of,  # loads the HTTP client, which few processes need
     )
 
@@ -215,7 +216,7 @@ def amend(asset_id: int, facts: Facts, *, within: Q | None = None) -> None:
     Args:
         asset_id: the asset.
         facts: the new facts; ``upload_tags`` are replaced as a whole.
-        within: the scope of the user; see :mod:`.scoping`.
+        within: the scope of the user; see :mod:`.visibility`.
 
     Raises:
         Asset.DoesNotExist: when there is no such asset.

@@ -14,11 +14,11 @@ from collections.abc import Iterable, Mapping
 from django.db import connections
 from django.db.models import Case, F, Value, When
 
-from .db import prepared_statements
-from .db.rowsets import among, unnested
-from .db.text import label_key, label_name
-from .db.transactions import alias, locked
-from .models import Tag, TagAlias
+from filestack_tags.db import prepared_statements
+from filestack_tags.db.rowsets import among, unnested
+from filestack_tags.db.text import label_key, label_name
+from filestack_tags.db.transactions import alias, locked
+from filestack_tags.models import Tag, TagAlias
 
 BATCH = 450
 """Keys in one statement, which may contain them twice: SQLite's oldest limit is 999 parameters."""

@@ -18,10 +18,11 @@ from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.utils.module_loading import import_string
 
-from .conf import SETTING, get_settings
-from .exceptions import ConfigurationError
-from .models import Asset, AssetQuerySet, AssetTag, Tag, TagDecision, TaggingRun
-from .search.withheld import exists, withheld
+from filestack_tags.conf import SETTING, get_settings
+from filestack_tags.exceptions import ConfigurationError
+from filestack_tags.models import Asset, AssetQuerySet, AssetTag, Tag, TagDecision, TaggingRun
+
+from .sensitive import exists, withheld
 
 NOTHING = "nothing"
 """The digest of a scope without any asset. Users without assets share no searches."""

@@ -15,10 +15,10 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.constants import OnConflict
 
-from .db import prepared_statements
-from .db.rowsets import among, unnested
-from .db.transactions import alias
-from .models import AssetTag
+from filestack_tags.db import prepared_statements
+from filestack_tags.db.rowsets import among, unnested
+from filestack_tags.db.transactions import alias
+from filestack_tags.models import AssetTag
 
 MAX_ROWS = 100
 """Rows of one statement with a parameter for each value: SQLite's oldest limit is 999."""

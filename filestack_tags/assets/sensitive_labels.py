@@ -2,7 +2,7 @@
 
 The list is shipped with the package and versioned; ``sensitive_labels.json`` documents its sources.
 It is compared with the keys of tags. The settings add and remove labels, and control whether labels
-on it are hidden until a user approves them: see :mod:`.search.withheld`.
+on it are hidden until a user approves them: see :mod:`.assets.sensitive`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
 
-from .conf import get_settings
-from .db.text import fold
+from filestack_tags.conf import get_settings
+from filestack_tags.db.text import fold
 
 OWN = "own list"
 """The category of labels that the setting ``SENSITIVE_LABELS`` adds."""

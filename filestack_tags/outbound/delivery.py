@@ -23,13 +23,15 @@ from django.db.models import F, QuerySet
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
-from . import metrics, outbox
-from .conf import get_settings
-from .db.transactions import alias, atomic, locked, retrying
-from .exceptions import EndpointError
-from .models import OutboundMessage, WebhookEndpoint
-from .models.outbound import new_nonce
-from .posting import Answer, post, require_usable
+from filestack_tags import metrics
+from filestack_tags.conf import get_settings
+from filestack_tags.db.transactions import alias, atomic, locked, retrying
+from filestack_tags.exceptions import EndpointError
+from filestack_tags.models import OutboundMessage, WebhookEndpoint
+from filestack_tags.models.outbound import new_nonce
+
+from . import outbox
+from .http import Answer, post, require_usable
 
 logger = logging.getLogger(__name__)
 

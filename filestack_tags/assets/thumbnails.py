@@ -13,10 +13,10 @@ from http import HTTPStatus
 from django.http import HttpRequest, HttpResponse
 from django.utils.cache import get_conditional_response
 
-from .conf import get_settings
-from .exceptions import ConfigurationError, ConnectionFailed, FilestackError
-from .filestack.sources import Source
-from .models import Asset
+from filestack_tags.conf import get_settings
+from filestack_tags.exceptions import ConfigurationError, ConnectionFailed, FilestackError
+from filestack_tags.filestack.sources import Source
+from filestack_tags.models import Asset
 
 MAX_AGE = 3600
 """Seconds for which a browser keeps a picture without asking again."""
@@ -109,7 +109,7 @@ def thumbnail_response(request: HttpRequest, asset: Asset, *, height: int) -> Ht
 
 
 def _fetched(asset: Asset, height: int) -> HttpResponse:
-    from .filestack.shared import shared_client  # loads the HTTP client
+    from filestack_tags.filestack.shared import shared_client  # loads the HTTP client
 
     if time.monotonic() < _outage.paused_until:
         return _nothing(HTTPStatus.SERVICE_UNAVAILABLE)

@@ -16,14 +16,15 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from .conf import SETTING, get_settings
-from .exceptions import ConfigurationError, FileNotFound, UploadRefused
-from .filestack.security import Security
-from .filestack.storage import Storage
-from .scoping import sees_everything
+from filestack_tags.conf import SETTING, get_settings
+from filestack_tags.exceptions import ConfigurationError, FileNotFound, UploadRefused
+from filestack_tags.filestack.security import Security
+from filestack_tags.filestack.storage import Storage
+
+from .visibility import sees_everything
 
 if TYPE_CHECKING:
-    from .assets import Facts
+    from .registry import Facts
 
 CALLS = ("pick", "store")
 """What the policy allows: adding files, but not reading, changing or deleting any."""
@@ -90,7 +91,7 @@ def rules_for(user: Any, request: HttpRequest) -> UploadRules:
     if not isinstance(rules, UploadRules):
         raise ConfigurationError(
             f"{SETTING}['UPLOAD_RULES'] returned {type(rules).__name__}: it must return "
-            "filestack_tags.uploads.UploadRules, or None for users who may not upload."
+            "filestack_tags.assets.upload_policy.UploadRules, or None for users who may not upload."
         )
     return rules
 
@@ -154,7 +155,7 @@ def confirmed(handle: str, facts: Facts, *, user: Any, request: HttpRequest) -> 
     rules = rules_for(user, request)
     if not get_settings().UPLOAD_RULES and sees_everything(user):
         return facts
-    from .filestack.shared import shared_client  # loads the HTTP client
+    from filestack_tags.filestack.shared import shared_client  # loads the HTTP client
 
     try:
         file = shared_client().metadata(handle, timeout=TIMEOUT)

@@ -1,0 +1,1 @@
+"""Assets: registering files, their tags and counts, who sees them, upload policies, thumbnails."""

@@ -1,0 +1,1 @@
+"""Outbound webhooks: endpoints, the outbox, delivery over safe HTTP."""
