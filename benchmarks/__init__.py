@@ -1,1 +1,1 @@
-"""Measurements, run by hand and in CI; no part of the package."""
+"""Benchmarks, run by hand and in CI; not part of the package."""

@@ -1,4 +1,4 @@
-"""The Celery application. Not named ``celery``, so that it cannot be mistaken for the library."""
+"""The Celery application. Not named ``celery``, to avoid confusion with the library."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A folder as Celery's broker: ``folder://``. One machine only, but nothing to install.
 
 It is kombu's ``filesystem://`` with files that appear complete or not at all. There, a file can be
-read between its creation and its first byte, and a worker that reads it so stops consuming
+read between its creation and its first byte, after which the worker stops consuming
 (``kombu/transport/filesystem.py``, seen with kombu 5.7.0).
 """
 
@@ -24,7 +24,7 @@ SCHEME = "folder"
 
 class Channel(filesystem.Channel):
     def _put(self, queue: str, payload: Any, **kwargs: Any) -> None:
-        # Messages are taken in the order of their names.
+        # Messages are consumed in the order of their names.
         name = f"{time.monotonic_ns():020}_{uuid.uuid4()}.{queue}.msg"
         _write(Path(self.data_folder_out) / name, dumps(payload))
 
@@ -33,7 +33,7 @@ class Channel(filesystem.Channel):
         with self._one_at_a_time():
             table = self.get_table(exchange)
             if binding not in table:
-                # Where every kombu looks for it; its method for the name is younger than 5.5.
+                # Every version of kombu looks here; its method for the name is newer than 5.5.
                 bindings = Path(self.control_folder) / f"{exchange}.exchange"
                 _write(bindings, dumps([binding, *table]))
 
@@ -50,7 +50,7 @@ class Channel(filesystem.Channel):
 class Transport(filesystem.Transport):
     Channel = Channel
     driver_type = driver_name = SCHEME
-    # A folder has no host; with kombu's default one, its absence would be warned of.
+    # A folder has no host; kombu's default would cause a warning about that.
     default_connection_params: ClassVar[dict[str, Any]] = {}
 
 
@@ -61,5 +61,5 @@ def _write(path: Path, text: str) -> None:
 
 
 def install() -> None:
-    """Let Celery understand ``folder://``."""
+    """Register ``folder://`` with Celery."""
     TRANSPORT_ALIASES[SCHEME] = f"{__name__}:{Transport.__name__}"

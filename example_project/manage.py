@@ -9,11 +9,11 @@ from pathlib import Path
 
 
 def main() -> None:
-    # This folder is a package: what is imported is `example_project.…`, from the folder above.
+    # This folder is a package, imported as `example_project.…` from the folder above.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "example_project.settings")
     if sys.argv[1:2] == ["demo"]:
-        # The settings are read from the environment, so ports and folders come before them.
+        # The settings read the environment, so ports and folders must be set first.
         from example_project.demo.environment import prepare
 
         prepare()

@@ -1,4 +1,4 @@
-"""A strict Content-Security-Policy, which every page here, and the admin, works under."""
+"""A strict Content-Security-Policy, which every page here, and the admin, supports."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Settings of the example project. What differs between machines comes from the environment.
+"""Settings of the example project. Values that differ between machines are in the environment.
 
-``DATABASE_URL``, ``BROKER_URL`` and ``STATE_DIR`` say where things are kept; without them,
-SQLite and an embedded broker below ``var/``. ``FILESTACK_*`` point at a Filestack account or,
-as in the demo, at the emulator.
+``DATABASE_URL``, ``BROKER_URL`` and ``STATE_DIR`` define where data is stored; by default, SQLite
+and an embedded broker below ``var/``. ``FILESTACK_*`` are the settings of a Filestack account or,
+as in the demo, of the emulator.
 """
 
 from __future__ import annotations
@@ -77,11 +77,11 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
-    # Takes up what a process that died left behind.
+    # Resumes the work of crashed processes.
     "sweep": {"task": "filestack_tags.sweep", "schedule": 60.0},
-    # Tells searches which tags are rare.
+    # Counts tags for the search planner.
     "statistics": {"task": "filestack_tags.refresh_statistics", "schedule": 3600.0},
-    # Deletes deliveries and raw replies that nobody will ask for any more.
+    # Deletes old deliveries and raw replies.
     "prune": {"task": "filestack_tags.prune", "schedule": 86400.0},
 }
 CELERY_BEAT_SCHEDULE_FILENAME = str(STATE_DIR / "beat")
@@ -110,7 +110,7 @@ FILESTACK_TAGS = {
     "UPLOAD_URL": FILESTACK_UPLOAD_URL,
     "API_URL": os.environ.get("FILESTACK_API_URL", "https://www.filestackapi.com/api"),
     "WORKFLOW_ID": os.environ.get("FILESTACK_WORKFLOW_ID", ""),
-    # The gallery registers what it uploads; its fp.upload webhook needs no call of its own.
+    # The gallery registers its uploads; the fp.upload webhook does not need to tag them.
     "AUTO_TAG_UPLOADS": False,
 }
 

@@ -24,7 +24,7 @@ def main() -> int:
     if not given.reuse:
         scratch.recreate(url)
 
-    import django  # the address is part of its settings
+    import django  # the database URL is part of its settings
 
     django.setup()
     from django.core.management import call_command
@@ -37,12 +37,12 @@ def main() -> int:
     load_before = round(os.getloadavg()[0], 2)
     library = generate(ASSETS)
     if given.reuse:
-        call_command("migrate", verbosity=0)  # what is younger than the data
+        call_command("migrate", verbosity=0)  # migrations newer than the data
     else:
         print(f"Loading {ASSETS:,} assets …", flush=True)
         load(library, with_peers=False)
     gc.collect()
-    gc.freeze()  # as docs/production.md advises for a process that answers requests
+    gc.freeze()  # as docs/production.md recommends for a process that serves requests
     begun = perf_counter()
     run = {
         "date": datetime.now(UTC).date().isoformat(),

@@ -1,4 +1,4 @@
-"""The pages that are asked for, by an administrator in one process, and how long each takes."""
+"""The measured pages, requested by an administrator in one process, and their times."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WARM = 5
 
 @dataclass(frozen=True)
 class Asked:
-    """A page, as it is asked for in each round, and the p95 that it has to keep, in ms."""
+    """A page, its requests for each round, and its limit for the p95, in ms."""
 
     name: str
     most: float
@@ -35,7 +35,7 @@ class Asked:
 
 
 def pages(library: Library) -> list[Asked]:
-    """Return the pages: tags are common, of medium rank and rare, as in the searches' benchmark."""
+    """Return the pages: tags are common, of medium rank and rare, as in the search benchmark."""
     rng = np.random.default_rng(11)
     ranks = np.argsort(-np.bincount(library.tags.ravel(), minlength=len(library.names) + 1))
 
@@ -66,7 +66,7 @@ def pages(library: Library) -> list[Asked]:
 
 
 def measured(page: Asked) -> dict[str, Any]:
-    """Ask for a page in all its forms; return times in milliseconds, and queries of the last."""
+    """Request a page in all its forms; return times (milliseconds), and queries of the last one."""
     client = _administrator()
     headers = {"X-Requested-With": "XMLHttpRequest"} if page.path == FACETS else {}
     for query in page.queries[:WARM]:

@@ -1,4 +1,4 @@
-"""What has to be reached, and the figures written out for people."""
+"""The targets, and a readable report."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def around() -> dict[str, Any]:
 
 
 def verdicts(run: Run) -> Iterator[tuple[str, str, str, str]]:
-    """Yield page, what is asked, what was measured, and the verdict."""
+    """Yield page, target, measurement, and verdict."""
     for name, found in run["pages"].items():
         met = found["p95"] <= found["most"]
         yield (
@@ -34,7 +34,7 @@ def verdicts(run: Run) -> Iterator[tuple[str, str, str, str]]:
 
 
 def write(run: Run) -> None:
-    """Keep the run, which takes the place of the last one, and write the page."""
+    """Save the run, replacing the last one, and write the report."""
     FIGURES.write_text(json.dumps(run, indent=1) + "\n", "utf-8")
     PAGE.write_text("\n".join(_document(run)) + "\n", "utf-8")
 

@@ -33,5 +33,5 @@ TEMPLATES = [
         },
     }
 ]
-# Pictures are signed, as in any installation that shows them.
+# Picture URLs are signed, as in any installation that shows them.
 FILESTACK_TAGS = {"API_KEY": "AKEY", "APP_SECRET": "BENCHMARK00000000000000000"}

@@ -1,4 +1,4 @@
-"""The admin alone."""
+"""Only the admin."""
 
 from __future__ import annotations
 

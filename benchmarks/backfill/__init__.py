@@ -1,1 +1,1 @@
-"""How much memory a backfill takes, however many assets there are."""
+"""How much memory a backfill takes, depending on the number of assets."""

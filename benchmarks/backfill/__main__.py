@@ -1,6 +1,6 @@
 """``python -m benchmarks.backfill``: the memory of a backfill; see docs/benchmarks.md.
 
-Each figure is that of a process of its own, which is asked for the most it ever had.
+Each figure is the peak memory of a separate process.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from benchmarks.search import scratch
 
 FEW, MANY = 10_000, 1_000_000
 GROWTH = 0.05
-"""By which share a hundred times as many assets may take more."""
+"""Allowed growth of memory when the number of assets grows a hundredfold."""
 
 INSERT = """
     INSERT INTO filestack_tags_asset
@@ -42,7 +42,7 @@ def main() -> int:
     if not given.one:
         scratch.recreate(url)
 
-    import django  # the address is part of its settings
+    import django  # the database URL is part of its settings
 
     django.setup()
     return _one(given.one) if given.one else _all(given.assets)
@@ -85,7 +85,7 @@ def _measured(name: str) -> Any:
 
 
 def _one(name: str) -> int:
-    """Do one of them in this process, and print what it took."""
+    """Run one measurement in this process, and print its result."""
     begun = perf_counter()
     assets = _estimated() if name == "dry-run" else _walked()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -100,15 +100,16 @@ def _one(name: str) -> int:
 
 
 def _estimated() -> int:
-    """What ``filestack_tags_backfill --dry-run`` asks."""
+    """Run the queries of ``filestack_tags_backfill --dry-run``."""
     from filestack_tags import backfill  # after the set-up
 
     return backfill.estimate(backfill.Options()).assets
 
 
 def _walked() -> int:
-    """Go through all assets as ``filestack_tags_backfill`` does, but have none claimed: a call
-    takes the same memory each time, and a million of them would take an hour."""
+    """Process all assets like ``filestack_tags_backfill``, but without claims: a call takes the
+    same memory each time, and a million of them would take an hour.
+    """
     from unittest.mock import patch
 
     from filestack_tags import backfill, claims, pipeline
@@ -117,7 +118,7 @@ def _walked() -> int:
         return [claims.Refusal(pk, "tagged") for pk in asset_ids]
 
     row = backfill.start(backfill.Options())
-    # Nothing is in flight that a look could wait for.
+    # Nothing is in flight, so there is nothing to wait for.
     with patch.object(claims, "claim", refuse), patch.object(pipeline, "PAUSE", 0.0):
         backfill.run(row, concurrency=500, tell=lambda row: None, is_stopped=lambda: False)
     return sum(row.counts.values())

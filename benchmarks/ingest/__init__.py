@@ -1,1 +1,1 @@
-"""How many webhooks a second are stored and applied, against the least that storing can cost."""
+"""How many webhooks a second are stored and applied, compared with the minimum cost of storing."""

@@ -15,12 +15,12 @@ from benchmarks.search import scratch
 def main() -> int:
     given = _arguments()
     url = os.environ["BENCHMARK_DATABASE_URL"] = scratch.address("postgres", "ingest")
-    # A queue of its own: other projects may use the same broker.
+    # A separate queue: other projects may use the same broker.
     os.environ["BENCHMARK_QUEUE"] = f"filestack-tags-benchmark-{os.getpid()}"
     os.environ["DJANGO_SETTINGS_MODULE"] = "benchmarks.ingest.settings"
     scratch.recreate(url)
 
-    import django  # the address is part of its settings
+    import django  # the database URL is part of its settings
 
     django.setup()
     return _measure(given)

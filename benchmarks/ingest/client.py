@@ -1,8 +1,8 @@
 """``python -m benchmarks.ingest.client``: post webhooks as fast as they are answered.
 
-A closed loop in one process: each connection sends its next request when the last one is answered.
-Requests are made and signed before the clock starts. Reads its orders as JSON from standard input
-and writes what it measured as JSON; no Django, so that it takes little of the processors.
+A closed loop in one process: each connection sends its next request after the response to the last
+one. Requests are built and signed before the clock starts. Reads its options as JSON from standard
+input and writes its measurements as JSON; no Django, so that it uses little CPU.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from time import perf_counter
 
 MADE_AHEAD_PER_SECOND = 8000
 DUPLICATE_OF = 500
-"""How many requests lie between an event and its duplicate."""
+"""Number of requests between an event and its duplicate."""
 
 
 @dataclass(frozen=True)
@@ -28,15 +28,15 @@ class Orders:
     port: int
     path: str
     seconds: float
-    """How long to go on; or, with ``requests``, how long at most."""
+    """How long to run; with ``requests``, the maximum time."""
     connections: int
     secret: str
     body: str
-    """One event, in which ``@@`` stands for what makes it unique."""
+    """One event, in which ``@@`` is replaced to make it unique."""
     first: int
     """The number of the first event."""
     every: int = 0
-    """Every so many requests one is a duplicate; 0 for none."""
+    """Every n-th request is a duplicate; 0 for none."""
     requests: int = 0
 
 
@@ -45,7 +45,7 @@ class Measured:
     sent: int = 0
     seconds: float = 0.0
     times: list[float] = field(default_factory=list)
-    """Milliseconds from sending a request to having read its answer."""
+    """Milliseconds from sending a request to reading its response."""
     refused: int = 0
     problem: str = ""
 

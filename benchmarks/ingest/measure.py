@@ -23,12 +23,12 @@ VIEWS = {"app": "/app/", "floor": "/floor/", "same row": "/same-row/"}
 DUPLICATES_EVERY = 20
 WARM_UP = 1.0
 EVENTS_IN_A_ROUND = 1_000_000
-"""More than any round sends, so that no two rounds send the same event."""
+"""More than any round sends, so that no event is sent in two rounds."""
 LONGEST = 600.0
 
 
 def body() -> str:
-    """Return the payload of Filestack's documentation, a file and a job of its own each time."""
+    """Return the payload from Filestack's documentation, with a new file and job each time."""
     event = json.loads(PAYLOAD.read_text("utf-8"))
     event["id"] = 0
     event["text"] |= {"sources": ["handle@@"], "jobid": "job-@@"}
@@ -54,7 +54,7 @@ _rounds = count(1)
 
 
 def accepting(rounds: int, seconds: float, connections: int) -> dict[str, Any]:
-    """Have the views take turns, each time in another order; none is processed meanwhile."""
+    """Measure the views in turn, each time in another order; nothing is processed meanwhile."""
     found: dict[str, list[Measured]] = {view: [] for view in VIEWS}
     names = list(VIEWS)
     with server() as port:
@@ -94,7 +94,7 @@ def _summary(rounds: list[Measured]) -> dict[str, Any]:
 
 
 def applying(events: int, connections: int) -> dict[str, Any]:
-    """Post events to the app with a worker running, and wait until each has had its effect."""
+    """Post events to the app with a worker running, and wait until each is applied."""
     with connection.cursor() as cursor:
         tables = (WebhookDelivery, TaggingRun, Asset)
         names = ", ".join(model._meta.db_table for model in tables)
@@ -106,7 +106,9 @@ def applying(events: int, connections: int) -> dict[str, Any]:
         start = perf_counter()
         sent = post(orders(port, "app", LONGEST, connections, requests=events))
         posted = perf_counter() - start
-        made = posted - sent.seconds  # the client's start and the signing of its requests
+        made = (
+            posted - sent.seconds
+        )  # without the client's start and the signing of its requests
         _wait_for(200 + events)
         elapsed = perf_counter() - start - made
     _forget_messages()
@@ -126,7 +128,7 @@ def applying(events: int, connections: int) -> dict[str, Any]:
 
 
 def _wait_for(events: int) -> None:
-    """Wait until ``events`` deliveries are there and none is open any more."""
+    """Wait until ``events`` deliveries are stored and none is open any more."""
     deadline = perf_counter() + LONGEST
     opened = WebhookDelivery.objects.filter(due_at__isnull=False)
     while WebhookDelivery.objects.count() < events or opened.exists():
@@ -139,7 +141,7 @@ def _forget_messages() -> int:
     """Remove the benchmark's queue from the broker; return how many messages were in it."""
     with app.connection_for_write() as broker:
         channel = broker.default_channel
-        # Declared here, too: Redis only deletes a queue that this connection knows to be bound.
+        # Declared here, too: Redis only deletes a queue that this connection has bound.
         queue = app.amqp.queues[settings.CELERY_TASK_DEFAULT_QUEUE].bind(channel)
         queue.declare()
         waiting = channel.queue_declare(queue.name, durable=True).message_count

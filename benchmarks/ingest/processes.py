@@ -18,7 +18,7 @@ from .client import Measured, Orders
 ROOT = Path(__file__).parents[2]
 STARTS_IN = 90
 THREADS = 4
-"""Of each worker of gunicorn; they wait for the database most of the time."""
+"""Threads of each gunicorn worker; they wait for the database most of the time."""
 
 
 def workers() -> int:
@@ -68,7 +68,7 @@ def worker() -> Iterator[None]:
 
 
 def post(orders: Orders) -> Measured:
-    """Run the client in a process of its own."""
+    """Run the client in a separate process."""
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.ingest.client"],
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""What has to be reached, and the figures written out for people."""
+"""The targets, and a readable report."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def around() -> dict[str, Any]:
 
 
 def verdicts(run: Run) -> Iterator[tuple[str, str, str, str, str]]:
-    """Yield name, what is asked, what was measured, the verdict, and the reason if missed."""
+    """Yield name, target, measurement, verdict, and the reason if missed."""
     reasons = tomllib.loads(REASONS.read_text("utf-8")).get("ingest", {})
     views = run["views"]
     app, floor = views["app"], views["floor"]
-    # Of each round, so that what disturbs one round disturbs one of many shares.
+    # Per round, so that a disturbance in one round affects only one of the shares.
     share = median(map(truediv, app["each_round"], floor["each_round"]))
     measured = (
         f"{share:.2f} ×, the median of {len(app['each_round'])} rounds "
@@ -53,7 +53,7 @@ def _verdict(
 
 
 def problems(run: Run) -> list[str]:
-    """Return what went wrong, for which there is no excuse."""
+    """Return the errors, which are never acceptable."""
     found = [
         f"{view}: {figures['refused']} requests were refused: {figures['problem']}"
         for view, figures in run["views"].items()
@@ -66,7 +66,7 @@ def problems(run: Run) -> list[str]:
 
 
 def write(run: Run) -> None:
-    """Keep the run, which takes the place of the last one, and write the page."""
+    """Save the run, replacing the last one, and write the report."""
     RESULTS.mkdir(exist_ok=True)
     FIGURES.write_text(json.dumps(run, indent=1) + "\n", "utf-8")
     PAGE.write_text("\n".join(_document(run)) + "\n", "utf-8")

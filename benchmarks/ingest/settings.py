@@ -30,5 +30,5 @@ CELERY_DB_REUSE_MAX = 500
 FILESTACK_TAGS = {
     "WEBHOOK_SECRETS": ["whsec-benchmark"],
     "AUTO_TAG": False,
-    "WEBHOOK_TOLERANCE": None,  # the requests are signed ahead
+    "WEBHOOK_TOLERANCE": None,  # the requests are signed in advance
 }

@@ -1,4 +1,4 @@
-"""How many statements an event takes to be applied: counted in this process, not timed."""
+"""How many statements it takes to apply an event: counted in this process, not timed."""
 
 from __future__ import annotations
 
@@ -32,12 +32,14 @@ KINDS: dict[str, tuple[Make, bool]] = {
         True,
     ),
 }
-"""What is told, and whether the file has tags already."""
+"""The kinds of event, and whether the file has tags already."""
 
 
 def each() -> dict[str, dict[str, float]]:
-    """Return for each kind the statements of an event alone, and of one among many."""
-    _apply([fs_workflow("first", tags=LABELS)])  # the tags are made once, not with each event
+    """Return for each kind the number of statements of a single event, and per event in a batch."""
+    _apply(
+        [fs_workflow("first", tags=LABELS)]
+    )  # the tags are created once, not with each event
     found = {}
     for kind, (make, is_known) in KINDS.items():
         alone, together = _handles(1), _handles(inbox.AT_ONCE)
@@ -60,7 +62,7 @@ def _handles(number: int) -> list[str]:
 
 
 def _apply(events: Sequence[Mapping[str, Any]]) -> int:
-    """Store deliveries and process them; return how many statements that took, commits included."""
+    """Store deliveries and process them; return the number of statements, including commits."""
     ids = []
     for event in events:
         body = json.dumps(event).encode()

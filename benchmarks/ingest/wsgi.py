@@ -1,4 +1,4 @@
-"""The server's application, with Celery's made first, as a host's package does."""
+"""The server's application; Celery's is created first, as in a host's package."""
 
 from __future__ import annotations
 

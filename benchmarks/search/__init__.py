@@ -1,1 +1,1 @@
-"""How fast searches are, against the best SQL for each and against other designs."""
+"""How fast searches are, compared with the best SQL for each and with other designs."""

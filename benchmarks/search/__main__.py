@@ -25,7 +25,7 @@ def main() -> int:
     if not given.reuse:
         scratch.recreate(url)
 
-    import django  # the address is part of its settings
+    import django  # the database URL is part of its settings
 
     django.setup()
     return _measure(given, assets)
@@ -80,7 +80,7 @@ def _measure(given: argparse.Namespace, assets: int) -> int:
     searches = Workload(oracle).searches()
     connection.ensure_connection()
     gc.collect()
-    gc.freeze()  # both as docs/production.md advises for a process that answers requests
+    gc.freeze()  # both as docs/production.md recommends for a process that serves requests
     gc.set_threshold(50_000, 10, 10)
     seconds = 2.0 if assets <= 200_000 else 20.0
     reads = Reads(oracle, searches, seconds=seconds, with_peers=not given.no_peers, say=_say)

@@ -1,4 +1,4 @@
-"""What has to be reached, each as a question to the figures of a run."""
+"""The targets, each as a function of the figures of a run."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Outcome = tuple[str, bool]
 
 
 class NotMeasured(LookupError):
-    """The run does not hold what a bar asks about."""
+    """The run does not contain the figures for a target."""
 
 
 @dataclass(frozen=True)
 class Bar:
-    """``judge`` gets the run and, for growth, the run at a tenth of the size."""
+    """``judge`` receives the run and, for growth, the run at a tenth of the size."""
 
     name: str
     asked: str
@@ -26,7 +26,7 @@ class Bar:
 
 
 def bars(vendor: str) -> list[Bar]:
-    """Return the bars of ``postgres``, or those of the other databases."""
+    """Return the targets of ``postgres``, or those of the other databases."""
     if vendor != "postgres":
         return [Bar("pages", "every class of pages p95 ≤ 10 ms", _every_page)]
     return [
@@ -149,13 +149,13 @@ def _growth(cell: str, most: float) -> Callable[[Run, Run | None], Outcome]:
 
 
 def growth(run: Run, smaller: Run, cell: str, design: str, figure: str) -> float:
-    """Return how time grows with the number of assets: 0 not at all, 1 as they do."""
+    """Return how time grows with the number of assets: 0 for constant, 1 for linear."""
     larger = _cell(run, cell, design)[figure] / _cell(smaller, cell, design)[figure]
     return log10(larger) / log10(run["assets"] / smaller["assets"])
 
 
 def _facets(sample: str, most: float, recall: float) -> Callable[[Run, Run | None], Outcome]:
-    """Judge facets of one tag's assets. Those of several tags are mostly counted in full."""
+    """Evaluate facets of one tag's assets. Those of several tags are mostly counted in full."""
 
     def judge(run: Run, smaller: Run | None) -> Outcome:
         one, several = (_cell(run, cell, f"app, sample {sample}") for cell in ("FAC1", "FAC2"))

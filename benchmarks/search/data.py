@@ -1,7 +1,7 @@
-"""The synthetic library: assets with 20 tags each, alike at every size.
+"""The synthetic library: assets with 20 tags each, with the same distribution at every size.
 
-10,000 tags with Zipf–Mandelbrot frequencies (q = 5). Albums of about 20 consecutive assets share
-a topic, from which 35 % of their tags come, so that tags are correlated and clustered in time.
+10,000 tags with Zipf–Mandelbrot frequencies (q = 5). Albums of about 20 consecutive assets share a
+topic, from which 35 % of their tags come, so that tags are correlated and clustered in time.
 Confidences are 100 · Beta(2, 1.6): 18 % of the rows have 80 or more.
 """
 
@@ -24,7 +24,9 @@ BATCH = 50_000
 
 @dataclass(frozen=True)
 class Library:
-    """Row ``i`` of ``tags`` and ``confidences`` belongs to asset ``i + 1``; tags count from 1."""
+    """Row ``i`` of ``tags`` and ``confidences`` belongs to asset ``i + 1``; tags are numbered from
+    1.
+    """
 
     tags: NDArray[np.int32]
     confidences: NDArray[np.int16]
@@ -81,7 +83,7 @@ def tag_names() -> list[str]:
 
 
 def generate(assets: int, seed: int = 42) -> Library:
-    """Return a library of that many assets; the same seed gives the same one."""
+    """Return a library with this many assets; deterministic for a seed."""
     rng = np.random.default_rng(seed)
     weights = 1 / (np.arange(1, TAGS + 1) + 5.0)
     weights /= weights.sum()
@@ -107,7 +109,7 @@ def _topics(rng: np.random.Generator, assets: int) -> NDArray[np.int64]:
 def _draw(
     rng: np.random.Generator, frequencies: NDArray[np.float64], own: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Draw the tags of some assets, ``own`` being the tags of each one's topic."""
+    """Draw the tags of some assets; ``own`` are the tags of each one's topic."""
     size = (len(own), DRAWS)
     within = 1 / (np.arange(TOPIC_TAGS) + 4.0)
     within = (within / within.sum()).cumsum()

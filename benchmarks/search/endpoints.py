@@ -1,4 +1,4 @@
-"""Every list of the REST API, as a client asks for it: whole responses, with a full ledger."""
+"""Every list of the REST API, as a client sees it: whole responses, with a full ledger."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ Parameters = dict[str, str]
 
 
 class Endpoints:
-    """Asks each endpoint that lists something, with what a client would usually ask.
+    """Requests each endpoint with a list, with typical parameters.
 
     Args:
         searches: of one tag, and of several.
-        say: told the name and the figures of each measurement.
+        say: called with the name and the figures of each measurement.
     """
 
     def __init__(self, oracle: Oracle, searches: Mapping[str, list[Search]], say: Say) -> None:
@@ -86,7 +86,7 @@ class Endpoints:
 
 
 def _fill_ledger() -> None:
-    """Give each asset a delivery, a run and a decision, if there are none yet."""
+    """Give each asset a delivery, a run and a decision, unless the ledger is filled."""
     if TaggingRun.objects.exists():
         return
     ids = range(1, Asset.objects.count() + 1)

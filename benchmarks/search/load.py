@@ -1,7 +1,7 @@
-"""Fill a scratch database fast: the app's own tables, as its migrations make them, and the peers'.
+"""Fill a scratch database fast: the app's own tables, from its migrations, and the peers'.
 
-Rows go in by ``COPY`` on PostgreSQL and in large batches elsewhere. Secondary indexes of the app's
-largest table are made afterwards, as for any bulk import.
+Rows are inserted with ``COPY`` on PostgreSQL and in large batches elsewhere. Secondary indexes of
+the app's largest table are created afterwards, as for any bulk import.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def load(library: Library, *, with_peers: bool = True) -> None:
     call_command("migrate", verbosity=0)
     call_command("migrate", run_syncdb=True, verbosity=0)  # the peers refer to tables of others
     _fill_app(library)
-    settle()  # counting reads an index only where the table has been vacuumed
+    settle()  # an index-only count requires a vacuumed table
     refresh()
     if with_peers:
         _fill_peers(library)
@@ -55,7 +55,7 @@ def load(library: Library, *, with_peers: bool = True) -> None:
 
 
 def settle() -> None:
-    """Let the database take stock, as its own maintenance does after an import."""
+    """Vacuum and analyze the database, as its own maintenance does after an import."""
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("VACUUM ANALYZE")
@@ -69,7 +69,7 @@ def settle() -> None:
 
 
 def asset_row(pk: int) -> dict[str, Any]:
-    """Return the columns of an asset, all that the database wants to be told."""
+    """Return the columns of an asset, all those without a database default."""
     reference = f"handle{pk:014d}"
     return {
         "id": pk,
@@ -165,7 +165,9 @@ def _json_rows(library: Library) -> Iterator[dict[str, Any]]:
 
 
 def _chunks(library: Library) -> Iterator[tuple[int, NDArray[Any], NDArray[Any]]]:
-    """Yield the first asset id, tags and confidences of some assets, rows in the order of tags."""
+    """Yield the first asset id, tags and confidences of a chunk of assets, rows in the order of
+    tags.
+    """
     for start in range(0, library.assets, CHUNK):
         tags = library.tags[start : start + CHUNK]
         order = np.argsort(tags, axis=1)
@@ -190,7 +192,7 @@ def _without_indexes(model: type[models.Model]) -> Iterator[None]:
 
 @contextmanager
 def _unchecked() -> Iterator[Any]:
-    """Leave out the check of every foreign key: the rows are consistent by construction."""
+    """Disable the check of every foreign key: the rows are consistent by construction."""
     with transaction.atomic(), connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("SET LOCAL session_replication_role = replica")
@@ -201,7 +203,7 @@ def _unchecked() -> Iterator[Any]:
 
 
 def copy_rows(model: type[models.Model], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Insert rows that are given by column name."""
+    """Insert rows given as dicts by column name."""
     table = connection.ops.quote_name(model._meta.db_table)
     rows = iter(rows)
     while batch := list(islice(rows, CHUNK)):
@@ -222,7 +224,7 @@ def copy_rows(model: type[models.Model], rows: Iterable[Mapping[str, Any]]) -> N
 
 
 def copy_columns(model: type[models.Model], columns: Mapping[str, Column]) -> None:
-    """Insert rows that are given as one array of whole numbers, or one number, per column."""
+    """Insert rows given as one array of integers, or one number, per column."""
     length = max(len(values) for values in columns.values() if not isinstance(values, int))
     if connection.vendor != "postgresql":
         lists = [np.broadcast_to(values, length).tolist() for values in columns.values()]

@@ -1,4 +1,4 @@
-"""Time several designs on the same searches, in turn, and compare their answers with the truth."""
+"""Time several designs on the same searches, in turn, and check their answers."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 from .workload import Search
 
 CHECKED = 25
-"""Answers of each design and class that are compared with the truth."""
+"""Answers of each design and class that are checked against the oracle."""
 WARM = 3
-"""Searches of each turn that a design answers however long they take."""
+"""Searches of each turn that a design answers regardless of time."""
 BLOCK = 15
-"""Searches that a design answers before it is the next one's turn."""
+"""Searches that a design answers before the next design's turn."""
 MAX_ERRORS = 3
 
 Timed = Callable[[Search], tuple[float, Any]]
@@ -25,11 +25,11 @@ Answer = TypeVar("Answer")
 
 @dataclass
 class Figures:
-    """What one design took for one class of searches, in milliseconds."""
+    """The times of one design for one class of searches, in milliseconds."""
 
     times: list[float] = field(default_factory=list, repr=False)
     first: list[float] = field(default_factory=list, repr=False)
-    """When each search was asked for the first time."""
+    """The time of the first run of each search."""
     strata: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     checked: int = 0
     wrong: int = 0
@@ -65,7 +65,7 @@ class Figures:
 
 
 def _at(share: float, times: Sequence[float]) -> float:
-    """Return the time that this share of the searches stayed below."""
+    """Return the percentile of the times."""
     ordered = sorted(times)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
@@ -90,14 +90,14 @@ def interleaved(
 ) -> dict[str, Figures]:
     """Run every search on every design, a few at a time in turn.
 
-    So all meet the same state of the machine. Each answers its few searches twice: the first
-    time the others have driven what it needs from every cache, so the second one counts.
+    So all designs run under the same conditions. Each answers its few searches twice: before the
+    first run, the others have evicted its data from every cache, so the second one counts.
 
     Args:
-        searches: asked in this order.
+        searches: in this order.
         designs: by name; each returns milliseconds and its answer.
-        right: whether an answer is right; None where that is judged elsewhere.
-        seconds: what a design may take in all; it is left out of the rest when that is spent.
+        right: whether an answer is right; None if that is checked elsewhere.
+        seconds: the total time budget of a design; it is skipped once that is spent.
     """
     figures = {name: Figures() for name in designs}
     spent = dict.fromkeys(designs, 0.0)

@@ -1,4 +1,4 @@
-"""What the right answers are, computed from the arrays and not from a database."""
+"""The right answers, computed from the arrays and not from a database."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Several processes that do the same kind of work at the same time, each on connections of its own.
+"""Run several processes concurrently that do the same kind of work, each with its own connections.
 
-Children are spawned, not forked: they import this module first and set Django up themselves.
+Children are spawned, not forked: they import this module first and set up Django themselves.
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ from time import perf_counter
 from typing import Any
 
 WARM_UP = 6
-"""Items that a process does before the time begins, as it does in one that has been at work:
-its modules are loaded, and its statements prepared."""
+"""Items that a process handles before the measurement begins, so that its modules are loaded and
+its statements prepared.
+"""
 
 
 @dataclass
 class Job:
-    """What one process does: ``role`` names a function of :mod:`.roles`, called with ``items``
-    one after the other, again from the first if it is to ``repeat``, for ``seconds``. The
-    first :data:`WARM_UP` of them do not count."""
+    """The work of one process: ``role`` names a function of :mod:`.roles`, called with one item
+    after another for ``seconds``; with ``repeat``, again from the first. The first
+    :data:`WARM_UP` items do not count.
+    """
 
     role: str
     items: Sequence[Any]
@@ -39,7 +41,7 @@ class Report:
 
 
 def together(jobs: Sequence[Job]) -> list[Report]:
-    """Run the jobs, each in a process, all beginning at the same moment."""
+    """Run the jobs, each in a process, all starting at the same moment."""
     context = get_context("spawn")
     begin = context.Barrier(len(jobs))
     reports: Any = context.Queue()
@@ -53,7 +55,7 @@ def together(jobs: Sequence[Job]) -> list[Report]:
 
 
 def _work(job: Job, begin: Any, reports: Any) -> None:
-    import django  # first of all in a new process
+    import django  # first in a new process
 
     django.setup()
     do = getattr(import_module(f"{__package__}.roles"), job.role)()

@@ -37,19 +37,19 @@ WALKS = {
     "Name, none": "name:*zzz*",
     "Untagged, none": "untagged",
 }
-"""Searches that no tag drives, and that nothing matches: where a walk goes through all assets."""
+"""Searches without a driver and without matches: a walk goes through all assets."""
 WALKED = 5
 SHOWN = 30
-"""Facets that are compared with the truth."""
+"""Facets that are checked against the oracle."""
 
 
 class Reads:
-    """Asks every design.
+    """Measures every design.
 
     Args:
         searches: of each class, as :class:`.workload.Workload` draws them.
-        seconds: how long a peer may take for one class before the rest is left out.
-        say: told the name and the figures of each measurement.
+        seconds: the time budget of a peer for one class, after which the rest is skipped.
+        say: called with the name and the figures of each measurement.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class Reads:
         return sorted(answer.values(), reverse=True) == top and answer.items() <= own.items()
 
     def _recall(self, search: Search, found: Facets) -> float:
-        """Return which share of the true top is shown; tags that tie with the last one count."""
+        """Return the share of the true top tags that is shown; ties with the last one count."""
         truth = self._oracle.facets(search)
         least = sorted(truth.values(), reverse=True)[:SHOWN][-1]
         true = {self._names[tag - 1] for tag, count in truth.items() if count >= least}
@@ -150,7 +150,7 @@ class Reads:
         return len(shown & true) / min(SHOWN, len(truth))
 
     def completion(self) -> None:
-        """Measure what is offered after one to four letters, and the histogram of a tag."""
+        """Measure completions for one to four letters, and the histogram of a tag."""
         typed = [
             Search(str(length), prefix=name[:length])
             for number, name in enumerate(self._names[::47])
@@ -168,7 +168,7 @@ class Reads:
         self._measure("Histogram", self._searches["S1"], {"app": timed(counted)}, right)
 
     def walks(self) -> None:
-        """Measure searches that look at every asset, unless an index knows better."""
+        """Measure searches that examine every asset, unless an index helps."""
         for cell, text in WALKS.items():
             searches = [Search(str(number)) for number in range(WALKED)]
             designs: dict[str, Timed] = {
@@ -177,7 +177,7 @@ class Reads:
             self._measure(cell, searches, designs, lambda search, ids: not ids)
 
     def http(self) -> None:
-        """Measure whole responses of 50 assets with their tags, without the host's log-in."""
+        """Measure whole responses of 50 assets with their tags, without the host's login."""
         client = APIClient()
         client.force_authenticate(
             get_user_model().objects.get_or_create(username="reader", is_superuser=True)[0]
@@ -223,9 +223,9 @@ def _named(found: Facets) -> list[tuple[str, int]]:
 
 
 def _fetch(client: APIClient, path: str, **parameters: str) -> tuple[float, list[int]]:
-    """Return the milliseconds until the response is there, and the ids in it.
+    """Return the milliseconds until the response is complete, and the ids in it.
 
-    Reading its JSON is the work of whoever asked, so it is not in the time of any design.
+    Parsing its JSON is the client's work, so it is not included for any design.
     """
     start = perf_counter()
     response = client.get(path, parameters)

@@ -1,4 +1,4 @@
-"""Keep the figures of every run, and write them out for people."""
+"""Save the figures of every run, and write a readable report."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RESULTS = Path(__file__).parents[1] / "results"
 FIGURES = RESULTS / "search.json"
 PAGE = RESULTS / "search.md"
 REASONS = RESULTS / "reasons.toml"
-"""For bars that were missed: why, by run and bar. Written by people."""
+"""Reasons for missed targets, by run and target. Written by hand."""
 PACKAGES = ("Django", "djangorestframework", "psycopg", "mysqlclient", "django-taggit", "numpy")
 LABELS = {"postgres": "PostgreSQL", "sqlite": "SQLite", "mariadb": "MariaDB"}
 
@@ -74,7 +74,7 @@ def _processor() -> str:
 
 
 def write(key: str, run: Run) -> None:
-    """Add a run, which takes the place of the last one with that key, and write the page anew."""
+    """Add a run, replacing the last one with that key, and rewrite the report."""
     RESULTS.mkdir(exist_ok=True)
     runs: dict[str, Any] = json.loads(FIGURES.read_text("utf-8")) if FIGURES.exists() else {}
     runs[key] = run
@@ -83,7 +83,7 @@ def write(key: str, run: Run) -> None:
 
 
 def verdicts(key: str, runs: Mapping[str, Run]) -> Iterator[tuple[str, str, str, str, str]]:
-    """Yield name, what is asked, what was measured, the verdict, and the reason if missed."""
+    """Yield name, target, measurement, verdict, and the reason if missed."""
     run = runs[key]
     reasons = tomllib.loads(REASONS.read_text("utf-8")) if REASONS.exists() else {}
     smaller = runs.get(f"{run['database']}-100k") if run["assets"] > 100_000 else None

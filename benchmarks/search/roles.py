@@ -1,4 +1,4 @@
-"""What a process of the concurrent measurements does with one item."""
+"""The functions that a process of the concurrent measurements calls for each item."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def search() -> Callable[[str], None]:
 
 
 def apply_reply() -> Callable[[tuple[int, TaggerReply]], None]:
-    """Apply a tagger's reply to the asset of a run that has been started."""
+    """Apply a tagger's reply to the asset of an open run."""
 
     def do(item: tuple[int, TaggerReply]) -> None:
         run_id, answer = item
@@ -38,7 +38,7 @@ def apply_reply() -> Callable[[tuple[int, TaggerReply]], None]:
 
 
 def apply_together() -> Callable[[Sequence[tuple[int, TaggerReply]]], None]:
-    """Apply taggers' replies together."""
+    """Apply several taggers' replies together."""
 
     def do(items: Sequence[tuple[int, TaggerReply]]) -> None:
         now = timezone.now()
@@ -51,7 +51,7 @@ def apply_together() -> Callable[[Sequence[tuple[int, TaggerReply]]], None]:
 
 
 def retag_anew() -> Callable[[Sequence[tuple[int, TaggerReply]]], None]:
-    """Start runs on assets that others work on too, and apply replies to them."""
+    """Start runs on assets that other processes use too, and apply replies to them."""
     together = apply_together()
 
     def do(items: Sequence[tuple[int, TaggerReply]]) -> None:
@@ -80,7 +80,7 @@ def get_or_create_loop() -> Callable[[tuple[int, Tags]], None]:
 
 
 def unnest() -> Callable[[tuple[list[int], list[int], list[int]]], None]:
-    """The limit: one prepared statement in one transaction, ids known, nothing else kept."""
+    """The limit: one prepared statement in one transaction, with known ids and no other rows."""
     connection.ensure_connection()
     session: Any = connection.connection
     statement = (
@@ -99,6 +99,6 @@ def unnest() -> Callable[[tuple[list[int], list[int], list[int]]], None]:
 
 
 def reply(tags: Tags) -> TaggerReply:
-    """Return tags as a tagger's answer."""
+    """Return tags as a tagger's reply."""
     scores = tuple(TagScore(name, confidence) for name, confidence in tags.items())
     return TaggerReply(scores, raw='{"tags": {"auto": {}}}', status=200, version=2)

@@ -1,4 +1,4 @@
-"""A database of the benchmark's own, on the servers that the tests use."""
+"""A scratch database on the servers that the tests use."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def address(database: str, size: str) -> str:
 
 
 def recreate(url: str) -> None:
-    """Drop the database, if it is there, and make an empty one."""
+    """Drop the database, if it exists, and create an empty one."""
     parts = urlsplit(url)
     name = parts.path.lstrip("/")
     if parts.scheme == "sqlite":
@@ -41,7 +41,7 @@ def recreate(url: str) -> None:
         ) as server:
             server.execute(f'DROP DATABASE IF EXISTS "{name}"')
             server.execute(f'CREATE DATABASE "{name}"')
-            # What every guide sets for solid-state disks, for all designs alike.
+            # The usual settings for solid-state disks, the same for all designs.
             server.execute(f'ALTER DATABASE "{name}" SET random_page_cost = 1.1')
             server.execute(f"ALTER DATABASE \"{name}\" SET work_mem = '64MB'")
     else:

@@ -26,6 +26,8 @@ DATABASES = {
     | {"CONN_MAX_AGE": None}
 }
 if "postgresql" in str(DATABASES["default"]["ENGINE"]):
-    DATABASES["default"]["OPTIONS"] = {"prepare_threshold": 5}  # as docs/production.md advises
+    DATABASES["default"]["OPTIONS"] = {
+        "prepare_threshold": 5
+    }  # as docs/production.md recommends
 FILESTACK_TAGS = {"API_KEY": "AKEY"}
 REST_FRAMEWORK = {"DEFAULT_AUTHENTICATION_CLASSES": []}

@@ -24,7 +24,7 @@ BANDS = {"C": (0, 20), "M": (100, 1000), "R": (3000, 9000)}
 """Ranks by frequency, counted from 0."""
 
 Term = tuple[int, int]
-"""A tag and its least confidence."""
+"""A tag and its minimum confidence."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Search:
     either: tuple[Term, ...] = ()
     never: tuple[Term, ...] = ()
     prefix: str = ""
-    """How ``either`` is written, if it stands for all tags that begin so."""
+    """The prefix in the search text, if ``either`` are all tags that begin with it."""
     after: int | None = None
     """Continue below this asset."""
 
@@ -55,12 +55,12 @@ class Search:
 
 
 class Workload:
-    """Draws searches about the tags of a library; the same seed draws the same."""
+    """Draws searches about the tags of a library; deterministic for a seed."""
 
     def __init__(self, oracle: Oracle, seed: int = 5) -> None:
         self.oracle = oracle
         self.names = oracle.library.names
-        self.dice = Random(seed)  # a benchmark's dice, not a secret
+        self.dice = Random(seed)  # for a benchmark, not for a secret
         by_rank = np.argsort(-oracle.frequencies[1:], kind="stable") + 1
         self.bands = {
             band: [int(tag) for tag in by_rank[start:end]]

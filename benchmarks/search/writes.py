@@ -37,8 +37,9 @@ REPLIES = {
     f"unnest, {TOGETHER} together": ("unnest", TOGETHER, 6000),
     "get_or_create_loop": ("get_or_create_loop", 1, 200),
 }
-"""The role, how many replies it gets at once, and at most how many in all for each writer; none
-runs out before the time does on a usual machine."""
+"""The role, the replies in one item, and the maximum number of replies for each writer; that is
+enough for the whole time on a usual machine.
+"""
 SOAKED_ASSETS = 20
 SOAKED_REPLIES = 400
 SOAKED_TOGETHER = 8
@@ -49,7 +50,7 @@ T = TypeVar("T")
 
 
 class Writes:
-    """Writes to assets of its own, numbered after those of the library."""
+    """Writes to its own assets, numbered after those of the library."""
 
     def __init__(self, oracle: Oracle) -> None:
         self._oracle = oracle
@@ -63,9 +64,9 @@ class Writes:
         self.found: dict[str, Any] = {}
 
     def replies(self) -> None:
-        """Apply first replies of 20 tags by four writers: the app, the limit, and the loop.
+        """Apply first replies of 20 tags with four writers: the app, the limit, and the loop.
 
-        In turn and each several times, so that all meet the same state of the machine.
+        In turn and each several times, so that all run under the same conditions.
         """
         rounds: dict[str, list[Observed]] = {name: [] for name in REPLIES}
         for _ in range(ROUNDS):
@@ -76,7 +77,7 @@ class Writes:
             self.found[name] = _summary(rounds[name], size)
 
     def soak(self) -> None:
-        """Apply replies that meet on the same assets, tags and names nobody has seen before."""
+        """Apply replies that share assets, tags and new names."""
         ids = self._assets(SOAKED_ASSETS)
         for name, size in (("soak", 1), (f"soak, {SOAKED_TOGETHER} together", SOAKED_TOGETHER)):
             jobs = []
@@ -93,13 +94,13 @@ class Writes:
             self.found[name] = _summary([_observe(jobs, "retag_anew")], size)
 
     def _meeting(self, dice: Random, soak: str, number: int) -> dict[str, int]:
-        """Return ten frequent tags and ten names that all writers come up with at that time."""
+        """Return ten frequent tags and ten names that all writers create at the same time."""
         known = dice.sample(self._names[:40], 10)
         new = [f"{soak} {number // 40} {dice.randrange(NEW_NAMES)}" for _ in range(10)]
         return {name: dice.randrange(101) for name in known + new}
 
     def readers(self, searches: Sequence[Search]) -> None:
-        """Search by one client, by eight, and by eight while two writers apply replies."""
+        """Search with one client, with eight, and with eight while two writers apply replies."""
         texts = [search.text(self._names) for search in searches]
 
         def reading(count: int) -> list[Job]:
@@ -116,7 +117,7 @@ class Writes:
         )
 
     def retag(self) -> None:
-        """Apply replies that say what the tags say already, and count the rows that died."""
+        """Apply replies that change nothing, and count the dead rows."""
         tags: dict[int, dict[str, int]] = {}
         rows = AssetTag.objects.filter(asset__lte=RETAGGED)
         for asset, name, confidence in rows.values_list("asset_id", "tag__name", "confidence"):
@@ -132,7 +133,7 @@ class Writes:
         }
 
     def clear(self) -> None:
-        """Take back what was written, so that the library is as it was loaded."""
+        """Delete what was written, so that the library is as loaded."""
         last = self._library.assets
         AssetTag.objects.filter(asset__gt=last).delete()
         TaggingRun.objects.all().delete()
@@ -199,17 +200,17 @@ class Writes:
 
 
 def _sliced(items: Sequence[T], size: int) -> Iterator[tuple[int, Sequence[T]]]:
-    """Yield slices of so many items, each with where it begins."""
+    """Yield slices of ``size`` items, each with its start."""
     for start in range(0, len(items), size):
         yield start, items[start : start + size]
 
 
 @dataclass
 class Observed:
-    """What one round of processes came to."""
+    """The results of one round of processes."""
 
     reports: list[Report]
-    """Of the role that is measured."""
+    """Of the measured role."""
     errors: list[str]
     deadlocks: int
 
@@ -255,7 +256,7 @@ def _deadlocks() -> int:
 
 def _row_versions() -> dict[str, int]:
     """Return how many versions of asset tags the server counts as written, and as dead."""
-    connection.close()  # the server counts what a session did when it ends
+    connection.close()  # the server updates its statistics when a session ends
     sleep(1.1)
     with connection.cursor() as cursor:
         cursor.execute(

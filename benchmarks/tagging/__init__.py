@@ -1,1 +1,1 @@
-"""How fast assets are tagged, at what cost, and against one blocking call for each task."""
+"""How fast assets are tagged, at what cost, and compared with one blocking call for each task."""

@@ -25,7 +25,7 @@ def main() -> int:
     os.environ["DJANGO_SETTINGS_MODULE"] = SETTINGS
     scratch.recreate(os.environ[DATABASE])
 
-    import django  # the address is part of its settings
+    import django  # the database URL is part of its settings
 
     django.setup()
     return _measure(given)

@@ -1,4 +1,4 @@
-"""What has to be reached, each as a question to the figures of a run."""
+"""The targets, each as a function of the figures of a run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GROWTH = 0.05
 
 @dataclass(frozen=True)
 class Bar:
-    """``judge`` raises :class:`KeyError` for what was not measured."""
+    """``judge`` raises :class:`KeyError` if something was not measured."""
 
     name: str
     asked: str
@@ -27,7 +27,7 @@ class Bar:
 
 
 def bars() -> list[Bar]:
-    """Return what is asked, in the order of the report."""
+    """Return the targets, in the order of the report."""
     full = f"≥ {SHARE} of 64 / 0.3 s = {SHARE * FULL:.0f} a second"
     return [
         Bar("one process", full, _share("steady")),

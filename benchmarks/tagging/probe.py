@@ -1,7 +1,7 @@
-"""``python -m benchmarks.tagging.probe``: how many calls a stand-in for Filestack answers.
+"""``python -m benchmarks.tagging.probe``: how many calls a Filestack stand-in answers.
 
-``bare`` is asyncio streams and nothing else, so that it is the stand-in that is measured;
-``client`` is the package's client alone, without claims, runs and rows.
+``bare`` uses only asyncio streams, so that only the stand-in is measured; ``client`` is the
+package's client alone, without claims, runs and rows.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Ask = Callable[[str], Awaitable[None]]
 
 
 class Bare:
-    """One caller: keeps its connection for as long as the other side does."""
+    """One caller: keeps its connection as long as the other side does."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)

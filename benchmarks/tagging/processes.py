@@ -1,4 +1,4 @@
-"""The processes of a measurement: a stand-in for Filestack, workers, and what they use."""
+"""The processes of a measurement: a Filestack stand-in, workers, and their resource usage."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from .surroundings import DATABASE, FILESTACK, environment
 
 ROOT = Path(__file__).parents[2]
 STOPS_IN = 40
-"""Seconds: a worker finishes its task, which goes on for up to ten."""
+"""Seconds: a worker finishes its task, which takes up to ten."""
 
 
 @dataclass
 class Upstream:
-    """A stand-in for Filestack that runs. ``arrivals`` are known once it has ended."""
+    """A running Filestack stand-in. ``arrivals`` are available after it has ended."""
 
     url: str
     handles: list[str]
@@ -37,7 +37,7 @@ class Upstream:
     _folder: Path = field(default=Path(), repr=False)
 
     def probe(self, kind: str, seconds: float) -> dict[str, float]:
-        """Return how many calls a second it answers when nobody does anything else."""
+        """Return how many calls a second it answers without other load."""
         done = subprocess.run(  # our own module
             [
                 *(sys.executable, "-m", "benchmarks.tagging.probe", kind, self.url),
@@ -54,7 +54,7 @@ class Upstream:
 
 @contextmanager
 def upstream(kind: str, *, latency: float, files: int) -> Iterator[Upstream]:
-    """Run a stand-in for Filestack that answers after ``latency`` seconds."""
+    """Run a Filestack stand-in that answers after ``latency`` seconds."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         process = subprocess.Popen(  # our own module
@@ -89,7 +89,7 @@ def upstream(kind: str, *, latency: float, files: int) -> Iterator[Upstream]:
 def workers(
     number: int, options: Sequence[str], url: str, log: Path, **values: str
 ) -> Iterator[list[psutil.Process]]:
-    """Run Celery workers, which log to ``log`` what goes wrong."""
+    """Run Celery workers, which log warnings and errors to ``log``."""
     running: list[subprocess.Popen[bytes]] = []
     with log.open("wb") as output:
         try:
@@ -128,8 +128,9 @@ def _end(process: subprocess.Popen[Any]) -> None:
 
 @dataclass(frozen=True)
 class Sample:
-    """What was used by a moment: processor seconds of the workers and of the database's
-    processes, and the workers' resident memory in bytes."""
+    """Resources used up to a point in time: CPU seconds of the workers and of the database's
+    processes, and the workers' resident memory in bytes.
+    """
 
     at: float
     done: int
@@ -139,7 +140,7 @@ class Sample:
 
 
 class Meter:
-    """Reads what workers and the database have used so far."""
+    """Reads the resources that workers and the database have used so far."""
 
     def __init__(self, running: Sequence[psutil.Process]) -> None:
         self._workers = running
@@ -155,7 +156,7 @@ class Meter:
         return Sample(monotonic(), done, cpu, self._database(), memory)
 
     def _database(self) -> float | None:
-        """Return what backends on our database used, and all that have ended."""
+        """Return the CPU seconds of current and ended backends of our database."""
         if self._server is None:
             return None
         ended = self._server.cpu_times()
@@ -175,7 +176,7 @@ def _name() -> str:
 
 
 def _server() -> psutil.Process | None:
-    """Return PostgreSQL's first process, if it runs on this machine and may be looked at."""
+    """Return PostgreSQL's main process, if it runs on this machine and is accessible."""
     host = urlsplit(os.environ[DATABASE]).hostname
     if host not in ("127.0.0.1", "localhost", "::1"):
         return None

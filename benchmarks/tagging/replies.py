@@ -1,4 +1,4 @@
-"""What Filestack is made to say: twenty labels a picture, frequent ones and rare ones."""
+"""Filestack's replies: twenty labels a picture, frequent and rare ones."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from zlib import crc32
 LABELS = 2_000
 LABELS_EACH = 20
 REPLIES = 997
-"""How many different ones there are."""
+"""Number of different replies."""
 
 
 @cache
 def labels() -> tuple[dict[str, int], ...]:
-    """Return the same replies each time, as label → confidence."""
+    """Return the replies, as label → confidence; deterministic."""
     dice = Random(2026)
     names = [f"label {number}" for number in range(LABELS)]
     weights = list(accumulate(1 / (number + 3) for number in range(LABELS)))
@@ -31,13 +31,13 @@ def labels() -> tuple[dict[str, int], ...]:
 
 
 def of(content: bytes) -> dict[str, int]:
-    """Return the reply for some bytes, whatever they are: nobody looks at a picture."""
+    """Return the reply for some bytes; pictures are not analyzed."""
     return labels()[crc32(content) % REPLIES]
 
 
 @cache
 def responses() -> tuple[bytes, ...]:
-    """Return all replies as HTTP responses on a connection that stays open."""
+    """Return all replies as HTTP responses on a persistent connection."""
     return tuple(_response(chosen) for chosen in labels())
 
 

@@ -1,4 +1,4 @@
-"""Keep the figures of the last run, and write them out for people."""
+"""Save the figures of the last run, and write a readable report."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def surroundings() -> dict[str, Any]:
 
 
 def write(run: Run) -> None:
-    """Keep a run in place of the last one, and write the page anew."""
+    """Save a run, replacing the last one, and rewrite the report."""
     FIGURES.write_text(json.dumps(run, indent=1) + "\n", "utf-8")
     PAGE.write_text("\n".join(_document(run)) + "\n", "utf-8")
 
 
 def verdicts(run: Run) -> Iterator[tuple[str, str, str, str, str]]:
-    """Yield name, what is asked, what was measured, the verdict, and the reason if missed."""
+    """Yield name, target, measurement, verdict, and the reason if missed."""
     reasons = (
         tomllib.loads(search.REASONS.read_text("utf-8")) if search.REASONS.exists() else {}
     )

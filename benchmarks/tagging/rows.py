@@ -1,4 +1,4 @@
-"""The assets of a measurement: made, queued, counted, and compared with what was answered."""
+"""The assets of a measurement: create, queue and count them, and check their tags."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from .peer.tasks import tag_picture
 from .surroundings import KEY, REDIS
 
 CHECKED = 200
-"""Assets whose tags are compared with what was answered."""
+"""Assets whose tags are compared with the replies."""
 
 
 class App:
-    """The package: assets, queued as a project does."""
+    """The package: assets are queued as in a project."""
 
     name = "app"
 
@@ -52,7 +52,7 @@ class App:
         return Asset.objects.filter(tagging_state=Asset.State.TAGGED).count()
 
     def faults(self, kind: str, handles: Sequence[str]) -> int:
-        """Return how many assets failed, have two runs, or other tags than were answered."""
+        """Return how many assets failed, have two runs, or other tags than in their reply."""
         failed = Asset.objects.filter(tagging_state=Asset.State.FAILED).count()
         runs = TaggingRun.objects.filter(state=TaggingRun.State.SUCCEEDED).count()
         return failed + abs(runs - self.done()) + self._wrong(kind, handles)

@@ -1,4 +1,4 @@
-"""What is measured, one after the other."""
+"""The measurements, one after another."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ IN_FLIGHT = 64
 LATENCY = 0.3
 """Seconds until Filestack answers."""
 FULL = IN_FLIGHT / LATENCY
-"""Calls a second, when a place is taken again the moment it gets free."""
+"""Calls a second if every slot is reused at once."""
 WARM = 5.0
-"""Seconds after the first asset was tagged that do not count."""
+"""Seconds after the first tagged asset that do not count."""
 RATE = 100
 """Calls a second that four processes share."""
 MANY = 10_000
-"""Calls over which memory has to stay flat."""
+"""Calls over which memory must stay flat."""
 MOMENT = 0.05
 LONG = 600.0
-"""Seconds that they may take."""
+"""Maximum seconds for them."""
 ANSWER = 120.0
-"""Seconds until the first asset has to be tagged."""
+"""Maximum seconds until the first asset is tagged."""
 
 SOLO = ("--pool", "solo")
 THREADS = ("--pool", "threads", "--concurrency", "8")
@@ -36,13 +36,13 @@ Figures = dict[str, Any]
 
 
 class Scenarios:
-    """Measures; ``found`` holds the figures by name of the measurement.
+    """Runs measurements; ``found`` has the figures by name of the measurement.
 
     Args:
-        seconds: how long each lasts at most, after the warm-up.
-        assets: how many there are; as many as can be tagged in that time when ``None``.
-        logs: where the workers' logs go.
-        say: told of every figure.
+        seconds: maximum duration of each, after the warm-up.
+        assets: how many to use; as many as can be tagged in that time when ``None``.
+        logs: where the workers' logs are written.
+        say: called with every figure.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Scenarios:
         self.found: dict[str, Figures] = {}
 
     def steady(self) -> None:
-        """One process, ``--pool solo``, against the emulator; and what its last tasks cost."""
+        """One process, ``--pool solo``, against the emulator; and the cost of its last tasks."""
         self._one("steady", SOLO, "emulator", LATENCY, self._seconds, to_the_end=True)
 
     def threads(self) -> None:
@@ -67,11 +67,11 @@ class Scenarios:
         self._one("lean", SOLO, "lean", LATENCY, self._seconds / 2)
 
     def ceiling(self) -> None:
-        """One process, when Filestack takes no time at all."""
+        """One process, with a Filestack that answers at once."""
         self._one("ceiling", SOLO, "lean", 0.0, self._seconds / 2, fastest=1200)
 
     def memory(self) -> None:
-        """One process, until it has made ten thousand calls, each answered after a moment."""
+        """One process, until it has made ten thousand calls, each answered after a short time."""
         files = self._assets or MANY * 13 // 10  # those of the warm-up do not count
         with upstream("lean", latency=MOMENT, files=files) as far:
             figures = self._run("memory", rows.App(), far, "lean", SOLO, LONG)
@@ -105,7 +105,7 @@ class Scenarios:
         self._note("rate", figures)
 
     def peers(self) -> None:
-        """A task for each picture, which makes a blocking call, in one, eight and 64 places."""
+        """A task for each picture, which makes a blocking call, with one, eight and 64 workers."""
         for name, options, fastest in (
             ("peer, 1 process", ("--concurrency", "1"), 1 / LATENCY),
             ("peer, 8 processes", ("--concurrency", "8"), 8 / LATENCY),
@@ -176,7 +176,7 @@ class Scenarios:
     def _watch(
         self, design: rows.App | rows.Peer, meter: Meter, assets: int, seconds: float
     ) -> list[Sample]:
-        """Return what was used, second by second."""
+        """Return the resources used, second by second."""
         until = monotonic() + ANSWER
         samples: list[Sample] = []
         while monotonic() < until:
@@ -194,7 +194,7 @@ class Scenarios:
         return samples
 
     def _drain(self, meter: Meter, design: rows.App | rows.Peer) -> Figures:
-        """Return what tasks cost that find their asset tagged already."""
+        """Return the cost of tasks whose asset is tagged already."""
         left = rows.messages()
         begun = meter.read(0)
         until = monotonic() + self._seconds
@@ -217,7 +217,7 @@ class Scenarios:
 
 
 def summary(samples: Sequence[Sample], assets: int) -> Figures:
-    """Return the figures of the steady part: not of the beginning, nor of the last few calls."""
+    """Return the figures of the steady part: without the beginning and the last few calls."""
     steady = [
         sample
         for sample in samples
@@ -243,7 +243,7 @@ def summary(samples: Sequence[Sample], assets: int) -> Figures:
 
 
 def growth(samples: Sequence[Sample]) -> float:
-    """Return by which share memory grew over the samples, as a straight line through them says."""
+    """Return the relative growth of memory over the samples, by linear regression."""
     mean_done = sum(sample.done for sample in samples) / len(samples)
     mean_memory = sum(sample.memory for sample in samples) / len(samples)
     slope = sum(
@@ -253,7 +253,7 @@ def growth(samples: Sequence[Sample]) -> float:
 
 
 def most_within(seconds: float, moments: Sequence[float]) -> int:
-    """Return the most moments that any window of that length holds."""
+    """Return the maximum number of moments in any window of that length."""
     most = first = 0
     for last, moment in enumerate(moments):
         while moment - moments[first] >= seconds:

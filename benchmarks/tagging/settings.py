@@ -1,4 +1,4 @@
-"""Django and Celery settings of the benchmark. Its processes are told the rest by environment."""
+"""Django and Celery settings of the benchmark. Its processes get the rest from the environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all processes of a run have in common: where things are, and the words to say it in."""
+"""Shared by all processes of a run: paths and names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ DATABASE = "BENCHMARK_DATABASE_URL"
 REDIS = "BENCHMARK_REDIS_URL"
 FILESTACK = "BENCHMARK_FILESTACK_URL"
 KEY = "BENCHMARK_KEY"
-"""The API key; it also heads every key in Redis, which others may use at the same time."""
+"""The API key; it also prefixes every key in Redis, which others may use at the same time."""
 LIMITS = "BENCHMARK_RATE_LIMIT"
 
 APP_SECRET = "TESTSECRET0000000000000000"
@@ -16,5 +16,5 @@ SETTINGS = "benchmarks.tagging.settings"
 
 
 def environment(**values: str) -> dict[str, str]:
-    """Return the environment of a process that is started."""
+    """Return the environment for a child process."""
     return {**os.environ, "DJANGO_SETTINGS_MODULE": SETTINGS, "PYTHONUNBUFFERED": "1", **values}

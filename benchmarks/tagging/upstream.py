@@ -1,8 +1,8 @@
-"""``python -m benchmarks.tagging.upstream``: what stands in for Filestack, in a process of its own.
+"""``python -m benchmarks.tagging.upstream``: a Filestack stand-in in a separate process.
 
 ``emulator`` is the package's emulator, which checks policies and signatures. ``lean`` checks
-nothing: an asyncio protocol for where the emulator's threads would be what is measured. Both note
-when each call arrived, and write that down when they are told to end.
+nothing: an asyncio protocol, for measurements that the emulator's threads would limit. Both record
+when each call arrived, and write that to a file on exit.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 arrivals = array("d")
-"""When each call arrived, by the clock that all processes of this machine share."""
+"""When each call arrived, by this machine's monotonic clock."""
 
 
 class NotingEmulator(EmulatorApp):
-    """The emulator, which also notes when calls arrive."""
+    """The emulator, which also records when calls arrive."""
 
     def __call__(
         self, environ: WSGIEnvironment, start_response: StartResponse

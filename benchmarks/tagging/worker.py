@@ -1,4 +1,4 @@
-"""The Celery application, as ``celery --app benchmarks.tagging.worker worker`` finds it."""
+"""The Celery application, as found by ``celery --app benchmarks.tagging.worker worker``."""
 
 from __future__ import annotations
 

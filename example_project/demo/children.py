@@ -1,4 +1,4 @@
-"""Child processes: started in a group of their own, waited for, and always stopped."""
+"""Child processes: started in their own group, awaited, and always stopped."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ LOG_LINES = 25
 
 
 class DemoFailed(Exception):
-    """The demo cannot go on, or did not show what it should; the message says why."""
+    """The demo cannot continue, or a check failed; the message says why."""
 
 
 class Child:
-    """One process with its log file. Its life ends with this process, however that ends."""
+    """One process with its log file. It ends with this process, however that ends."""
 
     def __init__(self, name: str, command: list[str], log: Path) -> None:
         self.name = name
@@ -40,7 +40,7 @@ class Child:
             )
 
     def check(self) -> None:
-        """Raise when the process has ended, with the end of its log."""
+        """Raise with the end of the log if the process has ended."""
         if (code := self.process.poll()) is not None:
             raise DemoFailed(
                 f"The {self.name} ended with code {code}. Its log ends with:\n{self.log_tail()}"
@@ -63,7 +63,7 @@ class Child:
         except subprocess.TimeoutExpired:
             pass
         finally:
-            # What is left of the group, if anything is.
+            # Kill what is left of the group.
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()

@@ -1,4 +1,4 @@
-"""What the demo's processes share: free ports, new secrets, a folder of their own."""
+"""Shared by the demo's processes: free ports, new secrets, a temporary folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WORKFLOW_ID = "6d3f0a0e-demo-4f5a-9a51-5d1e7c0a7a65"
 
 @dataclass(frozen=True)
 class Stage:
-    """Where the processes of one demo listen and what they know."""
+    """Ports, secrets and folders of one demo."""
 
     web_port: int
     emulator_port: int
@@ -39,9 +39,9 @@ class Stage:
 
 
 def prepare() -> None:
-    """Decide on ports, secrets and folders, and put them where the settings look for them.
+    """Choose ports, secrets and folders, and put them into the environment for the settings.
 
-    The folder goes away when this process ends.
+    The folder is deleted when this process ends.
     """
     VAR.mkdir(exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="demo-", dir=VAR))
@@ -66,7 +66,7 @@ def prepare() -> None:
 
 
 def stage() -> Stage:
-    """Return what :func:`prepare` decided."""
+    """Return the choices of :func:`prepare`."""
     return Stage(
         web_port=int(os.environ["DEMO_WEB_PORT"]),
         emulator_port=int(os.environ["DEMO_EMULATOR_PORT"]),
@@ -76,7 +76,7 @@ def stage() -> Stage:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Return ports nobody listens on; all are held until the last one is known."""
+    """Return unused ports; all are held until the last one is found."""
     holders = [socket.create_server((HOST, 0)) for _ in range(count)]
     ports = [holder.getsockname()[1] for holder in holders]
     for holder in holders:

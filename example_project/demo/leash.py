@@ -1,7 +1,7 @@
-"""``python leash.py command …``: run a command that cannot outlive whoever started it.
+"""``python leash.py command …``: run a command that cannot outlive its parent process.
 
 The command runs in this process group. When standard input ends, because the parent closed it or
-died, the command is asked to stop, and the whole group is killed if it does not within
+crashed, the command gets SIGTERM, and the whole group is killed if it does not end within
 :data:`GRACE` seconds. Works wherever there are process groups; needs nothing installed.
 """
 
@@ -17,7 +17,7 @@ GRACE = 6.0
 
 
 def main() -> int:
-    # The terminal's Ctrl-C and the parent's signals are the parent's business.
+    # The parent handles the terminal's Ctrl-C and its own signals.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: None)
     process = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)

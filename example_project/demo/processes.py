@@ -37,7 +37,7 @@ def start_web(children: Children, stage: Stage) -> Child:
 
 
 def start_worker(children: Children) -> Child:
-    # Threads: the work is waiting for answers, and they start alike on every platform.
+    # Threads: the work is mostly waiting, and they start the same way on every platform.
     return children.start(
         "Celery worker",
         sys.executable,

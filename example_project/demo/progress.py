@@ -1,4 +1,4 @@
-"""Waiting for the tags, and saying how far they are."""
+"""Wait for the tags, and report progress."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ POLL = 0.25
 
 
 def wait_until_tagged(uploads: Sequence[Upload], children: Children) -> list[Asset]:
-    """Return the assets of ``uploads`` in their order, once each is tagged.
+    """Return the assets of ``uploads`` in order, once each is tagged.
 
     Raises:
         DemoFailed: when a process ends, an asset fails, or :data:`TIMEOUT` seconds pass.

@@ -1,4 +1,4 @@
-"""Five questions in the search language, each asked in Python, over REST and in the admin."""
+"""Five searches, each run in Python, over REST and in the admin."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ QUESTIONS = (
     ('"black and white" square>=90', ("brick-wall.jpg", "cameraman.jpg")),
     ("build* tagged -status:failed", ("pagoda.jpg",)),
 )
-"""The query, and file names that must be among the answers."""
+"""The query, and file names that must be among the results."""
 
 ROW = re.compile(r'name="_selected_action" value="(\d+)"')
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What one query found among this demo's photos, by file name."""
+    """The results of one query among this demo's photos, by file name."""
 
     query: str
     expected: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""What the demo prints: plain tables that fit a terminal."""
+"""The output of the demo: plain tables that fit a terminal."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class TimeIsUp(DemoFailed):
 
 
 def run(*, serve: bool) -> None:
-    """Show an upload's whole way, on real processes; with ``serve``, leave them running.
+    """Show the whole path of an upload, on real processes; with ``serve``, leave them running.
 
     Raises:
         DemoFailed: when something does not work as it should.
@@ -104,7 +104,7 @@ def _upload_and_tag(visitor: Visitor, children: Children) -> list[Asset]:
 
 
 def _verify_ways(uploaded: Sequence[uploads.Upload], assets: Sequence[Asset]) -> None:
-    """Each photo was paid for once, and tagged the way it should be."""
+    """Check that each photo was paid for once, and tagged in the expected way."""
     for upload, asset in zip(uploaded, assets, strict=True):
         runs = [(run.tagger, run.delivery_id is not None) for run in asset.runs.all()]
         if runs != [(upload.way, upload.way == uploads.BY_WORKFLOW)]:

@@ -1,4 +1,4 @@
-"""The two ways of an upload: tagged by a workflow, or tagged by a call after it is known."""
+"""The two kinds of upload: tagged by a workflow, or by a call after registration."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def photos() -> list[Path]:
 
 
 def upload_with_workflow(photo: Path) -> Upload:
-    """Store a photo and have a workflow tag it; its result comes as a signed webhook."""
+    """Store a photo and start a workflow that tags it; its result comes as a signed webhook."""
     with FilestackClient.from_settings() as client:
         stored = client.store_bytes(
             photo.read_bytes(), filename=photo.name, mimetype="image/jpeg"
@@ -38,8 +38,8 @@ def upload_with_workflow(photo: Path) -> Upload:
 
 
 def upload_by_form(visitor: Visitor, photo: Path) -> Upload:
-    """Send a photo through the gallery's upload page, which registers it and has it tagged."""
+    """Send a photo through the gallery's upload page, which registers and tags it."""
     visitor.send_file("/upload/", "file", photo.name, photo.read_bytes())
-    # A database that is kept holds the photos of earlier demos too.
+    # A persistent database also contains the photos of earlier demos.
     picture = Picture.objects.filter(asset__filename=photo.name).latest("id")
     return Upload(photo.name, picture.asset.reference, BY_CALL)

@@ -1,4 +1,4 @@
-"""Somebody with a browser: real HTTP requests to the running web server, with cookies."""
+"""A browser user: real HTTP requests to the running web server, with cookies."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ TOKEN = re.compile(r'name="csrfmiddlewaretoken" value="([^"]+)"')
 class Visitor:
     def __init__(self, base: str) -> None:
         self.base = base
-        # Proxies are for other machines.
+        # Proxies are only for other machines.
         self.opener = build_opener(HTTPCookieProcessor(CookieJar()), ProxyHandler({}))
 
     def log_in(self, username: str, password: str) -> None:
         """Log in to the admin.
 
         Raises:
-            DemoFailed: when the page still asks for a login.
+            DemoFailed: when the page still shows the login form.
         """
         page = self.get("/admin/login/")
         form = {
@@ -42,7 +42,7 @@ class Visitor:
         """Return the body of a page that answers 200.
 
         Raises:
-            DemoFailed: for every other status, with the beginning of the answer.
+            DemoFailed: for every other status, with the beginning of the response.
         """
         return self._open(path + (f"?{urlencode(query)}" if query else ""))
 
@@ -50,7 +50,7 @@ class Visitor:
         return json.loads(self.get(path, **query))
 
     def send_file(self, path: str, field: str, name: str, content: bytes) -> str:
-        """Fill in the upload form and send it; return the page that follows."""
+        """Submit the upload form with a file; return the page that follows."""
         token = self._token(self.get(path))
         boundary = "demo-boundary-7d1c0f"
         head = (

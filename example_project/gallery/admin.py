@@ -1,4 +1,4 @@
-"""Albums in the admin, found by what their covers show."""
+"""Albums in the admin, searchable by the tags of their covers."""
 
 from __future__ import annotations
 

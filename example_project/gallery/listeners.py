@@ -1,4 +1,4 @@
-"""What happens here when ``filestack_tags`` says that an asset was tagged."""
+"""The receiver of ``asset_tagged``, the signal of ``filestack_tags``."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def connect() -> None:
 
 
 def write_alt_text(*, asset: Asset, **kwargs: Any) -> None:
-    """Describe a picture that nobody has described, by its most confident tags.
+    """Fill an empty alt text with the most confident tags.
 
-    Writes the same thing again when the signal comes twice.
+    Idempotent, since the signal may be sent twice.
     """
     names = [str(row.tag) for row in asset.visible_tags[:ALT_TEXT_TAGS]]
     if names:

@@ -1,4 +1,4 @@
-"""What this project knows about a picture beyond what ``filestack_tags`` knows."""
+"""The project's own data about a picture, in addition to that of ``filestack_tags``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Picture(models.Model):
 
 
 class Album(models.Model):
-    """An album whose cover is a file of this project's own; one line has it tagged."""
+    """An album whose cover is a file of this project; one line makes it an asset with tags."""
 
     title = models.CharField(max_length=200)
     cover = models.ImageField(upload_to="covers/")

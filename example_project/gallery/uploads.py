@@ -1,4 +1,4 @@
-"""An upload on its way: from the browser, through this server, to Filestack and its tags."""
+"""The path of an upload: from the browser, through this server, to Filestack and its tags."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 def store(file: UploadedFile[bytes], title: str, user: AbstractBaseUser) -> Picture:
-    """Store a file at Filestack, register it as an asset and have it tagged.
+    """Store a file at Filestack, register it as an asset and tag it.
 
     Raises:
-        FilestackError: when Filestack does not take the file; nothing is kept then.
+        FilestackError: when Filestack does not accept the file; nothing is stored then.
     """
     with FilestackClient.from_settings() as client:
         stored = client.store_bytes(

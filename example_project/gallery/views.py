@@ -1,4 +1,4 @@
-"""Search, upload, and the pictures on both; nothing but the public API of ``filestack_tags``."""
+"""Search, upload, and the pictures on both; only the public API of ``filestack_tags`` is used."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class TagChip:
 
 @dataclass(frozen=True)
 class Card:
-    """What one picture shows on the search page."""
+    """The content of one picture's card on the search page."""
 
     title: str
     alt: str
@@ -69,7 +69,7 @@ def search(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def thumbnail(request: HttpRequest, pk: int) -> HttpResponse:
-    """Pass a picture on. Everybody may see the gallery, so there is nothing else to check."""
+    """Return a thumbnail. The gallery is public, so there is nothing else to check."""
     asset = get_object_or_404(Asset.objects.present(), pk=pk)
     return thumbnail_response(request, asset, height=THUMBNAIL_HEIGHT)
 

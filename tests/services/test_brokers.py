@@ -125,7 +125,7 @@ def test_a_worker_process_tags_an_asset_through_the_broker(
     service: Service | None, environment: dict[str, str], tmp_path: Path
 ) -> None:
     url = broker_url(service)
-    # A queue of its own: other projects may use the same broker.
+    # A separate queue: other projects may use the same broker.
     queue = f"filestack-tags-test-{os.getpid()}"
     environment |= {"BROKER_URL": url, "CELERY_QUEUE": queue}
     log = tmp_path / "worker.log"

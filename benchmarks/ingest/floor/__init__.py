@@ -1,1 +1,1 @@
-"""The least that accepting a webhook can cost: verify its signature, insert one row."""
+"""The minimum cost of accepting a webhook: verify its signature, insert one row."""

@@ -4,7 +4,7 @@ from django.db import models
 
 
 class BareDelivery(models.Model):
-    """The body and when it came; no key, so that nothing but the insert is paid for."""
+    """The body and its time; no key, so that only the insert is measured."""
 
     raw_body = models.BinaryField()
     received_at = models.DateTimeField()

@@ -1,4 +1,4 @@
-"""Two views to compare with: the shortest row, and the same row as the app's."""
+"""Two views to compare with: the smallest row, and the same row as the app's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The app as its users call it: a text in the search language, asset instances back."""
+"""The app as its users call it: a search text in, asset instances out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from filestack_tags.search.totals import Total, total
 
 
 class App:
-    """Asks as users do. Where searches go on after a page, its cursor is fetched beforehand."""
+    """Searches like a user. For later pages, the cursor is fetched beforehand."""
 
     def __init__(self, oracle: Oracle) -> None:
         self._oracle = oracle

@@ -1,4 +1,4 @@
-"""One ``filter()`` per term across a many-to-many relation, as Django's documentation has it."""
+"""One ``filter()`` per term across a many-to-many relation, as Django's documentation shows."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Chained:
 
     def _matching(self, search: Search) -> QuerySet[Any]:
         found = self._pictures._default_manager.all()
-        for term in reversed(search.every):  # ordering follows the join that was made last
+        for term in reversed(search.every):  # the order follows the last join
             found = found.filter(self._row(term))
         if search.prefix:
             found = found.filter(

@@ -1,4 +1,4 @@
-"""Peer: one JSON object per picture. ``has_key`` is what makes PostgreSQL use the GIN index."""
+"""Peer: one JSON object per picture. With ``has_key`` PostgreSQL uses the GIN index."""
 
 from __future__ import annotations
 

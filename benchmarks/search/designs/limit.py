@@ -1,7 +1,7 @@
-"""The limit: for each search the best of all raw statements we know, each prepared and run twice.
+"""The limit: for each search the best of all known raw statements, each prepared and run twice.
 
-The statements know the right answer's shape: which term is rarest is told by the oracle, names
-are ids already, and rows come back as tuples. Nothing that has to read a search can be faster.
+The statements know the shape of the right answer: the oracle provides the rarest term, names are
+ids already, and rows are returned as tuples. Nothing that has to parse a search can be faster.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Variant:
 
 
 class Limit:
-    """Answers with the page, and with the time of the fastest variant."""
+    """Returns the page, and the time of the fastest variant."""
 
     def __init__(self, oracle: Oracle) -> None:
         self._oracle = oracle
@@ -54,11 +54,11 @@ class Limit:
         return best, answer
 
     def with_tags(self, search: Search, *, named: bool) -> float:
-        """Return the milliseconds of a page's rows and tags by two prepared statements.
+        """Return the milliseconds for a page's rows and tags with two prepared statements.
 
         Args:
-            named: whether the names of the tags are read too, each by its id. Whoever wants to be
-                fast has them at hand, and may show a name that a tag no longer has.
+            named: whether to read the names of the tags too, each by its id. A fast implementation
+                has them in memory, and may show a name that a tag no longer has.
         """
         fetch = self._sessions[0][1]
         sql, parameters = _with_rows(*self._probes(search), "S1")
@@ -168,7 +168,7 @@ class Limit:
         return f"{sql} ORDER BY d.score DESC, d.asset_id DESC LIMIT {PAGE}", parameters
 
     def _sort_confidence(self, search: Search) -> Statement:
-        """Drive from the other term, or by a join that the database orders as it likes."""
+        """Start from the other term, or use a join that the database orders."""
         first, *others = search.every
         sql = f"SELECT d.asset_id, d.score FROM {ROWS} d"
         where = ["d.tag_id = %s AND d.score >= %s"]
@@ -214,7 +214,7 @@ def _with_rows(sql: str, parameters: list[Any], kind: str) -> Statement:
 
 
 def _named() -> str:
-    """Return the join with the tags of asset tags ``r``, looked up one after another."""
+    """Return the join of asset tags ``r`` with their tags, looked up one by one."""
     if connection.vendor == "postgresql":
         return f"CROSS JOIN LATERAL (SELECT t.* FROM {TAGS} t WHERE t.id = r.tag_id OFFSET 0) t"
     join = "STRAIGHT_JOIN" if connection.vendor == "mysql" else "CROSS JOIN"
@@ -222,7 +222,7 @@ def _named() -> str:
 
 
 def _sessions() -> list[tuple[str, Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]]]:
-    """Return connections of our own: on PostgreSQL with generic and with custom plans."""
+    """Return separate connections: on PostgreSQL with generic and with custom plans."""
     if connection.vendor == "postgresql":
         return [(mode, _postgres(mode)) for mode in ("auto", "force_custom_plan")]
     connection.ensure_connection()

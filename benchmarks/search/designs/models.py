@@ -10,7 +10,7 @@ from taggit.models import GenericTaggedItemBase, TagBase
 
 
 class Picture(models.Model):
-    """What every peer knows of a file."""
+    """The columns that every peer has for a file."""
 
     filename = models.CharField(max_length=255)
     mimetype = models.CharField(max_length=255)
@@ -24,7 +24,7 @@ class Picture(models.Model):
 
 
 class JsonPicture(Picture):
-    """Tags in one JSON object, ``{"sky": 90}``, with the index that PostgreSQL has for it."""
+    """Tags in one JSON object, ``{"sky": 90}``, with PostgreSQL's index for it."""
 
     tags = models.JSONField(default=dict)
 
@@ -34,7 +34,7 @@ class JsonPicture(Picture):
 
 
 class NaivePicture(Picture):
-    """Tags by foreign keys, as models are first written."""
+    """Tags by foreign keys, the usual first design."""
 
 
 class NaiveTag(models.Model):

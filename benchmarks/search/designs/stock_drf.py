@@ -1,4 +1,4 @@
-"""A page as REST framework's own model serializers make it: the yardstick for our own pages."""
+"""A page with REST framework's own model serializers, to compare our own pages with."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class StockAssetSerializer(serializers.ModelSerializer[Asset]):
 
 
 class StockAssets(generics.ListAPIView[Asset]):
-    """The assets whose ids are given: finding them is not what is compared."""
+    """The assets with the given ids: finding them is not compared."""
 
     serializer_class = StockAssetSerializer
     permission_classes: ClassVar[Any] = [permissions.IsAuthenticated]

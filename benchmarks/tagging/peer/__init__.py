@@ -1,1 +1,1 @@
-"""What projects write with Celery and Filestack's SDK: a task, a call, and rows one by one."""
+"""The usual solution with Celery and Filestack's SDK: a task, a call, and rows one by one."""

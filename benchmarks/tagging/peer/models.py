@@ -1,4 +1,4 @@
-"""Tables as they are first written."""
+"""Tables of the usual first design."""
 
 from __future__ import annotations
 
