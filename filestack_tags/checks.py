@@ -16,7 +16,7 @@ from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import DatabaseError, connections
 
-from . import broker, pipeline, sinks, tasks
+from . import broker, sinks, tasks
 from .assets import upload_policy, visibility
 from .conf import SETTING, Settings, configured, get_settings
 from .db.transactions import alias, atomic, unapplied_migrations
@@ -26,7 +26,8 @@ from .filestack.hosts import is_loopback
 from .filestack.storage import Storage
 from .retention import least_delivery_days
 from .setting_values import SECRETS, URLS, unknown_keys, wrong_values
-from .taggers.base import BUILT_IN, get_tagger
+from .tagging import pipeline
+from .tagging.taggers.base import BUILT_IN, get_tagger
 
 FRAMES = "django.middleware.clickjacking.XFrameOptionsMiddleware"
 
@@ -396,7 +397,7 @@ def _tagger_messages(settings: Settings) -> Iterator[CheckMessage]:
         yield Error(str(error), id="filestack_tags.E010")
         return
     # Not above: it loads the HTTP client, which a process that only serves pages may not need.
-    from .taggers.local import missing_packages
+    from .tagging.taggers.local import missing_packages
 
     if settings.TAGGER == "local" and (missing := missing_packages()):
         yield Error(
@@ -438,7 +439,7 @@ def _tagger_messages(settings: Settings) -> Iterator[CheckMessage]:
 
 
 def _rate_messages(settings: Settings) -> Iterator[CheckMessage]:
-    from .ratelimit import quota  # only where a rate is kept
+    from .tagging.rate_limit import quota  # only where a rate is kept
 
     try:
         quota(settings.RATE_LIMIT)

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from django.db.models import Q
 
-from . import files, metrics, news, results, tagging, workflows
+from . import files, metrics, news
 from .assets import registry, tags
 from .db.text import reference_digest
 from .db.transactions import alias, locked
@@ -21,8 +21,9 @@ from .filestack.options import file_hosts
 from .filestack.payloads import Event, WorkflowJob
 from .models import Asset, TaggingRun, WebhookDelivery
 from .news import IGNORED, PROCESSED, Handled
-from .taggers import TaggerReply
-from .taggers.filestack import job_error, result_of, without_tags
+from .tagging import queue, results, workflows
+from .tagging.taggers import TaggerReply
+from .tagging.taggers.filestack import job_error, result_of, without_tags
 
 SLACK = timedelta(minutes=2)
 """How long before its run a job may appear to have started, since clocks may differ."""
@@ -111,10 +112,10 @@ def _workflow(event: Event, delivery: WebhookDelivery) -> Handled:
         reply = without_tags(job)  # an upload's workflow; the asset's own tagging continues
     if reply is None:
         error = job_error(job)
-        tagging.fail(run.pk, error)
+        queue.fail(run.pk, error)
         return Handled(PROCESSED, f"Nothing was applied: {error}", run.asset_id)
     at = result_at(job, event, delivery)
-    state = tagging.complete(run.pk, reply, result_at=at).state
+    state = queue.complete(run.pk, reply, result_at=at).state
     return Handled(PROCESSED, outcome_of(job, reply, state), run.asset_id)
 
 

@@ -25,7 +25,7 @@ from .filestack.payloads import Event, FileEvent
 from .models import Asset, TaggingRun, WebhookDelivery
 from .news import PROCESSED, Handled
 from .signals import asset_registered
-from .tagging import wants_tagging
+from .tagging.queue import wants_tagging
 
 TRIES = 3
 """How often to look up the assets: another process may register a file in between."""

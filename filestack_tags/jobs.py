@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from . import events, metrics, results, workflows
+from . import events, metrics
 from .assets import registry
 from .db.rowsets import update
 from .db.transactions import alias, locked
@@ -19,7 +19,8 @@ from .filestack.options import file_hosts
 from .filestack.payloads import Event, WorkflowJob
 from .models import Asset, TaggingRun, WebhookDelivery
 from .news import PROCESSED, Handled
-from .taggers import TaggerReply
+from .tagging import results, workflows
+from .tagging.taggers import TaggerReply
 
 Identity = tuple[str, str, str]
 """What makes two jobs the same: id, workflow, and the digest of the file."""

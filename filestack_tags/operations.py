@@ -16,12 +16,12 @@ from django.utils import timezone
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 
-from . import spending
 from .conf import get_settings
 from .db.transactions import alias
 from .models import Asset, Circuit, Heartbeat, TaggingRun, WebhookDelivery
 from .search.totals import Total, capped
-from .taggers.base import BUILT_IN
+from .tagging import budget as tagging_budget
+from .tagging.taggers.base import BUILT_IN
 
 COUNT_LIMIT = 10_000
 """Maximum rows counted of each kind; larger totals are not exact."""
@@ -164,7 +164,7 @@ class _Standing:
     @cached_property
     def budgets(self) -> tuple[Budget, ...]:
         settings = get_settings()
-        spent = spending.spent()
+        spent = tagging_budget.spent()
         return (
             Budget("day", spent.today, settings.BUDGET_PER_DAY),
             Budget("month", spent.month, settings.BUDGET_PER_MONTH),

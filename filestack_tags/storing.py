@@ -25,7 +25,7 @@ from django.db import models
 from django.db.models import F
 from django.utils import timezone
 
-from . import metrics, tagging
+from . import metrics
 from .assets import registry
 from .assets.registry import Facts
 from .conf import get_settings
@@ -35,6 +35,7 @@ from .exceptions import ConfigurationError, FilestackTagsError, InvalidReference
 from .fields import AssetOf
 from .filestack.sources import Source
 from .models import ModelFile, TaggingRun
+from .tagging import queue
 
 logger = logging.getLogger(__name__)
 
@@ -162,7 +163,7 @@ def waiting(limit: int = 16) -> list[int]:
 
 def due() -> bool:
     """Whether a file has lost its task: it fell due more than a minute ago."""
-    return bool(_due(timezone.now() - tagging.SWEEP_AFTER, 1))
+    return bool(_due(timezone.now() - queue.SWEEP_AFTER, 1))
 
 
 def _due(until: datetime, limit: int) -> list[int]:
@@ -244,7 +245,7 @@ def _claim(entry_id: int) -> ModelFile | None:
 def _offer(field: AssetOf, entry: ModelFile) -> _Offer:
     """Return what to register the file as; stores it at Filestack if necessary."""
     mimetype = guess_type(entry.name, strict=False)[0] or ""
-    if not tagging.is_tagged_type(mimetype):
+    if not queue.is_tagged_type(mimetype):
         raise _LeftOut(f"Files of type {mimetype} are not tagged: see AUTO_TAG_MIMETYPES.")
     filename = PurePath(entry.name).name
     facts = Facts(filename=filename, mimetype=mimetype or None)
@@ -308,8 +309,8 @@ def _land(field: AssetOf, entry: ModelFile, offer: _Offer) -> Stored | None:
         if before not in (None, asset.pk):
             _let_go(field, before)
         asset.refresh_from_db(using=alias())
-        wanted = [asset.pk] if tagging.wants_tagging(asset) else []
-        to_tag = tagging.request(wanted, trigger=TaggingRun.Trigger.UPLOAD)
+        wanted = [asset.pk] if queue.wants_tagging(asset) else []
+        to_tag = queue.request(wanted, trigger=TaggingRun.Trigger.UPLOAD)
     metrics.count("model_files.closed", result=held.state)
     return Stored(held.state, tuple(to_tag))
 

@@ -19,20 +19,7 @@ from typing import TYPE_CHECKING, Any
 from celery import Task, shared_task
 from django.db import connections
 
-from . import (
-    abandoned,
-    bulk,
-    heartbeat,
-    inbox,
-    ingest,
-    merging,
-    metrics,
-    pipeline,
-    retention,
-    statistics,
-    storing,
-    tagging,
-)
+from . import bulk, heartbeat, inbox, ingest, merging, metrics, retention, statistics, storing
 from .assets import registry
 from .broker import publish
 from .conf import get_settings
@@ -41,6 +28,7 @@ from .filestack.sources import Source
 from .lanes import Lanes
 from .models import Asset, BulkJob, TaggingRun, TagMerge
 from .outbound import delivery, outbox
+from .tagging import abandoned_runs, pipeline, queue
 from .wakeups import Wakeups
 from .worker import is_over, soft_limit
 
@@ -92,11 +80,13 @@ def time_limits() -> tuple[float | None, float | None]:
 
 @shared_task(name="filestack_tags.tag_asset", acks_late=True, ignore_result=True)
 def tag_asset(asset_id: int) -> str:
-    """Tag one asset, and others that are due with it; see :func:`filestack_tags.pipeline.work`."""
+    """Tag one asset, and others that are due with it; see
+    :func:`filestack_tags.tagging.pipeline.work`.
+    """
     return pipeline.work(asset_id, _try_again, soft_limit.is_reached)
 
 
-def _try_again(outcome: tagging.Outcome) -> None:
+def _try_again(outcome: queue.Outcome) -> None:
     if outcome.retry_at and outcome.asset_id:
         publish(tag_asset, outcome.asset_id, at=outcome.retry_at)
 
@@ -218,12 +208,12 @@ def sweep() -> dict[str, int]:
     deliveries = inbox.waiting(limit=1000)
     if deliveries:
         on_commit(partial(publish, process_inbox))
-    queued = tagging.due()
+    queued = queue.due()
     _enqueue(tag_asset, queued)
     _enqueue(merge_tags, merging.unfinished())
     if storing.due():
         on_commit(partial(publish, store_model_files))
-    abandoned.close()
+    abandoned_runs.close()
     _enqueue(run_bulk_job, bulk.waiting())
     if delivery.endpoints_due():
         on_commit(partial(publish, send_outbound))
@@ -270,7 +260,7 @@ def request_tagging(
     Raises:
         ConfigurationError: when there is no such tagger.
     """
-    queued = tagging.request(asset_ids, trigger=trigger, force=force, tagger=tagger)
+    queued = queue.request(asset_ids, trigger=trigger, force=force, tagger=tagger)
     _have_tagged(queued)
     return queued
 
@@ -297,7 +287,7 @@ def register(
     the scope of the user who registers it. See :func:`.registry.register`.
     """
     asset, created = registry.register(source, facts=facts, uploader=uploader, within=within)
-    wanted = tagging.wants_tagging(asset) if tag is None else tag
+    wanted = queue.wants_tagging(asset) if tag is None else tag
     if wanted and asset.tagging_state in (Asset.State.NEW, Asset.State.STALE):
         request_tagging([asset.pk], trigger=trigger, tagger=tagger)
         asset.refresh_from_db(using=alias())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from filestack_tags.filestack.sources import Source
-from filestack_tags.taggers import PendingJob, TaggerReply, TagScore
+from filestack_tags.tagging.taggers import PendingJob, TaggerReply, TagScore
 
 Answer = TaggerReply | PendingJob | Exception | Callable[[Source], TaggerReply]
 

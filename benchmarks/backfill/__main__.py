@@ -101,7 +101,7 @@ def _one(name: str) -> int:
 
 def _estimated() -> int:
     """Run the queries of ``filestack_tags_backfill --dry-run``."""
-    from filestack_tags import backfill  # after the set-up
+    from filestack_tags.tagging import backfill  # after the set-up
 
     return backfill.estimate(backfill.Options()).assets
 
@@ -112,14 +112,14 @@ def _walked() -> int:
     """
     from unittest.mock import patch
 
-    from filestack_tags import backfill, claims, pipeline
+    from filestack_tags.tagging import backfill, leases, pipeline
 
-    def refuse(asset_ids: list[int], **options: Any) -> list[claims.Refusal]:
-        return [claims.Refusal(pk, "tagged") for pk in asset_ids]
+    def refuse(asset_ids: list[int], **options: Any) -> list[leases.Refusal]:
+        return [leases.Refusal(pk, "tagged") for pk in asset_ids]
 
     row = backfill.start(backfill.Options())
     # Nothing is in flight, so there is nothing to wait for.
-    with patch.object(claims, "claim", refuse), patch.object(pipeline, "PAUSE", 0.0):
+    with patch.object(leases, "claim", refuse), patch.object(pipeline, "PAUSE", 0.0):
         backfill.run(row, concurrency=500, tell=lambda row: None, is_stopped=lambda: False)
     return sum(row.counts.values())
 

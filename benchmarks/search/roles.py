@@ -8,10 +8,10 @@ from typing import Any
 from django.db import connection, transaction
 from django.utils import timezone
 
-from filestack_tags import results
 from filestack_tags.models import AssetTag, TaggingRun
 from filestack_tags.search.keyset import find
-from filestack_tags.taggers import TaggerReply, TagScore
+from filestack_tags.tagging import results
+from filestack_tags.tagging.taggers import TaggerReply, TagScore
 
 from .designs.models import NaivePictureTag, NaiveTag
 

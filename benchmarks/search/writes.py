@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 from django.db import connection, connections
 from django.utils import timezone
 
-from filestack_tags import results
 from filestack_tags.models import Asset, AssetTag, Tag, TaggingRun
+from filestack_tags.tagging import results
 
 from . import roles
 from .data import TAGS_PER_ASSET, Library, generate

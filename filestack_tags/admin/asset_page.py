@@ -26,7 +26,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
-from filestack_tags import curation, tasks, workflows
+from filestack_tags import curation, tasks
 from filestack_tags.assets.registry import Facts
 from filestack_tags.assets.sensitive import withheld
 from filestack_tags.assets.thumbnails import thumbnail_response
@@ -42,6 +42,7 @@ from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetTag
 from filestack_tags.operations import not_configured
 from filestack_tags.search.planner import visible_asset_tags
+from filestack_tags.tagging import workflows
 
 from .cells import picture
 from .changelist import CAME_FROM

@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from filestack_tags import bulk, tasks, workflows
+from filestack_tags import bulk, tasks
 from filestack_tags.assets import registry
 from filestack_tags.assets.visibility import scope_of
 from filestack_tags.conf import get_settings
@@ -24,6 +24,7 @@ from filestack_tags.exceptions import TagQueryError
 from filestack_tags.models import Asset, AssetQuerySet
 from filestack_tags.search.hints import hints
 from filestack_tags.search.planner import search_assets
+from filestack_tags.tagging import workflows
 
 from .changelist import AssetChangeList, KeysetChangeList, QuestionOnly
 from .explain import explained, hinted

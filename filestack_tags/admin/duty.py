@@ -15,11 +15,12 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from filestack_tags import circuit, cures, duty, tasks
+from filestack_tags import cures, duty, tasks
 from filestack_tags.db.text import storable
 from filestack_tags.duty import Pile, Report
 from filestack_tags.operations import COUNT_LIMIT
 from filestack_tags.search.ast import Fact, Query, conjunction
+from filestack_tags.tagging import circuit_breaker
 
 from .jobs import described, standing
 from .ledger import SHOWN
@@ -128,7 +129,7 @@ def _try_again(request: HttpRequest) -> HttpResponse:
     if not _may(request, "change_circuit"):
         raise PermissionDenied
     tagger = storable(request.POST["try"])
-    if circuit.close(tagger):
+    if circuit_breaker.close(tagger):
         messages.success(request, _("%(tagger)s is asked again.") % {"tagger": tagger})
     else:
         messages.info(request, _("%(tagger)s is asked already.") % {"tagger": tagger})

@@ -14,9 +14,9 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from filestack_tags import circuit
 from filestack_tags.assets.visibility import sees_everything
 from filestack_tags.models import Backfill, Circuit, Heartbeat, Spending
+from filestack_tags.tagging import circuit_breaker
 
 from .display import raw, text_block
 from .duty import duty_view
@@ -43,7 +43,7 @@ class CircuitAdmin(InstallationAdmin):
     @admin.action(description=_("Try again now"), permissions=["try"])
     def try_again(self, request: HttpRequest, queryset: QuerySet[Circuit]) -> None:
         taggers = list(queryset.values_list("tagger", flat=True))
-        closed = sum(circuit.close(tagger) for tagger in taggers)
+        closed = sum(circuit_breaker.close(tagger) for tagger in taggers)
         text = ngettext(
             "%(count)d tagger is asked again.", "%(count)d taggers are asked again.", closed
         )

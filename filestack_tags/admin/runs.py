@@ -12,10 +12,10 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from filestack_tags import workflows
 from filestack_tags.assets.visibility import assets_of, sees_everything, sees_hidden_tags
 from filestack_tags.models import TaggingRun
-from filestack_tags.taggers import tagger_names
+from filestack_tags.tagging import workflows
+from filestack_tags.tagging.taggers import tagger_names
 
 from .display import link_to, raw, text_block
 from .ledger import LedgerAdmin

@@ -12,9 +12,10 @@ from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from filestack_tags import tasks, workflows
+from filestack_tags import tasks
 from filestack_tags.assets.visibility import runs_of, sees_hidden_tags
 from filestack_tags.models import TaggingRun
+from filestack_tags.tagging import workflows
 
 from .base import PAGING, View, asset_of, number
 from .bodies import id_in, one_of, said

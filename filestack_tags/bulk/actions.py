@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 from django.utils.translation import gettext_lazy as _
 
-from filestack_tags import curation, tagging
+from filestack_tags import curation
 from filestack_tags.assets import registry, tags
 from filestack_tags.db.transactions import alias, locked
 from filestack_tags.models import Asset, AssetTag, BulkJob, TagDecision
+from filestack_tags.tagging import queue
 
 from . import exports
 
@@ -77,7 +78,7 @@ def _decide(job: BulkJob, ids: Sequence[int]) -> Effect:
 
 def _retag(job: BulkJob, ids: Sequence[int]) -> Effect:
     queued = set(
-        tagging.request(
+        queue.request(
             ids, trigger=job.trigger, force=True, tagger=job.parameters.get("tagger", "")
         )
     )

@@ -12,7 +12,7 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from filestack_tags import metrics, spending, throttle, workflows
+from filestack_tags import metrics, throttle
 from filestack_tags.assets import tags
 from filestack_tags.assets.visibility import (
     digest_of,
@@ -31,7 +31,8 @@ from filestack_tags.search.ast import Comparison, HasTag, Query, conjunction
 from filestack_tags.search.planner import read
 from filestack_tags.search.scope import tags_within
 from filestack_tags.search.totals import Total, total
-from filestack_tags.taggers import check_tagger_name, is_paid
+from filestack_tags.tagging import budget, workflows
+from filestack_tags.tagging.taggers import check_tagger_name, is_paid
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
@@ -209,7 +210,7 @@ def preview(request: Request, *, user: AbstractBaseUser | None) -> Preview:
         assets=assets,
         calls=calls,
         cost=None if price is None or not calls else calls * price,
-        left=spending.spent().left(),
+        left=budget.spent().left(),
         can_be_undone=request.action in UNDONE,
     )
 

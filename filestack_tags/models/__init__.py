@@ -1,7 +1,7 @@
 """Models: files, their tags, and the history of both.
 
 Models only declare. The services :mod:`filestack_tags.assets.registry`,
-:mod:`~filestack_tags.tagging`,
+:mod:`~filestack_tags.tagging.queue`,
 :mod:`~filestack_tags.ingest` and :mod:`~filestack_tags.curation` write; queries are on the
 QuerySets and in :mod:`filestack_tags.search`.
 """

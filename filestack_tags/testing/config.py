@@ -168,7 +168,8 @@ class EmulatorConfig:
 
     Args:
         account: the emulated Filestack app.
-        tagger: analyzes pictures; defaults to :func:`filestack_tags.taggers.local.tag_picture`,
+        tagger: analyzes pictures; defaults to
+        :func:`filestack_tags.tagging.taggers.local.tag_picture`,
             imported for the first picture.
         unsafe_labels: labels that make the ``sfw`` task answer false.
         directory: stores files, uploads, jobs and undelivered webhooks, so that they survive a

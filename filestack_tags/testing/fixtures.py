@@ -15,13 +15,14 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from filestack_tags import inbox, results, tasks
+from filestack_tags import inbox, tasks
 from filestack_tags.assets import registry
 from filestack_tags.conf import get_settings
 from filestack_tags.exceptions import ConfigurationError
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, TaggingRun, WebhookDelivery
-from filestack_tags.taggers import TaggerReply, TagScore
+from filestack_tags.tagging import results
+from filestack_tags.tagging.taggers import TaggerReply, TagScore
 
 from .app import EmulatorApp
 from .config import Account, EmulatorConfig
@@ -156,7 +157,7 @@ class Filestack:
     def _look(self, content: bytes) -> Mapping[str, int]:
         if self._says is not None:
             return self._says
-        from filestack_tags.taggers.local import tag_picture
+        from filestack_tags.tagging.taggers.local import tag_picture
 
         return tag_picture(content)
 

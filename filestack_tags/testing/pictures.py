@@ -96,7 +96,7 @@ class Eye:
 
 def _default_tagger() -> Tagger:
     try:
-        from filestack_tags.taggers.local import tag_picture
+        from filestack_tags.tagging.taggers.local import tag_picture
     except ImportError as err:
         message = (
             "The emulator's own tagger is not installed. Install django-filestack-tags[local], "

@@ -23,7 +23,7 @@ from filestack_tags.search.keyset import Page, find
 from filestack_tags.search.language import parse
 from filestack_tags.search.totals import Total, total
 from filestack_tags.signals import asset_tagged
-from filestack_tags.taggers import PendingJob, Tagger, TaggerReply, TagScore, get_tagger
+from filestack_tags.tagging.taggers import PendingJob, Tagger, TaggerReply, TagScore, get_tagger
 from filestack_tags.testing.fixtures import Filestack, Make
 from tests.hosts.shop.models import Photo
 

@@ -8,10 +8,10 @@ from typing import Any
 from django.contrib.auth.models import Permission, User
 from django.utils import timezone
 
-from filestack_tags import results
 from filestack_tags.assets import registry
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, TaggingRun
+from filestack_tags.tagging import results
 from tests import scripted
 
 

@@ -29,12 +29,12 @@ class ChaosConfig(AppConfig):
         set_the_clock_wrong(float(os.environ.get(CLOCK, "0")))
         if crashing.DIRECTORY not in os.environ:
             return
-        from filestack_tags import tagging
         from filestack_tags.filestack.client import FilestackClient
+        from filestack_tags.tagging import queue
 
         from . import celery_app  # noqa: F401  the tasks are enqueued with this application
 
-        tagging.SWEEP_AFTER = SWEEP_AFTER
+        queue.SWEEP_AFTER = SWEEP_AFTER
         FilestackClient.tags = _mortal(FilestackClient.tags)  # type: ignore[method-assign]
 
 

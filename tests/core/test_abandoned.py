@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from filestack_tags import abandoned, claims, results, tagging, tasks
+from filestack_tags import tasks
 from filestack_tags.assets import registry
 from filestack_tags.conf import get_settings
 from filestack_tags.models import Asset, TaggingRun
+from filestack_tags.tagging import abandoned_runs, leases, queue, results
 from tests import scripted
 
 pytestmark = pytest.mark.django_db
@@ -20,8 +21,8 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def run(asset: Asset, script: Any) -> TaggingRun:
     """A run that was begun three leases ago, by a process that died."""
-    tagging.request([asset.pk])
-    claims.claim([asset.pk])
+    queue.request([asset.pk])
+    leases.claim([asset.pk])
     started_at = timezone.now() - 3 * timedelta(seconds=get_settings().LEASE)
     TaggingRun.objects.update(started_at=started_at)
     return TaggingRun.objects.get()
@@ -39,28 +40,28 @@ def test_the_sweep_closes_the_run_of_a_file_that_was_deleted(
     tasks.sweep()
     assert state_of(run) == TaggingRun.State.FAILED
     assert "did not come back" in run.error_text
-    assert abandoned.close() == 0
+    assert abandoned_runs.close() == 0
 
 
 def test_its_result_is_used_should_it_still_come(
     asset: Asset, run: TaggingRun, tags_of: Any
 ) -> None:
     registry.forget(asset.pk)
-    assert abandoned.close() == 1
+    assert abandoned_runs.close() == 1
     results.apply(run.pk, scripted.reply({"sky": 90}), result_at=timezone.now())
     assert state_of(run) == TaggingRun.State.SUCCEEDED
     assert tags_of(asset) == {"sky": 90}
 
 
 def test_a_run_at_work_is_left_alone(asset: Asset, run: TaggingRun) -> None:
-    assert abandoned.close() == 0
+    assert abandoned_runs.close() == 0
     assert state_of(run) == TaggingRun.State.STARTED
 
 
 def test_a_young_run_may_still_come_back(asset: Asset, run: TaggingRun) -> None:
     TaggingRun.objects.update(started_at=timezone.now())
     registry.forget(asset.pk)
-    assert abandoned.close() == 0
+    assert abandoned_runs.close() == 0
 
 
 def test_a_run_that_waits_for_its_job_has_until_the_deadline(
@@ -68,7 +69,7 @@ def test_a_run_that_waits_for_its_job_has_until_the_deadline(
 ) -> None:
     TaggingRun.objects.update(job_id="job-1")
     registry.forget(asset.pk)
-    assert abandoned.close() == 0
+    assert abandoned_runs.close() == 0
     deadline = timedelta(seconds=get_settings().WORKFLOW_DEADLINE)
     TaggingRun.objects.update(started_at=timezone.now() - deadline)
-    assert abandoned.close() == 1
+    assert abandoned_runs.close() == 1

@@ -9,12 +9,13 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.utils import timezone
 
-from filestack_tags import curation, results, tagging
+from filestack_tags import curation
 from filestack_tags.assets import registry
 from filestack_tags.assets.registry import Facts
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetTag, Tag, TaggingRun
 from filestack_tags.signals import asset_registered
+from filestack_tags.tagging import queue, results
 from tests import scripted
 
 pytest_plugins = ["filestack_tags.pytest_plugin"]
@@ -96,8 +97,8 @@ def test_the_uploader_is_the_first_one_named() -> None:
 def test_forgetting_hides_and_restoring_brings_everything_back(
     asset: Asset, script: Any
 ) -> None:
-    tagging.request([asset.pk])
-    tagging.tag(asset.pk)
+    queue.request([asset.pk])
+    queue.tag(asset.pk)
     assert registry.forget(asset.pk) is True
     assert registry.forget(asset.pk) is False
     assert not Asset.objects.search("sky").exists()
@@ -112,8 +113,8 @@ def test_the_tags_of_a_forgotten_asset_have_no_score_until_it_is_restored(
     asset: Asset, script: Any
 ) -> None:
     script[:] = [scripted.reply({"sky": 90, "sea": 40})]
-    tagging.request([asset.pk])
-    tagging.tag(asset.pk)
+    queue.request([asset.pk])
+    queue.tag(asset.pk)
     curation.reject(asset.pk, Tag.objects.get(key="sea").pk, user=None)
 
     def scores() -> dict[str, int]:
@@ -127,7 +128,7 @@ def test_the_tags_of_a_forgotten_asset_have_no_score_until_it_is_restored(
 
 
 def test_forgetting_takes_an_asset_out_of_the_queue(asset: Asset) -> None:
-    tagging.request([asset.pk])
+    queue.request([asset.pk])
     registry.forget(asset.pk)
     asset.refresh_from_db()
     assert (asset.tagging_state, asset.due_at) == (Asset.State.NEW, None)

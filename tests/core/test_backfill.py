@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from filestack_tags import backfill, circuit, claims, tagging
 from filestack_tags.assets import registry
 from filestack_tags.exceptions import (
     ConfigurationError,
@@ -20,7 +19,8 @@ from filestack_tags.exceptions import (
 )
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, Backfill, TaggingRun
-from filestack_tags.taggers import PendingJob
+from filestack_tags.tagging import backfill, circuit_breaker, leases, queue
+from filestack_tags.tagging.taggers import PendingJob
 from tests import scripted
 
 pytestmark = pytest.mark.django_db
@@ -40,8 +40,8 @@ def registered(number: int, **facts: Any) -> list[int]:
 
 
 def tagged(ids: list[int]) -> None:
-    for pk in tagging.request(ids):
-        tagging.tag(pk)
+    for pk in queue.request(ids):
+        queue.tag(pk)
 
 
 def run(
@@ -166,7 +166,7 @@ def test_what_is_due_much_later_is_left_to_the_workers(script: Any, settings: An
 
 def test_jobs_and_failures_are_counted_as_such(script: Any) -> None:
     registered(2)
-    script[:] = [PendingJob("wf", "job-1", raw="{}"), tagging.TaggerError("No.")]
+    script[:] = [PendingJob("wf", "job-1", raw="{}"), queue.TaggerError("No.")]
     assert run()[0].counts == {"started": 1, "failed": 1}
 
 
@@ -188,7 +188,7 @@ def test_it_stops_where_no_more_calls_are_allowed_and_goes_on_later(
     assert (ended, row.state, row.counts["tagged"]) == (held, Backfill.State.STOPPED, 3)
     settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"BUDGET_PER_DAY": None}
     paid[:] = [scripted.reply({"sky": 90})]
-    circuit.close("tests.scripted.ScriptedTagger")
+    circuit_breaker.close("tests.scripted.ScriptedTagger")
     row, ended = run(row)
     assert ended == ""
     assert Asset.objects.filter(tagging_state="new").count() == 0
@@ -196,8 +196,8 @@ def test_it_stops_where_no_more_calls_are_allowed_and_goes_on_later(
 
 def test_what_others_are_at_work_on_is_left_to_them(script: Any) -> None:
     ids = registered(3)
-    tagging.request(ids[:1])
-    claims.claim(ids[:1])
+    queue.request(ids[:1])
+    leases.claim(ids[:1])
     assert run()[0].counts == {"tagged": 2}
 
 

@@ -27,7 +27,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from prometheus_client import CollectorRegistry, generate_latest
 
-from filestack_tags import circuit, conf, metrics, tasks
+from filestack_tags import conf, metrics, tasks
 from filestack_tags.filestack.client import AsyncFilestackClient, FilestackClient
 from filestack_tags.filestack.security import Security, SignedPolicy
 from filestack_tags.filestack.sources import Source
@@ -35,6 +35,7 @@ from filestack_tags.models import Asset, TaggingRun, WebhookDelivery
 from filestack_tags.sinks.log import LoggingSink
 from filestack_tags.sinks.opentelemetry import OpenTelemetrySink
 from filestack_tags.sinks.prometheus import PrometheusSink
+from filestack_tags.tagging import circuit_breaker
 from filestack_tags.testing import Account, EmulatorApp, EmulatorServer, Workflow
 from filestack_tags.testing.faults import ANSWER_FAULTS, JOB_FAULTS
 from filestack_tags.testing.payloads import fp_upload, fs_workflow
@@ -193,7 +194,7 @@ def shake(emulator: EmulatorApp, settings: Any, capture: Any) -> None:
         with capture(execute=True):
             tasks.register(source, tagger=tagger)
         for name in ("filestack", "workflow"):
-            circuit.close(name)
+            circuit_breaker.close(name)
 
     def stored() -> Source:
         file = emulator.files.add(
@@ -334,7 +335,7 @@ def test_no_secret_is_anywhere(
         shake(emulator, settings, django_capture_on_commit_callbacks)
         answers = deliver(client, django_capture_on_commit_callbacks)
         call_policies = list(signed)
-        circuit.note("filestack", [circuit.Call(tries=False, error=None)])
+        circuit_breaker.note("filestack", [circuit_breaker.Call(tries=False, error=None)])
         client.force_login(User.objects.create_superuser("root"))
         permit, uploaded = uploads(client, emulator)
         pages = [*look(client), *uploaded]

@@ -18,12 +18,13 @@ from django.core.checks import registry, run_checks
 from django.db import connection
 from django.utils import timezone
 
-from filestack_tags import checks, conf, heartbeat, setting_values, tagging
+from filestack_tags import checks, conf, heartbeat, setting_values
 from filestack_tags.assets import registry as assets_registry
 from filestack_tags.exceptions import ConfigurationError
 from filestack_tags.filestack.client import FilestackClient
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, Circuit
+from filestack_tags.tagging import queue
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -277,7 +278,7 @@ def test_work_that_waits_too_long_is_reported(settings: Any) -> None:
     settings.FILESTACK_TAGS = GOOD
     heartbeat.beat("sweep")
     asset, _ = assets_registry.register(Source.handle("VJQTvCboRVivWJ2BpKgd"))
-    tagging.request([asset.pk])
+    queue.request([asset.pk])
     assert found_in_database("default") == []
     Asset.objects.update(due_at=timezone.now() - timedelta(minutes=20))
     ((number, text),) = found_in_database("default")

@@ -13,7 +13,6 @@ import time_machine
 from django.db import connection
 from django.utils import timezone
 
-from filestack_tags import circuit, tagging
 from filestack_tags.db import transactions
 from filestack_tags.db.transactions import atomic
 from filestack_tags.exceptions import (
@@ -26,6 +25,7 @@ from filestack_tags.exceptions import (
     TaggerError,
 )
 from filestack_tags.models import Asset, Circuit
+from filestack_tags.tagging import circuit_breaker, queue
 from tests import scripted
 
 pytestmark = pytest.mark.django_db
@@ -36,7 +36,7 @@ NAME = "tests.scripted.ScriptedTagger"
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[time_machine.Traveller]:
     """The clock of this host, and the one that hosts share."""
-    monkeypatch.setattr(circuit, "shared_now", timezone.now)
+    monkeypatch.setattr(circuit_breaker, "shared_now", timezone.now)
     with time_machine.travel(datetime(2026, 1, 1, 12, tzinfo=UTC), tick=False) as traveller:
         yield traveller
 
@@ -46,13 +46,13 @@ files = itertools.count(100)
 
 def note(*errors: TaggerError | None, tries: bool = False) -> None:
     """Record calls for as many different files."""
-    calls = [circuit.Call(tries, error, next(files)) for error in errors]
-    circuit.note("filestack", calls)
+    calls = [circuit_breaker.Call(tries, error, next(files)) for error in errors]
+    circuit_breaker.note("filestack", calls)
 
 
 def admitted(wanted: int = 10) -> int:
     with atomic():
-        number, tries = circuit.admit("filestack", wanted)
+        number, tries = circuit_breaker.admit("filestack", wanted)
         assert not tries or number == 1
         return number
 
@@ -65,14 +65,14 @@ def test_a_closed_circuit_admits_all_and_writes_nothing(clock: Any) -> None:
     note(None, ServerError("down"), FileNotFound("gone"))
     assert admitted() == 10
     assert not Circuit.objects.exists()
-    assert not circuit.blocked()
+    assert not circuit_breaker.blocked()
 
 
 def test_one_wrong_key_opens_it_and_says_why(clock: Any) -> None:
     note(None, InvalidApplication("The key is unknown."))
     assert admitted() == 0
-    assert circuit.blocked() == {"filestack"}
-    assert [str(found) for found in circuit.open_circuits()] == ["filestack"]
+    assert circuit_breaker.blocked() == {"filestack"}
+    assert [str(found) for found in circuit_breaker.open_circuits()] == ["filestack"]
     assert row().reason.startswith("The key is unknown. Check API_KEY")
     assert row().retry_at == timezone.now() + timedelta(seconds=60)
 
@@ -91,7 +91,9 @@ def test_denials_open_it_when_several_come_in_a_row(clock: Any) -> None:
 @pytest.mark.parametrize("error", [AccessDenied("no"), PolicyRejected("no")], ids=repr)
 def test_one_file_alone_never_opens_it(clock: Any, error: TaggerError) -> None:
     for _ in range(50):
-        circuit.note("filestack", [circuit.Call(tries=False, error=error, asset_id=7)])
+        circuit_breaker.note(
+            "filestack", [circuit_breaker.Call(tries=False, error=error, asset_id=7)]
+        )
     assert admitted() == 10
     for _ in range(3):
         note(error)
@@ -102,8 +104,10 @@ def test_one_file_alone_never_opens_it(clock: Any, error: TaggerError) -> None:
 
 def test_a_rate_limit_is_of_the_account_whichever_file_it_refuses(clock: Any) -> None:
     for _ in range(5):
-        call = circuit.Call(tries=False, error=RateLimited("Too many calls."), asset_id=7)
-        circuit.note("filestack", [call])
+        call = circuit_breaker.Call(
+            tries=False, error=RateLimited("Too many calls."), asset_id=7
+        )
+        circuit_breaker.note("filestack", [call])
     assert admitted() == 0
 
 
@@ -114,7 +118,7 @@ def test_an_answer_proves_that_the_account_has_access(clock: Any) -> None:
     assert admitted() == 0
     note(None)  # was on its way when the circuit opened
     assert admitted() == 10
-    assert circuit.allowed(64) == 64
+    assert circuit_breaker.allowed(64) == 64
     note(InvalidApplication("no"))
     note(None)
     assert admitted() == 0
@@ -134,7 +138,7 @@ def test_a_quota_that_never_comes_back_is_asked_about_within_the_month(clock: An
 def test_one_of_many_tries_when_the_delay_is_over(clock: Any) -> None:
     note(InvalidApplication("no"))
     clock.shift(61)
-    assert not circuit.blocked()
+    assert not circuit_breaker.blocked()
     assert [admitted(), admitted()] == [1, 0]
     clock.shift(301)  # it did not come back
     assert admitted() == 1
@@ -160,34 +164,34 @@ def test_an_answer_to_the_try_closes_it(clock: Any) -> None:
 
 
 def test_calls_come_back_little_by_little_once_it_closed(clock: Any) -> None:
-    assert circuit.allowed(64) == 64
+    assert circuit_breaker.allowed(64) == 64
     note(InvalidApplication("no"))
     clock.shift(61)
-    assert circuit.allowed(64) == 64  # of which admit() lets one through
+    assert circuit_breaker.allowed(64) == 64  # of which admit() lets one through
     assert admitted() == 1
     note(None, tries=True)
     found = []
     for _ in range(7):
-        found.append((circuit.allowed(64), circuit.allowed(1)))
+        found.append((circuit_breaker.allowed(64), circuit_breaker.allowed(1)))
         clock.shift(5)
     assert found == [(1, 1), (10, 1), (21, 1), (32, 1), (42, 1), (53, 1), (64, 1)]
     note(None)
-    assert circuit.allowed(64) == 64
+    assert circuit_breaker.allowed(64) == 64
     note(InvalidApplication("no"))
-    assert circuit.close("filestack")
-    assert circuit.allowed(64) == 1
+    assert circuit_breaker.close("filestack")
+    assert circuit_breaker.allowed(64) == 1
 
 
 def test_one_whose_clock_is_wrong_is_not_let_in_sooner(
     clock: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     note(InvalidApplication("no"))
-    assert circuit.close("filestack")
+    assert circuit_breaker.close("filestack")
     shared = timezone.now()
-    monkeypatch.setattr(circuit, "shared_now", lambda: shared)
+    monkeypatch.setattr(circuit_breaker, "shared_now", lambda: shared)
     for wrong in (-290, 580):
         clock.shift(wrong)
-        assert circuit.allowed(64) == 1
+        assert circuit_breaker.allowed(64) == 1
 
 
 def test_calls_from_before_it_opened_neither_close_it_nor_keep_it_open(clock: Any) -> None:
@@ -208,12 +212,12 @@ def test_a_try_closes_what_a_host_with_a_fast_clock_opened(
 ) -> None:
     soon = timezone.now() + timedelta(seconds=2)
     script[:] = [RateLimited("Too many calls.", retry_at=soon), scripted.reply({"sky": 90})]
-    tagging.request([asset.pk])
+    queue.request([asset.pk])
     clock.shift(90)
-    tagging.tag(asset.pk)
+    queue.tag(asset.pk)
     clock.shift(-80)
     Asset.objects.update(due_at=timezone.now())
-    assert tagging.tag(asset.pk).state == "succeeded"
+    assert queue.tag(asset.pk).state == "succeeded"
     assert Circuit.objects.get(tagger=NAME).opened_at is None
 
 
@@ -222,15 +226,15 @@ def test_a_host_whose_clock_is_wrong_opens_it_for_as_long_as_any_other(
     monkeypatch: pytest.MonkeyPatch, wrong: timedelta
 ) -> None:
     shared = timezone.now()
-    monkeypatch.setattr(circuit, "shared_now", lambda: shared)
+    monkeypatch.setattr(circuit_breaker, "shared_now", lambda: shared)
     with time_machine.travel(shared + wrong):
         note(InvalidApplication("no"))
-        assert circuit.blocked() == {"filestack"}
+        assert circuit_breaker.blocked() == {"filestack"}
         assert admitted() == 0
     assert row().retry_at == shared + timedelta(seconds=60)
     shared += timedelta(seconds=61)
     with time_machine.travel(shared + wrong):
-        assert circuit.blocked() == set()
+        assert circuit_breaker.blocked() == set()
         assert admitted() == 1
 
 
@@ -245,9 +249,9 @@ def test_the_clock_that_hosts_share_is_that_of_the_database() -> None:
 
 def test_while_all_are_closed_no_clock_is_asked(django_assert_num_queries: Any) -> None:
     with django_assert_num_queries(1):
-        assert not circuit.blocked()
+        assert not circuit_breaker.blocked()
     with django_assert_num_queries(1):
-        assert circuit.admit("filestack", 9) == (9, False)
+        assert circuit_breaker.admit("filestack", 9) == (9, False)
 
 
 def test_after_the_last_call_allowed_nobody_calls_until_filestack_said(
@@ -255,17 +259,17 @@ def test_after_the_last_call_allowed_nobody_calls_until_filestack_said(
 ) -> None:
     reset = timezone.now() + timedelta(minutes=7)
     script[:] = [replace(scripted.reply({"sky": 90}), resumes_at=reset)]
-    tagging.request([asset.pk])
-    assert tagging.tag(asset.pk).state == "succeeded"
+    queue.request([asset.pk])
+    assert queue.tag(asset.pk).state == "succeeded"
     found = Circuit.objects.get(tagger=NAME)
     assert (found.retry_at, found.reason) == (reset, "Filestack allows no more calls for now.")
 
 
 def test_a_person_closes_it(clock: Any) -> None:
-    assert not circuit.close("filestack")
+    assert not circuit_breaker.close("filestack")
     note(InvalidApplication("no"))
-    assert circuit.close("filestack")
-    assert not circuit.close("filestack")
+    assert circuit_breaker.close("filestack")
+    assert not circuit_breaker.close("filestack")
     assert admitted() == 10
 
 
@@ -273,17 +277,17 @@ def test_while_it_is_open_assets_stay_queued_and_nobody_is_asked(
     asset: Asset, script: Any, clock: Any
 ) -> None:
     script[:] = [InvalidApplication("The key is unknown."), scripted.reply({"sky": 90})]
-    tagging.request([asset.pk])
-    tagging.tag(asset.pk)
+    queue.request([asset.pk])
+    queue.tag(asset.pk)
     clock.shift(59)
     Asset.objects.update(due_at=timezone.now())
-    assert tagging.tag(asset.pk).state == Asset.State.QUEUED
-    assert tagging.waiting(10) == []
+    assert queue.tag(asset.pk).state == Asset.State.QUEUED
+    assert queue.waiting(10) == []
     asset.refresh_from_db()
     assert (asset.attempts, len(scripted.asked)) == (1, 1)
     clock.shift(62)
-    assert tagging.waiting(10) == tagging.due(10) == [asset.pk]
-    assert tagging.tag(asset.pk).state == "succeeded"
+    assert queue.waiting(10) == queue.due(10) == [asset.pk]
+    assert queue.tag(asset.pk).state == "succeeded"
     assert Circuit.objects.get(tagger=NAME).opened_at is None
 
 
@@ -292,7 +296,7 @@ def test_the_sweep_leaves_alone_what_waits_for_it_to_close(
 ) -> None:
     settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"CIRCUIT_DELAY": 3600}
     script[:] = [InvalidApplication("no")]
-    tagging.request([asset.pk])
-    tagging.tag(asset.pk)
+    queue.request([asset.pk])
+    queue.tag(asset.pk)
     clock.shift(1800)
-    assert tagging.due() == []
+    assert queue.due() == []

@@ -11,13 +11,13 @@ import pytest
 import time_machine
 from django.utils import timezone
 
-from filestack_tags import claims, pipeline, spending, tagging
 from filestack_tags.assets import registry
 from filestack_tags.filestack.client import FilestackClient
 from filestack_tags.filestack.payloads import parse_tags_reply
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetTag, TaggingRun
-from filestack_tags.taggers import PendingJob, TaggerReply
+from filestack_tags.tagging import budget, leases, pipeline, queue
+from filestack_tags.tagging.taggers import PendingJob, TaggerReply
 from filestack_tags.testing import EmulatorApp, EmulatorConfig, EmulatorServer
 
 pytestmark = pytest.mark.django_db
@@ -32,12 +32,12 @@ def registered(number: int, **facts: Any) -> list[int]:
     ]
 
 
-def works(ids: list[int], **options: Any) -> list[claims.Work]:
-    return [item for item in claims.claim(ids, **options) if isinstance(item, claims.Work)]
+def works(ids: list[int], **options: Any) -> list[leases.Work]:
+    return [item for item in leases.claim(ids, **options) if isinstance(item, leases.Work)]
 
 
-def refusals(ids: list[int], **options: Any) -> list[claims.Refusal]:
-    return [item for item in claims.claim(ids, **options) if isinstance(item, claims.Refusal)]
+def refusals(ids: list[int], **options: Any) -> list[leases.Refusal]:
+    return [item for item in leases.claim(ids, **options) if isinstance(item, leases.Refusal)]
 
 
 def reply() -> TaggerReply:
@@ -46,7 +46,7 @@ def reply() -> TaggerReply:
 
 def test_what_is_claimed_cannot_be_claimed_again(script: Any) -> None:
     ids = registered(3)
-    tagging.request(ids)
+    queue.request(ids)
     assert [work.asset_id for work in works(ids)] == ids
     assert [item.state for item in refusals(ids)] == [Asset.State.RUNNING] * 3
 
@@ -55,7 +55,7 @@ def test_many_are_claimed_by_as_many_statements_as_one(
     script: Any, django_assert_max_num_queries: Any
 ) -> None:
     ids = registered(31)
-    tagging.request(ids)
+    queue.request(ids)
     for batch in (ids[:1], ids[1:]):
         with django_assert_max_num_queries(12):
             assert len(works(batch)) == len(batch)
@@ -63,16 +63,16 @@ def test_many_are_claimed_by_as_many_statements_as_one(
 
 def test_assets_at_rest_are_claimed_on_request_alone(script: Any) -> None:
     new, tagged, queued, gone = registered(4)
-    tagging.request([tagged])
-    tagging.tag(tagged)
-    tagging.request([queued])
+    queue.request([tagged])
+    queue.tag(tagged)
+    queue.request([queued])
     registry.forget(gone)
     ids = [new, tagged, queued, gone]
     by_id = {item.asset_id: item.state for item in refusals([new, tagged, gone])}
     assert by_id == {new: "new", tagged: "tagged", gone: "gone"}
-    backfill = claims.Request(TaggingRun.Trigger.COMMAND)
+    backfill = leases.Request(TaggingRun.Trigger.COMMAND)
     assert [work.asset_id for work in works(ids, request=backfill)] == [new, queued]
-    again = claims.Request(TaggingRun.Trigger.COMMAND, force=True)
+    again = leases.Request(TaggingRun.Trigger.COMMAND, force=True)
     assert [work.asset_id for work in works(ids, request=again)] == [tagged]
     assert TaggingRun.objects.get(asset=new).trigger == TaggingRun.Trigger.COMMAND
 
@@ -88,9 +88,9 @@ def test_a_job_is_asked_about_again_and_an_abandoned_run_is_replaced(
         "TAGGER": "tests.scripted.FollowedTagger"
     }
     with_job, abandoned = registered(2)
-    tagging.request([with_job, abandoned])
+    queue.request([with_job, abandoned])
     script[:] = [PendingJob("wf", "job-1", raw="{}")]
-    tagging.tag(with_job)
+    queue.tag(with_job)
     (first,) = works([abandoned])
     with time_machine.travel(timezone.now() + timedelta(hours=1)):
         following, again = sorted(works([with_job, abandoned]), key=lambda work: work.asset_id)
@@ -98,7 +98,7 @@ def test_a_job_is_asked_about_again_and_an_abandoned_run_is_replaced(
     assert again.run_id != first.run_id
     assert TaggingRun.objects.get(pk=first.run_id).error_code == "abandoned"
     # Its process was only slow: the result is used all the same.
-    assert tagging.land([(first, reply())])[0].state == TaggingRun.State.SUCCEEDED
+    assert queue.land([(first, reply())])[0].state == TaggingRun.State.SUCCEEDED
 
 
 class TestTheSameBytes:
@@ -108,39 +108,39 @@ class TestTheSameBytes:
 
     def test_are_tagged_by_one_call(self) -> None:
         first, second = registered(2, sha256="ab" * 32)
-        tagging.request([first])
-        tagging.land([(works([first])[0], reply())])
-        tagging.request([second])
+        queue.request([first])
+        queue.land([(works([first])[0], reply())])
+        queue.request([second])
         (work,) = works([second])
         assert work.shared is not None
-        assert tagging.land([(work, work.shared)])[0].state == TaggingRun.State.SUCCEEDED
+        assert queue.land([(work, work.shared)])[0].state == TaggingRun.State.SUCCEEDED
         assert AssetTag.objects.filter(asset=second, tag__key="sky", confidence=90).exists()
         run = TaggingRun.objects.get(asset=second)
         assert run.shared_from == TaggingRun.objects.get(asset=first)
         assert (run.raw_reply, run.version) == (SKY, 2)
-        assert spending.spent().today == 1
+        assert budget.spent().today == 1
 
     def test_wait_for_the_call_that_is_under_way(self) -> None:
         ids = registered(3, sha256="ab" * 32)
-        tagging.request(ids)
-        claimed = claims.claim(ids)
+        queue.request(ids)
+        claimed = leases.claim(ids)
         assert [type(item) for item in claimed] == [
-            claims.Work, claims.Refusal, claims.Refusal,
+            leases.Work, leases.Refusal, leases.Refusal,
         ]  # fmt: skip
-        assert all(item.retry_at for item in claimed[1:] if isinstance(item, claims.Refusal))
-        assert spending.spent().today == 1
-        assert isinstance(claims.claim(ids[1:2])[0], claims.Refusal)
+        assert all(item.retry_at for item in claimed[1:] if isinstance(item, leases.Refusal))
+        assert budget.spent().today == 1
+        assert isinstance(leases.claim(ids[1:2])[0], leases.Refusal)
 
     def test_are_asked_about_again_where_a_newer_answer_is_wanted(self) -> None:
         first, second, third = registered(3, sha256="ab" * 32)
-        tagging.request([first])
-        tagging.land([(works([first])[0], reply())])
-        fresh = claims.Request(
+        queue.request([first])
+        queue.land([(works([first])[0], reply())])
+        fresh = leases.Request(
             TaggingRun.Trigger.COMMAND, force=True, fresh_since=timezone.now()
         )
         (work,) = works([second], request=fresh)
         assert work.shared is None
-        tagging.land([(work, reply())])
+        queue.land([(work, reply())])
         assert works([third], request=fresh)[0].shared is not None
 
     @pytest.mark.parametrize(
@@ -155,18 +155,18 @@ class TestTheSameBytes:
         self, settings: Any, change: dict[str, Any]
     ) -> None:
         first, second = registered(2, sha256="ab" * 32)
-        tagging.request([first])
-        tagging.land([(works([first])[0], reply())])
+        queue.request([first])
+        queue.land([(works([first])[0], reply())])
         settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | change
-        tagging.request([second])
+        queue.request([second])
         assert works([second])[0].shared is None
 
     def test_are_not_shared_once_the_file_changed(self) -> None:
         first, second = registered(2, sha256="ab" * 32)
-        tagging.request([first])
-        tagging.land([(works([first])[0], reply())])
+        queue.request([first])
+        queue.land([(works([first])[0], reply())])
         registry.content_changed(first, facts=registry.Facts(), at=timezone.now())
-        tagging.request([second])
+        queue.request([second])
         assert works([second])[0].shared is None
         assert Asset.objects.get(pk=first).sha256 is None
 
@@ -174,7 +174,7 @@ class TestTheSameBytes:
 def test_the_bytes_of_others_are_others(settings: Any) -> None:
     settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"TAGGER": "filestack"}
     ids = registered(2)
-    tagging.request(ids)
+    queue.request(ids)
     assert len(works(ids)) == 2
 
 
@@ -200,10 +200,10 @@ def test_files_whose_digest_is_asked_for_are_tagged_by_one_call(settings: Any) -
                 for n in range(2)
             ]
         first, second = (registry.register(Source.handle(handle))[0].pk for handle in handles)
-        tagging.request([first, second])
+        queue.request([first, second])
         pipeline.work(first, lambda outcome: None)
         Asset.objects.filter(tagging_state="queued").update(due_at=timezone.now())
         pipeline.work(second, lambda outcome: None)
-    assert len(looked) == spending.spent().today == 1
+    assert len(looked) == budget.spent().today == 1
     known = set(Asset.objects.values_list("sha256", "tagging_state", "size"))
     assert known == {(hashlib.sha256(picture).hexdigest(), "tagged", len(picture))}

@@ -10,11 +10,12 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from filestack_tags import tagging, tasks
+from filestack_tags import tasks
 from filestack_tags.assets import registry
 from filestack_tags.filestack.sources import Source
 from filestack_tags.management.commands import filestack_tags_replay, filestack_tags_retag
 from filestack_tags.models import Asset, TaggingRun, WebhookDelivery
+from filestack_tags.tagging import queue
 from filestack_tags.testing import EmulatorApp, EmulatorConfig, EmulatorServer
 from filestack_tags.testing.payloads import fp_delete, fp_upload
 
@@ -225,8 +226,8 @@ def test_search_shows_matches_in_order_and_how_many_there_are(
 
 
 def test_search_explains_itself(three: list[Asset], script: Any) -> None:
-    tagging.request([three[0].pk])
-    tagging.tag(three[0].pk)
+    queue.request([three[0].pk])
+    queue.tag(three[0].pk)
     assert run("filestack_tags_search", "sky>=80", "--explain").startswith("Driven by sky>=80")
     assert "Matches: 1" in run("filestack_tags_search", "sky", "--explain", "--analyze")
 

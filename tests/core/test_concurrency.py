@@ -13,11 +13,12 @@ import pytest
 from django.db import connection, connections
 from django.utils import timezone
 
-from filestack_tags import claims, curation, inbox, ingest, results, tagging, tasks
+from filestack_tags import curation, inbox, ingest, tasks
 from filestack_tags.assets import registry
 from filestack_tags.db import transactions
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetTag, Tag, TaggingRun, WebhookDelivery
+from filestack_tags.tagging import leases, queue, results
 from filestack_tags.testing.payloads import fp_delete, fp_overwrite, fp_upload, fs_workflow
 from tests import scripted, signed_headers
 
@@ -111,21 +112,21 @@ def test_one_job_told_by_different_deliveries_at_once_has_one_run() -> None:
 
 def test_one_queued_asset_taken_by_all_at_once_is_asked_about_once(script: Any) -> None:
     asset, _ = registry.register(Source.handle("h"))
-    queued = at_once(lambda _: tagging.request([asset.pk]))
+    queued = at_once(lambda _: queue.request([asset.pk]))
     assert sum(map(len, queued)) == 1
-    at_once(lambda _: tagging.tag(asset.pk))
+    at_once(lambda _: queue.tag(asset.pk))
     assert len(scripted.asked) == 1
     assert TaggingRun.objects.count() == 1
 
 
 def test_two_sweeps_at_once_lead_to_one_call(script: Any) -> None:
     asset, _ = registry.register(Source.handle("h"))
-    tagging.request([asset.pk])
-    Asset.objects.update(due_at=timezone.now() - 2 * tagging.SWEEP_AFTER)
+    queue.request([asset.pk])
+    Asset.objects.update(due_at=timezone.now() - 2 * queue.SWEEP_AFTER)
 
     def sweep(_: int) -> None:
-        for pk in tagging.due():
-            tagging.tag(pk)
+        for pk in queue.due():
+            queue.tag(pk)
 
     at_once(sweep)
     assert len(scripted.asked) == 1
@@ -162,14 +163,14 @@ def test_a_job_s_webhook_takes_its_asset_before_its_run(job_id: str | None) -> N
 def test_neither_a_sweep_nor_a_task_waits_for_what_somebody_writes() -> None:
     """A sweep that waited here, with an index locked, was one half of a deadlock on MariaDB."""
     held, free = (registry.register(Source.handle(name))[0].pk for name in ("held", "free"))
-    tagging.request([held, free])
-    Asset.objects.update(due_at=timezone.now() - 2 * tagging.SWEEP_AFTER)
+    queue.request([held, free])
+    Asset.objects.update(due_at=timezone.now() - 2 * queue.SWEEP_AFTER)
     delivery = receive(fs_workflow("held", tags={"sky": 90}, job_id="j"))
 
     def look() -> tuple[list[int], set[int], list[int]]:
         try:
-            claimed = claims.claim([held, free], skip_held=True)
-            return inbox.waiting(), set(tagging.due()), [work.asset_id for work in claimed]
+            claimed = leases.claim([held, free], skip_held=True)
+            return inbox.waiting(), set(queue.due()), [work.asset_id for work in claimed]
         finally:
             connections.close_all()
 

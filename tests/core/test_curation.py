@@ -8,10 +8,11 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.utils import timezone
 
-from filestack_tags import curation, results
+from filestack_tags import curation
 from filestack_tags.exceptions import CurationError, InvalidLabel
 from filestack_tags.models import Asset, AssetTag, Tag, TagAlias, TaggingRun
 from filestack_tags.signals import tag_decided
+from filestack_tags.tagging import results
 from tests import scripted
 
 pytestmark = pytest.mark.django_db

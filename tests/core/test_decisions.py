@@ -13,11 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
-from filestack_tags import curation, results
+from filestack_tags import curation
 from filestack_tags.assets import registry, tags
 from filestack_tags.exceptions import CurationError
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetTag, Tag, TagDecision, TaggingRun
+from filestack_tags.tagging import results
 from tests import examples, scripted
 
 pytestmark = pytest.mark.django_db

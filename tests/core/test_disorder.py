@@ -10,11 +10,12 @@ import time_machine
 from amqp.exceptions import NotAllowed
 from django.utils import timezone
 
-from filestack_tags import deliveries, events, ingest, tagging, tasks
+from filestack_tags import deliveries, events, ingest, tasks
 from filestack_tags.exceptions import PayloadError
 from filestack_tags.filestack.payloads import parse_event
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, TaggingRun, WebhookDelivery
+from filestack_tags.tagging import queue
 from filestack_tags.testing.payloads import fp_delete, fp_overwrite, fp_upload, fs_workflow
 from tests import scripted
 
@@ -109,7 +110,7 @@ def test_a_job_of_the_second_of_an_overwrite_does_not_answer_for_the_new_content
     asset = Asset.objects.get()
     assert asset.tagging_state == Asset.State.QUEUED
     script[:] = [scripted.reply({"after": 70})]
-    tagging.tag(asset.pk)
+    queue.tag(asset.pk)
     assert tags_of(asset) == {"after": 70}
 
 
@@ -178,13 +179,13 @@ def test_a_task_that_is_due_now_names_no_time_to_wait_for(
 def test_a_worker_whose_clock_is_slow_tags_what_others_have_queued(script: Any) -> None:
     asset, _ = tasks.register(Source.handle(HANDLE))
     with time_machine.travel(timezone.now() - BEHIND):
-        assert tagging.waiting(1) == [asset.pk]
-        assert tagging.tag(asset.pk).state == "succeeded"
+        assert queue.waiting(1) == [asset.pk]
+        assert queue.tag(asset.pk).state == "succeeded"
 
 
 def test_a_retry_that_is_not_due_yet_is_left_alone(script: Any) -> None:
     asset, _ = tasks.register(Source.handle(HANDLE))
     Asset.objects.update(attempts=1)
     with time_machine.travel(timezone.now() - BEHIND):
-        assert tagging.waiting(1) == []
-        assert tagging.tag(asset.pk).state == Asset.State.QUEUED
+        assert queue.waiting(1) == []
+        assert queue.tag(asset.pk).state == Asset.State.QUEUED

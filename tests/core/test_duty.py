@@ -14,7 +14,7 @@ from filestack_tags import bulk, cures, duty, heartbeat, inbox, ingest, metrics,
 from filestack_tags.duty import Pile, report
 from filestack_tags.exceptions import PayloadError, TaggerError
 from filestack_tags.models import Asset, Backfill, BulkJob, Heartbeat, TagMerge, WebhookDelivery
-from filestack_tags.tagging import tag
+from filestack_tags.tagging.queue import tag
 from tests import scripted
 
 pytestmark = pytest.mark.django_db

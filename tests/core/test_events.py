@@ -10,11 +10,12 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from filestack_tags import events, results, tasks
+from filestack_tags import events, tasks
 from filestack_tags.assets import registry
 from filestack_tags.db.datetimes import kept
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, TaggingRun, WebhookDelivery
+from filestack_tags.tagging import results
 from filestack_tags.testing.payloads import event, fp_upload, fs_workflow
 from tests import scripted
 

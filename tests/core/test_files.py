@@ -13,11 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
-from filestack_tags import files, ingest, results
+from filestack_tags import files, ingest
 from filestack_tags.assets import registry
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetTag, Tag, TaggingRun, WebhookDelivery
 from filestack_tags.signals import asset_registered
+from filestack_tags.tagging import results
 from filestack_tags.testing.payloads import event, fp_delete, fp_overwrite, fp_upload
 from tests import scripted
 from tests.core.test_jobs import rows, store

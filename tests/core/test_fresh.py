@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from filestack_tags import claims, pipeline, tagging
 from filestack_tags.assets import registry
 from filestack_tags.filestack.client import FilestackClient
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, TaggingRun
+from filestack_tags.tagging import leases, pipeline, queue
 from filestack_tags.testing import EmulatorConfig, EmulatorServer
 from tests.account import AccountApp
 
@@ -44,7 +44,7 @@ class Account:
 
     def tag(self, pk: int, **options: Any) -> set[str]:
         """Tag one asset as a worker does; return its tags."""
-        assert tagging.request([pk], **options) == [pk]
+        assert queue.request([pk], **options) == [pk]
         pipeline.work(pk, lambda outcome: None)
         asset = Asset.objects.get(pk=pk)
         assert asset.tagging_state == Asset.State.TAGGED, asset.last_error
@@ -92,9 +92,9 @@ def test_a_forced_request_bypasses_the_cache_also_when_it_is_retried(account: Ac
     pk = account.register(handle)
     account.tag(pk)
     account.overwrite(handle, DOG)  # and its webhook is lost
-    assert tagging.request([pk]) == []
+    assert queue.request([pk]) == []
     account.app.faults.add("server_error", operation="tags")
-    tagging.request([pk], force=True)
+    queue.request([pk], force=True)
     pipeline.work(pk, lambda outcome: None)
     assert Asset.objects.get(pk=pk).attempts == 1
     Asset.objects.update(due_at=timezone.now())
@@ -109,7 +109,7 @@ def test_a_forced_request_for_a_queued_file_bypasses_the_cache(account: Account)
     account.client.tags(Source.handle(handle), version=2)
     account.overwrite(handle, DOG)
     pk = account.register(handle)
-    tagging.request([pk])
+    queue.request([pk])
     assert account.tag(pk, force=True) == {"dog"}
 
 
@@ -169,7 +169,7 @@ def test_a_forced_request_is_not_answered_by_an_earlier_reply(account: Account) 
     account.tag(ids[1], force=True)
     assert len(account.app.tagged) == 2
     # Several files with the same bytes in one forced request still need one call.
-    assert tagging.request(ids, force=True) == ids
-    (work,) = [item for item in claims.claim(ids) if isinstance(item, claims.Work)]
+    assert queue.request(ids, force=True) == ids
+    (work,) = [item for item in leases.claim(ids) if isinstance(item, leases.Work)]
     assert work.fresh
     assert work.shared is None

@@ -24,17 +24,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
 import filestack_tags
-from filestack_tags import (
-    curation,
-    deliveries,
-    events,
-    inbox,
-    ingest,
-    metrics,
-    results,
-    tagging,
-    tasks,
-)
+from filestack_tags import curation, deliveries, events, inbox, ingest, metrics, tasks
 from filestack_tags.assets import registry
 from filestack_tags.db.text import label_key
 from filestack_tags.filestack.sources import Source
@@ -46,6 +36,7 @@ from filestack_tags.models import (
     WebhookDelivery,
     score_of,
 )
+from filestack_tags.tagging import queue, results
 from filestack_tags.testing import EmulatorApp, EmulatorConfig, EmulatorServer
 from filestack_tags.testing.payloads import fp_upload, fs_workflow
 from tests import examples, scripted, signed_headers
@@ -255,8 +246,8 @@ def test_4_a_delivery_whose_task_never_reached_the_broker_is_found(
     (delivery_id,) = inbox.waiting()
     ingest.process(delivery_id)
     with time_machine.travel(timezone.now() + timedelta(seconds=200), tick=False):
-        (asset_id,) = tagging.due()
-        tagging.tag(asset_id)
+        (asset_id,) = queue.due()
+        queue.tag(asset_id)
     assert Asset.objects.get().tagging_state == Asset.State.TAGGED
 
 
@@ -312,18 +303,18 @@ def test_5_no_asset_stays_queued_or_running_whatever_its_tagger_does(script: Any
         scripted.reply({"a": 1}),
         die,
         KeyError(),
-        tagging.TaggerError("x", retryable=True),
+        queue.TaggerError("x", retryable=True),
     ]
     ids = [registry.register(Source.handle(f"h{n}"))[0].pk for n in range(len(endings))]
-    tagging.request(ids)
+    queue.request(ids)
     moment = timezone.now()
     for _ in range(12):
         moment += timedelta(hours=2)
         with time_machine.travel(moment, tick=False):
-            for pk in tagging.due():
+            for pk in queue.due():
                 script[:] = [endings[ids.index(pk)]]
                 try:
-                    tagging.tag(pk)
+                    queue.tag(pk)
                 except SystemExit:
                     continue
     states = dict(Asset.objects.values_list("pk", "tagging_state"))
@@ -353,7 +344,7 @@ def test_6_no_secret_reaches_a_row_a_log_a_metric_or_a_message(
             }  # fmt: skip
             for source in (Source.handle("abc"), Source.url("https://example.com/a.jpg")):
                 asset, _ = tasks.register(source)
-                tagging.tag(asset.pk)
+                queue.tag(asset.pk)
         refused = deliver(b"{}", **{"FS-Signature": "0" * 64})
     finally:
         end()

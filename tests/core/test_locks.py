@@ -15,18 +15,7 @@ import time_machine
 from django.db import OperationalError, connection
 from django.utils import timezone
 
-from filestack_tags import (
-    claims,
-    curation,
-    events,
-    inbox,
-    ingest,
-    merging,
-    retention,
-    storing,
-    tagging,
-    tasks,
-)
+from filestack_tags import curation, events, inbox, ingest, merging, retention, storing, tasks
 from filestack_tags.assets import registry
 from filestack_tags.assets.registry import Facts
 from filestack_tags.db import transactions
@@ -42,7 +31,8 @@ from filestack_tags.models import (
     TaggingRun,
     WebhookDelivery,
 )
-from filestack_tags.taggers import PendingJob
+from filestack_tags.tagging import leases, queue
+from filestack_tags.tagging.taggers import PendingJob
 from filestack_tags.testing.payloads import fp_delete, fp_overwrite, fp_upload, fs_workflow
 from tests import scripted, signed_headers
 from tests.hosts.shop.models import Photo
@@ -101,37 +91,37 @@ def everything(script: Any, settings: Any) -> None:
         assert inbox.waiting() == [delivery]
         (pk,) = ingest.process(delivery).to_tag
         later(seconds=61)
-        assert tagging.due() == [pk]
+        assert queue.due() == [pk]
         script[:] = [ServerError("Filestack answered 502."), scripted.reply({"sky": 90})]
-        assert tagging.tag(pk).retry_at
+        assert queue.tag(pk).retry_at
         later(hours=1)
-        assert isinstance(claims.claim([pk])[0], claims.Work)  # and its process dies
+        assert isinstance(leases.claim([pk])[0], leases.Work)  # and its process dies
         later(hours=1)
-        assert tagging.tag(pk).state == TaggingRun.State.SUCCEEDED
+        assert queue.tag(pk).state == TaggingRun.State.SUCCEEDED
         assert inbox.replay([delivery]) == [delivery]
         assert ingest.process(delivery).state == WebhookDelivery.State.PROCESSED
 
         # A job that is polled, one that another run holds already, one that never ends.
         script[:] = [PendingJob(WORKFLOW, "job-1", raw="{}")]
-        assert tagging.request([pk], force=True) == [pk]
-        assert tagging.tag(pk).state == Asset.State.RUNNING
+        assert queue.request([pk], force=True) == [pk]
+        assert queue.tag(pk).state == Asset.State.RUNNING
         later(hours=1)
         script[:] = [ServerError("Filestack answered 502.")]
-        assert tagging.tag(pk).retry_at
+        assert queue.tag(pk).retry_at
         process(fs_workflow("h", tags={"sky": 80, "sea": 70}, job_id="job-1"))
         process(fs_workflow("h", tags={"sea": 75}, job_id="job-2"))
-        tagging.request([pk], force=True)
+        queue.request([pk], force=True)
         script[:] = [PendingJob(WORKFLOW, "job-2", raw="{}")]
-        assert tagging.tag(pk).state == Asset.State.TAGGED
-        tagging.request([pk], force=True)
+        assert queue.tag(pk).state == Asset.State.TAGGED
+        queue.request([pk], force=True)
         script[:] = [PendingJob(WORKFLOW, "job-3", raw="{}")]
-        tagging.tag(pk)
+        queue.tag(pk)
         later(hours=48)
-        assert tagging.tag(pk).state == Asset.State.FAILED
+        assert queue.tag(pk).state == Asset.State.FAILED
 
         # A job whose answer is lost: its webhook finds the run by the file.
-        tagging.request([pk], tagger="workflow")
-        assert isinstance(claims.claim([pk])[0], claims.Work)
+        queue.request([pk], tagger="workflow")
+        assert isinstance(leases.claim([pk])[0], leases.Work)
         process(fs_workflow("h", tags={"sea": 60}, job_id="job-4"))
         assert TaggingRun.objects.get(job_id="job-4").trigger == TaggingRun.Trigger.CODE
 

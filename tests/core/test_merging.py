@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
-from filestack_tags import curation, merging, results, tasks
+from filestack_tags import curation, merging, tasks
 from filestack_tags.assets import registry, tags
 from filestack_tags.exceptions import CurationError
 from filestack_tags.filestack.sources import Source
@@ -27,6 +27,7 @@ from filestack_tags.models import (
     TagMerge,
     score_of,
 )
+from filestack_tags.tagging import results
 from tests import examples, scripted
 
 Decision = AssetTag.Decision

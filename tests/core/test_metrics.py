@@ -14,7 +14,7 @@ import filestack_tags
 from filestack_tags import exceptions, metrics
 from filestack_tags.events import HANDLERS
 from filestack_tags.exceptions import TaggerError
-from filestack_tags.taggers.base import BUILT_IN
+from filestack_tags.tagging.taggers.base import BUILT_IN
 
 PACKAGE = Path(filestack_tags.__file__).parent
 

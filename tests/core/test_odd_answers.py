@@ -14,12 +14,12 @@ from django.db import DataError, IntegrityError, OperationalError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from filestack_tags import claims, pipeline, results, spending, tagging
 from filestack_tags.assets import registry
 from filestack_tags.exceptions import TaggerError
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetTag, TaggingRun
-from filestack_tags.taggers import PendingJob, TaggerReply, TagScore
+from filestack_tags.tagging import budget, leases, pipeline, queue, results
+from filestack_tags.tagging.taggers import PendingJob, TaggerReply, TagScore
 from tests import scripted
 
 numbers = count()
@@ -105,7 +105,7 @@ SHAPES: dict[str, tuple[Callable[[], Any], str]] = {
 
 def queued(number: int = 1) -> list[int]:
     ids = [registry.register(Source.handle(f"odd{next(numbers)}"))[0].pk for _ in range(number)]
-    assert tagging.request(ids) == ids
+    assert queue.request(ids) == ids
     return ids
 
 
@@ -124,7 +124,7 @@ def test_a_wrong_answer_is_named_and_not_retried(script: Any, shape: str) -> Non
     make, named = SHAPES[shape]
     script[:] = [lambda source: make()]
     (pk,) = queued()
-    assert tagging.tag(pk).state == Asset.State.FAILED
+    assert queue.tag(pk).state == Asset.State.FAILED
     asset = ended(pk)
     assert (asset.error_code, asset.attempts) == ("tagger_error", 1)
     assert asset.last_error.startswith("The tagger returned ")
@@ -148,7 +148,7 @@ ERRORS: dict[str, Callable[[], Exception]] = {
 def test_an_odd_error_ends_the_run(script: Any, part: str) -> None:
     script[:] = [ERRORS[part]()]
     (pk,) = queued()
-    tagging.tag(pk)
+    queue.tag(pk)
     assert ended(pk).error_code == "tagger_error"
 
 
@@ -157,7 +157,7 @@ def test_labels_that_cannot_be_tags_are_left_out_and_noted(script: Any, tags_of:
     odd = [TagScore(name, 90) for name in ("", " ", "x" * 201, "a\x00b", "\ud800")]
     script[:] = [reply(TagScore("sky", 90.4), *odd, TagScore("sea", 60))]  # type: ignore[arg-type]  # rounded
     (pk,) = queued()
-    assert tagging.tag(pk).state == TaggingRun.State.SUCCEEDED
+    assert queue.tag(pk).state == TaggingRun.State.SUCCEEDED
     assert tags_of(ended(pk)) == {"sky": 90, "sea": 60}
     notes = TaggingRun.objects.get(asset=pk).notes.splitlines()
     assert len(notes) == 5
@@ -167,10 +167,10 @@ def test_labels_that_cannot_be_tags_are_left_out_and_noted(script: Any, tags_of:
 @pytest.mark.django_db
 def test_a_reply_without_one_usable_label_changes_no_tags(script: Any, tags_of: Any) -> None:
     (pk,) = queued()
-    tagging.tag(pk)
+    queue.tag(pk)
     script[:] = [reply(TagScore("", 90))]
-    tagging.request([pk], force=True)
-    tagging.tag(pk)
+    queue.request([pk], force=True)
+    queue.tag(pk)
     asset = ended(pk)
     assert asset.error_code == "tagger_error"
     assert tags_of(asset) == {"sky": 90}
@@ -203,7 +203,7 @@ jobs = st.builds(PendingJob, names, names, raw=anything)
 def test_whatever_comes_back_nothing_stays_running(script: Any, answer: Any) -> None:
     script[:] = [lambda source: answer]
     (pk,) = queued()
-    tagging.tag(pk)
+    queue.tag(pk)
     asset = ended(pk)
     if asset.tagging_state == Asset.State.FAILED:
         assert asset.error_code == "tagger_error"
@@ -215,13 +215,13 @@ def test_whatever_comes_back_nothing_stays_running(script: Any, answer: Any) -> 
 def test_whatever_job_is_named_it_is_kept_or_refused(script: Any, answer: Any) -> None:
     script[:] = [lambda source: answer]
     (pk,) = queued()
-    tagging.tag(pk)
+    queue.tag(pk)
     run = TaggingRun.objects.get(asset=pk)
     assert run.job_id or ended(pk).error_code == "tagger_error" or run.error_text
 
 
-def works(number: int) -> list[claims.Work]:
-    return [item for item in claims.claim(queued(number)) if isinstance(item, claims.Work)]
+def works(number: int) -> list[leases.Work]:
+    return [item for item in leases.claim(queued(number)) if isinstance(item, leases.Work)]
 
 
 @pytest.mark.django_db
@@ -270,7 +270,7 @@ class TestTheDatabase:
         several = works(5)
         answers = [scripted.reply({"sky": 90})] * 4
         bad = replace(answers[0], raw="bad")
-        outcomes = tagging.land(
+        outcomes = queue.land(
             list(zip(several, [*answers[:2], bad, *answers[2:]], strict=True))
         )
         assert [outcome.state == "succeeded" for outcome in outcomes] == [
@@ -287,7 +287,7 @@ class TestTheDatabase:
         Asset.objects.filter(pk=several[1].asset_id).delete()
         answers: list[Any] = [TaggerError("no"), PendingJob("wf", "job-1", raw="{}")]
         answers += [scripted.reply({"sky": 90}), TaggerError("no")]
-        outcomes = tagging.land(list(zip(several, answers, strict=True)))
+        outcomes = queue.land(list(zip(several, answers, strict=True)))
         assert [outcome.state for outcome in outcomes[2:]] == ["succeeded", "failed"]
 
     @pytest.mark.parametrize("error", [OperationalError, IntegrityError, RuntimeError])
@@ -310,7 +310,7 @@ class TestTheDatabase:
             raise error("no")
 
         script[:] = [answer]
-        monkeypatch.setattr(claims, "release", fail)
+        monkeypatch.setattr(leases, "release", fail)
         pipeline.run(
             Supply(ids),
             concurrency=2,
@@ -320,13 +320,13 @@ class TestTheDatabase:
         )
         applied = AssetTag.objects.count()
         assert applied == len(asked) > 0
-        assert spending.spent().today >= applied
+        assert budget.spent().today >= applied
 
     def test_an_error_of_the_caller_loses_no_answer(self, script: Any) -> None:
         ids = queued(4)
         script[:] = [scripted.reply({"sky": 90})]
 
-        def tell(outcome: tagging.Outcome) -> None:
+        def tell(outcome: queue.Outcome) -> None:
             raise RuntimeError("no")
 
         with pytest.raises(RuntimeError, match="no"):
@@ -345,7 +345,7 @@ class Supply:
         return ids
 
     def claim(self, asset_ids: Any) -> Any:
-        return claims.claim(asset_ids)
+        return leases.claim(asset_ids)
 
     def may_have_more(self) -> bool:
         return False

@@ -15,11 +15,12 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from standardwebhooks import WebhookVerificationError
 
-from filestack_tags import curation, retention, tagging, tasks
+from filestack_tags import curation, retention, tasks
 from filestack_tags.db.datetimes import kept
 from filestack_tags.exceptions import EndpointError, FileNotFound
 from filestack_tags.models import OutboundMessage, Tag, TaggingRun, WebhookEndpoint
 from filestack_tags.outbound import delivery, http, outbox
+from filestack_tags.tagging import queue
 from tests.api.rows import tagged
 
 from .receiver import Receiver, receiving
@@ -63,7 +64,7 @@ def failed_run() -> TaggingRun:
     run = TaggingRun.objects.create(
         asset=asset, tagger="scripted", trigger="code", content_version=1
     )
-    tagging.fail(run.pk, FileNotFound("It is gone."))
+    queue.fail(run.pk, FileNotFound("It is gone."))
     return run
 
 

@@ -11,13 +11,14 @@ import pytest
 from django.db import OperationalError
 from django.utils import timezone
 
-from filestack_tags import circuit, claims, pipeline, ratelimit, spending, tagging, tasks
+from filestack_tags import tasks
 from filestack_tags.assets import registry
 from filestack_tags.db.datetimes import kept
 from filestack_tags.exceptions import InvalidApplication, ServerError
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, Circuit, TaggingRun
-from filestack_tags.taggers import PendingJob
+from filestack_tags.tagging import budget, circuit_breaker, leases, pipeline, queue, rate_limit
+from filestack_tags.tagging.taggers import PendingJob
 from tests import scripted
 
 pytestmark = pytest.mark.django_db
@@ -25,12 +26,12 @@ pytestmark = pytest.mark.django_db
 
 def queued(number: int) -> list[int]:
     ids = [registry.register(Source.handle(f"h{n}"))[0].pk for n in range(number)]
-    assert tagging.request(ids) == ids
+    assert queue.request(ids) == ids
     return ids
 
 
-def work(asset_id: int) -> list[tagging.Outcome]:
-    told: list[tagging.Outcome] = []
+def work(asset_id: int) -> list[queue.Outcome]:
+    told: list[queue.Outcome] = []
     pipeline.work(asset_id, told.append)
     return told
 
@@ -85,7 +86,7 @@ def test_the_budget_ends_it(script: Any, settings: Any, monkeypatch: Any) -> Non
     settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"BUDGET_PER_DAY": 5}
     work(queued(9)[0])
     assert sorted(states()) == ["queued"] * 4 + ["tagged"] * 5
-    assert len(scripted.asked) == spending.spent().today == 5
+    assert len(scripted.asked) == budget.spent().today == 5
 
 
 def test_the_rate_only_slows_it_down(script: Any, settings: Any) -> None:
@@ -104,7 +105,7 @@ def test_each_call_is_made_at_its_moment_and_few_looks_are_enough(
     }
     made: list[float] = []
     looks: list[int] = []
-    tag, permits = scripted.ScriptedTagger.tag, ratelimit.permits
+    tag, permits = scripted.ScriptedTagger.tag, rate_limit.permits
 
     def noting(self: Any, source: Any) -> Any:
         made.append(monotonic())
@@ -115,13 +116,13 @@ def test_each_call_is_made_at_its_moment_and_few_looks_are_enough(
         return permits(wanted)
 
     monkeypatch.setattr(scripted.ScriptedTagger, "tag", noting)
-    monkeypatch.setattr(ratelimit, "permits", counting)
+    monkeypatch.setattr(rate_limit, "permits", counting)
     first = queued(30)[0]
     begun = monotonic()
     work(first)
     assert states() == ["tagged"] * 30
     # Threads may be late, but never early: no call comes before all that were given out earlier.
-    assert max(made) - begun > 0.9 * (ratelimit.NOTICE + 29 / 40)
+    assert max(made) - begun > 0.9 * (rate_limit.NOTICE + 29 / 40)
     assert len(looks) < 20
 
 
@@ -130,10 +131,12 @@ def test_what_waited_for_a_circuit_does_not_come_at_once(
 ) -> None:
     """One call tries; after it, as many are in flight as the time since then allows."""
     settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"CONCURRENCY": 8}
-    monkeypatch.setattr(circuit, "RECOVERY", timedelta(seconds=1.5))
+    monkeypatch.setattr(circuit_breaker, "RECOVERY", timedelta(seconds=1.5))
     name = settings.FILESTACK_TAGS["TAGGER"]
     ids = queued(70)
-    circuit.note(name, [circuit.Call(False, error=InvalidApplication("The key is unknown."))])
+    circuit_breaker.note(
+        name, [circuit_breaker.Call(False, error=InvalidApplication("The key is unknown."))]
+    )
     work(ids[0])
     assert not scripted.asked
     Circuit.objects.update(retry_at=timezone.now())
@@ -160,7 +163,7 @@ def test_what_waited_for_a_circuit_does_not_come_at_once(
     assert states() == ["tagged"] * 70
     assert seen[0][0] < kept(closed_at) < seen[1][0]
     for at, number in seen:
-        share = (at - kept(closed_at)) / circuit.RECOVERY
+        share = (at - kept(closed_at)) / circuit_breaker.RECOVERY
         assert number <= max(1, 8 * share)
     assert max(number for _, number in seen) > 4
 
@@ -183,7 +186,7 @@ def test_a_task_that_arrives_meanwhile_leaves_its_asset_to_the_one_at_work(
     script: Any,
 ) -> None:
     (first, second) = queued(2)
-    later = timezone.now() + tagging.SWEEP_AFTER
+    later = timezone.now() + queue.SWEEP_AFTER
     Asset.objects.filter(pk=second).update(due_at=later, attempts=1)
     arrived: list[str] = []
 
@@ -205,14 +208,14 @@ def test_a_task_that_arrives_meanwhile_leaves_its_asset_to_the_one_at_work(
 def test_answers_are_kept_while_the_database_is_away(
     script: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    land, failures = tagging.land, [OperationalError("gone"), OperationalError("still")]
+    land, failures = queue.land, [OperationalError("gone"), OperationalError("still")]
 
     def away(answers: Any) -> Any:
         if failures:
             raise failures.pop()
         return land(answers)
 
-    monkeypatch.setattr(tagging, "land", away)
+    monkeypatch.setattr(queue, "land", away)
     monkeypatch.setattr(pipeline, "PAUSE", 0.01)
     work(queued(1)[0])
     assert states() == ["tagged"]
@@ -222,7 +225,7 @@ def test_answers_are_kept_while_the_database_is_away(
 def test_what_is_in_flight_lands_before_an_error_is_raised(
     script: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    waiting = tagging.waiting
+    waiting = queue.waiting
     calls: list[int] = []
 
     def once(limit: int) -> list[int]:
@@ -231,7 +234,7 @@ def test_what_is_in_flight_lands_before_an_error_is_raised(
             raise OperationalError("the database is away")
         return waiting(limit)
 
-    monkeypatch.setattr(tagging, "waiting", once)
+    monkeypatch.setattr(queue, "waiting", once)
     ids = queued(3)
     with pytest.raises(OperationalError, match="away"):
         work(ids[0])
@@ -246,8 +249,8 @@ def test_a_task_whose_asset_was_taken_along_costs_neither_a_permit_nor_a_claim(
     ids = queued(3)
     work(ids[0])
     asked: list[int] = []
-    monkeypatch.setattr(ratelimit, "permits", asked.append)
-    monkeypatch.setattr(claims, "claim", asked.append)
+    monkeypatch.setattr(rate_limit, "permits", asked.append)
+    monkeypatch.setattr(leases, "claim", asked.append)
     assert [(one.asset_id, one.state) for one in work(ids[1])] == [(ids[1], "tagged")]
     assert not asked
 
@@ -258,14 +261,14 @@ def test_tasks_that_came_too_late_keep_no_asset_from_being_taken_along(
     settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"CONCURRENCY": 1}
     done, *others = queued(4)
     work(done)
-    tagging.request(others, force=True)
+    queue.request(others, force=True)
     for pk in (done, others[0], done):  # as threads of the same process leave them
         pipeline._desk.ask(pk)
     pipeline._desk.leave()
     claimed: list[list[int]] = []
-    claim = claims.claim
+    claim = leases.claim
     monkeypatch.setattr(
-        claims, "claim", lambda ids, **kw: (claimed.append([*ids]), claim(ids, **kw))[1]
+        leases, "claim", lambda ids, **kw: (claimed.append([*ids]), claim(ids, **kw))[1]
     )
     work(others[1])
     assert states() == ["tagged"] * 4

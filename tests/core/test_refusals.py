@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from filestack_tags import claims, tagging
 from filestack_tags.assets import registry
 from filestack_tags.exceptions import FilestackError
 from filestack_tags.filestack.calls import Calls
 from filestack_tags.filestack.errors import Reply
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, Circuit, TaggingRun
+from filestack_tags.tagging import leases, queue
 from tests import scripted
 
 pytestmark = pytest.mark.django_db
@@ -65,7 +65,7 @@ def refusal(status: int, body: str) -> FilestackError:
 
 def queued(number: int) -> list[int]:
     ids = [registry.register(Source.handle(f"h{n}"))[0].pk for n in range(number)]
-    assert tagging.request(ids) == ids
+    assert queue.request(ids) == ids
     return ids
 
 
@@ -75,8 +75,8 @@ def test_a_refused_file_fails_at_once_and_others_are_tagged(
 ) -> None:
     bad, good = queued(2)
     script[:] = [refusal(status, body), scripted.reply({"sky": 90})]
-    tagging.tag(bad)
-    tagging.tag(good)
+    queue.tag(bad)
+    queue.tag(good)
     asset = Asset.objects.get(pk=bad)
     assert (asset.tagging_state, asset.due_at, asset.error_code) == ("failed", None, code)
     assert TaggingRun.objects.filter(asset=bad).count() == 1
@@ -90,8 +90,8 @@ def test_an_error_that_names_the_account_stops_all_calls(
 ) -> None:
     first, second = queued(2)
     script[:] = [refusal(status, body), scripted.reply({"sky": 90})]
-    tagging.tag(first)
-    tagging.tag(second)
+    queue.tag(first)
+    queue.tag(second)
     assert Circuit.objects.get().error_code == code
     assert set(Asset.objects.values_list("tagging_state", flat=True)) == {"queued"}
     assert len(scripted.asked) == 1
@@ -114,11 +114,11 @@ def test_files_of_another_app_do_not_hold_up_the_others(
     ids = queued(12)
     script[:] = [by_file({f"h{number}" for number in refused})]
     if together:
-        works = [item for item in claims.claim(ids) if isinstance(item, claims.Work)]
-        tagging.land([(work, answer_of(script[0], work.source)) for work in works])
+        works = [item for item in leases.claim(ids) if isinstance(item, leases.Work)]
+        queue.land([(work, answer_of(script[0], work.source)) for work in works])
     else:
         for pk in ids:
-            tagging.tag(pk)
+            queue.tag(pk)
     states = list(Asset.objects.order_by("pk").values_list("tagging_state", flat=True))
     assert states == ["failed" if n in refused else "tagged" for n in range(12)]
     assert TaggingRun.objects.count() == 12
@@ -136,7 +136,7 @@ def test_when_every_file_is_refused_calls_stop(script: Any) -> None:
     ids = queued(9)
     script[:] = [refusal(*OF_A_FILE[0][:2])]
     for pk in ids:
-        tagging.tag(pk)
+        queue.tag(pk)
     assert len(scripted.asked) == 5
     assert Circuit.objects.get().opened_at
     assert Asset.objects.filter(tagging_state="queued", attempts=0).count() == 4

@@ -15,13 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
-from filestack_tags import curation, results
+from filestack_tags import curation
 from filestack_tags.assets import registry, tags
 from filestack_tags.exceptions import InvalidLabel
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetTag, Tag, TaggingRun
-from filestack_tags.results import Result
 from filestack_tags.signals import asset_tagged
+from filestack_tags.tagging import results
+from filestack_tags.tagging.results import Result
 from tests import examples, scripted
 
 State = TaggingRun.State

@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection, connections
 from django.utils import timezone
 
-from filestack_tags import bulk, curation, merging, retention, tagging, tasks
+from filestack_tags import bulk, curation, merging, retention, tasks
 from filestack_tags.assets import registry
 from filestack_tags.checks import check_settings
 from filestack_tags.db import transactions
@@ -35,6 +35,7 @@ from filestack_tags.models import (
     WebhookEndpoint,
 )
 from filestack_tags.retention import Pruned
+from filestack_tags.tagging import queue
 from filestack_tags.testing.payloads import fp_delete
 from tests.api.rows import tagged
 
@@ -404,12 +405,12 @@ def test_old_runs_are_deleted_unless_something_needs_them(script: Any) -> None:
 
 
 def test_decisions_and_their_undo_outlive_the_runs(asset: Asset, script: Any) -> None:
-    tagging.request([asset.pk])
-    tagging.tag(asset.pk)
+    queue.request([asset.pk])
+    queue.tag(asset.pk)
     tag = Tag.objects.get(key="sky")
     curation.reject(asset.pk, tag.pk, user=None)
-    tagging.request([asset.pk], force=True)
-    tagging.tag(asset.pk)
+    queue.request([asset.pk], force=True)
+    queue.tag(asset.pk)
     earlier = TaggingRun.objects.order_by("pk")[0]
     TaggingRun.objects.update(finished_at=timezone.now() - timedelta(days=400))
     assert retention.prune().runs == 1

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from filestack_tags import results, rules
 from filestack_tags.assets import registry
 from filestack_tags.filestack.logic import parse_rule
 from filestack_tags.filestack.payloads import parse_tags_reply
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, TaggingRun
-from filestack_tags.results import Result
 from filestack_tags.signals import asset_tagged
-from filestack_tags.taggers import TaggerReply
+from filestack_tags.tagging import results, rules
+from filestack_tags.tagging.results import Result
+from filestack_tags.tagging.taggers import TaggerReply
 from filestack_tags.testing.payloads import fs_workflow, tags_reply
 from tests import scripted
 

@@ -9,11 +9,12 @@ import pytest
 import time_machine
 from django.utils import timezone
 
-from filestack_tags import claims, spending, tagging
 from filestack_tags.assets import registry
 from filestack_tags.db.transactions import atomic
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, Spending, TaggingRun
+from filestack_tags.tagging import budget as tagging_budget
+from filestack_tags.tagging import leases, queue
 from tests import scripted
 
 pytestmark = pytest.mark.django_db
@@ -28,7 +29,7 @@ def paid(script: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.fixture
 def queued(paid: Any) -> list[int]:
     ids = [registry.register(Source.handle(f"h{number}"))[0].pk for number in range(6)]
-    assert tagging.request(ids) == ids
+    assert queue.request(ids) == ids
     return ids
 
 
@@ -38,16 +39,16 @@ def budget(settings: Any, **limits: int) -> None:
 
 def test_every_call_is_a_run_and_is_counted(queued: list[int]) -> None:
     for pk in queued:
-        tagging.tag(pk)
-    assert spending.spent() == spending.Spent(today=6, month=6)
+        queue.tag(pk)
+    assert tagging_budget.spent() == tagging_budget.Spent(today=6, month=6)
     assert TaggingRun.objects.count() == len(scripted.asked) == 6
-    assert spending.spent().left() is None
+    assert tagging_budget.spent().left() is None
 
 
 def test_a_tagger_that_costs_nothing_is_not_counted(asset: Asset, script: Any) -> None:
-    tagging.request([asset.pk])
-    tagging.tag(asset.pk)
-    assert spending.spent().today == 0
+    queue.request([asset.pk])
+    queue.tag(asset.pk)
+    assert tagging_budget.spent().today == 0
 
 
 @pytest.mark.parametrize("limit", ["BUDGET_PER_DAY", "BUDGET_PER_MONTH"])
@@ -55,22 +56,22 @@ def test_the_budget_stops_calls_and_leaves_the_rest_queued(
     settings: Any, queued: list[int], limit: str
 ) -> None:
     budget(settings, **{limit: 4})
-    claimed = claims.claim(queued)
-    assert [type(item) for item in claimed] == [claims.Work] * 4 + [claims.Refusal] * 2
+    claimed = leases.claim(queued)
+    assert [type(item) for item in claimed] == [leases.Work] * 4 + [leases.Refusal] * 2
     held = claimed[4]
-    assert isinstance(held, claims.Refusal)
+    assert isinstance(held, leases.Refusal)
     assert (held.held, held.state) == ("budget", Asset.State.QUEUED)
     left = Asset.objects.get(pk=queued[5])
     assert (left.tagging_state, left.attempts) == (Asset.State.QUEUED, 0)
-    assert tagging.waiting(10) == tagging.due(10) == []
-    assert spending.spent().left() == 0
+    assert queue.waiting(10) == queue.due(10) == []
+    assert tagging_budget.spent().left() == 0
 
 
 def test_more_budget_is_used_at_once(settings: Any, queued: list[int]) -> None:
     budget(settings, BUDGET_PER_DAY=0)
-    assert tagging.tag(queued[0]).state == Asset.State.QUEUED
+    assert queue.tag(queued[0]).state == Asset.State.QUEUED
     budget(settings, BUDGET_PER_DAY=1)
-    assert tagging.tag(queued[0]).state == "succeeded"
+    assert queue.tag(queued[0]).state == "succeeded"
 
 
 def test_the_next_day_and_the_next_month_have_their_own(settings: Any) -> None:
@@ -78,9 +79,9 @@ def test_the_next_day_and_the_next_month_have_their_own(settings: Any) -> None:
     granted = []
     for moment in ((2026, 1, 30), (2026, 1, 31), (2026, 2, 1)):
         with time_machine.travel(datetime(*moment, 12, tzinfo=UTC)):
-            day = spending.open_day(timezone.now())
+            day = tagging_budget.open_day(timezone.now())
             with atomic():
-                granted.append(spending.reserve(4, day))
+                granted.append(tagging_budget.reserve(4, day))
     assert granted == [3, 2, 3]
     assert list(Spending.objects.order_by("day").values_list("day", "calls")) == [
         (date(2026, 1, 30), 3), (date(2026, 1, 31), 2), (date(2026, 2, 1), 3),
@@ -88,20 +89,20 @@ def test_the_next_day_and_the_next_month_have_their_own(settings: Any) -> None:
 
 
 def test_what_is_given_back_was_not_spent(queued: list[int]) -> None:
-    works = [item for item in claims.claim(queued) if isinstance(item, claims.Work)]
-    tagging.land([(works[0], scripted.reply({"sky": 90}))])
-    claims.release(works)
-    assert spending.spent().today == 1
+    works = [item for item in leases.claim(queued) if isinstance(item, leases.Work)]
+    queue.land([(works[0], scripted.reply({"sky": 90}))])
+    leases.release(works)
+    assert tagging_budget.spent().today == 1
     states = dict(Asset.objects.values_list("pk", "tagging_state"))
     assert [states[pk] for pk in queued] == [Asset.State.TAGGED] + [Asset.State.QUEUED] * 5
     assert set(Asset.objects.values_list("attempts", flat=True)) == {0}
-    assert TaggingRun.objects.filter(error_code=claims.RELEASED).count() == 5
-    assert [type(item) for item in claims.claim(queued[1:])] == [claims.Work] * 5
+    assert TaggingRun.objects.filter(error_code=leases.RELEASED).count() == 5
+    assert [type(item) for item in leases.claim(queued[1:])] == [leases.Work] * 5
 
 
 def test_what_is_given_back_may_go_to_rest(queued: list[int]) -> None:
-    works = [item for item in claims.claim(queued) if isinstance(item, claims.Work)]
-    claims.release(works, to_rest=True)
+    works = [item for item in leases.claim(queued) if isinstance(item, leases.Work)]
+    leases.release(works, to_rest=True)
     assert set(Asset.objects.values_list("tagging_state", "due_at")) == {("new", None)}
 
 
@@ -137,29 +138,29 @@ def test_calls_are_given_back_to_the_day_on_which_they_were_claimed(
     moment, later = BOUNDARIES[boundary]
     with time_machine.travel(moment, tick=False) as clock:
         Asset.objects.update(due_at=timezone.now())
-        works = [item for item in claims.claim(queued) if isinstance(item, claims.Work)]
+        works = [item for item in leases.claim(queued) if isinstance(item, leases.Work)]
         assert len(works) == 4
         clock.shift(later)
-        tagging.land([(works[0], scripted.reply({"sky": 90}))])
-        claims.release(works)
-        claims.release(works)  # changes nothing
+        queue.land([(works[0], scripted.reply({"sky": 90}))])
+        leases.release(works)
+        leases.release(works)  # changes nothing
     # Exactly one call was made, on the day of the claim.
     assert dict(Spending.objects.filter(calls__gt=0).values_list("day", "calls")) == {
         moment.date(): 1
     }
     with time_machine.travel(moment, tick=False):
-        left = spending.spent().left()
+        left = tagging_budget.spent().left()
         assert left == 3
         Asset.objects.filter(tagging_state=Asset.State.QUEUED).update(due_at=timezone.now())
-        claimed = claims.claim(queued[1:])
-    assert sum(isinstance(item, claims.Work) for item in claimed) == left
+        claimed = leases.claim(queued[1:])
+    assert sum(isinstance(item, leases.Work) for item in claimed) == left
 
 
 def test_giving_back_more_than_was_counted_leaves_nothing(queued: list[int]) -> None:
-    works = [item for item in claims.claim(queued) if isinstance(item, claims.Work)]
+    works = [item for item in leases.claim(queued) if isinstance(item, leases.Work)]
     Spending.objects.update(calls=2)
-    claims.release(works)
-    assert spending.spent().today == 0
+    leases.release(works)
+    assert tagging_budget.spent().today == 0
     Spending.objects.all().delete()
-    claims.release(works)
-    assert spending.spent().today == 0
+    leases.release(works)
+    assert tagging_budget.spent().today == 0

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filestack_tags import bulk, tagging
+from filestack_tags import bulk
 from filestack_tags.exceptions import ConfigurationError
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, BulkJob, TaggingRun
-from filestack_tags.taggers import get_tagger, is_paid, tagger_names
+from filestack_tags.tagging import queue
+from filestack_tags.tagging.taggers import get_tagger, is_paid, tagger_names
 
 pytestmark = pytest.mark.django_db
 
@@ -33,9 +34,9 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def test_a_queued_asset_that_names_a_dotted_path_fails(asset: Asset, path: str) -> None:
-    tagging.request([asset.pk], tagger="filestack")
+    queue.request([asset.pk], tagger="filestack")
     Asset.objects.update(queued_for=path)
-    tagging.tag(asset.pk)
+    queue.tag(asset.pk)
     run = TaggingRun.objects.get()
     assert (run.state, run.error_code) == (TaggingRun.State.FAILED, "configuration")
     assert f"There is no tagger '{path}'" in run.error_text
@@ -47,11 +48,11 @@ def test_a_waiting_job_of_a_run_that_names_a_dotted_path_fails(
     from tests.scripted import PendingJob
 
     script[:] = [PendingJob("wf", "job-1", raw="{}")]
-    tagging.request([asset.pk])
-    tagging.tag(asset.pk)
+    queue.request([asset.pk])
+    queue.tag(asset.pk)
     TaggingRun.objects.update(tagger=path)
     Asset.objects.update(due_at="2020-01-01T00:00Z")
-    tagging.tag(asset.pk)
+    queue.tag(asset.pk)
     assert "There is no tagger" in TaggingRun.objects.get().error_text
 
 
@@ -69,7 +70,7 @@ def test_a_dotted_path_in_a_request_is_rejected(asset: Asset, path: str) -> None
         with pytest.raises(ConfigurationError, match="Use one of: filestack, workflow, local"):
             ask(bulk.Request("retag", tagger=path), user=None)
     with pytest.raises(ConfigurationError):
-        tagging.request([asset.pk], tagger=path)
+        queue.request([asset.pk], tagger=path)
     assert not is_paid(path)
 
 
@@ -91,7 +92,7 @@ def test_a_custom_tagger_is_chosen_by_its_name(settings: Any, script: list[Any])
     asset, _ = registry.register(Source.handle("HANDLE"))
     job, _ = bulk.ask(bulk.Request("retag", tagger="scripted"), user=None)
     bulk.step(job.pk)
-    tagging.tag(asset.pk)
+    queue.tag(asset.pk)
     assert (TaggingRun.objects.get().tagger, TaggingRun.objects.get().state) == (
         "scripted",
         TaggingRun.State.SUCCEEDED,

@@ -9,7 +9,7 @@ import pytest
 import time_machine
 from django.utils import timezone
 
-from filestack_tags import results, tagging, tasks
+from filestack_tags import tasks
 from filestack_tags.assets import registry
 from filestack_tags.exceptions import (
     ConfigurationError,
@@ -21,7 +21,9 @@ from filestack_tags.exceptions import (
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, TaggingRun
 from filestack_tags.signals import asset_tagged, tagging_failed
-from filestack_tags.taggers import PendingJob
+from filestack_tags.tagging import queue as tagging_queue
+from filestack_tags.tagging import results
+from filestack_tags.tagging.taggers import PendingJob
 from tests import scripted
 
 pytestmark = pytest.mark.django_db
@@ -30,7 +32,7 @@ State = Asset.State
 
 
 def queue(asset: Asset, **kwargs: Any) -> Asset:
-    assert tagging.request([asset.pk], **kwargs) == [asset.pk]
+    assert tagging_queue.request([asset.pk], **kwargs) == [asset.pk]
     asset.refresh_from_db()
     return asset
 
@@ -39,8 +41,8 @@ def test_a_queued_asset_is_asked_about_once_and_tagged(
     asset: Asset, script: Any, tags_of: Any
 ) -> None:
     queue(asset, trigger="api")
-    assert tagging.tag(asset.pk).state == TaggingRun.State.SUCCEEDED
-    assert tagging.tag(asset.pk).state == State.TAGGED
+    assert tagging_queue.tag(asset.pk).state == TaggingRun.State.SUCCEEDED
+    assert tagging_queue.tag(asset.pk).state == State.TAGGED
     assert scripted.asked == [Source.handle(asset.reference)]
     assert tags_of(asset) == {"sky": 90}
     run = TaggingRun.objects.get()
@@ -55,12 +57,14 @@ def test_only_what_needs_it_is_queued(asset: Asset, script: Any) -> None:
     other = registry.register(Source.handle("other"))[0]
     gone = registry.register(Source.handle("gone"))[0]
     registry.forget(gone.pk)
-    assert tagging.request([asset.pk, gone.pk, 10**9, other.pk]) == [asset.pk, other.pk]
-    assert tagging.request([asset.pk]) == []
-    assert tagging.request([asset.pk], force=True) == [asset.pk]  # now with a fresh answer
-    tagging.tag(asset.pk)
-    assert tagging.request([asset.pk]) == []
-    assert tagging.request([asset.pk], force=True) == [asset.pk]
+    assert tagging_queue.request([asset.pk, gone.pk, 10**9, other.pk]) == [asset.pk, other.pk]
+    assert tagging_queue.request([asset.pk]) == []
+    assert tagging_queue.request([asset.pk], force=True) == [
+        asset.pk
+    ]  # now with a fresh answer
+    tagging_queue.tag(asset.pk)
+    assert tagging_queue.request([asset.pk]) == []
+    assert tagging_queue.request([asset.pk], force=True) == [asset.pk]
 
 
 def test_a_request_may_name_another_tagger(asset: Asset, script: Any, settings: Any) -> None:
@@ -69,17 +73,17 @@ def test_a_request_may_name_another_tagger(asset: Asset, script: Any, settings: 
         "TAGGERS": {"scripted": "tests.scripted.ScriptedTagger"},
     }
     queue(asset, tagger="scripted")
-    assert tagging.tag(asset.pk).state == TaggingRun.State.SUCCEEDED
+    assert tagging_queue.tag(asset.pk).state == TaggingRun.State.SUCCEEDED
     assert TaggingRun.objects.get().tagger == "scripted"
     with pytest.raises(ConfigurationError, match="nobody"):
-        tagging.request([asset.pk], tagger="nobody")
+        tagging_queue.request([asset.pk], tagger="nobody")
 
 
 def test_an_asset_forgotten_meanwhile_is_not_asked_about(asset: Asset, script: Any) -> None:
     queue(asset)
     registry.forget(asset.pk)
-    assert tagging.tag(asset.pk).state == "gone"
-    assert tagging.tag(10**9).state == "gone"
+    assert tagging_queue.tag(asset.pk).state == "gone"
+    assert tagging_queue.tag(10**9).state == "gone"
     assert not scripted.asked
 
 
@@ -94,14 +98,14 @@ def test_a_temporary_failure_is_retried_later_and_then_settles(
     with time_machine.travel(datetime(2026, 1, 1, tzinfo=UTC), tick=False) as clock:
         asset.due_at = timezone.now()
         asset.save()
-        outcome = tagging.tag(asset.pk)
+        outcome = tagging_queue.tag(asset.pk)
         asset.refresh_from_db()
         assert asset.tagging_state == State.QUEUED
         assert asset.due_at == outcome.retry_at
         assert timedelta(seconds=7) <= asset.due_at - timezone.now() <= timedelta(seconds=15)
-        assert tagging.tag(asset.pk).state == State.QUEUED
+        assert tagging_queue.tag(asset.pk).state == State.QUEUED
         clock.shift(16)
-        tagging.tag(asset.pk)
+        tagging_queue.tag(asset.pk)
     assert tags_of(asset) == {"sea": 50}
     failed = TaggingRun.objects.last()
     assert (failed.state, failed.error_code, failed.http_status) == (
@@ -117,7 +121,7 @@ def test_a_retry_never_comes_before_filestack_said(asset: Asset, script: Any) ->
     reset = timezone.now() + timedelta(minutes=40)
     queue(asset)
     script[:] = [RateLimited("Too many calls.", status=429, retry_at=reset)]
-    tagging.tag(asset.pk)
+    tagging_queue.tag(asset.pk)
     asset.refresh_from_db()
     assert reset <= asset.due_at <= reset + timedelta(seconds=15)
 
@@ -127,7 +131,7 @@ def test_a_retry_that_filestack_puts_off_for_ever_comes_within_a_day(
 ) -> None:
     queue(asset)
     script[:] = [RateLimited("No.", retry_at=timezone.now() + timedelta(days=900))]
-    tagging.tag(asset.pk)
+    tagging_queue.tag(asset.pk)
     asset.refresh_from_db()
     assert asset.due_at <= timezone.now() + timedelta(days=1, minutes=1)
 
@@ -140,7 +144,7 @@ def test_retries_are_bounded_and_the_last_error_stays_readable(
     queue(asset)
     for _ in range(5):
         Asset.objects.filter(tagging_state=State.QUEUED).update(due_at=timezone.now())
-        tagging.tag(asset.pk)
+        tagging_queue.tag(asset.pk)
     asset.refresh_from_db()
     assert TaggingRun.objects.count() == 3
     assert asset.tagging_state == State.FAILED
@@ -152,7 +156,7 @@ def test_a_lasting_failure_is_not_retried_and_earlier_tags_stay(
     asset: Asset, script: Any, tags_of: Any, django_capture_on_commit_callbacks: Any
 ) -> None:
     queue(asset)
-    tagging.tag(asset.pk)
+    tagging_queue.tag(asset.pk)
     script[:] = [UnexpectedReply("tags.auto gives 'sky' 101.", raw_reply='{"tags": 1}\x00')]
     queue(asset, force=True)
     heard: list[Any] = []
@@ -161,7 +165,7 @@ def test_a_lasting_failure_is_not_retried_and_earlier_tags_stay(
     )
     try:
         with django_capture_on_commit_callbacks(execute=True):
-            tagging.tag(asset.pk)
+            tagging_queue.tag(asset.pk)
     finally:
         tagging_failed.disconnect(dispatch_uid=1)
     asset.refresh_from_db()
@@ -178,7 +182,7 @@ def test_a_lasting_failure_is_not_retried_and_earlier_tags_stay(
 def test_a_missing_setting_fails_the_run_with_its_cure(asset: Asset, settings: Any) -> None:
     settings.FILESTACK_TAGS = {"TAGGER": "no.such.Tagger"}
     queue(asset)
-    tagging.tag(asset.pk)
+    tagging_queue.tag(asset.pk)
     run = TaggingRun.objects.get()
     assert run.error_code == "configuration"
     assert "TAGGER" in run.error_text
@@ -187,7 +191,7 @@ def test_a_missing_setting_fails_the_run_with_its_cure(asset: Asset, settings: A
 def test_a_tagger_that_raises_anything_is_tried_again(asset: Asset, script: Any) -> None:
     queue(asset)
     script[:] = [KeyError("secret")]
-    tagging.tag(asset.pk)
+    tagging_queue.tag(asset.pk)
     asset.refresh_from_db()
     assert asset.tagging_state == State.QUEUED
     assert TaggingRun.objects.get().error_code == "tagger_crashed"
@@ -198,11 +202,11 @@ def test_two_workers_with_one_asset_ask_once(asset: Asset, script: Any) -> None:
     queue(asset)
 
     def meanwhile(source: Source) -> Any:
-        assert tagging.tag(asset.pk).state == State.RUNNING
+        assert tagging_queue.tag(asset.pk).state == State.RUNNING
         return scripted.reply({"sky": 1})
 
     script[:] = [meanwhile]
-    tagging.tag(asset.pk)
+    tagging_queue.tag(asset.pk)
     assert len(scripted.asked) == 1
 
 
@@ -216,13 +220,13 @@ def test_a_worker_that_dies_is_found_by_the_sweep(
 
     script[:] = [die, scripted.reply({"sky": 70})]
     with pytest.raises(SystemExit):
-        tagging.tag(asset.pk)
+        tagging_queue.tag(asset.pk)
     asset.refresh_from_db()
     assert asset.tagging_state == State.RUNNING
-    assert tagging.due() == []
+    assert tagging_queue.due() == []
     with time_machine.travel(timezone.now() + timedelta(seconds=361), tick=False):
         assert tasks.sweep() == {"deliveries": 0, "assets": 1}
-        tagging.tag(asset.pk)
+        tagging_queue.tag(asset.pk)
     assert tags_of(asset) == {"sky": 70}
     assert TaggingRun.objects.last().error_code == results.ABANDONED
 
@@ -239,9 +243,9 @@ def test_an_asset_whose_worker_always_dies_is_given_up(
     script[:] = [die]
     for _ in range(2):
         with pytest.raises(SystemExit):
-            tagging.tag(asset.pk)
+            tagging_queue.tag(asset.pk)
         Asset.objects.update(due_at=timezone.now())
-    assert tagging.tag(asset.pk).state == State.FAILED
+    assert tagging_queue.tag(asset.pk).state == State.FAILED
     asset.refresh_from_db()
     assert "2 attempts" in asset.last_error
     assert asset.due_at is None
@@ -255,12 +259,12 @@ def test_the_result_of_a_worker_thought_dead_is_used_when_it_comes(
     def slow(source: Source) -> Any:
         Asset.objects.update(due_at=timezone.now())
         script[:] = [scripted.reply({"second": 2})]
-        tagging.tag(asset.pk)
+        tagging_queue.tag(asset.pk)
         assert tags_of(asset) == {"second": 2}
         return scripted.reply({"first": 1})
 
     script[:] = [slow]
-    tagging.tag(asset.pk)
+    tagging_queue.tag(asset.pk)
     assert tags_of(asset) == {"first": 1}
     assert set(TaggingRun.objects.values_list("state", flat=True)) == {"succeeded"}
     asset.refresh_from_db()
@@ -275,11 +279,11 @@ def test_the_failure_of_a_worker_thought_dead_disturbs_nobody(
     def slow(source: Source) -> Any:
         Asset.objects.update(due_at=timezone.now())
         script[:] = [scripted.reply({"second": 2})]
-        tagging.tag(asset.pk)
+        tagging_queue.tag(asset.pk)
         raise TaggerError("Too late.")
 
     script[:] = [slow]
-    tagging.tag(asset.pk)
+    tagging_queue.tag(asset.pk)
     asset.refresh_from_db()
     assert asset.tagging_state == State.TAGGED
 
@@ -294,11 +298,11 @@ def test_a_file_overwritten_while_it_is_tagged_is_tagged_again(
         return scripted.reply({"old": 90})
 
     script[:] = [overwritten, scripted.reply({"new": 80})]
-    tagging.tag(asset.pk)
+    tagging_queue.tag(asset.pk)
     asset.refresh_from_db()
     assert asset.tags_are_stale
-    assert tagging.request([asset.pk]) == [asset.pk]
-    tagging.tag(asset.pk)
+    assert tagging_queue.request([asset.pk]) == [asset.pk]
+    tagging_queue.tag(asset.pk)
     assert tags_of(asset) == {"new": 80}
 
 
@@ -306,11 +310,11 @@ def test_a_sweep_finds_what_is_overdue_until_somebody_claims_it(
     asset: Asset, script: Any
 ) -> None:
     queue(asset)
-    assert tagging.due() == []
+    assert tagging_queue.due() == []
     Asset.objects.update(due_at=timezone.now() - timedelta(seconds=61))
-    assert tagging.due() == tagging.due() == [asset.pk]
-    assert tagging.tag(asset.pk).state == TaggingRun.State.SUCCEEDED
-    assert tagging.due() == []
+    assert tagging_queue.due() == tagging_queue.due() == [asset.pk]
+    assert tagging_queue.tag(asset.pk).state == TaggingRun.State.SUCCEEDED
+    assert tagging_queue.due() == []
 
 
 def test_the_signal_is_sent_after_the_commit(
@@ -321,7 +325,7 @@ def test_the_signal_is_sent_after_the_commit(
     try:
         queue(asset)
         with django_capture_on_commit_callbacks() as callbacks:
-            tagging.tag(asset.pk)
+            tagging_queue.tag(asset.pk)
         assert heard == []
         callbacks[0]()
     finally:
@@ -344,13 +348,13 @@ class TestJobs:
         self, asset: Asset, script: Any, tags_of: Any
     ) -> None:
         queue(asset)
-        assert tagging.tag(asset.pk).state == State.RUNNING
+        assert tagging_queue.tag(asset.pk).state == State.RUNNING
         run = TaggingRun.objects.get()
         assert (run.state, run.job_id, run.workflow_id) == ("started", "job-1", "wf-1")
-        assert tagging.tag(asset.pk).state == State.RUNNING
+        assert tagging_queue.tag(asset.pk).state == State.RUNNING
         script[:] = [scripted.reply({"sky": 90})]
         with time_machine.travel(timezone.now() + timedelta(seconds=601), tick=False):
-            tagging.tag(asset.pk)
+            tagging_queue.tag(asset.pk)
         assert tags_of(asset) == {"sky": 90}
         assert TaggingRun.objects.get().state == "succeeded"
 
@@ -358,10 +362,10 @@ class TestJobs:
         self, asset: Asset, script: Any
     ) -> None:
         queue(asset)
-        tagging.tag(asset.pk)
+        tagging_queue.tag(asset.pk)
         script[:] = [ServerError("Filestack answered 502.")]
         Asset.objects.update(due_at=timezone.now())
-        outcome = tagging.tag(asset.pk)
+        outcome = tagging_queue.tag(asset.pk)
         asset.refresh_from_db()
         assert outcome.retry_at == asset.due_at
         assert (asset.tagging_state, asset.attempts) == (State.RUNNING, 1)
@@ -371,9 +375,9 @@ class TestJobs:
         self, asset: Asset, script: Any
     ) -> None:
         queue(asset)
-        tagging.tag(asset.pk)
+        tagging_queue.tag(asset.pk)
         with time_machine.travel(timezone.now() + timedelta(hours=48), tick=False):
-            tagging.tag(asset.pk)
+            tagging_queue.tag(asset.pk)
         asset.refresh_from_db()
         assert asset.tagging_state == State.FAILED
         assert TaggingRun.objects.get().error_code == "workflow_deadline"
@@ -383,10 +387,10 @@ class TestJobs:
     ) -> None:
         settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"MAX_ATTEMPTS": 1}
         queue(asset)
-        tagging.tag(asset.pk)
+        tagging_queue.tag(asset.pk)
         script[:] = [ServerError("Filestack answered 502.")]
         with time_machine.travel(timezone.now() + timedelta(hours=48), tick=False):
-            tagging.tag(asset.pk)
+            tagging_queue.tag(asset.pk)
         asset.refresh_from_db()
         assert asset.tagging_state == State.FAILED
 
@@ -403,7 +407,7 @@ class TestJobs:
 
         script[:] = [overtaken]
         queue(asset)
-        tagging.tag(asset.pk)
+        tagging_queue.tag(asset.pk)
         asset.refresh_from_db()
         assert tags_of(asset) == {"sky": 90}
         assert asset.tagging_state == State.TAGGED
@@ -416,9 +420,9 @@ class TestJobs:
             "TAGGER": "tests.scripted.ScriptedTagger"
         }
         queue(asset)
-        tagging.tag(asset.pk)
+        tagging_queue.tag(asset.pk)
         Asset.objects.update(due_at=timezone.now())
-        tagging.tag(asset.pk)
+        tagging_queue.tag(asset.pk)
         run = TaggingRun.objects.get()
         assert run.error_code == "configuration"
         assert "follow" in run.error_text
@@ -439,9 +443,9 @@ def test_stored_images_and_unknown_types_want_tags(
     db: None, facts: registry.Facts, wanted: bool
 ) -> None:
     asset, _ = registry.register(Source.handle("h"), facts=facts)
-    assert tagging.wants_tagging(asset) is wanted
+    assert tagging_queue.wants_tagging(asset) is wanted
 
 
 def test_nothing_wants_tags_when_switched_off(asset: Asset, settings: Any) -> None:
     settings.FILESTACK_TAGS = {"AUTO_TAG": False}
-    assert not tagging.wants_tagging(asset)
+    assert not tagging_queue.wants_tagging(asset)

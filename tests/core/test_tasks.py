@@ -11,10 +11,11 @@ from celery.signals import task_postrun, task_prerun
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-from filestack_tags import metrics, tagging, tasks, worker
+from filestack_tags import metrics, tasks, worker
 from filestack_tags.exceptions import ServerError
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, WebhookDelivery
+from filestack_tags.tagging import queue
 from filestack_tags.testing.payloads import fp_upload
 from tests import scripted
 
@@ -144,7 +145,7 @@ def test_a_listener_that_fails_does_not_disturb_the_work(
 
     end = metrics.subscribe(listener)
     asset, _ = tasks.register(HANDLE)
-    assert tagging.tag(asset.pk).state == "succeeded"
+    assert queue.tag(asset.pk).state == "succeeded"
     end()
     assert "metrics listener failed on tagging.completed" in caplog.text
 

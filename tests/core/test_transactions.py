@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from django.db import OperationalError
 
-from filestack_tags import tagging
 from filestack_tags.db import transactions
 from filestack_tags.models import Asset
+from filestack_tags.tagging import queue
 from tests import scripted
 
 
@@ -47,14 +47,14 @@ class TestRetried:
     def test_a_paid_reply_survives_a_deadlock(
         self, asset: Asset, script: Any, tags_of: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        real, once = tagging.results.apply, failing(1)
+        real, once = queue.results.apply, failing(1)
 
         def apply(*args: Any, **kwargs: Any) -> str:
             once()
             return real(*args, **kwargs)
 
-        monkeypatch.setattr(tagging.results, "apply", apply)
-        tagging.request([asset.pk])
-        tagging.tag(asset.pk)
+        monkeypatch.setattr(queue.results, "apply", apply)
+        queue.request([asset.pk])
+        queue.tag(asset.pk)
         assert tags_of(asset) == {"sky": 90}
         assert len(scripted.asked) == 1

@@ -11,9 +11,10 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from filestack_tags import curation, results
+from filestack_tags import curation
 from filestack_tags.assets import registry, tag_rows
 from filestack_tags.models import Asset, AssetTag, Tag, TaggingRun
+from filestack_tags.tagging import results
 from tests import scripted
 
 pytestmark = pytest.mark.django_db

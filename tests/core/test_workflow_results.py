@@ -247,12 +247,12 @@ class TestRulesOnEveryResult:
         assert hidden == []
 
     def test_not_of_a_call_that_brought_nothing(self, asset: Asset, script: Any) -> None:
-        from filestack_tags import tagging
         from filestack_tags.exceptions import TaggerError
+        from filestack_tags.tagging import queue
 
         script[:] = [TaggerError("Refused.", code="request_rejected", raw_reply="policy error")]
-        tagging.request([asset.pk])
-        tagging.tag(asset.pk)
+        queue.request([asset.pk])
+        queue.tag(asset.pk)
         assert TaggingRun.objects.get().rule_results == {}
 
 

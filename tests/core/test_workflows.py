@@ -12,12 +12,13 @@ import time_machine
 from django.db import connection
 from django.utils import timezone
 
-from filestack_tags import tagging, tasks, workflows
+from filestack_tags import tasks
 from filestack_tags.assets import registry
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, TaggingRun, WebhookDelivery
-from filestack_tags.taggers import PendingJob, TaggerReply
-from filestack_tags.taggers.filestack import WorkflowTagger
+from filestack_tags.tagging import queue, workflows
+from filestack_tags.tagging.taggers import PendingJob, TaggerReply
+from filestack_tags.tagging.taggers.filestack import WorkflowTagger
 from filestack_tags.testing import Account, EmulatorApp, EmulatorServer, Workflow
 from tests.testing.surroundings import BASE, config, picture
 
@@ -52,8 +53,8 @@ def picture_of(emulator: EmulatorApp, db: None) -> Asset:
 
 
 def start(asset: Asset) -> TaggingRun:
-    assert tagging.request([asset.pk]) == [asset.pk]
-    assert tagging.tag(asset.pk).state == Asset.State.RUNNING
+    assert queue.request([asset.pk]) == [asset.pk]
+    assert queue.tag(asset.pk).state == Asset.State.RUNNING
     return TaggingRun.objects.get()
 
 
@@ -62,7 +63,7 @@ def poll(asset: Asset) -> str:
     asset.refresh_from_db()
     assert asset.due_at is not None
     with time_machine.travel(aware(asset.due_at), tick=False):
-        return tagging.tag(asset.pk).state
+        return queue.tag(asset.pk).state
 
 
 def aware(moment: Any) -> Any:
@@ -107,7 +108,7 @@ def test_a_task_starts_the_workflow_that_the_request_names_and_asks_for_its_job(
     assert calls(emulator, "run_workflow") == 1
     emulator.run_due()
     with time_machine.travel(timezone.now() + timedelta(seconds=662), tick=False):
-        assert tagging.due() == [picture_of.pk]
+        assert queue.due() == [picture_of.pk]
         tasks.tag_asset(picture_of.pk)
     assert tags_of(picture_of) == EXPECTED
     assert TaggingRun.objects.get().tagger == "workflow:look"
@@ -120,10 +121,10 @@ def test_a_job_whose_webhook_never_came_is_asked_for_and_applied(
     run = start(picture_of)
     assert emulator.run_due() == 1
     assert "fs.workflow" not in [item["action"] for item in emulator.webhooks.deliveries()]
-    assert tagging.tag(picture_of.pk).state == Asset.State.RUNNING  # not before it is due
+    assert queue.tag(picture_of.pk).state == Asset.State.RUNNING  # not before it is due
     assert calls(emulator, "workflow_status") == 0
     with time_machine.travel(timezone.now() + timedelta(seconds=662), tick=False):
-        assert tagging.due() == [picture_of.pk]
+        assert queue.due() == [picture_of.pk]
     assert poll(picture_of) == TaggingRun.State.SUCCEEDED
     assert calls(emulator, "workflow_status") == 1
     run.refresh_from_db()
@@ -243,9 +244,7 @@ def test_a_poll_and_a_webhook_at_once_are_applied_once(
         event = told(emulator)
         Asset.objects.update(due_at=timezone.now())
         at_once(
-            lambda number, event=event: (
-                deliver(event) if number else tagging.tag(picture_of.pk)
-            ),
+            lambda number, event=event: deliver(event) if number else queue.tag(picture_of.pk),
             writers=2,
         )
         run.refresh_from_db()

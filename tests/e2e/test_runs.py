@@ -7,9 +7,9 @@ from collections.abc import Callable
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
-from filestack_tags import results
 from filestack_tags.models import Asset, TaggingRun
-from filestack_tags.taggers import TaggerReply, TagScore
+from filestack_tags.tagging import results
+from filestack_tags.tagging.taggers import TaggerReply, TagScore
 
 from .browser import tab_to
 from .marks import both_widths

@@ -15,7 +15,7 @@ from filestack_tags.filestack import AsyncFilestackClient, FilestackClient, Sour
 from filestack_tags.filestack.deadline import Deadline, resolve
 from filestack_tags.filestack.shared import metadata_of
 from filestack_tags.outbound import http
-from filestack_tags.taggers import get_tagger
+from filestack_tags.tagging.taggers import get_tagger
 from tests.dripping import TLS_WAYS, WAYS, Dripping, dripping
 
 HANDLE = Source.handle("abc")

@@ -18,7 +18,7 @@ from filestack_tags.filestack.payloads import (
     parse_metadata,
     parse_tags_reply,
 )
-from filestack_tags.taggers import TaggerReply
+from filestack_tags.tagging.taggers import TaggerReply
 
 from .strategies import ANSWERS, bodies, changed, recorded, webhooks, written
 

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from filestack_tags import ratelimit
+from filestack_tags.tagging import rate_limit
 
 from .reachable import REDIS
 from .test_brokers import broker_url
@@ -21,6 +21,6 @@ def test_processes_share_one_rate(settings: Any) -> None:
     }  # fmt: skip
     granted = []
     for _ in range(3):
-        ratelimit._shared.cache_clear()  # as in another process, which remembers nothing
-        granted.append(len(ratelimit.permits(5)[0]))
+        rate_limit._shared.cache_clear()  # as in another process, which remembers nothing
+        granted.append(len(rate_limit.permits(5)[0]))
     assert granted == [1, 0, 0]

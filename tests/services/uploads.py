@@ -25,11 +25,11 @@ def main(photo: Path, number: int, endpoints: Sequence[str]) -> None:
     from django.contrib.auth.models import Group
 
     from filestack_tags import tasks
-    from filestack_tags.claims import RELEASED
     from filestack_tags.filestack.client import FilestackClient
     from filestack_tags.filestack.sources import Source
     from filestack_tags.models import Asset, Heartbeat, TaggingRun
     from filestack_tags.outbound import delivery, outbox
+    from filestack_tags.tagging.leases import RELEASED
 
     from .host_tasks import write_row
 

@@ -9,8 +9,8 @@ import pytest
 from filestack_tags.exceptions import ConfigurationError
 from filestack_tags.filestack.payloads import TagsReply
 from filestack_tags.filestack.sources import Source
-from filestack_tags.taggers import JobTagger, TaggerReply, TagScore, get_tagger
-from filestack_tags.taggers.base import is_paid
+from filestack_tags.tagging.taggers import JobTagger, TaggerReply, TagScore, get_tagger
+from filestack_tags.tagging.taggers.base import is_paid
 
 if TYPE_CHECKING:
     from pytest_django import Settings

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from filestack_tags.taggers.local.colours import COLOURS, visual_tags
-from filestack_tags.taggers.local.pictures import Picture
+from filestack_tags.tagging.taggers.local.colours import COLOURS, visual_tags
+from filestack_tags.tagging.taggers.local.pictures import Picture
 
 
 def painted(*colours: tuple[int, int, int], size: tuple[int, int] = (120, 100)) -> Image.Image:

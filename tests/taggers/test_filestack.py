@@ -13,11 +13,8 @@ import pytest
 from filestack_tags.exceptions import ConfigurationError, ConnectionFailed, TaggerError
 from filestack_tags.filestack.shared import shared_client
 from filestack_tags.filestack.sources import Source
-from filestack_tags.taggers import PendingJob, TagScore, get_tagger
-from filestack_tags.taggers.filestack import (
-    FilestackTagger,
-    WorkflowTagger,
-)
+from filestack_tags.tagging.taggers import PendingJob, TagScore, get_tagger
+from filestack_tags.tagging.taggers.filestack import FilestackTagger, WorkflowTagger
 
 from .conftest import Filestack
 

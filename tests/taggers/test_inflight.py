@@ -12,8 +12,8 @@ import pytest
 
 from filestack_tags.exceptions import ServerError, TaggerError
 from filestack_tags.filestack.sources import Source
-from filestack_tags.taggers import TaggerReply, inflight
-from filestack_tags.taggers.inflight import InFlight
+from filestack_tags.tagging.taggers import TaggerReply, concurrent_calls
+from filestack_tags.tagging.taggers.concurrent_calls import InFlight
 from tests import scripted
 
 HERE = "tests.taggers.test_inflight"
@@ -151,7 +151,7 @@ def test_after_the_first_answer_the_others_are_waited_for_only_a_moment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = [1000.0]
-    monkeypatch.setattr(inflight, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(concurrent_calls, "monotonic", lambda: clock[0])
     gate.opened.set()
     with InFlight[int](2) as flight:
         answers, waits = flight._ended, []
@@ -172,7 +172,7 @@ def test_after_the_first_answer_the_others_are_waited_for_only_a_moment(
             gate.opened.set()
             flight.landed(60)
             del waits[2:]
-            assert waits == [60, pytest.approx(0 if late else inflight.LINGER)]
+            assert waits == [60, pytest.approx(0 if late else concurrent_calls.LINGER)]
             waits.clear()
 
 

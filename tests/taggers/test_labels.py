@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from filestack_tags.db.text import label_key, label_name
-from filestack_tags.taggers.local.labels import class_groups, class_names, content_tags
+from filestack_tags.tagging.taggers.local.labels import class_groups, class_names, content_tags
 
 TABBY, TIGER_CAT, EGYPTIAN_CAT, TENCH, ESPRESSO, TRIPOD = 281, 282, 285, 0, 967, 872
 

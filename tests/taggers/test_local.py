@@ -14,10 +14,10 @@ from PIL import Image
 from filestack_tags.exceptions import RequestRejected, UnreadableImage
 from filestack_tags.filestack.payloads import parse_tags_reply
 from filestack_tags.filestack.sources import Source
-from filestack_tags.taggers.local import LocalTagger, missing_packages, tag_picture
-from filestack_tags.taggers.local.__main__ import main
-from filestack_tags.taggers.local.pictures import MAX_BYTES
-from filestack_tags.taggers.local.tagger import confidences
+from filestack_tags.tagging.taggers.local import LocalTagger, missing_packages, tag_picture
+from filestack_tags.tagging.taggers.local.__main__ import main
+from filestack_tags.tagging.taggers.local.pictures import MAX_BYTES
+from filestack_tags.tagging.taggers.local.tagger import confidences
 
 from .conftest import Filestack
 
@@ -139,8 +139,8 @@ from django.conf import settings
 settings.configure()
 from filestack_tags.exceptions import TaggerUnavailable
 from filestack_tags.filestack.sources import Source
-from filestack_tags.taggers import get_tagger
-from filestack_tags.taggers.local import missing_packages, tag_picture
+from filestack_tags.tagging.taggers import get_tagger
+from filestack_tags.tagging.taggers.local import missing_packages, tag_picture
 print(missing_packages())
 for call in (lambda: tag_picture(b""), lambda: get_tagger("local").tag(Source.handle("H"))):
     try:
@@ -170,7 +170,12 @@ def test_without_the_extra_everything_imports_and_the_error_names_the_cure() -> 
 
 def test_the_module_runs_as_a_command(photos: Path) -> None:
     result = subprocess.run(
-        [sys.executable, "-m", "filestack_tags.taggers.local", str(photos / "dogs.jpg")],
+        [
+            sys.executable,
+            "-m",
+            "filestack_tags.tagging.taggers.local",
+            str(photos / "dogs.jpg"),
+        ],
         capture_output=True,
         text=True,
         check=True,

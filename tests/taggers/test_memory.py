@@ -17,8 +17,8 @@ import pytest
 from PIL import Image, features
 
 from filestack_tags.exceptions import UnreadableImage
-from filestack_tags.taggers.local import decoders, tag_picture
-from filestack_tags.taggers.local.decoders import DECODERS, MEMORY
+from filestack_tags.tagging.taggers.local import decoders, tag_picture
+from filestack_tags.tagging.taggers.local.decoders import DECODERS, MEMORY
 
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/clear_refs").exists(), reason="Linux counts and limits the memory"

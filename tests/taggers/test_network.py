@@ -9,11 +9,11 @@ from threading import Barrier
 import numpy as np
 import pytest
 
-from filestack_tags.taggers.local import session
-from filestack_tags.taggers.local.network import convolutions
-from filestack_tags.taggers.local.pictures import network_views, open_picture
-from filestack_tags.taggers.local.session import classify, get_session
-from filestack_tags.taggers.local.weights import Weights, read_weights, weights_path
+from filestack_tags.tagging.taggers.local import session
+from filestack_tags.tagging.taggers.local.network import convolutions
+from filestack_tags.tagging.taggers.local.pictures import network_views, open_picture
+from filestack_tags.tagging.taggers.local.session import classify, get_session
+from filestack_tags.tagging.taggers.local.weights import Weights, read_weights, weights_path
 
 from . import oracle
 

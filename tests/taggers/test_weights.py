@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filestack_tags.exceptions import TaggerUnavailable
-from filestack_tags.taggers.local.weights import (
+from filestack_tags.tagging.taggers.local.weights import (
     LEGACY_MAGIC,
     LEGACY_PROTOCOL,
     SHA256,

@@ -16,7 +16,7 @@ from django.core.management import CommandError, call_command
 from django.test import override_settings
 
 from filestack_tags.management.commands.filestack_tags_emulator import account_from_settings
-from filestack_tags.taggers.local import extra
+from filestack_tags.tagging.taggers.local import extra
 from filestack_tags.testing import Account, EmulatorConfig
 from filestack_tags.testing.commandline import (
     add_arguments,

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from filestack_tags.exceptions import TaggerUnavailable
-from filestack_tags.taggers.local import tag_picture
+from filestack_tags.tagging.taggers.local import tag_picture
 from filestack_tags.testing import EmulatorApp
 from filestack_tags.testing.files import mimetype_of
 from filestack_tags.testing.pictures import Eye, file_name, size, transform
@@ -31,7 +31,7 @@ def test_by_default_the_local_tagger_looks() -> None:
 
 
 def test_without_the_local_tagger_the_cure_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "filestack_tags.taggers.local", None)
+    monkeypatch.setitem(sys.modules, "filestack_tags.tagging.taggers.local", None)
 
     with pytest.raises(Refused, match=r"django-filestack-tags\[local\]"):
         Eye(None, frozenset()).labels(picture())

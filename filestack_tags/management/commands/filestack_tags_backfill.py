@@ -12,11 +12,11 @@ from typing import Any
 from django.core.management.base import CommandError
 from tqdm import tqdm
 
-from filestack_tags import backfill, circuit
 from filestack_tags.conf import get_settings
 from filestack_tags.exceptions import ConfigurationError, TagQueryError
 from filestack_tags.management.base import AppCommand
 from filestack_tags.models import Backfill
+from filestack_tags.tagging import backfill, circuit_breaker
 
 LINE_EVERY = 10.0
 """Seconds between lines of progress without a terminal."""
@@ -154,7 +154,7 @@ class Command(AppCommand):
             return
         again = f"Go on with: manage.py filestack_tags_backfill --resume {row.pk}"
         if ended in HELD:
-            reasons = [found.reason for found in circuit.open_circuits()]
+            reasons = [found.reason for found in circuit_breaker.open_circuits()]
             why = " ".join([HELD[ended], *(reasons if ended == "circuit" else ())])
             raise CommandError(f"{why}\n{again}")
         self.stdout.write(f"Stopped; nothing is lost. {again}")

@@ -12,7 +12,7 @@ from filestack_tags.management.base import AppCommand
 from filestack_tags.models import Asset, TaggingRun
 from filestack_tags.search.deadline import in_background, time_limit
 from filestack_tags.search.planner import read
-from filestack_tags.taggers import get_tagger
+from filestack_tags.tagging.taggers import get_tagger
 
 BATCH = 500
 

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from .conf import get_settings
-from .db.text import storable
-from .exceptions import PayloadError, RuleError
-from .filestack.logic import Rule, parse_rule
-from .filestack.payloads.reading import decode
+from filestack_tags.conf import get_settings
+from filestack_tags.db.text import storable
+from filestack_tags.exceptions import PayloadError, RuleError
+from filestack_tags.filestack.logic import Rule, parse_rule
+from filestack_tags.filestack.payloads.reading import decode
+
 from .taggers import TaggerReply
 
 logger = logging.getLogger(__name__)

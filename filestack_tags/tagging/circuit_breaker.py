@@ -18,12 +18,12 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from . import metrics
-from .conf import get_settings
-from .db.datetimes import CLOCKS_DIFFER, kept
-from .db.text import storable
-from .db.transactions import alias, atomic, locked, retrying, shared_now
-from .exceptions import (
+from filestack_tags import metrics
+from filestack_tags.conf import get_settings
+from filestack_tags.db.datetimes import CLOCKS_DIFFER, kept
+from filestack_tags.db.text import storable
+from filestack_tags.db.transactions import alias, atomic, locked, retrying, shared_now
+from filestack_tags.exceptions import (
     AccessDenied,
     InvalidApplication,
     PolicyRejected,
@@ -31,7 +31,7 @@ from .exceptions import (
     RequestRejected,
     TaggerError,
 )
-from .models import Circuit
+from filestack_tags.models import Circuit
 
 logger = logging.getLogger(__name__)
 

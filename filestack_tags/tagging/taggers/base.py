@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from django.utils.module_loading import import_string
 
-from filestack_tags import workflows
 from filestack_tags.conf import get_settings
 from filestack_tags.exceptions import ConfigurationError, FilestackTagsError
+from filestack_tags.tagging import workflows
 
 if TYPE_CHECKING:
     from filestack_tags.filestack.payloads import TagsReply
@@ -118,9 +118,9 @@ class JobTagger(Tagger, Protocol):
 
 
 BUILT_IN = {
-    "filestack": "filestack_tags.taggers.filestack.FilestackTagger",
-    "workflow": "filestack_tags.taggers.filestack.WorkflowTagger",
-    "local": "filestack_tags.taggers.local.LocalTagger",
+    "filestack": "filestack_tags.tagging.taggers.filestack.FilestackTagger",
+    "workflow": "filestack_tags.tagging.taggers.filestack.WorkflowTagger",
+    "local": "filestack_tags.tagging.taggers.local.LocalTagger",
 }
 
 

@@ -1,6 +1,6 @@
 """Tagging: call a tagger for an asset's tags and apply its reply, once.
 
-An asset that needs tags is *queued*; :mod:`.claims` leases it and opens a run. The tagger is called
+An asset that needs tags is *queued*; :mod:`.leases` leases it and opens a run. The tagger is called
 outside any transaction, and :func:`land` closes the run in a short one. After a crash the lease
 expires, and :func:`due` finds the asset again.
 """
@@ -20,20 +20,30 @@ from django.db import InterfaceError, OperationalError
 from django.db.models import Q
 from django.utils import timezone
 
-from . import circuit, claims, metrics, results, rules
-from .assets.registry import queue
-from .claims import OPEN_STATES, Refusal, Work
-from .conf import get_settings
-from .db.datetimes import CLOCKS_DIFFER, kept
-from .db.rowsets import update
-from .db.text import storable
-from .db.transactions import alias, atomic, is_reachable, locked, on_commit, retried, retrying
-from .exceptions import FilestackTagsError, RateLimited, TaggerError
-from .models import Asset, AssetQuerySet, TaggingRun
-from .outbound import outbox
-from .signals import tagging_failed
+from filestack_tags import metrics
+from filestack_tags.assets.registry import queue
+from filestack_tags.conf import get_settings
+from filestack_tags.db.datetimes import CLOCKS_DIFFER, kept
+from filestack_tags.db.rowsets import update
+from filestack_tags.db.text import storable
+from filestack_tags.db.transactions import (
+    alias,
+    atomic,
+    is_reachable,
+    locked,
+    on_commit,
+    retried,
+    retrying,
+)
+from filestack_tags.exceptions import FilestackTagsError, RateLimited, TaggerError
+from filestack_tags.models import Asset, AssetQuerySet, TaggingRun
+from filestack_tags.outbound import outbox
+from filestack_tags.signals import tagging_failed
+
+from . import circuit_breaker, leases, results, rules
+from .leases import OPEN_STATES, Refusal, Work
 from .taggers import PendingJob, TaggerReply, get_tagger
-from .taggers.inflight import ask
+from .taggers.concurrent_calls import ask
 
 logger = logging.getLogger(__name__)
 
@@ -193,7 +203,7 @@ def _open(until: datetime) -> AssetQuerySet:
     assets = Asset.objects.using(alias()).filter(
         tagging_state__in=OPEN_STATES, due_at__lte=until
     )
-    held = claims.held_up()
+    held = leases.held_up()
     if not held:
         return assets
     usual = {""} if get_settings().TAGGER in held else set()
@@ -206,7 +216,7 @@ def tag(asset_id: int) -> Outcome:
     Idempotent: an asset that is not due, already leased, archived or deleted is left alone. Never
     raises because of the tagger: the error is saved on the run and the asset.
     """
-    (claimed,) = claims.claim([asset_id])
+    (claimed,) = leases.claim([asset_id])
     if isinstance(claimed, Refusal):
         return Outcome.of(claimed)
     answer: Answer
@@ -320,19 +330,19 @@ def _note_circuits(
     answers: Sequence[tuple[Work, Answer]], errors: Sequence[tuple[Work, TaggerError]]
 ) -> None:
     failed = {work.run_id: error for work, error in errors}
-    made: dict[str, list[circuit.Call]] = {}
+    made: dict[str, list[circuit_breaker.Call]] = {}
     for work, answer in answers:
         if work.shared is None:
-            call = circuit.Call(work.tries, failed.get(work.run_id), work.asset_id)
+            call = circuit_breaker.Call(work.tries, failed.get(work.run_id), work.asset_id)
             made.setdefault(work.tagger, []).append(call)
             if isinstance(answer, TaggerReply | PendingJob) and answer.resumes_at:
                 last = RateLimited(
                     "Filestack allows no more calls for now.", retry_at=answer.resumes_at
                 )
-                made[work.tagger].append(circuit.Call(work.tries, last))
+                made[work.tagger].append(circuit_breaker.Call(work.tries, last))
     for tagger, calls in sorted(made.items()):
         try:
-            circuit.note(tagger, calls)
+            circuit_breaker.note(tagger, calls)
         except Exception as error:
             if isinstance(error, (OperationalError, InterfaceError)) and not is_reachable():
                 raise
@@ -437,7 +447,7 @@ def fail(run_id: int, error: TaggerError) -> Outcome:
         holds = asset.tagging_state == Asset.State.RUNNING and not results.is_held_by_another(
             asset, run
         )
-        again = error.retryable or error.code in circuit.AT_ONCE
+        again = error.retryable or error.code in circuit_breaker.AT_ONCE
         if holds and again and asset.attempts < settings.MAX_ATTEMPTS:
             retry_at = _retry_at(asset.attempts, error, now)
             asset.tagging_state = Asset.State.QUEUED

@@ -1,8 +1,8 @@
 """The pipeline: keep many calls in flight, and apply their replies together.
 
 One thread claims assets, starts their calls and applies the replies, so that only it uses the
-database. The calls run in other threads (:mod:`.taggers.inflight`) and continue while replies are
-applied.
+database. The calls run in other threads (:mod:`.taggers.concurrent_calls`) and continue while
+replies are applied.
 """
 
 from __future__ import annotations
@@ -19,14 +19,16 @@ from typing import Protocol
 from django.db import InterfaceError, OperationalError, connections
 from django.utils import timezone
 
-from . import circuit, claims, ratelimit, tagging
-from .assets import registry
-from .claims import Refusal, Work
-from .conf import get_settings
-from .db.transactions import alias
-from .models import Asset
-from .taggers.inflight import InFlight
-from .tagging import Answer, Outcome
+from filestack_tags.assets import registry
+from filestack_tags.conf import get_settings
+from filestack_tags.db.transactions import alias
+from filestack_tags.models import Asset
+
+from . import circuit_breaker, leases, rate_limit
+from . import queue as tagging_queue
+from .leases import Refusal, Work
+from .queue import Answer, Outcome
+from .taggers.concurrent_calls import InFlight
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +124,7 @@ def _give_back(works: list[Work], *, to_rest: bool) -> list[Work]:
     waits until its lease expires.
     """
     try:
-        claims.release(works, to_rest=to_rest)
+        leases.release(works, to_rest=to_rest)
     except (OperationalError, InterfaceError):
         logger.warning("The database is away; %s assets are given back later", len(works))
         return works
@@ -139,7 +141,7 @@ def _claimable(flight: InFlight[Work], concurrency: int) -> int:
     allows.
     """
     room = _room(flight, concurrency if concurrency == 1 else 2 * concurrency)
-    if room and (allowed := circuit.allowed(concurrency)) < concurrency:
+    if room and (allowed := circuit_breaker.allowed(concurrency)) < concurrency:
         return _room(flight, allowed)
     return room
 
@@ -167,7 +169,7 @@ def _fill(
     if not ids:
         return PAUSE, False
     began = monotonic()
-    moments, wait = ratelimit.permits(len(ids))
+    moments, wait = rate_limit.permits(len(ids))
     permitted = len(moments)
     settings = get_settings()
     if permitted and settings.ASK_FOR_SHA256 and settings.SHARE_TAGS:
@@ -200,7 +202,7 @@ def _insist(answers: Sequence[tuple[Work, Answer]]) -> list[Outcome]:
     until = monotonic() + get_settings().LEASE
     while True:
         try:
-            return tagging.land(answers)
+            return tagging_queue.land(answers)
         except (OperationalError, InterfaceError):
             connection = connections[alias()]
             if connection.in_atomic_block or monotonic() >= until:
@@ -269,7 +271,7 @@ class _Queue:
             return self._asked
         found = [
             pk
-            for pk in tagging.waiting(limit * SAMPLED + len(self._refused))
+            for pk in tagging_queue.waiting(limit * SAMPLED + len(self._refused))
             if pk not in self._refused and pk not in self._asked
         ]
         wanted = limit - len(self._asked)
@@ -286,7 +288,7 @@ class _Queue:
         wanted: list[int] = []
         for pk in asked:
             asset = known.get(pk)
-            if asset and claims.is_due(asset, now):
+            if asset and leases.is_due(asset, now):
                 wanted.append(pk)
             else:
                 state = "gone" if not asset or asset.deleted_at else asset.tagging_state
@@ -299,8 +301,8 @@ class _Queue:
         others = [pk for pk in asset_ids if pk not in asked]
         for pk in asked.difference(asset_ids):  # the rate limit does not permit them yet
             _desk.ask(pk)
-        claimed = claims.claim(alone) if alone else []
-        claimed += claims.claim(others, skip_held=True) if others else []
+        claimed = leases.claim(alone) if alone else []
+        claimed += leases.claim(others, skip_held=True) if others else []
         self._refused |= {item.asset_id for item in claimed if isinstance(item, Refusal)}
         return claimed
 
@@ -344,6 +346,6 @@ def work(asset_id: int, tell: Tell, is_interrupted: Callable[[], bool] = lambda:
         if not queue.has_left:
             _desk.leave()
     if not queue.has_left and is_over():
-        for pk in tagging.waiting(1) or _desk.next(1):
+        for pk in tagging_queue.waiting(1) or _desk.next(1):
             tell(Outcome(Asset.State.QUEUED, timezone.now(), pk))
     return state

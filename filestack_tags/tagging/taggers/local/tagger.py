@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from filestack_tags.exceptions import TaggerError
 from filestack_tags.fields import storage_of
 from filestack_tags.filestack.shared import shared_client
-from filestack_tags.taggers.base import TaggerReply, TagScore
+from filestack_tags.tagging.taggers.base import TaggerReply, TagScore
 
 from .extra import require_packages
 

@@ -12,10 +12,11 @@ from datetime import timedelta
 from django.db.models import Q
 from django.utils import timezone
 
+from filestack_tags.conf import get_settings
+from filestack_tags.db.transactions import alias, atomic, retrying
+from filestack_tags.models import Asset, TaggingRun
+
 from . import results
-from .conf import get_settings
-from .db.transactions import alias, atomic, retrying
-from .models import Asset, TaggingRun
 
 CLOSED = ("state", "error_code", "error_text", "finished_at")
 """The columns that closing a run writes."""

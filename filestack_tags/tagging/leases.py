@@ -14,14 +14,16 @@ from operator import attrgetter
 from django.db.models import F
 from django.utils import timezone
 
-from . import circuit, metrics, results, spending
-from .assets.registry import rest_state
-from .conf import get_settings
-from .db.rowsets import update
-from .db.transactions import alias, atomic, locked, retrying
-from .filestack.payloads import parse_tags_reply
-from .filestack.sources import Source
-from .models import Asset, TaggingRun
+from filestack_tags import metrics
+from filestack_tags.assets.registry import rest_state
+from filestack_tags.conf import get_settings
+from filestack_tags.db.rowsets import update
+from filestack_tags.db.transactions import alias, atomic, locked, retrying
+from filestack_tags.filestack.payloads import parse_tags_reply
+from filestack_tags.filestack.sources import Source
+from filestack_tags.models import Asset, TaggingRun
+
+from . import budget, circuit_breaker, results
 from .taggers import TaggerReply, is_paid, tagger_names
 
 SLACK = timedelta(seconds=5)
@@ -108,7 +110,7 @@ def claim(
         skip_held: silently leave out assets that another transaction has locked.
     """
     now = timezone.now()
-    day = spending.open_day(now)
+    day = budget.open_day(now)
     with atomic():
         rows = locked(Asset.objects.filter(pk__in=sorted(asset_ids)), skip_held=skip_held)
         assets = {asset.pk: asset for asset in rows.order_by("pk")}
@@ -148,14 +150,14 @@ def release(works: Sequence[Work], *, to_rest: bool = False) -> None:
                 asset.due_at = None
         _write([*running.values()])
         _close(not_made, RELEASED, "Stopped before the call was made.")
-        spending.refund(run.started_at for run in not_made if _is_call(run))
+        budget.refund(run.started_at for run in not_made if _is_call(run))
 
 
 def held_up() -> set[str]:
     """Return the taggers whose assets cannot be claimed now: open circuits, or no budget left."""
     settings = get_settings()
-    held = circuit.blocked()
-    if spending.spent().left() == 0:
+    held = circuit_breaker.blocked()
+    if budget.spent().left() == 0:
         known = {settings.TAGGER, *tagger_names()}
         held |= {tagger for tagger in known if is_paid(tagger)}
     return held
@@ -248,7 +250,7 @@ class _Claim:
             by_tagger.setdefault(tagger, []).append(asset)
         admitted: list[Asset] = []
         for tagger, those in sorted(by_tagger.items()):
-            number, tries = circuit.admit(tagger, len(those))
+            number, tries = circuit_breaker.admit(tagger, len(those))
             if tries:
                 self._tries |= {asset.pk for asset in those[:number]}
             admitted += those[:number]
@@ -265,7 +267,7 @@ class _Claim:
             self._refuse(asset, retry_at=self._now + SHARED_WAIT)
         asked = _without(assets, [*shared, *waiting])
         paid = [asset for asset in asked if is_paid(self._tagger(asset))]
-        granted = spending.reserve(len(paid), self._day)
+        granted = budget.reserve(len(paid), self._day)
         for asset in paid[granted:]:
             self._refuse(asset, held="budget")
         return _without(asked, paid[granted:]), shared

@@ -14,10 +14,10 @@ from datetime import UTC, date, datetime
 from django.db.models import Case, F, Value, When
 from django.utils import timezone
 
-from . import metrics
-from .conf import get_settings
-from .db.transactions import alias, locked, retrying
-from .models import Spending
+from filestack_tags import metrics
+from filestack_tags.conf import get_settings
+from filestack_tags.db.transactions import alias, locked, retrying
+from filestack_tags.models import Spending
 
 
 @dataclass(frozen=True)

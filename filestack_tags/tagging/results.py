@@ -17,16 +17,17 @@ from typing import Any
 from django.db import IntegrityError, InterfaceError, OperationalError
 from django.utils import timezone
 
-from . import rules, standing
-from .assets import tag_rows, tags
-from .db.datetimes import kept
-from .db.rowsets import check_references
-from .db.text import label_key, storable
-from .db.transactions import alias, atomic, locked, on_commit
-from .models import Asset, AssetTag, TaggingRun, score_of
-from .outbound import outbox
-from .signals import asset_tagged
-from .standing import AssetStanding, RunStanding
+from filestack_tags.assets import tag_rows, tags
+from filestack_tags.db.datetimes import kept
+from filestack_tags.db.rowsets import check_references
+from filestack_tags.db.text import label_key, storable
+from filestack_tags.db.transactions import alias, atomic, locked, on_commit
+from filestack_tags.models import Asset, AssetTag, TaggingRun, score_of
+from filestack_tags.outbound import outbox
+from filestack_tags.signals import asset_tagged
+
+from . import rules, run_rows
+from .run_rows import AssetStanding, RunStanding
 from .taggers import TaggerReply, TagScore
 
 ABANDONED = "abandoned"
@@ -121,13 +122,13 @@ def _apply(results: Sequence[Result]) -> list[str]:
     """Apply results in one transaction, all or none."""
     ids = _tag_ids(results)
     with atomic():
-        assets, runs = standing.lock({result.run_id for result in results})
+        assets, runs = run_rows.lock({result.run_id for result in results})
         for result in results:
             if result.run_id not in runs:
                 raise TaggingRun.DoesNotExist(f"There is no run {result.run_id}.")
         closed, shown = _close(results, assets, runs)
         if closed:
-            standing.write_runs(closed)
+            run_rows.write_runs(closed)
             _settle_all([assets[pk] for pk in sorted({run.asset_id for run in closed})])
             present = [
                 run
@@ -214,12 +215,12 @@ def _settle_all(assets: Sequence[AssetStanding]) -> None:
     """Settle assets whose runs have been closed, and save the changes."""
     now = timezone.now()
     running = [asset.id for asset in assets if asset.tagging_state == Asset.State.RUNNING]
-    held = standing.started(running) if running else set()
+    held = run_rows.started(running) if running else set()
     for asset in assets:
         asset.changed_at = now
         if asset.id not in held:
             _rest(asset)
-    standing.write_assets(assets)
+    run_rows.write_assets(assets)
 
 
 def _message(run: RunStanding) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from operator import attrgetter
 
 from django.db import connections
 
-from .db.rowsets import Condition, among, read, update
-from .db.transactions import alias
-from .models import Asset, TaggingRun
+from filestack_tags.db.rowsets import Condition, among, read, update
+from filestack_tags.db.transactions import alias
+from filestack_tags.models import Asset, TaggingRun
 
 
 @dataclass(slots=True)

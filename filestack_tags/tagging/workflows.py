@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 
-from .conf import get_settings
+from filestack_tags.conf import get_settings
 
 TAGGER = "workflow"
 """The tagger that runs ``WORKFLOW_ID``; followed by ``:NAME``, it runs one of ``WORKFLOWS``."""

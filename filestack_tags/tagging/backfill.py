@@ -17,15 +17,16 @@ from time import monotonic
 from django.db.models import Count, Q
 from django.utils import timezone
 
-from . import claims, pipeline, spending
-from .claims import Refusal, Work
-from .conf import get_settings
-from .db.transactions import alias, retrying
-from .models import Asset, AssetQuerySet, Backfill, TaggingRun
-from .search.deadline import in_background, time_limit
-from .search.planner import read
+from filestack_tags.conf import get_settings
+from filestack_tags.db.transactions import alias, retrying
+from filestack_tags.models import Asset, AssetQuerySet, Backfill, TaggingRun
+from filestack_tags.search.deadline import in_background, time_limit
+from filestack_tags.search.planner import read
+
+from . import budget, leases, pipeline
+from .leases import Refusal, Work
+from .queue import Outcome
 from .taggers import get_tagger, is_paid
-from .tagging import Outcome
 
 READ_AHEAD = 500
 """Assets looked up at once."""
@@ -86,7 +87,7 @@ def matching(options: Options) -> AssetQuerySet:
     objects = Asset.objects.using(alias())
     assets = objects.search(options.query) if options.query.strip() else objects.present()
     if options.force:
-        return assets.exclude(tagging_state__in=claims.OPEN_STATES)
+        return assets.exclude(tagging_state__in=leases.OPEN_STATES)
     resting = Q(tagging_state__in=(Asset.State.NEW, Asset.State.STALE, Asset.State.FAILED))
     if options.outdated:
         same = Q(current_run__tagger=tagger)
@@ -119,7 +120,7 @@ def estimate(options: Options, *, going_on: Backfill | None = None) -> Estimate:
             calls -= _repeated(assets) if settings.SHARE_TAGS else 0
     price = settings.PRICE_PER_CALL
     cost = None if price is None or not calls else calls * price
-    return Estimate(number, calls, cost, spending.spent().left())
+    return Estimate(number, calls, cost, budget.spent().left())
 
 
 def _repeated(assets: AssetQuerySet) -> int:
@@ -195,7 +196,7 @@ class _Walk:
         self._tell = tell
         self._options = Options(**backfill.options)
         self._counts = Counter(backfill.counts)
-        self._request = claims.Request(
+        self._request = leases.Request(
             TaggingRun.Trigger.COMMAND,
             tagger=self._options.tagger,
             force=self._options.force or self._options.outdated,
@@ -226,7 +227,7 @@ class _Walk:
         del self._next[: len(asset_ids)]
         self._pending.update(asset_ids)
         self._lowest = min([*asset_ids, *([] if self._lowest is None else [self._lowest])])
-        return claims.claim(asset_ids, request=self._request) if asset_ids else []
+        return leases.claim(asset_ids, request=self._request) if asset_ids else []
 
     def may_have_more(self) -> bool:
         return bool(self._next or self._retries or not self._is_read)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from typing import cast
 
-from filestack_tags import workflows
 from filestack_tags.conf import get_settings
 from filestack_tags.exceptions import ConfigurationError, TaggerError
 from filestack_tags.filestack.payloads import WorkflowJob
 from filestack_tags.filestack.shared import shared_client
 from filestack_tags.filestack.sources import Source
+from filestack_tags.tagging import workflows
 
 from .base import PendingJob, TaggerReply
 

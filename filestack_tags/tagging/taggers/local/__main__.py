@@ -1,4 +1,4 @@
-"""``python -m filestack_tags.taggers.local FILE…`` prints the tags of local image files."""
+"""``python -m filestack_tags.tagging.taggers.local FILE…`` prints the tags of local image files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from . import tag_picture
 def main(arguments: list[str] | None = None) -> int:
     """Print one line per file; return 1 when any could not be tagged."""
     parser = argparse.ArgumentParser(
-        prog="python -m filestack_tags.taggers.local",
+        prog="python -m filestack_tags.tagging.taggers.local",
         description="Print the tags that the local tagger gives to pictures.",
     )
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")

@@ -17,9 +17,9 @@ from throttled import BaseStore, MemoryStore, Quota, RedisStore, Throttled
 from throttled.exceptions import BaseThrottledError, StoreUnavailableError
 from throttled.rate_limiter.quota_parser import parse
 
-from . import metrics
-from .conf import get_settings
-from .exceptions import ConfigurationError
+from filestack_tags import metrics
+from filestack_tags.conf import get_settings
+from filestack_tags.exceptions import ConfigurationError
 
 logger = logging.getLogger(__name__)
 
