@@ -9,7 +9,7 @@ class FilestackTagsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import conf, model_files, sinks, translation  # these need the app registry
+        from . import conf, receivers, sinks, translation  # these need the app registry
         from .checks import check_settings  # noqa: F401  registers all checks
 
         translation.install(gettext)
@@ -19,4 +19,4 @@ class FilestackTagsConfig(AppConfig):
         sinks.connect()
         if apps.is_installed("drf_spectacular"):
             from .api import schema  # noqa: F401  it tells drf-spectacular of our views
-        model_files.follow()
+        receivers.follow()

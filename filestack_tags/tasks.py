@@ -19,17 +19,19 @@ from typing import TYPE_CHECKING, Any
 from celery import Task, shared_task
 from django.db import connections
 
-from . import bulk, heartbeat, inbox, ingest, merging, metrics, retention, statistics, storing
+from . import bulk, heartbeat, merging, metrics, retention, statistics
 from .assets import registry
 from .broker import publish
 from .conf import get_settings
 from .db.transactions import alias, in_transaction, on_commit
 from .filestack.sources import Source
 from .lanes import Lanes
+from .model_files import storing
 from .models import Asset, BulkJob, TaggingRun, TagMerge
 from .outbound import delivery, outbox
 from .tagging import abandoned_runs, pipeline, queue
 from .wakeups import Wakeups
+from .webhooks import inbox, processing
 from .worker import is_over, soft_limit
 
 if TYPE_CHECKING:
@@ -93,7 +95,7 @@ def _try_again(outcome: queue.Outcome) -> None:
 
 @shared_task(name="filestack_tags.process_inbox", acks_late=True, ignore_result=True)
 def process_inbox() -> None:
-    """Process waiting webhook deliveries; see :func:`filestack_tags.ingest.process`.
+    """Process waiting webhook deliveries; see :func:`filestack_tags.webhooks.processing.process`.
 
     After :data:`INBOX_SLICE` seconds the rest is left to another task of this name. Any number may
     run at once; if there are too many for one process, the surplus ones return at once.
@@ -115,7 +117,7 @@ def process_inbox() -> None:
 def _process_waiting(until: float) -> bool:
     """Process until none is left, or until ``until`` (monotonic); return whether none is left."""
     while ids := inbox.waiting():
-        outcomes = ingest.process_all(ids)
+        outcomes = processing.process_all(ids)
         _have_tagged([pk for outcome in outcomes for pk in outcome.to_tag])
         for outcome in outcomes:
             if outcome.retry_at:
@@ -160,7 +162,7 @@ def merge_tags(merge_id: int) -> None:
 
 @shared_task(name="filestack_tags.store_model_files", acks_late=True, ignore_result=True)
 def store_model_files() -> None:
-    """Register files of host models; see :func:`filestack_tags.storing.store`.
+    """Register files of host models; see :func:`filestack_tags.model_files.storing.store`.
 
     After :data:`STORE_SLICE` seconds the rest is left to another task of this name.
     """

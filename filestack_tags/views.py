@@ -13,13 +13,14 @@ from django.http.request import HttpHeaders, UnreadablePostError
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
-from . import inbox, metrics, tasks
+from . import metrics, tasks
 from .conf import get_settings
 from .db.replicas import reading_primary
 from .db.transactions import outside_transactions
 from .exceptions import WebhookError
 from .filestack.security import SIGNATURE_HEADER
-from .inbox import KEPT_HEADERS
+from .webhooks import inbox
+from .webhooks.inbox import KEPT_HEADERS
 
 logger = logging.getLogger(__name__)
 

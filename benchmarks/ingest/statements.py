@@ -11,10 +11,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from filestack_tags import inbox, ingest
 from filestack_tags.filestack.payloads import event_key
-from filestack_tags.inserting import insert_or_count
 from filestack_tags.testing.payloads import fp_delete, fp_overwrite, fp_upload, fs_workflow
+from filestack_tags.webhooks import inbox, processing
+from filestack_tags.webhooks.inserting import insert_or_count
 
 Make = Callable[[str], Mapping[str, Any]]
 
@@ -70,7 +70,7 @@ def _apply(events: Sequence[Mapping[str, Any]]) -> int:
         said = {"event_key": key, "action": action, "headers": {}, "raw_body": body}
         ids.append(insert_or_count(**said, at=timezone.now())[0])
     with CaptureQueriesContext(connection) as captured:
-        outcomes = ingest.process_all(ids)
+        outcomes = processing.process_all(ids)
     if wrong := [one.state for one in outcomes if one.state != "processed"]:
         raise RuntimeError(f"Not every event was processed: {wrong}")
     return len(captured)

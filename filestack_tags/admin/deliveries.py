@@ -15,8 +15,8 @@ from django.utils.translation import ngettext
 
 from filestack_tags import tasks
 from filestack_tags.assets.visibility import sees_everything
-from filestack_tags.events import HANDLERS
 from filestack_tags.models import WebhookDelivery
+from filestack_tags.webhooks.handlers import HANDLERS
 
 from .display import link_to, raw, text_block
 from .ledger import InstallationAdmin

@@ -2,8 +2,8 @@
 
 Models only declare. The services :mod:`filestack_tags.assets.registry`,
 :mod:`~filestack_tags.tagging.queue`,
-:mod:`~filestack_tags.ingest` and :mod:`~filestack_tags.curation` write; queries are on the
-QuerySets and in :mod:`filestack_tags.search`.
+:mod:`~filestack_tags.webhooks.processing` and :mod:`~filestack_tags.curation` write; queries
+are on the QuerySets and in :mod:`filestack_tags.search`.
 """
 
 from .assets import Asset, AssetQuerySet

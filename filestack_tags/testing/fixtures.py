@@ -15,7 +15,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from filestack_tags import inbox, tasks
+from filestack_tags import tasks
 from filestack_tags.assets import registry
 from filestack_tags.conf import get_settings
 from filestack_tags.exceptions import ConfigurationError
@@ -23,6 +23,7 @@ from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, TaggingRun, WebhookDelivery
 from filestack_tags.tagging import results
 from filestack_tags.tagging.taggers import TaggerReply, TagScore
+from filestack_tags.webhooks import inbox
 
 from .app import EmulatorApp
 from .config import Account, EmulatorConfig

@@ -13,13 +13,15 @@ import pytest
 from django.db import connection, connections
 from django.utils import timezone
 
-from filestack_tags import curation, inbox, ingest, tasks
+from filestack_tags import curation, tasks
 from filestack_tags.assets import registry
 from filestack_tags.db import transactions
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetTag, Tag, TaggingRun, WebhookDelivery
 from filestack_tags.tagging import leases, queue, results
 from filestack_tags.testing.payloads import fp_delete, fp_overwrite, fp_upload, fs_workflow
+from filestack_tags.webhooks import inbox
+from filestack_tags.webhooks import processing as webhooks_processing
 from tests import scripted, signed_headers
 
 pytestmark = [
@@ -91,7 +93,7 @@ def test_one_event_delivered_to_all_at_once_is_stored_and_processed_once() -> No
     assert sorted(receipt.duplicate for receipt in receipts) == [False, True, True, True]
     assert WebhookDelivery.objects.get().duplicates == WRITERS - 1
 
-    at_once(lambda _: ingest.process(receipts[0].delivery_id))
+    at_once(lambda _: webhooks_processing.process(receipts[0].delivery_id))
     assert TaggingRun.objects.count() == 1
     assert WebhookDelivery.objects.get().attempts == 1
     assert counts() == {"sky": 1}
@@ -100,11 +102,11 @@ def test_one_event_delivered_to_all_at_once_is_stored_and_processed_once() -> No
 def test_one_job_told_by_different_deliveries_at_once_has_one_run() -> None:
     event = fs_workflow("h", tags={"sky": 90}, job_id="j")
     ids = [receive(event | {"id": number}) for number in range(WRITERS)]
-    outcomes = at_once(lambda number: ingest.process(ids[number]))
+    outcomes = at_once(lambda number: webhooks_processing.process(ids[number]))
     for pk, outcome in zip(ids, outcomes, strict=True):
         if outcome.retry_at:  # lost a race for the row; its task would come again
             WebhookDelivery.objects.filter(pk=pk).update(due_at=timezone.now())
-            outcome = ingest.process(pk)
+            outcome = webhooks_processing.process(pk)
         assert outcome.state == WebhookDelivery.State.PROCESSED
     assert TaggingRun.objects.get().state == TaggingRun.State.SUCCEEDED
     assert counts() == {"sky": 1}
@@ -145,7 +147,7 @@ def test_a_job_s_webhook_takes_its_asset_before_its_run(job_id: str | None) -> N
 
     def process() -> str:
         try:
-            return ingest.process(delivery).state
+            return webhooks_processing.process(delivery).state
         finally:
             connections.close_all()
 

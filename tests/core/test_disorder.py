@@ -10,13 +10,14 @@ import time_machine
 from amqp.exceptions import NotAllowed
 from django.utils import timezone
 
-from filestack_tags import deliveries, events, ingest, tasks
+from filestack_tags import tasks
 from filestack_tags.exceptions import PayloadError
 from filestack_tags.filestack.payloads import parse_event
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, TaggingRun, WebhookDelivery
 from filestack_tags.tagging import queue
 from filestack_tags.testing.payloads import fp_delete, fp_overwrite, fp_upload, fs_workflow
+from filestack_tags.webhooks import handlers, leases, processing
 from tests import scripted
 
 pytestmark = pytest.mark.django_db
@@ -49,14 +50,14 @@ def test_who_loses_the_lease_on_a_delivery_undoes_what_it_did(
     deliver: Any, script: Any, monkeypatch: pytest.MonkeyPatch, others: dict[str, Any]
 ) -> None:
     deliver(fp_upload(HANDLE))
-    work = events.handle
+    work = handlers.handle
 
-    def slow(event: Any, delivery: WebhookDelivery) -> events.Handled:
+    def slow(event: Any, delivery: WebhookDelivery) -> handlers.Handled:
         done = work(event, delivery)
         WebhookDelivery.objects.filter(pk=delivery.pk).update(**others)
         return done
 
-    monkeypatch.setattr(events, "handle", slow)
+    monkeypatch.setattr(handlers, "handle", slow)
     deliver(fp_overwrite(HANDLE))
     assert Asset.objects.get().content_version == 1
 
@@ -67,11 +68,11 @@ def test_who_loses_the_lease_on_a_delivery_undoes_what_it_did(
 def test_who_loses_the_lease_on_a_delivery_does_not_fail_it(
     deliver: Any, monkeypatch: pytest.MonkeyPatch, raised: Exception
 ) -> None:
-    def slow(event: Any, delivery: WebhookDelivery) -> events.Handled:
+    def slow(event: Any, delivery: WebhookDelivery) -> handlers.Handled:
         WebhookDelivery.objects.filter(pk=delivery.pk).update(state="processed")
         raise raised
 
-    monkeypatch.setattr(ingest, "_handle", slow)
+    monkeypatch.setattr(processing, "_handle", slow)
     deliver(fp_upload(HANDLE))
     assert WebhookDelivery.objects.get().state == WebhookDelivery.State.PROCESSED
 
@@ -80,8 +81,8 @@ def test_a_commit_whose_answer_was_lost_is_not_done_again(deliver: Any, script: 
     deliver(fp_upload(HANDLE))
     deliver(fp_overwrite(HANDLE))
     delivery = WebhookDelivery.objects.get(action="fp.overwrite")
-    with pytest.raises(deliveries.Overtaken):
-        ingest._handle(parse_event(bytes(delivery.raw_body)), delivery)
+    with pytest.raises(leases.Overtaken):
+        processing._handle(parse_event(bytes(delivery.raw_body)), delivery)
     assert Asset.objects.get().content_version == 2
 
 

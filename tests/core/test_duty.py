@@ -10,11 +10,12 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from filestack_tags import bulk, cures, duty, heartbeat, inbox, ingest, metrics, tasks
+from filestack_tags import bulk, cures, duty, heartbeat, metrics, tasks
 from filestack_tags.duty import Pile, report
 from filestack_tags.exceptions import PayloadError, TaggerError
 from filestack_tags.models import Asset, Backfill, BulkJob, Heartbeat, TagMerge, WebhookDelivery
 from filestack_tags.tagging.queue import tag
+from filestack_tags.webhooks import inbox, processing
 from tests import scripted
 
 pytestmark = pytest.mark.django_db
@@ -180,7 +181,7 @@ def test_a_delivery_says_why_it_failed(
         def fail(*_args: Any, error: Exception = error) -> Any:
             raise error
 
-        monkeypatch.setattr(ingest.events, "handle", fail)
+        monkeypatch.setattr(processing.events, "handle", fail)
         deliver({"id": code, "action": "fp.delete", "text": {"url": "https://x/h"}})
         assert WebhookDelivery.objects.latest("pk").error_code == code
     monkeypatch.undo()

@@ -10,13 +10,14 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from filestack_tags import events, tasks
+from filestack_tags import tasks
 from filestack_tags.assets import registry
 from filestack_tags.db.datetimes import kept
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, TaggingRun, WebhookDelivery
 from filestack_tags.tagging import results
 from filestack_tags.testing.payloads import event, fp_upload, fs_workflow
+from filestack_tags.webhooks import handlers
 from tests import scripted
 
 pytestmark = pytest.mark.django_db
@@ -35,7 +36,7 @@ def configure(settings: Any, **values: Any) -> None:
 
 
 def test_every_documented_action_has_its_line_in_the_table() -> None:
-    assert set(events.HANDLERS) == DOCUMENTED
+    assert set(handlers.HANDLERS) == DOCUMENTED
 
 
 def test_an_upload_registers_the_file_and_tags_it(

@@ -13,9 +13,10 @@ from django.test import Client
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-from filestack_tags import deliveries, events, inbox, ingest, metrics, tasks
+from filestack_tags import metrics, tasks
 from filestack_tags.models import Asset, WebhookDelivery
 from filestack_tags.testing.payloads import event, fp_upload, fs_workflow
+from filestack_tags.webhooks import handlers, inbox, leases, processing
 from tests import signed_headers
 
 State = WebhookDelivery.State
@@ -53,13 +54,13 @@ def published(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float]]:
 def processed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The deliveries that were processed, in order."""
     order: list[int] = []
-    settle = deliveries.settle
+    settle = leases.settle
 
     def record(delivery: WebhookDelivery, *args: Any, **said: Any) -> None:
         order.append(delivery.pk)
         settle(delivery, *args, **said)
 
-    monkeypatch.setattr(deliveries, "settle", record)
+    monkeypatch.setattr(leases, "settle", record)
     return order
 
 
@@ -107,8 +108,8 @@ def test_after_its_slice_a_task_leaves_the_rest_to_the_next(
 def test_a_task_ends_when_others_have_what_it_drew(
     published: list[tuple[str, float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    left = ingest.Outcome(State.PROCESSING, taken=False)
-    monkeypatch.setattr(ingest, "process", lambda pk: left)
+    left = processing.Outcome(State.PROCESSING, taken=False)
+    monkeypatch.setattr(processing, "process", lambda pk: left)
     receive()
     tasks.process_inbox()
     assert not published
@@ -143,7 +144,7 @@ def test_a_task_that_fails_leaves_its_seat(monkeypatch: pytest.MonkeyPatch) -> N
         raise DatabaseError
 
     with monkeypatch.context() as patch:
-        patch.setattr(ingest, "process", fail)
+        patch.setattr(processing, "process", fail)
         receive()
         with pytest.raises(DatabaseError):
             tasks.process_inbox()
@@ -177,7 +178,7 @@ def test_retries_and_leases_are_taken_when_they_are_due(
     WebhookDelivery.objects.update(state=state, attempts=attempts)
     set_due(pk, seconds=ago)
     assert inbox.waiting() == ([pk] if is_due else [])
-    assert ingest.process(pk).taken is is_due
+    assert processing.process(pk).taken is is_due
     assert processed == ([pk] if is_due else [])
 
 
@@ -191,10 +192,10 @@ def test_what_is_closed_does_not_wait(state: str) -> None:
 def test_a_retry_has_a_message_of_its_own_at_its_time(
     published: list[tuple[str, float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(event: Any, delivery: WebhookDelivery) -> events.Handled:
+    def fail(event: Any, delivery: WebhookDelivery) -> handlers.Handled:
         raise DatabaseError("the disk is full")
 
-    monkeypatch.setattr(events, "handle", fail)
+    monkeypatch.setattr(handlers, "handle", fail)
     receive()
     tasks.process_inbox()
     ((name, countdown),) = published
@@ -208,13 +209,13 @@ def test_a_retry_has_a_message_of_its_own_at_its_time(
 def test_the_effect_of_an_event_that_fails_is_gone_but_its_traceback_is_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    real = events.handle
+    real = handlers.handle
 
-    def handle(event: Any, delivery: WebhookDelivery) -> events.Handled:
+    def handle(event: Any, delivery: WebhookDelivery) -> handlers.Handled:
         real(event, delivery)
         raise RuntimeError("after the effect")
 
-    monkeypatch.setattr(events, "handle", handle)
+    monkeypatch.setattr(handlers, "handle", handle)
     tasks.receive(*request(fs_workflow("h", tags={"sky": 90})))
     tasks.process_inbox()
     assert not Asset.objects.exists()
@@ -228,10 +229,10 @@ def test_a_process_that_dies_each_time_leaves_a_failed_delivery_in_the_end(
 ) -> None:
     settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"WEBHOOK_MAX_ATTEMPTS": 3}
 
-    def die(event: Any, delivery: WebhookDelivery) -> events.Handled:
+    def die(event: Any, delivery: WebhookDelivery) -> handlers.Handled:
         raise SystemExit  # as a killed process: nobody records it
 
-    monkeypatch.setattr(events, "handle", die)
+    monkeypatch.setattr(handlers, "handle", die)
     receive()
     for _ in range(3):
         set_due(WebhookDelivery.objects.get().pk, seconds=1)

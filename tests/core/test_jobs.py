@@ -12,13 +12,13 @@ from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from filestack_tags import deliveries, ingest, jobs
 from filestack_tags.assets import registry, tags
 from filestack_tags.db.text import reference_digest
 from filestack_tags.filestack.payloads import event_key
 from filestack_tags.models import Asset, AssetTag, TaggingRun, WebhookDelivery
 from filestack_tags.signals import asset_registered
 from filestack_tags.testing.payloads import fp_delete, fp_overwrite, fp_upload, fs_workflow
+from filestack_tags.webhooks import leases, processing, workflow_jobs
 
 pytestmark = pytest.mark.django_db
 
@@ -139,18 +139,18 @@ def outcome_of(work: Callable[[Sequence[int]], object]) -> list[Any]:
 
 def test_together_they_come_to_the_same_as_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     applied: list[int] = []
-    apply_all = jobs.apply_all
+    apply_all = workflow_jobs.apply_all
 
-    def counting(news: Sequence[jobs.Told]) -> Any:
+    def counting(news: Sequence[workflow_jobs.Told]) -> Any:
         done = apply_all(news)
         applied.append(len(done))
         return done
 
-    monkeypatch.setattr(jobs, "apply_all", counting)
+    monkeypatch.setattr(workflow_jobs, "apply_all", counting)
     mixture_of = mixture()
     monkeypatch.setattr(f"{__name__}.mixture", lambda: mixture_of)
-    together = outcome_of(ingest.process_all)
-    alone = outcome_of(lambda ids: [ingest.process(pk) for pk in ids])
+    together = outcome_of(processing.process_all)
+    alone = outcome_of(lambda ids: [processing.process(pk) for pk in ids])
     assert together == alone
     assert applied == [10]  # not for a file of an earlier one, a forgotten one, or without id
     assert {row[1] for row in together[3]} == {State.PROCESSED}, together[3]
@@ -162,7 +162,7 @@ def test_sixteen_jobs_take_few_statements(number_known: int) -> None:
         known(f"h{number}")
     ids = store(*(fs_workflow(f"h{n}", tags={"a": n}, job_id=f"j{n}") for n in range(16)))
     with CaptureQueriesContext(connection) as captured:
-        outcomes = ingest.process_all(ids)
+        outcomes = processing.process_all(ids)
     assert {outcome.state for outcome in outcomes} == {State.PROCESSED}
     # On SQLite and MariaDB, each row is written by a statement of its own.
     singly = 0 if connection.vendor == "postgresql" else 7 * 16
@@ -181,7 +181,7 @@ def test_a_bad_one_costs_the_others_nothing(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(tags, "resolve", refuse)
     events = [fs_workflow(f"h{n}", tags={"good": 5}, job_id=f"j{n}") for n in range(3)]
     ids = store(*events, fs_workflow("h3", tags={"bad": 5}, job_id="j3"))
-    outcomes = ingest.process_all(ids)
+    outcomes = processing.process_all(ids)
     assert [outcome.state for outcome in outcomes] == [*[State.PROCESSED] * 3, State.RECEIVED]
     assert outcomes[3].retry_at
     assert AssetTag.objects.count() == 3
@@ -200,9 +200,11 @@ def test_a_file_that_another_process_makes_known_meanwhile_costs_one_more_look(
         return register_new(told)
 
     monkeypatch.setattr(registry, "register_new", once)
-    monkeypatch.setattr(ingest, "_unless_overtaken", lambda delivery: ingest.Outcome("alone"))
+    monkeypatch.setattr(
+        processing, "_unless_overtaken", lambda delivery: processing.Outcome("alone")
+    )
     ids = store(*(fs_workflow(f"h{n}", tags={"a": n}, job_id=f"j{n}") for n in range(3)))
-    outcomes = ingest.process_all(ids)
+    outcomes = processing.process_all(ids)
     assert [outcome.state for outcome in outcomes] == [State.PROCESSED] * 3
 
 
@@ -210,17 +212,19 @@ def test_one_that_is_lost_to_another_process_is_left_to_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ids = store(*(fs_workflow(f"h{n}", tags={"a": n}, job_id=f"j{n}") for n in range(3)))
-    apply_all = jobs.apply_all
+    apply_all = workflow_jobs.apply_all
 
-    def slow(news: Sequence[jobs.Told]) -> Any:
+    def slow(news: Sequence[workflow_jobs.Told]) -> Any:
         done = apply_all(news)
         WebhookDelivery.objects.filter(pk=ids[1]).update(attempts=2)
         return done
 
-    monkeypatch.setattr(jobs, "apply_all", slow)
+    monkeypatch.setattr(workflow_jobs, "apply_all", slow)
     # What this does to the row is undone with the rest, so the second time it is ours again.
-    monkeypatch.setattr(ingest, "_unless_overtaken", lambda delivery: ingest.Outcome("alone"))
-    assert {outcome.state for outcome in ingest.process_all(ids)} == {"alone"}
+    monkeypatch.setattr(
+        processing, "_unless_overtaken", lambda delivery: processing.Outcome("alone")
+    )
+    assert {outcome.state for outcome in processing.process_all(ids)} == {"alone"}
     assert not Asset.objects.exists()
     assert not TaggingRun.objects.exists()
 
@@ -228,9 +232,9 @@ def test_one_that_is_lost_to_another_process_is_left_to_it(
 def test_those_that_were_tried_are_taken_one_by_one() -> None:
     ids = store(*(fs_workflow(f"h{n}", tags={"a": n}, job_id=f"j{n}") for n in range(3)))
     WebhookDelivery.objects.filter(pk=ids[0]).update(attempts=1)
-    assert set(deliveries.take_new(ids)) == set(ids[1:])
-    assert deliveries.take_new(ids) == {}
-    assert [outcome.state for outcome in ingest.process_all(ids)] == [
+    assert set(leases.take_new(ids)) == set(ids[1:])
+    assert leases.take_new(ids) == {}
+    assert [outcome.state for outcome in processing.process_all(ids)] == [
         State.PROCESSED,
         State.PROCESSING,
         State.PROCESSING,
@@ -247,7 +251,7 @@ def test_every_new_file_is_announced(django_capture_on_commit_callbacks: Any) ->
     asset_registered.connect(listen)
     try:
         with django_capture_on_commit_callbacks(execute=True):
-            ingest.process_all(ids)
+            processing.process_all(ids)
     finally:
         asset_registered.disconnect(listen)
     assert sorted(announced) == ["h0", "h1", "h2"]

@@ -15,13 +15,14 @@ import time_machine
 from django.db import OperationalError, connection
 from django.utils import timezone
 
-from filestack_tags import curation, events, inbox, ingest, merging, retention, storing, tasks
+from filestack_tags import curation, merging, retention, tasks
 from filestack_tags.assets import registry
 from filestack_tags.assets.registry import Facts
 from filestack_tags.db import transactions
 from filestack_tags.fields import AssetOf
 from filestack_tags.filestack.errors import ServerError
 from filestack_tags.filestack.sources import Source
+from filestack_tags.model_files import storing
 from filestack_tags.models import (
     Asset,
     AssetTag,
@@ -34,6 +35,7 @@ from filestack_tags.models import (
 from filestack_tags.tagging import leases, queue
 from filestack_tags.tagging.taggers import PendingJob
 from filestack_tags.testing.payloads import fp_delete, fp_overwrite, fp_upload, fs_workflow
+from filestack_tags.webhooks import handlers, inbox, processing
 from tests import scripted, signed_headers
 from tests.hosts.shop.models import Photo
 
@@ -53,7 +55,7 @@ WORKFLOW = "c516519f-3755-4fb5-85a4-15ae4b31d475"
 """The workflow of the recorded payloads."""
 
 STORED = ("shop_photo", "filestack_tags_modelfile", "filestack_tags_asset")
-"""The order in which :mod:`~filestack_tags.storing` locks the rows of a host's file."""
+"""The order in which :mod:`~filestack_tags.model_files.storing` locks the rows of a host's file."""
 
 WRITES = re.compile(r"^(INSERT|UPDATE|DELETE|WITH held)|FOR (NO KEY )?UPDATE")
 
@@ -64,7 +66,7 @@ def receive(event: Mapping[str, Any]) -> int:
     return inbox.receive(body, headers).delivery_id
 
 
-def unable(event: Any, delivery: WebhookDelivery) -> events.Handled:
+def unable(event: Any, delivery: WebhookDelivery) -> handlers.Handled:
     raise RuntimeError("a fault of our own")
 
 
@@ -78,7 +80,7 @@ def everything(script: Any, settings: Any) -> None:
     with time_machine.travel(timezone.now(), tick=False) as clock:
 
         def process(event: Mapping[str, Any]) -> None:
-            outcome = ingest.process(receive(event))
+            outcome = processing.process(receive(event))
             assert outcome.state == WebhookDelivery.State.PROCESSED
 
         def later(**how_long: float) -> None:
@@ -89,7 +91,7 @@ def everything(script: Any, settings: Any) -> None:
         delivery = receive(upload)
         receive(upload)
         assert inbox.waiting() == [delivery]
-        (pk,) = ingest.process(delivery).to_tag
+        (pk,) = processing.process(delivery).to_tag
         later(seconds=61)
         assert queue.due() == [pk]
         script[:] = [ServerError("Filestack answered 502."), scripted.reply({"sky": 90})]
@@ -99,7 +101,7 @@ def everything(script: Any, settings: Any) -> None:
         later(hours=1)
         assert queue.tag(pk).state == TaggingRun.State.SUCCEEDED
         assert inbox.replay([delivery]) == [delivery]
-        assert ingest.process(delivery).state == WebhookDelivery.State.PROCESSED
+        assert processing.process(delivery).state == WebhookDelivery.State.PROCESSED
 
         # A job that is polled, one that another run holds already, one that never ends.
         script[:] = [PendingJob(WORKFLOW, "job-1", raw="{}")]
@@ -153,11 +155,11 @@ def everything(script: Any, settings: Any) -> None:
         assert registry.restore(pk)
         assert registry.forget(pk)
         registry.register(Source.handle("h"), facts=facts)
-        with patch.dict(events.HANDLERS, {"fp.export": unable}):
+        with patch.dict(handlers.HANDLERS, {"fp.export": unable}):
             failing = receive({"id": 2, "action": "fp.export", "text": {}})
-            assert ingest.process(failing).retry_at
+            assert processing.process(failing).retry_at
         nonsense = receive({"id": 1, "action": "fp.upload", "text": {}})
-        assert ingest.process(nonsense).state == WebhookDelivery.State.FAILED
+        assert processing.process(nonsense).state == WebhookDelivery.State.FAILED
 
         later(days=100)
         pruned = retention.prune()

@@ -12,9 +12,9 @@ import pytest
 
 import filestack_tags
 from filestack_tags import exceptions, metrics
-from filestack_tags.events import HANDLERS
 from filestack_tags.exceptions import TaggerError
 from filestack_tags.tagging.taggers.base import BUILT_IN
+from filestack_tags.webhooks.handlers import HANDLERS
 
 PACKAGE = Path(filestack_tags.__file__).parent
 

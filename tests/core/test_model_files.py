@@ -20,10 +20,11 @@ from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext, isolate_apps
 from django.utils import timezone
 
-from filestack_tags import storing, tasks
+from filestack_tags import tasks
 from filestack_tags.exceptions import ConnectionFailed
 from filestack_tags.fields import AssetOf, storage_of
 from filestack_tags.filestack.shared import shared_client
+from filestack_tags.model_files import storing
 from filestack_tags.models import Asset, ModelFile, TaggingRun
 from filestack_tags.testing import Account, EmulatorApp, EmulatorConfig, EmulatorServer
 from tests.hosts.shop.models import Photo, Product, SignedPhoto

@@ -14,9 +14,10 @@ from django.http import HttpRequest, HttpResponse
 from django.test import Client, RequestFactory
 from django.urls import resolve, reverse
 
-from filestack_tags import inbox, tasks
+from filestack_tags import tasks
 from filestack_tags.models import WebhookDelivery
 from filestack_tags.views import webhook
+from filestack_tags.webhooks import inbox
 from tests import signed_headers
 
 URL = "/filestack/webhook/"

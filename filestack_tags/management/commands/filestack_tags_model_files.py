@@ -4,10 +4,11 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from filestack_tags import storing, tasks
+from filestack_tags import tasks
 from filestack_tags.db.transactions import alias
 from filestack_tags.fields import AssetOf
 from filestack_tags.management.base import AppCommand
+from filestack_tags.model_files import storing
 from filestack_tags.models import ModelFile
 
 

@@ -15,9 +15,9 @@ from django.utils.dateparse import parse_date, parse_datetime
 from filestack_tags import tasks
 from filestack_tags.db.datetimes import kept
 from filestack_tags.db.transactions import alias
-from filestack_tags.deliveries import OPEN_STATES
 from filestack_tags.management.base import AppCommand
 from filestack_tags.models import WebhookDelivery
+from filestack_tags.webhooks.leases import OPEN_STATES
 
 BATCH = 500
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}

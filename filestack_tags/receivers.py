@@ -13,9 +13,10 @@ from django.apps import apps
 from django.db.models import Model
 from django.db.models.signals import post_delete, post_save, pre_save
 
-from . import storing, tasks
+from . import tasks
 from .db.transactions import alias
 from .fields import AssetOf, asset_fields
+from .model_files import storing
 
 UPLOADED = "_filestack_tags_uploaded"
 """Attribute of a row while it is saved: the ``AssetOf`` fields whose file is new."""

@@ -1,7 +1,7 @@
 """Jobs: the results of many workflow jobs, written together.
 
 These are the jobs that bursts are made of: they ended with a result, and their open run is known
-by its job id, or they were not started here. :mod:`.events` handles the others one by one, such
+by its job id, or they were not started here. :mod:`.handlers` handles the others one by one, such
 as those whose file was archived, or has a run that waits for some job and may wait for this one.
 """
 
@@ -11,16 +11,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from . import events, metrics
-from .assets import registry
-from .db.rowsets import update
-from .db.transactions import alias, locked
-from .filestack.options import file_hosts
-from .filestack.payloads import Event, WorkflowJob
-from .models import Asset, TaggingRun, WebhookDelivery
-from .news import PROCESSED, Handled
-from .tagging import results, workflows
-from .tagging.taggers import TaggerReply
+from filestack_tags import metrics
+from filestack_tags.assets import registry
+from filestack_tags.db.rowsets import update
+from filestack_tags.db.transactions import alias, locked
+from filestack_tags.filestack.options import file_hosts
+from filestack_tags.filestack.payloads import Event, WorkflowJob
+from filestack_tags.models import Asset, TaggingRun, WebhookDelivery
+from filestack_tags.tagging import results, workflows
+from filestack_tags.tagging.taggers import TaggerReply
+
+from . import handlers
+from .event_time import PROCESSED, Handled
 
 Identity = tuple[str, str, str]
 """What makes two jobs the same: id, workflow, and the digest of the file."""
@@ -37,11 +39,11 @@ class Told:
 
     @property
     def identity(self) -> Identity:
-        return str(self.job.job_id), self.job.workflow_id, events.digest_of(self.job)
+        return str(self.job.job_id), self.job.workflow_id, handlers.digest_of(self.job)
 
     @property
     def started_at(self) -> datetime:
-        return events.started_at(self.job, self.event, self.delivery)
+        return handlers.started_at(self.job, self.event, self.delivery)
 
 
 def told(delivery: WebhookDelivery, event: Event) -> Told | None:
@@ -55,7 +57,7 @@ def told(delivery: WebhookDelivery, event: Event) -> Told | None:
     job = event.workflow(file_hosts())
     if job.is_under_way or not job.job_id or len(job.sources) != 1:
         return None
-    reply = events.reply_of(job)
+    reply = handlers.reply_of(job)
     return None if reply is None else Told(delivery, event, job, reply)
 
 
@@ -83,7 +85,7 @@ def apply_all(news: Sequence[Told]) -> dict[int, Handled]:
         results.Result(
             runs[one.identity].pk,
             one.reply,
-            events.result_at(one.job, one.event, one.delivery),
+            handlers.result_at(one.job, one.event, one.delivery),
         )
         for one in applied
     ]
@@ -92,7 +94,7 @@ def apply_all(news: Sequence[Told]) -> dict[int, Handled]:
         if isinstance(state, Exception):
             raise state
         metrics.count("tagging.completed", state=state)
-        text = events.outcome_of(one.job, one.reply, state)
+        text = handlers.outcome_of(one.job, one.reply, state)
         done[one.delivery.pk] = Handled(PROCESSED, text, runs[one.identity].asset_id)
     # Their rows are locked since their results were applied.
     update(
@@ -148,7 +150,7 @@ def _open(news: Sequence[Told], others: Iterable[TaggingRun]) -> dict[Identity, 
     runs = []
     for asset in found:
         one = named[asset.digest]
-        runs.append(events.new_run(one.job, asset, started_at=one.started_at))
+        runs.append(handlers.new_run(one.job, asset, started_at=one.started_at))
         if asset.digest in makes_known:
             registry.refresh(asset, {}, one.started_at)
     if known:
@@ -162,11 +164,11 @@ def _hold(asset_ids: Iterable[int]) -> list[Asset]:
     rows = locked(Asset.objects.filter(pk__in=sorted(asset_ids))).order_by("pk")
     present = [asset for asset in rows if not asset.deleted_at]
     waiting = TaggingRun.objects.using(alias()).filter(
-        events.WAITS, events.KNOWS_NO_JOB, asset__in=[asset.pk for asset in present]
+        handlers.WAITS, handlers.KNOWS_NO_JOB, asset__in=[asset.pk for asset in present]
     )
     waited_for = set(waiting.values_list("asset_id", flat=True))
     return [asset for asset in present if asset.pk not in waited_for]
 
 
 def _digest(one: Told) -> str:
-    return events.digest_of(one.job)
+    return handlers.digest_of(one.job)

@@ -25,17 +25,22 @@ from django.db import models
 from django.db.models import F
 from django.utils import timezone
 
-from . import metrics
-from .assets import registry
-from .assets.registry import Facts
-from .conf import get_settings
-from .db.text import storable
-from .db.transactions import alias, atomic, locked, retrying
-from .exceptions import ConfigurationError, FilestackTagsError, InvalidReference, TaggerError
-from .fields import AssetOf
-from .filestack.sources import Source
-from .models import ModelFile, TaggingRun
-from .tagging import queue
+from filestack_tags import metrics
+from filestack_tags.assets import registry
+from filestack_tags.assets.registry import Facts
+from filestack_tags.conf import get_settings
+from filestack_tags.db.text import storable
+from filestack_tags.db.transactions import alias, atomic, locked, retrying
+from filestack_tags.exceptions import (
+    ConfigurationError,
+    FilestackTagsError,
+    InvalidReference,
+    TaggerError,
+)
+from filestack_tags.fields import AssetOf
+from filestack_tags.filestack.sources import Source
+from filestack_tags.models import ModelFile, TaggingRun
+from filestack_tags.tagging import queue
 
 logger = logging.getLogger(__name__)
 
@@ -257,7 +262,7 @@ def _offer(field: AssetOf, entry: ModelFile) -> _Offer:
     if entry.asset is not None and not entry.asset.deleted_at and entry.sha256 == sha256:
         source = Source.of(entry.asset.kind, entry.asset.reference)
         return _Offer(source, facts, sha256)
-    from .filestack.shared import shared_client  # loads the HTTP client
+    from filestack_tags.filestack.shared import shared_client  # loads the HTTP client
 
     stored = shared_client().store_bytes(
         data, filename=filename, mimetype=mimetype or "application/octet-stream"
@@ -318,7 +323,7 @@ def _land(field: AssetOf, entry: ModelFile, offer: _Offer) -> Stored | None:
 def _taken_back(entry: ModelFile, offer: _Offer) -> Stored:
     """Delete the stored copy for a row that was deleted or has another file now."""
     if offer.handle:
-        from .filestack.shared import shared_client
+        from filestack_tags.filestack.shared import shared_client
 
         try:
             shared_client().delete(offer.handle)

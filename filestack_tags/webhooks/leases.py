@@ -12,12 +12,14 @@ from operator import attrgetter
 
 from django.utils import timezone
 
-from . import events, metrics
-from .conf import get_settings
-from .db.rowsets import update
-from .db.text import storable
-from .db.transactions import alias, atomic, locked, retrying
-from .models import WebhookDelivery
+from filestack_tags import metrics
+from filestack_tags.conf import get_settings
+from filestack_tags.db.rowsets import update
+from filestack_tags.db.text import storable
+from filestack_tags.db.transactions import alias, atomic, locked, retrying
+from filestack_tags.models import WebhookDelivery
+
+from . import handlers
 
 TAKEN = ("state", "attempts", "due_at")
 CLOSED = ("state", "outcome", "error", "error_code", "asset", "due_at", "processed_at")
@@ -132,7 +134,9 @@ def settle(
     delivery.processed_at = timezone.now()
     if first_time:
         waited = (delivery.processed_at - delivery.received_at).total_seconds()
-        metrics.observe("webhook.seconds", waited, action=events.known_action(delivery.action))
+        metrics.observe(
+            "webhook.seconds", waited, action=handlers.known_action(delivery.action)
+        )
     if state == WebhookDelivery.State.FAILED:
         metrics.count("webhook.failed")
 

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 from django.utils import timezone
 
-from .db.datetimes import CLOCKS_DIFFER, kept
-from .filestack.payloads import Event
-from .models import WebhookDelivery
+from filestack_tags.db.datetimes import CLOCKS_DIFFER, kept
+from filestack_tags.filestack.payloads import Event
+from filestack_tags.models import WebhookDelivery
 
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 

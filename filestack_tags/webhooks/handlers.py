@@ -12,18 +12,20 @@ from datetime import datetime, timedelta
 
 from django.db.models import Q
 
-from . import files, metrics, news
-from .assets import registry, tags
-from .db.text import reference_digest
-from .db.transactions import alias, locked
-from .exceptions import PayloadError, TaggerError
-from .filestack.options import file_hosts
-from .filestack.payloads import Event, WorkflowJob
-from .models import Asset, TaggingRun, WebhookDelivery
-from .news import IGNORED, PROCESSED, Handled
-from .tagging import queue, results, workflows
-from .tagging.taggers import TaggerReply
-from .tagging.taggers.filestack import job_error, result_of, without_tags
+from filestack_tags import metrics
+from filestack_tags.assets import registry, tags
+from filestack_tags.db.text import reference_digest
+from filestack_tags.db.transactions import alias, locked
+from filestack_tags.exceptions import PayloadError, TaggerError
+from filestack_tags.filestack.options import file_hosts
+from filestack_tags.filestack.payloads import Event, WorkflowJob
+from filestack_tags.models import Asset, TaggingRun, WebhookDelivery
+from filestack_tags.tagging import queue, results, workflows
+from filestack_tags.tagging.taggers import TaggerReply
+from filestack_tags.tagging.taggers.filestack import job_error, result_of, without_tags
+
+from . import event_time, file_events
+from .event_time import IGNORED, PROCESSED, Handled
 
 SLACK = timedelta(minutes=2)
 """How long before its run a job may appear to have started, since clocks may differ."""
@@ -78,7 +80,7 @@ def known_action(action: str) -> str:
 
 
 def _file(event: Event, delivery: WebhookDelivery) -> Handled:
-    return files.apply_all([files.told(delivery, event)])[delivery.pk]
+    return file_events.apply_all([file_events.told(delivery, event)])[delivery.pk]
 
 
 def _workflow(event: Event, delivery: WebhookDelivery) -> Handled:
@@ -170,12 +172,16 @@ def _lost_tags(job: WorkflowJob) -> bool:
 
 def result_at(job: WorkflowJob, event: Event, delivery: WebhookDelivery) -> datetime:
     """Return when a job had its result."""
-    return news.past(job.updated_at or event.timestamp or delivery.received_at)
+    return event_time.past(job.updated_at or event.timestamp or delivery.received_at)
 
 
 def started_at(job: WorkflowJob, event: Event, delivery: WebhookDelivery) -> datetime:
     """Return when a job was started."""
-    return news.past(job.created_at) if job.created_at else news.moment(event, delivery)
+    return (
+        event_time.past(job.created_at)
+        if job.created_at
+        else event_time.moment(event, delivery)
+    )
 
 
 def new_run(job: WorkflowJob, asset: Asset, *, started_at: datetime) -> TaggingRun:
@@ -204,7 +210,7 @@ def _ignored(event: Event, delivery: WebhookDelivery) -> Handled:
 
 
 HANDLERS: dict[str, Callable[[Event, WebhookDelivery], Handled]] = {
-    **dict.fromkeys(files.EFFECTS, _file),
+    **dict.fromkeys(file_events.EFFECTS, _file),
     "fs.workflow": _workflow,
     "fp.converse": _ignored,
     "fp.video_converse": _ignored,
@@ -236,7 +242,7 @@ def _run_of(job: WorkflowJob, event: Event) -> TaggingRun | None:
         asset=asset,
     )
     if created_at := job.created_at or event.timestamp:
-        waiting = waiting.filter(started_at__lte=news.past(created_at) + SLACK)
+        waiting = waiting.filter(started_at__lte=event_time.past(created_at) + SLACK)
     return waiting.order_by("-id").first() if asset else None
 
 

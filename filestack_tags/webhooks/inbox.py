@@ -1,7 +1,7 @@
 """Inbox: verify and store webhook requests, list waiting deliveries, and reopen old ones.
 
-:func:`receive` runs inside the request and only stores; :func:`.ingest.process` applies a delivery
-later, in a task.
+:func:`receive` runs inside the request and only stores; :func:`.processing.process` applies a
+delivery later, in a task.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from random import sample
 from django.db.models import F, Q
 from django.utils import timezone
 
-from . import metrics
-from .conf import get_settings
-from .db.text import storable
-from .db.transactions import alias, atomic, locked, retrying
-from .deliveries import OPEN_STATES
-from .exceptions import WebhookSignatureInvalid
-from .filestack.payloads import event_key
-from .filestack.security import verify_webhook, verify_webhook_chunks
+from filestack_tags import metrics
+from filestack_tags.conf import get_settings
+from filestack_tags.db.text import storable
+from filestack_tags.db.transactions import alias, atomic, locked, retrying
+from filestack_tags.exceptions import WebhookSignatureInvalid
+from filestack_tags.filestack.payloads import event_key
+from filestack_tags.filestack.security import verify_webhook, verify_webhook_chunks
+from filestack_tags.models import TOO_LARGE, WebhookDelivery
+
 from .inserting import insert_or_count
-from .models import TOO_LARGE, WebhookDelivery
+from .leases import OPEN_STATES
 
 logger = logging.getLogger(__name__)
 

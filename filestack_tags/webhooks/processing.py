@@ -18,15 +18,17 @@ from datetime import datetime, timedelta
 from django.db import DataError, IntegrityError, OperationalError
 from django.utils import timezone
 
-from . import deliveries, events, files, jobs, metrics
-from .conf import get_settings
-from .db.text import storable
-from .db.transactions import alias, atomic, locked, retrying
-from .exceptions import PayloadError
-from .filestack.payloads import Event, parse_event
-from .filestack.payloads.reading import decode
-from .models import WebhookDelivery
-from .news import Handled
+from filestack_tags import metrics
+from filestack_tags.conf import get_settings
+from filestack_tags.db.text import storable
+from filestack_tags.db.transactions import alias, atomic, locked, retrying
+from filestack_tags.exceptions import PayloadError
+from filestack_tags.filestack.payloads import Event, parse_event
+from filestack_tags.filestack.payloads.reading import decode
+from filestack_tags.models import WebhookDelivery
+
+from . import file_events, handlers, leases, workflow_jobs
+from .event_time import Handled
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +75,7 @@ def process(delivery_id: int) -> Outcome:
 def _unless_overtaken(delivery: WebhookDelivery) -> Outcome:
     try:
         return _process(delivery)
-    except deliveries.Overtaken:
+    except leases.Overtaken:
         logger.warning("Webhook delivery %s was taken over by another process", delivery.pk)
         return Outcome("overtaken")
 
@@ -86,7 +88,7 @@ def process_all(delivery_ids: Sequence[int]) -> list[Outcome]:
     overwrites and deletions of files. If that fails, each delivery is processed separately, so that
     a bad one does not affect the others.
     """
-    taken = deliveries.take_new(delivery_ids)
+    taken = leases.take_new(delivery_ids)
     done = _process_together([taken[pk] for pk in delivery_ids if pk in taken])
     outcomes: list[Outcome] = []
     for pk in delivery_ids:
@@ -101,29 +103,33 @@ def process_all(delivery_ids: Sequence[int]) -> list[Outcome]:
 
 def _process_together(taken: Sequence[WebhookDelivery]) -> dict[int, Outcome]:
     """Process the deliveries that can be processed together; return the results by delivery."""
-    told_jobs: list[jobs.Told] = []
-    told_files: list[files.Told] = []
+    told_jobs: list[workflow_jobs.Told] = []
+    told_files: list[file_events.Told] = []
     silent: list[tuple[Event, WebhookDelivery]] = []
     for delivery in taken:
         with suppress(PayloadError):  # raised again when it is processed alone
             event = parse_event(bytes(delivery.raw_body))
-            if event.action in files.EFFECTS:
-                told_files.append(files.told(delivery, event))
-            elif events.says_nothing(event):
+            if event.action in file_events.EFFECTS:
+                told_files.append(file_events.told(delivery, event))
+            elif handlers.says_nothing(event):
                 silent.append((event, delivery))
-            elif job := jobs.told(delivery, event):
+            elif job := workflow_jobs.told(delivery, event):
                 told_jobs.append(job)
     # Jobs first: a file that has its tags already need not be tagged after its upload event.
     return {
         **_attempt(
             [one.delivery for one in told_jobs],
-            lambda: jobs.apply_all(told_jobs),
-            ahead=lambda: events.prepare_all(one.event for one in told_jobs),
+            lambda: workflow_jobs.apply_all(told_jobs),
+            ahead=lambda: handlers.prepare_all(one.event for one in told_jobs),
         ),
-        **_attempt([one.delivery for one in told_files], lambda: files.apply_all(told_files)),
+        **_attempt(
+            [one.delivery for one in told_files], lambda: file_events.apply_all(told_files)
+        ),
         **_attempt(
             [delivery for _, delivery in silent],
-            lambda: {delivery.pk: events.handle(event, delivery) for event, delivery in silent},
+            lambda: {
+                delivery.pk: handlers.handle(event, delivery) for event, delivery in silent
+            },
         ),
     }
 
@@ -147,7 +153,7 @@ def _attempt(
         return {}
     for delivery in those:
         if delivery.pk in done:
-            metrics.count("webhook.processed", action=events.known_action(delivery.action))
+            metrics.count("webhook.processed", action=handlers.known_action(delivery.action))
     return {pk: Outcome(handled.state, handled.to_tag) for pk, handled in done.items()}
 
 
@@ -158,13 +164,13 @@ def _finish(
     ahead()
     with atomic():
         done = work()
-        held = deliveries.hold([delivery for delivery in those if delivery.pk in done])
+        held = leases.hold([delivery for delivery in those if delivery.pk in done])
         for delivery in held:
             handled = done[delivery.pk]
-            deliveries.settle(
+            leases.settle(
                 delivery, handled.state, outcome=handled.text, asset_id=handled.asset_id
             )
-        deliveries.write(held)
+        leases.write(held)
     return done
 
 
@@ -180,23 +186,23 @@ def _process(delivery: WebhookDelivery) -> Outcome:
     except PayloadError as error:
         _refuse(delivery, error)
         return Outcome(delivery.state)
-    except deliveries.Overtaken:
+    except leases.Overtaken:
         raise
     except Exception as error:
         logger.exception("Processing webhook delivery %s failed", delivery.pk)
         return _fail(delivery, error)
-    metrics.count("webhook.processed", action=events.known_action(delivery.action))
+    metrics.count("webhook.processed", action=handlers.known_action(delivery.action))
     return Outcome(done.state, to_tag=done.to_tag)
 
 
 @retrying
 def _handle(event: Event, delivery: WebhookDelivery, *, note: str = "") -> Handled:
-    events.prepare(event)
+    handlers.prepare(event)
     with atomic():
-        done = events.handle(event, delivery)
-        deliveries.hold([delivery])
+        done = handlers.handle(event, delivery)
+        leases.hold([delivery])
         text = f"{done.text}{note}"
-        deliveries.close(delivery, done.state, outcome=text, asset_id=done.asset_id)
+        leases.close(delivery, done.state, outcome=text, asset_id=done.asset_id)
     return done
 
 
@@ -210,8 +216,8 @@ def _in_three_bytes(body: bytes) -> bytes:
 @retrying
 def _refuse(delivery: WebhookDelivery, error: PayloadError) -> None:
     with atomic():
-        deliveries.hold([delivery])
-        deliveries.close(
+        leases.hold([delivery])
+        leases.close(
             delivery, WebhookDelivery.State.FAILED, error=str(error), error_code=UNREADABLE
         )
 
@@ -222,17 +228,17 @@ def _take(delivery_id: int) -> WebhookDelivery | Outcome:
         delivery = locked(WebhookDelivery.objects.filter(pk=delivery_id)).first()
         if delivery is None:
             return Outcome("gone", taken=False)
-        if not deliveries.may_be_taken(delivery):
+        if not leases.may_be_taken(delivery):
             return Outcome(delivery.state, taken=False)
         if delivery.attempts >= get_settings().WEBHOOK_MAX_ATTEMPTS:
-            deliveries.close(
+            leases.close(
                 delivery,
                 WebhookDelivery.State.FAILED,
                 error=delivery.error or "The process that ran it did not come back.",
                 error_code=delivery.error_code or ABANDONED,
             )
             return Outcome(delivery.state)
-        deliveries.take(delivery)
+        leases.take(delivery)
     return delivery
 
 
@@ -243,11 +249,9 @@ def _fail(delivery: WebhookDelivery, error: Exception) -> Outcome:
     text = "".join(traceback.format_exception(error))
     code = storable(type(error).__name__, 50)
     with atomic():
-        deliveries.hold([delivery])
+        leases.hold([delivery])
         if delivery.attempts >= settings.WEBHOOK_MAX_ATTEMPTS:
-            deliveries.close(
-                delivery, WebhookDelivery.State.FAILED, error=text, error_code=code
-            )
+            leases.close(delivery, WebhookDelivery.State.FAILED, error=text, error_code=code)
             return Outcome(delivery.state)
         tries = delivery.attempts - 1
         delay = min(settings.RETRY_DELAY * 2**tries, settings.RETRY_DELAY_MAX)

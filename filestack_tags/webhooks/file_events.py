@@ -15,17 +15,18 @@ from operator import attrgetter
 from django.db import IntegrityError
 from django.utils import timezone
 
-from . import news
-from .assets import registry
-from .conf import get_settings
-from .db.rowsets import update
-from .db.text import reference_digest
-from .db.transactions import alias, atomic, locked, on_commit
-from .filestack.payloads import Event, FileEvent
-from .models import Asset, TaggingRun, WebhookDelivery
-from .news import PROCESSED, Handled
-from .signals import asset_registered
-from .tagging.queue import wants_tagging
+from filestack_tags.assets import registry
+from filestack_tags.conf import get_settings
+from filestack_tags.db.rowsets import update
+from filestack_tags.db.text import reference_digest
+from filestack_tags.db.transactions import alias, atomic, locked, on_commit
+from filestack_tags.filestack.payloads import Event, FileEvent
+from filestack_tags.models import Asset, TaggingRun, WebhookDelivery
+from filestack_tags.signals import asset_registered
+from filestack_tags.tagging.queue import wants_tagging
+
+from . import event_time
+from .event_time import PROCESSED, Handled
 
 TRIES = 3
 """How often to look up the assets: another process may register a file in between."""
@@ -68,7 +69,7 @@ def told(delivery: WebhookDelivery, event: Event) -> Told:
     Raises:
         PayloadError: when it names no file.
     """
-    return Told(delivery, event.action, event.file(), news.moment(event, delivery))
+    return Told(delivery, event.action, event.file(), event_time.moment(event, delivery))
 
 
 def apply_all(those: Iterable[Told]) -> dict[int, Handled]:

@@ -15,8 +15,8 @@ from typing import Any
 
 from django.db import connections
 
-from .db.transactions import alias
-from .models import WebhookDelivery
+from filestack_tags.db.transactions import alias
+from filestack_tags.models import WebhookDelivery
 
 GIVEN = ("event_key", "action", "headers", "raw_body", "received_at", "due_at")
 """The columns that differ; all others have the defaults of the model."""

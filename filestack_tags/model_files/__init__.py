@@ -1,0 +1,1 @@
+"""Files of the host's own models."""

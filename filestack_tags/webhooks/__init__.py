@@ -1,0 +1,1 @@
+"""Filestack's webhooks: store them, lease them, apply what they report."""
