@@ -6,9 +6,9 @@ from .celery import app as celery_app
 
 __all__ = ["celery_app", "examples", "signed_headers"]
 
-# How long one example takes says more about the machine than about the code.
+# The duration of an example depends more on the machine than on the code.
 hypothesis.settings.register_profile("suite", deadline=None)
-# Where the suite runs once more, on another Python or from the wheel.
+# For repeated runs of the suite, on another Python or from the wheel.
 hypothesis.settings.register_profile("brief", deadline=None, max_examples=10)
 hypothesis.settings.register_profile(
     "fuzz", deadline=None, max_examples=300, print_blob=True, derandomize=False
@@ -17,14 +17,15 @@ hypothesis.settings.load_profile("suite")
 
 
 def examples(most: int) -> hypothesis.settings:
-    """Return the settings of a property whose examples cost much: that many, or fewer where
-    the profile says so."""
+    """Return the settings of a property with expensive examples: at most this many, or fewer if the
+    profile says so.
+    """
     return hypothesis.settings(max_examples=min(most, hypothesis.settings.default.max_examples))
 
 
 def signed_headers(body: bytes, secret: str = "whsec-A") -> dict[str, str]:  # noqa: S107  a test secret
     """Return the headers of a webhook that is sent now."""
-    # Django's settings are not there yet when this package is imported.
+    # Django's settings are not configured yet when this package is imported.
     from filestack_tags.filestack.security import sign_webhook
 
     timestamp = str(int(time.time()))

@@ -1,4 +1,4 @@
-"""An account at the emulator, with its CDN's cache and with files that belong to other accounts."""
+"""An emulator account with the CDN's cache and with files of other accounts."""
 
 from __future__ import annotations
 

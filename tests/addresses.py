@@ -1,4 +1,4 @@
-"""Every address that the test project answers, as patterns of its URL configuration."""
+"""Every URL of the test project, as patterns of its URL configuration."""
 
 from __future__ import annotations
 

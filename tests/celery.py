@@ -1,4 +1,4 @@
-"""The Celery application of the test suite: tasks run at once, unless a test starts a worker."""
+"""The Celery application of the test suite: tasks run eagerly, unless a test starts a worker."""
 
 from celery import Celery
 

@@ -1,4 +1,4 @@
-"""Which tests run: all, those that use the database, or those with settings of their own."""
+"""Select the tests to run: all, those that use the database, or those with their own settings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SLOW_FILES = frozenset(
         "taggers/test_memory.py",
     }
 )
-"""Files whose tests take minutes together: they walk every address, or wait for a deadline."""
+"""Files whose tests take minutes in total: they request every URL, or wait for a deadline."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -44,8 +44,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave the example project's tests and the browser's to runs with their settings, and
-    those of what is published to runs that name them."""
+    """Skip the example project's and the browser tests, which need other settings, and the tests of
+    the published package, unless named.
+    """
     home = Path(__file__).parent
     if collection_path == home / "dist":
         return None if any("tests/dist" in name for name in config.args) else True
@@ -59,7 +60,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def uses_database(item: pytest.Item) -> bool:
-    """Whether a test reaches the database, by marker, by fixture or by its test case."""
+    """Whether a test uses the database, by marker, by fixture or by its test case."""
     if item.get_closest_marker("django_db"):
         return True
     if DATABASE_FIXTURES & set(getattr(item, "fixturenames", ())):
@@ -87,7 +88,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture
 def told() -> Iterator[list[metrics.Measurement]]:
-    """Return the events that are told of during the test."""
+    """Return the events that are reported during the test."""
     heard: list[metrics.Measurement] = []
     end = metrics.subscribe(heard.append)
     yield heard
@@ -96,16 +97,16 @@ def told() -> Iterator[list[metrics.Measurement]]:
 
 @pytest.fixture(autouse=True)
 def _names_are_read_again() -> None:
-    """Read the names of tags anew; the index of this process has those of another test."""
+    """Reload the names of tags; this process's index has those of another test."""
     complete.forget()
 
 
 @pytest.fixture(autouse=True)
 def _events_are_declared(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Fail a test that tells of an event which the catalogue does not have like this."""
+    """Fail a test that reports an event that the catalogue does not declare."""
     wrong: list[str] = []
     monkeypatch.setattr(metrics, "undeclared", lambda name, why: wrong.append(f"{name}: {why}"))
-    end = metrics.subscribe(lambda told: None)  # without a listener nothing is looked at
+    end = metrics.subscribe(lambda told: None)  # without a listener nothing is checked
     yield
     end()
     assert not wrong

@@ -1,4 +1,4 @@
-"""A server on loopback that answers too slowly, in every way that a time-out of a step misses."""
+"""A server on loopback that is too slow, in every way that a timeout for a single step misses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WAYS = {
     "drips the body": (BODY, b" "),
     "sends interim answers": (b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
 }
-"""How a server is slow: what it sends at once, and then again and again."""
+"""How a server is slow: what it sends at once, and then repeatedly."""
 
 SERVER_HELLO = b"\x16\x03\x03\x3f\xff\x02\x00\x3f\xf0\x03\x03"
 TLS_WAYS = {"never answers": (b"", b""), "drips its hello": (SERVER_HELLO, b"x")}
@@ -55,7 +55,7 @@ class Dripping:
 
 @contextmanager
 def dripping(way: str) -> Iterator[Dripping]:
-    """Run a server that goes on until the context is left."""
+    """Run a server until the context is left."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = Dripping(way, listener)
         thread = Thread(target=server.accept, daemon=True)

@@ -1,4 +1,4 @@
-"""A host's own tagger whose answers are scripted, and builders for what it answers."""
+"""A custom tagger with scripted replies, and builders for replies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from filestack_tags.tagging.taggers import PendingJob, TaggerReply, TagScore
 Answer = TaggerReply | PendingJob | Exception | Callable[[Source], TaggerReply]
 
 answers: list[Answer] = []
-"""What the next calls get, in order; the last one is repeated."""
+"""The replies to the next calls, in order; the last one is repeated."""
 asked: list[Source] = []
 
 
@@ -29,7 +29,7 @@ class ScriptedTagger:
 
 
 class FollowedTagger(ScriptedTagger):
-    """One that can be asked about its jobs."""
+    """A scripted tagger whose jobs can be polled."""
 
     def follow(self, job_id: str) -> TaggerReply | PendingJob:
         return self._next(Source.handle("unused"))

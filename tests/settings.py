@@ -51,7 +51,7 @@ TEMPLATES = [
 def database(url: str) -> dict[str, object]:
     """Return a ``DATABASES`` entry for ``sqlite:``, ``postgres://`` or ``mysql://``.
 
-    ``?prepare_threshold=1`` has PostgreSQL prepare statements from the second time on.
+    With ``?prepare_threshold=1``, PostgreSQL prepares statements from their second execution.
     """
     parts = urlsplit(url)
     if parts.scheme == "sqlite":
@@ -84,6 +84,6 @@ FILESTACK_TAGS: dict[str, object] = {
     "WEBHOOK_SECRETS": ["whsec-A"],
 }
 if not str(DATABASES["default"]["ENGINE"]).endswith("sqlite3"):
-    # The limit takes statements there, which tests of query counts would have to allow for.
+    # The limit runs statements there, which tests of query counts would have to include.
     # tests/search/test_deadline.py sets it.
     FILESTACK_TAGS["SEARCH_TIMEOUT_SECONDS"] = None

@@ -1,8 +1,8 @@
-"""What the documents show is run: examples in Python, settings, JSON, and commands.
+"""The examples in the documents are run: Python, settings, JSON, and commands.
 
-The examples of one document share their names, from the first to the last, as a reader would
-type them. What a document takes for granted, such as a user, is in :data:`GIVEN`. The tutorial
-is done as it is written by ``make dist-test``, in a project of its own.
+The examples of one document share their names, from the first to the last, as if a reader typed
+them. Objects that a document assumes, such as a user, are in :data:`GIVEN`. ``make dist-test`` runs
+the tutorial as written, in a separate project.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = ["README.md", *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/**/*.md"))]
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```", re.DOTALL | re.MULTILINE)
 MODELS = "tests.hosts.shop.models"
-"""Where models of examples are put: an app that is installed."""
+"""Where the models of examples are placed: an installed app."""
 
 READERS = ("SCOPE", "TAGGER", "TAGGERS")
 ENVIRONMENT = {
@@ -50,7 +50,7 @@ ENVIRONMENT = {
 
 
 def given_to_all(make: Make) -> dict[str, Any]:
-    """What every project has: rows, a user, a request, and what Django's templates import."""
+    """Objects that every project has: rows, a user, a request, and usual imports."""
     user = User.objects.create_user("anna")
     asset = make.asset({"sky": 90, "beach": 60, "New York City": 55}, filename="a.jpg")
     return {
@@ -75,7 +75,7 @@ def given_to_all(make: Make) -> dict[str, Any]:
 def blocks(document: str, *kinds: str) -> Iterator[tuple[int, str]]:
     """Yield the line and the text of each block of these kinds."""
     file = ROOT / document
-    if not file.exists():  # where the wheel is tested, only docs/ is beside it
+    if not file.exists():  # when the wheel is tested, only docs/ is beside it
         return
     text = file.read_text("utf-8")
     for found in FENCE.finditer(text):
@@ -99,7 +99,7 @@ def run(document: str, line: int, block: str, names: dict[str, Any]) -> None:
 
 @contextmanager
 def models_taken_away() -> Iterator[None]:
-    """Forget the models that examples define, which have no tables."""
+    """Remove the models that examples define, which have no tables."""
     before = {**apps.all_models["shop"]}
     try:
         yield
@@ -128,7 +128,7 @@ def test_every_example_runs(
                 continue
             run(document, line, block, names)
             if written := names.pop("FILESTACK_TAGS", None):
-                # What names code of the reader's cannot be imported here.
+                # Settings that name the reader's code cannot be imported here.
                 own = {key: each for key, each in written.items() if key not in READERS}
                 settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, **own}
                 assert not problems(), f"{document}:{line}"
@@ -137,7 +137,7 @@ def test_every_example_runs(
 
 
 def problems() -> list[Any]:
-    """Return what the system checks say of the settings as a document has them."""
+    """Return the results of the system checks for the settings of a document."""
     return [
         *checks.check_settings(),
         *checks.check_tagger(),
@@ -176,7 +176,7 @@ def test_every_json_can_be_read(document: str) -> None:
     read = 0
     for line, block in blocks(document, "json"):
         rest = block.strip()
-        while rest:  # several stand below each other
+        while rest:  # there may be several
             read += 1
             try:
                 _, end = json.JSONDecoder().raw_decode(rest)

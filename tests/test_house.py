@@ -1,4 +1,4 @@
-"""The house keeps its rules, and its documents say what is so."""
+"""The code follows its rules, and the documents match the code."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Run by ``make vendor``: filestack-js as it is published on npm, put among the static files.
+"""Run by ``make vendor``: put filestack-js, as published on npm, among the static files.
 
-``vendored.json`` says which version, and what its tarball and each file digest to. Without an
-argument that version is fetched again, and anything that differs is an error; with a version,
-that one is fetched and recorded.
+``vendored.json`` records the version, and the digests of its tarball and of each file. Without an
+argument that version is fetched again, and any difference is an error; with a version, that one is
+fetched and recorded.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 import filestack_tags
 
-# Beside the package that is used: the tests run on the installed wheel, too.
+# Beside the imported package: the tests run on the installed wheel, too.
 VENDORED = (
     Path(filestack_tags.__file__).resolve().parent / "static/filestack_tags/vendor/filestack-js"
 )
@@ -36,27 +36,27 @@ SOURCE_MAP = b"\n//# sourceMappingURL="
 
 
 def record() -> dict[str, Any]:
-    """Return what is recorded of the package."""
+    """Return the record of the package."""
     read: dict[str, Any] = json.loads(RECORD.read_text("utf-8"))
     return read
 
 
 def digest(content: bytes) -> str:
-    """Return the SHA-256 of a file, as the record has it."""
+    """Return the SHA-256 of a file, in the record's format."""
     return hashlib.sha256(content).hexdigest()
 
 
 def without_source_map(content: bytes) -> bytes:
     """Return a script without the line that names its source map.
 
-    The map is thrice as big as the script, and Django's manifest storage refuses a script whose
-    map is missing.
+    The map is three times as big as the script, and Django's manifest storage rejects a script
+    whose map is missing.
     """
     return content.partition(SOURCE_MAP)[0] + b"\n" if SOURCE_MAP in content else content
 
 
 def fetched(name: str, version: str) -> tuple[str, dict[str, bytes]]:
-    """Return the integrity of the package's tarball, and the files that are taken from it."""
+    """Return the integrity of the package's tarball, and the files to vendor."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(["npm", "pack", "--silent", f"{name}@{version}"], cwd=folder, check=True)
         (tarball,) = Path(folder).glob("*.tgz")
@@ -71,7 +71,7 @@ def fetched(name: str, version: str) -> tuple[str, dict[str, bytes]]:
 
 
 def main(version: str | None) -> None:
-    """Fetch the recorded version, or take over another one."""
+    """Fetch the recorded version, or switch to another one."""
     known = record()
     integrity, files = fetched(known["name"], version or known["version"])
     found = {

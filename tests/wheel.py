@@ -1,4 +1,4 @@
-"""Run by tox outside the checkout: the installed wheel is complete and works by itself."""
+"""Run by tox outside the checkout: the installed wheel is complete and works alone."""
 
 from __future__ import annotations
 

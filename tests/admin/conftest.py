@@ -26,7 +26,7 @@ EVERYTHING = (
 
 @pytest.fixture
 def client_of(db: None) -> Callable[..., Client]:
-    """Return a browser in which somebody of the staff with exactly these permissions is."""
+    """Return a browser client of a staff user with exactly these permissions."""
     made = iter(range(100))
 
     def make(*permissions: str) -> Client:
@@ -39,14 +39,13 @@ def client_of(db: None) -> Callable[..., Client]:
 
 @pytest.fixture
 def editor(client_of: Callable[..., Client]) -> Client:
-    """Somebody who may do everything but search hidden tags; no superuser."""
+    """A client of a user with all permissions except for hidden tags; not a superuser."""
     return client_of(*EVERYTHING)
 
 
 @pytest.fixture
 def names_at_hand(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the names of tags read before a test counts queries, and not again however long it
-    takes."""
+    """Load the names of tags before a test counts queries, and never reload them."""
     for pause in ("CHECK_AFTER", "READ_AFTER"):
         monkeypatch.setattr(complete, pause, 3600.0)
     complete.forget()
@@ -54,7 +53,7 @@ def names_at_hand(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Page(HTMLParser):
-    """What a page says, and the controls that it offers."""
+    """The text of a page, and its controls."""
 
     VOID = frozenset({"script", "style"})
 

@@ -1,4 +1,4 @@
-"""One row for each screen of the admin, and the addresses of all its pages."""
+"""One row for each screen of the admin, and the URLs of all its pages."""
 
 from __future__ import annotations
 

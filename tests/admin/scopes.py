@@ -1,4 +1,4 @@
-"""What somebody may see, for ``SCOPE``."""
+"""A scope function for ``SCOPE``."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from django.db.models import Q
 
 
 def first(user: Any) -> Q:
-    """Return that of all assets only the one of the handle ``h0`` may be seen."""
+    """Return a scope with only the asset of the handle ``h0``."""
     return Q(reference="h0")

@@ -41,7 +41,7 @@ def act(client: Client, action: str, *chosen: Asset, query: str = "", **data: An
 
 
 def said(response: Any) -> list[str]:
-    """Return what is said under the search box, and the messages of the page."""
+    """Return the messages under the search box, and those of the page."""
     shown = response.context.get("cl")
     below = [shown.problem, *shown.unknown] if shown else []
     return [str(each) for each in (*below, *response.context["messages"]) if each]
@@ -76,7 +76,7 @@ def said(response: Any) -> list[str]:
 def test_search_and_filters_narrow_the_list_together(
     editor: Client, three: None, query: dict[str, str], expected: set[str] | None
 ) -> None:
-    """Confidence, source and decision are those of the tag that is asked for."""
+    """Confidence, source and decision are those of the tag in the filter."""
     assert found(editor, **query) == (expected or (set() if expected == set() else ALL))
 
 

@@ -1,4 +1,4 @@
-"""The asset list's pages: by keyset, in four orders, and Django's where nothing else will do."""
+"""The asset list's pages: by keyset, in four orders, and Django's for everything else."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def is_by_keyset(response: Any) -> bool:
 
 
 def said(response: Any) -> list[str]:
-    """Return what is said under the search box, and the messages of the page."""
+    """Return the messages under the search box, and those of the page."""
     shown = response.context.get("cl")
     below = [shown.problem, *shown.unknown] if shown else []
     return [str(each) for each in (*below, *response.context["messages"]) if each]
@@ -325,7 +325,7 @@ def test_up_to_two_hundred_are_shown_on_one_page_if_asked_for(
     assert len(listed(editor.get(LIST, {"all": ""}))) == 3
 
 
-# What the search language cannot say
+# Requests outside the search language
 
 
 @pytest.mark.parametrize(
@@ -431,7 +431,7 @@ def test_a_capped_count_stops_in_the_database(
 
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> Callable[[type[AssetAdmin]], None]:
-    """Let the list be shown by a host's own subclass of our admin."""
+    """Show the list with a host's own subclass of our admin."""
 
     def use(subclass: type[AssetAdmin]) -> None:
         monkeypatch.setattr(admin.site.get_model_admin(Asset), "__class__", subclass)

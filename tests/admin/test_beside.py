@@ -1,4 +1,4 @@
-"""From asset to asset of the result that led to one, however far it is."""
+"""Navigation from asset to asset within a result, at any depth."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two people change the same row: each writes what they changed, and a conflict is shown."""
+"""Two users change the same row: each writes only their changes, and a conflict is shown."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EVENTS = list(outbox.EVENTS)
 
 
 class _Inputs(HTMLParser):
-    """Collects what a browser would submit of a page's main form."""
+    """Collects what a browser would submit for a page's main form."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class _Inputs(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         if tag == "textarea":
-            # A browser leaves the first line break out, and sends line breaks as CRLF.
+            # A browser omits the first line break, and sends line breaks as CRLF.
             text = self.data[self._area][0].replace("\r\n", "\n").removeprefix("\n")
             self.data[self._area] = [text.replace("\n", "\r\n")]
             self._area = ""
@@ -79,7 +79,7 @@ class Form:
     url: str
     row: Model
     values: dict[str, tuple[list[str], list[str], Callable[[Any], object]]]
-    """By field: what A submits, what B submits, and how the row's value is read."""
+    """By field: what A submits, what B submits, and how to read the row's value."""
 
 
 def _tag_form(user: User) -> Form:
@@ -152,7 +152,7 @@ FIELDS = [
     ("endpoint", "url"),
     ("endpoint", "description"),
 ]
-"""Fields of which A and B can want different values; a box can only be ticked or not."""
+"""Fields for which A and B can submit different new values; a checkbox has only two."""
 
 
 @pytest.fixture
@@ -269,7 +269,7 @@ def test_a_secret_made_meanwhile_stays(browser: Client, user: User) -> None:
 
 
 def test_a_page_that_was_saved_once_can_be_saved_again(browser: Client, user: User) -> None:
-    """As with "Save and continue editing", of which each page shows what was just written."""
+    """As with "Save and continue editing", which shows the saved values on each page."""
     form = _saved_search_form(user)
     for name in ("one", "two"):
         page = changed(opened(browser, form.url), name=[name], _continue=["1"])

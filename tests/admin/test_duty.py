@@ -1,4 +1,4 @@
-"""The operations page: what it shows to whom, and what its buttons do."""
+"""The operations page: what it shows to which user, and its buttons."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ EVERYTHING = (
 
 @pytest.fixture
 def trouble() -> None:
-    """One of everything that needs somebody."""
+    """One of each kind of problem."""
     heartbeat.beat("sweep", assets=2)
     Circuit.objects.create(
         tagger="filestack",

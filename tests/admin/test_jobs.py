@@ -38,7 +38,7 @@ def ids() -> list[int]:
 
 @pytest.fixture
 def run(django_capture_on_commit_callbacks: Any) -> Callable[..., Any]:
-    """Post, and let the tasks run as after a commit."""
+    """Post, and run the tasks as after a commit."""
 
     def post(client: Client, path: str, **said: Any) -> Any:
         with django_capture_on_commit_callbacks(execute=True):
@@ -212,7 +212,7 @@ def test_a_job_of_somebody_else_is_ended_by_who_may_change_jobs_alone(
     assert "Cancelled." in page(in_charge.post(f"{place}cancel/", follow=True)).text
     job.refresh_from_db()
     assert job.state == "cancelled"
-    # The permission of the action is needed as well.
+    # The permission of the action is required as well.
     added, _ = bulk.ask(bulk.Request("add_tag", tag="x"), user=person("bob"))
     assert in_charge.post(f"{JOBS}{added.pk}/cancel/").status_code == 403
 

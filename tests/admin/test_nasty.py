@@ -53,7 +53,7 @@ def root(rows: Any) -> Client:
 
 
 def ask(client: Client, url: str, data: dict[str, Any], method: str = "get") -> int:
-    """Return the status, and undo what the request wrote."""
+    """Return the status, and roll back what the request wrote."""
     encoded = {
         name: value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
         for name, value in data.items()
@@ -81,7 +81,7 @@ def _fields(model: type[models.Model]) -> list[str]:
 
 
 def test_odd_lookups_on_every_list(rf: Any, rows: Any) -> None:
-    """Each kind of column, with each lookup and value: read, without writing the page."""
+    """Every kind of column, with each lookup and value: queried, without rendering the page."""
     user = User.objects.get(username="root")
     for model, screen in screens():
         for offset, name in enumerate(_fields(model)):
@@ -119,7 +119,7 @@ def test_a_year_that_the_calendar_ends_with(root: Client) -> None:
 
 
 def test_odd_parameters_on_every_page_of_ours(rows: Any, root: Client) -> None:
-    """The parameters of each page, one after the other, and all that there are at once."""
+    """The parameters of each page, one by one, and all at once."""
     failed = {}
     pages = own_pages(rows)
     names = {name for url in pages.values() for name in QueryDict(urlsplit(url).query)}
@@ -221,7 +221,7 @@ GOOD = {
 
 
 def test_odd_values_in_every_field_of_every_form(rows: Any, root: Client) -> None:
-    """Together with good values of the others, so that the odd one reaches the service."""
+    """Together with valid values of the other fields, so that the odd one reaches the service."""
     failed = {}
     for url, fields in _forms(rows).items():
         good = {name: value for name, value in GOOD.items() if name in fields}

@@ -1,4 +1,4 @@
-"""Without an account with Filestack, and no other tagger, each screen says what to set."""
+"""Without a Filestack account or another tagger, each screen says what to set."""
 
 from __future__ import annotations
 

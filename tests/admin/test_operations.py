@@ -1,4 +1,4 @@
-"""Circuits, spending, heartbeats and backfills, and what the index says of them."""
+"""Circuits, usage, heartbeats and backfills, and what the index page shows about them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every page of the admin opens, and list filters have what themes read of them."""
+"""Every page of the admin opens, and list filters have the attributes that themes read."""
 
 from __future__ import annotations
 

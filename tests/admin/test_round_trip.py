@@ -1,4 +1,4 @@
-"""Whatever the list's filters ask for can be written as a search, which finds the same."""
+"""Every filter of the list can be written as a search with the same result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A session that ended: each script is told so, and a login leads back to a page."""
+"""An expired session: each script gets a 401, and a login leads back to a page."""
 
 from __future__ import annotations
 

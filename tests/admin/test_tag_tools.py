@@ -1,4 +1,4 @@
-"""What is done with tags in the admin: merging, thresholds, labels that are not to be shown."""
+"""Tools for tags in the admin: merges, thresholds, labels that must not be shown."""
 
 from __future__ import annotations
 

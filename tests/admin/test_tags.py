@@ -129,7 +129,7 @@ def test_what_cannot_be_saved_is_refused_at_the_field(
 def test_a_name_taken_in_the_meantime_is_explained_and_nothing_is_saved(
     editor: Client, sky: Tag, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The form's own check is taken away, as if the other tag came after it."""
+    """The form's own check is disabled, as if the other tag was created after it."""
     blind = SimpleNamespace(known=lambda keys: {})
     monkeypatch.setattr("filestack_tags.admin.forms.tags", blind)
 

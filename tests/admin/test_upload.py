@@ -1,4 +1,4 @@
-"""The upload page, its permits, and what registers and follows the files."""
+"""The upload page, its permits, and registering and watching the files."""
 
 from __future__ import annotations
 

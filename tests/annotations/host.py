@@ -78,7 +78,7 @@ def deciding(asset: Asset, tag: Tag, request: HttpRequest) -> None:
 
 
 class WordTagger:
-    """Is a tagger without inheriting from anything."""
+    """A tagger that inherits from no class."""
 
     name = "words"
 

@@ -16,7 +16,7 @@ EVERYTHING = (
 
 @pytest.fixture
 def client_of(db: None) -> Callable[..., APIClient]:
-    """Return a client that is logged in as somebody with exactly these permissions."""
+    """Return a client that is logged in as a user with exactly these permissions."""
     made = iter(range(100))
 
     def make(*permissions: str) -> APIClient:
@@ -29,5 +29,5 @@ def client_of(db: None) -> Callable[..., APIClient]:
 
 @pytest.fixture
 def api(client_of: Callable[..., Any]) -> APIClient:
-    """A client that may do everything but search hidden tags."""
+    """A client with all permissions except for hidden tags."""
     return client_of(*EVERYTHING)

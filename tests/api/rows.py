@@ -1,4 +1,4 @@
-"""Assets with tags, made by the services, for the tests of the API and the admin."""
+"""Assets with tags, created by the services, for the tests of the API and the admin."""
 
 from __future__ import annotations
 

@@ -148,7 +148,7 @@ def test_parameters_narrow_the_list_together(
 
 
 def test_tag_and_confidence_are_met_by_the_same_tag(api: APIClient, three: None) -> None:
-    """ "second" has sky, and it has something at 95, but not sky at 95."""
+    """ "second" has sky, and another tag at 95, but not sky at 95."""
     assert found(api, "tag=sky:95") == {"third"}
 
 

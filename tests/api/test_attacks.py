@@ -1,7 +1,7 @@
-"""Every parameter and member of a body of every operation gets hostile values: a plain answer.
+"""Every parameter and body member of every operation gets hostile values, without a server error.
 
-The operations come from the router and the fields from the serializers, so that a new one is
-attacked without a line here.
+The operations come from the router and the fields from the serializers, so that new ones are
+covered automatically.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from .rows import person, tagged
 pytestmark = pytest.mark.django_db
 
 HIDDEN = "quokka"
-"""A word in the name of the hidden tag. No request has it: they use its alias "roo"."""
+"""A word in the name of the hidden tag. No request contains it: they use its alias "roo"."""
 FOREIGN = "elsewhere"
-"""A word in all texts of the other tenant, which no request has either."""
+"""A word in all texts of the other tenant, which no request contains either."""
 PLACEHOLDER = "PUT-{}-HERE"
 EXISTING = {"pk": "1", "asset": "1", "key": "sky", "alias": "heaven"}
 
@@ -45,7 +45,7 @@ TEXTS = (
 )
 NOT_TEXTS = (-1, 2**63, 10**400, 1.5, True, None, [], [None], ["\ud800"], {"a": {"\0": []}})
 IDS = ("0", "1", "2", "3", "4", "999999")
-"""Ids of rows of the user, of the other tenant, and of none."""
+"""Ids of rows of the user, of the other tenant, and of no row."""
 
 SAMPLES: dict[str, tuple[dict[str, Any], ...]] = {
     "RegisterSerializer": ({}, {"handle": "h9"}, {"alias": "a", "path": "b"}),
@@ -66,7 +66,7 @@ SAMPLES: dict[str, tuple[dict[str, Any], ...]] = {
     ),
     "CompleteBody": ({"handle": "h9"},),
 }
-"""Bodies that are valid, or become so with one more member."""
+"""Bodies that are valid, or become valid with one more member."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def attacks() -> Iterator[Attack]:
 
 
 def written(template: str, names: dict[str, str]) -> str:
-    """Return a path in which each name is replaced by its value, percent-encoded."""
+    """Return a path with each name replaced by its value, percent-encoded."""
     for name, value in names.items():
         template = template.replace(PLACEHOLDER.format(name), encoded(value))
     return template
@@ -145,7 +145,7 @@ def samples(operation: Any) -> tuple[Any, ...]:
 
 
 def send(client: APIClient, attack: Attack) -> Any:
-    """Send the request, and undo what it changed."""
+    """Send the request, and roll back its changes."""
     body = b"" if attack.body is None else json.dumps(attack.body).encode()
     with transaction.atomic():
         reply = client.generic(
@@ -171,7 +171,7 @@ def faults(reply: Any, content: str, *, secrets: tuple[str, ...]) -> Iterator[st
 
 @pytest.fixture
 def tenant(settings: Any, monkeypatch: pytest.MonkeyPatch) -> User:
-    """A user with all permissions but for hidden tags, who may see some of the assets."""
+    """A user with all permissions except for hidden tags, who may see some of the assets."""
     settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {
         "SCOPE": f"{__name__}.own_assets",
         "WRITES_PER_MINUTE": None,
@@ -204,7 +204,7 @@ def tenant(settings: Any, monkeypatch: pytest.MonkeyPatch) -> User:
 
 
 def chosen(name: str) -> list[Attack]:
-    """Return every sixth attack, others for each user; the tenant sends all with "roo"."""
+    """Return every sixth attack, different ones for each user; the tenant sends all with "roo"."""
     every = [*attacks()]
     if name == "root":
         return every[3::6]

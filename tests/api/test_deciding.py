@@ -1,4 +1,4 @@
-"""Deciding about the tags of an asset over the API: logged, idempotent, and undone exactly."""
+"""Decisions about the tags of an asset over the API: logged, idempotent, and undone exactly."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def test_a_decision_that_cannot_be_made_is_refused_at_the_field(
 def test_what_cannot_be_a_tag_is_not_added(api: APIClient, asset: Asset, name: Any) -> None:
     before = Tag.objects.count()
     reply = api.post(f"/api/v1/assets/{asset.pk}/tags/", {"name": name}, format="json")
-    if reply.status_code != 201:  # a number is its text
+    if reply.status_code != 201:  # a number is converted to text
         assert [error["field"] for error in reply.json()["errors"]] == ["name"]
         assert Tag.objects.count() == before
     else:

@@ -1,4 +1,4 @@
-"""Changing labels over the API, with the services and the permission of the admin."""
+"""Editing tags over the API, with the services and the permission of the admin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Errors are JSON of one shape, name the cause, and are never the server's fault."""
+"""Errors are JSON in one format, name the cause, and are never a server error."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ HOSTILE = [
     ("/api/v1/assets/?q=%ed%a0%80", 200, None),
     ("/api/v1/assets/?q=size:%3E" + BIG, 400, "invalid-query"),
     ("/api/v1/assets/?q=handle:" + NUL, 400, None),
-    # A long s, which is an s to who ignores case.
+    # A long s, which equals s if case is ignored.
     ("/api/v1/assets/?q=%C5%BFize:5", 400, "invalid-query"),
     ("/api/v1/assets/?q=%C5%BFtatus:failed", 400, "invalid-query"),
     ("/api/v1/assets/?q=%E2%84%AAind:url", 400, "invalid-query"),

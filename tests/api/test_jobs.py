@@ -1,4 +1,4 @@
-"""Bulk jobs over REST: asked for once, followed to the end, undone."""
+"""Bulk jobs over REST: started once, polled to the end, undone."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def api(client_of: Any) -> APIClient:
 
 @pytest.fixture
 def run(django_capture_on_commit_callbacks: Any) -> Callable[..., Any]:
-    """Post, and let the tasks run as after a commit."""
+    """Post, and run the tasks as after a commit."""
 
     def post(client: APIClient, path: str, body: Any = None, key: str = "") -> Any:
         headers = {"Idempotency-Key": key} if key else {}
@@ -202,7 +202,7 @@ def test_an_export_is_downloaded_once_it_is_finished(
 
 
 def by_kind(user: Any) -> Q | None:
-    """A scope that a group is moved in and out of."""
+    """A scope that assets are moved in and out of."""
     return None if user.is_superuser else Q(kind="url" if user.last_name else "handle")
 
 
@@ -321,7 +321,7 @@ def test_jobs_of_others_are_ended_by_who_may_change_jobs_alone(
 def test_who_is_no_user_asks_for_nothing(
     api: APIClient, run: Any, ids: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Such as a service account of the host's: without a user a job would have no scope.
+    # Such as a host's service account: without a user a job would have no scope.
     monkeypatch.setattr("filestack_tags.api.bodies.person", lambda request: None)
     for path in (JOBS, f"{JOBS}preview/"):
         assert run(api, path, {"action": "forget"}).status_code == 403

@@ -160,7 +160,7 @@ def test_operators_read_deliveries_and_replay_them(
     assert api.post(f"{place}replay/").json()["replayed"] is False
 
 
-# Who may
+# Permissions
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Pages: a walk returns every row once, in both directions, whatever happens meanwhile."""
+"""Pages: a walk returns every row once, in both directions, despite concurrent changes."""
 
 from __future__ import annotations
 

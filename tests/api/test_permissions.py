@@ -1,4 +1,4 @@
-"""Closed by default, whatever the host's REST framework settings say."""
+"""Denied by default, whatever the host's REST framework settings are."""
 
 from __future__ import annotations
 
@@ -151,10 +151,10 @@ class _Unlisted:
 def test_a_request_without_user_is_denied(user: Any) -> None:
     request = Request(APIRequestFactory().get("/"))
     request.user = user
-    assert ActionPermissions().has_permission(request, _Unlisted()) is False  # type: ignore[arg-type]  # a view as far as it is asked
+    assert ActionPermissions().has_permission(request, _Unlisted()) is False  # type: ignore[arg-type]  # the part of a view that it uses
 
 
 def test_an_action_that_lists_no_permission_is_denied_to_superusers_too() -> None:
     request = Request(APIRequestFactory().get("/"))
     request.user = person("root", is_superuser=True)
-    assert ActionPermissions().has_permission(request, _Unlisted()) is False  # type: ignore[arg-type]  # a view as far as it is asked
+    assert ActionPermissions().has_permission(request, _Unlisted()) is False  # type: ignore[arg-type]  # the part of a view that it uses

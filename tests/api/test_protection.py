@@ -1,4 +1,4 @@
-"""What replies and error pages must not give away, and values that filters reject."""
+"""What responses and error pages must not reveal, and values that filters reject."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An asset looks the same wherever the API shows it, to the byte."""
+"""An asset looks the same everywhere in the API, byte for byte."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ writers = pytest.mark.parametrize("writer", ["orjson", "json"])
 
 @pytest.fixture
 def written(monkeypatch: pytest.MonkeyPatch, writer: str) -> None:
-    """Have replies written by orjson, or as if it were not installed."""
+    """Render responses with orjson, or as if it were not installed."""
     assert rendering.orjson is not None
     if writer == "json":
         monkeypatch.setattr(rendering, "orjson", None)
@@ -45,7 +45,7 @@ def at(hour: int, microsecond: int = 0) -> datetime:
 
 
 def rich() -> Asset:
-    """Return an asset with a value of its own in every field that is shown."""
+    """Return an asset with a different value in every displayed field."""
     asset = tagged("VJQTvCboRVivWJ2BpKgd", {"Sky": 80, "sea": 95, "Éire": 80}, {"fog": 80})
     AssetTag.objects.filter(tag__key="sea").update(decision=AssetTag.Decision.ACCEPTED)
     Asset.objects.filter(pk=asset.pk).update(
@@ -217,7 +217,7 @@ def test_json_says_what_rest_framework_would(data: Any) -> None:
 @writers
 @pytest.mark.usefixtures("written")
 def test_settings_of_the_host_do_not_change_the_json(monkeypatch: pytest.MonkeyPatch) -> None:
-    # What UNICODE_JSON and COMPACT_JSON set when REST framework is imported.
+    # UNICODE_JSON and COMPACT_JSON set these when REST framework is imported.
     monkeypatch.setattr(JSONRenderer, "ensure_ascii", True)
     monkeypatch.setattr(JSONRenderer, "compact", False)
     assert rendering.JSON().render({"a": "ä", "b": [1]}) == '{"a":"ä","b":[1]}'.encode()

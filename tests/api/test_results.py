@@ -1,4 +1,4 @@
-"""What the API says of a result as a whole: how many, which tags, how sure; and of parts of it."""
+"""The API's summaries of a result: count, facets, histogram; and pages with chosen fields."""
 
 from __future__ import annotations
 
@@ -217,7 +217,7 @@ def test_only_what_was_found_has_a_tag(api: APIClient) -> None:
 @pytest.mark.parametrize(
     ("path", "most"),
     [
-        ("assets/?include=total,facets&q=sky", 14),  # PostgreSQL asks for an estimate, too
+        ("assets/?include=total,facets&q=sky", 14),  # PostgreSQL queries an estimate, too
         ("assets/count/?q=sky", 8),
         ("assets/facets/?q=sky", 8),
         ("assets/histogram/?tag=sky&q=sky", 9),
@@ -229,6 +229,6 @@ def test_questions_take_as_many_queries_for_thirty_assets_as_for_three(
 ) -> None:
     for number in range(count):
         asset = tagged(f"h{number}", {"sky": 90, f"only{number}": 50})
-    # Session, user, two for permissions; names, statistics; then the question itself.
+    # Session, user, two for permissions; names, statistics; then the query itself.
     with django_assert_max_num_queries(most):
         assert api.get(f"/api/v1/{path.format(pk=asset.pk)}").status_code == 200

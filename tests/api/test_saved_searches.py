@@ -150,7 +150,7 @@ def test_each_request_takes_its_permission(client_of: Any) -> None:
 
 
 def test_a_tag_to_order_by_that_no_tag_can_be_is_refused(api: APIClient) -> None:
-    # Eighteen characters each once they are normalised.
+    # Eighteen characters each once they are normalized.
     body = {"name": "s", "order": "confidence", "order_tag": "\ufdfa" * 20}
     reply = api.post(SAVED, body, format="json")
     fields = [error["field"] for error in reply.json()["errors"]]

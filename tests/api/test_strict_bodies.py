@@ -1,4 +1,4 @@
-"""No field of a body takes another JSON type than the schema says, and none is converted."""
+"""No body field accepts another JSON type than in the schema, and none is converted."""
 
 from __future__ import annotations
 

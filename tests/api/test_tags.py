@@ -43,7 +43,9 @@ def test_tags_are_listed_by_key_with_their_counts_and_aliases(
 def test_only_the_members_that_are_chosen_are_sent(
     api: APIClient, ids: dict[str, int], django_assert_num_queries: Any
 ) -> None:
-    with django_assert_num_queries(5):  # who asks takes four, and none reads aliases
+    with django_assert_num_queries(
+        5
+    ):  # four for the session and the user; aliases are not read
         shown = api.get("/api/v1/tags/", {"fields": "key, asset_count", "q": "sky"})
     assert shown.json()["results"] == [
         {"key": "sky", "asset_count": 2},

@@ -1,4 +1,4 @@
-"""Registering, re-tagging and forgetting over the API."""
+"""Registering, re-tagging and archiving over the API."""
 
 from __future__ import annotations
 

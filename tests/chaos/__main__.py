@@ -1,8 +1,7 @@
-"""``python -m tests.chaos``: kill everything, at random, and count what is left.
+"""``python -m tests.chaos``: kill processes at random, and check what is left.
 
 Needs Linux, PostgreSQL's server programs, ``redis-server``, and a RabbitMQ that ``rabbitmqctl`` may
-control; it leaves out the broker that is missing and says so, ``REQUIRE_SERVICES=1`` makes that a
-failure.
+control. A missing broker is reported and skipped; ``REQUIRE_SERVICES=1`` makes that a failure.
 """
 
 from __future__ import annotations
@@ -86,7 +85,7 @@ def main() -> int:
 
 
 def tell(report: Report) -> None:
-    """Print what one campaign came to."""
+    """Print the result of one campaign."""
     say(f"\n{report.broker}")
     for finding in report.findings:
         verdict = "BROKEN" if finding["broken"] else "held"
@@ -102,7 +101,7 @@ def tell(report: Report) -> None:
 
 
 def table(reports: list[Report], wanted: int) -> None:
-    """Print the faults that were tried, and which hit less often than wanted."""
+    """Print the faults that were tried, and those that hit less often than required."""
     tried: Counter[str] = sum((report.tried for report in reports), Counter())
     struck: Counter[str] = sum((report.struck for report in reports), Counter())
     say(f"\n{'fault':36} {'tried':>5} {'hit':>5}  aimed")
@@ -113,7 +112,7 @@ def table(reports: list[Report], wanted: int) -> None:
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
-    """End as with Ctrl-C: everything that was started is stopped."""
+    """Handle a signal like Ctrl-C: everything that was started is stopped."""
     raise KeyboardInterrupt
 
 

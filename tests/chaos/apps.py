@@ -1,4 +1,4 @@
-"""What a chaos run changes in the app: how soon the sweep looks, and where processes may die."""
+"""Changes of a chaos run to the app: a shorter sweep delay, and crash points."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from django.apps import AppConfig
 from . import crashing, plan
 
 SWEEP_AFTER = timedelta(seconds=6)
-"""Instead of a minute, so that a run of minutes sees many sweeps find something. Not much less:
-what waits in a queue for longer is enqueued again."""
+"""Instead of a minute, so that many sweeps find work in a run of minutes. Not much less, because
+work that waits longer in a queue is enqueued again.
+"""
 
 CLOCK = "CHAOS_CLOCK"
 """Environment variable: by how many seconds this process's clock is wrong."""
@@ -39,7 +40,7 @@ class ChaosConfig(AppConfig):
 
 
 def set_the_clock_wrong(seconds: float) -> None:
-    """Move this process's clock, which goes on; those of monotonic time stay."""
+    """Shift this process's wall clock, which keeps running; monotonic clocks are unchanged."""
     if seconds:
         now = datetime.now(UTC)
         time_machine.travel(now + timedelta(seconds=seconds), tick=True).start()

@@ -1,4 +1,4 @@
-"""Brokers that may be taken away: a Redis of our own, a virtual host of a RabbitMQ."""
+"""Brokers that can be stopped: a private Redis, a virtual host of a RabbitMQ."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .processes import Group, answers, free_port
 
 
 class Broker(Protocol):
-    """What a run does to a broker. It is a context: there while it is entered."""
+    """A broker that a run can disrupt. It is a context manager: running while entered."""
 
     url: str
 
@@ -33,16 +33,16 @@ class Broker(Protocol):
     ) -> None: ...
 
     def flush(self, pause: float) -> None:
-        """Take it away with all that is queued, for some seconds."""
+        """Stop it for some seconds, losing everything queued."""
         ...
 
     def cut(self) -> None:
-        """Cut every connection to it. What is queued stays."""
+        """Cut every connection to it. Queued messages stay."""
         ...
 
 
 class PrivateRedis:
-    """A Redis server of this run, which keeps nothing on disk."""
+    """A Redis server for this run, which stores nothing on disk."""
 
     def __init__(self, logs: Path) -> None:
         self._port = free_port()
@@ -86,7 +86,7 @@ class PrivateRedis:
 
 
 class VirtualHost:
-    """A virtual host of RabbitMQ for this run alone; deleting it is losing the broker."""
+    """A RabbitMQ virtual host for this run; deleting it simulates losing the broker."""
 
     def __init__(self, logs: Path) -> None:
         self._log = logs / "rabbitmq.log"

@@ -1,4 +1,4 @@
-"""One run with one broker: processes started, storm survived, calm awaited, rows judged."""
+"""One run with one broker: start processes, run the storm, wait for calm, check the rows."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ CLOCKS = (0, +1, -1)
 POOL = 2
 """Processes in the pool of each worker."""
 FAR_UNTIL = 0.3
-"""Share of the storm in which clocks are far wrong, so that all that is due then falls due."""
+"""Share of the storm in which clocks are far wrong, so that all work due then becomes due."""
 CALM = 75.0
-"""Seconds that everything left gets to be done in, once nothing is killed any more."""
+"""Seconds for all remaining work once nothing is killed any more."""
 LATE = 25.0
-"""Seconds that strikes which had to wait for their victim get after the storm."""
+"""Seconds after the storm for strikes that had to wait for their target."""
 LAST_POINTS = 15.0
-"""Seconds that points armed last are given until somebody comes by."""
+"""Seconds for points that were armed last to be reached."""
 GUNICORN = (
     "--preload",
     "--workers=2",
@@ -53,7 +53,7 @@ SELECT (SELECT count(*) FROM filestack_tags_webhookdelivery
 
 @dataclass
 class Report:
-    """What a campaign came to."""
+    """The result of a campaign."""
 
     broker: str
     tried: Counter[str] = field(default_factory=Counter)
@@ -69,7 +69,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Campaign:
-    """One run. ``seconds`` is how long all of it may take."""
+    """One run. ``seconds`` is its total time limit."""
 
     broker: str
     seed: str
@@ -80,7 +80,7 @@ class Campaign:
     say: Callable[[str], None]
 
     def fight(self, cluster: Cluster) -> Report:
-        """Do it; everything that was started has ended when this returns or raises."""
+        """Run it; everything that was started has ended when this returns or raises."""
         begun = time.monotonic()
         (self.run / "tokens").mkdir(parents=True)
         report = Report(self.broker)
@@ -230,7 +230,7 @@ class Campaign:
             pass
 
     def _end_people(self, groups: dict[Group, Any]) -> None:
-        """Nobody decides any more: the keeper must not start them again."""
+        """Stop the simulated users: the keeper must not restart them."""
         for group in [group for group in groups if group.name == "people"]:
             del groups[group]
             group.stop()
@@ -256,7 +256,7 @@ class Campaign:
         (self.run / "events.json").write_text(json.dumps(events))
 
     def _struck(self, storm: Storm) -> Counter[str]:
-        """Return what was hit, how often; processes that died at a point wrote it down."""
+        """Return what was hit, and how often; processes that crashed at a point recorded it."""
         log = self.run / "crashes.log"
         lines = log.read_text().splitlines() if log.exists() else []
         return Counter(line.split("\t")[1] for line in lines) + storm.hit
@@ -282,10 +282,10 @@ class Campaign:
 
 
 class Clocks:
-    """By how much the clocks of workers that are started now are wrong.
+    """The clock errors of workers that are started now.
 
     Attributes:
-        seconds: by as much as they are fast, or slow.
+        seconds: by how much they are fast or slow.
     """
 
     def __init__(self) -> None:
@@ -304,7 +304,7 @@ def _told(counted: Mapping[str, int]) -> str:
 
 
 def _control(port: int, method: str, body: Any = None, *, what: str = "faults") -> Any:
-    """Ask the emulator's control."""
+    """Call the emulator's control endpoints."""
     connection = HTTPConnection("127.0.0.1", port, timeout=30)
     try:
         headers = {"Content-Type": "application/json"}

@@ -1,6 +1,6 @@
-"""What the emulator sees in a file: labels that depend on its bytes, and on nothing else.
+"""The emulator's tags for a file: they depend on its bytes, and on nothing else.
 
-So a stale result, or one of another file, would show.
+So a stale result, or one of another file, would be detected.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 
 LABELS = 40
-"""Few enough that every tag is on many assets, whose transactions then meet."""
+"""Few enough that every tag is on many assets, whose transactions then compete."""
 
 
 def labels(content: bytes) -> dict[str, int]:

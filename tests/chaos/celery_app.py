@@ -1,4 +1,4 @@
-"""The Celery application of a chaos run: a process may die between its commit and the broker."""
+"""The Celery application of a chaos run: a process may crash between its commit and the broker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A PostgreSQL of our own, which may be crashed: it recovers from its log like any other."""
+"""A private PostgreSQL that can be crashed: it recovers from its log like any other."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import psycopg
 from .processes import free_port
 
 SETTINGS = (
-    # Nobody pulls the plug of this machine: what was written to its files is there after a crash.
+    # This machine does not lose power: data written to its files survives a crash of the server.
     "fsync=off",
     "listen_addresses=127.0.0.1",
     "shared_buffers=64MB",
@@ -36,7 +36,7 @@ def binaries() -> Path | None:
 
 
 class Cluster:
-    """The cluster, as a context: made when it is entered, removed when it is left."""
+    """The cluster, as a context manager: created on entry, removed on exit."""
 
     def __init__(self) -> None:
         found = binaries()
@@ -77,7 +77,7 @@ class Cluster:
         return f"postgres://root@127.0.0.1:{self.port}/{database}"
 
     def connect(self, database: str) -> psycopg.Connection[Any]:
-        """Return a connection of the one who makes the trouble."""
+        """Return a connection for the chaos controller."""
         return psycopg.connect(
             host="127.0.0.1",
             port=self.port,
@@ -88,7 +88,7 @@ class Cluster:
         )
 
     def crash(self) -> None:
-        """Kill every process of the server, and start it again."""
+        """Kill every process of the server, and restart it."""
         self._control("restart", "-m", "immediate")
 
     def in_transaction(self, database: str) -> int:
@@ -99,7 +99,7 @@ class Cluster:
         return int(row[0]) if row else 0
 
     def has_open_circuit(self, database: str) -> bool:
-        """Whether a circuit is open, so that one call at most is made."""
+        """Whether a circuit is open, so that at most one call is made."""
         with self.connect(database) as connection:
             row = connection.execute(OPEN_CIRCUITS).fetchone()
         return bool(row and row[0])
@@ -114,13 +114,13 @@ class Cluster:
         return int(row[0]) if row else 0
 
     def dump(self, database: str, path: Path) -> None:
-        """Write all rows to a file, for whoever looks for the cause."""
+        """Dump all rows to a file, to help find the cause."""
         server = ("--host=127.0.0.1", f"--port={self.port}", "--username=root")
         self._run("pg_dump", *server, "--file=dump", database)
         shutil.copy(self._home / "dump", path)
 
     def log(self) -> str:
-        """Return what the server said."""
+        """Return the server's log."""
         log = self._home / "log"
         return log.read_text("utf-8", "replace") if log.exists() else ""
 
@@ -133,7 +133,7 @@ class Cluster:
             cwd=self._home,
             user=self._user,
             stdin=subprocess.DEVNULL,
-            # Not a pipe: the server keeps what it inherits, and nobody would see its end.
+            # Not a pipe: the server inherits it and keeps it open, so it would never reach EOF.
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             timeout=60,

@@ -1,8 +1,8 @@
-"""Dying at a known place: points in the code where a process kills itself, once armed.
+"""Crash points: places in the code where a process kills itself, once armed.
 
-Arming a point leaves a token, a file. Whoever comes by first takes it and dies with SIGKILL,
-alone or with its whole process group: no handler runs, nothing is closed, as when the kernel
-runs out of memory or the machine is gone.
+Arming a point creates a token, a file. The first process to reach the point takes it and dies with
+SIGKILL, alone or with its whole process group: no handler runs, nothing is closed, as when the
+kernel runs out of memory or the machine fails.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from .plan import POINTS
 
 DIRECTORY = "CHAOS_DIRECTORY"
-"""Environment variable: the directory of the run, which holds the tokens."""
+"""Environment variable: the directory of the run, which contains the tokens."""
 
 ALONE, WITH_ITS_GROUP = "alone", "group"
 
@@ -28,7 +28,7 @@ def directory() -> Path:
 
 
 def arm(run: Path, point: str, number: int, *, whole_group: bool) -> None:
-    """Have the next process that comes to ``point`` die there."""
+    """Arm ``point``: the next process that reaches it dies there."""
     token = run / "tokens" / f"{POINTS.index(point)}-{number}"
     draft = token.with_name(f".{token.name}")
     draft.write_text(WITH_ITS_GROUP if whole_group else ALONE)
@@ -36,14 +36,14 @@ def arm(run: Path, point: str, number: int, *, whole_group: bool) -> None:
 
 
 def armed(run: Path, points: Collection[str] = POINTS) -> list[Path]:
-    """Return the tokens that nobody came by yet."""
+    """Return the tokens of points that were not reached yet."""
     numbers = {POINTS.index(point) for point in points}
     tokens = (run / "tokens").glob("[0-9]*")
     return [token for token in tokens if int(token.name.partition("-")[0]) in numbers]
 
 
 def disarm(run: Path) -> int:
-    """Take back every token; return how many nobody came by."""
+    """Remove every token; return how many points were not reached."""
     tokens = armed(run)
     for token in tokens:
         token.unlink(missing_ok=True)
@@ -51,7 +51,7 @@ def disarm(run: Path) -> int:
 
 
 def take(point: str) -> str | None:
-    """Take a token of ``point``; return who is to die, or ``None`` when it is not armed."""
+    """Take a token of ``point``; return what is to die, or ``None`` when it is not armed."""
     for token in (directory() / "tokens").glob(f"{POINTS.index(point)}-*"):
         try:
             who = token.read_text()
@@ -63,7 +63,7 @@ def take(point: str) -> str | None:
 
 
 def kill(point: str, who: str, pid: int) -> None:
-    """Kill a process, or its group, and write down that it was."""
+    """Kill a process, or its group, and record it."""
     append("crashes.log", f"{time.time():.3f}\t{point}\t{pid}\t{who}")
     if who == WITH_ITS_GROUP:
         os.killpg(os.getpgid(pid), signal.SIGKILL)
@@ -72,7 +72,7 @@ def kill(point: str, who: str, pid: int) -> None:
 
 
 def end(pid: int) -> None:
-    """Kill a process that may have ended by itself."""
+    """Kill a process that may already have ended."""
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
 

@@ -1,4 +1,4 @@
-"""The emulator, in a process of its own: writes down every call to tag, and kills its callers."""
+"""The emulator, in a separate process: records every tagging call, and kills its callers."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 WORKFLOW = "chaos"
 RETRIES = (0.2, 0.4, 0.8, *(1.5,) * 200)
-"""Seconds before each retry of a webhook: Filestack's go on for hours, these for minutes."""
+"""Seconds before each retry of a webhook: Filestack retries for hours, this for minutes."""
 
 FAULTS: tuple[dict[str, object], ...] = (
-    # A tenth of the calls to tag.
+    # A tenth of the tagging calls.
     {"kind": "rate_limited", "operation": "tags", "probability": 0.02, "seconds": 2},
     {"kind": "server_error", "operation": "tags", "probability": 0.02},
     {"kind": "drop", "operation": "tags", "probability": 0.02},
@@ -46,7 +46,7 @@ FAULTS: tuple[dict[str, object], ...] = (
     {"kind": "reordered", "operation": "f*", "probability": 0.1, "seconds": 2},
     {"kind": "wrong_signature", "operation": "f*", "probability": 0.03},
 )
-"""What Filestack does wrong during the storm."""
+"""Filestack's faults during the storm."""
 
 _TAGS = re.compile(r"/tags(?:=[^/]*)?/([A-Za-z0-9]+)$")
 
@@ -70,7 +70,7 @@ class Watched:
         if (who := crashing.take(plan.DURING_CALL)) is None:
             return
         pid = owner(theirs, ours)
-        if pid is None:  # gone already: the next one, then
+        if pid is None:  # already gone: keep the token for the next one
             name = f"{plan.POINTS.index(plan.DURING_CALL)}-again-{time.time_ns()}"
             (crashing.directory() / "tokens" / name).write_text(who)
         else:

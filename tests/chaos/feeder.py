@@ -1,7 +1,7 @@
-"""What happens at Filestack: files come, change and go, and the project is told of it.
+"""Events at Filestack: files are uploaded, overwritten and deleted, with webhooks to the project.
 
 Uploads, overwrites, deletions and workflow jobs go to the emulator, which sends the events itself.
-Some events are signed and posted here instead: those that come late, at once, or from nowhere.
+Some events are signed and posted here instead: late, simultaneous and forged ones.
 """
 
 from __future__ import annotations
@@ -29,42 +29,42 @@ HANDS = 4
 """Threads; the events of one file come from one of them."""
 
 OLD = 3600
-"""Seconds by which an event that is late is late."""
+"""Age of late events, in seconds."""
 
 SECRET = "whsec-A"
 AGES = 2.5
-"""Seconds that a file exists before it is deleted: Filestack tells whole seconds."""
+"""Minimum age of a file before it is deleted, in seconds: Filestack reports whole seconds."""
 
 
 @dataclass
 class File:
-    """What is so about one file, however much of it the project was told."""
+    """The true state of one file, whatever the project has received."""
 
     serial: int
     handle: str
     version: int = 0
     overwrites: int = 0
-    """How many events say that it was overwritten."""
+    """Number of events about its being overwritten."""
     deleted: bool = False
     uploaded: float = field(default_factory=time.time)
 
 
 @dataclass
 class Posted:
-    """What became of the events that were posted here."""
+    """The results of the events that were posted here."""
 
     accepted: list[str] = field(default_factory=list)
     """Event keys that were answered 2xx."""
     failing: list[str] = field(default_factory=list)
-    """Those among them that say nothing anybody could do."""
+    """Those among them that cannot be processed."""
     refused: list[str] = field(default_factory=list)
     """Keys of events with a wrong signature; they must not be stored."""
     answers: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    """How often each status was answered."""
+    """How often each status was returned."""
 
 
 class Feeder:
-    """Makes it all happen, spread over some seconds."""
+    """Generates all events, spread over some seconds."""
 
     def __init__(
         self, seed: str, mix: Mix, emulator: str, webhook: str, seconds: float
@@ -90,18 +90,18 @@ class Feeder:
             thread.start()
 
     def join(self, timeout: float) -> bool:
-        """Wait until everything happened and was told; return whether it came to that."""
+        """Wait until all events happened and were delivered; return false on timeout."""
         until = time.monotonic() + timeout
         for thread in self._threads:
             thread.join(max(until - time.monotonic(), 0))
         return not any(thread.is_alive() for thread in self._threads)
 
     def stop(self) -> None:
-        """Let nothing more happen."""
+        """Generate no more events."""
         self._stopped.set()
 
     def save(self, path: Path) -> None:
-        """Write down what is so."""
+        """Save the true state of all files."""
         files = {file.handle: asdict(file) for file in self.files}
         posted = vars(self.posted)
         told = {"seed": self._seed, "files": files, "posted": posted, "events": dict(self.done)}
@@ -159,7 +159,7 @@ class Feeder:
         what(file)
 
     def _at_once(self, file: File) -> None:
-        """The same event three times at the same moment."""
+        """Post the same event three times at the same moment."""
         file.overwrites += 1
         event = payloads.fp_overwrite(file.handle, event_id=next(self._ids))
         posts = [threading.Thread(target=self._post, args=(event,)) for _ in range(3)]
@@ -170,7 +170,7 @@ class Feeder:
         self._count("fp.overwrite")
 
     def _late(self, file: File) -> None:
-        """An event of an hour ago."""
+        """Post an event of an hour ago."""
         file.overwrites += 1
         at = int(time.time()) - OLD
         event = payloads.fp_overwrite(file.handle, event_id=next(self._ids), timestamp=at)
@@ -178,7 +178,7 @@ class Feeder:
         self._count("fp.overwrite")
 
     def _stale_job(self, file: File) -> None:
-        """The result of a job of an hour ago, for a file that is overwritten at this moment."""
+        """Post the result of a job of an hour ago, for a file that is overwritten right now."""
         job = payloads.fs_workflow(
             file.handle,
             tags={"stale label": 99},
@@ -193,14 +193,14 @@ class Feeder:
         self._count("fs.workflow")
 
     def _forged(self, file: File) -> None:
-        """An event that somebody else signed."""
+        """Post an event with a wrong signature."""
         event = payloads.fp_delete(file.handle, event_id=next(self._ids))
         self._post(event, secret="somebody-else", until=lambda status: status == 403)
         with self._lock:
             self.posted.refused.append(f"fp.delete:{event['id']}")
 
     def _odd(self, file: File) -> None:
-        """An event that nobody knows, and one without a file."""
+        """Post an event with an unknown action, and one without a file."""
         unknown = payloads.event("fp.unheard", {"url": file.handle}, event_id=next(self._ids))
         self._post(unknown)
         self._count("fp.unheard")
@@ -217,7 +217,7 @@ class Feeder:
         secret: str = SECRET,
         until: Callable[[int], bool] = lambda status: 200 <= status < 300,
     ) -> None:
-        """Post an event as often as it takes, as Filestack does."""
+        """Post an event until it is accepted, as Filestack does."""
         body, headers = signed_request(event, secret)
         parts = urlsplit(self._webhook)
         while not self._stopped.is_set():
@@ -256,7 +256,7 @@ class Feeder:
 
 
 def _shared(seed: str, mix: Mix) -> Iterator[list[str]]:
-    """Yield what each hand does, in order."""
+    """Yield the events of each thread, in order."""
     steps = [
         *(["upload"] * mix.uploads),
         *(["overwrite"] * mix.overwrites),

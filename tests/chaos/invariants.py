@@ -1,4 +1,4 @@
-"""What has to hold of the rows, whatever was killed: each with its numbers."""
+"""The invariants of the rows, whatever was killed: each with its numbers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is so outside the database: written down by those who did it."""
+    """The truth outside the database, recorded by the processes that created it."""
 
     seed: str
     files: dict[str, dict[str, Any]]
@@ -51,13 +51,13 @@ class Facts:
     refused: set[str]
     undelivered: int
     decisions: dict[tuple[str, str], int]
-    """``{(handle, tag): decision}``, as the last one stands."""
+    """``{(handle, tag): decision}``, the last ones."""
     calls: Counter[str]
-    """Calls to tag, by handle."""
+    """Tagging calls, by handle."""
 
     @classmethod
     def read(cls, run: Path) -> Facts:
-        """Read what the processes of a run left in its directory."""
+        """Read the records that the processes of a run left in its directory."""
         told = json.loads((run / "facts.json").read_text())
         events = json.loads((run / "events.json").read_text())
         posted = told["posted"]

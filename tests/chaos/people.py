@@ -1,7 +1,7 @@
-"""People who decide about tags all the while, and write down what they decided.
+"""Simulated users who keep deciding about tags, and record their decisions.
 
-What the last line of a file and a tag says has to be in the table at the end. People also have
-assets tagged again, and files tagged by a workflow.
+The last record for a file and a tag must match the table at the end. The users also re-tag assets,
+and tag files with a workflow.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ PAUSE = 0.12
 def main() -> None:
     django.setup()
     dice = random.Random(f"people {sys.argv[1]}")
-    # Asked to end, they finish first: between a commit and its line nothing is to be lost.
+    # On SIGTERM they finish first, so that no record is lost after a commit.
     asked_to_end: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: asked_to_end.append(number))
     while not asked_to_end:
         time.sleep(dice.uniform(0, 2 * PAUSE))
         act: Callable[[], None] | None = None
         while True:
-            # An error may mean that the commit was done and its answer lost: the same once more,
-            # until it is known how the row stands. Deciding it twice is deciding it once.
+            # An error may mean that the commit succeeded and its response was lost. Repeat the same
+            # decision, which is idempotent, until its result is known.
             try:
                 act = act or drawn(dice)
                 act()
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def drawn(dice: random.Random) -> Callable[[], None]:
-    """Return something to do, and to do again should it fail."""
+    """Return an action, which is repeated if it fails."""
     from filestack_tags.models import Asset, AssetTag
 
     ids = list(Asset.objects.order_by("-id").values_list("id", "reference")[:200])
@@ -66,7 +66,7 @@ def drawn(dice: random.Random) -> Callable[[], None]:
 
 
 def add(asset_id: int, handle: str, name: str, confidence: int) -> None:
-    """Give an asset a tag by hand, and write down how it stands."""
+    """Add a tag to an asset by hand, and record the decision."""
     from filestack_tags import curation
 
     row = curation.add(asset_id, name, user=None, confidence=confidence)
@@ -74,7 +74,7 @@ def add(asset_id: int, handle: str, name: str, confidence: int) -> None:
 
 
 def decide(asset_id: int, handle: str, act: str, tag: tuple[int, str]) -> None:
-    """Accept or reject a tag, or withdraw what was decided; write down how it stands."""
+    """Accept or reject a tag, or withdraw the decision; record it."""
     from filestack_tags import curation
     from filestack_tags.exceptions import CurationError
 
@@ -86,12 +86,12 @@ def decide(asset_id: int, handle: str, act: str, tag: tuple[int, str]) -> None:
             change = curation.accept if act == "accept" else curation.reject
             decision = int(change(asset_id, tag[0], user=None).decision)
     except CurationError:
-        return  # a reply took the tag away meanwhile
+        return  # a reply has removed the tag meanwhile
     append("decisions.jsonl", json.dumps([handle, tag[1], decision]))
 
 
 def tag_again(asset_id: int, *, tagger: str) -> None:
-    """Have an asset tagged though it is, as the admin's action does, or by a workflow."""
+    """Re-tag an asset, as the admin's action does, or with a workflow."""
     from filestack_tags.tasks import request_tagging
 
     request_tagging([asset_id], force=True, trigger="admin", tagger=tagger)

@@ -19,7 +19,7 @@ TERMINATED = "database connections terminated"
 
 CALL = (BEFORE_CALL, DURING_CALL, AFTER_CALL)
 POINTS = (*CALL, WEB, COMMITTED)
-"""Places in the code where a process dies once somebody has armed them; see :mod:`.crashing`."""
+"""Places in the code where a process crashes once they are armed; see :mod:`.crashing`."""
 
 KINDS: dict[str, str] = {
     BEFORE_CALL: "on entering the client, the run is committed",
@@ -33,7 +33,7 @@ KINDS: dict[str, str] = {
     CRASHED: "while transactions are open; recovers from its log",
     TERMINATED: "while transactions are open, every connection",
 }
-"""The faults, and how each is aimed."""
+"""The faults, and how each is triggered."""
 
 LANES: tuple[tuple[str, ...], ...] = (
     CALL,
@@ -43,20 +43,20 @@ LANES: tuple[tuple[str, ...], ...] = (
     (FLUSHED, CUT),
     (CRASHED, TERMINATED),
 )
-"""What happens one after the other; the lanes are independent."""
+"""Faults that happen one after the other; the lanes are independent."""
 
 WHOLE_GROUP = 0.15
-"""How often all processes of a worker die, as with their machine, and not one of its pool."""
+"""How often all processes of a worker die, as if their machine failed, and not one of its pool."""
 
 FAR = 90.0
-"""Seconds by which clocks are wrong at first: far beyond the lease of this run."""
+"""Seconds by which clocks are wrong at first: far more than the lease of this run."""
 NEAR = 3.0
-"""Seconds by which they are wrong later: as much of its lease as 90 s are of the default one."""
+"""Seconds by which they are wrong later: the same share of its lease as 90 s of the default one."""
 
 
 @dataclass(frozen=True, order=True)
 class Strike:
-    """One fault. ``at`` is seconds after the storm began, ``pause`` how long something is away."""
+    """One fault. ``at`` is seconds after the storm began, ``pause`` how long something is down."""
 
     at: float
     kind: str
@@ -65,10 +65,7 @@ class Strike:
 
 
 def draw(seed: str, *, kills: int, seconds: float) -> list[Strike]:
-    """Return ``kills`` strikes of each kind at random moments, in order.
-
-    The same seed gives the same plan.
-    """
+    """Return ``kills`` strikes of each kind at random times, in order. Deterministic for a seed."""
     dice = random.Random(seed)
     return sorted(
         Strike(
@@ -89,7 +86,7 @@ def lanes(strikes: Sequence[Strike]) -> list[list[Strike]]:
 
 @dataclass(frozen=True)
 class Mix:
-    """How many events of each kind a run holds, and how many posts must be refused."""
+    """How many events of each kind a run has, and how many posts must be rejected."""
 
     uploads: int
     overwrites: int
@@ -103,7 +100,7 @@ class Mix:
 
 
 def mix(events: int) -> Mix:
-    """Divide ``events`` among the kinds; no fewer than asked for."""
+    """Divide ``events`` among the kinds, rounding up."""
     overwrites, workflows = events * 25 // 100, events * 15 // 100
     deletes, ours = events * 5 // 100, events * 15 // 100
     return Mix(

@@ -1,4 +1,4 @@
-"""Processes of a run: started in a group of their own, killed with it, started again."""
+"""Processes of a run: started in their own group, killed with it, restarted."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 ENDS_IN = 5
-"""Seconds a process gets to end by itself."""
+"""Seconds for a process to end after SIGTERM."""
 
 
 class Group:
-    """A process and what it forks; its output is kept over restarts."""
+    """A process and its children; its output is kept across restarts."""
 
     def __init__(
         self, name: str, command: list[str], log: Path, user: str | None = None
@@ -32,7 +32,7 @@ class Group:
         self._started = 0.0
 
     def start(self, environment: Mapping[str, str]) -> None:
-        """Start it, as often as it takes."""
+        """Start or restart it."""
         self.starts += 1
         self._started = time.monotonic()
         with self._log.open("ab") as output:
@@ -72,7 +72,7 @@ class Group:
         return [int(pid) for pid in told.split()]
 
     def kill(self) -> None:
-        """Kill the whole group; once it is dead, that is nothing."""
+        """Kill the whole group. Idempotent."""
         if self._process is None:
             return
         with suppress(ProcessLookupError):
@@ -94,14 +94,14 @@ def python(module: str, *arguments: str) -> list[str]:
 
 
 def free_port() -> int:
-    """Return a port of this machine that nobody listens on."""
+    """Return an unused port of this machine."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def answers(port: int) -> bool:
-    """Whether somebody listens on a port of this machine."""
+    """Whether a process listens on a port of this machine."""
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -1,4 +1,4 @@
-"""Django settings of every process of a chaos run; the environment says where things are."""
+"""Django settings of every process of a chaos run; addresses come from the environment."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ INSTALLED_APPS = [*USUAL_APPS, "tests.chaos"]
 DATABASES = {
     "default": {
         **database(os.environ["DATABASE_URL"]),
-        # Kept between requests and never tested: a connection that died is found in use.
+        # Kept between requests and not health-checked: a broken connection is detected in use.
         "CONN_MAX_AGE": 60,
     }
 }
@@ -36,7 +36,7 @@ CELERY_DB_REUSE_MAX = 500
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 
 LEASE = 10
-"""Seconds. Short, so that what a dead process held is taken up again within the run."""
+"""Seconds. Short, so that the leases of crashed processes expire within the run."""
 
 FILESTACK_TAGS = {
     "API_KEY": "AKEY",

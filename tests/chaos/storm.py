@@ -1,4 +1,4 @@
-"""The storm: carries a plan out, and has every process that died started again."""
+"""The storm: executes a plan, and restarts every process that died."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .plan import Strike
 from .processes import Group, answers
 
 LIFE = 5.0
-"""Seconds that a server or worker lives at least: a slow machine would see none of them work."""
+"""Minimum lifetime of a server or worker (seconds); else none would work on a slow machine."""
 
 PATIENCE = 3.0
 """Seconds to wait for an open transaction before striking anyway."""
@@ -71,7 +71,7 @@ class Storm:
         return not any(thread.is_alive() for thread in self._threads)
 
     def stop(self) -> None:
-        """Strike no more; what is away comes back."""
+        """Stop striking, and restore what is down."""
         self._stopped.set()
         for thread in self._threads:
             thread.join()
@@ -82,7 +82,7 @@ class Storm:
                 return
             try:
                 self._strike(strike, number)
-            except Exception as error:  # noqa: BLE001  the storm goes on, and the report tells
+            except Exception as error:  # noqa: BLE001  the storm continues, and the report shows it
                 self.failures.append(f"{strike.kind}: {type(error).__name__}: {error}"[:300])
             else:
                 self.tried[strike.kind] += 1
@@ -122,7 +122,7 @@ class Storm:
             crashing.end(random.choice(pool))
 
     def _await_web(self) -> None:
-        """Wait until the server answers, and let it live: it takes a while to load."""
+        """Wait until the server answers, since it is slow to load."""
         until = time.monotonic() + 4 * LIFE
         while not answers(self._web_port) and time.monotonic() < until:
             if self._stopped.wait(0.1):
@@ -130,13 +130,13 @@ class Storm:
         self._stopped.wait(LIFE)
 
     def _let_live(self, group: Group) -> None:
-        """Wait until a process had time to do something since it was started, but not for ever."""
+        """Wait, with a limit, until a process had time to do something after its start."""
         until = time.monotonic() + 2 * LIFE
         while group.age < LIFE and time.monotonic() < until and not self._stopped.is_set():
             time.sleep(0.1)
 
     def _take_turns(self) -> None:
-        """Wait for the last point of a call: of several, only the first would ever be come by."""
+        """Wait for the last point of a call: of several, only the first would be reached."""
         until = time.monotonic() + 2 * LIFE
         while crashing.armed(self._run, plan.CALL) and not self._stopped.is_set():
             if time.monotonic() > until:
@@ -144,9 +144,9 @@ class Storm:
             time.sleep(0.1)
 
     def _await_calls(self) -> None:
-        """Wait until calls are made, but not for ever.
+        """Wait, with a limit, until calls are made.
 
-        Whoever killed each call that tries an open circuit would see no other.
+        Otherwise, killing each trial call of an open circuit would prevent all others.
         """
         until = time.monotonic() + 2 * LIFE
         while not self._makes_calls() and time.monotonic() < until:
@@ -160,7 +160,7 @@ class Storm:
             return False  # the database is down
 
     def _is_busy(self) -> bool:
-        """Wait until a transaction is open, but not for ever; return whether one is."""
+        """Wait, with a limit, until a transaction is open; return whether one is."""
         until = time.monotonic() + PATIENCE
         while not self._cluster.in_transaction(self._database):
             if time.monotonic() > until or self._stopped.wait(0.01):
@@ -169,7 +169,7 @@ class Storm:
 
 
 class Keeper:
-    """Starts processes again when they died, as an init system does."""
+    """Restarts processes that died, like an init system."""
 
     def __init__(self, groups: dict[Group, Callable[[], dict[str, str]]]) -> None:
         self._groups = groups
@@ -182,7 +182,7 @@ class Keeper:
         self._thread.start()
 
     def stop(self) -> None:
-        """Start none again from here on, and end them all."""
+        """Restart none from now on, and end them all."""
         self._stopped.set()
         if self._thread.ident is not None:
             self._thread.join()

@@ -1,4 +1,4 @@
-"""Sweeps every second of the clock. Two processes of it sweep at the same moments."""
+"""Sweeps every second of the clock. Two such processes sweep at the same times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pure parts of the chaos run, and its judge: every invariant has been seen to break."""
+"""The pure parts of the chaos run, and its checks: every invariant can be seen to break."""
 
 from __future__ import annotations
 

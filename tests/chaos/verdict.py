@@ -1,4 +1,4 @@
-"""``python -m tests.chaos.verdict``: judge the rows of a run, print findings as JSON."""
+"""``python -m tests.chaos.verdict``: check the rows of a run, print findings as JSON."""
 
 from __future__ import annotations
 

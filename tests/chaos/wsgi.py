@@ -1,4 +1,4 @@
-"""The web server's application: Django, and a point where the server dies with a request."""
+"""The web server's application: Django, and a crash point during a request."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 LATEST = 0.02
-"""Seconds after a request came in; most take less."""
+"""Seconds after the start of a request; most take less."""
 
 django = get_wsgi_application()
 dice = random.Random()
 
 
 def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Answer a request, if nothing comes in between."""
+    """Answer a request, unless the server crashes first."""
     if crashing.take(plan.WEB) is not None:
         threading.Thread(target=_die_soon, daemon=True).start()
     return django(environ, start_response)

@@ -25,7 +25,7 @@ def payload() -> Callable[[str], bytes]:
 
 @pytest.fixture
 def deliver(client: Client, django_capture_on_commit_callbacks: Any) -> Callable[..., Any]:
-    """Post a webhook as Filestack does, signed, and let its tasks run as after a commit."""
+    """Post a signed webhook like Filestack, and run its tasks as after a commit."""
 
     def post(body: bytes | Mapping[str, Any], **headers: str) -> Any:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -40,7 +40,7 @@ def deliver(client: Client, django_capture_on_commit_callbacks: Any) -> Callable
 
 @pytest.fixture
 def script(settings: Any) -> Iterator[list[Any]]:
-    """Use the scripted tagger; the list holds its next answers."""
+    """Use the scripted tagger; the list contains its next replies."""
     settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {
         "TAGGER": "tests.scripted.ScriptedTagger"
     }
@@ -57,7 +57,7 @@ def asset(db: None) -> Asset:
 
 @pytest.fixture
 def tags_of() -> Callable[[Asset], dict[str, int]]:
-    """Return ``{key: confidence}`` of an asset's rows, rejected ones left out."""
+    """Return ``{key: confidence}`` of an asset's rows, without rejected ones."""
 
     def read(asset: Asset) -> dict[str, int]:
         rows = AssetTag.objects.filter(asset=asset).exclude(decision=AssetTag.Decision.REJECTED)

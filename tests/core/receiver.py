@@ -1,4 +1,4 @@
-"""A receiver of webhooks on loopback, which verifies them by the library of Standard Webhooks."""
+"""A webhook receiver on loopback, which verifies requests with the Standard Webhooks library."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from standardwebhooks import Webhook
 
 @dataclass
 class Receiver:
-    """What came in, and how it is answered: with each of ``answers`` in turn, then with 204.
+    """Stores requests, and answers with each of ``answers`` in turn, then with 204.
 
-    ``retry_after`` is sent along with each that is not 2xx.
+    ``retry_after`` is sent with each response that is not 2xx.
     """
 
     url: str = ""
@@ -25,7 +25,7 @@ class Receiver:
     requests: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
 
     def verified(self, secret: str) -> list[Any]:
-        """Return every message, verified; raises for one that the secret did not sign."""
+        """Return every message, verified; raises if the secret did not sign it."""
         return [Webhook(secret).verify(body, headers) for headers, body in self.requests]
 
     @property

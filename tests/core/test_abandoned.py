@@ -1,4 +1,4 @@
-"""Runs whose process died while their asset went on without them are closed in the end."""
+"""Runs whose process crashed, and whose asset has moved on, are closed in the end."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def run(asset: Asset, script: Any) -> TaggingRun:
-    """A run that was begun three leases ago, by a process that died."""
+    """A run that was started three leases ago, by a process that crashed."""
     queue.request([asset.pk])
     leases.claim([asset.pk])
     started_at = timezone.now() - 3 * timedelta(seconds=get_settings().LEASE)

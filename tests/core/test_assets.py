@@ -1,4 +1,4 @@
-"""Registering, refreshing and forgetting files."""
+"""Registering, refreshing and archiving files."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_tags_are_counted_through_every_change(asset: Asset, script: Any) -> Non
 
 
 def test_an_asset_that_is_erased_leaves_its_tags_counted_right(filestack_make: Any) -> None:
-    """As the guide on privacy has it."""
+    """As in the privacy guide."""
     gone, stays = filestack_make.asset({"sky": 90}), filestack_make.asset({"sky": 80})
     registry.forget(gone.pk)
     Asset.objects.filter(pk=gone.pk).exclude(deleted_at=None).delete()

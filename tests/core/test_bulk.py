@@ -1,4 +1,4 @@
-"""Bulk jobs: each asset that matches is changed once, whoever dies or comes at once."""
+"""Bulk jobs: each matching asset is changed once, despite crashes and concurrent workers."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""No secret is anywhere: recognisable ones are planted, everything is done, and all is searched.
+"""No secret leaks: recognizable secrets are set, everything is exercised, and all output is
+searched.
 
-Everything is an upload, its tags, each error that the emulator can give, good and bad webhooks,
-and each place where any of it is shown: rows, logs, admin, API, health, sinks, checks, commands.
+That is an upload, its tags, each error that the emulator can return, good and bad webhooks, and
+each place where any of it is shown: rows, logs, admin, API, health, sinks, checks, commands.
 """
 
 from __future__ import annotations
@@ -53,15 +54,15 @@ UPLOAD = "/admin/filestack_tags/asset/upload/"
 
 
 def written(secret: str) -> set[str]:
-    """Return the ways in which a secret may be written: plain, percent-encoded, in base64."""
+    """Return the possible encodings of a secret: plain, percent-encoded, in base64."""
     raw = secret.encode()
     ways = {secret, quote(secret), quote(secret, safe=""), quote_plus(secret)}
     ways.add(json.dumps(secret)[1:-1])
     ways.add(repr(secret)[1:-1])
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         for before in range(3):
-            # What stands before and after in one text shares characters with it; the rest is
-            # the same wherever it stands.
+            # In base64, neighbouring characters affect the first and last character; the rest is
+            # the same everywhere.
             encoded = encode(b"\0" * before + raw).decode().rstrip("=")
             ways.add(encoded[(before * 8 + 5) // 6 : len(encoded) - 1])
     assert all(len(way) >= 8 for way in ways), ways
@@ -81,7 +82,7 @@ def test_a_secret_is_recognised_however_it_is_written(around: str) -> None:
 
 
 class _Kept(logging.Handler):
-    """Keeps every record as it would be written, its traceback and its other parts included."""
+    """Stores every record as formatted, including its traceback and its other attributes."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
@@ -95,7 +96,7 @@ class _Kept(logging.Handler):
 
 @pytest.fixture
 def log() -> Iterator[_Kept]:
-    """Keep what any logger writes at level DEBUG."""
+    """Capture the output of every logger at level DEBUG."""
     kept, root = _Kept(), logging.getLogger()
     loggers = [
         logging.getLogger(name)
@@ -153,7 +154,7 @@ def emulator(settings: Any) -> Iterator[EmulatorApp]:
 
 
 class _Sinks:
-    """All of them, connected."""
+    """All sinks, connected."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -187,7 +188,7 @@ def changed(settings: Any, **values: Any) -> Iterator[None]:
 
 
 def shake(emulator: EmulatorApp, settings: Any, capture: Any) -> None:
-    """Have files tagged while everything that can go wrong does."""
+    """Tag files while everything that can go wrong does."""
     base = settings.FILESTACK_TAGS["CDN_URL"]
 
     def tag(source: Source, tagger: str = "") -> None:
@@ -203,7 +204,7 @@ def shake(emulator: EmulatorApp, settings: Any, capture: Any) -> None:
         return Source.handle(file.handle)
 
     tag(stored())
-    # Filestack says back what it was sent.
+    # Filestack echoes what it was sent.
     echo = f"{API_KEY} {APP_SECRET} {quote(APP_SECRET, safe='')}"
     for kind in ANSWER_FAULTS:
         for text in ("", echo):
@@ -237,7 +238,7 @@ def shake(emulator: EmulatorApp, settings: Any, capture: Any) -> None:
 
 
 def deliver(client: Client, capture: Any) -> list[str]:
-    """Post webhooks, good and bad; return the answers."""
+    """Post webhooks, good and bad; return the responses."""
     answers = []
     good = [fp_upload("VJQTvCboRVivWJ2BpKgd"), fs_workflow("h1", tags={"sky": 9}, job_id="j")]
     bodies = [*(json.dumps(event).encode() for event in good), b"{", b'{"action": "fp.upload"}']
@@ -264,7 +265,7 @@ def look(client: Client) -> list[str]:
     paths += ["/api/v1/assets/", "/api/v1/assets/?q=sky%3E", "/api/v1/assets/?cursor=x"]
     for model in apps.get_app_config("filestack_tags").get_models():
         listed = f"/admin/filestack_tags/{model._meta.model_name}/"
-        if client.get(listed).status_code == 404:  # has no page of its own
+        if client.get(listed).status_code == 404:  # without a detail page
             continue
         paths.append(listed)
         paths += [f"{listed}{pk}/change/" for pk in model.objects.values_list("pk", flat=True)]
@@ -279,7 +280,7 @@ def look(client: Client) -> list[str]:
 
 
 def said() -> list[str]:
-    """Return what checks and commands say."""
+    """Return the output of checks and commands."""
     out = StringIO()
     call_command("filestack_tags_sweep", stdout=out)
     call_command("filestack_tags_search", "status:failed", stdout=out)
@@ -298,7 +299,7 @@ def said() -> list[str]:
 
 
 def rows() -> list[str]:
-    """Return every column of every row, bodies as they came."""
+    """Return every column of every row, with bodies as received."""
     return [
         f"{row} {bytes(row.get('raw_body', b'')).decode('utf-8', 'replace')}"
         for model in apps.get_app_config("filestack_tags").get_models()
@@ -307,8 +308,9 @@ def rows() -> list[str]:
 
 
 def uploads(client: Client, emulator: EmulatorApp) -> tuple[dict[str, Any], list[str]]:
-    """Upload as the admin's page does; return the permit, the one answer that is to hold secrets,
-    and the other answers."""
+    """Upload like the admin's page; return the permit, which is the one response that may contain
+    secrets, and the other responses.
+    """
     permit = client.post(f"{UPLOAD}permit/").json()
     file = emulator.files.add(
         picture(), filename="u.jpg", mimetype="image/jpeg", options={}, base_url="http://x"
@@ -350,7 +352,7 @@ def test_no_secret_is_anywhere(
     finally:
         sinks.close()
 
-    # All of it happened, or the search would find nothing because there is nothing.
+    # Check that all of it happened; otherwise there would be nothing to find.
     codes = set(TaggingRun.objects.values_list("error_code", flat=True))
     assert codes >= {
         "",

@@ -1,4 +1,4 @@
-"""MariaDB with utf8mb3, which has no emoji: a check reports it, and no upload is lost for one."""
+"""MariaDB with utf8mb3, which has no emoji: a check reports it, and no upload is lost."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = [
 
 @pytest.fixture
 def utf8mb3() -> Iterator[str]:
-    """The name of a database whose tables will have three bytes for a character."""
+    """The name of a database whose tables have three bytes for a character."""
     name = f"test_utf8mb3_{os.getpid()}"
     other = connection.copy()
     try:

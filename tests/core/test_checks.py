@@ -1,4 +1,4 @@
-"""System checks: each wrong setting has an id and a cure."""
+"""System checks: each wrong setting has an id and a fix."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from filestack_tags.tagging import queue
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Django 6.1 asks the database whether it can hold the fields of a model.
+# Django 6.1 queries whether the database supports the fields of a model.
 pytestmark = pytest.mark.django_db
 
 LIMITS = ("task_soft_time_limit", "task_time_limit")
@@ -224,7 +224,7 @@ def test_the_database_is_asked_only_where_that_is_permitted(
 
 
 def django_admin(*arguments: str, database: Path, **environment: str) -> tuple[int, str]:
-    """Run a command in a process of its own, on a database file that may not exist yet."""
+    """Run a command in a separate process, on a database file that may not exist yet."""
     done = subprocess.run(
         [sys.executable, "-m", "django", *arguments],
         cwd=ROOT,
@@ -354,7 +354,7 @@ def test_a_task_that_cannot_come_before_tags_is_named_with_its_fault(
     (message,) = [found for found in run_checks() if found.id == "filestack_tags.E018"]
     assert repr(task) in message.msg
     assert fault in message.msg
-    # A call with such a task is refused in the same words, and not sent.
+    # A call with such a task is rejected with the same message, and not sent.
     with FilestackClient(api_key="k", app_secret="s") as client:  # for a test
         for call in (client.tags, partial(client.download, max_bytes=1)):
             with pytest.raises(ConfigurationError, match=re.escape(fault)):
@@ -385,7 +385,7 @@ def test_a_task_that_returns_a_picture_can_come_before_tags(settings: Any, task:
 def test_time_limits_are_long_enough_for_the_calls(
     settings: Any, soft: float | None, hard: float | None, expected: list[str]
 ) -> None:
-    """Least are ten seconds of claiming, a call that takes the longest, and time to apply it."""
+    """The minimum is ten seconds of claiming, the longest call, and the time to apply it."""
     settings.FILESTACK_TAGS = GOOD | {"CONNECT_TIMEOUT": 10, "READ_TIMEOUT": 60}
     former = {name: current_app.conf.get(name) for name in LIMITS}
     current_app.conf.update(task_soft_time_limit=soft, task_time_limit=hard)

@@ -1,4 +1,4 @@
-"""The circuit: opens when every call would be refused, and lets one try now and then."""
+"""The circuit breaker: pauses calls that would all be rejected, with a trial call now and then."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NAME = "tests.scripted.ScriptedTagger"
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[time_machine.Traveller]:
-    """The clock of this host, and the one that hosts share."""
+    """The clock of this host, and the shared one."""
     monkeypatch.setattr(circuit_breaker, "shared_now", timezone.now)
     with time_machine.travel(datetime(2026, 1, 1, 12, tzinfo=UTC), tick=False) as traveller:
         yield traveller
@@ -114,9 +114,9 @@ def test_a_rate_limit_is_of_the_account_whichever_file_it_refuses(clock: Any) ->
 def test_an_answer_proves_that_the_account_has_access(clock: Any) -> None:
     note(*[PolicyRejected("no")] * 5)
     assert admitted() == 0
-    note(FileNotFound("gone"))  # says nothing of access to other files
+    note(FileNotFound("gone"))  # proves nothing about access to other files
     assert admitted() == 0
-    note(None)  # was on its way when the circuit opened
+    note(None)  # was in flight when the circuit opened
     assert admitted() == 10
     assert circuit_breaker.allowed(64) == 64
     note(InvalidApplication("no"))
@@ -140,7 +140,7 @@ def test_one_of_many_tries_when_the_delay_is_over(clock: Any) -> None:
     clock.shift(61)
     assert not circuit_breaker.blocked()
     assert [admitted(), admitted()] == [1, 0]
-    clock.shift(301)  # it did not come back
+    clock.shift(301)  # it never returned
     assert admitted() == 1
 
 

@@ -1,4 +1,4 @@
-"""Claims: many assets at once, each by one, and the same bytes paid for once."""
+"""Claims: many assets at once, each by one process, and the same bytes paid for once."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_a_job_is_asked_about_again_and_an_abandoned_run_is_replaced(
     assert following.job_id == "job-1"
     assert again.run_id != first.run_id
     assert TaggingRun.objects.get(pk=first.run_id).error_code == "abandoned"
-    # Its process was only slow: the result is used all the same.
+    # Its process was only slow: the result is used anyway.
     assert queue.land([(first, reply())])[0].state == TaggingRun.State.SUCCEEDED
 
 

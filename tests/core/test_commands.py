@@ -1,4 +1,4 @@
-"""The management commands, and what they say."""
+"""The management commands, and their output."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_sweep_says_what_it_found(three: list[Asset], script: Any) -> None:
 
 @pytest.fixture
 def deliveries(deliver: Any, script: Any) -> dict[str, WebhookDelivery]:
-    """One that failed and one that did not, of two actions each; the first a day old."""
+    """A failed and a processed delivery, with different actions; the first a day old."""
     deliver(fp_upload("abc"))
     deliver(fp_upload("abc") | {"text": {}})
     deliver(fp_delete("abc"))

@@ -1,4 +1,4 @@
-"""What happens when two do the same at the same moment, on real connections."""
+"""Concurrent operations on the same rows, on real connections."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ WRITERS = 4
 
 
 def at_once(work: Callable[[int], T], writers: int = WRITERS) -> list[T]:
-    """Run ``work(0)``, ``work(1)``, … in threads that start together; return what they return."""
+    """Run ``work(0)``, ``work(1)``, … in threads that start together; return their results."""
     start = Barrier(writers)
 
     def one(number: int) -> T:
@@ -104,7 +104,7 @@ def test_one_job_told_by_different_deliveries_at_once_has_one_run() -> None:
     ids = [receive(event | {"id": number}) for number in range(WRITERS)]
     outcomes = at_once(lambda number: webhooks_processing.process(ids[number]))
     for pk, outcome in zip(ids, outcomes, strict=True):
-        if outcome.retry_at:  # lost a race for the row; its task would come again
+        if outcome.retry_at:  # lost a race for the row; its task would run again
             WebhookDelivery.objects.filter(pk=pk).update(due_at=timezone.now())
             outcome = webhooks_processing.process(pk)
         assert outcome.state == WebhookDelivery.State.PROCESSED
@@ -136,7 +136,7 @@ def test_two_sweeps_at_once_lead_to_one_call(script: Any) -> None:
 
 @pytest.mark.parametrize("job_id", ["j", None], ids=["by job", "by file"])
 def test_a_job_s_webhook_takes_its_asset_before_its_run(job_id: str | None) -> None:
-    """As the poll of the same job does; the other order was the other half of a deadlock."""
+    """In the order of the poll of the same job; the other order would deadlock with it."""
     asset, _ = registry.register(Source.handle("h"))
     event = fs_workflow("h", tags={"sky": 90}, job_id="j")
     run = TaggingRun.objects.create(
@@ -163,7 +163,7 @@ def test_a_job_s_webhook_takes_its_asset_before_its_run(job_id: str | None) -> N
 
 
 def test_neither_a_sweep_nor_a_task_waits_for_what_somebody_writes() -> None:
-    """A sweep that waited here, with an index locked, was one half of a deadlock on MariaDB."""
+    """A sweep that waited here, with an index locked, was half of a deadlock on MariaDB."""
     held, free = (registry.register(Source.handle(name))[0].pk for name in ("held", "free"))
     queue.request([held, free])
     Asset.objects.update(due_at=timezone.now() - 2 * queue.SWEEP_AFTER)
@@ -194,7 +194,7 @@ def test_workers_that_share_an_inbox_process_each_delivery_once() -> None:
 def test_workers_that_share_an_inbox_agree_on_the_few_files_that_all_of_it_is_about(
     script: Any,
 ) -> None:
-    """Uploads, overwrites, deletions and jobs of the same files, told in any order."""
+    """Uploads, overwrites, deletions and jobs of the same files, in any order."""
     dice = Random(4)  # noqa: S311  a test's dice, not a secret
     now = int(timezone.now().timestamp())
     told = [
@@ -221,7 +221,7 @@ def test_workers_that_share_an_inbox_agree_on_the_few_files_that_all_of_it_is_ab
 
 
 def test_writers_that_meet_on_assets_tags_and_new_names_never_deadlock() -> None:
-    """Replies, decisions, forgetting and restoring, all over the same few rows."""
+    """Replies, decisions, archiving and restoring, all on the same few rows."""
     ids = [registry.register(Source.handle(f"h{n}"))[0].pk for n in range(5)]
 
     def names(random: Random, prefix: str) -> Iterable[str]:

@@ -1,4 +1,4 @@
-"""What people decide, and that it can be undone."""
+"""Users' decisions, and undoing them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every decision is logged with what it changed, and can be undone exactly."""
+"""Every decision is logged with its changes, and can be undone exactly."""
 
 from __future__ import annotations
 

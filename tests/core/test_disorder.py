@@ -1,4 +1,4 @@
-"""Events out of order, and clocks that differ: nothing is lost, and nothing comes back."""
+"""Events out of order, and clocks that differ: nothing is lost, and nothing deleted is restored."""
 
 from __future__ import annotations
 

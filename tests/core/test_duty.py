@@ -1,4 +1,4 @@
-"""What whoever is on duty has to look at."""
+"""The on-call report."""
 
 from __future__ import annotations
 

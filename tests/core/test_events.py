@@ -1,4 +1,4 @@
-"""What each event of Filestack does to the assets, by recorded payloads through the endpoint."""
+"""The effect of each of Filestack's events, with recorded payloads through the endpoint."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db
 
 HANDLE = "VJQTvCboRVivWJ2BpKgd"
 STARTED = datetime(2019, 3, 11, 13, 49, 20, tzinfo=UTC)
-"""A moment before the recorded job was created."""
+"""Shortly before the recorded job was created."""
 DOCUMENTED = {
     "fp.upload", "fp.converse", "fp.overwrite", "fp.delete", "fs.workflow",
     "fp.video_converse", "fp.scan", "fp.export", "fp.dialog",
@@ -122,7 +122,7 @@ def test_upload_tags_are_read_wherever_they_are(deliver: Any, place: str) -> Non
 def test_conversions_of_a_known_file_cost_nothing(
     deliver: Any, script: Any, payload: Any, tags_of: Any, tasks: str
 ) -> None:
-    """As after the thumbnails of the admin, and after a call with tasks before its tags."""
+    """As after the admin's thumbnails, and after a call with tasks before its tags."""
     deliver(payload("webhook_fp_upload.json"))
     before = Asset.objects.values().get()
     scripted.asked.clear()
@@ -511,7 +511,7 @@ def test_a_job_of_an_absurd_time_is_no_error_in_any_time_zone(
     assert delivery.state == WebhookDelivery.State.PROCESSED, delivery.error
     run = TaggingRun.objects.get()
     assert 1969 <= run.started_at.year <= run.result_at.year
-    # What is said of the future is taken for five minutes from now at most.
+    # A time in the future is limited to five minutes from now.
     assert run.result_at.year <= (timezone.now() + timedelta(minutes=6)).year
     page = admin_client.get(f"/admin/filestack_tags/taggingrun/{run.pk}/change/")
     assert page.status_code == 200

@@ -1,4 +1,4 @@
-"""An export is safe in every spreadsheet, and its cells can be read in one way only."""
+"""An export is safe in every spreadsheet, and its cells are unambiguous."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FORMULAS = tuple("=+-@＝＋－＠")
 
 
 def cells(text: str, delimiter: str) -> list[str]:
-    """Return the cells that a spreadsheet makes of a line, by quotes and without them."""
+    """Return the cells that a spreadsheet makes of a line, with quotes and without them."""
     rows = [*csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)]
     return [cell for row in rows for cell in row] + re.split(f"[{delimiter}\r\n]", text)
 
@@ -61,7 +61,7 @@ def test_the_cell_of_tags_is_read_in_one_way(tags: list[tuple[str, int]]) -> Non
         name, _, confidence = item.rpartition(" ")
         read.append((json.loads(name) if name.startswith('"') else name, int(confidence)))
     assert read == tags
-    assert safe_cell(cell) == cell  # a spreadsheet makes no formula of it
+    assert safe_cell(cell) == cell  # a spreadsheet does not interpret it as a formula
 
 
 def _is_label(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Events of files processed together: the same as one by one, in few statements, and only once."""
+"""File events processed together: the same as one by one, in few statements, and only once."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def count_statements(work: Callable[[Sequence[int]], object], told: list[Any]) -
 
 @pytest.mark.django_db
 class TestStatements:
-    # On SQLite and MariaDB, each row that is there already is written by a statement of its own.
+    # On SQLite and MariaDB, each existing row is written by a separate statement.
     singly = 0 if connection.vendor == "postgresql" else 1
 
     @pytest.mark.parametrize("number", [2, 16])

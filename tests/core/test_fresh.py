@@ -1,4 +1,4 @@
-"""Fresh answers: Filestack's cache is bypassed when a file may have changed."""
+"""Fresh replies: Filestack's cache is bypassed when a file may have changed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LABELS = {CAT: {"cat": 90}, DOG: {"dog": 90}}
 
 @dataclass
 class Account:
-    """An account at Filestack behind its cache, and what a host does with it."""
+    """A Filestack account behind its cache, and a host's operations on it."""
 
     app: AccountApp
     client: FilestackClient
@@ -43,7 +43,7 @@ class Account:
         return registry.register(Source.handle(handle))[0].pk
 
     def tag(self, pk: int, **options: Any) -> set[str]:
-        """Tag one asset as a worker does; return its tags."""
+        """Tag one asset like a worker; return its tags."""
         assert queue.request([pk], **options) == [pk]
         pipeline.work(pk, lambda outcome: None)
         asset = Asset.objects.get(pk=pk)
@@ -142,7 +142,7 @@ def test_a_digest_that_is_learned_after_the_call_shares_nothing(
     account.client.tags(Source.handle(handle), version=2)
     account.overwrite(handle, DOG)
     first = account.register(handle)
-    assert account.tag(first) == {"cat"}  # nobody said that it was overwritten
+    assert account.tag(first) == {"cat"}  # no event reported that it was overwritten
     registry.describe([first])
     settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"ASK_FOR_SHA256": True}
     assert account.tag(account.register(account.store(DOG))) == {"dog"}

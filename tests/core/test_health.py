@@ -1,4 +1,4 @@
-"""Health: words for probes, figures for staff, and never a 500."""
+"""Health: codes for probes, figures for staff users, and never a 500."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The app in projects that are set up in other ways; see ``tests/hosts``."""
+"""The app in projects with other setups; see ``tests/hosts``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_an_upload_goes_all_the_way_in_every_kind_of_project(host: str) -> None:
 
 
 def answers_of_a_project(folder: Path, *, replica: str) -> list[str]:
-    """Return every answer of ``tests.hosts.replica``, as lines."""
+    """Return every response of ``tests.hosts.replica``, as lines."""
 
     def run(*arguments: str, replica: str) -> list[str]:
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""The inbox: who is woken, what is taken in which order, and when a task leaves the rest."""
+"""The inbox: wake-ups, the order of processing, and when a task leaves the rest."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_a_task_ends_when_others_have_what_it_drew(
 def test_a_task_too_many_in_its_process_leaves_its_work_to_one_that_is_at_it(
     processed: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was stored after the other had looked is not overlooked: the other looks again."""
+    """A delivery stored after the other task had looked is not missed: that task looks again."""
     monkeypatch.setattr(tasks, "_inbox_seats", tasks.BoundedSemaphore(1))
     first = receive(1)
     later: list[int] = []
@@ -230,7 +230,7 @@ def test_a_process_that_dies_each_time_leaves_a_failed_delivery_in_the_end(
     settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"WEBHOOK_MAX_ATTEMPTS": 3}
 
     def die(event: Any, delivery: WebhookDelivery) -> handlers.Handled:
-        raise SystemExit  # as a killed process: nobody records it
+        raise SystemExit  # as a killed process: nothing records it
 
     monkeypatch.setattr(handlers, "handle", die)
     receive()
@@ -286,7 +286,7 @@ class TestOutsideATransaction:
         monkeypatch.setattr(
             tasks._inbox_wakeups, "ring", lambda: rung.append(WebhookDelivery.objects.count())
         )
-        for number in (1, 2, 2):  # a duplicate rings, too: its first may have lost its message
+        for number in (1, 2, 2):  # a duplicate rings, too: the first message may be lost
             body, headers = request(fp_upload(f"h{number}", event_id=number))
             response = client.post(
                 "/filestack/webhook/", body, content_type="application/json", headers=headers

@@ -1,7 +1,7 @@
-"""The promises of docs/architecture.md, each by the number it has there.
+"""The guarantees of docs/architecture.md, each by its number there.
 
-What needs two connections at once stands in ``tests/core/test_concurrency.py``; that every
-search equals a brute-force evaluation, in ``tests/search/test_oracle.py``.
+Those that need two connections at once are in ``tests/core/test_concurrency.py``; that every search
+equals a brute-force evaluation is in ``tests/search/test_oracle.py``.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class ResultProperties(TestCase):
     def test_2_the_newest_result_wins_in_whatever_order_they_arrive(
         self, given: list[Any], random: Any
     ) -> None:
-        # One result for each (content version, time): which of two equals wins is not promised.
+        # One result for each (content version, time): which of two equal ones wins is not defined.
         unique = list({(version, moment): reply for version, moment, reply in given}.items())
         newest = max(unique, key=lambda item: item[0])[1]
         random.shuffle(unique)
@@ -238,7 +238,7 @@ def test_4_a_delivery_whose_task_never_reached_the_broker_is_found(
 ) -> None:
     body = json.dumps(fp_upload(HANDLE)).encode()
     headers = signed_headers(body)
-    # The callbacks after the commit are never run: the process died before them.
+    # The callbacks after the commit never run: the process crashed before them.
     response = client.post(
         "/filestack/webhook/", body, content_type="application/json", headers=headers
     )
@@ -295,7 +295,9 @@ def test_4_a_delivery_that_can_never_be_processed_is_given_up_visibly(
 
 @pytest.mark.django_db
 def test_5_no_asset_stays_queued_or_running_whatever_its_tagger_does(script: Any) -> None:
-    """Every way a tagger can end, often enough: the sweep brings each asset to rest."""
+    """Every way in which a tagger can end, repeatedly: the sweep brings each asset to a final
+    state.
+    """
 
     def die(source: Source) -> Any:
         raise SystemExit

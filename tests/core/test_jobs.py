@@ -1,4 +1,4 @@
-"""Deliveries processed together: the same as one by one, whatever is among them."""
+"""Deliveries processed together: the same as one by one, for any mixture."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def running(handle: str, job_id: str) -> TaggingRun:
 
 
 def rows() -> list[Any]:
-    """Return all that deliveries change, but for moments and ids."""
+    """Return everything that deliveries change, except times and ids."""
     TaggingRun.objects.filter(job_id__startswith="delivery:").update(job_id="named by an id")
     return [
         sorted(
@@ -87,7 +87,7 @@ def rows() -> list[Any]:
 
 
 def without_job_id(event: dict[str, Any]) -> dict[str, Any]:
-    """Return an event as Filestack sent them once."""
+    """Return an event in Filestack's old format."""
     del event["text"]["jobid"]
     return event
 
@@ -120,7 +120,7 @@ def prepared() -> None:
         running(f"run{number}", f"r{number}")
     known("known")
     known("hidden", deleted_at=timezone.now() - timedelta(days=1))
-    # Its answer was lost: the job that is told may be the one that it started.
+    # Its answer was lost: the reported job may be the one that it started.
     TaggingRun.objects.create(
         asset=known("waits", tagging_state="running", due_at=timezone.now(), attempts=1),
         tagger="workflow", trigger="api", workflow_id="wf", content_version=1,
@@ -152,7 +152,9 @@ def test_together_they_come_to_the_same_as_one_by_one(monkeypatch: pytest.Monkey
     together = outcome_of(processing.process_all)
     alone = outcome_of(lambda ids: [processing.process(pk) for pk in ids])
     assert together == alone
-    assert applied == [10]  # not for a file of an earlier one, a forgotten one, or without id
+    assert applied == [
+        10
+    ]  # not for a file of an earlier one, an archived one, or one without id
     assert {row[1] for row in together[3]} == {State.PROCESSED}, together[3]
 
 
@@ -164,7 +166,7 @@ def test_sixteen_jobs_take_few_statements(number_known: int) -> None:
     with CaptureQueriesContext(connection) as captured:
         outcomes = processing.process_all(ids)
     assert {outcome.state for outcome in outcomes} == {State.PROCESSED}
-    # On SQLite and MariaDB, each row is written by a statement of its own.
+    # On SQLite and MariaDB, each row is written by a separate statement.
     singly = 0 if connection.vendor == "postgresql" else 7 * 16
     assert len(captured) <= 40 + singly
 
@@ -220,7 +222,8 @@ def test_one_that_is_lost_to_another_process_is_left_to_it(
         return done
 
     monkeypatch.setattr(workflow_jobs, "apply_all", slow)
-    # What this does to the row is undone with the rest, so the second time it is ours again.
+    # The change to the row is rolled back with the rest, so the second time the lease is ours
+    # again.
     monkeypatch.setattr(
         processing, "_unless_overtaken", lambda delivery: processing.Outcome("alone")
     )

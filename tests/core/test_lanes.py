@@ -12,7 +12,7 @@ import pytest
 from filestack_tags.lanes import Lanes
 
 LONGEST = 10.0
-"""Seconds after which something that should happen counts as not happening."""
+"""Timeout in seconds for something that should happen."""
 
 
 class Work:

@@ -1,4 +1,4 @@
-"""How rows are locked and written, so that no two writers wait for each other for ever."""
+"""Row locks and writes are ordered, so that no two writers deadlock."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ KEYS = {
     "filestack_tags_modelfile": {"id", "field", "row"},
     "shop_photo": {"id"},
 }
-"""Columns by which a row may be found for writing: each is unique on its own, or all together."""
+"""Columns by which a row may be found for writing: each is unique alone, or all together."""
 
 WORKFLOW = "c516519f-3755-4fb5-85a4-15ae4b31d475"
 """The workflow of the recorded payloads."""
@@ -71,7 +71,7 @@ def unable(event: Any, delivery: WebhookDelivery) -> handlers.Handled:
 
 
 def everything(script: Any, settings: Any) -> None:
-    """Call every service that writes, through every way that it can take."""
+    """Call every service that writes, on every code path."""
     settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {
         "TAGGER": "tests.scripted.FollowedTagger",
         "LEASE": 300,
@@ -86,7 +86,7 @@ def everything(script: Any, settings: Any) -> None:
         def later(**how_long: float) -> None:
             clock.shift(timedelta(**how_long))
 
-        # An upload that comes twice; a question that fails, a lease that expires, an answer.
+        # A duplicate upload; a failing call, a lease that expires, a reply.
         upload = fp_upload("h")
         delivery = receive(upload)
         receive(upload)
@@ -103,7 +103,7 @@ def everything(script: Any, settings: Any) -> None:
         assert inbox.replay([delivery]) == [delivery]
         assert processing.process(delivery).state == WebhookDelivery.State.PROCESSED
 
-        # A job that is polled, one that another run holds already, one that never ends.
+        # A polled job, one that another run already has, one that never ends.
         script[:] = [PendingJob(WORKFLOW, "job-1", raw="{}")]
         assert queue.request([pk], force=True) == [pk]
         assert queue.tag(pk).state == Asset.State.RUNNING
@@ -224,10 +224,10 @@ class TestEveryWriter:
 
 
 def photos(store: Callable[[Photo], storing.Stored]) -> None:
-    """Save, replace, take away and delete files of a host's rows, and have them stored."""
+    """Save, replace, remove and delete files of host rows, and store them."""
     with time_machine.travel(timezone.now(), tick=False) as clock:
         photo = Photo.objects.create(file="photos/a.jpg")
-        assert store(photo).state == ModelFile.State.WAITING  # its storage is away
+        assert store(photo).state == ModelFile.State.WAITING  # its storage is unreachable
         clock.shift(timedelta(hours=1))
         assert store(photo).state == ModelFile.State.KNOWN
         assert Photo.objects.get().asset is not None
@@ -235,7 +235,7 @@ def photos(store: Callable[[Photo], storing.Stored]) -> None:
         photo.file = "photos/b.jpg"
         photo.save()
         assert store(photo).state == ModelFile.State.KNOWN
-        Photo.objects.update(file="photos/c.jpg")  # tells nobody
+        Photo.objects.update(file="photos/c.jpg")  # sends no signals
         entry = ModelFile.objects.get()
         assert storing.again([entry.pk]) == 0
         (changed,) = [rows for rows, _ in storing.changes(storing._field(entry.field)) if rows]
@@ -257,7 +257,7 @@ def photos(store: Callable[[Photo], storing.Stored]) -> None:
 class TestTheFilesOfAHostsRows:
     @pytest.fixture
     def store(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[Photo], storing.Stored]:
-        """Store the file of a photo; the first time, its storage is away."""
+        """Store the file of a photo; the first time, its storage is unreachable."""
         is_away = [True]
 
         def offer(field: AssetOf, entry: ModelFile) -> storing._Offer:
@@ -274,7 +274,7 @@ class TestTheFilesOfAHostsRows:
     def test_are_locked_before_what_is_noted_of_them_and_that_before_the_asset(
         self, store: Callable[[Photo], storing.Stored]
     ) -> None:
-        """In each transaction; a row that is held already may be written again at any time."""
+        """In each transaction; a row that is already locked may be written again at any time."""
         if not connection.features.has_select_for_update:
             pytest.skip("SQLite has one writer at a time and locks no rows")
         orders: list[list[str]] = []
@@ -314,8 +314,8 @@ class TestTheFilesOfAHostsRows:
 
         def deadlock(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
             place = (sql, *(frame.f_code.co_name for frame, _ in walk_stack(None)))
-            # What the host itself writes, or in a transaction of its own, as delete() does, is
-            # not ours to try again.
+            # Retrying the host's own writes is not our task, nor those in its transactions, such as
+            # in delete().
             is_ours = "retried" in place and "_deleted" not in place
             if WRITES.search(sql) and is_ours and place not in failed:
                 failed.add(place)

@@ -1,4 +1,4 @@
-"""Merging two tags, stopping anywhere in between, and undoing it."""
+"""Merge two tags, stop anywhere in between, and undo it."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def counted_rightly() -> None:
 @pytest.mark.django_db
 class TestAMerge:
     def test_keeps_all_six_files_of_four_and_three_with_one_in_common(self) -> None:
-        """What django-taggit 6.1's admin makes three of."""
+        """django-taggit 6.1's admin would keep only three of them."""
         for number in range(4):
             apply(asset(number), {"cat": 90})
         for number in range(3, 6):

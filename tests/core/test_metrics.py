@@ -1,4 +1,4 @@
-"""The event stream: what is declared, and how it is told."""
+"""Metrics: declared events, and how they are reported."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def calls() -> list[tuple[str, ast.Call]]:
 
 
 def names(node: ast.expr) -> set[str]:
-    """Return the names that the first argument may have: one, or one of two."""
+    """Return the possible names in the first argument: one, or one of two."""
     if isinstance(node, ast.IfExp):
         return names(node.body) | names(node.orelse)
     assert isinstance(node, ast.Constant), ast.dump(node)

@@ -1,4 +1,4 @@
-"""An upgrade keeps what was there: from the first migration, with data, to the last."""
+"""An upgrade keeps existing data: from the first migration to the last."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def migrate(targets: list[tuple[str, str]]) -> Any:
 
 @pytest.fixture
 def before() -> Iterator[Any]:
-    """The models as the first migration has them, on its tables; the latest tables afterwards."""
+    """The models of the first migration, on its tables; the latest tables afterwards."""
     latest = MigrationExecutor(connection).loader.graph.leaf_nodes()
     yield migrate(FIRST).get_model
     migrate(latest)
@@ -74,7 +74,7 @@ def test_identifiers_have_no_second_index_for_like():
             " AND tablename IN ('filestack_tags_asset', 'filestack_tags_taggingrun',"
             " 'filestack_tags_webhookdelivery', 'filestack_tags_tag')"
         )
-        assert cursor.fetchall() == [("filestack_tags_tag",)]  # is searched by prefix
+        assert cursor.fetchall() == [("filestack_tags_tag",)]  # searched by prefix
 
 
 def test_every_migration_can_be_taken_back(before: Any) -> None:

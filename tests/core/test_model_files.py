@@ -1,4 +1,4 @@
-"""A host's file becomes an asset by one line, whatever happens to the row meanwhile."""
+"""One line makes a host's file an asset, whatever happens to the row meanwhile."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def filestack(settings: Any, media: Path) -> Iterator[EmulatorApp]:
 
 @pytest.fixture
 def committing(db: None, django_capture_on_commit_callbacks: Any) -> Committing:
-    """As after a commit: the tasks are run."""
+    """Run the tasks as after a commit."""
     return lambda: django_capture_on_commit_callbacks(execute=True)
 
 
@@ -157,9 +157,7 @@ def test_the_same_bytes_under_another_name_are_stored_and_tagged_once(
         photo.save()
     photo.refresh_from_db()
     assert photo.asset == before
-    other = saved(
-        committing
-    )  # of another row: an asset of its own, without another call to tag
+    other = saved(committing)  # of another row: a separate asset, without another tagging call
     assert other.asset != before
     assert found("red") == [other, photo] or found("red") == [photo, other]
     assert calls(filestack, "store") == 2
@@ -344,7 +342,7 @@ def test_the_sweep_finds_a_file_whose_task_was_lost_or_whose_worker_died(
     filestack: EmulatorApp, db: None, committing: Committing
 ) -> None:
     photo = Photo.objects.create(file=ContentFile(RED, "a.jpg"))  # its task is never enqueued
-    assert storing._claim(ModelFile.objects.get().pk)  # and somebody died with it
+    assert storing._claim(ModelFile.objects.get().pk)  # and its process crashed
     assert storing._claim(ModelFile.objects.get().pk) is None
     with committing():
         tasks.sweep()
@@ -401,7 +399,7 @@ def test_a_file_changed_by_update_under_way_is_noted_again(
         Photo.objects.create(file=ContentFile(RED, "a.jpg"))
         Photo.objects.update(file=name)
     assert len(found("blue")) == 1
-    assert calls(filestack, "delete") == 1  # of the copy of what is no row's file
+    assert calls(filestack, "delete") == 1  # of the copy that no row uses
 
 
 def test_fixtures_are_taken_as_they_are(db: None) -> None:

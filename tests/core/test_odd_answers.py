@@ -1,4 +1,4 @@
-"""Odd answers: whatever a tagger returns or raises, its run ends at once and others are applied."""
+"""Odd replies: whatever a tagger returns or raises, its run ends at once and others are applied."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LAST = datetime.max.replace(tzinfo=UTC)
 
 
 class Hostile:
-    """An object of which nothing can be read."""
+    """An object whose every attribute access fails."""
 
     def __repr__(self) -> str:
         raise RuntimeError("no repr")
@@ -110,7 +110,7 @@ def queued(number: int = 1) -> list[int]:
 
 
 def ended(pk: int) -> Asset:
-    """Return an asset on which nothing is at work any more."""
+    """Return an asset that is not being tagged any more."""
     asset = Asset.objects.get(pk=pk)
     assert asset.tagging_state in (Asset.State.TAGGED, Asset.State.FAILED), asset.tagging_state
     assert asset.due_at is None
@@ -249,7 +249,7 @@ def test_an_odd_answer_keeps_no_other_from_being_applied(script: Any) -> None:
 
 @pytest.mark.django_db(transaction=True)
 class TestTheDatabase:
-    """Errors of the database while several paid answers are applied."""
+    """Database errors while several paid replies are applied."""
 
     @pytest.fixture(autouse=True)
     def _quickly(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -335,7 +335,7 @@ class TestTheDatabase:
 
 
 class Supply:
-    """All of some assets, at once."""
+    """Supplies a list of assets, all at once."""
 
     def __init__(self, ids: list[int]) -> None:
         self._ids = ids

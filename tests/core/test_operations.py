@@ -1,4 +1,4 @@
-"""How things stand: the figures, and what somebody should look at."""
+"""The status of the app: figures, and problems that need attention."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_a_snapshot_takes_as_many_statements_for_much_as_for_nothing() -> None:
         failed(asset(number, "queued", ago(number)), "server_error", ago(1))
         delivery(number, "received")
     assert len(statements()) == len(empty) == 14
-    # Whatever is counted is counted up to a limit, but for failures, which are limited before.
+    # Every count has a limit, except that of failures, which are limited beforehand.
     counts = [sql for sql in statements() if "COUNT(*)" in sql]
     assert len(counts) == 7
     assert all("LIMIT" in sql for sql in counts)

@@ -68,7 +68,7 @@ def failed_run() -> TaggingRun:
     return run
 
 
-# What is told
+# Messages
 
 
 def test_a_tagged_asset_is_told_of_and_the_library_verifies_it(
@@ -99,7 +99,7 @@ def test_a_failure_and_decisions_are_told_of(
     asset = tagged("h1", {"sky": 90})
     tag = Tag.objects.get()
     curation.reject(asset.pk, tag.pk, user=None)
-    curation.reject(asset.pk, tag.pk, user=None)  # changes nothing, so that nothing is told
+    curation.reject(asset.pk, tag.pk, user=None)  # changes nothing, so no message is written
     curation.withdraw(asset.pk, tag.pk, user=None)
     while delivery.send_due():
         pass
@@ -145,7 +145,7 @@ def test_while_it_is_off_or_nobody_listens_nothing_more_is_asked_of_the_database
     tagged("h0", {"sky": 90})
     listening = statements("h1")
     delivery.delete_endpoint(endpoint.pk)
-    statements("h2")  # reads that there is none
+    statements("h2")  # caches that there is no endpoint
     nobody = statements("h3")
     settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "OUTBOUND_WEBHOOKS": False}
     assert statements("h4") == nobody == listening - 1
@@ -212,7 +212,7 @@ def test_an_endpoint_that_is_down_is_asked_once_for_all_that_wait(
         tagged(f"h{number}", {"sky": 90})
     monkeypatch.setattr(delivery, "BATCH", 2)
     assert delivery.send_due() == 2
-    assert delivery.send_due() == 0  # the third was put off with them
+    assert delivery.send_due() == 0  # the third was postponed with them
     assert len(receiver.requests) == 1
     assert set(OutboundMessage.objects.values_list("state", "attempts")) == {("waiting", 1)}
     due_again()
@@ -258,7 +258,7 @@ def test_who_answers_410_is_told_no_more(receiver: Receiver, endpoint: WebhookEn
     assert set(OutboundMessage.objects.values_list("state", flat=True)) == {"dead"}
     tagged("h2", {"sky": 90})
     assert OutboundMessage.objects.count() == 2
-    # What waited for one that was switched off meanwhile is given up, and not sent.
+    # Messages of an endpoint that was disabled meanwhile fail without being sent.
     OutboundMessage.objects.update(state=State.WAITING, due_at=timezone.now())
     delivery.send_due()
     assert len(receiver.requests) == 1
@@ -294,7 +294,7 @@ def test_a_receiver_that_says_when_is_left_alone_until_then(
     least: int,
     most: int,
 ) -> None:
-    """In seconds and in each form of a date, but no longer than for a day."""
+    """In seconds and in each date format, but at most a day."""
     receiver.answers, receiver.retry_after = [status], retry_after
     with time_machine.travel(datetime(2026, 11, 1, 12, tzinfo=UTC), tick=False):
         tagged("h1", {"sky": 90})
@@ -309,7 +309,7 @@ def test_a_receiver_that_says_when_is_left_alone_until_then(
 def test_who_is_asked_for_too_much_gets_nothing_more_until_then(
     receiver: Receiver, endpoint: WebhookEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither what was taken with the message nor what waits behind it is sent meanwhile."""
+    """Neither leased messages nor waiting ones are sent meanwhile."""
     receiver.answers, receiver.retry_after = [429], "3600"
     for number in range(3):
         tagged(f"h{number}", {"sky": 90})
@@ -356,7 +356,7 @@ def test_the_task_sends_after_the_commit_and_the_sweep_what_was_lost(
         tagged("h1", {"sky": 90})
         assert not receiver.requests
     assert len(receiver.requests) == 1
-    tagged("h2", {"sky": 90})  # whose message to the broker is lost
+    tagged("h2", {"sky": 90})  # its message to the broker is lost
     with django_capture_on_commit_callbacks(execute=True):
         tasks.sweep()
     assert len(receiver.requests) == 2
@@ -487,7 +487,7 @@ def test_the_connection_is_made_to_the_address_that_was_looked_at(
     answer = http.post(url, b"{}", {}, timeout=5, insecure=True)
     assert answer.status == 204
     assert receiver.requests[0][0]["host"].startswith("hooks.example:")
-    # Whoever connects may ask again, but for the address, which leads nowhere else.
+    # The connection may resolve again, but only the address itself, which cannot change.
     assert asked[0] == "hooks.example"
     assert set(asked[1:]) <= {"127.0.0.1"}
 
@@ -515,7 +515,7 @@ def test_a_receiver_that_does_not_answer_costs_the_timeout_alone() -> None:
     assert answer.error == "ReadTimeout"
 
 
-# What is kept
+# Retention
 
 
 def test_old_messages_are_pruned_unless_they_wait(

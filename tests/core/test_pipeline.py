@@ -1,4 +1,4 @@
-"""The pipeline: what is due is tagged together, and nothing is lost on the way."""
+"""The pipeline: due assets are tagged together, and nothing is lost on the way."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_each_call_is_made_at_its_moment_and_few_looks_are_enough(
     begun = monotonic()
     work(first)
     assert states() == ["tagged"] * 30
-    # Threads may be late, but never early: no call comes before all that were given out earlier.
+    # Threads may be late, but never early: no call comes before all earlier slots.
     assert max(made) - begun > 0.9 * (rate_limit.NOTICE + 29 / 40)
     assert len(looks) < 20
 
@@ -129,7 +129,7 @@ def test_each_call_is_made_at_its_moment_and_few_looks_are_enough(
 def test_what_waited_for_a_circuit_does_not_come_at_once(
     script: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One call tries; after it, as many are in flight as the time since then allows."""
+    """One trial call; after it, concurrency grows with time."""
     settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"CONCURRENCY": 8}
     monkeypatch.setattr(circuit_breaker, "RECOVERY", timedelta(seconds=1.5))
     name = settings.FILESTACK_TAGS["TAGGER"]
@@ -158,7 +158,7 @@ def test_what_waited_for_a_circuit_does_not_come_at_once(
     work(ids[0])
     closed_at = Circuit.objects.get(tagger=name).closed_at
     assert closed_at is not None
-    for pk in ids:  # those that were claimed beside the one that tried
+    for pk in ids:  # those claimed together with the trial call
         work(pk)
     assert states() == ["tagged"] * 70
     assert seen[0][0] < kept(closed_at) < seen[1][0]
@@ -240,7 +240,7 @@ def test_what_is_in_flight_lands_before_an_error_is_raised(
         work(ids[0])
     assert states() == ["tagged"] * 3
     monkeypatch.undo()
-    assert work(ids[0])  # the place is free again
+    assert work(ids[0])  # the slot is free again
 
 
 def test_a_task_whose_asset_was_taken_along_costs_neither_a_permit_nor_a_claim(

@@ -1,4 +1,4 @@
-"""Statements are prepared where the host allows it, and are asked all the same where not."""
+"""Statements are prepared if the host allows it, and also work without that."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from tests.dripping import Dripping, dripping
 from tests.hosts.shop.models import Product
 
 LONGEST = 10.0
-"""Seconds after which something that should happen counts as not happening."""
+"""Timeout in seconds for something that should happen."""
 
 
 @pytest.fixture(params=["redis", "amqp"])
@@ -70,7 +70,7 @@ def test_requests_do_not_wait_for_it(
     assert set(Asset.objects.values_list("tagging_state", flat=True)) == {"queued"}
     assert WebhookDelivery.objects.count() == 5
     while counted.get(timeout=LONGEST) != "broker.unreachable":
-        pass  # the thread noticed, and the rest is left to the recovery task
+        pass  # the thread detected it, and the rest is left to the recovery task
     end()
 
 

@@ -1,4 +1,4 @@
-"""No page of the admin or the API asks more of the database when there is more to show."""
+"""The number of queries of a page of the admin or the API does not grow with its content."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ QUERIES: Mapping[str, str] = {
     "/api/v1/assets/histogram/": "tag=sky",
     "/api/v1/tags/complete/": "q=s",
 }
-"""What pages are asked for that show little without."""
+"""Parameters of pages that show little without them."""
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def root(settings: Any) -> User:
 
 
 def fill(first: int, end: int, root: User) -> None:
-    """Make some of everything that a page can list, most of it about the asset ``h0``."""
+    """Create some of everything that a page can list, most of it about the asset ``h0``."""
     labels = sorted(sensitive_labels.labels())
     words = [f"s{number}" for number in range(first, end)]
     for number in range(first, end):
@@ -100,7 +100,7 @@ def fill(first: int, end: int, root: User) -> None:
 
 
 def value_of(path: str) -> Any:
-    """Return what stands for the row that a path is about: the one with the most to show."""
+    """Return the id for a path: of the row with the most to show."""
     asset, tag = Asset.objects.get(reference="h0"), Tag.objects.get(key="sky")
     known: Mapping[str, Callable[[], Any]] = {
         "/asset/|/assets/": lambda: asset.pk,
@@ -121,10 +121,10 @@ def value_of(path: str) -> Any:
 
 
 def asked(client: Client, path: str) -> int | None:
-    """Return how many statements a page takes, or None if there is no such page for readers."""
+    """Return how many statements a page takes, or None if a GET has no such page."""
     address = re.sub(r"<(?:\w+:)?\w+>", str(value_of(path)), path.replace("<key>", "sky"))
     address = f"{address}?{QUERIES[path]}" if path in QUERIES else address
-    for _ in range(2):  # the first time something may be remembered
+    for _ in range(2):  # the first time, values may be cached
         complete.forget()
         estimates.forget()
         with CaptureQueriesContext(connection) as statements:

@@ -1,4 +1,4 @@
-"""The rate: as many calls as are allowed in any period, by all processes together."""
+"""The rate limit: as many calls as allowed in any period, by all processes together."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_without_a_limit_everything_is_permitted() -> None:
 
 
 def test_calls_are_spread_over_the_period(settings: Any, now: list[float]) -> None:
-    """Each has a moment of its own, whoever asks for how many and however late."""
+    """Each call has its own slot, regardless of the size and delay of requests."""
     limit(settings, "20/second")
     made: list[float] = []
     for wanted, late in itertools.cycle([(64, 0.0), (1, 0.0), (3, 0.2), (64, 0.3)]):

@@ -1,4 +1,4 @@
-"""Refusals: one file's is its own failure, the account's stops all calls."""
+"""Rejections: for one file it fails, for the account all calls are paused."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ OF_A_FILE: list[tuple[int, str, str]] = [
     (400, '{"error":"Parameters are inalid"}', "request_rejected"),
     (413, "Output size limit exceeded", "request_rejected"),
 ]
-"""What Filestack may answer about one file: status, body, error code."""
+"""Filestack's possible answers about one file: status, body, error code."""
 
 OF_THE_ACCOUNT: list[tuple[int, str, str]] = [
     (200, "Invalid Application", "invalid_application"),

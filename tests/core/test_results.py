@@ -1,4 +1,4 @@
-"""Results that are applied together come to what they would one by one."""
+"""Results applied together have the same effect as one by one."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def true_counts() -> Counter[str]:
 
 
 class Together(TestCase):
-    """Any results, of any runs, over assets of which people decided some rows."""
+    """Any results, of any runs, on assets with some rows reviewed by users."""
 
     def library(self) -> list[Asset]:
         made = [new_asset() for _ in range(ASSETS)]
@@ -90,7 +90,7 @@ class Together(TestCase):
     def test_batches_come_to_what_their_results_do_newest_first(self, told: list[Any]) -> None:
         together, one_by_one = self.library(), self.library()
         for batch in told:
-            # Which of two results of one moment wins is not promised.
+            # Which of two results of the same time wins is not defined.
             unique = list({item[:3]: item for item in batch}.values())
             shown = results.apply_all(self.given_results(together, unique))
             order = sorted(range(len(unique)), key=lambda n: unique[n][1:3], reverse=True)
@@ -149,11 +149,11 @@ class TestTogether:
                 assert set(results.apply_all(given)) == {State.SUCCEEDED}
             return len(captured)
 
-        results.apply_all([result(new_run(new_asset()), sky=1, sea=1)])  # makes the tags
+        results.apply_all([result(new_run(new_asset()), sky=1, sea=1)])  # creates the tags
         few, many = statements(2), statements(results.AT_ONCE)
         if connection.vendor == "postgresql":
             assert many == few
-        else:  # a statement for each row that is written over, and 100 tag rows in one
+        else:  # a statement for each updated row, and 100 tag rows in one
             assert many <= few + 2 * (results.AT_ONCE - 2)
 
     def test_more_results_than_one_transaction_takes_are_all_applied(self) -> None:
@@ -258,7 +258,7 @@ class TestBadResults:
 
     @pytest.fixture
     def _gone(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Somebody deletes a tag just after it was looked up."""
+        """Delete a tag just after it was looked up."""
         real = tags.resolve
 
         def resolve(names: Any) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Retention: what is old enough goes, what somebody may still ask for stays."""
+"""Retention: old rows are deleted, rows that may still be needed are kept."""
 
 from __future__ import annotations
 
@@ -206,7 +206,7 @@ class TestLeftovers:
 
     @staticmethod
     def done(action: str, query: str = "", *, days: float, **what: Any) -> BulkJob:
-        """Return a job that has ended so many days ago, and did what it was to do."""
+        """Return a finished job that ended this many days ago."""
         job, _ = bulk.ask(bulk.Request(action, query=query, **what), user=None)
         while bulk.step(job.pk).goes_on:
             pass
@@ -255,7 +255,7 @@ class TestLeftovers:
             job.refresh_from_db()
         with pytest.raises(BulkError, match="so old"):
             bulk.undo(forgotten.pk, user=None)
-        # What it decided is in the log, which is never pruned.
+        # Its decisions are in the log, which is never pruned.
         undoing = bulk.undo(accepted.pk, user=None)
         registry.restore(asset.pk)
         assert not bulk.step(undoing.pk).goes_on
@@ -373,7 +373,8 @@ class TestAtOnce:
                 transactions.locked(WebhookDelivery.objects.filter(pk=held.pk)).get()
                 assert pool.submit(prune).result(timeout=10) == 1
                 assert keys() == {"held", "of a held run"}
-            # Two at once go past what the other holds: it is deleted once, or the next time.
+            # Concurrent calls skip each other's locked rows: each is deleted once, or the next
+            # time.
             assert sum(pool.map(prune, range(2))) + len(keys()) == 2
         retention.prune()
         assert keys() == set()
@@ -459,7 +460,7 @@ def test_a_step_that_fails_does_not_stop_the_others(monkeypatch: pytest.MonkeyPa
         retention.prune()
     assert WebhookDelivery.objects.count() == 1
     assert not OutboundMessage.objects.exists()
-    assert not Heartbeat.objects.exists()  # it has not succeeded
+    assert not Heartbeat.objects.exists()  # it did not succeed
     monkeypatch.undo()
     assert retention.prune().deliveries == 1
     assert Heartbeat.objects.exists()

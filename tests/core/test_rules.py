@@ -1,4 +1,4 @@
-"""Rules: what is recorded of a result, and on which document each rule looks."""
+"""Rules: what is recorded for a result, and which document each rule is evaluated on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Saved searches: what is kept, for whom, and what it finds."""
+"""Saved searches: what is stored, who sees it, and what it finds."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_a_name_is_taken_once_for_each_owner(
     with pytest.raises(SavedSearchError, match="called “Sky” already") as refused:
         save(Wanted(" Sky"), owner=ann)
     assert (refused.value.parameter, refused.value.conflict) == ("name", True)
-    # Two at once: both found the name free, and the database knows better.
+    # Two concurrent saves: both found the name free, and the database rejects one.
     free = saved_searches._require_free
     calls: list[str] = []
 

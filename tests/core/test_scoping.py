@@ -1,4 +1,4 @@
-"""Nobody gets out of a scope: every URL of the API and the admin is tried from inside one."""
+"""Scopes do not leak: every URL of the API and the admin is tried from inside one."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from tests.api.rows import tagged
 pytestmark = pytest.mark.django_db
 
 SECRETS = (b"theirs", b"Hidden Harbour", b"their reply", b"their event")
-"""The key of the tag is not among them: addresses hold it, and messages repeat those."""
+"""The key of the tag is not among them: URLs contain it, and messages repeat those."""
 
 
 QUERIES = (
@@ -53,16 +53,16 @@ QUERIES = (
     "tag=hidden+harbour",
     "include=total,facets",
 )
-"""What pages that take a search, a tag or confidences are asked for besides."""
+"""Parameters of pages that take a search, a tag or confidences."""
 
 OF_THE_INSTALLATION = (
     *(Backfill, Circuit, Heartbeat, ModelFile, OutboundMessage, Spending, WebhookEndpoint),
 )
-"""Models whose rows tell of everybody's assets, or of none."""
+"""Models whose rows concern all users' assets, or none."""
 
 
 def own_uploads(user: Any) -> Q | None:
-    """The scope of these tests: what somebody uploaded; superusers see all."""
+    """The scope of these tests: a user's own uploads; superusers see all."""
     return None if user.is_superuser else Q(uploader=user.pk)
 
 
@@ -84,7 +84,7 @@ def scoped(settings: Any) -> Iterator[None]:
 
 @pytest.fixture
 def anna() -> User:
-    """Somebody of the staff with every permission that this app knows."""
+    """A staff user with every permission of this app."""
     user = User.objects.create_user("anna", is_staff=True)
     user.user_permissions.set(
         Permission.objects.filter(content_type__app_label="filestack_tags")
@@ -94,7 +94,7 @@ def anna() -> User:
 
 @pytest.fixture
 def theirs(anna: User) -> Asset:
-    """An asset of somebody else, with a tag that nothing of Anna's has; she has one herself."""
+    """Another user's asset, with a tag that none of Anna's has; Anna has one asset."""
     other = User.objects.create_user("other")
     mine = tagged("mine1", {"sky": 90})
     asset = tagged(
@@ -136,9 +136,9 @@ def theirs(anna: User) -> Asset:
 
 
 def addresses(asset: Asset) -> list[str]:
-    """Every address of the admin and the API, with ids of what is out of Anna's scope."""
+    """Every URL of the admin and the API, with ids that are out of Anna's scope."""
     tag = Tag.objects.get(key="hidden harbour")
-    # What stands before a placeholder says whose row is meant.
+    # The segment before a placeholder shows which kind of row it is.
     rows = {
         "admin": "filestack_tags",
         "asset": asset.pk,
@@ -183,7 +183,7 @@ def test_no_page_shows_anything_out_of_scope(anna: User, theirs: Asset) -> None:
         reply = client.get(address)
         body = b"".join(reply) if reply.streaming else reply.content
         assert reply.status_code < 500, address
-        # The page of an error repeats the address that was asked for.
+        # An error page repeats the requested URL.
         body = body.replace(address.encode(), b"")
         if leaks := [secret for secret in SECRETS if secret in body]:
             told[address] = leaks
@@ -354,7 +354,7 @@ def test_no_resource_of_the_api_lets_anybody_out(
             "/api/v1/uploads/complete/", stored, content_type="application/json"
         )
     assert reply.status_code == 400
-    # What is shared in a scope is searched in that of who looks.
+    # A shared search is run in the scope of the current user.
     SavedSearch.objects.update(scope_digest=visibility.digest_of(anna), query="sky")
     found = client.get(f"/api/v1/saved-searches/{saved.pk}/assets/").json()["results"]
     assert [asset["reference"] for asset in found] == ["mine1"]

@@ -1,4 +1,4 @@
-"""Spending: calls are counted before they are made, and never beyond the budget."""
+"""Usage: calls are counted before they are made, and never exceed the budget."""
 
 from __future__ import annotations
 

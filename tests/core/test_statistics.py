@@ -1,4 +1,4 @@
-"""What searches are planned by: counted again, corrected, and measured."""
+"""Statistics for the search planner: counted again, corrected, and measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Only taggers that the settings name are imported, wherever another name comes from."""
+"""Only taggers named in the settings are imported, wherever another name comes from."""
 
 from __future__ import annotations
 

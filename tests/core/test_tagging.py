@@ -1,4 +1,4 @@
-"""Asking a tagger: leases, retries, failures, jobs, and what the sweep finds."""
+"""Tagging: leases, retries, failures, jobs, and the sweep."""
 
 from __future__ import annotations
 
@@ -335,7 +335,7 @@ def test_the_signal_is_sent_after_the_commit(
 
 
 class TestJobs:
-    """Taggers that answer later."""
+    """Taggers that reply later."""
 
     @pytest.fixture(autouse=True)
     def _followed(self, script: Any, settings: Any) -> None:

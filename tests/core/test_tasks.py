@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db
 
 
 class Sent(SimpleNamespace):
-    """A task, as signals know their sender."""
+    """A task, as signals pass their sender."""
 
     __hash__ = object.__hash__
 

@@ -1,4 +1,4 @@
-"""How text is normalised, for any text."""
+"""Text normalization, for any text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Thumbnails: passed on by the app, so that no page holds a policy."""
+"""Thumbnails: passed on by the app, so that no page contains a policy."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def emulator(settings: Any, tmp_path: Path) -> Iterator[EmulatorApp]:
 
 
 class Site:
-    """A web site that counts requests; its answer can be chosen."""
+    """A web site that counts requests; its response is configurable."""
 
     def __init__(self) -> None:
         self.status, self.content, self.type = 200, picture("red", (1000, 1200)), "image/jpeg"
@@ -240,7 +240,7 @@ def test_what_has_no_picture_is_not_asked_about(
 def test_what_is_no_small_picture_is_not_passed_on(
     site: Site, settings: Any, reply: bytes
 ) -> None:
-    # As from a CDN_URL that something else answers.
+    # As from a CDN_URL with another server.
     settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"CDN_URL": site.url}
     asset, _ = registry.register(Source.handle("abc"))
     site.content = reply

@@ -1,4 +1,4 @@
-"""Work that is tried again when the database, not the work, failed."""
+"""Retries after a failure of the database, not of the work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Uploads by scope: what each user may upload, where to, and what is believed afterwards."""
+"""Uploads by scope: what each user may upload, where to, and which facts are trusted afterwards."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def emulator(settings: Any) -> Iterator[EmulatorApp]:
 
 @dataclass(frozen=True)
 class Door:
-    """One way in: how a permit is requested, and how a stored file is registered."""
+    """One entry point: how a permit is requested, and how a stored file is registered."""
 
     permit: str
     complete: str
@@ -98,7 +98,7 @@ def user_of() -> Callable[[str], Client]:
 
 
 def put(emulator: EmulatorApp, container: str, path: str = "in/", size: int = 0) -> str:
-    """Store a file as whoever has a policy for this container can; return its handle."""
+    """Store a file with a policy for this container; return its handle."""
     file = emulator.files.add(
         picture() + bytes(size),
         filename="a.jpg",
@@ -240,7 +240,7 @@ def test_rules_that_are_none_are_an_error_of_the_host(
     assert door.post(user_of("a"), door.permit, {}).status_code == 503
 
 
-# One setting for all that stores
+# One setting for everything that stores
 
 
 STORAGE = {

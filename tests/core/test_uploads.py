@@ -1,4 +1,4 @@
-"""What a browser is given to upload by itself."""
+"""Direct uploads: what a browser gets."""
 
 from __future__ import annotations
 

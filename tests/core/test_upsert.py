@@ -1,4 +1,4 @@
-"""The rows a reply changes are written by one statement, and no others are."""
+"""One statement writes the rows that a reply changes, and no others are written."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_a_reply_for_a_forgotten_asset_is_kept_out_of_searches_and_counts(
 def test_a_driver_that_cannot_copy_inserts(
     asset: Asset, tags_of: TagsOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if COPIES:  # elsewhere there may be no driver to make older
+    if COPIES:  # elsewhere there may be no driver to patch
         monkeypatch.setattr("django.db.backends.postgresql.psycopg_any.is_psycopg3", False)
     assert verbs(apply(asset, sky=90, sea=50)) == ["INSERT"]
     assert verbs(apply(asset, sky=80, sun=50)) == ["DELETE", "INSERT"]

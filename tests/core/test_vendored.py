@@ -1,4 +1,4 @@
-"""What other people wrote and is shipped with the package is what its record says."""
+"""Vendored files match their record."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tags that a page of a host's own may show."""
+"""The tags that a host's own page may show."""
 
 from __future__ import annotations
 

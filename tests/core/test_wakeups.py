@@ -1,4 +1,4 @@
-"""Wake-ups: never none for what rang, seldom more than one for a burst."""
+"""Wake-ups: at least one for every ring, seldom more than one for a burst."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from filestack_tags.wakeups import Wakeups
 
 LONGEST = 10.0
-"""Seconds after which something that should happen counts as not happening."""
+"""Timeout in seconds for something that should happen."""
 
 
 class Bell:
@@ -38,7 +38,7 @@ class Bell:
         self.intervals.get(timeout=LONGEST)
 
     def wait(self) -> None:
-        """Wait until everything that rang is published, and the interval has begun."""
+        """Wait until every ring is published, and the interval has begun."""
         assert self.pausing.get(timeout=LONGEST) == 0.1
 
     def end_interval(self) -> None:
@@ -66,7 +66,7 @@ def test_a_burst_is_published_once_more_after_its_last_ring() -> None:
 
 
 def test_a_ring_while_the_message_is_being_sent_is_published_after_it() -> None:
-    """It may be about a row that whoever got that message could not see yet."""
+    """It may be about a row that the receiver of that message could not see yet."""
     sending, go_on = Event(), Event()
 
     def send() -> None:
@@ -153,7 +153,7 @@ def test_the_interpreter_waits_for_the_last_message_before_it_exits() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_forked_child_sends_messages_of_its_own() -> None:
-    """The parent's thread is not in the child, which would wait for it for ever."""
+    """The parent's thread is not in the child, which would wait for it forever."""
     child = "if child := os.fork():\n    os.waitpid(child, 0)\nelse:\n    wakeups.ring()"
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", PROGRAM + child],

@@ -1,4 +1,4 @@
-"""The webhook endpoint: what it stores, what it refuses, and how it answers."""
+"""The webhook endpoint: what it stores, what it rejects, and its responses."""
 
 from __future__ import annotations
 
@@ -233,14 +233,16 @@ def test_the_request_itself_only_stores(
     body = payload("webhook_fs_workflow_tags.json")
     headers = signed_headers(body)
     for answer in (b"Stored.\n", b"Known already.\n"):
-        with django_assert_num_queries(1):  # the insert: nothing else happens before the answer
+        with django_assert_num_queries(
+            1
+        ):  # the insert: nothing else happens before the response
             response = client.post(URL, body, content_type="application/json", headers=headers)
         assert response.content == answer
     assert not Asset.objects.exists()
 
 
 def test_an_answer_says_how_long_it_is(deliver: Any) -> None:
-    """Without CommonMiddleware nobody else does, and servers would send it in chunks."""
+    """Without CommonMiddleware nothing else sets it, and servers would send chunks."""
     response = deliver(b"{}")
     assert response["Content-Length"] == str(len(response.content))
 

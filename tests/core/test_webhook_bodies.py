@@ -1,4 +1,4 @@
-"""What middleware and Django's own limits do to the body of a webhook, and what is too large."""
+"""Middleware and Django's limits with a webhook's body, and bodies that are too large."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ seen: list[Any] = []
 
 
 class Reads:
-    """Middleware that reads the request before or after the view, as :attr:`how` says."""
+    """Middleware that reads the request before or after the view, depending on :attr:`how`."""
 
     before = after = ""
 
@@ -98,7 +98,7 @@ def test_middleware_may_read_the_request_after_the_view(
 def test_middleware_may_read_the_request_before_the_view(
     reads: type[Reads], how: str, content_type: str, status: int, after: str
 ) -> None:
-    """What used up the stream cannot be read again, which the answer says."""
+    """A consumed stream cannot be read again, which the response says."""
     reads.before, reads.after = how, after if status == 200 else ""
     response = post(content_type=content_type)
     assert response.status_code == status

@@ -1,4 +1,4 @@
-"""The webhook behind real servers: chunked bodies, large ones, and addresses without a slash."""
+"""The webhook behind real servers: chunked bodies, large ones, and URLs without a slash."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SERVERS = {
 }
 LISTENING = re.compile(r"(?:Listening|server) at:? http://127\.0\.0\.1:(\d+)")
 LARGE = {"ocr": "x" * 1_700_000}
-"""As tags with the OCR of a page: above Django's limit once it is doubled, below ours."""
+"""Like tags with the OCR of a page: above Django's limit once it is doubled, below ours."""
 
 
 class Served:

@@ -209,5 +209,5 @@ def test_an_idempotency_key_is_used_once_with_and_without_a_user(editor: User) -
         job.pk = None
         with pytest.raises(IntegrityError), transaction.atomic():
             job.save(force_insert=True)
-    editor.delete()  # whose jobs then have no user, as others have
+    editor.delete()  # whose jobs then have no user
     assert not bulk.ask(bulk.Request("export"), user=None, key="k")[1]

@@ -33,7 +33,7 @@ def _rules(settings: Any) -> None:
 
 @pytest.fixture
 def hidden() -> Iterator[list[Asset]]:
-    """The assets that the receiver of ``docs/workflows.md`` hides."""
+    """The assets that the receiver in ``docs/workflows.md`` hides."""
     text = (Path(__file__).parents[2] / "docs" / "workflows.md").read_text("utf-8")
     (example,) = (
         block
@@ -89,7 +89,7 @@ class TestWithoutTags:
         delivery = WebhookDelivery.objects.get()
         assert (delivery.state, delivery.asset) == (WebhookDelivery.State.PROCESSED, asset)
         assert delivery.outcome.startswith("No tags were applied")
-        # The file's own tagging is not decided by it: its upload may be tagged by another call.
+        # It does not affect the file's own tagging: its upload may be tagged by another call.
         assert asset.tagging_state == Asset.State.NEW
 
     def test_of_an_upload_leaves_the_file_to_its_own_tagging(

@@ -1,4 +1,4 @@
-"""Workflow jobs followed to their end, with the emulator on a port of this machine."""
+"""Workflow jobs from start to end, with the emulator on a port of this machine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.testing.surroundings import BASE, config, picture
 
 from .test_concurrency import at_once
 
-LOOK = "687r07d2"  # the docs show ids that are no UUIDs
+LOOK = "687r07d2"  # the docs show ids that are not UUIDs
 MINUTE = 60
 HOUR = 60 * MINUTE
 EXPECTED = {"red": 99, "40 x 20": 90}
@@ -59,7 +59,7 @@ def start(asset: Asset) -> TaggingRun:
 
 
 def poll(asset: Asset) -> str:
-    """Ask for the asset's job at the moment that is due."""
+    """Poll the asset's job when that is due."""
     asset.refresh_from_db()
     assert asset.due_at is not None
     with time_machine.travel(aware(asset.due_at), tick=False):
@@ -215,7 +215,7 @@ def test_a_webhook_that_comes_after_the_poll_changes_nothing(
 
 @pytest.fixture
 def interrupted(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], None]:
-    """Have something happen when Filestack has answered a question, before that is applied."""
+    """Call a function after Filestack has answered a call, before the answer is applied."""
     follow = WorkflowTagger.follow
 
     def arrange(happening: Callable[[], Any]) -> None:

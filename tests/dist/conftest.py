@@ -1,4 +1,4 @@
-"""What is published: built once, and installed into an environment of its own."""
+"""The published files: built once, and installed into a separate environment."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SUPPORTED = ("3.13", "3.12", "3.11")
 
 
 def newest_python() -> str:
-    """Return the newest supported Python of this machine: what users install the app on."""
+    """Return this machine's newest supported Python, which users install the app on."""
     for version in SUPPORTED:
         for found in which_all(f"python{version}"):
             probe = "import sys, ensurepip, venv; print(sys.executable)"
@@ -47,7 +47,7 @@ class Built:
 
 
 def run(*command: str | Path, cwd: Path, **environment: str) -> str:
-    """Run a command to its end and return what it printed; a failure shows all of it."""
+    """Run a command to its end and return its output; a failure shows all of it."""
     done = subprocess.run(
         [str(part) for part in command],
         cwd=cwd,
@@ -62,7 +62,7 @@ def run(*command: str | Path, cwd: Path, **environment: str) -> str:
 
 
 def clean_environment() -> dict[str, str]:
-    """Return the environment without what would let the checkout, or this run, shine through."""
+    """Return the environment without variables that would expose the checkout or this run."""
     ours = ("PYTHONPATH", "DJANGO_SETTINGS_MODULE", "VIRTUAL_ENV", "COVERAGE_PROCESS_START")
     return {name: value for name, value in os.environ.items() if name not in ours}
 
@@ -70,7 +70,7 @@ def clean_environment() -> dict[str, str]:
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     folder = tmp_path_factory.mktemp("built")
-    # The wheel is made from the sdist, so that a file missing there is missing in both.
+    # The wheel is built from the sdist, so that a file missing there is missing in both.
     run(sys.executable, "-m", "build", "--outdir", folder, ROOT, cwd=folder)
     (wheel,) = folder.glob("*.whl")
     (sdist,) = folder.glob("*.tar.gz")

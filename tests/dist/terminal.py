@@ -1,4 +1,4 @@
-"""A shell that is typed into, as a reader of the tutorial does."""
+"""A shell that commands are typed into, as a reader of the tutorial does."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Self
 
 
 class Terminal:
-    """One bash in one folder; what is typed changes its state, as it would for a person."""
+    """One bash in one folder; commands change its state, as they would for a user."""
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self._shell = subprocess.Popen(
@@ -51,7 +51,7 @@ class Terminal:
                     pipe.close()
 
     def run(self, command: str) -> tuple[str, int]:
-        """Type a command, wait for its end, and return what it printed and its status."""
+        """Type a command, wait for its end, and return its output and its status."""
         end = uuid.uuid4().hex
         self.type(f"{command} </dev/null\nprintf '\\n%s %s\\n' {end} $?")
         printed = []
@@ -63,7 +63,7 @@ class Terminal:
         raise AssertionError(f"The shell ended during: {command}\n{''.join(printed)}")
 
     def type(self, text: str) -> None:
-        """Type something that goes on running."""
+        """Type a command that keeps running."""
         assert self._shell.stdin
         self._shell.stdin.write(f"{text}\n")
         self._shell.stdin.flush()

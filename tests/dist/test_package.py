@@ -1,4 +1,4 @@
-"""The wheel and the sdist hold what they should, and the suite passes on the installed wheel."""
+"""The wheel and the sdist are complete, and the suite passes on the installed wheel."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PARTS = (
     *("tests/api", "tests/filestack", "tests/payloads", "tests/admin/test_browse.py"),
     *("tests/core/test_webhook.py", "tests/search/test_language.py", "tests/test_documents.py"),
 )
-"""What is run here. All of the suite runs on the wheel in tox, too."""
+"""The tests run here. tox runs the whole suite on the wheel, too."""
 
 
 @pytest.fixture(scope="session")
@@ -95,7 +95,7 @@ def test_the_suite_passes_on_the_installed_wheel(built: Built, tmp_path: Path) -
     run(python, "-m", "pip", "install", "--quiet", "--upgrade", "pip>=25.1", cwd=tmp_path)
     run(python, "-m", "pip", "install", "--quiet", f"{built.wheel}[local]", cwd=tmp_path)
     run(python, "-m", "pip", "install", "--quiet", "--group", "test", cwd=ROOT)
-    # Everything but the package, so that nothing but the wheel can be what is tested.
+    # Everything except the package, so that only the wheel can be tested.
     for folder in ("tests", "example_project"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("var"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
@@ -103,7 +103,7 @@ def test_the_suite_passes_on_the_installed_wheel(built: Built, tmp_path: Path) -
     where = "import filestack_tags; print(filestack_tags.__file__)"
     assert "site-packages" in run(python, "-c", where, cwd=tmp_path)
     fixtures = run(python, "-m", "pytest", "--fixtures", "tests/payloads", cwd=tmp_path)
-    assert "filestack_make" in fixtures  # nobody named the plugin: pytest found it
+    assert "filestack_make" in fixtures  # pytest finds the plugin without configuration
     said = run(
         python,
         *("-m", "pytest", "-q", "-n", "auto", "-m", "not services"),

@@ -1,7 +1,7 @@
 """The tutorial, followed as written: in an empty folder, with the wheel that is published.
 
-It runs on the newest Python of this machine with the newest releases, which is what a reader
-gets. The second test does its last step without any extra.
+It runs on this machine's newest Python with the newest releases, which is what a reader gets. The
+second test does its last step without any extra.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BLOCK = re.compile(r"(?P<said>[^\n]+):\n\n```(?P<kind>console|python)\n(?P<text>
 PORTS = {"filestack_tags_emulator": 8901, "runserver": 8000}
 BROKER = "redis://127.0.0.1:6379/0"
 PATIENCE = 60
-"""Seconds until a server that was started has to answer."""
+"""Seconds until a started server must answer."""
 
 
 def blocks() -> Iterator[tuple[str, str, str]]:
@@ -37,7 +37,7 @@ def blocks() -> Iterator[tuple[str, str, str]]:
 
 
 def commands(block: str) -> Iterator[tuple[str, str]]:
-    """Yield each command of a console block, and what it is said to print."""
+    """Yield each command of a console block, and its documented output."""
     for typed in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
         lines = typed.splitlines()
         further = 1
@@ -100,7 +100,7 @@ def leave_running(terminal: Terminal, text: str, folder: Path) -> None:
 
 
 def with_redis(command: str) -> str:
-    """Return a command with the database of Redis that tests may use."""
+    """Return a command with the Redis database for tests."""
     return command.replace(BROKER, REDIS_URL)
 
 
@@ -133,7 +133,7 @@ def test_the_wheel_without_extras_tags_a_file_over_redis(built: Built, tmp_path:
     port = free_port()
     settings = tmp_path / "mysite" / "settings.py"
     settings.write_text(settings.read_text().replace("8901", str(port)))
-    queue = f"dist-{port}"  # other workers on this Redis take nothing of ours
+    queue = f"dist-{port}"  # other workers on this Redis take none of our tasks
     settings.write_text(f"{settings.read_text()}\nCELERY_TASK_DEFAULT_QUEUE = {queue!r}\n")
     environment = clean_environment() | {"BROKER_URL": REDIS_URL, "PYTHONUNBUFFERED": "1"}
     account = ("--api-key", "any-key", "--app-secret", "any-secret")

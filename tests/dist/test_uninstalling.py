@@ -43,7 +43,7 @@ from filestack_tags.fields import AssetOf
 
 
 class Project:
-    """A project of its own in a folder, driven by ``manage.py``."""
+    """A separate project in a folder, run with ``manage.py``."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -88,7 +88,7 @@ def project(tmp_path: Path) -> Project:
 
 
 def remove_from_migrations(folder: Path) -> None:
-    """Do by hand what the guide says: no migration mentions the field or the app."""
+    """Follow the guide by hand: no migration mentions the field or the app."""
     for file in sorted(folder.glob("0*.py")):
         text = file.read_text()
         text = re.sub(r" *\('filestack_tags', '\w+'\),\n", "", text)

@@ -1,4 +1,4 @@
-"""The browser: Debian's Chromium, and what must not happen in it."""
+"""The browser: Debian's Chromium, and errors that must not happen in it."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ FLAGS = [
     "--disable-sync",
 ]
 TIMEOUT = 10_000
-"""Milliseconds after which something that should be on a page is not."""
+"""Timeout in milliseconds for something that should be on a page."""
 
 NOT_OURS = {"label-title-only": {"enabled": False}}
-"""Rules of axe that Django's own pages break: a magnifying glass is the label of its searches."""
+"""Rules of axe that Django's own pages violate: its searches have a magnifying glass as label."""
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -50,7 +50,7 @@ class NoBrowser(Exception):
 
 @dataclass(frozen=True)
 class Look:
-    """How wide the window is, and whether the user wants it light or dark."""
+    """The width of the window, and the color scheme."""
 
     width: int = 1440
     scheme: str = "light"
@@ -70,7 +70,7 @@ def executable() -> str:
     """Return the path of Chromium.
 
     Raises:
-        NoBrowser: when there is none.
+        NoBrowser: when it is not installed.
     """
     path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:
@@ -86,7 +86,7 @@ def chromium() -> Iterator[Browser]:
     """Start the browser.
 
     Raises:
-        NoBrowser: when there is none.
+        NoBrowser: when it is not installed.
     """
     path = executable()
     expect.set_options(timeout=TIMEOUT)
@@ -98,7 +98,7 @@ def chromium() -> Iterator[Browser]:
 
 @contextmanager
 def page_in(browser: Browser, look: Look, site: Site, complaints: list[str]) -> Iterator[Page]:
-    """Open a window of its own; what goes wrong in it is added to ``complaints``."""
+    """Open a separate window; errors in it are added to ``complaints``."""
     context = browser.new_context(
         base_url=site.url,
         viewport={"width": look.width, "height": look.height},
@@ -118,9 +118,9 @@ def _listen(page: Page, site: Site, complaints: list[str]) -> None:
     known = (site.url, site.filestack, "data:", "blob:")
 
     def said(message: ConsoleMessage) -> None:
-        # What the policy forbids is told here too.
+        # Violations of the policy are reported here, too.
         where = message.location.get("url", "")
-        # The browser asks for an icon by itself.
+        # The browser requests an icon automatically.
         if message.type in ("error", "warning") and not where.endswith("/favicon.ico"):
             complaints.append(f"{page.url}: console: {message.text} {_unsigned(where)}")
 
@@ -139,11 +139,11 @@ def _listen(page: Page, site: Site, complaints: list[str]) -> None:
 
 
 def serious_violations(page: Page) -> list[str]:
-    """Return what axe finds on the page that keeps people from using it."""
-    # Colors of links and boxes fade over. An animation that is cut short counts as over.
+    """Return axe's findings on the page that keep people from using it."""
+    # Colors of links and boxes fade. An animation that is cut short counts as finished.
     page.evaluate("Promise.allSettled(document.getAnimations().map(each => each.finished))")
-    # Not "preload": of a style sheet that imports another, as Django's forms have, axe would make
-    # an inline one, which the policy refuses.
+    # Not "preload": for a style sheet that imports another, such as that of Django's forms, axe
+    # would create an inline one, which the policy rejects.
     options = {"resultTypes": ["violations"], "rules": NOT_OURS, "preload": False}
     found = Axe().run(page, options=options)
     return [
@@ -155,7 +155,7 @@ def serious_violations(page: Page) -> list[str]:
 
 
 def tab_to(page: Page, control: Locator, *, most: int = 120) -> None:
-    """Press Tab until ``control`` has the focus, as somebody without a mouse does."""
+    """Press Tab until ``control`` has the focus, as keyboard users do."""
     expect(control).to_be_visible()
     page.wait_for_load_state("domcontentloaded")
     for _ in range(most):
@@ -168,14 +168,14 @@ def tab_to(page: Page, control: Locator, *, most: int = 120) -> None:
 def press(page: Page, key: str) -> None:
     """Press one of our own keys, once the page's scripts listen for it.
 
-    A page that a link or a key led to shows its heading before that.
+    After a navigation the heading is visible before that.
     """
     page.wait_for_load_state("domcontentloaded")
     page.keyboard.press(key)
 
 
 def look_at(page: Page, name: str, look: Look) -> None:
-    """Fail for what axe finds, light and dark, or for a page wider than its window.
+    """Fail for axe's findings, light and dark, or for a page wider than its window.
 
     A picture of each is kept; see :func:`keep_picture`.
     """
@@ -193,7 +193,7 @@ def look_at(page: Page, name: str, look: Look) -> None:
 def keep_picture(page: Page, name: str, look: Look) -> None:
     """Write a picture of the page into the folder ``SCREENSHOTS``, if that is set.
 
-    Into ``docs/images`` goes only what the documents show.
+    ``docs/images`` only contains pictures that the documents show.
     """
     if not (folder := os.environ.get("SCREENSHOTS")):
         return

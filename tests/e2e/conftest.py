@@ -1,4 +1,4 @@
-"""Browser tests: a person's way through the admin, on real processes.
+"""Browser tests: a user's way through the admin, on real processes.
 
 A test of a screen takes ten lines::
 
@@ -14,20 +14,20 @@ A test of a screen takes ten lines::
         screenshot("asset-list")
 
 * ``page`` is Playwright's, in a window of 1440 px, light; ``@every_look`` runs a test at 1440 and
-  400 px, light and dark. A test fails for anything on the console, whatever the strict policy
-  refuses, an answer of 500 or a request to another site. One that expects such a thing takes
-  it off ``complaints``.
-* ``login("admin" | "editor" | "viewer")`` brings somebody in; the editor has every permission but
-  to search hidden tags, the viewer may only look.
-* ``seed`` makes assets (``seed.photo``, ``seed.asset``); ``seed.database(function, …)`` runs
-  anything else that asks the database: nothing here may ask it directly, see ``site.Database``.
+  400 px, light and dark. A test fails for anything on the console, violations of the strict policy,
+  a response of 500 or a request to another site. A test that expects one removes it from
+  ``complaints``.
+* ``login("admin" | "editor" | "viewer")`` logs a user in; the editor has every permission except to
+  search hidden tags, the viewer may only view.
+* ``seed`` creates assets (``seed.photo``, ``seed.asset``); ``seed.database(function, …)`` runs
+  anything else that queries the database: tests must not query it directly, see ``site.Database``.
   Every test starts with an empty one.
-* ``axe()`` fails for what axe calls serious or critical. ``screen(name)`` does that in the light
-  and in the dark, has no page be wider than its window, and keeps a picture of both: a way
-  through several screens is gone with ``@both_widths``, and each screen is looked at.
-* ``with tasks_held():`` has the worker take no task meanwhile, to see what is there before it does.
+* ``axe()`` fails for findings that axe calls serious or critical. ``screen(name)`` does that in the
+  light and in the dark scheme, fails for a page wider than its window, and keeps a picture of both.
+  A path through several screens uses ``@both_widths``, with ``screen`` on each.
+* ``with tasks_held():`` keeps the worker from taking tasks, to show the state before it does.
 * ``screenshot(name)`` keeps a picture in the folder ``SCREENSHOTS``: ``make screenshots`` renews
-  those that the documents show, ``make e2e SCREENSHOTS=var/look`` writes all to look at.
+  those that the documents show, ``make e2e SCREENSHOTS=var/look`` writes all of them.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def browser(site: Site) -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def handles() -> dict[str, str]:
-    """Return the handles of the photos that the emulator holds already."""
+    """Return the handles of the photos that the emulator has already."""
     return {}
 
 
@@ -120,7 +120,7 @@ def look() -> Look:
 
 @pytest.fixture
 def complaints() -> Iterator[list[str]]:
-    """Return what went wrong in the browser so far; the test fails for what is left in the end."""
+    """Return the errors in the browser so far; the test fails for those left at the end."""
     heard: list[str] = []
     yield heard
     assert not heard, "\n".join(heard)
@@ -134,7 +134,7 @@ def page(browser: Browser, look: Look, site: Site, complaints: list[str]) -> Ite
 
 @pytest.fixture
 def login(page: Page, site: Site, database: Database) -> Callable[[str], None]:
-    """Return a function that brings somebody in, as the login form would."""
+    """Return a function that logs a user in, as the login form would."""
 
     def bring_in(name: str) -> None:
         cookie = database(_session_of, name)

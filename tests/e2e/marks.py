@@ -1,4 +1,4 @@
-"""What a test says of how it is run."""
+"""Marks that control how a test is run."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ every_look = pytest.mark.parametrize("look", LOOKS, ids=str)
 """At 1440 and 400 px, light and dark."""
 
 both_widths = pytest.mark.parametrize("look", [Look(1440), Look(400)], ids=str)
-"""At 1440 and 400 px; ``screen`` looks at each page in both schemes."""
+"""At 1440 and 400 px; ``screen`` checks each page in both schemes."""
 
 narrow = pytest.mark.parametrize("look", [Look(400)], ids=str)

@@ -1,4 +1,4 @@
-"""Who uses the admin in these tests."""
+"""The users of the admin in these tests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ PASSWORD = "correct horse battery staple"
 
 
 def move_in() -> None:
-    """Make the three people: admin, editor and viewer, each with :data:`PASSWORD`."""
+    """Create the three users: admin, editor and viewer, each with :data:`PASSWORD`."""
     User.objects.create_superuser("admin", password=PASSWORD)
     ours = Permission.objects.filter(content_type__app_label="filestack_tags")
     editor = User.objects.create_user("editor", password=PASSWORD, is_staff=True)

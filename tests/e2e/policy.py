@@ -1,4 +1,4 @@
-"""The strictest Content-Security-Policy that the admin's pages have to work under."""
+"""The strictest Content-Security-Policy that the admin's pages must support."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 
 
 class StrictPolicy:
-    """Nothing inline and nothing from elsewhere, except uploads to Filestack."""
+    """Nothing inline and nothing from other sites, except uploads to Filestack."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

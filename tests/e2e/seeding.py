@@ -1,4 +1,4 @@
-"""Rows to look at, made by the package's own services."""
+"""Rows to show, created by the package's own services."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PHOTOS = Path(__file__).resolve().parents[2] / "example_project" / "photos"
 
 
 class Seed:
-    """Makes assets. ``seed.database(function, …)`` reads and writes whatever else is needed."""
+    """Creates assets. ``seed.database(function, …)`` reads and writes everything else."""
 
     def __init__(self, database: Database, handles: dict[str, str]) -> None:
         self.database = database
@@ -35,7 +35,7 @@ class Seed:
         auto: Mapping[str, int] | None = None,
         user: Mapping[str, int] | None = None,
     ) -> Asset:
-        """Return the asset of a photo in ``example_project/photos``, which Filestack holds."""
+        """Return the asset of a photo in ``example_project/photos``, which Filestack has."""
         if name not in self._handles:
             with FilestackClient.from_settings() as client:
                 content = (PHOTOS / f"{name}.jpg").read_bytes()
@@ -56,14 +56,14 @@ class Seed:
     ) -> Asset:
         """Return an asset with these tags and confidences; without tags it was never tagged.
 
-        A handle that no :meth:`photo` has is one of which Filestack knows nothing.
+        Filestack does not know a handle that does not come from :meth:`photo`.
         """
         return self.database(
             tagged, reference, auto, user, filename=filename, mimetype=mimetype
         )
 
     def papers(self, count: int, *tags: str) -> None:
-        """Make so many assets without a picture, to which somebody gave these tags."""
+        """Create this many assets without a picture, with these tags added by hand."""
         self.database(_papers, count, tags)
 
 

@@ -1,7 +1,7 @@
-"""The example project as the browser tests run it: under a stricter policy, with cheap passwords.
+"""The example project for the browser tests: with a stricter policy and cheap password hashes.
 
-Each test process decides on ports, secrets and a folder of its own; the processes that it starts
-read them from the environment.
+Each test process chooses its own ports, secrets and folder; its child processes read them from the
+environment.
 """
 
 from __future__ import annotations

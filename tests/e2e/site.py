@@ -1,4 +1,4 @@
-"""What the tests visit: the processes of a real installation, with a database of their own."""
+"""The site under test: the processes of a real installation, with a separate database."""
 
 from __future__ import annotations
 
@@ -21,17 +21,19 @@ R = TypeVar("R")
 
 
 class Database:
-    """The database, asked from a thread of its own.
+    """The database, queried from a separate thread.
 
-    Playwright keeps an event loop in the thread of the tests, and Django refuses to wait for a
-    database in such a thread.
+    Playwright keeps an event loop in the thread of the tests, and Django refuses database queries
+    in such a thread.
     """
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, "database")
 
     def __call__(self, ask: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Return what ``ask`` returns there; give rows whole, their relations are not read here."""
+        """Return what ``ask`` returns there; load rows completely, since relations cannot be read
+        here.
+        """
         return self._thread.submit(ask, *args, **kwargs).result()
 
     def close(self) -> None:
@@ -67,7 +69,7 @@ def running(stage: Stage) -> Iterator[Site]:
 
 
 def _wait_for(worker: Child) -> None:
-    """Wait until the worker takes tasks: no test should wait for that, too."""
+    """Wait until the worker takes tasks, so that no test has to."""
     for _ in range(30):
         worker.check()
         if celery_app.control.ping(timeout=1):

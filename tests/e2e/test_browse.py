@@ -33,7 +33,7 @@ def album(seed: Seed) -> dict[str, Asset]:
 
 
 def wait_until_completed(page: Page, text: str) -> None:
-    """The server may use for a while the names that it read before these tags were made."""
+    """Wait: the server may use names for a while that it loaded before these tags were created."""
     for _ in range(40):
         found = page.request.get(f"{LIST}complete/", params={"before": text, "after": ""})
         if found.json()["tags"]:
@@ -96,7 +96,7 @@ def test_names_are_completed_by_keyboard_also_after_operators(
     box = page.get_by_role("combobox", name="Search")
     box.focus()
     wait_until_completed(page, "coff")
-    # At once, so that one answer comes and not one for each letter.
+    # At once, so that there is one response and not one for each letter.
     page.keyboard.insert_text("-coff")
     expect(page.get_by_role("option", name="coffee cup")).to_be_visible()
     page.keyboard.press("ArrowDown")
@@ -165,7 +165,7 @@ def test_a_tag_is_added_excluded_and_made_surer(
     expect(box).to_have_value("sky -mountain -forest")
     slider = page.get_by_role("slider", name="At least so sure")
     slider.focus()
-    # The slider waits until it rests: not for how long the keys take here.
+    # The slider waits until it rests, regardless of how long the keys take here.
     page.clock.pause_at(page.evaluate("Date.now()") / 1000 + 2)
     for _ in range(16):
         page.keyboard.press("ArrowRight")
@@ -215,7 +215,7 @@ def test_a_viewer_may_export_and_gets_no_other_action(
     login(name)
     page.goto(LIST)
     expect(page.locator("input.action-select")).to_have_count(len(TAGS))
-    # Exporting is the one action that takes no other permission than viewing.
+    # Exporting is the only action that requires no permission except viewing.
     others = page.locator("select[name=action] option:not([value='']):not([value=in_bulk])")
     if name == "viewer":
         expect(others).to_have_count(0)
@@ -236,7 +236,7 @@ def test_a_name_that_is_marked_stays_marked_while_the_list_is_asked_for_again(
     with page.expect_response(lambda answer: "before=coff" in answer.url):
         page.keyboard.type("f")
         page.keyboard.press("ArrowDown")
-        page.keyboard.press("Enter")  # the list is still of what was written before
+        page.keyboard.press("Enter")  # the list still shows the previous text's matches
         expect(box).to_have_value("coff")
     expect(option).to_have_attribute("aria-selected", "true")
     page.keyboard.press("Enter")

@@ -1,4 +1,4 @@
-"""Changing and exporting everything that a search finds, as jobs of the worker."""
+"""Changing and exporting everything that a search finds, with jobs of the worker."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from .seeding import Seed
 LIST = "/admin/filestack_tags/asset/"
 IN_BULK = "Change or export selected assets in a bulk job"
 JOB_TIME = 30_000
-"""Milliseconds after which the worker should have done a job."""
+"""Timeout in milliseconds for the worker to finish a job."""
 
 
 def choose_all_that_match(page: Page, search: str, total: str) -> None:
-    """Go from the list to the form of a bulk job, about all pages of a search."""
+    """Go from the list to the form of a bulk job, for all pages of a search."""
     open_list(page, search)
     page.locator("#action-toggle").check()
     page.get_by_role("button", name=f"Select all {total} assets").click()
@@ -35,7 +35,7 @@ def choose_all_that_match(page: Page, search: str, total: str) -> None:
 
 
 def open_list(page: Page, search: str = "") -> None:
-    """Open the list, and wait for the tags above it: they move what stands below."""
+    """Open the list, and wait for the tags above it, which move the content below."""
     page.goto(f"{LIST}?q={search}", wait_until="networkidle")
 
 
@@ -56,11 +56,11 @@ def ask(page: Page, action: str, **said: str) -> None:
 
 
 def hold_until_the_page_knows_of_the_end(page: Page, place: str, seed: Seed) -> None:
-    """End the job when the page asks for ``place``, which comes after the page has heard of it."""
+    """End the job when the page requests ``place``, after it has received the end."""
 
     def hold(request: Route) -> None:
         seed.database(lambda: bulk.cancel(BulkJob.objects.get().pk))
-        time.sleep(4)  # the page looks every 1.5 seconds, and does not pass here for it
+        time.sleep(4)  # the page polls every 1.5 seconds, which cannot be observed here
         request.continue_()
 
     page.route(place, hold)

@@ -1,4 +1,4 @@
-"""Deciding about tags by keys and clicks, on the asset's page and in the review queue."""
+"""Deciding about tags with keys and clicks, on the asset's page and in the review queue."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ SLOWLY = """() => {
     return fetchAtOnce(...asked);
   };
 }"""
-"""Has what the page sends reach the server later."""
+"""Delays the page's requests to the server."""
 
 
 def test_who_is_quicker_than_the_server_loses_neither_place_nor_words(
@@ -112,7 +112,7 @@ def test_tags_of_an_asset_are_edited_with_tab_and_enter(
     expect(focus).to_contain_text("animal")  # the next undecided tag
     screen("asset-page-focus")
     tab_to(page, page.get_by_label("Confidence of animal", exact=True))
-    page.keyboard.type("75")  # Tab selects what is there
+    page.keyboard.type("75")  # Tab selects the existing text
     page.keyboard.press("Enter")
     expect(said).to_have_text("Set the confidence of animal to 75.")
     tab_to(page, page.get_by_role("button", name="Reject dog"))
@@ -286,7 +286,7 @@ def test_the_next_asset_waits_for_the_decisions_about_this_one(
     expect(title).to_contain_text("cat.jpg")
     page.wait_for_load_state("networkidle")
     page.evaluate(SLOWLY)
-    for key in "janr":  # the last one is meant for the asset that comes
+    for key in "janr":  # the last one is for the next asset
         press(page, key)
     expect(title).to_contain_text("dogs.jpg")
     assert seed.database(_asset_decisions) == {"cat.jpg": 1, "dogs.jpg": 0}

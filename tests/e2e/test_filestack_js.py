@@ -1,5 +1,5 @@
-"""filestack-js as it is vendored, in a real browser, with nothing but its hosts pointed at the
-emulator: preflights, checksums and signatures included. The page's policy is a strict one.
+"""filestack-js as vendored, in a real browser, with only its hosts pointed at the emulator:
+preflights, checksums and signatures included. The page's policy is a strict one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PHOTO = picture(size=(300, 200))
 BIG = os.urandom(100) * 131_072
 """Three parts of filestack-js's 6 MiB, the last not full; two chunks of intelligent ingestion."""
 LIMIT = 120.0
-"""Seconds for all calls together, the start of the browser included."""
+"""Seconds for all calls together, including the start of the browser."""
 
 PAGE = b"""<!doctype html><meta charset="utf-8"><title>filestack-js</title>
 <script type="module" src="/page.js"></script>"""
@@ -48,12 +48,12 @@ FILES = {
 
 @pytest.fixture(autouse=True)
 def _empty_house() -> None:
-    """Leave the site of the other tests alone: nothing here uses it."""
+    """Disable the fixture of the other tests' site, which is not used here."""
 
 
 @dataclass
 class Desk:
-    """Serves the page, and keeps what it says of each upload and what the emulator was asked."""
+    """Serves the page, and stores its reports about each upload and the calls to the emulator."""
 
     emulator: EmulatorApp
     filestack: str
@@ -117,7 +117,7 @@ class Desk:
 
 
 def security(*calls: str, **more: Any) -> dict[str, str]:
-    # Each call of a slow page is still within it.
+    # Valid long enough for each call of a slow page.
     expiry = int(time.time() + 2 * LIMIT)
     encoded, signature = policy(*(calls or ("pick", "store")), expiry=expiry, **more)
     return {"policy": encoded, "signature": signature}
@@ -146,7 +146,7 @@ def call(name: str, *arguments: object, allows: dict[str, str]) -> dict[str, Any
 
 
 def other_calls(app: EmulatorApp, url: str) -> dict[str, dict[str, Any]]:
-    """Calls that are no uploads, on files that the emulator has."""
+    """Calls other than uploads, on files that the emulator has."""
 
     def stored(name: str) -> str:
         return app.files.add(

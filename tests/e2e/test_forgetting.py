@@ -1,4 +1,4 @@
-"""Forgetting files, and bringing them back with all that was known of them."""
+"""Archiving files, and restoring them with everything that was known of them."""
 
 from __future__ import annotations
 

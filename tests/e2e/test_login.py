@@ -1,4 +1,4 @@
-"""Coming in, and the list of assets that is there then."""
+"""Logging in, and the list of assets."""
 
 from __future__ import annotations
 

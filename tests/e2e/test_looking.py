@@ -1,4 +1,4 @@
-"""Somebody who may only look: every screen is there, and nothing on it can be pressed."""
+"""A read-only user: every screen is available, without any controls that write."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ WRITES = (
     "form[method=post]:not(#logout-form) "
     ":is(button, input:not([type=hidden]), select, textarea)"
 )
-"""What a person could send something with, but for leaving."""
+"""Controls that could send something, except for logging out."""
 
 EXPORT = "form#changelist-form:has(option[value=in_bulk])"
-"""The list of assets, whose only action for those who may look is to export what they see."""
+"""The list of assets, whose only action for read-only users is to export what they see."""
 
 LEADS = "a[href*='/add/'], a[href$='/upload/'], a[href$='/merge/'], a[href$='/never-show/']"
-"""Links to what only those see who may change something."""
+"""Links to pages for users with write permissions."""
 
 
 def _furnish() -> list[str]:
-    """Have a row on every screen; return their addresses."""
+    """Create a row for every screen; return their URLs."""
     editor = User.objects.get(username="editor")
     asset = Asset.objects.order_by("pk").first()
     assert asset is not None
@@ -47,7 +47,7 @@ def _furnish() -> list[str]:
     merge = merging.start(tags["kitty"], tags["cat"], user=editor)
     assert merging.work(merge.pk)
     job, _ = bulk.ask(bulk.Request(action="add_tag", tag="new"), user=editor)
-    # The worker, which looks once a minute, would end it while its page is looked at.
+    # The worker, which polls once a minute, would end it while its page is tested.
     BulkJob.objects.filter(pk=job.pk).update(due_at=timezone.now() + timedelta(days=1))
     run = TaggingRun.objects.latest("pk")
     decision = TagDecision.objects.latest("pk")

@@ -1,4 +1,4 @@
-"""Being on duty: what needs somebody is seen, understood and mended on one page."""
+"""On call: problems are seen, understood and fixed on one page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Outbound webhooks: an endpoint made, told of a decision, and told again of what it refused."""
+"""Outbound webhooks: an endpoint is created, receives a decision, and gets a rejected message
+again.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ from .seeding import Seed
 
 APP = "/admin/filestack_tags/"
 SENT_WITHIN = 20_000
-"""Milliseconds after which the worker should have sent a message."""
+"""Timeout in milliseconds for the worker to send a message."""
 
 
 @pytest.fixture
@@ -34,7 +36,7 @@ def _wait_for(page: Page, receiver: Receiver, count: int) -> None:
 
 
 def _wait_until_sent(page: Page, seed: Seed) -> None:
-    """The receiver has a message before the worker has noted that it has."""
+    """Wait: the receiver has a message before the worker has recorded that."""
     for _ in range(SENT_WITHIN // 250):
         if seed.database(OutboundMessage.objects.filter(state="sent").exists):
             return

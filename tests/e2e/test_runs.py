@@ -1,4 +1,4 @@
-"""What a tagging run brought, beside what another one had."""
+"""The reply of a tagging run, compared with another one."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from .seeding import Seed
 
 ASSETS = "/admin/filestack_tags/asset/"
 TAGGING = 30_000
-"""Milliseconds that a real picture may take to be tagged by the tagger of this machine."""
+"""Timeout in milliseconds for tagging a real picture with the local tagger."""
 
 
 def _tag_as_before(asset: Asset) -> None:
-    """Have a run of long ago, with a reply as Filestack sends it."""
+    """Create an old run, with a reply in Filestack's format."""
     run = TaggingRun.objects.create(
         asset=asset,
         tagger="filestack",
@@ -42,7 +42,7 @@ def test_a_new_run_is_compared_with_the_one_before(
 ) -> None:
     cat = seed.photo("cat")
     seed.database(_tag_as_before, cat)
-    login("admin")  # raw replies are shown with search_hidden alone
+    login("admin")  # raw replies require search_hidden
     page.goto(f"{ASSETS}{cat.pk}/change/")
     tab_to(page, page.get_by_role("button", name="Re-tag"))
     page.keyboard.press("Enter")

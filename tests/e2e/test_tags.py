@@ -1,4 +1,4 @@
-"""Looking after tags: their names, merges, thresholds, and those that are not to be shown."""
+"""Managing tags: their names, merges, thresholds, and labels that must not be shown."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .seeding import Seed
 TAGS = "/admin/filestack_tags/tag/"
 LIST = "/admin/filestack_tags/asset/"
 MERGE_TIME = 30_000
-"""Milliseconds after which the worker should have merged two small tags."""
+"""Timeout in milliseconds for the worker to merge two small tags."""
 
 
 def _tag(key: str) -> Tag:
@@ -232,7 +232,7 @@ def test_the_undoing_of_a_merge_at_work_stays_within_reach(
         page.goto(f"/admin/filestack_tags/tagmerge/{merge.pk}/change/")
         undo = page.get_by_role("button", name="Undo the merge")
         undo.focus()
-        page.wait_for_timeout(4000)  # the page looks every 1.5 seconds
+        page.wait_for_timeout(4000)  # the page polls every 1.5 seconds
         expect(undo).to_be_focused()
         seed.database(merging.work, merge.pk)
         expect(state).to_have_text("merged")

@@ -1,4 +1,4 @@
-"""Our screens under django-unfold, which takes the place of Django's templates and style sheets."""
+"""Our screens with django-unfold, which replaces Django's templates and style sheets."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from .seeding import Seed
 APP = "/admin/filestack_tags/"
 
 THEMES_OWN = 'id="link-'
-"""In the links of its menu; the one of the present page is too pale in the dark in 0.110."""
+"""In the links of its menu; in 0.110 the current one has too little contrast in the dark scheme."""
 
 
 def _furnish() -> dict[str, str]:
     asset, tag = Asset.objects.latest("pk"), Tag.objects.get(key="animal")
     job, _created = bulk.ask(bulk.Request(action="add_tag", tag="new"), user=None)
-    # The worker, which looks once a minute, would end it while its page is looked at.
+    # The worker, which polls once a minute, would end it while its page is tested.
     BulkJob.objects.filter(pk=job.pk).update(due_at=timezone.now() + timedelta(days=1))
     return {
         "app": "",

@@ -20,7 +20,7 @@ from .site import Site
 
 UPLOAD = "/admin/filestack_tags/asset/upload/"
 TAGGING = 30_000
-"""Milliseconds that real pictures may take to be tagged by the tagger of this machine."""
+"""Timeout in milliseconds for tagging real pictures with the local tagger."""
 
 
 def photos(count: int) -> list[Path]:
@@ -55,7 +55,7 @@ def fault(site: Site, **rule: Any) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_fault_is_left(site: Site) -> Iterator[None]:
-    """Take away what a test that failed half-way has left for the next."""
+    """Remove the faults that a failed test has left for the next."""
     yield
     httpx2.delete(f"{site.filestack}/_emulator/faults", trust_env=False).raise_for_status()
 
@@ -69,7 +69,7 @@ def uploaded() -> list[tuple[str, str, str]]:
 
 
 def wait_for_the_webhook(page: Page, seed: Seed) -> None:
-    """What Filestack tells of an upload would make an asset of the next test."""
+    """Filestack's event about an upload would create an asset in the next test."""
     for _ in range(TAGGING // 250):
         if seed.database(WebhookDelivery.objects.filter(state="processed").exists):
             return
@@ -112,7 +112,7 @@ def test_dropped_files_become_assets_and_their_tags_fill_in(
     screenshot("upload")
 
     assert seed.database(uploaded) == [(path.name, "tagged", "editor") for path in files]
-    assert all("400" in each for each in complaints)  # the browser tells of the fault
+    assert all("400" in each for each in complaints)  # the browser reports the fault
     complaints.clear()
 
 
@@ -120,12 +120,12 @@ def test_everything_is_done_by_keyboard(
     page: Page, login: Callable[[str], None], seed: Seed, site: Site, complaints: list[str]
 ) -> None:
     login("editor")
-    # Asked for before it is needed: Playwright does not wait until it can tell of choosers.
+    # Registered early: Playwright does not wait until it can report choosers.
     page.on("filechooser", lambda asked: None)
     page.goto(UPLOAD)
     fault(site, kind="plain_text", operation="multipart.start")
     chooser = page.get_by_label("Drop files here, or choose them")
-    expect(chooser).to_be_visible()  # what is hidden takes no focus
+    expect(chooser).to_be_visible()  # a hidden element gets no focus
     chooser.focus()
     with page.expect_file_chooser() as asked:
         page.keyboard.press("Enter")
@@ -139,7 +139,7 @@ def test_everything_is_done_by_keyboard(
     page.keyboard.press("Enter")
 
     expect(page.locator('.fst-upload[data-state="stored"]')).to_have_count(1)
-    # The button is gone; the focus is where the file is now.
+    # The button is gone; the focus is now on the file.
     assert page.evaluate("document.activeElement.closest('.fst-upload') !== null")
     complaints.clear()
     wait_for_the_webhook(page, seed)
@@ -207,7 +207,7 @@ def test_without_javascript_it_offers_the_form(
 
     plain.goto(UPLOAD)
 
-    # By its class: texts within <noscript> are not looked for.
+    # By its class: Playwright does not search texts within <noscript>.
     expect(plain.locator(".errornote")).to_be_visible()
     expect(plain.locator("#fst-upload")).to_be_hidden()
     plain.locator(".errornote a").click()

@@ -8,6 +8,6 @@ INSTALLED_APPS = ["unfold", *INSTALLED_APPS]  # noqa: F405  as above
 MIDDLEWARE = [
     each
     for each in MIDDLEWARE  # noqa: F405  as above
-    # The theme's own pages hold inline styles, and scripts that are evaluated.
+    # The theme's own pages contain inline styles, and evaluated scripts.
     if not each.endswith(("StrictPolicy", "ContentSecurityPolicy"))
 ]

@@ -1,4 +1,4 @@
-"""The example project in one process: tasks run at once, Filestack is the emulator."""
+"""The example project in one process: tasks run eagerly, Filestack is the emulator."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def eager(settings: Settings) -> None:
 
 @pytest.fixture
 def filestack(settings: Settings) -> Iterator[EmulatorServer]:
-    """Filestack, emulated on loopback, with this project as its app."""
+    """A local Filestack emulator, with this project as its app."""
     emulator = EmulatorApp(EmulatorConfig(account=ACCOUNT))
     with emulator, EmulatorServer(emulator) as server:
         settings.FILESTACK_TAGS = {

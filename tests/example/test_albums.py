@@ -1,4 +1,4 @@
-"""An album's cover is tagged by one line of its model, and finds the album."""
+"""One line of its model has an album's cover tagged, and the tags find the album."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ SLEEPER = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
 
 
 def pids(log: Path, count: int) -> list[int]:
-    """Wait until the process has said who it is."""
+    """Wait until the processes have logged their ids."""
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         if log.exists() and len(words := log.read_text().split()) == count:
@@ -43,7 +43,7 @@ def pids(log: Path, count: int) -> list[int]:
 
 
 def is_gone(pid: int) -> bool:
-    """Wait until a process has ended; one that nobody has waited for yet has ended too."""
+    """Wait until a process has ended; a zombie has ended too."""
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         state = subprocess.run(

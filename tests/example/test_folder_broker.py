@@ -57,7 +57,7 @@ def test_messages_of_another_process_arrive_whole_in_order_and_once(
 
 
 def test_a_queue_that_is_declared_twice_is_bound_once(options: dict[str, str]) -> None:
-    # A name of its own: kombu remembers for the whole process which queues it has bound.
+    # A separate name: kombu caches for the whole process which queues it has bound.
     for _ in range(2):
         with Connection("folder://", transport_options=options) as connection:
             queue = connection.SimpleQueue("prints")

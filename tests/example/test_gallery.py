@@ -1,4 +1,4 @@
-"""The gallery: upload, search, and what it makes of a tagged asset."""
+"""The gallery: upload, search, and its receiver for tagged assets."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_every_page_works_under_its_content_security_policy(
 def test_the_hosts_relation_does_not_take_the_place_of_an_admin_column(
     admin_client: Client,
 ) -> None:
-    """``Picture.asset`` gives every asset a field ``picture``, as the admin's column is called."""
+    """``Picture.asset`` gives every asset a field ``picture``, the name of the admin's column."""
     asset, _ = register(Source.handle("abc"))
     Picture.objects.create(asset=asset, title="A title of the host's own")
     shown = admin_client.get("/admin/filestack_tags/asset/").content.decode()

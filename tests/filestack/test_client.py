@@ -1,4 +1,4 @@
-"""The client: what goes over the wire, and what comes back as a result or an error."""
+"""The client: requests on the wire, and their results or errors."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Wire:
 
 
 def ask(kind, act, answer, **options):
-    """Let the blocking or the asynchronous client do ``act``; return the wire and the result."""
+    """Run ``act`` with the blocking or the asynchronous client; return the wire and the result."""
     wire = Wire(answer)
     transport = httpx2.MockTransport(wire)
     settings = {**OPTIONS, **options}
@@ -169,7 +169,7 @@ class TestResults:
                 "workflows": [WORKFLOW],
             },
         }
-        # As filestack-js 4.3.8 does: they are no option of the store task.
+        # As filestack-js 4.3.8 does: they are not an option of the store task.
         assert body["upload_tags"] == {"tenant": "7"}
         assert security["name"] == "security"
         assert policy_of(security["params"]["policy"]) == {
@@ -356,7 +356,7 @@ class TestAddresses:
             theirs = link.resize(height=2000).tags()
             ours = client.tags(Source.handle(reference), before=["resize=height:2000"])
         assert theirs["tags"]["auto"] == ours.auto
-        # The position of the security segment is free: theirs stands last, ours first.
+        # The position of the security segment is free: theirs is last, ours first.
         assert sorted(seen[0].split("/")) == sorted(seen[1].split("/"))
 
 
@@ -576,7 +576,7 @@ class TestErrors:
 
 
 class TestSecretsStayHidden:
-    """Nothing that is shown, logged or kept holds the key, secret, policy or signature."""
+    """Nothing that is shown, logged or stored contains the key, secret, policy or signature."""
 
     def echo(self, request: httpx2.Request) -> httpx2.Response:
         sent = (

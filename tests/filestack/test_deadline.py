@@ -53,7 +53,7 @@ def options(server: Dripping, scheme: str = "http") -> dict[str, Any]:
 
 
 def ends_in_time(server: Dripping, act: Callable[[], object]) -> object:
-    """Return what ``act`` returns, which must not have needed the server's end."""
+    """Return the result of ``act``, which must end before the server does."""
     end = Timer(LONGEST, server.stopped.set)
     end.start()
     try:
@@ -172,7 +172,7 @@ def test_a_resolver_that_does_not_answer_ends_at_the_deadline(
 def test_each_address_of_a_host_gets_only_what_is_left(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The library of the system would wait for each of them as long as for one."""
+    """The system's library would wait for each of them as long as for one."""
     with dripping("drips the body") as server:
         port = int(server.address.rpartition(":")[2])
         found = [

@@ -25,7 +25,7 @@ PRIVATE = [
     "192.168.0.1",
     "169.254.169.254",
     "100.64.0.1",
-    "0.0.0.0",  # noqa: S104  # bound to by nobody
+    "0.0.0.0",  # noqa: S104  # not bound
     "0",
     "255.255.255.255",
     "224.0.0.1",
@@ -184,7 +184,7 @@ def test_an_ipv4_address_is_judged_alike_in_every_notation(address: IPv4Address)
     ]
     refused = {is_refused(text) for text in notations}
     assert refused == {not is_public(address)}
-    if is_public(address):  # the library of the standard is the oracle
+    if is_public(address):  # the standard library is the oracle
         assert address.is_global
     for kind in ("is_private", "is_loopback", "is_link_local", "is_multicast", "is_reserved"):
         assert not (getattr(address, kind) and is_public(address))

@@ -1,4 +1,4 @@
-"""Workflow logic: what each operator says of a task's output, judged by another way to say it."""
+"""Workflow logic: each operator on a task's output, compared with an independent implementation."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ rules = st.sampled_from(OPERATORS).flatmap(
 
 
 def places(output: Any, at: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
-    """Every path of an output, and what stands there."""
+    """Every path of an output, and its value."""
     found = {at: output}
     if isinstance(output, dict):
         for key, inner in output.items():
@@ -67,7 +67,7 @@ def places(output: Any, at: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
 
 
 def kind(value: Any) -> str:
-    """The type that JSON writes it as."""
+    """The JSON type of a value."""
     text = json.dumps(value)
     return {"{": "map", "[": "list", '"': "text", "t": "bool", "f": "bool", "n": "null"}.get(
         text[0], "number"
@@ -75,7 +75,7 @@ def kind(value: Any) -> str:
 
 
 def said(rule: Rule, output: Any) -> bool:
-    """What PROTOCOL's table says, by looking at all places and at what JSON would write."""
+    """The table in PROTOCOL, implemented by inspecting all paths and the JSON text."""
     there = places(output)
     if rule.path not in there:
         return False
@@ -102,7 +102,7 @@ def said(rule: Rule, output: Any) -> bool:
 @pytest.mark.parametrize(
     ("text", "output", "holds"),
     [
-        # Rules that the docs and Filestack's plugin print.
+        # Rules that the docs and Filestack's plugin show.
         ('tags.auto kex "sky"', TAGS, True),
         ('tags.auto kex "sea"', TAGS, False),
         ("sfw eq false", {"sfw": False}, True),
@@ -119,17 +119,17 @@ def said(rule: Rule, output: Any) -> bool:
         ("a eq 0", {"a": False}, False),
         ("a eq 1", {"a": 1.0}, True),
         ("tags.user eq null", TAGS, True),
-        # Nobody looked: false, whatever is asked.
+        # Not examined: false, whatever the operator.
         ("sfw neq true", TAGS, False),
         ("sfw eq null", TAGS, False),
         ('tags.user kex "sky"', TAGS, False),
         ("tags.auto.sky.more eq null", TAGS, False),
         ("tags eq null", [TAGS], False),
-        # A key is a key, not the beginning of one; a list has none.
+        # A key must match completely; a list has none.
         ('tags.auto kex "sk"', TAGS, False),
         ('infections_list kex "a"', {"infections_list": ["a"]}, False),
         ("infections_list.0 eq 1", {"infections_list": [1]}, False),
-        # Ours.
+        # Our extensions.
         ("tags.auto.sky gte 90", TAGS, True),
         ("tags.auto.sky gt 90", TAGS, False),
         ("tags.auto.sky lte 90.0", TAGS, True),

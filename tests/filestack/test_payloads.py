@@ -1,4 +1,4 @@
-"""Filestack's JSON, read strictly where it matters and tolerantly elsewhere."""
+"""Filestack's JSON, parsed strictly where it matters and tolerantly elsewhere."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ class TestTags:
         reply = parse_tags_reply(body)
         assert reply.auto == {"owl": 97}
         assert len(reply.odd) == 1
-        assert parse_tags_reply(reply.raw).auto == {"owl": 97}  # as it is kept
+        assert parse_tags_reply(reply.raw).auto == {"owl": 97}  # as stored
 
     @pytest.mark.parametrize("scores", [(90, 80), (80, 90), (90, '"x"'), ('"x"', 90)])
     def test_a_label_that_occurs_twice_keeps_the_higher_confidence(self, scores):
@@ -258,7 +258,7 @@ class TestReading:
                 outcome = repr(parse(body))
             except PayloadError as error:
                 outcome = str(error)
-            assert outcome.encode()  # what is not readable text would fail here
+            assert outcome.encode()  # invalid text would fail here
 
     @given(st.dictionaries(words, json_values, max_size=8))
     def test_what_a_file_event_says_can_be_stored(self, text):

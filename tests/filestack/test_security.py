@@ -1,4 +1,4 @@
-"""Policies: the same text and signature as Filestack's own SDKs make."""
+"""Policies: the same text and signature as in Filestack's own SDKs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Filestack can read, and how it is written into a URL."""
+"""The kinds of source that Filestack can read, and their form in a URL."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ text = st.text(
 
 
 def received(url: str) -> bytes:
-    """Return the path and query as the HTTP library writes them on the wire."""
+    """Return the path and query as the HTTP library sends them."""
     seen: list[bytes] = []
 
     def answer(request: httpx2.Request) -> httpx2.Response:
@@ -37,7 +37,7 @@ def received(url: str) -> bytes:
     ("reference", "kind"),
     [
         ("bfTNCigRLq0QMI6lrlBT", "handle"),
-        ("Yq31nO8kbj6ijRJGvTE", "handle"),  # 19 characters, as the docs once print
+        ("Yq31nO8kbj6ijRJGvTE", "handle"),  # 19 characters, as in one example of the docs
         ("a-_Z9", "handle"),
         ("https://example.com/a.jpg", "url"),
         ("http://example.com:8080/?q", "url"),

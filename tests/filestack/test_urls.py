@@ -102,8 +102,9 @@ tails = st.lists(piece, max_size=8).map("".join)
 
 
 def request(tail: str) -> tuple[object, ...]:
-    """Return what a server is sent for ``/`` and this: written token by token, as RFC 3986 says,
-    and not as the package does it."""
+    """Return the request for ``/`` and this tail: written token by token according to RFC 3986, and
+    independent of the package.
+    """
     path, has_query, query = f"/{tail}".partition("?")
     segments: list[tuple[tuple[str, int], ...]] = []
     raw = path.split("/")[1:]

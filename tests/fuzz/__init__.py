@@ -1,1 +1,1 @@
-"""What outsiders may send: signed garbage, payloads with a part changed, rules, searches."""
+"""Hostile input: signed garbage, modified payloads, rules, searches."""

@@ -1,4 +1,4 @@
-"""Run the property tests again and again, from seeds never used before, for a bounded time."""
+"""Run the property tests repeatedly, with new seeds, for a bounded time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def command(seed: int) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Begin rounds until the next would end too late; return 1 when one failed."""
+    """Start rounds until the next would end too late; return 1 when one failed."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--seconds", type=float, default=300.0, help="300 by default")
     parser.add_argument(

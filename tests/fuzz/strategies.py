@@ -1,4 +1,4 @@
-"""Recorded payloads with parts changed, and the values that are put in their place."""
+"""Recorded payloads with modified parts, and the values that replace them."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ FITTING = {
     "auto": st.dictionaries(st.text(max_size=6), st.integers(-1, 101) | st.floats(0, 100)),
     "size": st.sampled_from([0, 2**63 - 1, 2**63, -1, 1.0, 1e300, "1"]),
 }  # fmt: skip
-"""What may stand under a key and is likelier to get far than anything else."""
+"""Values for a key that are likely to be processed further than others."""
 
 
 def recorded(name: str) -> Any:
@@ -69,7 +69,7 @@ def recorded(name: str) -> Any:
 
 
 def _places(node: Any) -> Iterator[tuple[Any, Any]]:
-    """Every container and key under which something stands."""
+    """Every container with each of its keys."""
     keys = node if isinstance(node, dict) else range(len(node) if isinstance(node, list) else 0)
     for key in list(keys):
         yield node, key
@@ -117,7 +117,7 @@ def written(payload: Any) -> bytes:
 
 @st.composite
 def torn(draw: st.DrawFn) -> bytes:
-    """The bytes of an event, with some of them changed, cut off or put in twice."""
+    """The bytes of an event, with some of them changed, truncated or repeated."""
     body = bytearray(written(draw(webhooks)))
     for _ in range(draw(st.integers(1, 4))):
         start = draw(st.integers(0, len(body)))

@@ -1,4 +1,4 @@
-"""Whatever is read, only the one error that is documented comes of it."""
+"""Parsers raise only their documented error, whatever the input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever is typed as a search gets an answer, in the API and in the admin: never a fault."""
+"""Any text as a search gets a response, in the API and in the admin, without a server error."""
 
 from __future__ import annotations
 

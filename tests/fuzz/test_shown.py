@@ -1,4 +1,4 @@
-"""Whatever a signed webhook or a reply holds, every page and answer that shows it can be read."""
+"""Whatever a signed webhook or a reply contains, every page and response that shows it works."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ odd = (
     | st.integers(2, 900).map(lambda depth: '{"a":' * depth + "1" + "}" * depth)
     | hostile.map(json.dumps)
 )
-"""JSON as text: what Python's own writer would not write is among it."""
+"""JSON text, including values that Python's own writer would not produce."""
 
 TEMPLATES = [
     '{"id":1,"action":"fp.upload@TEXT@","text":{"url":"https://x/@HANDLE@"}}',

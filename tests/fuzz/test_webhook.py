@@ -1,4 +1,4 @@
-"""The endpoint, and the processing behind it, with whatever anybody may send."""
+"""The endpoint, and the processing behind it, with arbitrary requests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ENDS = {State.PROCESSED, State.IGNORED, State.FAILED}
 LATIN = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n\x00"), max_size=80)
 
 values = LATIN | st.sampled_from(["1710000010", "0", "9" * 30, "-1", "1e3", "0" * 64, "f" * 64])
-# The length of the body is the server's to check, before Django sees the request.
+# The server checks the length of the body, before Django sees the request.
 headers = st.dictionaries(
     st.sampled_from(["FS-Timestamp", "FS-Signature", "User-Agent", "X-Forwarded-For", "Cookie"]),
     values,

@@ -1,1 +1,1 @@
-"""Projects that are set up differently from the test suite's own, each in a process of its own."""
+"""Projects with other setups than the test suite's, each in a separate process."""

@@ -1,4 +1,6 @@
-"""One upload from webhook to search, as a host sees it: ``python -m tests.hosts SETTINGS``."""
+"""One upload from webhook to search, from a host's point of view: ``python -m tests.hosts
+SETTINGS``.
+"""
 
 from __future__ import annotations
 

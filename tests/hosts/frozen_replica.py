@@ -1,6 +1,6 @@
-"""Reads of this app go to a replica that stopped following: all it has is what it had before.
+"""Reads of this app go to a replica that stopped replicating: it has only old rows.
 
-``REPLICA=off`` is the same project without it, to compare the answers.
+``REPLICA=off`` is the same project without it, to compare the responses.
 """
 
 import os

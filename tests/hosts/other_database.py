@@ -1,4 +1,4 @@
-"""Everything of this app, and what it refers to, is kept under another alias than default."""
+"""All tables of this app, and those it refers to, are under another alias than default."""
 
 from tests.settings import *  # noqa: F403  a host's settings on top of the suite's
 from tests.settings import database
@@ -8,7 +8,7 @@ DATABASE_ROUTERS = ["tests.hosts.other_database.Router"]
 
 
 class Router:
-    """Nothing at all is in the default database: reaching for it fails."""
+    """The default database has no tables: using it fails."""
 
     def db_for_read(self, model: object, **hints: object) -> str:
         return "tagging"

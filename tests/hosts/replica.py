@@ -1,7 +1,8 @@
-"""Every request that writes, and its answer, on a project with a replica that stopped following.
+"""Every request that writes, and its response, on a project with a replica that stopped
+replicating.
 
-``REPLICA=off REPLICA_FOLDER=… python -m tests.hosts.replica seed`` makes the two databases, and
-``python -m tests.hosts.replica`` prints a line of JSON for each answer.
+``REPLICA=off REPLICA_FOLDER=… python -m tests.hosts.replica seed`` creates the two databases, and
+``python -m tests.hosts.replica`` prints a line of JSON for each response.
 """
 
 from __future__ import annotations
@@ -134,7 +135,7 @@ def use_the_admin(client: Client) -> None:
 
 
 def use_python(user: User) -> None:
-    """Call what a project calls by itself, on rows that the replica does not have."""
+    """Call the Python API of a project on rows that the replica does not have."""
 
     def tell(*values: Any) -> None:
         sys.stdout.write(json.dumps([VARIES.sub("…", str(value)) for value in values]) + "\n")

@@ -1,4 +1,4 @@
-"""``webhook_only`` behind a real server; the database is the file that is named."""
+"""``webhook_only`` behind a real server; the database is the given file."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""A host that wants the webhook and nothing else: no admin, no REST framework, no sessions."""
+"""A host that uses only the webhook: no admin, no REST framework, no sessions."""
 
 from tests.settings import *  # noqa: F403  a host's settings on top of the suite's
 

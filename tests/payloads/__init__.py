@@ -1,4 +1,4 @@
-"""Payloads as Filestack sends them; INDEX.md says where each comes from."""
+"""Payloads as Filestack sends them; INDEX.md lists the source of each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ FOLDER = Path(__file__).parent
 
 
 def payload(name: str) -> bytes:
-    """Return the exact bytes of a payload; signatures are over these."""
+    """Return the exact bytes of a payload, which signatures are computed from."""
     return (FOLDER / name).read_bytes()
 
 

@@ -1,4 +1,5 @@
-"""schemathesis over the whole schema, against a live server: no fault, nothing undocumented.
+"""Run schemathesis on the whole schema, against a live server: no server error, nothing
+undocumented.
 
 ::
 
@@ -46,7 +47,7 @@ def _schemathesis(seconds: int, rest: list[str], folder: Path) -> int:
     for line in run.stdout or ():
         sys.stdout.write(line)
         told += line
-    # It says that all is well when there was time for nothing.
+    # It reports success even if there was no time to test anything.
     selected, tested = re.search(r"Selected: (\d+)", told), re.search(r"Tested: (\d+)", told)
     if not (selected and tested and selected[1] == tested[1]):
         sys.stdout.write("Not every operation was tried: give it more --seconds.\n")

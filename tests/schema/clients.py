@@ -1,10 +1,10 @@
-"""Clients that are generated from the schema: in TypeScript and in Python, each on a round trip.
+"""Generated clients, in TypeScript and in Python, each with a round trip.
 
 ::
 
     python -m tests.schema.clients
 
-Needs npm and node 20 or later; what npm installs goes into a folder of its own.
+Needs npm and node 20 or later; npm installs into a separate folder.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def main() -> int:
 
 
 def typescript(folder: Path) -> None:
-    """Generate types, have the compiler check what uses them, and run that."""
+    """Generate types, compile code that uses them, and run it."""
     folder.mkdir()
     (folder / "package.json").write_text('{"private": true, "type": "module"}')
     run("npm", "install", "--silent", "--no-audit", "--no-fund", *PACKAGES, within=folder)
@@ -48,7 +48,7 @@ def typescript(folder: Path) -> None:
 
 
 def python(folder: Path) -> None:
-    """Generate a client, and run what uses it."""
+    """Generate a client, and run code that uses it."""
     folder.mkdir()
     generator = Path(sys.executable).with_name("openapi-python-client")
     options = ("--meta", "none", "--output-path", folder / "generated", "--fail-on-warning")

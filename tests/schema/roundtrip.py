@@ -1,4 +1,4 @@
-"""What a generated Python client does: register, decide, search, and be refused."""
+"""The round trip of a generated Python client: register, decide, search, and get an error."""
 
 import sys
 

@@ -19,9 +19,9 @@ def documented(document: str, setting: str) -> str:
 
 ROOT_URLCONF = "tests.schema.urls"
 DEBUG = False
-# Every request says its password, which is not what is tried.
+# Every request sends its password, so a fast hasher is enough.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-# What is enqueued stays so: nothing is tagged while requests are tried.
+# Enqueued tasks stay queued: nothing is tagged during the requests.
 CELERY_TASK_ALWAYS_EAGER = False
 CELERY_BROKER_URL = "memory://"
 # More requests than a person sends; a 429 would hide what is tested.

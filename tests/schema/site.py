@@ -1,4 +1,4 @@
-"""A live server with the API, some rows and a user ``root``, for those who ask it by its schema."""
+"""A live server with the API, some rows and a user ``root``, for clients of its schema."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ merging.start(ids["only3"], ids["only4"], user=root)
 
 @contextmanager
 def serving() -> Iterator[Path]:
-    """Serve the site for the time of the block, which gets an empty folder.
+    """Serve the site during the block, which gets an empty folder.
 
     Raises:
-        SystemExit: when the server does not come up, or had a fault meanwhile.
+        SystemExit: when the server does not start, or had an error meanwhile.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -1,4 +1,4 @@
-"""The committed schema is what the views say, and nothing needs drf-spectacular but the schema."""
+"""The committed schema matches the views, and only the schema needs drf-spectacular."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_every_action_is_described_with_its_permissions() -> None:
 
 def test_every_problem_of_a_request_is_in_the_schema() -> None:
     text = COMMITTED.read_text("utf-8")
-    # Of these no operation tells: they are about methods and forms that there are not.
+    # No operation documents these: they concern unsupported methods and formats.
     besides = {"method-not-allowed", "not-acceptable"}
     missing = {problem.name for problem in PROBLEMS if f"`{problem.name}`" not in text}
     assert missing == besides

@@ -1,4 +1,4 @@
-"""Hypothesis strategies: labels that databases stumble over, searches as values and as text."""
+"""Hypothesis strategies: labels difficult for databases, searches as values and as text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Autocomplete finds the tags that a few letters may mean, and follows what happens to them."""
+"""Autocomplete suggests tags for a few letters, and follows changes of the tags."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def names(text: str, **options) -> list[str]:
 
 
 def stop_time(monkeypatch) -> None:
-    """Have nothing that follows depend on how long it takes."""
+    """Make the following independent of its duration."""
     pass_time(monkeypatch, 0)
 
 

@@ -33,7 +33,7 @@ def counting(power: int) -> str:
 
 
 def never(user) -> Q:
-    """A scope that takes the database minutes to answer."""
+    """A scope that takes the database minutes to evaluate."""
     return Q(pk__lt=RawSQL(counting(19), ()))  # noqa: S611  # a constant
 
 
@@ -51,7 +51,7 @@ def slow(db, limited):
 
 @pytest.fixture
 def late(slow, settings):
-    """Every search is too late before its first statement."""
+    """Every search exceeds the limit before its first statement."""
     settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "SEARCH_TIMEOUT_SECONDS": 1e-9}
     return slow
 
@@ -100,7 +100,7 @@ def test_completion_offers_nothing_where_counting_takes_too_long(slow):
 
 
 def host_statement() -> int:
-    """A statement of the host's own that takes longer than the limit."""
+    """The host's own statement, which takes longer than the limit."""
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {counting(13)}")
         return cursor.fetchone()[0]

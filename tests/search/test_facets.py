@@ -1,4 +1,4 @@
-"""Facets equal a count by hand where they are exact, and say where they are not."""
+"""Facets equal a manual count if they are exact, and are flagged otherwise."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def names(found: Facets) -> list[tuple[str, int]]:
 
 
 def count_up() -> None:
-    """Store with each tag the number of assets that have it, as the services do."""
+    """Store the number of assets with each tag, as the services do."""
     shown = Count("asset_tags", filter=Q(asset_tags__score__gte=0))
     for pk, count in Tag.objects.annotate(shown=shown).values_list("pk", "shown"):
         Tag.objects.filter(pk=pk).update(asset_count=count)
@@ -204,7 +204,7 @@ def test_good_statistics_leave_out_most_assets_before_anything_is_asked(shoot, m
         assert facets("sky", sample=2) == expected
     tagged = [each["sql"] for each in queries if "WITH s AS" in each["sql"]]
     if connection.vendor == "postgresql":
-        # Ids that begin late are sparse, so that the windows may hold too few.
+        # Ids that begin late are sparse, so that the windows may contain too few.
         assert "generate_series" in tagged[0]
     else:
         assert len(tagged) == 1
@@ -212,7 +212,7 @@ def test_good_statistics_leave_out_most_assets_before_anything_is_asked(shoot, m
 
 
 def test_a_sample_speaks_for_a_large_library(monkeypatch):
-    """Whichever way it is drawn: by hash, or on PostgreSQL in windows of ids."""
+    """For both ways of sampling: by hash, or on PostgreSQL in windows of ids."""
     monkeypatch.setattr(module, "EXACT", 200)
     package_of = {pk: Asset(pk=pk, kind="handle", reference=f"{pk}") for pk in range(1, 3001)}
     for pk, asset in package_of.items():
@@ -222,7 +222,7 @@ def test_a_sample_speaks_for_a_large_library(monkeypatch):
     tags = Tag.objects.bulk_create(Tag(key=name, name=name) for name in shares)
     ids = dict(Tag.objects.values_list("key", "pk"))
     AssetTag.objects.bulk_create(
-        # Albums of ten: what is next to each other is alike.
+        # Albums of ten: neighbours are alike.
         AssetTag(asset_id=pk, tag_id=ids[tag.key], confidence=90, score=90)
         for tag in tags
         for pk in package_of

@@ -1,4 +1,4 @@
-"""The assets of a page are those that the ORM would have made."""
+"""The assets of a page equal the ORM's instances."""
 
 from __future__ import annotations
 

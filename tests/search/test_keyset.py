@@ -1,4 +1,4 @@
-"""Pages: order, both directions, what is inserted meanwhile, cursors, and what a page costs."""
+"""Pages: order, both directions, concurrent inserts, cursors, and the cost of a page."""
 
 from __future__ import annotations
 

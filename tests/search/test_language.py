@@ -1,4 +1,4 @@
-"""The search language: what can be read, what it means, and what is said when it cannot."""
+"""The search language: valid searches, their meaning, and the errors for others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asset.objects.search() queries nothing before it is evaluated, and works in async code."""
+"""Asset.objects.search() runs no query before it is evaluated, and works in async code."""
 
 from __future__ import annotations
 

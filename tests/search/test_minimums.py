@@ -1,4 +1,4 @@
-"""What would be shown with another global minimum, against what is shown with it."""
+"""The preview of another global minimum, compared with the real effect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How searches are planned: which term drives, in what order others are asked, what it costs."""
+"""Search plans: the driver, the order of the probes, and the cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Searches against the database: thresholds, decisions, limits, hints, and what they cost."""
+"""Searches on the database: thresholds, decisions, limits, hints, and their cost."""
 
 from __future__ import annotations
 
@@ -333,7 +333,7 @@ def test_thirty_two_terms_of_the_widest_kind_run_on_every_database():
 def test_the_deepest_search_permitted_runs():
     an_asset("a", tags={"sky": 90})
     with package(SEARCH_MAX_DEPTH=30):
-        # Fifteen negations: of what holds, and of what does not.
+        # Fifteen negations: of a true and of a false condition.
         assert found("-(sea OR (sky " * 15 + "sky" + "))" * 15) == set()
         assert found("-(sea OR (sky " * 15 + "sea" + "))" * 15) == {"a"}
 

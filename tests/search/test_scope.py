@@ -1,4 +1,4 @@
-"""A scope is held by every way in which a search is answered."""
+"""Every kind of search result respects a scope."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _shown(world, query, ids, expected) -> bool:
 
 @pytest.fixture
 def two_tenants(db):
-    """Assets of two tenants: ours with sky, theirs with sky and with a tag of their own."""
+    """Assets of two tenants: ours with sky, theirs with sky and with another tag."""
     forget()
     ours = tagged("ours1", {"sky": 90}, filename="ours")
     theirs = tagged("theirs1", {"sky": 80, "secret project": 70}, filename="theirs")

@@ -1,4 +1,4 @@
-"""Whatever a tenant searches for, the answer is the same with and without another tenant's rows."""
+"""The result of any search of a tenant is the same with and without another tenant's rows."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ queries = st.lists(terms, min_size=1, max_size=4).flatmap(
 
 
 def answers(query: str, text: str) -> list[Any]:
-    """Return all that a tenant can learn by a search and by typing."""
+    """Return everything that a tenant can learn by searching and by completion."""
     complete.forget()
     estimates.forget()
 

@@ -1,4 +1,4 @@
-"""Sensitive labels: what the list says, and that nothing of a withheld tag gets out."""
+"""Sensitive labels: the shipped list, and no leaks of withheld tags."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def crowd(settings: Any) -> Asset:
 
 
 def seen(asset: Asset) -> dict[str, Any]:
-    """What each way of reading tags says of ``woman``."""
+    """The result for ``woman`` of each way of reading tags."""
     completion.forget()
     woman = Tag.objects.get(key="woman")
     (described,) = describe([asset.pk], "default")

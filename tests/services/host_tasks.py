@@ -1,4 +1,4 @@
-"""A task of the host's own, beside those of the app."""
+"""The host's own task, in addition to those of the app."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """``python -m tests.services.pruning TIMES``: prune in some threads while others read.
 
-Prints what each call came to, by the name of its exception.
+Prints the results of the calls, by the name of the exception.
 """
 
 from __future__ import annotations

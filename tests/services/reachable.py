@@ -1,4 +1,4 @@
-"""Which databases and brokers answer on this machine, asked with their own clients."""
+"""Find the databases and brokers that answer on this machine, with their own clients."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TIMEOUT = 3
 
 @dataclass(frozen=True)
 class Service:
-    """One service, where to find it, and the variable that says so."""
+    """One service, its address, and the variable that sets it."""
 
     name: str
     variable: str
@@ -48,7 +48,7 @@ BROKERS = (REDIS, RABBITMQ)
 
 
 def _connect(url: str) -> None:
-    """Log in and leave again."""
+    """Log in and disconnect."""
     parts = urlsplit(url)
     if parts.scheme == "postgres":
         import psycopg

@@ -1,6 +1,6 @@
-"""``python -m tests.services.roundtrip PHOTO``: what a host's web process does with an upload.
+"""``python -m tests.services.roundtrip PHOTO``: a host's web process with an upload.
 
-Stores the photo, registers it, waits until somebody has tagged it, and prints what came of it.
+Stores the photo, registers it, waits until a worker has tagged it, and prints the result.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The example project, with a task of the host's own, and with what a test's environment says."""
+"""The example project, with the host's own task, and with values from a test's environment."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A real worker process tags a real picture, through every broker that answers here.
+"""A real worker process tags a real picture, through every available broker.
 
-The process that asks and the worker share a database file and a broker, and nothing else, as on
-two machines. Filestack is the emulator, in a third.
+The web process and the worker share only a database file and a broker, as on two machines.
+Filestack is the emulator, in a third process.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ WORKER_STOPS_IN = 20
 
 
 def broker_url(service: Service | None) -> str:
-    """Return where a broker is; skip when it does not answer, fail when it has to."""
+    """Return the URL of a broker; skip or, if it is required, fail if it does not answer."""
     if service is None:
         return "folder://"
     if problem := service.problem():
@@ -93,7 +93,7 @@ def store_and_wait(environment: dict[str, str]) -> dict[str, object]:
 
 
 def run(module: str, environment: dict[str, str], *arguments: str) -> dict[str, object]:
-    """Run a module as a process of the host's, and return what it prints at its end."""
+    """Run a module as the host's process, and return what it prints at its end."""
     done = subprocess.run(
         [sys.executable, "-m", module, *arguments],
         cwd=ROOT,

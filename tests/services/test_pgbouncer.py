@@ -33,7 +33,7 @@ def free_port() -> int:
 
 @pytest.fixture
 def pooled(host: dict[str, str], tmp_path: Path) -> Iterator[dict[str, str]]:
-    """The environment of a host whose database is behind a pooler of its own."""
+    """The environment of a host whose database is behind a separate pooler."""
     binary = shutil.which("pgbouncer")
     if binary is None:
         reason = "pgbouncer is not installed (on Debian: apt-get install pgbouncer)"
@@ -54,7 +54,7 @@ def pooled(host: dict[str, str], tmp_path: Path) -> Iterator[dict[str, str]]:
         "pool_mode = transaction\ndefault_pool_size = 4\nmax_client_conn = 50\n"
     )
     options: dict[str, object] = {}
-    if os.getuid() == 0:  # which it refuses to be
+    if os.getuid() == 0:  # it refuses to run as root
         nobody = pwd.getpwnam("nobody")
         options = {"user": nobody.pw_uid, "group": nobody.pw_gid}
         for place in (folder, *folder.parents):

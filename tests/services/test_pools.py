@@ -1,4 +1,4 @@
-"""Every pool of Celery that the manual names, by a real worker process on every broker."""
+"""Every Celery pool in the manual, with a real worker process on every broker."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ POOLS = {
 
 @pytest.fixture
 def host(environment: dict[str, str]) -> Iterator[dict[str, str]]:
-    """The environment of a host with a database of its own on PostgreSQL, migrated."""
+    """The environment of a host with a separate, migrated database on PostgreSQL."""
     import psycopg
 
     address = urlsplit(broker_url(POSTGRES))
@@ -105,7 +105,7 @@ def test_a_pool_that_is_not_tested_is_refused_when_the_worker_starts(
 def test_a_soft_time_limit_in_the_middle_of_calls_loses_no_answer(
     emulator: EmulatorServer, host: dict[str, str], tmp_path: Path
 ) -> None:
-    """Each asset is called for once, and the worker goes on with the others."""
+    """Each asset is called for once, and the worker continues with the others."""
     emulator.app.faults.add("slow", operation="tags", times=None, seconds=4)
     url, queue = broker_url(REDIS), f"filestack-tags-test-{os.getpid()}"
     host |= {"BROKER_URL": url, "CELERY_QUEUE": queue, "SOFT_TIME_LIMIT": "2"}

@@ -1,8 +1,7 @@
 """``python -m tests.services.uploads PHOTO NUMBER [ENDPOINT…]``: a host whose users upload photos.
 
-Stores and registers them, waits until they are tagged, and has further tasks run: those of the
-app that use the database, and one of the host's own. Prints what came of them. The endpoints are
-sent webhooks.
+Stores and registers them, waits until they are tagged, and runs further tasks: those of the app
+that use the database, and one of the host. Prints the results. The endpoints receive webhooks.
 """
 
 from __future__ import annotations

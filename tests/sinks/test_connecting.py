@@ -1,4 +1,4 @@
-"""The setting ``SINKS``: what is connected, and what is left out with a word."""
+"""The setting ``SINKS``: what is connected, and what is left out with a message."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ made: list[HostSink] = []
 
 
 class HostSink:
-    """A sink of a host's own."""
+    """A host's own sink."""
 
     def __init__(self) -> None:
         self.heard: list[metrics.Measurement] = []
@@ -30,7 +30,7 @@ class HostSink:
 
 
 class Plain:
-    """One that needs no closing."""
+    """A sink without close()."""
 
     def record(self, measurement: metrics.Measurement) -> None:
         raise RuntimeError

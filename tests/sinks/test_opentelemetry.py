@@ -1,4 +1,4 @@
-"""OpenTelemetry, by its own SDK: what a reader collects."""
+"""OpenTelemetry, with its own SDK: what a reader collects."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from filestack_tags.sinks.opentelemetry import OpenTelemetrySink
 
 @pytest.fixture
 def collected() -> Any:
-    """Connect the sink to a provider of its own; the function collects from it."""
+    """Connect the sink to a separate provider; the function collects from it."""
     reader = InMemoryMetricReader()
     provider = MeterProvider([reader])
     sink = OpenTelemetrySink(provider)

@@ -1,4 +1,4 @@
-"""Prometheus, by its own library: what a scrape shows."""
+"""Prometheus, with its own library: the content of a scrape."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from filestack_tags.sinks.prometheus import PrometheusSink, registry
 
 @pytest.fixture
 def scraped() -> Any:
-    """Connect the sink to a registry of its own; the function scrapes it."""
+    """Connect the sink to a separate registry; the function scrapes it."""
     own = CollectorRegistry()
     sink = PrometheusSink(own)
     end = metrics.subscribe(sink.record)
@@ -106,7 +106,7 @@ def test_counts_are_scraped_while_the_database_is_down(
 
 
 def test_registering_asks_no_database(scraped: Any) -> None:
-    """The database is closed to tests that do not ask for it."""
+    """Tests have no database access unless they request it."""
 
 
 @pytest.mark.django_db(transaction=True)
@@ -117,7 +117,7 @@ def test_a_thread_that_scrapes_keeps_no_connection_open(scraped: Any) -> None:
         scraped()
         kept.append(connection.connection is not None)
         if connection.connection is not None:
-            connection.connection.close()  # Django keeps one that is in memory
+            connection.connection.close()  # Django keeps an in-memory one open
 
     thread = threading.Thread(target=scrape)
     thread.start()

@@ -1,4 +1,4 @@
-"""Photos to look at, and a server on loopback that answers what a test tells it to."""
+"""Photos to tag, and a server on loopback with configurable responses."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def photos() -> Path:
 
 
 class Filestack:
-    """Answers every request with the same reply, and remembers the paths asked for."""
+    """Answers every request with the same response, and records the requested paths."""
 
     def __init__(self) -> None:
         self.paths: list[str] = []

@@ -1,7 +1,7 @@
 """Run as a process by test_memory.py: tag pictures, and print how much memory each took.
 
 Reads the files named on the command line. Prints a JSON array with the tags or the error of each,
-and the peak of memory (bytes) of this process and its decoder over what they had before.
+and the peak memory (bytes) of this process and its decoder above the previous usage.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from pathlib import Path
 
 
 def peak(process: int) -> int:
-    """Return the most memory the process has had since its count was last reset, in bytes."""
+    """Return the process's peak memory since the last reset, in bytes."""
     status = Path(f"/proc/{process}/status").read_text()
     line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) * 1024
 
 
 def reset(process: int) -> int:
-    """Reset the count, and return what the process has now."""
+    """Reset the peak, and return the current memory of the process."""
     Path(f"/proc/{process}/clear_refs").write_text("5")
     return peak(process)
 
 
 def decoder() -> int:
-    """Return the id of the only process that was started here."""
+    """Return the id of the only child process."""
     (number,) = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     return int(number)
 
@@ -48,13 +48,13 @@ def main() -> None:
     close = Decoder.close
 
     def close_measured(self: Decoder) -> None:
-        measured.append(peak(self._process.pid))  # it takes its count along
+        measured.append(peak(self._process.pid))  # its peak is lost when it ends
         close(self)
 
     Decoder.close = close_measured  # type: ignore[method-assign]
     answers = []
     for path in sys.argv[1:]:
-        tag_picture(small.getvalue())  # so that there is a network and a decoder
+        tag_picture(small.getvalue())  # loads the network and a decoder
         measured.clear()
         before = reset(os.getpid()), reset(decoder())
         answer: dict[str, object] = {}

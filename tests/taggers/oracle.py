@@ -1,7 +1,8 @@
-"""EfficientNet-Lite0 in plain numpy, written from the paper's layer table: a second opinion.
+"""EfficientNet-Lite0 in plain numpy, written from the paper's layer table: an independent
+implementation.
 
-It shares nothing with the ONNX graph but the tensors: batch norms are not folded, convolutions
-are sums of shifted products, and every stage is spelled out with its kernel and width.
+It shares only the tensors with the ONNX graph: batch norms are not folded, convolutions are sums of
+shifted products, and every stage is spelled out with its kernel and width.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def pointwise(x: Array, weight: Array) -> Array:
 
 
 def shifted(x: Array, kernel: int, stride: int) -> dict[tuple[int, int], Array]:
-    """Return what each position of the kernel sees, padded as TensorFlow's "SAME" does."""
+    """Return the input of each position of the kernel, padded like TensorFlow's "SAME"."""
     size = x.shape[1]
     out = int(np.ceil(size / stride))
     pad = max((out - 1) * stride + kernel - size, 0)

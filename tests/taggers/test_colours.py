@@ -1,4 +1,4 @@
-"""What is measured without a network."""
+"""Tags from measurements, without a network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The taggers that ask Filestack, against a server on loopback."""
+"""The taggers that call Filestack, against a server on loopback."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ JOB = "7dba00f5-aee2-4f65-bd16-631e626b3c93"
 
 
 def job(**changes: Any) -> bytes:
-    """A job as ``run_workflow`` and ``workflow_status`` answer (docs: Workflows API)."""
+    """A job as returned by ``run_workflow`` and ``workflow_status`` (docs: Workflows API)."""
     answer = {
         "createdAt": "2019-10-24T20:50:38.695634422Z",
         "jobid": JOB,
@@ -109,7 +109,7 @@ def test_a_named_workflow_without_an_id_sends_nothing(
 def test_a_job_under_way_stays_pending(
     filestack: Filestack, status: str, results: dict[str, Any]
 ) -> None:
-    """The tags of one task need not be all that will come."""
+    """The tags of one task need not be all of them."""
     filestack.answers(job(status=status, results=results))
     assert isinstance(WorkflowTagger().follow(JOB), PendingJob)
     assert f"job_id:{JOB}" in filestack.paths[0]
@@ -204,7 +204,8 @@ def test_after_settings_that_make_no_client_the_next_ones_do(
     assert FilestackTagger().tag(SOURCE).scores == (TagScore("sky", 60),)
 
 
-# Python 3.12 and later warn of a fork beside the server's thread; this child takes no lock of it.
+# Python 3.12 and later warn about a fork beside the server's thread; this child takes no lock of
+# it.
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_a_forked_worker_makes_its_own_client(filestack: Filestack) -> None:
     """Two processes must not write to the same connection."""

@@ -38,7 +38,7 @@ class Gate:
             self.inside -= 1
 
     def wait_for(self, number: int) -> None:
-        """Return when so many calls are inside."""
+        """Return when this many calls are inside."""
         for _ in range(10_000):
             if self.inside == number:
                 return
@@ -99,7 +99,7 @@ def test_as_many_are_made_at_once_as_are_allowed_and_no_more() -> None:
             flight.start(number, "gated", Source.handle(f"h{number}"))
         assert len(flight) == 7
         gate.wait_for(3)
-        assert flight.landed(0.2) == []  # time for one too many to come in
+        assert flight.landed(0.2) == []  # time for one too many to arrive
         assert gate.most == 3
         gate.opened.set()
         ended = collect(flight, 7)
@@ -161,7 +161,7 @@ def test_after_the_first_answer_the_others_are_waited_for_only_a_moment(
             return answers.get(timeout=10 if len(waits) % 2 else 0)
 
         monkeypatch.setattr(flight, "_ended", SimpleNamespace(put=answers.put, get=get))
-        for late in (0.0, 5.0):  # seconds since it ended, when somebody looks
+        for late in (0.0, 5.0):  # seconds between its end and the check
             flight.start(1, "gated", SOURCE)
             while answers.empty():
                 time.sleep(0.001)

@@ -1,4 +1,4 @@
-"""From 1000 shares to a few tags."""
+"""Convert 1000 shares to a few tags."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TABBY, TIGER_CAT, EGYPTIAN_CAT, TENCH, ESPRESSO, TRIPOD = 281, 282, 285, 0, 967,
 
 
 def shares(**parts: float) -> NDArray[np.float32]:
-    """Return shares where classes (``c281=0.5``) have what is said and the rest is even."""
+    """Return shares with the given values (``c281=0.5``), and the rest evenly distributed."""
     result = np.full(1000, (1 - sum(parts.values())) / (1000 - len(parts)), np.float32)
     for name, share in parts.items():
         result[int(name[1:])] = share
@@ -55,7 +55,7 @@ def test_what_is_in_the_narrow_group_is_in_the_wide_one(narrow: str, wide: str) 
 
 
 def test_a_railway_carriage_is_no_car() -> None:
-    """WordNet says it is one."""
+    """In WordNet it is one."""
     carriage = class_names().index("railway carriage")
     assert carriage not in class_groups()["car"]
     assert carriage in class_groups()["train"]
@@ -68,7 +68,7 @@ def test_kinds_of_cat_add_up_to_a_cat() -> None:
 
 
 def test_no_idea_gives_no_tag() -> None:
-    """Though 398 of the 1000 classes are animals."""
+    """Although 398 of the 1000 classes are animals."""
     assert content_tags(shares()) == {}
 
 

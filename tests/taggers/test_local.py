@@ -1,4 +1,4 @@
-"""The local tagger as a whole: real weights, real photos."""
+"""The whole local tagger: real weights, real photos."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_every_photo_gets_confidences_from_1_to_100(photos: Path) -> None:
 
 
 def test_a_label_found_twice_keeps_its_higher_share() -> None:
-    """An orange is orange by its colour and as a fruit."""
+    """An orange is orange by its color and as a fruit."""
     colours, content = {"orange": 0.22, "brown": 0.37}, {"orange": 0.754, "food": 0.854}
     expected = [("food", 85), ("orange", 75), ("brown", 37)]
     assert list(confidences(colours, content).items()) == expected

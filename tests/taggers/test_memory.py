@@ -1,4 +1,4 @@
-"""The memory that one picture takes, measured by the operating system, whatever the picture is."""
+"""The memory for one picture, measured by the operating system, whatever the picture is."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 PROMISED = 300_000_000
-"""Bytes that docs/local-tagger.md promises."""
+"""The limit in docs/local-tagger.md, in bytes."""
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
@@ -71,7 +71,7 @@ def text_bomb() -> list[bytes]:
 
 
 def numbers_tiff() -> bytes:
-    """A TIFF that names the places of 8 million strips."""
+    """A TIFF that lists the offsets of 8 million strips."""
     places = 8_000_000
     tags = [(256, 4, 1, 10), (257, 4, 1, 10), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1)]
     tags += [(273, 4, places, 200), (277, 3, 1, 1), (279, 4, places, 200)]
@@ -108,7 +108,7 @@ PICTURES: dict[str, tuple[Callable[[], bytes], set[str]]] = {
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """Each picture, tagged in one process after the other."""
+    """Every picture, tagged one after the other in one process."""
     folder = tmp_path_factory.mktemp("pictures")
     for number, (make, _) in enumerate(PICTURES.values()):
         (folder / f"{number:02}").write_bytes(make())

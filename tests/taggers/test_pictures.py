@@ -1,4 +1,4 @@
-"""Bytes from anywhere become an upright picture, or a clear error."""
+"""Untrusted bytes become an upright picture, or a clear error."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def test_a_big_picture_is_brought_down_and_keeps_its_true_size() -> None:
 
 
 def test_the_views_show_the_centre_and_the_whole() -> None:
-    """Blue at both ends of a wide red picture is seen by the squashed view alone."""
+    """The blue ends of a wide red picture are only in the squashed view."""
     image = plain(size=(600, 200), colour=RED)
     image.paste(BLUE, (0, 0, 150, 200))
     image.paste(BLUE, (450, 0, 600, 200))
@@ -232,7 +232,7 @@ def png_claiming(width: int, height: int) -> bytes:
 @pytest.mark.parametrize("height", [8_001, 9_500, 20_000])
 @pytest.mark.parametrize("action", ["error", "ignore"])
 def test_a_decompression_bomb_is_refused_before_it_is_decoded(height: int, action: str) -> None:
-    """Pillow says nothing, warns, or raises, by size; the answer is the same."""
+    """Depending on the size, Pillow accepts, warns, or raises; the result is the same."""
     with warnings.catch_warnings():
         warnings.simplefilter(action)  # type: ignore[arg-type]
         with pytest.raises(UnreadableImage, match=str(MAX_PIXELS)):

@@ -1,4 +1,4 @@
-"""The weights are read without torch, and nothing but tensors is ever read."""
+"""The weights are read without torch, and only tensors are ever read."""
 
 from __future__ import annotations
 
@@ -29,16 +29,14 @@ from filestack_tags.tagging.taggers.local.weights import (
 
 
 def rebuild_tensor(*_: object) -> None:
-    """Pickled by name as torch's own function."""
+    """Pickled under the name of torch's own function."""
 
 
 rebuild_tensor.__module__, rebuild_tensor.__qualname__ = "torch._utils", "_rebuild_tensor_v2"
 
 
-class Torch(
-    pickle._Pickler
-):  # the Python one, which lets names be written that cannot be imported
-    """Writes tensors the way ``torch.save`` did before it wrote zip files."""
+class Torch(pickle._Pickler):  # the Python one, which can write names that cannot be imported
+    """Writes tensors in the format of ``torch.save`` before zip files."""
 
     def save_global(self, obj: Any, name: str | None = None) -> None:
         assert obj is rebuild_tensor or isinstance(obj, type)
@@ -136,7 +134,7 @@ def test_the_arrays_cannot_be_written_to() -> None:
 
 
 class Command:
-    """What an attacker would put into a pickle."""
+    """An attacker's payload for a pickle."""
 
     def __init__(self, function: Callable[..., Any], argument: str) -> None:
         self.call = (function, (argument,))

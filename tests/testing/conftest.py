@@ -1,4 +1,4 @@
-"""An emulator without threads and sockets, and a client that speaks to it."""
+"""An emulator without threads and sockets, and a client for it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def http(app: EmulatorApp) -> Iterator[httpx2.Client]:
 
 @pytest.fixture
 def handle(app: EmulatorApp) -> str:
-    """A red picture that the emulator holds."""
+    """A red picture that the emulator has."""
     file = app.files.add(
         picture(), filename="red.jpg", mimetype="image/jpeg", options={}, base_url=BASE
     )

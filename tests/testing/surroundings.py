@@ -1,4 +1,4 @@
-"""What the emulator's tests put around it: pictures, signed policies, a webhook receiver."""
+"""Helpers for the emulator's tests: pictures, signed policies, a webhook receiver."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ BASE = "http://cdn.test"
 def picture(
     colour: str = "red", size: tuple[int, int] = (40, 20), format_name: str = "JPEG"
 ) -> bytes:
-    """A small picture of one colour."""
+    """A small picture of one color."""
     written = io.BytesIO()
     Image.new("RGB", size, colour).save(written, format_name)
     return written.getvalue()
 
 
 def look(content: bytes) -> Mapping[str, int]:
-    """A tagger that really looks: the strongest of red, green and blue, and the size."""
+    """A tagger that analyzes the picture: the strongest of red, green and blue, and the size."""
     try:
         with Image.open(io.BytesIO(content)) as image:
             width, height = image.size
@@ -48,14 +48,14 @@ def look(content: bytes) -> Mapping[str, int]:
 
 
 def signed(policy: Mapping[str, Any] | str, secret: str = SECRET) -> tuple[str, str]:
-    """A policy and its signature, made as the docs say and not by the package."""
+    """A policy and its signature, made from the docs and not with the package."""
     text = policy if isinstance(policy, str) else json.dumps(policy)
     encoded = base64.urlsafe_b64encode(text.encode()).decode()
     return encoded, hmac.new(secret.encode(), encoded.encode(), hashlib.sha256).hexdigest()
 
 
 def policy(*calls: str, **more: Any) -> tuple[str, str]:
-    """A signed policy for these calls, good for a minute."""
+    """A signed policy for these calls, valid for a minute."""
     return signed({"call": list(calls), "expiry": int(time.time()) + 60, **more})
 
 
@@ -86,13 +86,13 @@ def raw_app(app: EmulatorApp) -> Any:
 
 
 def config(**more: Any) -> EmulatorConfig:
-    """A configuration for tests: looks at pictures quickly, does nothing by itself."""
+    """A configuration for tests: a fast tagger, and no background threads."""
     return EmulatorConfig(**{"account": ACCOUNT, "tagger": look, "background": False} | more)
 
 
 @dataclass
 class Receiver:
-    """A webhook endpoint on loopback that answers with the statuses it is given, then 200."""
+    """A webhook endpoint on loopback that answers with the given statuses, then 200."""
 
     statuses: list[int] = field(default_factory=list)
     received: list[tuple[bytes, dict[str, str]]] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What goes wrong on purpose, and the control endpoints."""
+"""Fault injection, and the control endpoints."""
 
 from __future__ import annotations
 

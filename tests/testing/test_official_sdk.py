@@ -1,7 +1,7 @@
-"""filestack-python 4.0.0, unmodified, with nothing but its hosts pointed at the emulator.
+"""filestack-python 4.0.0, unmodified, with only its hosts pointed at the emulator.
 
-Its multipart upload insists on ``https://{location_url}``, so the emulator speaks TLS with a
-certificate made for the run.
+Its multipart upload requires ``https://{location_url}``, so the emulator uses TLS with a
+certificate created for the run.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def emulator(
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[EmulatorApp]:
-    """The emulator as the SDK's Filestack; parametrize indirectly to switch security off."""
+    """The emulator as the SDK's Filestack; parametrize indirectly to disable security."""
     account = Account(
         security=getattr(request, "param", True),
         webhook_url=receiver.url,
@@ -110,7 +110,7 @@ def test_it_uploads_reads_tags_overwrites_and_deletes(
     }
 
     link.overwrite(file_obj=io.BytesIO(picture("blue")))
-    # The CDN answers a URL that it knows from its cache.
+    # The CDN answers a known URL from its cache.
     assert "red" in link.tags()["tags"]["auto"]
     assert "blue" in link.resize(width=20).tags()["tags"]["auto"]
     link.delete()
@@ -142,7 +142,7 @@ def test_it_uploads_by_intelligent_ingestion(
 ) -> None:
     emulator.faults.add("accepted", operation="multipart.complete", times=1)
     with pytest.raises(Exception, match="complete response"):
-        # It mounts its retries for http only, so over TLS a 202 is its error.
+        # It retries for http only, so with TLS a 202 is an error.
         client.upload(filepath=str(file), intelligent=True)
 
     link = client.upload(filepath=str(file), intelligent=True)
@@ -166,7 +166,7 @@ def test_an_upload_starts_its_workflow_and_says_which_job(
 def test_it_tags_an_external_url_and_stores_it(
     emulator: EmulatorApp, client: Client, file: Path
 ) -> None:
-    # http, as the emulator reads external URLs: from a second server on this machine.
+    # http, since the emulator reads external URLs from a second server on this machine.
     with EmulatorServer(emulator) as pages:
         link = client.upload(filepath=str(file))
         signed = Security({"expiry": int(time.time()) + 60, "call": ["read"]}, SECRET)

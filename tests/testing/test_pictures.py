@@ -1,4 +1,4 @@
-"""Looking at pictures: with the real tagger, and without what it needs."""
+"""Analyzing pictures: with the real tagger, and without its packages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Policies and signatures, judged against the published vectors."""
+"""Policies and signatures, compared with the published vectors."""
 
 from __future__ import annotations
 

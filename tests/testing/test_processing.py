@@ -1,4 +1,4 @@
-"""The CDN: tags and their relatives, file delivery, stores, and how they are refused."""
+"""The CDN: tags and related tasks, file delivery, stores, and errors."""
 
 from __future__ import annotations
 
@@ -455,7 +455,7 @@ def test_a_url_is_answered_from_the_cache_after_an_overwrite_whatever_signs_it(
     assert "red" in before["tags"]["auto"]
     again = http.get(f"/{tasks}/{security('read', 'convert', handle=handle)}/{handle}")
     assert again.json() == before
-    assert http.get(f"/{tasks}/{handle}").status_code == 403  # the policy is checked before
+    assert http.get(f"/{tasks}/{handle}").status_code == 403  # the policy is checked first
 
 
 @pytest.mark.parametrize("tasks", ["cache=false/tags", "tags=version:2", "flip/tags"])

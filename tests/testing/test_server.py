@@ -1,4 +1,4 @@
-"""The emulator on a port: raw paths, cut connections, TLS, and nowhere but loopback."""
+"""The emulator on a port: raw paths, cut connections, TLS, and only on loopback."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_a_connection_ends_where_a_next_request_could_not_be_told(
         with socket.create_connection((place.hostname, place.port), 10) as connection:
             connection.sendall(head)
             answered = b""
-            # With a body unread the system may end it harder.
+            # With an unread body the system may reset it.
             with suppress(ConnectionResetError):
                 while some := connection.recv(65_536):
                     answered += some

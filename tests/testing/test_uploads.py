@@ -23,7 +23,7 @@ POLICY_REQUIRED = json.loads((PAYLOADS / "error_api_policy_required.json").read_
 
 
 def actions(app: EmulatorApp) -> list[str]:
-    """The events the emulator would have sent."""
+    """The events that the emulator would have sent."""
     return [delivery["action"] for delivery in app.webhooks.deliveries()]
 
 
@@ -152,7 +152,7 @@ def test_overwriting_by_url_needs_another_call(http: httpx2.Client, handle: str)
     write_url = http.put(f"/api/file/{handle}?{query('writeUrl')}", data=data)
 
     assert write.status_code == 403
-    assert write_url.status_code == 404  # allowed, and nothing answers there
+    assert write_url.status_code == 404  # allowed, but no endpoint exists
 
 
 def test_a_deleted_file_is_gone_and_told_of_once(
@@ -186,7 +186,7 @@ def test_a_method_that_does_not_exist_is_405(http: httpx2.Client, handle: str) -
 
 
 def start(http: httpx2.Client, content: bytes, **more: Any) -> dict[str, Any]:
-    """Start a multipart upload; returns what its later steps repeat."""
+    """Start a multipart upload; return the values that its later steps repeat."""
     encoded, signature = policy("pick", "store")
     body = {
         "apikey": "AKEY",
@@ -205,7 +205,7 @@ def start(http: httpx2.Client, content: bytes, **more: Any) -> dict[str, Any]:
 def send(
     http: httpx2.Client, begun: dict[str, Any], number: int, content: bytes, **more: Any
 ) -> str:
-    """Send the bytes of a part; returns its ETag."""
+    """Send the bytes of a part; return its ETag."""
     md5 = base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()
     told = {"part": number, "size": len(content), "md5": md5} | more
     place = http.post("/multipart/upload", json=begun | told).json()

@@ -34,7 +34,7 @@ VECTORS = json.loads((PAYLOADS / "webhook_vectors.json").read_text())
 
 
 class Post:
-    """Stands where the network is: keeps what was sent, answers what it is told to."""
+    """Replaces the network: stores what was sent, answers as configured."""
 
     def __init__(self, *statuses: int) -> None:
         self.statuses = list(statuses)

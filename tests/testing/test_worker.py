@@ -1,4 +1,4 @@
-"""The thread that does what is due."""
+"""The thread that runs due work."""
 
 from __future__ import annotations
 

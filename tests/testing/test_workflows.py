@@ -148,7 +148,7 @@ def test_a_job_may_end_without_an_event(app: EmulatorApp, handle: str) -> None:
 def test_a_job_begun_by_a_process_that_died_is_begun_again(tmp_path: Path) -> None:
     with EmulatorApp(config(directory=tmp_path)) as first:
         job = first.workflows.run(WORKFLOW, Source("handle", "gone"))
-        assert first.workflows._claim() is not None  # begun, and then the process dies
+        assert first.workflows._claim() is not None  # started, and then the process crashes
     with EmulatorApp(config(directory=tmp_path)) as second:
         assert second.run_due() == 0
         with time_machine.travel(time.time() + 61):

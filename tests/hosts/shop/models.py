@@ -21,7 +21,7 @@ class Photo(models.Model):
 
 
 class SignedPhoto(Photo):
-    """A table of its own for what a child adds; the file is its parent's."""
+    """A child model with a separate table; the file is its parent's."""
 
     signature = models.CharField(max_length=100)
 
@@ -35,7 +35,7 @@ class Pictured(models.Model):
 
 
 class Product(Pictured):
-    """Another key; its storage is known to Filestack by an alias."""
+    """Another primary key; Filestack reads its storage by an alias."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
 
