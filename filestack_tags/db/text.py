@@ -17,6 +17,7 @@ from filestack_tags.exceptions import InvalidLabel
 from filestack_tags.translation import gettext_noop as _
 
 MAX_LABEL_LENGTH = 200
+"""Longest tag, in characters, before and after normalization."""
 
 _IGNORABLE = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
@@ -37,7 +38,6 @@ _DOTTED_I = re.compile("(i[\u0316-\u0319\u031c-\u0320\u0323-\u0326\u0329-\u0333]
 
 _MAX_KEPT = 2 * MAX_LABEL_LENGTH
 """Longest text that is cached as received: white space in it does not count against a limit."""
-"""Longest tag, in characters, before and after normalization."""
 
 MAX_INTEGER = 2**63 - 1
 """Largest integer that is stored as a number."""

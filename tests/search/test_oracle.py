@@ -129,8 +129,17 @@ def shouted(name: str) -> str:
 # -- reading -------------------------------------------------------------------------------
 
 
+IGNORABLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+"""``Default_Ignorable_Code_Point`` of Unicode's ``DerivedCoreProperties.txt``."""
+
+
 def plain(text: str) -> str:
-    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    folded = unicodedata.normalize("NFKC", IGNORABLE.sub("", text)).casefold()
+    text = unicodedata.normalize("NFKC", IGNORABLE.sub("", folded))
     return " ".join(text.split())
 
 
@@ -357,7 +366,7 @@ FILENAMES = st.text("aAbB%_\\!'\"* .🏖🌋éeש", max_size=5)
 
 @st.composite
 def worlds(draw) -> World:
-    names = draw(st.lists(labels, min_size=1, max_size=7, unique_by=plain))
+    names = draw(st.lists(labels, min_size=1, max_size=7, unique_by=label_key))
     tags = [
         ATag(
             name,
@@ -368,7 +377,7 @@ def worlds(draw) -> World:
         )
         for name in names
     ]
-    for alias in draw(st.lists(labels, max_size=3, unique_by=plain)):
+    for alias in draw(st.lists(labels, max_size=3, unique_by=label_key)):
         draw(st.sampled_from(tags)).aliases.append(alias)
     row = st.builds(
         ARow,
@@ -470,7 +479,7 @@ def searches(world: World) -> st.SearchStrategy[Query]:
 
 
 MANY_WORLDS = settings(
-    examples(70),
+    examples(40),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 

@@ -33,7 +33,7 @@ def main() -> int:
             continue
         print(f"\n== The suite on {service.name} at {service.address} ==", flush=True)
         # What is slow ran on SQLite, and runs on the database that most projects use.
-        quick = () if service is POSTGRES else ("--skip-slow",)
+        quick = () if service is POSTGRES else ("--skip-slow", "--hypothesis-profile=brief")
         code = pytest("--only-database", "-rs", *quick, *sys.argv[1:], DATABASE_URL=service.url)
         results[service.name] = f"{'FAILED' if code else 'passed'} at {service.address}"
         failed = failed or code != 0
