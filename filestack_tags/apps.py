@@ -18,5 +18,5 @@ class FilestackTagsConfig(AppConfig):
         sinks.follow_settings()
         sinks.connect()
         if apps.is_installed("drf_spectacular"):
-            from .api import schema  # noqa: F401  it tells drf-spectacular of our views
+            from .api import schema  # noqa: F401  registers our views with drf-spectacular
         receivers.follow()

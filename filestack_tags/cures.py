@@ -22,7 +22,7 @@ class Reason:
 
 
 def _reason(meaning: object, cure: object) -> Reason:
-    return Reason(meaning, cure)  # type: ignore[arg-type]  # lazy texts, which are read as str
+    return Reason(meaning, cure)  # type: ignore[arg-type]  # lazy texts
 
 
 OF_ASSETS: Mapping[str, Reason] = {

@@ -72,7 +72,7 @@ def _may_see_figures(request: HttpRequest) -> bool:
         return bool(user and user.is_active and user.is_staff and user.has_perm(PERMISSION))
     except Error:
         raise
-    except Exception as error:  # noqa: BLE001  # sessions elsewhere may be out of reach
+    except Exception as error:  # noqa: BLE001  # external session stores may be unreachable
         logger.warning("It is not known who asks: %s", type(error).__name__)
         return False
 

@@ -123,7 +123,7 @@ class Publisher:
             return
         try:
             send()
-        except Exception as error:  # noqa: BLE001  every transport has its own
+        except Exception as error:  # noqa: BLE001  every transport has its own exceptions
             with self._changed:
                 self._paused_until = monotonic() + self._pause
             self._dropped(name, error)

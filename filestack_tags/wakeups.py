@@ -83,4 +83,4 @@ class Wakeups:
         try:
             self._publish()
         except Exception as error:  # noqa: BLE001  no caller is waiting for it
-            logger.error("A wake-up failed: %s", type(error).__name__)  # noqa: TRY400  its text may hold an address
+            logger.error("A wake-up failed: %s", type(error).__name__)  # noqa: TRY400  its text may contain an address

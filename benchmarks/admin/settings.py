@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.search.settings import *  # noqa: F403  with this added
+from benchmarks.search.settings import *  # noqa: F403  extended here
 
 ROOT_URLCONF = "benchmarks.admin.urls"
 STATIC_URL = "static/"

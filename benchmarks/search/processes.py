@@ -64,7 +64,7 @@ def _work(job: Job, begin: Any, reports: Any) -> None:
     def attempt(number: int) -> None:
         try:
             do(job.items[number % len(job.items)])
-        except Exception as error:  # noqa: BLE001  # counted: there must be none
+        except Exception as error:  # noqa: BLE001  # counted; the target is 0
             report.errors.append(repr(error)[:200])
 
     for number in range(min(WARM_UP, len(job.items))):

@@ -167,7 +167,7 @@ class AssetAdmin(UploadScreen, ReviewPages, AssetFinding):
 
     @admin.display(description=mark_safe('<input type="checkbox" id="action-toggle">'))
     def action_checkbox(self, asset: Any) -> SafeString:
-        return asset.cells.checkbox(asset)  # type: ignore[no-any-return]  # of an annotated row
+        return asset.cells.checkbox(asset)  # type: ignore[no-any-return]  # an annotation
 
     @admin.display(description=gettext_lazy("picture"))
     def picture(self, asset: Any) -> SafeString:

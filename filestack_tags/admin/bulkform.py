@@ -73,8 +73,8 @@ class BulkForm(forms.Form):
             if known or action != BulkJob.Action.WORKFLOW
         ]
         action, tagger = self.fields["action"], self.fields["tagger"]
-        action.choices = offered  # type: ignore[attr-defined]  # of a ChoiceField
-        tagger.choices = [  # type: ignore[attr-defined]  # of a ChoiceField
+        action.choices = offered  # type: ignore[attr-defined]  # a ChoiceField
+        tagger.choices = [  # type: ignore[attr-defined]  # a ChoiceField
             (name, name.partition(":")[2] or name) for name in known
         ]
         self.initial.setdefault("key", uuid.uuid4().hex)

@@ -90,4 +90,4 @@ def picture(asset: Asset, *, height: int, url: str) -> SafeString:
 
 
 def _safe(html: str) -> SafeString:
-    return mark_safe(html)  # noqa: S308  # what is put into it here is escaped
+    return mark_safe(html)  # noqa: S308  # all parts are escaped

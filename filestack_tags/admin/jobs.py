@@ -251,7 +251,7 @@ class BulkJobAdmin(LedgerAdmin):
 
     @admin.display(description=gettext_lazy("progress"))
     def progress(self, job: BulkJob) -> str:
-        return standing(job)["text"]  # type: ignore[no-any-return]  # of a dict of all kinds
+        return standing(job)["text"]  # type: ignore[no-any-return]  # from an untyped dict
 
 
 def described(job: BulkJob, user: Any) -> str:

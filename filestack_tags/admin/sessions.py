@@ -33,7 +33,7 @@ def for_posts(
     """
     answer: Any = require_POST(view)
     answer.page = page
-    return answer  # type: ignore[no-any-return]  # with an attribute
+    return answer  # type: ignore[no-any-return]  # an added attribute
 
 
 def guarded(pattern: Any, site: admin.AdminSite) -> Any:

@@ -166,7 +166,7 @@ class UploadScreen(AssetPage):
             return _refused(text, 503)
         except ConfigurationError as error:
             return _refused(str(error), 503)
-        asset.is_new_here = created  # type: ignore[attr-defined]  # only then is it noted
+        asset.is_new_here = created  # type: ignore[attr-defined]  # set only in that case
         self.log_addition(request, asset, [{"added": {}}])
         return JsonResponse({"assets": self._rows(request, [asset])})
 

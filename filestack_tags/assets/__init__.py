@@ -1,1 +1,1 @@
-"""Assets: registering files, their tags and counts, who sees them, upload policies, thumbnails."""
+"""Assets: register files, their tags and counts, visibility, upload policies, thumbnails."""

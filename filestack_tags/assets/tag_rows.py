@@ -46,7 +46,7 @@ def present(asset_ids: Collection[int]) -> dict[int, dict[int, Held]]:
     held: dict[int, dict[int, Held]] = {asset_id: {} for asset_id in asset_ids}
     with prepared_statements.cursor(alias()) as cursor:
         cursor.execute(
-            f"SELECT asset_id, tag_id, confidence, source, decision FROM {table} WHERE {wanted}",  # noqa: S608  no value is in it
+            f"SELECT asset_id, tag_id, confidence, source, decision FROM {table} WHERE {wanted}",  # noqa: S608  contains no values
             parameters,
         )
         for asset_id, tag_id, *said in cursor.fetchall():
@@ -125,7 +125,7 @@ def remove(pairs: Iterable[tuple[int, int]]) -> None:
             pairs = [(asset, tag) for asset, tags in tags_of.items() for tag in tags]
             source, parameters = unnested((("asset", KINDS[0]), ("tag", KINDS[1])), pairs)
             cursor.execute(
-                f"DELETE FROM {table} USING {source}"  # noqa: S608  no value is in it
+                f"DELETE FROM {table} USING {source}"  # noqa: S608  contains no values
                 f" WHERE asset_id = new.asset AND tag_id = new.tag AND {undecided}",
                 parameters,
             )
@@ -135,7 +135,7 @@ def remove(pairs: Iterable[tuple[int, int]]) -> None:
             for start in range(0, len(tag_ids), MAX_ROWS):
                 some, parameters = among("tag_id", tag_ids[start : start + MAX_ROWS])
                 cursor.execute(
-                    f"DELETE FROM {table} WHERE asset_id = %s AND {some} AND {undecided}",  # noqa: S608  no value is in it
+                    f"DELETE FROM {table} WHERE asset_id = %s AND {some} AND {undecided}",  # noqa: S608  contains no values
                     [asset_id, *parameters],
                 )
 
@@ -147,7 +147,7 @@ def _sources(
     if connection.vendor == "postgresql":
         names = (*UNIQUE, *CHANGING)
         new, parameters = unnested(list(zip(names, KINDS, strict=True)), rows)
-        yield f"SELECT {', '.join(names)}, {UNDECIDED} FROM {new}", parameters  # noqa: S608  no value is in it
+        yield f"SELECT {', '.join(names)}, {UNDECIDED} FROM {new}", parameters  # noqa: S608  contains no values
         return
     for start in range(0, len(rows), MAX_ROWS):
         batch = rows[start : start + MAX_ROWS]

@@ -67,7 +67,7 @@ def known(keys: Iterable[str]) -> dict[str, int]:
         wanted, parameters = among(quote("key"), batch, "text")
         # Raw SQL: every reply runs this, and building two querysets takes longer than both queries.
         statement = " UNION ALL ".join(
-            f"SELECT {quote('key')}, {rank}, {column} FROM {quote(model._meta.db_table)}"  # noqa: S608  no value is in it
+            f"SELECT {quote('key')}, {rank}, {column} FROM {quote(model._meta.db_table)}"  # noqa: S608  contains no values
             f" WHERE {wanted}"
             for rank, model, column in ((0, Tag, "id"), (1, TagAlias, "tag_id"))
         )
@@ -126,7 +126,7 @@ def _shift_at_once(counted: Mapping[int, int]) -> None:
     )
     with prepared_statements.cursor(alias()) as cursor:
         cursor.execute(
-            f"WITH held AS MATERIALIZED (SELECT id, change FROM {table}"  # noqa: S608  no value is in it
+            f"WITH held AS MATERIALIZED (SELECT id, change FROM {table}"  # noqa: S608  contains no values
             f" JOIN {shift} ON id = tag_id ORDER BY id FOR NO KEY UPDATE OF {table})"
             f" UPDATE {table} AS tag SET asset_count = GREATEST(tag.asset_count + change, 0)"
             " FROM held WHERE tag.id = held.id",

@@ -50,7 +50,7 @@ def read(
     table = connection.ops.quote_name(model._meta.db_table)
     condition, parameters = where
     statement = (
-        f"SELECT {', '.join(_columns(using, model, names))}"  # noqa: S608  no value is in it
+        f"SELECT {', '.join(_columns(using, model, names))}"  # noqa: S608  contains no values
         f" FROM {table} WHERE {condition} ORDER BY id"
     )
     if lock and connection.features.has_select_for_update:
@@ -94,12 +94,12 @@ def update(
             source, parameters = unnested(named, rows)
             said = ", ".join(f"{column} = new.{column}" for column in columns)
             cursor.execute(
-                f"UPDATE {table} SET {said} FROM {source} WHERE {table}.id = new.pk",  # noqa: S608  no value is in it
+                f"UPDATE {table} SET {said} FROM {source} WHERE {table}.id = new.pk",  # noqa: S608  contains no values
                 parameters,
             )
             return
         said = ", ".join(f"{column} = %s" for column in columns)
-        statement = f"UPDATE {table} SET {said} WHERE id = %s"  # noqa: S608  no value is in it
+        statement = f"UPDATE {table} SET {said} WHERE id = %s"  # noqa: S608  contains no values
         fields = _fields(model, names)
         cursor.executemany(
             statement,

@@ -43,7 +43,7 @@ def outside_transactions(view: View) -> View:
 
     Django's own decorator needs the names of the databases, which are not available at import.
     """
-    view._non_atomic_requests = SimpleLazyObject(lambda: set(connections))  # type: ignore[attr-defined]  # as Django's decorator marks it
+    view._non_atomic_requests = SimpleLazyObject(lambda: set(connections))  # type: ignore[attr-defined]  # as Django's decorator sets it
     return view
 
 

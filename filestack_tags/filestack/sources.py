@@ -97,7 +97,7 @@ class Source:
         """Guess the kind from the text; surrounding white space is ignored.
 
         Raises:
-            InvalidReference: when it is none of the three.
+            InvalidReference: when it is not one of the three.
         """
         reference = text.strip()
         if _HTTP.match(reference):

@@ -49,7 +49,7 @@ def preview(source_id: int, target_id: int) -> Preview:
     table = quote(AssetTag._meta.db_table)
     no, yes = int(Decision.REJECTED), f"({int(Decision.ACCEPTED)}, {int(Decision.ADDED)})"
     statement = (
-        "SELECT COUNT(*), COUNT(t.asset_id), COALESCE(SUM(CASE WHEN"  # noqa: S608  no value is in it
+        "SELECT COUNT(*), COUNT(t.asset_id), COALESCE(SUM(CASE WHEN"  # noqa: S608  contains no values
         f" (s.decision = {no} AND t.decision IN {yes})"
         f" OR (t.decision = {no} AND s.decision IN {yes}) THEN 1 ELSE 0 END), 0)"
         f" FROM {table} s LEFT JOIN {table} t ON t.asset_id = s.asset_id AND t.tag_id = %s"

@@ -223,7 +223,7 @@ def store(entry_id: int) -> Stored:
         return _land(field, entry, offer) or _taken_back(entry, offer)
     except _LeftOut as left_out:
         return _close(entry, ModelFile.State.LEFT_OUT, str(left_out))
-    except Exception as error:  # noqa: BLE001  # storages raise whatever their library does
+    except Exception as error:  # noqa: BLE001  # storages raise their library's exceptions
         return _failed(entry, error)
 
 

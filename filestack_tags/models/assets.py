@@ -32,7 +32,7 @@ class AssetQuerySet(models.QuerySet["Asset"]):
     _scope: models.Q | None = None
 
     def _clone(self) -> Self:
-        clone: Self = super()._clone()  # type: ignore[misc]  # not among the stubs
+        clone: Self = super()._clone()  # type: ignore[misc]  # missing in the stubs
         clone._scope = self._scope
         return clone
 

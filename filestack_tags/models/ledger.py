@@ -53,7 +53,7 @@ class TaggingRun(models.Model):
     )
     shared_from = models.ForeignKey(
         "self",
-        # Neither an index nor a constraint: no query looks for who shared a run, and every call
+        # Neither an index nor a constraint: no query looks up runs that share it, and every call
         # would pay for them.
         on_delete=models.DO_NOTHING,
         db_constraint=False,
@@ -123,7 +123,7 @@ class WebhookDelivery(models.Model):
     outcome = models.TextField(_("outcome"), blank=True)
     error = models.TextField(_("error"), blank=True)
     error_code = ExactCharField(_("error code"), max_length=50, blank=True, default="")
-    """Why it failed, as a code: see :mod:`filestack_tags.cures`."""
+    """Why it failed, as a code that :mod:`filestack_tags.cures` explains."""
     asset = models.ForeignKey(
         Asset,
         on_delete=models.SET_NULL,

@@ -87,7 +87,7 @@ def save_endpoint(
 
     Raises:
         EndpointError: when the URL cannot be used, or an event is unknown or missing.
-        WebhookEndpoint.DoesNotExist: when there is none with that id.
+        WebhookEndpoint.DoesNotExist: when there is no endpoint with that id.
     """
     known = check_endpoint(url=url, events=events)
     with atomic():
@@ -132,7 +132,7 @@ def new_secret(endpoint_id: int, *, known: str | None = None) -> str:
             no longer sign.
 
     Raises:
-        WebhookEndpoint.DoesNotExist: when there is none with that id.
+        WebhookEndpoint.DoesNotExist: when there is no endpoint with that id.
     """
     with atomic():
         endpoint = locked(WebhookEndpoint.objects.filter(pk=endpoint_id)).get()

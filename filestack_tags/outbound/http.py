@@ -28,7 +28,7 @@ MAX_URL = 2000
 
 @dataclass(frozen=True)
 class Answer:
-    """The result of a request: its status, or a short text that explains why there is none.
+    """The result of a request: its status, or a short text that explains why it has none.
 
     Args:
         status: of the response.

@@ -256,14 +256,14 @@ def _bounds(period: str) -> tuple[datetime, datetime]:
         return _bounds_of_time(period)
     year, month, day = (*(int(part) for part in period.split("-")), 0, 0)[:3]
     if day:
-        start = datetime(year, month, day)  # noqa: DTZ001  # made aware below, if dates are
+        start = datetime(year, month, day)  # noqa: DTZ001  # made aware below with USE_TZ
         end = start + timedelta(days=1)
     elif month:
-        start = datetime(year, month, 1)  # noqa: DTZ001  # made aware below, if dates are
+        start = datetime(year, month, 1)  # noqa: DTZ001  # made aware below with USE_TZ
         end = datetime(year + month // 12, month % 12 + 1, 1)  # noqa: DTZ001  # see above
     else:
-        start = datetime(year, 1, 1)  # noqa: DTZ001  # made aware below, if dates are
-        end = datetime(year + 1, 1, 1)  # noqa: DTZ001  # made aware below, if dates are
+        start = datetime(year, 1, 1)  # noqa: DTZ001  # made aware below with USE_TZ
+        end = datetime(year + 1, 1, 1)  # noqa: DTZ001  # made aware below with USE_TZ
     if settings.USE_TZ:
         return timezone.make_aware(start), timezone.make_aware(end)
     return start, end

@@ -163,7 +163,7 @@ def _tree(text: str, limits: Limits) -> Tree[Token]:
                     raise _refused(token, message, limit=limits.terms)
                 if last and last.type in _NAMES and last.end_pos == token.start_pos:
                     raise _runs_into(text, last, token)
-        tree: Tree[Token] = steps.feed_eof()  # type: ignore[no-untyped-call]  # lark leaves it untyped
+        tree: Tree[Token] = steps.feed_eof()  # type: ignore[no-untyped-call]  # untyped in lark
     except UnexpectedInput as error:
         accepts = frozenset(steps.accepts())  # type: ignore[no-untyped-call]  # as above
         raise SyntaxFailure(error, tuple(tokens), accepts) from error

@@ -49,7 +49,7 @@ def from_json(data: Any, limits: Limits = DEFAULT_LIMITS) -> Query:
     """
     try:
         if data["version"] != VERSION:
-            raise ValueError(data["version"])  # noqa: TRY301  # told as all other damage
+            raise ValueError(data["version"])  # noqa: TRY301  # reported like other invalid data
         built = Query(_node_from_json(data["where"]), data["include_hidden"])
         text = str(built)
     except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:

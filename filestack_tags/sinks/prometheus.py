@@ -78,7 +78,7 @@ def registry() -> CollectorRegistry:
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         return REGISTRY
     shared = CollectorRegistry()
-    multiprocess.MultiProcessCollector(shared)  # type: ignore[no-untyped-call]  # theirs
+    multiprocess.MultiProcessCollector(shared)  # type: ignore[no-untyped-call]  # untyped library
     shared.register(GaugeCollector())
     return shared
 

@@ -224,7 +224,7 @@ def tag(asset_id: int) -> Outcome:
         answer = claimed.shared or ask(
             get_tagger(claimed.tagger), claimed.source, claimed.job_id, fresh=claimed.fresh
         )
-    except Exception as error:  # noqa: BLE001  # land() tells what it means
+    except Exception as error:  # noqa: BLE001  # land() converts it
         answer = error
     return land([(claimed, answer)])[0]
 

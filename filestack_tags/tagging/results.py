@@ -101,7 +101,7 @@ def _apply_or_halve(results: Sequence[Result]) -> list[str | Exception]:
         return [*_apply(results)]
     except (OperationalError, InterfaceError):
         raise
-    except Exception as error:  # noqa: BLE001  # handed to the caller, with the others applied
+    except Exception as error:  # noqa: BLE001  # returned to the caller after the others were applied
         if len(results) == 1:
             return _apply_once_more(results, error)
     half = len(results) // 2

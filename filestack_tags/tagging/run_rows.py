@@ -89,7 +89,7 @@ def _of(runs: Condition, *, single: bool) -> Condition:
     condition, parameters = runs
     table = connection.ops.quote_name(TaggingRun._meta.db_table)
     operator = "=" if single else "IN"
-    return f"id {operator} (SELECT asset_id FROM {table} WHERE {condition})", parameters  # noqa: S608  no value is in it
+    return f"id {operator} (SELECT asset_id FROM {table} WHERE {condition})", parameters  # noqa: S608  contains no values
 
 
 def write_runs(runs: Iterable[RunStanding]) -> None:

@@ -477,7 +477,7 @@ class Searching(AssetAdmin):
 
 class Narrowing(AssetAdmin):
     def get_changelist(self, request: Any, **kwargs: Any) -> Any:
-        class Narrow(super().get_changelist(request)):  # type: ignore[misc]  # a class all the same
+        class Narrow(super().get_changelist(request)):  # type: ignore[misc]  # still a class
             def get_queryset(self, request: Any, exclude_parameters: Any = None) -> Any:
                 return super().get_queryset(request).filter(reference__lt="h2")
 

@@ -9,7 +9,7 @@ from celery import Celery, Task
 from . import crashing, plan
 
 
-class MortalTask(Task):  # type: ignore[type-arg]  # generic in the stubs alone
+class MortalTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
     def apply_async(self, *args: Any, **kwargs: Any) -> Any:
         crashing.crash(plan.COMMITTED)
         return super().apply_async(*args, **kwargs)

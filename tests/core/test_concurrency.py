@@ -195,7 +195,7 @@ def test_workers_that_share_an_inbox_agree_on_the_few_files_that_all_of_it_is_ab
     script: Any,
 ) -> None:
     """Uploads, overwrites, deletions and jobs of the same files, in any order."""
-    dice = Random(4)  # noqa: S311  a test's dice, not a secret
+    dice = Random(4)  # noqa: S311  for a test, not a secret
     now = int(timezone.now().timestamp())
     told = [
         event
@@ -228,7 +228,7 @@ def test_writers_that_meet_on_assets_tags_and_new_names_never_deadlock() -> None
         return [f"{prefix}{random.randrange(30)}" for _ in range(20)]
 
     def work(number: int) -> None:
-        random = Random(number)  # noqa: S311  a test's dice, not a secret
+        random = Random(number)  # noqa: S311  for a test, not a secret
         for step in range(25):
             asset = Asset.objects.get(pk=random.choice(ids))
             wanted = {name: random.randrange(101) for name in names(random, f"{step // 5}-")}

@@ -202,7 +202,7 @@ def test_without_javascript_it_offers_the_form(
     cookies = page.context.cookies()
     assert page.context.browser is not None
     context = page.context.browser.new_context(base_url=site.url, java_script_enabled=False)
-    context.add_cookies(cookies)  # type: ignore[arg-type]  # what cookies() returns is taken
+    context.add_cookies(cookies)  # type: ignore[arg-type]  # accepts what cookies() returns
     plain = context.new_page()
 
     plain.goto(UPLOAD)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.e2e.settings import *  # noqa: F403  with this changed
+from tests.e2e.settings import *  # noqa: F403  changed here
 
 INSTALLED_APPS = ["unfold", *INSTALLED_APPS]  # noqa: F405  as above
 MIDDLEWARE = [

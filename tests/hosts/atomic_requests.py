@@ -1,4 +1,4 @@
-from tests.settings import *  # noqa: F403  a host's settings on top of the suite's
+from tests.settings import *  # noqa: F403  extends the suite's settings
 from tests.settings import database
 
 DATABASES = {"default": database("sqlite:") | {"ATOMIC_REQUESTS": True}}

@@ -6,7 +6,7 @@
 import os
 from pathlib import Path
 
-from tests.settings import *  # noqa: F403  a host's settings on top of the suite's
+from tests.settings import *  # noqa: F403  extends the suite's settings
 from tests.settings import database
 
 FOLDER = Path(os.environ["REPLICA_FOLDER"])

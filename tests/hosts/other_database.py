@@ -1,6 +1,6 @@
 """All tables of this app, and those it refers to, are under another alias than default."""
 
-from tests.settings import *  # noqa: F403  a host's settings on top of the suite's
+from tests.settings import *  # noqa: F403  extends the suite's settings
 from tests.settings import database
 
 DATABASES = {"default": database("sqlite:"), "tagging": database("sqlite:")}

@@ -2,7 +2,7 @@
 
 import os
 
-from tests.hosts.webhook_only import *  # noqa: F403  a host's settings on top of the suite's
+from tests.hosts.webhook_only import *  # noqa: F403  extends the suite's settings
 from tests.settings import database
 
 DATABASES = {"default": database(os.environ["SERVED_DATABASE_URL"])}

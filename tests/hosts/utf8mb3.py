@@ -4,7 +4,7 @@ import json
 import os
 import sys
 
-from tests.hosts.webhook_only import *  # noqa: F403  a host's settings on top of the suite's
+from tests.hosts.webhook_only import *  # noqa: F403  extends the suite's settings
 from tests.settings import database
 
 FILESTACK_TAGS = FILESTACK_TAGS | {"AUTO_TAG": False}  # noqa: F405  of the suite's settings

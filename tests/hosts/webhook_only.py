@@ -1,6 +1,6 @@
 """A host that uses only the webhook: no admin, no REST framework, no sessions."""
 
-from tests.settings import *  # noqa: F403  a host's settings on top of the suite's
+from tests.settings import *  # noqa: F403  extends the suite's settings
 
 INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes", "filestack_tags"]
 MIDDLEWARE: list[str] = []

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from tests.settings import *  # noqa: F403  # settings are extended so
+from tests.settings import *  # noqa: F403  # extends the settings
 from tests.settings import FILESTACK_TAGS, INSTALLED_APPS
 
 INSTALLED_APPS = [*INSTALLED_APPS]  # the block below appends to it
@@ -30,4 +30,4 @@ FILESTACK_TAGS = FILESTACK_TAGS | {
     "NEW_TAGS_PER_HOUR": None,
     "NEW_TAGS_PER_HOUR_IN_SCOPE": None,
 }
-exec(documented("docs/api.md", "SPECTACULAR_SETTINGS"))  # noqa: S102  INSTALLED_APPS and settings as the manual has them
+exec(documented("docs/api.md", "SPECTACULAR_SETTINGS"))  # noqa: S102  INSTALLED_APPS and settings from the manual

@@ -31,7 +31,7 @@ def main(times: int) -> None:
     def prune(number: int) -> str:
         try:
             retention.prune(dry_run=bool(number % 2))
-        except Exception as error:  # noqa: BLE001  it is what the test is about
+        except Exception as error:  # noqa: BLE001  the test reports all
             return type(error).__name__
         finally:
             connections.close_all()

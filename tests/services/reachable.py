@@ -33,7 +33,7 @@ class Service:
             _connect(self.url)
         except ImportError as error:
             return f"its driver is not installed ({error.name})"
-        except Exception as error:  # noqa: BLE001  every driver has its own hierarchy
+        except Exception as error:  # noqa: BLE001  every driver has its own exceptions
             return " ".join(str(error).split())[:200] or type(error).__name__
         return ""
 

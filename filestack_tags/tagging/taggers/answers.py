@@ -45,7 +45,7 @@ def check_answer(answer: object) -> TaggerReply | PendingJob:
             answer.close()  # it will never be awaited
     except TaggerError:
         raise
-    except Exception as error:  # noqa: BLE001  # of an object that a tagger made
+    except Exception as error:  # noqa: BLE001  # from a custom tagger's object
         problem = f"a value that raises {_type_name(error)} when it is read"
         raise _wrong(problem) from None
     raise _wrong(_shown(answer))
@@ -62,7 +62,7 @@ def check_error(error: TaggerError) -> TaggerError:
             and _is_small(error.status)
             and (error.retry_at is None or _is_moment(error.retry_at))
         )
-    except Exception:  # noqa: BLE001  # of an object that a tagger made
+    except Exception:  # noqa: BLE001  # from a custom tagger's object
         is_plain = False
     if is_plain:
         return error

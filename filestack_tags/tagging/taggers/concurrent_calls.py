@@ -147,7 +147,7 @@ class InFlight(Generic[Key]):
                 )
             except Exception as error:  # noqa: BLE001  # returned to the caller of landed()
                 answer = error
-            except BaseException as error:  # noqa: BLE001  # of the tagger: signals come elsewhere
+            except BaseException as error:  # noqa: BLE001  # from the tagger, never a signal
                 answer = RuntimeError(f"The tagger raised {type(error).__name__}.")
             now = monotonic()
             seconds = now - began

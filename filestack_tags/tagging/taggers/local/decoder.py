@@ -28,7 +28,7 @@ from PIL import Image, UnidentifiedImageError
 try:
     import resource
 except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]  # a module elsewhere
+    resource = None  # type: ignore[assignment]  # a module on other systems
 
 READY = b"r"
 REQUEST = struct.Struct(">QQ")
