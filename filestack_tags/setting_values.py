@@ -11,7 +11,7 @@ from django.core.checks import CheckMessage, Error
 
 from .conf import DEFAULTS, SETTING, Settings
 from .retention import LEAST_DAYS, LEAST_DAYS_OF_RUNS
-from .search.language import MAX_DEPTH
+from .search.language.parser import MAX_DEPTH
 
 URLS = ("CDN_URL", "API_URL", "UPLOAD_URL")
 SECRETS = ("API_KEY", "APP_SECRET")

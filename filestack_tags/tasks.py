@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from celery import Task, shared_task
 from django.db import connections
 
-from . import bulk, heartbeat, merging, metrics, retention, statistics
+from . import bulk, heartbeat, merging, metrics, retention
 from .assets import registry
 from .broker import publish
 from .conf import get_settings
@@ -29,6 +29,7 @@ from .lanes import Lanes
 from .model_files import storing
 from .models import Asset, BulkJob, TaggingRun, TagMerge
 from .outbound import delivery, outbox
+from .search import statistics
 from .tagging import abandoned_runs, pipeline, queue
 from .wakeups import Wakeups
 from .webhooks import inbox, processing
@@ -228,7 +229,7 @@ def sweep() -> dict[str, int]:
 def refresh_statistics() -> float:
     """Refresh the statistics for the search planner; return the drift. Run it every few hours.
 
-    See :func:`filestack_tags.statistics.refresh`.
+    See :func:`filestack_tags.search.statistics.refresh`.
     """
     share = statistics.refresh().share
     heartbeat.beat("statistics")

@@ -10,7 +10,7 @@ import pytest
 from django.test import TransactionTestCase
 
 from filestack_tags import metrics
-from filestack_tags.search import complete
+from filestack_tags.search import completion
 
 DATABASE_FIXTURES = frozenset({"db", "transactional_db", "django_db_reset_sequences"})
 
@@ -98,7 +98,7 @@ def told() -> Iterator[list[metrics.Measurement]]:
 @pytest.fixture(autouse=True)
 def _names_are_read_again() -> None:
     """Reload the names of tags; this process's index has those of another test."""
-    complete.forget()
+    completion.forget()
 
 
 @pytest.fixture(autouse=True)

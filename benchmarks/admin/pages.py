@@ -15,7 +15,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from benchmarks.search.data import Library
-from filestack_tags.search.ast import label_text
+from filestack_tags.search.language.tree import label_text
 
 ASSETS = "/admin/filestack_tags/asset/"
 FACETS = f"{ASSETS}facets/"

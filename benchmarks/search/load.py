@@ -21,7 +21,7 @@ from django.db import connection, models, transaction
 from numpy.typing import NDArray
 
 from filestack_tags.models import Asset, AssetTag, Tag
-from filestack_tags.statistics import refresh
+from filestack_tags.search.statistics import refresh
 
 from .data import TAGS, TAGS_PER_ASSET, Library
 from .designs.models import (

@@ -11,9 +11,9 @@ from django.contrib.auth import get_user_model
 from django.db import connection
 from rest_framework.test import APIClient
 
-from filestack_tags.search.complete import complete
+from filestack_tags.search.completion import complete
 from filestack_tags.search.facets import Facets, histogram
-from filestack_tags.search.keyset import find
+from filestack_tags.search.pages import find
 from filestack_tags.search.totals import Total
 
 from .designs.app import App

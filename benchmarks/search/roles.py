@@ -9,7 +9,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from filestack_tags.models import AssetTag, TaggingRun
-from filestack_tags.search.keyset import find
+from filestack_tags.search.pages import find
 from filestack_tags.tagging import results
 from filestack_tags.tagging.taggers import TaggerReply, TagScore
 

@@ -18,8 +18,8 @@ from filestack_tags.exceptions import (
     SearchTimeout,
     TagQueryError,
 )
-from filestack_tags.search.ast import And, HasTag, Node, Or, Query, conjunction
-from filestack_tags.search.keyset import ORDERS, Neighbours, Order, Page, find, neighbours
+from filestack_tags.search.language.tree import And, HasTag, Node, Or, Query, conjunction
+from filestack_tags.search.pages import ORDERS, Neighbours, Order, Page, find, neighbours
 from filestack_tags.search.planner import read
 from filestack_tags.search.totals import Total, total
 
@@ -127,7 +127,7 @@ def listed(asked: Asked, *, size: int, cap: int, using: str) -> Listed:
     the page".
 
     Raises:
-        TagQueryError: as :func:`~filestack_tags.search.keyset.find`.
+        TagQueryError: as :func:`~filestack_tags.search.pages.find`.
     """
     page, notes = _page(asked, size, using)
     if page.next is None and page.previous is None:
@@ -149,7 +149,7 @@ def beside(asked: Asked, asset_id: int, *, using: str) -> Neighbours:
     """Return the neighbours of an asset in the requested list.
 
     Raises:
-        TagQueryError: as :func:`~filestack_tags.search.keyset.find`.
+        TagQueryError: as :func:`~filestack_tags.search.pages.find`.
     """
     return neighbours(
         asked.query,

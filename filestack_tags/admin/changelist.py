@@ -24,8 +24,8 @@ from django.utils.translation import gettext as _
 from filestack_tags.assets.visibility import scope_of
 from filestack_tags.exceptions import SearchTimeout, TagQueryError
 from filestack_tags.models import Asset
-from filestack_tags.search.ast import Everything, Node, Query
 from filestack_tags.search.hints import hints
+from filestack_tags.search.language.tree import Everything, Node, Query
 from filestack_tags.search.planner import (
     read,
     search_assets,

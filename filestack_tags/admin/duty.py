@@ -19,7 +19,7 @@ from filestack_tags import cures, duty, tasks
 from filestack_tags.db.text import storable
 from filestack_tags.duty import Pile, Report
 from filestack_tags.operations import COUNT_LIMIT
-from filestack_tags.search.ast import Fact, Query, conjunction
+from filestack_tags.search.language.tree import Fact, Query, conjunction
 from filestack_tags.tagging import circuit_breaker
 
 from .jobs import described, standing

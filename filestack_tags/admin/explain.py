@@ -9,8 +9,8 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from filestack_tags.exceptions import TagQueryError
-from filestack_tags.search.ast import OPERATORS, label_text
 from filestack_tags.search.hints import Hint
+from filestack_tags.search.language.tree import OPERATORS, label_text
 
 
 def explained(error: TagQueryError, query: str) -> SafeString:

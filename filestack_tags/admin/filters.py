@@ -15,7 +15,9 @@ from filestack_tags.assets.visibility import scope_of
 from filestack_tags.db.text import label_name
 from filestack_tags.exceptions import InvalidLabel, TagQueryError
 from filestack_tags.models import AssetTag
-from filestack_tags.search.ast import (
+from filestack_tags.search.completion import complete
+from filestack_tags.search.language.fields import UNKNOWN
+from filestack_tags.search.language.tree import (
     Comparison,
     Everything,
     Fact,
@@ -24,8 +26,6 @@ from filestack_tags.search.ast import (
     Query,
     disjunction,
 )
-from filestack_tags.search.complete import complete
-from filestack_tags.search.facts import UNKNOWN
 from filestack_tags.search.planner import search_assets
 
 SUGGESTED_TAGS = 20

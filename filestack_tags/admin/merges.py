@@ -21,7 +21,7 @@ from filestack_tags.assets.visibility import sees_everything
 from filestack_tags.db.text import MAX_LABEL_LENGTH, label_key
 from filestack_tags.exceptions import CurationError, InvalidLabel
 from filestack_tags.models import AT_WORK, Tag, TagMerge
-from filestack_tags.search.complete import complete
+from filestack_tags.search.completion import complete
 
 from .ledger import InstallationAdmin
 from .sessions import for_posts

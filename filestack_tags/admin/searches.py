@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy
 from filestack_tags import saved_searches
 from filestack_tags.exceptions import InvalidLabel, SavedSearchError, TagQueryError
 from filestack_tags.models import SavedSearch
-from filestack_tags.search.keyset import Order
+from filestack_tags.search.pages import Order
 
 from .browsing import Sorting
 from .changes import ChangesModelForm

@@ -20,7 +20,7 @@ from filestack_tags.assets.visibility import sees_everything, tags_of
 from filestack_tags.db.text import fold
 from filestack_tags.exceptions import CurationError
 from filestack_tags.models import Tag
-from filestack_tags.search.ast import label_text
+from filestack_tags.search.language.tree import label_text
 
 from .display import sensitive_mark
 from .forms import TagForm

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, replace
 
 from filestack_tags.db.text import label_key
-from filestack_tags.search.ast import (
+from filestack_tags.search.language.tree import (
     OPERATORS,
     And,
     Comparison,

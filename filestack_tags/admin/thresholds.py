@@ -19,7 +19,7 @@ from filestack_tags.db.transactions import alias, atomic, locked
 from filestack_tags.exceptions import SearchTimeout
 from filestack_tags.models import Tag
 from filestack_tags.search.facets import histogram
-from filestack_tags.search.minimums import ALWAYS, staying
+from filestack_tags.search.threshold_preview import ALWAYS, staying
 
 from .changes import ChangesForm
 

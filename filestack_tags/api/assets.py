@@ -24,10 +24,10 @@ from filestack_tags.db.replicas import read_alias
 from filestack_tags.db.text import label_key
 from filestack_tags.exceptions import InvalidLabel, OutOfScope
 from filestack_tags.models import Asset
-from filestack_tags.search.ast import Query
 from filestack_tags.search.deadline import time_limit
 from filestack_tags.search.facets import facets, histogram
 from filestack_tags.search.hints import hints
+from filestack_tags.search.language.tree import Query
 from filestack_tags.search.totals import total
 
 from .base import PAGING, View, asset_of, lock_asset, number, person

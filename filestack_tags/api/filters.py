@@ -17,7 +17,8 @@ from django_filters.utils import translate_validation  # type: ignore[import-unt
 from filestack_tags.db.text import label_name
 from filestack_tags.exceptions import InvalidLabel, TagQueryError
 from filestack_tags.models import Asset
-from filestack_tags.search.ast import (
+from filestack_tags.search.language.fields import DECISIONS, SOURCES, read_fact
+from filestack_tags.search.language.tree import (
     Comparison,
     Everything,
     HasTag,
@@ -27,7 +28,6 @@ from filestack_tags.search.ast import (
     disjunction,
     negation,
 )
-from filestack_tags.search.facts import DECISIONS, SOURCES, read_fact
 from filestack_tags.search.planner import read
 
 from .errors import ParameterError

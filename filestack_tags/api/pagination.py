@@ -14,8 +14,8 @@ from rest_framework.utils.urls import replace_query_param
 
 from filestack_tags.db.text import MAX_LABEL_LENGTH, storable
 from filestack_tags.exceptions import CursorError, InvalidLabel
-from filestack_tags.search.ast import Query
-from filestack_tags.search.keyset import ORDERS, Order, Page, find
+from filestack_tags.search.language.tree import Query
+from filestack_tags.search.pages import ORDERS, Order, Page, find
 
 from .errors import ParameterError
 from .requests import whole_number

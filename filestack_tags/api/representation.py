@@ -27,7 +27,7 @@ from filestack_tags.conf import get_settings
 from filestack_tags.db import prepared_statements
 from filestack_tags.db.datetimes import read_times_in_c
 from filestack_tags.models import Asset, AssetTag
-from filestack_tags.search.instances import sooner
+from filestack_tags.search.hydration import sooner
 from filestack_tags.search.tables import tables_of
 
 Row = Sequence[Any]

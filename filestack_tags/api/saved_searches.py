@@ -27,7 +27,7 @@ from filestack_tags.exceptions import (
 )
 from filestack_tags.models import SavedSearch
 from filestack_tags.saved_searches import Wanted
-from filestack_tags.search.keyset import Page
+from filestack_tags.search.pages import Page
 
 from . import problems
 from .base import PAGING, View, number

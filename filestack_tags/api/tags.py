@@ -22,7 +22,7 @@ from filestack_tags.db.text import fold, label_key
 from filestack_tags.db.transactions import atomic, locked
 from filestack_tags.exceptions import InvalidLabel
 from filestack_tags.models import Tag, TagAlias, TagMerge
-from filestack_tags.search.complete import complete
+from filestack_tags.search.completion import complete
 
 from .base import PAGING, View, includes_hidden, number, person, require_everything
 from .errors import ParameterError

@@ -27,7 +27,7 @@ from filestack_tags.db.text import label_key, label_name
 from filestack_tags.db.transactions import alias, atomic, locked, retrying
 from filestack_tags.exceptions import BulkError
 from filestack_tags.models import Asset, BulkJob, TaggingRun
-from filestack_tags.search.ast import Comparison, HasTag, Query, conjunction
+from filestack_tags.search.language.tree import Comparison, HasTag, Query, conjunction
 from filestack_tags.search.planner import read
 from filestack_tags.search.scope import tags_within
 from filestack_tags.search.totals import Total, total

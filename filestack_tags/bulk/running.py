@@ -22,9 +22,9 @@ from filestack_tags.db.transactions import alias, atomic, locked, on_commit, ret
 from filestack_tags.exceptions import FilestackTagsError
 from filestack_tags.models import OPEN_STATES, Asset, BulkJob, BulkJobItem
 from filestack_tags.search.deadline import in_background, time_limit
+from filestack_tags.search.page_sql import Row, by_id
 from filestack_tags.search.plan import plan
 from filestack_tags.search.totals import capped, total
-from filestack_tags.search.walk import Row, by_id
 
 from .actions import ACTIONS, Effect
 from .asking import (

@@ -15,12 +15,12 @@ from django.db import IntegrityError
 from django.db.models import ProtectedError, QuerySet
 from django.utils import timezone
 
-from filestack_tags import statistics
 from filestack_tags.assets import tags
 from filestack_tags.assets.visibility import sees_everything, why_stopped
 from filestack_tags.curation.batches import Said
 from filestack_tags.db.transactions import alias, atomic, locked, retrying
 from filestack_tags.models import AT_WORK, AssetTag, Tag, TagMerge, TagMergeRow
+from filestack_tags.search import statistics
 
 from . import rows
 from .rows import combined

@@ -17,7 +17,7 @@ from filestack_tags.fields import ExactCharField, IdentifierField
 from . import searching
 
 if TYPE_CHECKING:
-    from filestack_tags.search.ast import Query
+    from filestack_tags.search.language.tree import Query
 
     from .tags import AssetTag
 
@@ -82,7 +82,7 @@ class AssetQuerySet(models.QuerySet["Asset"]):
         query than other querysets, for the tags that the search names.
 
         Args:
-            query: a text in the search language, or the result of :func:`.search.language.parse`.
+            query: a text in the search language, or the result of :func:`.language.parser.parse`.
             include_hidden: whether ``include:hidden`` is permitted, which finds hidden tags.
 
         Raises:

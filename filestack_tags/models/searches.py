@@ -18,7 +18,7 @@ from . import searching
 from .assets import Asset, AssetQuerySet
 
 if TYPE_CHECKING:
-    from filestack_tags.search.keyset import Order, Page
+    from filestack_tags.search.pages import Order, Page
 
 
 class SavedSearch(models.Model):
@@ -91,7 +91,7 @@ class SavedSearch(models.Model):
     ) -> Page:
         """Return one page of the assets that match now, in the saved order.
 
-        Raises the same errors as :func:`filestack_tags.search.keyset.find`.
+        Raises the same errors as :func:`filestack_tags.search.pages.find`.
         """
         return searching.find(
             self.query,

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from django.db.models import Q, QuerySet
 
-    from filestack_tags.search.ast import Query
-    from filestack_tags.search.keyset import Order, Page
+    from filestack_tags.search.language.tree import Query
+    from filestack_tags.search.pages import Order, Page
 
     from .assets import AssetQuerySet
     from .tags import AssetTag
@@ -64,10 +64,10 @@ def find(
     within: Q | None,
     include_hidden: bool,
 ) -> Page:
-    """See :func:`filestack_tags.search.keyset.find`."""
-    from filestack_tags.search import keyset
+    """See :func:`filestack_tags.search.pages.find`."""
+    from filestack_tags.search import pages
 
-    return keyset.find(
+    return pages.find(
         query,
         order=order,
         tag=tag,

@@ -200,7 +200,8 @@ def score_in_sql(*, forgotten: bool) -> Combinable:
 
 
 class TagStatistic(models.Model):
-    """How many assets had a tag with a score when :mod:`filestack_tags.statistics` last counted.
+    """How many assets had a tag with a score when :mod:`filestack_tags.search.statistics` last
+    counted.
 
     A hint for planning a search: outdated or missing rows cost time, never a wrong result.
     """

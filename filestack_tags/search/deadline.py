@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 from filestack_tags.conf import get_settings
 from filestack_tags.exceptions import SearchTimeout
 
-from .ast import Query
+from .language.tree import Query
 from .slow import slow_terms, without
 
 BACKGROUND_FACTOR = 10

@@ -15,7 +15,7 @@ from time import monotonic
 
 from filestack_tags.db import prepared_statements
 
-from .conditions import MAX_SCORE
+from .orm import MAX_SCORE
 from .sql import Stream
 from .tables import tables_of
 

@@ -16,13 +16,13 @@ from django.db.models import Q
 from filestack_tags.assets.sensitive import exists_in_sql
 from filestack_tags.conf import get_settings
 
-from .ast import Query
 from .deadline import time_limit
-from .names import default_database
+from .language.tree import Query
 from .plan import Plan, planned
 from .planner import permitted, understood
 from .sql import Fragment
 from .tables import tables_of
+from .tag_lookup import default_database
 
 EXACT = 1000
 """Results up to this size are always counted in full: counting them is fast, and a smaller sample
@@ -89,7 +89,7 @@ def facets(
     an empty search without a global threshold, the counts are those stored with the tags.
 
     Args:
-        query: the text, or the result of :func:`~.language.parse`; "" for all assets.
+        query: the text, or the result of :func:`~.parser.parse`; "" for all assets.
         limit: the maximum number of tags, at least 1.
         sample: the number of assets whose tags are counted when more match, at least 1. Thousands
             make the order and the counts reliable to about one percent.
@@ -156,7 +156,7 @@ def histogram(
     Args:
         tag_id: the tag; {} when it does not exist, or is hidden and the query has no
             ``include:hidden``.
-        query: the text, or the result of :func:`~.language.parse`; "" for all assets.
+        query: the text, or the result of :func:`~.parser.parse`; "" for all assets.
         include_hidden: whether ``include:hidden`` is permitted in the query.
         within: the assets that may be found at all; see :mod:`.scope`. All, if None.
         using: alias of the database; by default the one that the router reads assets from.

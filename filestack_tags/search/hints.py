@@ -17,7 +17,10 @@ from filestack_tags.conf import get_settings
 from filestack_tags.db.text import label_key
 from filestack_tags.exceptions import InvalidLabel
 
-from .ast import (
+from .completion import complete
+from .deadline import time_limit
+from .language.fields import FAMILIES, MIME_TYPES
+from .language.tree import (
     OPERATORS,
     And,
     Fact,
@@ -30,12 +33,9 @@ from .ast import (
     leaves,
     replaced,
 )
-from .complete import complete
-from .deadline import time_limit
-from .facts import FAMILIES, MIME_TYPES
-from .names import Names, resolve
 from .planner import read
 from .scope import scope, tags_within
+from .tag_lookup import Names, resolve
 
 MAX_CANDIDATES = 1000
 """How many of the most used tags are compared with an unknown name, and how many of those with the
@@ -85,11 +85,11 @@ def hints(
     """Return what terms of ``query`` may have meant, words that are one tag first.
 
     Tags that the user may not see, and tags without an asset in ``within``, are never suggested.
-    Takes one query, another one with ``within``, and those of :func:`~.complete.complete` for
+    Takes one query, another one with ``within``, and those of :func:`~.completion.complete` for
     similar names.
 
     Args:
-        query: the text, or the result of :func:`~.language.parse`.
+        query: the text, or the result of :func:`~.parser.parse`.
         include_hidden: whether ``include:hidden`` is permitted in the query.
         within: the assets that may be found at all; see :mod:`.scope`. All, if None.
         using: alias of the database that is queried.

@@ -20,12 +20,12 @@ from django.db.models import Q
 
 from filestack_tags.conf import get_settings
 
-from .ast import And, Everything, HasTag, Node, Not, Or, Query, conjunction
 from .estimates import estimates, guess
-from .names import Names, default_database
+from .language.tree import And, Everything, HasTag, Node, Not, Or, Query, conjunction
 from .planner import understood
 from .scope import scope
 from .sql import NOTHING, Compiler, Fragment, Stream, joined, needs_asset
+from .tag_lookup import Names, default_database
 
 PROBE_COST = 8
 """How many rows a join reads in the time of one probe: a rough choice, not tuned."""
@@ -345,7 +345,7 @@ def plan(
     """Plan ``query``; takes one query for its tags, and at most one for statistics.
 
     Args:
-        query: the text, or the result of :func:`~.language.parse`.
+        query: the text, or the result of :func:`~.parser.parse`.
         include_hidden: whether ``include:hidden`` is permitted in the query.
         within: the assets that may be found at all; see :mod:`.scope`. All, if None.
         using: alias of the database that will be queried; the one to read from by default.

@@ -15,11 +15,11 @@ from filestack_tags.exceptions import TagQueryError
 from filestack_tags.models import Asset
 from filestack_tags.translation import gettext_noop as _
 
-from .ast import HasTag, Query
-from .conditions import Conditions, confident, decided, of_any_tag
-from .language import Limits, parse
-from .names import Names, resolve, rows_of
+from .language.parser import Limits, parse
+from .language.tree import HasTag, Query
+from .orm import Conditions, confident, decided, of_any_tag
 from .scope import scope
+from .tag_lookup import Names, resolve, rows_of
 
 Rows = TypeVar("Rows", bound=QuerySet[Any])
 
@@ -55,7 +55,7 @@ def search_assets(
 
     Args:
         queryset: assets; anything but a slice.
-        query: the text, or the result of :func:`~.language.parse`.
+        query: the text, or the result of :func:`~.parser.parse`.
         include_hidden: whether ``include:hidden`` is permitted in the query.
         forgotten: whether the tags of archived assets count too, which takes longer.
         within: the assets whose tags count for the limit of prefixes; all, if None. It does not
@@ -153,7 +153,7 @@ def understood(
     """Return the parsed ``query``, and the tags that its labels resolve to.
 
     Args:
-        query: the text, or the result of :func:`~.language.parse`.
+        query: the text, or the result of :func:`~.parser.parse`.
         include_hidden: whether ``include:hidden`` is permitted in the query.
         using: alias of the database that is queried.
         within: the assets whose tags a prefix matches; see :mod:`.scope`. All, if None.

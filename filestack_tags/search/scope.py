@@ -16,9 +16,9 @@ from django.db.models import Q
 
 from filestack_tags.models import Asset
 
-from .names import rows_of
 from .sql import FALSE, NOTHING, Fragment, among
 from .tables import tables_of
+from .tag_lookup import rows_of
 
 
 def scope(within: Q | None, using: str) -> Fragment:

@@ -13,7 +13,8 @@ from typing import Any
 
 from filestack_tags.exceptions import TagQueryError
 
-from .ast import (
+from .language.parser import DEFAULT_LIMITS, Limits, parse
+from .language.tree import (
     MOMENTS,
     And,
     Comparison,
@@ -27,7 +28,6 @@ from .ast import (
     Or,
     Query,
 )
-from .language import DEFAULT_LIMITS, Limits, parse
 
 VERSION = 1
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .ast import And, Everything, Fact, HasTag, Leaf, Node, Query, conjunction, leaves
+from .language.tree import And, Everything, Fact, HasTag, Leaf, Node, Query, conjunction, leaves
 
 MOST = 3
 """Maximum number of slow terms that an error names."""

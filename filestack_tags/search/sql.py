@@ -5,7 +5,7 @@ turns it into a join, whose order it might then guess wrong. ``score`` is the ro
 -1 while the row is rejected or its asset is archived. So a score of 0 or more means that the asset
 visibly has the tag, without reading the asset.
 
-:mod:`.conditions` defines the meaning: it compiles the same terms for the ORM.
+:mod:`.orm` defines the meaning: it compiles the same terms for the ORM.
 """
 
 # ruff: noqa: S608  # names of tables and columns are put in, values never are
@@ -22,11 +22,22 @@ from filestack_tags.assets.sensitive import exists_in_sql
 from filestack_tags.filestack.sources import digests_of
 from filestack_tags.models import AssetTag
 
-from .ast import And, Comparison, Everything, Fact, HasTag, Measure, Moment, Node, Not, Or
-from .conditions import MAX_SCORE, MOMENT_COLUMNS, bounds_of, scores_of
-from .facts import UNKNOWN, mime_type
-from .names import KnownTag, Names
+from .language.fields import UNKNOWN, mime_type
+from .language.tree import (
+    And,
+    Comparison,
+    Everything,
+    Fact,
+    HasTag,
+    Measure,
+    Moment,
+    Node,
+    Not,
+    Or,
+)
+from .orm import MAX_SCORE, MOMENT_COLUMNS, bounds_of, scores_of
 from .tables import tables_of
+from .tag_lookup import KnownTag, Names
 
 _UNINDEXED = {"mysql": "{} + 0", "sqlite": "+{}"}
 """How to compare a column so that its index is not used."""

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from django.db import connections
 from django.db.models import Q
 
-from .ast import Query
 from .deadline import time_limit
-from .names import default_database
+from .language.tree import Query
 from .plan import plan
 from .planner import read
 from .sql import Fragment
+from .tag_lookup import default_database
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -56,7 +56,7 @@ def total(
     required tag does not exist.
 
     Args:
-        query: the text, or the result of :func:`~.language.parse`.
+        query: the text, or the result of :func:`~.parser.parse`.
         cap: the greatest total that is still counted exactly, at least 1.
         include_hidden: whether ``include:hidden`` is permitted in the query.
         within: the assets that may be found at all; see :mod:`.scope`. All, if None.

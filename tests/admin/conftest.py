@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from filestack_tags.search import complete
+from filestack_tags.search import completion
 from tests.api.rows import person
 
 EVERYTHING = (
@@ -47,9 +47,9 @@ def editor(client_of: Callable[..., Client]) -> Client:
 def names_at_hand(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Load the names of tags before a test counts queries, and never reload them."""
     for pause in ("CHECK_AFTER", "READ_AFTER"):
-        monkeypatch.setattr(complete, pause, 3600.0)
-    complete.forget()
-    complete.complete("")
+        monkeypatch.setattr(completion, pause, 3600.0)
+    completion.forget()
+    completion.complete("")
 
 
 class Page(HTMLParser):

@@ -11,7 +11,7 @@ from django.test import Client
 from filestack_tags import curation
 from filestack_tags.assets import registry
 from filestack_tags.models import Asset, Tag
-from filestack_tags.search import complete
+from filestack_tags.search import completion
 from tests.api.rows import tagged
 
 pytestmark = pytest.mark.django_db
@@ -109,7 +109,7 @@ def test_the_filter_offers_the_most_used_tags_and_no_hidden_ones(
     for number in range(25):
         tagged(f"h{number}", {"everywhere": 90, f"tag{number}": 50, "secret": 90})
     curation.hide(Tag.objects.get(key="secret").pk)
-    complete.forget()
+    completion.forget()
     html = page(editor.get(LIST)).html
     options = html.split("<datalist", 1)[1].split("</datalist>")[0]
     assert options.count("<option") == 20

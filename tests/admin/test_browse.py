@@ -14,9 +14,9 @@ from filestack_tags import curation
 from filestack_tags.admin import terms
 from filestack_tags.admin.terms import Term, Word
 from filestack_tags.models import Tag
-from filestack_tags.search import complete as completion
-from filestack_tags.search.ast import Query
-from filestack_tags.search.language import Limits, parse
+from filestack_tags.search import completion as completion
+from filestack_tags.search.language.parser import Limits, parse
+from filestack_tags.search.language.tree import Query
 from tests.api.rows import tagged
 from tests.search.strategies import queries
 

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from filestack_tags import curation, statistics
+from filestack_tags import curation
 from filestack_tags.admin.review import PAGE
 from filestack_tags.models import Asset, AssetTag, Tag, TagDecision
+from filestack_tags.search import statistics
 from tests.api.rows import person, tagged
 
 pytestmark = pytest.mark.django_db

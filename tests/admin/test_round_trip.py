@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from filestack_tags.models import Asset, Tag
-from filestack_tags.search.language import parse
+from filestack_tags.search.language.parser import parse
 from tests import examples
 from tests.api.rows import tagged
 

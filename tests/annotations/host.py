@@ -18,9 +18,9 @@ from filestack_tags.filestack.client import FilestackClient
 from filestack_tags.filestack.payloads import StoredFile
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetQuerySet, AssetTag, Tag, TaggingRun
-from filestack_tags.search.complete import complete
-from filestack_tags.search.keyset import Page, find
-from filestack_tags.search.language import parse
+from filestack_tags.search.completion import complete
+from filestack_tags.search.language.parser import parse
+from filestack_tags.search.pages import Page, find
 from filestack_tags.search.totals import Total, total
 from filestack_tags.signals import asset_tagged
 from filestack_tags.tagging.taggers import PendingJob, Tagger, TaggerReply, TagScore, get_tagger

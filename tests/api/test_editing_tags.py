@@ -10,7 +10,7 @@ from rest_framework.test import APIClient
 from filestack_tags import curation
 from filestack_tags.api.problems import CONFLICT
 from filestack_tags.models import Tag, TagAlias
-from filestack_tags.search.complete import forget
+from filestack_tags.search.completion import forget
 
 from .rows import tagged
 

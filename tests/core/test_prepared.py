@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from filestack_tags.db import prepared_statements
 from filestack_tags.models import TaggingRun
-from filestack_tags.search.keyset import find
+from filestack_tags.search.pages import find
 from filestack_tags.tagging import results
 from tests import scripted
 from tests.search.test_planner import an_asset

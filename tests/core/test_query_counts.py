@@ -32,7 +32,7 @@ from filestack_tags.models import (
     WebhookDelivery,
     WebhookEndpoint,
 )
-from filestack_tags.search import complete, estimates
+from filestack_tags.search import completion, estimates
 from tests.addresses import ours
 from tests.api.rows import tagged
 
@@ -125,7 +125,7 @@ def asked(client: Client, path: str) -> int | None:
     address = re.sub(r"<(?:\w+:)?\w+>", str(value_of(path)), path.replace("<key>", "sky"))
     address = f"{address}?{QUERIES[path]}" if path in QUERIES else address
     for _ in range(2):  # the first time, values may be cached
-        complete.forget()
+        completion.forget()
         estimates.forget()
         with CaptureQueriesContext(connection) as statements:
             reply = client.get(address)

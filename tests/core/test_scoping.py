@@ -35,7 +35,7 @@ from filestack_tags.models import (
     WebhookDelivery,
     WebhookEndpoint,
 )
-from filestack_tags.search import complete
+from filestack_tags.search import completion
 from filestack_tags.testing import EmulatorApp, EmulatorConfig, EmulatorServer
 from tests.addresses import ours
 from tests.api.rows import tagged
@@ -77,9 +77,9 @@ def nonsense(user: Any) -> Any:
 @pytest.fixture(autouse=True)
 def scoped(settings: Any) -> Iterator[None]:
     settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "SCOPE": f"{__name__}.own_uploads"}
-    complete.forget()
+    completion.forget()
     yield
-    complete.forget()
+    completion.forget()
 
 
 @pytest.fixture

@@ -11,11 +11,12 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from filestack_tags import curation, statistics, tasks
+from filestack_tags import curation, tasks
 from filestack_tags.assets import registry
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, Tag, TaggingRun, TagStatistic
-from filestack_tags.statistics import Drift
+from filestack_tags.search import statistics
+from filestack_tags.search.statistics import Drift
 from filestack_tags.tagging import results
 from tests import scripted
 

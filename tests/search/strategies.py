@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from filestack_tags.db.text import label_key
 from filestack_tags.exceptions import InvalidLabel
-from filestack_tags.search.ast import (
+from filestack_tags.search.language.fields import MOMENTS
+from filestack_tags.search.language.tree import (
     Comparison,
     Everything,
     Fact,
@@ -21,7 +22,6 @@ from filestack_tags.search.ast import (
     disjunction,
     negation,
 )
-from filestack_tags.search.facts import MOMENTS
 
 HARD_LABELS = (
     "sky",

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from filestack_tags.db.text import label_key
 from filestack_tags.models import Tag, TagAlias
-from filestack_tags.search import complete as module
-from filestack_tags.search.complete import Completion, complete, folded, forget
+from filestack_tags.search import completion as module
+from filestack_tags.search.completion import Completion, complete, folded, forget
 
 from .strategies import labels
 

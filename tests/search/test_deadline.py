@@ -15,11 +15,11 @@ from django.test.utils import CaptureQueriesContext
 from filestack_tags import bulk, saved_searches
 from filestack_tags.exceptions import SearchTimeout
 from filestack_tags.models import Asset, AssetTag, Tag
-from filestack_tags.search.complete import complete, forget
+from filestack_tags.search.completion import complete, forget
 from filestack_tags.search.deadline import in_background, time_limit
 from filestack_tags.search.facets import facets, histogram
 from filestack_tags.search.hints import hints
-from filestack_tags.search.keyset import find, neighbours
+from filestack_tags.search.pages import find, neighbours
 from filestack_tags.search.totals import total
 from tests.api.rows import tagged
 

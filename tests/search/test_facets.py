@@ -13,14 +13,13 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filestack_tags import statistics
 from filestack_tags.db.text import label_key
 from filestack_tags.exceptions import TagQueryError
 from filestack_tags.models import Asset, AssetTag, Tag, TagStatistic
-from filestack_tags.search import estimates
+from filestack_tags.search import estimates, statistics
 from filestack_tags.search import facets as module
-from filestack_tags.search.ast import HasTag
 from filestack_tags.search.facets import HASHES, Facets, facets, histogram
+from filestack_tags.search.language.tree import HasTag
 from filestack_tags.search.totals import Total, total
 
 from .test_oracle import (

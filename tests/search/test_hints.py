@@ -9,7 +9,7 @@ from django.utils import translation
 
 from filestack_tags.models import Asset
 from filestack_tags.search.hints import Hint, hints
-from filestack_tags.search.language import parse
+from filestack_tags.search.language.parser import parse
 from tests.api.rows import tagged
 
 pytestmark = pytest.mark.django_db

@@ -9,7 +9,7 @@ from django.db.models.signals import post_init
 
 from filestack_tags.db.datetimes import kept
 from filestack_tags.models import Asset
-from filestack_tags.search.instances import assets
+from filestack_tags.search.hydration import assets
 
 from .test_planner import an_asset
 

@@ -7,11 +7,11 @@ from django.core import signing
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from filestack_tags import curation, statistics
+from filestack_tags import curation
 from filestack_tags.exceptions import CursorError, InvalidLabel, TagQueryError
 from filestack_tags.models import Asset, Tag
-from filestack_tags.search import estimates, walk
-from filestack_tags.search.keyset import Neighbours, find, neighbours
+from filestack_tags.search import estimates, page_sql, statistics
+from filestack_tags.search.pages import Neighbours, find, neighbours
 from filestack_tags.search.plan import plan
 
 from .test_planner import an_asset
@@ -203,7 +203,7 @@ def test_a_page_takes_at_most_three_queries_and_its_assets_one(django_assert_num
 
 
 def test_many_tags_are_read_in_several_statements(monkeypatch):
-    monkeypatch.setattr(walk, "MAX_SELECTS", 2)
+    monkeypatch.setattr(page_sql, "MAX_SELECTS", 2)
     for number in range(6):
         an_asset(f"{number}", tags={f"sky{number}": 50 + number, f"sky{5 - number}": 70})
     assert all_references("sky*", size=4) == list("543210")
@@ -214,8 +214,8 @@ def test_many_values_are_put_in_several_statements(monkeypatch):
     for number in range(6):
         tags = {f"sky{number}": 50 + number, f"sky{5 - number}": 70, f"sea{number}": 60}
         an_asset(f"{number}", tags=tags)
-    monkeypatch.setattr(walk, "MAX_UNION", 100)  # PostgreSQL, too, one select for each tag
-    monkeypatch.setattr(walk, "MAX_PARAMS", 30)
+    monkeypatch.setattr(page_sql, "MAX_UNION", 100)  # PostgreSQL, too, one select for each tag
+    monkeypatch.setattr(page_sql, "MAX_PARAMS", 30)
     for order in ("newest", "best"):
         with CaptureQueriesContext(connection) as asked:
             assert find("sky* sea*", order=order).ids
@@ -229,7 +229,7 @@ def test_sorting_what_the_rare_term_finds_gives_the_same_as_walking(monkeypatch)
         an_asset(f"{number}", tags=tags if number % 2 else tags | {"whale": 5 * number})
     chosen = []
     for sorts in (True, False):
-        monkeypatch.setattr(walk, "_sorts", lambda *args, sorts=sorts: sorts)
+        monkeypatch.setattr(page_sql, "_sorts", lambda *args, sorts=sorts: sorts)
         chosen += [
             all_references("sky>=20 whale", order=order, size=2)
             for order in ("confidence", "best")
@@ -245,7 +245,7 @@ def test_a_rare_term_beside_the_ranking_one_is_sorted_by_and_a_common_one_walked
     for query, expected in (("sky whale", True), ("sky sea", False)):
         made = plan(query)
         ranking = [clause for clause in made.clauses if str(clause.node) == "sky"]
-        assert walk._sorts(made, ranking, 10) is expected
+        assert page_sql._sorts(made, ranking, 10) is expected
 
 
 def test_statistics_of_no_asset_do_no_harm():

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from filestack_tags.conf import DEFAULTS
 from filestack_tags.exceptions import TagQueryError
-from filestack_tags.search.ast import (
+from filestack_tags.search.language.parser import DEFAULT_LIMITS, Limits, parse
+from filestack_tags.search.language.tree import (
     FIELDS,
     And,
     Comparison,
@@ -29,7 +30,6 @@ from filestack_tags.search.ast import (
     conjunction,
     negation,
 )
-from filestack_tags.search.language import DEFAULT_LIMITS, Limits, parse
 from filestack_tags.search.serialise import from_json, to_json
 
 from .strategies import queries, texts

@@ -10,9 +10,9 @@ from django.test.utils import CaptureQueriesContext
 
 from filestack_tags import curation
 from filestack_tags.models import Asset, AssetTag, Tag
-from filestack_tags.search import minimums
-from filestack_tags.search.minimums import staying
+from filestack_tags.search import threshold_preview
 from filestack_tags.search.planner import visible_asset_tags
+from filestack_tags.search.threshold_preview import staying
 
 from .test_planner import an_asset
 
@@ -49,8 +49,8 @@ def test_what_stays_is_what_is_shown_with_that_minimum(
 def test_a_large_installation_is_sampled_and_says_so(
     library: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(minimums, "SAMPLE", 4)
-    monkeypatch.setattr(minimums, "AT_ONCE", 3)
+    monkeypatch.setattr(threshold_preview, "SAMPLE", 4)
+    monkeypatch.setattr(threshold_preview, "AT_ONCE", 3)
     found = staying("default")
     assert found.is_approximate
     assert 0 < found.looked_at <= 4

@@ -32,7 +32,7 @@ from filestack_tags.models import (
     score_of,
 )
 from filestack_tags.search import estimates
-from filestack_tags.search.ast import (
+from filestack_tags.search.language.tree import (
     And,
     Comparison,
     Everything,
@@ -45,7 +45,7 @@ from filestack_tags.search.ast import (
     Query,
     negation,
 )
-from filestack_tags.search.keyset import find
+from filestack_tags.search.pages import find
 from filestack_tags.search.plan import plan
 from tests import examples
 

@@ -6,10 +6,9 @@ import pytest
 from django.db import connection
 from django.test import override_settings
 
-from filestack_tags import statistics
 from filestack_tags.exceptions import TagQueryError
 from filestack_tags.models import Tag, TagStatistic
-from filestack_tags.search import estimates
+from filestack_tags.search import estimates, statistics
 from filestack_tags.search.plan import plan
 
 from .test_planner import an_asset

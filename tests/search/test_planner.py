@@ -16,11 +16,11 @@ from filestack_tags.db.datetimes import kept
 from filestack_tags.db.text import label_key, reference_digest
 from filestack_tags.exceptions import TagQueryError
 from filestack_tags.models import Asset, AssetTag, Tag, TagAlias, TaggingRun, score_of
-from filestack_tags.search.ast import Comparison
-from filestack_tags.search.conditions import bounds_of
-from filestack_tags.search.facts import DECISIONS, SOURCES, STATUSES
 from filestack_tags.search.hints import Hint, hints
-from filestack_tags.search.language import parse
+from filestack_tags.search.language.fields import DECISIONS, SOURCES, STATUSES
+from filestack_tags.search.language.parser import parse
+from filestack_tags.search.language.tree import Comparison
+from filestack_tags.search.orm import bounds_of
 from filestack_tags.search.planner import (
     search_assets,
     search_limits,

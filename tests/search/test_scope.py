@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filestack_tags.models import Asset, AssetTag, Tag, TaggingRun
-from filestack_tags.search.ast import Everything, HasTag, Query
-from filestack_tags.search.complete import complete, forget
+from filestack_tags.search.completion import complete, forget
 from filestack_tags.search.facets import facets, histogram
 from filestack_tags.search.hints import hints
+from filestack_tags.search.language.tree import Everything, HasTag, Query
 from filestack_tags.search.totals import total
 from tests.api.rows import tagged
 

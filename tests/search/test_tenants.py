@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from filestack_tags.exceptions import TagQueryError
 from filestack_tags.models import Asset, Tag, TagAlias
-from filestack_tags.search import complete, estimates
+from filestack_tags.search import completion, estimates
 from filestack_tags.search.facets import facets, histogram
 from filestack_tags.search.hints import hints
-from filestack_tags.search.keyset import find
+from filestack_tags.search.pages import find
 from filestack_tags.search.totals import total
 from tests import examples
 from tests.api.rows import tagged
@@ -66,7 +66,7 @@ queries = st.lists(terms, min_size=1, max_size=4).flatmap(
 
 def answers(query: str, text: str) -> list[Any]:
     """Return everything that a tenant can learn by searching and by completion."""
-    complete.forget()
+    completion.forget()
     estimates.forget()
 
     def page(order: Any) -> Any:
@@ -82,7 +82,7 @@ def answers(query: str, text: str) -> list[Any]:
         "rows": lambda: sorted(
             Asset.objects.within(OURS).search(query).values_list("pk", flat=True)
         ),
-        "names": lambda: complete.complete(text, within=OURS),
+        "names": lambda: completion.complete(text, within=OURS),
         "histogram": lambda: histogram(
             getattr(Tag.objects.filter(key="sky").first(), "pk", 0), query, within=OURS
         ),

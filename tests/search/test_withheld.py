@@ -14,10 +14,10 @@ from filestack_tags.assets import sensitive_labels
 from filestack_tags.assets.sensitive import report
 from filestack_tags.exceptions import CurationError
 from filestack_tags.models import Asset, AssetTag, Tag
-from filestack_tags.search import complete as completion
-from filestack_tags.search.ast import Comparison, HasTag, Query
+from filestack_tags.search import completion as completion
 from filestack_tags.search.facets import facets, histogram
 from filestack_tags.search.hints import hints
+from filestack_tags.search.language.tree import Comparison, HasTag, Query
 from filestack_tags.search.planner import visible_asset_tags
 from tests.api.rows import tagged
 

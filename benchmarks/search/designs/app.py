@@ -7,7 +7,7 @@ from dataclasses import replace
 from benchmarks.search.oracle import Oracle
 from benchmarks.search.workload import PAGE, Search
 from filestack_tags.search.facets import Facets, facets
-from filestack_tags.search.keyset import Page, find
+from filestack_tags.search.pages import Page, find
 from filestack_tags.search.totals import Total, total
 
 

@@ -12,7 +12,7 @@ from filestack_tags.api.filters import AssetFilter, TagsFilter, TextsFilter, Who
 from filestack_tags.api.representation import FIELDS
 from filestack_tags.api.serializers import TagSerializer
 from filestack_tags.models import BulkJob, BulkJobItem, TaggingRun, WebhookDelivery
-from filestack_tags.search.keyset import ORDERS
+from filestack_tags.search.pages import ORDERS
 
 TEXT = {"type": "string"}
 

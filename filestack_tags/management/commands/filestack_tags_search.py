@@ -7,7 +7,7 @@ from django.core.management.base import CommandError
 
 from filestack_tags.exceptions import TagQueryError
 from filestack_tags.management.base import AppCommand
-from filestack_tags.search.keyset import ORDERS, find
+from filestack_tags.search.pages import ORDERS, find
 from filestack_tags.search.plan import plan
 from filestack_tags.search.totals import total
 

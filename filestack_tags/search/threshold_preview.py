@@ -28,7 +28,7 @@ from django.db.models import (
 from filestack_tags.assets.sensitive import exists, withheld
 from filestack_tags.models import Asset, AssetTag
 
-from .names import rows_of
+from .tag_lookup import rows_of
 
 SAMPLE = 1_800
 """Sample size for large installations: shares are then accurate to about two percent."""

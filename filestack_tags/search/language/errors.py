@@ -11,7 +11,7 @@ from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedTok
 from filestack_tags.exceptions import TagQueryError
 from filestack_tags.translation import gettext_noop as _
 
-from .ast import FIELDS
+from .tree import FIELDS
 
 _WORDS = {
     "WORD": _("a tag"),

@@ -28,9 +28,9 @@ from filestack_tags.exceptions import SearchTimeout
 from filestack_tags.models import Tag, TagAlias
 
 from .deadline import time_limit
-from .names import rows_of
 from .scope import counts_within, scope
 from .sql import Fragment
+from .tag_lookup import rows_of
 
 CHECK_AFTER = 1.0
 """Seconds for which the names in memory are used without checking for changes."""

@@ -19,7 +19,7 @@ from filestack_tags.exceptions import TagQueryError
 from filestack_tags.models import Asset
 from filestack_tags.translation import gettext_noop as _
 
-from .ast import HasTag, Node, label_text, leaves
+from .language.tree import HasTag, Node, label_text, leaves
 from .tables import tables_of
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from django.db import connections
 
 from filestack_tags.db import prepared_statements
 
-from .ast import Node
+from .language.tree import Node
 from .plan import Clause, Plan
 from .sql import Fragment, Stream
 

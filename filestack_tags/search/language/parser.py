@@ -1,4 +1,4 @@
-"""The search language: parse text into a :class:`~.ast.Query`. No Django.
+"""The search language: parse text into a :class:`~.tree.Query`. No Django.
 
 ::
 
@@ -18,9 +18,9 @@ from lark.exceptions import UnexpectedInput
 from filestack_tags.exceptions import TagQueryError
 from filestack_tags.translation import gettext_noop as _
 
-from .ast import BARE_LABEL, BARE_VALUE, FIELDS, Query
-from .diagnosis import SyntaxFailure, explain
-from .reader import Reader, start_of
+from .errors import SyntaxFailure, explain
+from .grammar import Reader, start_of
+from .tree import BARE_LABEL, BARE_VALUE, FIELDS, Query
 
 _LABEL = r"""(?!(?:AND|OR|NOT)(?![^\s()"“”„|@<>=≥≤:*]))""" + BARE_LABEL.pattern
 

@@ -10,7 +10,9 @@ from filestack_tags.db.text import fold
 from filestack_tags.exceptions import InvalidLabel, TagQueryError
 from filestack_tags.translation import gettext_noop as _
 
-from .ast import (
+from .errors import unknown_field
+from .fields import DECISIONS, SOURCES, read_fact
+from .tree import (
     PRESENCE,
     Comparison,
     Everything,
@@ -23,8 +25,6 @@ from .ast import (
     negation,
     unquoted,
 )
-from .diagnosis import unknown_field
-from .facts import DECISIONS, SOURCES, read_fact
 
 _SYMBOLS = {"≥": ">=", "≤": "<="}
 _CONFIDENCE = re.compile(r"[0-9]{1,3}")

@@ -12,7 +12,7 @@ from typing import TypeVar
 from filestack_tags.exceptions import TagQueryError
 from filestack_tags.translation import gettext_noop as _
 
-from .ast import MOMENTS, SIZE_UNITS, Comparison, Fact, HasTag, Leaf, Measure, Moment
+from .tree import MOMENTS, SIZE_UNITS, Comparison, Fact, HasTag, Leaf, Measure, Moment
 
 SOURCES = ("auto", "user")
 DECISIONS = ("none", "accepted", "rejected", "added")
@@ -90,7 +90,7 @@ def read_fact(field: str, operator: str, value: str, position: int) -> Leaf:
     """Return the term ``field:operator value``; the caller handles ``include``.
 
     Args:
-        field: one of :data:`~.ast.FIELDS`.
+        field: one of :data:`~.tree.FIELDS`.
         operator: ``""`` or a comparison.
         value: the value as typed, without quotes.
         position: where the value starts, for the error.

@@ -19,13 +19,13 @@ from filestack_tags.db.text import label_key
 from filestack_tags.exceptions import CursorError
 from filestack_tags.models import Asset
 
-from .ast import HasTag, Not, Query, conjunction
 from .deadline import time_limit
-from .instances import assets
-from .names import default_database
+from .hydration import assets
+from .language.tree import HasTag, Not, Query, conjunction
+from .page_sql import Row, by_id, by_score, score_of
 from .plan import Clause, Plan, planned
 from .planner import read, understood
-from .walk import Row, by_id, by_score, score_of
+from .tag_lookup import default_database
 
 Order = Literal["newest", "oldest", "confidence", "best"]
 ORDERS = ("newest", "oldest", "confidence", "best")
@@ -103,7 +103,7 @@ def find(
     one if assets have very many of a prefix's tags.
 
     Args:
-        query: the text, or the result of :func:`~.language.parse`.
+        query: the text, or the result of :func:`~.parser.parse`.
         order: ``newest`` or ``oldest`` first by id; ``confidence`` of a tag, highest first;
             ``best``, the highest confidence among the rows that the search's required tag terms
             match. With equal confidence, the newer asset comes first.

@@ -28,9 +28,20 @@ from filestack_tags.db.datetimes import kept
 from filestack_tags.filestack.sources import digests_of
 from filestack_tags.models import AssetTag, TaggingRun
 
-from .ast import And, Comparison, Everything, Fact, HasTag, Measure, Moment, Node, Not, Or
-from .facts import UNKNOWN, mime_type
-from .names import Names, rows_of
+from .language.fields import UNKNOWN, mime_type
+from .language.tree import (
+    And,
+    Comparison,
+    Everything,
+    Fact,
+    HasTag,
+    Measure,
+    Moment,
+    Node,
+    Not,
+    Or,
+)
+from .tag_lookup import Names, rows_of
 
 MAX_SCORE = 100
 _CLOCK = re.compile(r"T[0-9]{2}:[0-9]{2}(:[0-9]{2})?(?:\.([0-9]+))?")

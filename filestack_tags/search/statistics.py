@@ -13,9 +13,9 @@ from functools import partial
 from django.db import connections
 from django.db.models import Count
 
-from .assets.tags import BATCH
-from .db.transactions import alias, retried
-from .models import AssetTag, Tag, TagStatistic
+from filestack_tags.assets.tags import BATCH
+from filestack_tags.db.transactions import alias, retried
+from filestack_tags.models import AssetTag, Tag, TagStatistic
 
 Counts = dict[tuple[int, int], int]
 """``{(tag id, score): assets}``."""

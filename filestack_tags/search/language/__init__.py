@@ -1,0 +1,1 @@
+"""The search language: grammar, tree, fields and errors. No Django."""
