@@ -1,7 +1,7 @@
-"""For any assets and any search, the database finds what a plain reading of the rows finds.
+"""For any assets and any search, the database finds the same as a plain evaluation of the rows.
 
-The reading below shares nothing with the planner but the searches themselves: it looks at one
-asset after the other, in Python.
+The evaluation below shares only the searches themselves with the planner: it checks one asset after
+the other, in Python.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class World:
 
     @property
     def package(self) -> dict:
-        """The settings that the world is read under."""
+        """The settings for the evaluation."""
         return dict(
             django_settings.FILESTACK_TAGS,
             MIN_CONFIDENCE=self.min_confidence,
@@ -122,11 +122,11 @@ class World:
 
 
 def shouted(name: str) -> str:
-    """Return the name in capitals, or as it is where those are of another tag: ı is no i."""
+    """Return the name in capitals, or unchanged if those are another tag's name: ı is not i."""
     return name.upper() if label_key(name.upper()) == label_key(name) else name
 
 
-# -- reading -------------------------------------------------------------------------------
+# -- evaluation ----------------------------------------------------------------------------
 
 
 IGNORABLE = re.compile(
@@ -328,7 +328,7 @@ def store(world: World) -> list[int]:
     return ids
 
 
-# -- making up -----------------------------------------------------------------------------
+# -- generation ----------------------------------------------------------------------------
 
 CONFIDENCES = st.integers(0, 100) | st.sampled_from([0, 49, 50, 51, 100])
 SIZES = st.sampled_from([0, 1023, 1024, 2**31, 2**63 - 1])
@@ -523,7 +523,7 @@ def best_confidence(world: World, query: Query, terms, asset: AnAsset) -> int | 
 
 
 def clauses(query: Query) -> list[list[HasTag]]:
-    """The required terms that name tags, and the ORs of such terms; none asks for rejected."""
+    """The required terms that name tags, and the ORs of such terms; without ``rejected`` ones."""
     found = []
     for term in query.where.terms if isinstance(query.where, And) else (query.where,):
         leaves = list(term.terms) if isinstance(term, Or) else [term]
@@ -536,7 +536,7 @@ def clauses(query: Query) -> list[list[HasTag]]:
 
 
 def in_order(world: World, query: Query, order: str, tag: str | None, matched):
-    """The matches, ``{id: asset}``, as the pages should have them: ``[(id, confidence)]``."""
+    """The matches, ``{id: asset}``, in the order of the pages: ``[(id, confidence)]``."""
     terms: list[HasTag] | None = None
     known = clauses(query)
     if order == "best" and known:
@@ -579,7 +579,7 @@ def walked(query: str, size: int, **options):
 
 
 def wrong_statistics(data) -> None:
-    """Store statistics that have nothing to do with the tags, or none."""
+    """Store statistics unrelated to the tags, or none."""
     estimates.forget()
     TagStatistic.objects.all().delete()
     if data.draw(st.booleans(), label="statistics"):

@@ -1,8 +1,8 @@
-"""``python -m tests.services``: the tests that need a service, on every one that answers.
+"""``python -m tests.services``: run the tests that need a service, on every available one.
 
 Addresses come from ``TEST_POSTGRES_URL``, ``TEST_MARIADB_URL``, ``TEST_REDIS_URL`` and
-``TEST_RABBITMQ_URL``. A service that does not answer is reported and left out;
-``REQUIRE_SERVICES=1`` makes that a failure. Further arguments go to pytest.
+``TEST_RABBITMQ_URL``. A service that does not answer is reported and skipped;
+``REQUIRE_SERVICES=1`` makes that a failure. Further arguments are passed to pytest.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def main() -> int:
             results[service.name] = f"used at {service.address}"
             continue
         print(f"\n== The suite on {service.name} at {service.address} ==", flush=True)
-        # What is slow ran on SQLite, and runs on the database that most projects use.
+        # Slow tests ran on SQLite, and run on the database that most projects use.
         quick = () if service is POSTGRES else ("--skip-slow", "--hypothesis-profile=brief")
         code = pytest("--only-database", "-rs", *quick, *sys.argv[1:], DATABASE_URL=service.url)
         results[service.name] = f"{'FAILED' if code else 'passed'} at {service.address}"
