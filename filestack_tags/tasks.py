@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 from celery import Task, shared_task
 from django.db import connections
 
-from . import bulk, heartbeat, merging, metrics, retention
+from . import heartbeat, metrics, retention
 from .assets import registry
 from .broker import publish
 from .conf import get_settings
+from .curation import bulk, merging
 from .db.transactions import alias, in_transaction, on_commit
 from .filestack.sources import Source
 from .lanes import Lanes
@@ -132,7 +133,7 @@ def _process_waiting(until: float) -> bool:
 
 @shared_task(name="filestack_tags.run_bulk_job", acks_late=True, ignore_result=True)
 def run_bulk_job(job_id: int) -> None:
-    """Do batches of a bulk job; see :func:`filestack_tags.bulk.step`.
+    """Do batches of a bulk job; see :func:`filestack_tags.curation.bulk.step`.
 
     After :data:`BULK_SLICE` seconds the rest is left to another task of this name.
     """
@@ -152,7 +153,7 @@ def run_bulk_job(job_id: int) -> None:
 
 @shared_task(name="filestack_tags.merge_tags", acks_late=True, ignore_result=True)
 def merge_tags(merge_id: int) -> None:
-    """Continue merging two tags, or undoing it; see :func:`filestack_tags.merging.work`.
+    """Continue merging two tags, or undoing it; see :func:`filestack_tags.curation.merging.work`.
 
     After :data:`MERGE_SLICE` seconds the rest is left to another task of this name.
     """

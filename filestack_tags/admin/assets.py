@@ -16,10 +16,11 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from filestack_tags import bulk, tasks
+from filestack_tags import tasks
 from filestack_tags.assets import registry
 from filestack_tags.assets.visibility import scope_of
 from filestack_tags.conf import get_settings
+from filestack_tags.curation import bulk
 from filestack_tags.exceptions import TagQueryError
 from filestack_tags.models import Asset, AssetQuerySet
 from filestack_tags.search.hints import hints

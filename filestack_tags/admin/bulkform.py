@@ -10,7 +10,7 @@ from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from filestack_tags import bulk
+from filestack_tags.curation import bulk
 from filestack_tags.db.text import MAX_LABEL_LENGTH
 from filestack_tags.models import BulkJob
 from filestack_tags.tagging import workflows

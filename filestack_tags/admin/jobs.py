@@ -25,8 +25,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
-from filestack_tags import bulk, tasks
+from filestack_tags import tasks
 from filestack_tags.assets.visibility import assets_of, sees_everything
+from filestack_tags.curation import bulk
 from filestack_tags.exceptions import FilestackTagsError, TagQueryError
 from filestack_tags.models import Asset, BulkJob, BulkJobItem
 

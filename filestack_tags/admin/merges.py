@@ -15,9 +15,10 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from filestack_tags import merging, tasks
+from filestack_tags import tasks
 from filestack_tags.assets import tags
 from filestack_tags.assets.visibility import sees_everything
+from filestack_tags.curation import merging
 from filestack_tags.db.text import MAX_LABEL_LENGTH, label_key
 from filestack_tags.exceptions import CurationError, InvalidLabel
 from filestack_tags.models import AT_WORK, Tag, TagMerge

@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from filestack_tags import saved_searches
+from filestack_tags.curation import saved_searches
 from filestack_tags.exceptions import InvalidLabel, SavedSearchError, TagQueryError
 from filestack_tags.models import SavedSearch
 from filestack_tags.search.pages import Order

@@ -12,11 +12,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
-from filestack_tags import throttle
 from filestack_tags.assets import tags
 from filestack_tags.assets.sensitive import exists, withheld
 from filestack_tags.conf import get_settings
-from filestack_tags.curation import Outcome, decide_many
+from filestack_tags.curation import Outcome, decide_many, throttle
 from filestack_tags.db.text import label_key
 from filestack_tags.db.transactions import retried
 from filestack_tags.exceptions import InvalidLabel

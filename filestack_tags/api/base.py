@@ -21,8 +21,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
-from filestack_tags import throttle
 from filestack_tags.assets.visibility import assets_of, sees_everything
+from filestack_tags.curation import throttle
 from filestack_tags.db.replicas import reading_primary
 from filestack_tags.db.transactions import alias, atomic, locked
 from filestack_tags.models import Asset

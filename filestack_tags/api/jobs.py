@@ -15,8 +15,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
-from filestack_tags import bulk, tasks
+from filestack_tags import tasks
 from filestack_tags.assets.visibility import sees_everything
+from filestack_tags.curation import bulk
 from filestack_tags.exceptions import (
     BulkError,
     ConfigurationError,

@@ -15,8 +15,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
-from filestack_tags import saved_searches
 from filestack_tags.assets.visibility import scope_of
+from filestack_tags.curation import saved_searches
+from filestack_tags.curation.saved_searches import Wanted
 from filestack_tags.db.text import MAX_LABEL_LENGTH
 from filestack_tags.db.transactions import locked
 from filestack_tags.exceptions import (
@@ -26,7 +27,6 @@ from filestack_tags.exceptions import (
     TagQueryError,
 )
 from filestack_tags.models import SavedSearch
-from filestack_tags.saved_searches import Wanted
 from filestack_tags.search.pages import Page
 
 from . import problems

@@ -14,10 +14,11 @@ from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from filestack_tags import curation, merging, tasks
+from filestack_tags import curation, tasks
 from filestack_tags.assets.sensitive import withheld
 from filestack_tags.assets.tags import known
 from filestack_tags.assets.visibility import scope_of, tags_of
+from filestack_tags.curation import merging
 from filestack_tags.db.text import fold, label_key
 from filestack_tags.db.transactions import atomic, locked
 from filestack_tags.exceptions import InvalidLabel

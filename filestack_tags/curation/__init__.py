@@ -1,6 +1,6 @@
 """Curation: users' decisions about the tags of assets, and changes to the tags themselves."""
 
-from .batches import Outcome
+from .decision_rows import Outcome
 from .decisions import (
     accept,
     add,
@@ -10,7 +10,7 @@ from .decisions import (
     reject,
     withdraw,
 )
-from .labels import add_alias, approve, hide, never_show, remove_alias, rename, set_minimum
+from .tag_editing import add_alias, approve, hide, never_show, remove_alias, rename, set_minimum
 from .undoing import undo, undo_many
 
 __all__ = [

@@ -24,7 +24,17 @@ from filestack_tags.db.transactions import alias, atomic, retried
 from filestack_tags.exceptions import CurationError, DecidedMeanwhile
 from filestack_tags.models import Asset, AssetTag, Tag, TagDecision
 
-from .batches import AT_ONCE, Change, Decision, Held, Outcome, Pair, Said, Signature, write
+from .decision_rows import (
+    AT_ONCE,
+    Change,
+    Decision,
+    Held,
+    Outcome,
+    Pair,
+    Said,
+    Signature,
+    write,
+)
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
@@ -134,10 +144,10 @@ def decide_many(
 ) -> list[Outcome]:
     """Make the same decision about many asset tags; return their outcomes, in the given order.
 
-    Uses a transaction for every :data:`.batches.AT_ONCE` of them, with one statement for each kind
-    of write. Committed batches stay when a later one fails. A decision that cannot be made does not
-    affect the others. Idempotent. Inside a transaction, pass one batch at most: its locks last
-    until the end, and more would lock assets after tags.
+    Uses a transaction for every :data:`.decision_rows.AT_ONCE` of them, with one statement for
+    each kind of write. Committed batches stay when a later one fails. A decision that cannot be
+    made does not affect the others. Idempotent. Inside a transaction, pass one batch at most:
+    its locks last until the end, and more would lock assets after tags.
 
     Args:
         act: a :class:`TagDecision.Act` other than *undo*.

@@ -14,7 +14,17 @@ from filestack_tags.db.transactions import alias, atomic, retried
 from filestack_tags.exceptions import CurationError
 from filestack_tags.models import Tag, TagDecision
 
-from .batches import AT_ONCE, Change, Decision, Held, Outcome, Pair, Said, Signature, write
+from .decision_rows import (
+    AT_ONCE,
+    Change,
+    Decision,
+    Held,
+    Outcome,
+    Pair,
+    Said,
+    Signature,
+    write,
+)
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
@@ -52,10 +62,10 @@ def undo_many(
 ) -> list[Outcome]:
     """Undo many decisions, the last ones first; return their outcomes, in that order.
 
-    Transactions are as for :func:`.decisions.decide_many`: one for every :data:`.batches.AT_ONCE`
-    of them, or fewer if several are about one asset tag. Inside a transaction, pass at most that
-    many. The ``decision_id`` of an outcome is that of the undoing decision; ``None`` if it was
-    undone before.
+    Transactions are as for :func:`.decisions.decide_many`: one for every
+    :data:`.decision_rows.AT_ONCE` of them, or fewer if several are about one asset tag. Inside
+    a transaction, pass at most that many. The ``decision_id`` of an outcome is that of the
+    undoing decision; ``None`` if it was undone before.
     """
     signature = Signature(user, origin, job)
     found = TagDecision.objects.using(alias())

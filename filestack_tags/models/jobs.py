@@ -142,7 +142,7 @@ class BulkJobItem(models.Model):
     """The asset may be deleted, or may never have existed."""
     outcome = models.CharField(_("outcome"), max_length=10, choices=Outcome)
     reason = models.CharField(_("reason"), max_length=20, blank=True)
-    """Why it was skipped: a word of :data:`filestack_tags.bulk.REASONS`."""
+    """Why it was skipped: a word of :data:`filestack_tags.curation.bulk.REASONS`."""
     error = models.TextField(_("error"), blank=True)
 
     objects = ReplicaManager()

@@ -10,7 +10,8 @@ from django.db.models import Model
 from django.urls import reverse
 from django.utils import timezone
 
-from filestack_tags import bulk, curation, merging, saved_searches
+from filestack_tags import curation
+from filestack_tags.curation import bulk, merging, saved_searches
 from filestack_tags.models import (
     Backfill,
     BulkJob,

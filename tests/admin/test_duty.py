@@ -13,7 +13,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from filestack_tags import admin as screens
-from filestack_tags import bulk, heartbeat
+from filestack_tags import heartbeat
+from filestack_tags.curation import bulk
 from filestack_tags.models import Asset, Backfill, Circuit, TagMerge, WebhookDelivery
 
 pytestmark = pytest.mark.django_db

@@ -11,8 +11,9 @@ from django.db.models import Q, Value
 from django.db.models.functions import Concat
 from django.test import Client
 
-from filestack_tags import bulk, curation
+from filestack_tags import curation
 from filestack_tags.assets import registry
+from filestack_tags.curation import bulk
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetTag, BulkJob
 from tests.api.rows import person

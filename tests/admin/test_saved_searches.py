@@ -10,11 +10,11 @@ from django.contrib import admin
 from django.contrib.auth.models import User
 from django.test import Client
 
-from filestack_tags import saved_searches
 from filestack_tags.admin.searches import SavedSearchForm
+from filestack_tags.curation import saved_searches
+from filestack_tags.curation.saved_searches import Wanted, save
 from filestack_tags.exceptions import SavedSearchError
 from filestack_tags.models import SavedSearch
-from filestack_tags.saved_searches import Wanted, save
 from tests.api.rows import person, tagged
 
 pytestmark = pytest.mark.django_db

@@ -9,7 +9,8 @@ from django.contrib.auth.models import User
 from django.db.models import Q
 from django.test import Client
 
-from filestack_tags import curation, merging
+from filestack_tags import curation
+from filestack_tags.curation import merging
 from filestack_tags.models import Asset, Tag, TagMerge
 from tests.api.rows import tagged
 

@@ -20,12 +20,13 @@ from django.db.models import Q
 from django.urls import reverse
 from rest_framework.test import APIClient
 
-from filestack_tags import bulk, curation, merging, saved_searches
+from filestack_tags import curation
 from filestack_tags.api import preconditions, problems
 from filestack_tags.api.jobs import KEY
 from filestack_tags.api.schema.operations import OPERATIONS
 from filestack_tags.api.urls import router
 from filestack_tags.assets import upload_policy
+from filestack_tags.curation import bulk, merging, saved_searches
 from filestack_tags.models import Tag, TagAlias
 
 from .rows import person, tagged

@@ -10,9 +10,10 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.db.models import Q
 from rest_framework.test import APIClient
 
-from filestack_tags import bulk, curation
+from filestack_tags import curation
 from filestack_tags.api.jobs import JobViewSet
 from filestack_tags.api.problems import PREFIX
+from filestack_tags.curation import bulk
 from filestack_tags.models import Asset, AssetTag, BulkJob, Tag
 
 from .rows import person, tagged

@@ -12,8 +12,9 @@ from django.utils import timezone
 from django.utils.http import http_date
 from rest_framework.test import APIClient
 
-from filestack_tags import curation, saved_searches
+from filestack_tags import curation
 from filestack_tags.api.problems import PREFIX
+from filestack_tags.curation import saved_searches
 from filestack_tags.models import Asset, SavedSearch, Tag
 
 from .rows import tagged

@@ -10,8 +10,8 @@ from rest_framework.test import APIClient
 
 from filestack_tags import curation
 from filestack_tags.api.problems import PREFIX
+from filestack_tags.curation.saved_searches import Wanted, save
 from filestack_tags.models import SavedSearch, Tag
-from filestack_tags.saved_searches import Wanted, save
 
 from .rows import person, tagged
 

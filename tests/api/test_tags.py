@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
-from filestack_tags import curation, merging
+from filestack_tags import curation
 from filestack_tags.api.serializers import TagSerializer
+from filestack_tags.curation import merging
 from filestack_tags.models import Tag
 
 from .rows import tagged

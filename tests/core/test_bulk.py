@@ -15,9 +15,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from filestack_tags import bulk, curation, tasks
+from filestack_tags import curation, tasks
 from filestack_tags.assets import registry
-from filestack_tags.bulk import actions, running
+from filestack_tags.curation import bulk
+from filestack_tags.curation.bulk import actions, batches
 from filestack_tags.exceptions import BulkError, TagQueryError
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetTag, BulkJob, BulkJobItem, Tag, TagDecision
@@ -36,7 +37,7 @@ def person() -> User:
 
 @pytest.fixture(autouse=True)
 def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "BATCH", 2)
+    monkeypatch.setattr(batches, "BATCH", 2)
 
 
 def tagged(number: int, tag: str = "sky", confidence: int = 80, **facts: Any) -> list[int]:
@@ -130,17 +131,17 @@ def test_a_worker_that_dies_in_a_batch_has_done_none_of_it(
     ids = tagged(5)
     job = asked("add_tag", tag="x")
     assert bulk.step(job.pk).goes_on
-    real = running._note
+    real = batches._note
 
     def die(*arguments: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(running, "_note", die)
+    monkeypatch.setattr(batches, "_note", die)
     with pytest.raises(KeyboardInterrupt):
         bulk.step(job.pk)
     job.refresh_from_db()
     assert (job.done, len(decisions("x"))) == (2, 2)
-    monkeypatch.setattr(running, "_note", real)
+    monkeypatch.setattr(batches, "_note", real)
     assert bulk.waiting() == []
     with time_machine.travel(timezone.now() + timedelta(minutes=2), tick=False):
         assert bulk.waiting() == [job.pk]
@@ -172,7 +173,7 @@ def test_one_asset_that_fails_keeps_no_other_from_its_change(
             raise RuntimeError("secret")
         return real(job, batch)
 
-    monkeypatch.setitem(running.ACTIONS, BulkJob.Action.RETAG, fails)  # type: ignore[arg-type]
+    monkeypatch.setitem(batches.ACTIONS, BulkJob.Action.RETAG, fails)  # type: ignore[arg-type]
     job = done(asked("retag"))
     assert (job.state, job.changed, job.failed) == (State.FINISHED, 4, 1)
     (item,) = job.items.all()
@@ -189,9 +190,9 @@ def test_a_batch_that_fails_as_a_whole_is_tried_again_and_then_fails_the_job(
     def broken(*arguments: Any) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr(running, "_next", broken)
+    monkeypatch.setattr(batches, "_next", broken)
     states = []
-    for _ in range(running.TRIES):
+    for _ in range(batches.TRIES):
         assert not bulk.step(job.pk).goes_on
         job.refresh_from_db()
         states.append(job.state)
@@ -261,7 +262,7 @@ def test_to_retag_queues_all_and_waits_while_the_queue_is_full(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tagged(5)
-    monkeypatch.setattr(running, "MOST_QUEUED", 4)
+    monkeypatch.setattr(batches, "MOST_QUEUED", 4)
     job = asked("retag")
     steps = [bulk.step(job.pk) for _ in range(3)]
     assert [len(step.to_tag) for step in steps] == [2, 2, 0]
@@ -362,7 +363,7 @@ def test_undo_takes_back_what_the_job_decided_and_nothing_else(
 def test_a_batch_takes_as_many_queries_for_many_assets_as_for_few(
     django_assert_num_queries: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(running, "BATCH", 100)
+    monkeypatch.setattr(batches, "BATCH", 100)
     tagged(3)
     few = asked("reject_tag", query="sky", tag="sky")
     with CaptureQueriesContext(connection) as queries:
@@ -411,8 +412,8 @@ def test_what_jobs_come_to_is_told(
     bulk.cancel(undoing.pk)
     bulk.cancel(undoing.pk)
     assert [each[0] for each in heard()] == ["bulk.asked", "bulk.cancelled", "bulk.seconds"]
-    monkeypatch.setattr(running, "_next", None)
+    monkeypatch.setattr(batches, "_next", None)
     broken = asked("export", format="csv")
-    for _ in range(running.TRIES):
+    for _ in range(batches.TRIES):
         bulk.step(broken.pk)
     assert [each[::2] for each in heard()][1] == ("bulk.failed", "export")

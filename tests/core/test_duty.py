@@ -10,7 +10,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from filestack_tags import bulk, cures, duty, heartbeat, metrics, tasks
+from filestack_tags import cures, duty, heartbeat, metrics, tasks
+from filestack_tags.curation import bulk
 from filestack_tags.duty import Pile, report
 from filestack_tags.exceptions import PayloadError, TaggerError
 from filestack_tags.models import Asset, Backfill, BulkJob, Heartbeat, TagMerge, WebhookDelivery

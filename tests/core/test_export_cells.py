@@ -13,8 +13,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
-from filestack_tags import bulk
-from filestack_tags.bulk.exports import safe_cell, tags_cell
+from filestack_tags.curation import bulk
+from filestack_tags.curation.bulk.exports import safe_cell, tags_cell
 from filestack_tags.db.text import label_name
 from filestack_tags.models import BulkJob
 from tests.api.rows import person, tagged

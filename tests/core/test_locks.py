@@ -15,9 +15,10 @@ import time_machine
 from django.db import OperationalError, connection
 from django.utils import timezone
 
-from filestack_tags import curation, merging, retention, tasks
+from filestack_tags import curation, retention, tasks
 from filestack_tags.assets import registry
 from filestack_tags.assets.registry import Facts
+from filestack_tags.curation import merging
 from filestack_tags.db import transactions
 from filestack_tags.fields import AssetOf
 from filestack_tags.filestack.errors import ServerError

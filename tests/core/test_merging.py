@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
-from filestack_tags import curation, merging, tasks
+from filestack_tags import curation, tasks
 from filestack_tags.assets import registry, tags
+from filestack_tags.curation import merging
+from filestack_tags.curation.merging import batches
 from filestack_tags.exceptions import CurationError
 from filestack_tags.filestack.sources import Source
-from filestack_tags.merging import walk
 from filestack_tags.models import (
     Asset,
     AssetTag,
@@ -182,11 +183,11 @@ class TestAMerge:
         assert counts() == {"cat": 2, "dog": 0}
 
     def test_goes_on_from_where_its_process_died(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(walk, "BATCH", 2)
+        monkeypatch.setattr(batches, "BATCH", 2)
         for number in range(7):
             apply(asset(number), {"cats": 80} | ({"cat": 50} if number % 2 else {}))
         begun = merging.start(tag("cats").pk, tag("cat").pk, user=None)
-        real = walk._note
+        real = batches._note
 
         def dying(merge: TagMerge, **said: Any) -> None:
             real(merge, **said)
@@ -194,7 +195,7 @@ class TestAMerge:
                 raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(walk, "_note", dying)
+            patch.setattr(batches, "_note", dying)
             with pytest.raises(KeyboardInterrupt):
                 merging.work(begun.pk)
         counted_rightly()
@@ -215,7 +216,7 @@ class TestAMerge:
         assert rows()[late.pk, "cat"][0] == 99
 
     def test_can_be_undone_while_it_is_at_work(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(walk, "BATCH", 2)
+        monkeypatch.setattr(batches, "BATCH", 2)
         for number in range(5):
             apply(asset(number), {"cats": 80})
         before = rows()

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
-from filestack_tags import bulk, curation
+from filestack_tags import curation
+from filestack_tags.curation import bulk
 from filestack_tags.db.text import label_key, label_name
 from filestack_tags.exceptions import InvalidLabel
 from filestack_tags.models import Asset, Tag

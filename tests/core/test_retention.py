@@ -14,9 +14,10 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection, connections
 from django.utils import timezone
 
-from filestack_tags import bulk, curation, merging, retention, tasks
+from filestack_tags import curation, retention, tasks
 from filestack_tags.assets import registry
 from filestack_tags.checks import check_settings
+from filestack_tags.curation import bulk, merging
 from filestack_tags.db import transactions
 from filestack_tags.exceptions import BulkError, ConfigurationError, CurationError
 from filestack_tags.filestack.sources import Source

@@ -9,10 +9,11 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.db import IntegrityError
 from django.db.models import Q
 
-from filestack_tags import curation, saved_searches
+from filestack_tags import curation
+from filestack_tags.curation import saved_searches
+from filestack_tags.curation.saved_searches import Wanted, save
 from filestack_tags.exceptions import InvalidLabel, SavedSearchError, TagQueryError
 from filestack_tags.models import Asset, SavedSearch, Tag
-from filestack_tags.saved_searches import Wanted, save
 from tests.api.rows import person, tagged
 
 pytestmark = pytest.mark.django_db

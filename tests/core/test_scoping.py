@@ -12,9 +12,10 @@ from django.contrib.auth.models import AnonymousUser, Permission, User
 from django.db.models import Q
 from django.test import Client
 
-from filestack_tags import bulk, curation, saved_searches
+from filestack_tags import curation
 from filestack_tags.assets import registry, visibility
 from filestack_tags.checks import check_scope
+from filestack_tags.curation import bulk, saved_searches
 from filestack_tags.exceptions import BulkError, ConfigurationError, OutOfScope
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import (

@@ -11,7 +11,8 @@ from django.contrib.auth.models import User
 from django.test import Client
 from rest_framework.test import APIClient
 
-from filestack_tags import bulk, curation
+from filestack_tags import curation
+from filestack_tags.curation import bulk
 from filestack_tags.exceptions import BulkError
 from filestack_tags.models import Asset, BulkJob, Tag, TagAlias, TagDecision, TaggingRun
 from tests.api.rows import person, tagged

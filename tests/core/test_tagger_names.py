@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filestack_tags import bulk
+from filestack_tags.curation import bulk
 from filestack_tags.exceptions import ConfigurationError
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, BulkJob, TaggingRun

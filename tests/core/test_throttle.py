@@ -12,8 +12,9 @@ from django.db.models import Q
 from django.test import Client
 from rest_framework.test import APIClient
 
-from filestack_tags import bulk, curation
+from filestack_tags import curation
 from filestack_tags.api.problems import PREFIX
+from filestack_tags.curation import bulk
 from filestack_tags.exceptions import LimitExceeded
 from filestack_tags.models import Asset, BulkJob, Tag
 from tests.api.rows import person, tagged

@@ -10,12 +10,13 @@ from django.contrib.auth.models import Permission, User
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 
-from filestack_tags import bulk, curation, merging
+from filestack_tags import curation
 from filestack_tags.assets import registry
-from filestack_tags.bulk import running
+from filestack_tags.curation import bulk, merging
+from filestack_tags.curation.bulk import batches
+from filestack_tags.curation.merging import batches as merging_batches
 from filestack_tags.exceptions import CurationError
 from filestack_tags.filestack.sources import Source
-from filestack_tags.merging import walk
 from filestack_tags.models import AssetTag, BulkJob, Tag, TagMerge
 from tests.api.rows import person
 
@@ -27,8 +28,8 @@ State = BulkJob.State
 
 @pytest.fixture(autouse=True)
 def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "BATCH", 2)
-    monkeypatch.setattr(walk, "BATCH", 2)
+    monkeypatch.setattr(batches, "BATCH", 2)
+    monkeypatch.setattr(merging_batches, "BATCH", 2)
 
 
 @pytest.fixture
@@ -168,7 +169,7 @@ def test_a_merge_stops_once_its_user_may_not_do_it(
     assert merge.error.startswith(why)
     assert merge.state == (TagMerge.State.UNDOING if is_undoing else TagMerge.State.MERGING)
     assert AssetTag.objects.filter(tag__key="cats").count() == (2 if is_undoing else 3)
-    assert not merging.unfinished(silent_for=walk.ABANDONED_AFTER * 0)
+    assert not merging.unfinished(silent_for=merging_batches.ABANDONED_AFTER * 0)
     # Another user continues it.
     with pytest.raises(CurationError, match="is at work"):
         merging.start(tag("cats").pk, tag("dog").pk, user=None)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from playwright.sync_api import Page, Route, expect
 
-from filestack_tags import bulk
 from filestack_tags.assets import registry
+from filestack_tags.curation import bulk
 from filestack_tags.models import Asset, AssetTag, BulkJob, TaggingRun
 
 from .browser import tab_to

@@ -8,7 +8,8 @@ from datetime import timedelta
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
-from filestack_tags import bulk, curation, merging
+from filestack_tags import curation
+from filestack_tags.curation import bulk, merging
 from filestack_tags.models import (
     Asset,
     BulkJob,

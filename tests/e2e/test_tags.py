@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 
 from playwright.sync_api import Page, expect
 
-from filestack_tags import merging
+from filestack_tags.curation import merging
 from filestack_tags.models import AssetTag, Tag, TagMerge
 
 from .browser import tab_to

@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 from playwright.sync_api import Page
 
-from filestack_tags import bulk
+from filestack_tags.curation import bulk
 from filestack_tags.models import Asset, BulkJob, Tag
 from tests.admin.everything import make_everything, own_pages, standard_pages
 

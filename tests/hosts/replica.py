@@ -28,8 +28,9 @@ from django.db import connections  # noqa: E402
 from django.test import Client  # noqa: E402
 from django.test.utils import setup_test_environment  # noqa: E402
 
-from filestack_tags import bulk, curation, saved_searches, tasks  # noqa: E402
+from filestack_tags import curation, tasks  # noqa: E402
 from filestack_tags.assets import registry  # noqa: E402
+from filestack_tags.curation import bulk, saved_searches  # noqa: E402
 from filestack_tags.filestack.security import sign_webhook  # noqa: E402
 from filestack_tags.filestack.sources import Source  # noqa: E402
 from filestack_tags.models import Asset, BulkJob, Tag, TagDecision, TagMerge  # noqa: E402

@@ -12,7 +12,7 @@ from django.db.models.expressions import RawSQL
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from filestack_tags import bulk, saved_searches
+from filestack_tags.curation import bulk, saved_searches
 from filestack_tags.exceptions import SearchTimeout
 from filestack_tags.models import Asset, AssetTag, Tag
 from filestack_tags.search.completion import complete, forget

@@ -12,7 +12,7 @@ from filestack_tags.api.representation import DECISIONS, SOURCES
 from filestack_tags.api.runs import RunSerializer
 from filestack_tags.api.saved_searches import SavedSearchSerializer
 from filestack_tags.api.serializers import DecisionSerializer
-from filestack_tags.bulk import CONTENT_TYPES
+from filestack_tags.curation.bulk import CONTENT_TYPES
 from filestack_tags.models import Asset
 
 Shape = serializers.Serializer

@@ -11,11 +11,11 @@ from typing import Any
 
 from django.core.cache import cache
 
-from .assets import tags
-from .assets.visibility import digest_of
-from .conf import get_settings
-from .db.text import label_key
-from .exceptions import LimitExceeded
+from filestack_tags.assets import tags
+from filestack_tags.assets.visibility import digest_of
+from filestack_tags.conf import get_settings
+from filestack_tags.db.text import label_key
+from filestack_tags.exceptions import LimitExceeded
 
 MINUTE, HOUR = 60, 3600
 

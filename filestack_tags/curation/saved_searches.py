@@ -16,12 +16,18 @@ from django.db.models import Case, Q, QuerySet, Value, When
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from .assets.visibility import NOTHING, digest_of, scope_of
-from .db.text import is_visible, label_key, label_name, storable, without_ignorable
-from .db.transactions import alias, atomic, locked
-from .exceptions import SavedSearchError
-from .models import AssetQuerySet, SavedSearch
-from .search.planner import understood
+from filestack_tags.assets.visibility import NOTHING, digest_of, scope_of
+from filestack_tags.db.text import (
+    is_visible,
+    label_key,
+    label_name,
+    storable,
+    without_ignorable,
+)
+from filestack_tags.db.transactions import alias, atomic, locked
+from filestack_tags.exceptions import SavedSearchError
+from filestack_tags.models import AssetQuerySet, SavedSearch
+from filestack_tags.search.planner import understood
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser

@@ -12,7 +12,7 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from filestack_tags import metrics, throttle
+from filestack_tags import metrics
 from filestack_tags.assets import tags
 from filestack_tags.assets.visibility import (
     digest_of,
@@ -23,6 +23,7 @@ from filestack_tags.assets.visibility import (
     why_stopped,
 )
 from filestack_tags.conf import get_settings
+from filestack_tags.curation import throttle
 from filestack_tags.db.text import label_key, label_name
 from filestack_tags.db.transactions import alias, atomic, locked, retrying
 from filestack_tags.exceptions import BulkError

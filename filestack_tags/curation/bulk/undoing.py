@@ -14,7 +14,7 @@ from filestack_tags.exceptions import BulkError
 from filestack_tags.models import Asset, BulkJob, BulkJobItem, TagDecision, TaggingRun
 
 from .actions import ACTS, Effect
-from .asking import UNDONE, scope_of_job
+from .requests import UNDONE, scope_of_job
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser

@@ -63,7 +63,7 @@ def preview(source_id: int, target_id: int) -> Preview:
 
 @retrying
 def start(source_id: int, target_id: int, *, user: AbstractBaseUser | None) -> TagMerge:
-    """Start merging the source into the target; return the merge, for :func:`.walk.work`.
+    """Start merging the source into the target; return the merge, for :func:`.batches.work`.
 
     From the commit on, the source's label and its aliases resolve to the target, in replies and for
     users. Searches for the target find both until all assets are merged. A stopped merge of the
@@ -105,7 +105,7 @@ def start(source_id: int, target_id: int, *, user: AbstractBaseUser | None) -> T
 
 @retrying
 def undo(merge_id: int, *, user: AbstractBaseUser | None) -> TagMerge:
-    """Start undoing a merge, finished or not; :func:`.walk.work` does the rest.
+    """Start undoing a merge, finished or not; :func:`.batches.work` does the rest.
 
     The source is a tag again, with its former id, aliases and settings, and replies reach it.
     Idempotent.

@@ -5,7 +5,9 @@ registered before the job was created and matches when its batch runs.
 """
 
 from .actions import REASONS
-from .asking import (
+from .batches import Step, step, waiting
+from .exports import CONTENT_TYPES, download, is_in_scope, read_parts
+from .requests import (
     FORMATS,
     MAX_IDS,
     NOT_IN_CHARGE,
@@ -21,8 +23,6 @@ from .asking import (
     permission,
     preview,
 )
-from .exports import CONTENT_TYPES, download, is_in_scope, read_parts
-from .running import Step, step, waiting
 from .undoing import can_be_undone, undo
 
 __all__ = [

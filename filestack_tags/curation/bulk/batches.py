@@ -27,7 +27,7 @@ from filestack_tags.search.plan import plan
 from filestack_tags.search.totals import capped, total
 
 from .actions import ACTIONS, Effect
-from .asking import (
+from .requests import (
     TAGGING,
     includes_hidden_tags,
     scope_of_job,

@@ -11,7 +11,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.db import connections
 
-from filestack_tags.curation.batches import Said
+from filestack_tags.curation.decision_rows import Said
 from filestack_tags.db.transactions import alias, locked
 from filestack_tags.models import Asset, AssetTag, TagMerge, TagMergeRow, score_of
 

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from filestack_tags.assets import tags
 from filestack_tags.assets.visibility import sees_everything, why_stopped
-from filestack_tags.curation.batches import Said
+from filestack_tags.curation.decision_rows import Said
 from filestack_tags.db.transactions import alias, atomic, locked, retrying
 from filestack_tags.models import AT_WORK, AssetTag, Tag, TagMerge, TagMergeRow
 from filestack_tags.search import statistics
