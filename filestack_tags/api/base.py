@@ -105,6 +105,8 @@ class View(GenericViewSet[Any]):
         self.action = reads
         try:
             response = getattr(self, reads)(request, *args, **kwargs)
+        except ParameterError:  # the GET takes parameters that the write does not
+            return None
         finally:
             self.action = writes
         return etag_of(JSON().render(response.data))

@@ -63,6 +63,6 @@ def id_in(request: Request, name: str) -> int | None:
     text = request.query_params.get(name)
     if text is None:
         return None
-    if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) < 2**63):
+    if not (text.isascii() and text.isdigit() and len(text) < 20 and 0 < int(text) < 2**63):
         raise ParameterError(_("%(name)s is an id.") % {"name": name}, parameter=name)
     return int(text)

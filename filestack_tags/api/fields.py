@@ -10,6 +10,7 @@ from rest_framework import serializers
 
 from filestack_tags.db.text import MAX_LABEL_LENGTH, MAX_REFERENCE_LENGTH, label_key, label_name
 from filestack_tags.exceptions import InvalidLabel
+from filestack_tags.filestack.sources import HANDLE, STORAGE_ALIAS
 
 NO_NUL = r"^[^\u0000]*$"
 
@@ -55,11 +56,39 @@ class TagName(Text):
 
 
 class Reference(Text):
-    """A text that names a file, or a part of one; :class:`.Source` checks it."""
+    """A text that names a file, or a part of one; :class:`.Source` checks it.
+
+    Args:
+        name_format: the ``format`` in the schema.
+    """
+
+    def __init__(self, name_format: str = "file-reference", **kwargs: Any) -> None:
+        kwargs.setdefault("max_length", MAX_REFERENCE_LENGTH)
+        super().__init__(constraints={"format": name_format}, **kwargs)
+
+
+class Handle(Text):
+    """The handle of a file that Filestack stores, exactly as Filestack sent it."""
 
     def __init__(self, **kwargs: Any) -> None:
-        kwargs.setdefault("max_length", MAX_REFERENCE_LENGTH)
-        super().__init__(constraints={"format": "file-reference"}, **kwargs)
+        super().__init__(
+            constraints={"pattern": f"^{HANDLE}$"},
+            max_length=64,
+            trim_whitespace=False,
+            **kwargs,
+        )
+
+
+class StorageAlias(Text):
+    """The name of a storage alias."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            constraints={"pattern": f"^{STORAGE_ALIAS}$"},
+            max_length=128,
+            trim_whitespace=False,
+            **kwargs,
+        )
 
 
 class Integer(serializers.IntegerField):

@@ -62,6 +62,13 @@ class TextsFilter(django_filters.Filter):  # type: ignore[misc]  # untyped libra
     field_class = TextsField
 
 
+class PeriodFilter(django_filters.CharFilter):  # type: ignore[misc]  # untyped library
+    """A day, a month, a year or a time, as in the search language."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(strip=False, **kwargs)
+
+
 class WholeNumberFilter(django_filters.Filter):  # type: ignore[misc]  # untyped library
     field_class = forms.IntegerField
 
@@ -100,22 +107,22 @@ class AssetFilter(django_filters.FilterSet):  # type: ignore[misc]  # untyped li
     )
     mimetype = TextsFilter(label=gettext_lazy("MIME type, such as image/png or image/*"))
     uploader = TextsFilter(label=gettext_lazy("who uploaded it, by user name"))
-    uploaded_after = django_filters.CharFilter(
+    uploaded_after = PeriodFilter(
         label=gettext_lazy("uploaded on that day, in that month or year, or later")
     )
-    uploaded_before = django_filters.CharFilter(
+    uploaded_before = PeriodFilter(
         label=gettext_lazy("uploaded on that day, in that month or year, or earlier")
     )
-    created_after = django_filters.CharFilter(
+    created_after = PeriodFilter(
         label=gettext_lazy("registered on that day, in that month or year, or later")
     )
-    created_before = django_filters.CharFilter(
+    created_before = PeriodFilter(
         label=gettext_lazy("registered on that day, in that month or year, or earlier")
     )
-    tagged_after = django_filters.CharFilter(
+    tagged_after = PeriodFilter(
         label=gettext_lazy("with tags of that day, that month or year, or later")
     )
-    tagged_before = django_filters.CharFilter(
+    tagged_before = PeriodFilter(
         label=gettext_lazy("with tags of that day, that month or year, or earlier")
     )
 

@@ -82,8 +82,24 @@ class ItemSerializer(serializers.ModelSerializer[BulkJobItem]):
         read_only_fields = fields
 
 
+def _for_actions(*actions: str) -> dict[str, Any]:
+    """Return the JSON Schema of a body with one of these actions."""
+    return {"properties": {"action": {"enum": [str(action) for action in actions]}}}
+
+
 class JobBody(Body):
     """The action, its parameters, and the assets."""
+
+    constraints: ClassVar = {
+        "if": _for_actions(*bulk.TAGGED),
+        "then": {"required": ["tag"]},
+        "dependentSchemas": {
+            name: _for_actions(
+                *(action for action, taken in bulk.TAKES.items() if name in taken)
+            )
+            for name in ("tag", "confidence", "tagger", "format")
+        },
+    }
 
     action = Choice(choices=[*bulk.TAKES])
     q = Text(

@@ -6,17 +6,23 @@ the content and not from the bytes, and ``If-Match`` uses weak comparison.
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 
 from django.http import HttpRequest
-from django.utils.http import parse_etags, parse_http_date_safe
+from django.utils.http import parse_http_date_safe
 from django.utils.translation import gettext as _
 from rest_framework.request import Request
 
 from . import problems
-from .errors import Refused
+from .errors import ParameterError, Refused
 
 HEADERS = ("If-Match", "If-None-Match", "If-Unmodified-Since")
+
+_ETAG = r'(?:W/)?"[!#-~\u0080-\u00ff]*"'
+ETAGS = rf"^[ \t]*(?:\*[ \t]*|(?:{_ETAG}[ \t]*)?(?:,[ \t]*(?:{_ETAG}[ \t]*)?)*)$"
+"""``If-Match`` and ``If-None-Match``: ``*`` or a list of ETags, which may be empty (RFC 9110,
+5.6.1.2 and 13.1). Also the pattern in the OpenAPI schema."""
 
 
 def are_given(request: HttpRequest | Request) -> bool:
@@ -32,8 +38,16 @@ def check(request: Request, etag: str | None, modified_at: datetime | None) -> N
         modified_at: when that changed last; None if that is not recorded.
 
     Raises:
-        Refused: if one is false.
+        ParameterError: if a list of ETags is malformed.
+        Refused: if a precondition is false.
     """
+    for name in ("If-Match", "If-None-Match"):
+        if re.fullmatch(ETAGS, request.headers.get(name, "")) is None:
+            raise ParameterError(
+                _("%(header)s is neither * nor a list of ETags in double quotes.")
+                % {"header": name},
+                parameter=name,
+            )
     if "If-Match" in request.headers:
         if not _has(request.headers["If-Match"], etag):
             raise _false("If-Match")
@@ -50,7 +64,9 @@ def _has(header: str, etag: str | None) -> bool:
         return False
     if header.strip() == "*":
         return True
-    return etag.removeprefix("W/") in {one.removeprefix("W/") for one in parse_etags(header)}
+    return etag.removeprefix("W/") in {
+        found.removeprefix("W/") for found in re.findall(_ETAG, header)
+    }
 
 
 def _false(header: str) -> Refused:

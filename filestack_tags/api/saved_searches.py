@@ -52,10 +52,20 @@ class SavedSearchSerializer(serializers.ModelSerializer[SavedSearch]):
 
 
 NAME = {"format": "visible-text"}
+_HAS_ORDER_TAG = {
+    "properties": {"order_tag": {"pattern": r"\S"}},
+    "required": ["order_tag"],
+}
+_BY_CONFIDENCE = {"properties": {"order": {"const": "confidence"}}}
 
 
 class SavedSearchBody(Body):
     """A search to save."""
+
+    constraints: ClassVar = {
+        "if": _HAS_ORDER_TAG,
+        "then": {**_BY_CONFIDENCE, "required": ["order"]},
+    }
 
     name = Text(max_length=saved_searches.MAX_NAME, constraints=NAME)
     query = Text(
@@ -76,6 +86,8 @@ class SavedSearchBody(Body):
 
 class SavedSearchChange(SavedSearchBody):
     """The values to change; the others are kept."""
+
+    constraints: ClassVar = {"if": _HAS_ORDER_TAG, "then": _BY_CONFIDENCE}
 
     name = Text(required=False, max_length=saved_searches.MAX_NAME, constraints=NAME)
 
@@ -149,7 +161,10 @@ class SavedSearchViewSet(mixins.ListModelMixin, View):
             name: getattr(known, name)
             for name in ("name", "query", "order", "order_tag", "shared")
         }
-        wanted = Wanted(**{**kept, **said(SavedSearchChange, request)})
+        changes = said(SavedSearchChange, request)
+        if changes.get("order", SavedSearch.Order.CONFIDENCE) != SavedSearch.Order.CONFIDENCE:
+            kept["order_tag"] = ""  # other orders have none
+        wanted = Wanted(**{**kept, **changes})
         return self._shown(_saved(wanted, request, known.pk))
 
     def destroy(self, request: Request, pk: str) -> Response:

@@ -22,7 +22,17 @@ from filestack_tags.filestack.hosts import require_public
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetTag, Tag, TagDecision, TagMerge
 
-from .fields import Boolean, Choice, Confidence, Reference, Strings, TagName, Text
+from .fields import (
+    Boolean,
+    Choice,
+    Confidence,
+    Handle,
+    Reference,
+    StorageAlias,
+    Strings,
+    TagName,
+    Text,
+)
 
 FORMS: tuple[tuple[set[str], set[str]], ...] = (
     ({"reference"}, {"kind"}),
@@ -125,7 +135,10 @@ class AddTagSerializer(Body):
 class DecideSerializer(Body):
     """A user's decision about a tag: accepted, rejected, or null to withdraw; or its confidence."""
 
-    constraints: ClassVar = {"minProperties": 1}
+    constraints: ClassVar = {
+        "minProperties": 1,
+        "dependentSchemas": {"confidence": {"properties": {"decision": {"const": "accepted"}}}},
+    }
 
     decision = Choice(choices=["accepted", "rejected"], allow_null=True, required=False)
     confidence = Confidence(required=False)
@@ -161,6 +174,11 @@ class MergeSerializer(Body):
     into = TagName()
 
 
+def _without(*names: str) -> dict[str, Any]:
+    """Return the JSON Schema of an object that has none of these members."""
+    return {"properties": dict.fromkeys(names, False)}
+
+
 class FactsSerializer(Body):
     """The facts that a client may set."""
 
@@ -186,12 +204,27 @@ class FactsSerializer(Body):
 class RegisterSerializer(FactsSerializer):
     """A file to register, given in exactly one of four ways."""
 
+    constraints: ClassVar = {
+        "if": {"required": ["reference"]},
+        "then": _without("handle", "url", "alias", "path"),
+        "else": {
+            **_without("kind"),
+            "if": {"required": ["handle"]},
+            "then": _without("url", "alias", "path"),
+            "else": {
+                "if": {"required": ["url"]},
+                "then": _without("alias", "path"),
+                "else": {"required": ["alias", "path"]},
+            },
+        },
+    }
+
     kind = Choice(choices=Asset.Kind.choices, required=False)
     reference = Reference(required=False)
-    handle = Reference(required=False)
-    url = Reference(required=False)
-    alias = Reference(required=False)
-    path = Reference(required=False, trim_whitespace=False)
+    handle = Handle(required=False)
+    url = Reference("public-url", required=False)
+    alias = StorageAlias(required=False)
+    path = Reference("storage-path", required=False, trim_whitespace=False)
     tag = Boolean(required=False, allow_null=True, default=None)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from . import problems
 from .base import View, person
 from .bodies import said
 from .errors import Refused
-from .fields import Boolean, Integer, Reference, Text
+from .fields import Boolean, Handle, Integer, Text
 from .representation import describe
 from .serializers import Body
 
@@ -42,7 +42,7 @@ ADD = ("filestack_tags.add_asset",)
 class CompleteBody(Body):
     """Filestack's response to a client that stored a file."""
 
-    handle = Reference(max_length=64)
+    handle = Handle()
     filename = Text(required=False, allow_blank=True, max_length=1024)
     mimetype = Text(required=False, allow_blank=True, max_length=255)
     size = Integer(required=False, min_value=0, max_value=2**63 - 1)

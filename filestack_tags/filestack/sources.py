@@ -23,8 +23,10 @@ from .urls import normalized
 Kind = Literal["handle", "url", "alias"]
 
 # 20 characters are the norm, but an official example has 19; only the charset is certain.
-_HANDLE = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_ALIAS = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+HANDLE = r"[A-Za-z0-9_-]{1,64}"
+STORAGE_ALIAS = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
+_HANDLE = re.compile(HANDLE)
+_ALIAS = re.compile(STORAGE_ALIAS)
 _HTTP = re.compile(r"https?://", re.IGNORECASE)
 _ALIAS_SCHEME = "src://"
 _LINK_SEGMENT = re.compile(r"[A-Za-z0-9_]+(=.*)?")

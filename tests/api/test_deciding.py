@@ -217,6 +217,7 @@ def test_the_log_is_listed_latest_first_and_by_asset(api: APIClient, asset: Asse
     assert len(found) == 4
     assert {row["tag"] for row in found} == {"sky"}
     assert api.get("/api/v1/decisions/?asset=1000000000").status_code == 404
+    assert api.get("/api/v1/decisions/?asset=0").status_code == 400
 
 
 @pytest.mark.parametrize("count", [1, 20])

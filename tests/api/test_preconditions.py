@@ -79,7 +79,7 @@ def test_a_write_is_done_only_if_its_precondition_is_true(
 ) -> None:
     write = WITH_ETAG[number](asset)
     etag = api.get(f"/api/v1/{write[1]}")["ETag"]
-    false = [etag, f'"x", {etag}', "*"] if header == "If-None-Match" else ['"old"', "", "x"]
+    false = [etag, f'"x", {etag}', "*"] if header == "If-None-Match" else ['"old"', "", ","]
     for value in false:
         require_refused(send(api, write, **{header.replace("-", "_"): value}))
         assert api.get(f"/api/v1/{write[1]}")["ETag"] == etag
@@ -97,6 +97,28 @@ def test_an_address_without_an_etag_matches_none(
     require_refused(send(api, write, If_Match='"x"'))
     require_refused(send(api, write, If_Match="*"))
     assert send(api, write, If_None_Match='"x"').status_code < 300
+
+
+@pytest.mark.parametrize("header", ["If_Match", "If_None_Match"])
+@pytest.mark.parametrize("value", ["x", '"x', '"x" "y"', 'w/"x"', '*, "x"', '"a b"'])
+def test_a_malformed_list_of_etags_is_rejected(
+    api: APIClient, asset: Asset, header: str, value: str
+) -> None:
+    write = ("patch", f"assets/{asset.pk}/", {"filename": "b.jpg"})
+    reply = send(api, write, **{header: value})
+    assert reply.status_code == 400
+    assert reply.json()["type"] == PREFIX + "invalid-parameter"
+    assert reply.json()["parameter"] == header.replace("_", "-")
+    asset.refresh_from_db()
+    assert asset.filename == "a.jpg"
+
+
+def test_a_get_with_parameters_of_its_own_gives_a_write_no_etag(
+    api: APIClient, asset: Asset
+) -> None:
+    write = ("post", "tags/sky/merge/", {"into": "sea"})
+    require_refused(send(api, write, If_Match="*"))
+    assert send(api, write, If_None_Match="*").status_code == 202
 
 
 def test_what_somebody_changed_meanwhile_is_not_overwritten(

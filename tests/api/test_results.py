@@ -82,6 +82,7 @@ def test_what_the_search_language_says_of_files_is_a_parameter(
         ("assets/?uploader=%00", "uploader"),
         ("assets/?uploaded_after=yesterday", "uploaded_after"),
         ("assets/?uploaded_after=", "uploaded_after"),
+        ("assets/?uploaded_after=%202026", "uploaded_after"),
         ("assets/?uploaded_before=2026..2027", "uploaded_before"),
         ("assets/?uploaded_before=9999", "uploaded_before"),
         ("assets/?created_after=2026-02-30", "created_after"),

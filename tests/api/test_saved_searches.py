@@ -101,6 +101,16 @@ def test_what_cannot_be_saved_is_told_by_its_field(
     assert told in reply.json()["errors"]
 
 
+def test_another_order_clears_the_tag_to_order_by(api: APIClient) -> None:
+    body = {"name": "Sky", "order": "confidence", "order_tag": "sky"}
+    saved = api.post(SAVED, body, format="json")
+    assert api.patch(saved["Location"], {"name": "Blue"}, format="json").json()["order_tag"]
+    changed = api.patch(saved["Location"], {"order": "newest"}, format="json").json()
+    assert (changed["order"], changed["order_tag"]) == ("newest", "")
+    both = {"order": "oldest", "order_tag": "sky"}
+    assert api.patch(saved["Location"], both, format="json").status_code == 400
+
+
 def test_a_search_that_cannot_be_read_is_told_with_its_position(api: APIClient) -> None:
     reply = api.post(SAVED, {"name": "a", "query": "sky=>80"}, format="json")
     assert reply.json()["type"] == PREFIX + "invalid-query"

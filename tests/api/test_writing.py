@@ -102,6 +102,8 @@ def test_tag_overrules_what_is_tagged_by_itself(
         ({"kind": "handle", "handle": HANDLE}, "reference"),
         ({"alias": "pictures"}, "reference"),
         ({"handle": "not a handle"}, "handle"),
+        ({"handle": f" {HANDLE}"}, "handle"),
+        ({"alias": "pictures ", "path": "a.jpg"}, "path"),
         ({"url": "ftp://example.com/a"}, "url"),
         ({"url": "https://me:pass@example.com/a"}, "url"),
         ({"url": "http://169.254.169.254/latest/meta-data/"}, "url"),

@@ -15,7 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .site import SCHEMA, SITE, serving
+from .site import SCHEMA, prepared, serving
 
 HERE = Path(__file__).parent
 PACKAGES = ("openapi-typescript@7", "openapi-fetch@0.17", "typescript@5")
@@ -30,13 +30,13 @@ STRICT = (
 
 
 def main() -> int:
-    with serving() as folder:
-        typescript(folder / "typescript")
-        python(folder / "python")
+    with prepared() as database, serving(database) as (site, folder):
+        typescript(site, folder / "typescript")
+        python(site, folder / "python")
     return 0
 
 
-def typescript(folder: Path) -> None:
+def typescript(site: str, folder: Path) -> None:
     """Generate types, compile code that uses them, and run it."""
     folder.mkdir()
     (folder / "package.json").write_text('{"private": true, "type": "module"}')
@@ -44,17 +44,17 @@ def typescript(folder: Path) -> None:
     run("npx", "openapi-typescript", SCHEMA, "--output", "api.d.ts", within=folder)
     shutil.copy(HERE / "roundtrip.ts", folder)
     run("npx", "tsc", *STRICT, "--skipLibCheck", "roundtrip.ts", within=folder)
-    run("node", "roundtrip.js", SITE, within=folder)
+    run("node", "roundtrip.js", site, within=folder)
 
 
-def python(folder: Path) -> None:
+def python(site: str, folder: Path) -> None:
     """Generate a client, and run code that uses it."""
     folder.mkdir()
     generator = Path(sys.executable).with_name("openapi-python-client")
     options = ("--meta", "none", "--output-path", folder / "generated", "--fail-on-warning")
     run(generator, "generate", "--path", SCHEMA, *options, within=folder)
     shutil.copy(HERE / "roundtrip.py", folder)
-    run(sys.executable, "-W", "error", "roundtrip.py", SITE, within=folder)
+    run(sys.executable, "-W", "error", "roundtrip.py", site, within=folder)
 
 
 def run(*command: str | Path, within: Path) -> None:

@@ -29,5 +29,8 @@ FILESTACK_TAGS = FILESTACK_TAGS | {
     "WRITES_PER_MINUTE": None,
     "NEW_TAGS_PER_HOUR": None,
     "NEW_TAGS_PER_HOUR_IN_SCOPE": None,
+    # Workflows to start: one without a name, one with.
+    "WORKFLOW_ID": "W1",
+    "WORKFLOWS": {"review": "W2"},
 }
 exec(documented("docs/api.md", "SPECTACULAR_SETTINGS"))  # noqa: S102  INSTALLED_APPS and settings from the manual

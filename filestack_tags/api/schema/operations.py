@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from filestack_tags import bulk
 from filestack_tags.api import (
     deliveries,
     jobs,
@@ -35,14 +36,14 @@ class Operation:
         body: the shape of the request body.
         problems: problems in addition to those of every such request.
         required: required query parameters.
-        headers: request headers that are read, with their purpose.
+        headers: request headers that are read, with their schema and purpose.
     """
 
     answers: dict[Any, Any]
     body: Any = None
     problems: tuple[Problem, ...] = ()
     required: frozenset[str] = frozenset()
-    headers: tuple[tuple[str, str], ...] = ()
+    headers: tuple[tuple[str, dict[str, Any], str], ...] = ()
 
 
 def created(shape: Any) -> dict[int, Any]:
@@ -141,7 +142,13 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
             {200: jobs.JobDetailSerializer, 202: jobs.JobDetailSerializer},
             jobs.JobBody,
             problems=(CONFLICT, KEY_REUSED, INVALID_QUERY, SEARCH_TIMEOUT),
-            headers=((jobs.KEY, "asks for the same job again, and not for another"),),
+            headers=(
+                (
+                    jobs.KEY,
+                    {"type": "string", "maxLength": bulk.MAX_KEY},
+                    "asks for the same job again, and not for another",
+                ),
+            ),
         ),
         "preview": Operation(
             {200: jobs.PreviewSerializer},

@@ -8,13 +8,28 @@ from typing import Any
 import django_filters  # type: ignore[import-untyped]  # ships no types
 
 from filestack_tags.api.assets import INCLUDED
-from filestack_tags.api.filters import AssetFilter, TagsFilter, TextsFilter, WholeNumberFilter
+from filestack_tags.api.filters import (
+    AssetFilter,
+    PeriodFilter,
+    TagsFilter,
+    TextsFilter,
+    WholeNumberFilter,
+)
 from filestack_tags.api.representation import FIELDS
 from filestack_tags.api.serializers import TagSerializer
 from filestack_tags.models import BulkJob, BulkJobItem, TaggingRun, WebhookDelivery
+from filestack_tags.search.language.fields import PERIOD as PERIOD_PATTERN
 from filestack_tags.search.pages import ORDERS
 
 TEXT = {"type": "string"}
+ID = {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}
+CURSOR = {"type": "string", "format": "page-cursor"}
+TAG = {"type": "string", "minLength": 1, "format": "tag-name"}
+TAG_FILTER = {"type": "string", "minLength": 1, "format": "tag-filter"}
+VALUE = {"type": "string", "minLength": 1, "format": "search-value"}
+PERIOD = {"type": "string", "pattern": f"^{PERIOD_PATTERN}$", "format": "search-period"}
+"""A ``format`` that JSON Schema does not define means that a string can still be rejected, for a
+reason that ``detail`` describes."""
 
 
 def whole(least: int, most: int) -> dict[str, Any]:
@@ -30,16 +45,16 @@ def one_of(names: Sequence[str]) -> dict[str, Any]:
 
 
 PARAMETERS: dict[str, tuple[dict[str, Any], str]] = {
-    "cursor": (TEXT, "from next and previous; follow those links as they are"),
+    "cursor": (CURSOR, "from next and previous; follow those links as they are"),
     "page_size": (whole(1, 200), "rows on a page; 50, if not given"),
     "order": (one_of(ORDERS), "newest, if not given"),
-    "order_tag": (TEXT, "with order=confidence: whose confidence"),
+    "order_tag": (TAG, "with order=confidence: whose confidence"),
     "limit": (whole(1, 100), "how many tags"),
     "fields": (some_of(FIELDS), "the members of an asset to send, with commas"),
     "include": (some_of(("hidden",)), "hidden: hidden tags too, which takes a permission"),
     "q": (TEXT, "what names begin with"),
-    "asset": ({"type": "integer", "minimum": 1}, "decisions about this asset alone"),
-    "into": (TEXT, "the tag to merge into, by its name or an alias"),
+    "asset": (ID, "decisions about this asset alone"),
+    "into": (TAG, "the tag to merge into, by its name or an alias"),
 }
 TAG_FIELDS = (
     some_of(TagSerializer.Meta.fields),
@@ -52,10 +67,13 @@ OF_VIEWS: dict[tuple[str, str], dict[str, tuple[dict[str, Any], str]]] = {
             "what is said of the result beside the page, with commas",
         ),
     },
-    ("TagViewSet", "list"): {"fields": TAG_FIELDS},
+    ("TagViewSet", "list"): {
+        "fields": TAG_FIELDS,
+        "q": ({"type": "string", "format": "tag-name"}, "what keys begin with; all if empty"),
+    },
     ("TagViewSet", "retrieve"): {"fields": TAG_FIELDS},
     ("RunViewSet", "list"): {
-        "asset": ({"type": "integer", "minimum": 1}, "runs of this asset alone"),
+        "asset": (ID, "runs of this asset alone"),
         "state": (one_of(TaggingRun.State.values), "runs in this state alone"),
     },
     ("JobViewSet", "list"): {
@@ -69,7 +87,7 @@ OF_VIEWS: dict[tuple[str, str], dict[str, tuple[dict[str, Any], str]]] = {
         "action": (TEXT, "deliveries of this action alone, such as fp.upload"),
     },
     ("AssetViewSet", "histogram"): {
-        "tag": (TEXT, "whose confidences are counted; it does not narrow"),
+        "tag": (TAG, "whose confidences are counted; it does not narrow"),
     },
 }
 """Parameters with another meaning for one action of one view."""
@@ -86,12 +104,16 @@ def described(view: str, action: str, name: str) -> tuple[dict[str, Any], str]:
 
 
 def _of_filter(parameter: Any) -> tuple[dict[str, Any], str]:
-    schema: dict[str, Any] = TEXT
+    schema: dict[str, Any] = {"type": "string", "format": "tag-query"}
     if isinstance(parameter, WholeNumberFilter):
         schema = whole(parameter.extra["min_value"], parameter.extra["max_value"])
     elif isinstance(parameter, django_filters.MultipleChoiceFilter):
         choices = [str(value) for value, _ in parameter.extra["choices"]]
         schema = {"type": "array", "items": {"type": "string", "enum": choices}}
-    elif isinstance(parameter, TagsFilter | TextsFilter):
-        schema = {"type": "array", "items": TEXT}
+    elif isinstance(parameter, TagsFilter):
+        schema = {"type": "array", "items": TAG_FILTER}
+    elif isinstance(parameter, TextsFilter):
+        schema = {"type": "array", "items": VALUE}
+    elif isinstance(parameter, PeriodFilter):
+        schema = PERIOD
     return schema, str(parameter.label)

@@ -17,17 +17,24 @@ from filestack_tags.api.problems import CONTENT_TYPE, Problem
 from filestack_tags.api.serializers import Body
 
 from .operations import OPERATIONS, Operation
-from .parameters import described
+from .parameters import ID, described
 from .shapes import ProblemSerializer
 
 READING = ("GET",)
-NUMBERS = ("pk", "asset")
+NUMBERS = ("id", "asset")
 """Path parameters that are numbers."""
 WRITING = ("POST", "PUT", "PATCH")
-PRECONDITIONS = {
-    "If-Match": "the ETag of a GET of this address: 412 if the content is another by now",
-    "If-None-Match": "an ETag, or *: 412 if the content is that",
-    "If-Unmodified-Since": "an HTTP date: 412 if changed_at is later; without If-Match only",
+ETAGS = {"type": "string", "pattern": preconditions.ETAGS}
+PRECONDITIONS: dict[str, tuple[dict[str, Any], str]] = {
+    "If-Match": (
+        ETAGS,
+        "the ETag of a GET of this address: 412 if the content is another by now",
+    ),
+    "If-None-Match": (ETAGS, "an ETag, or *: 412 if the content is that"),
+    "If-Unmodified-Since": (
+        {"type": "string"},
+        "an HTTP date: 412 if changed_at is later; without If-Match only",
+    ),
 }
 
 
@@ -72,9 +79,7 @@ class Schema(AutoSchema):
         found = [
             OpenApiParameter(
                 name,
-                {"type": "integer", "minimum": 1}
-                if name in ("pk", "asset")
-                else {"type": "string"},
+                ID if name in NUMBERS else {"type": "string"},
                 OpenApiParameter.PATH,
             )
             for name in uritemplate.variables(self.path)
@@ -94,17 +99,22 @@ class Schema(AutoSchema):
             )
         headers = list(operation.headers)
         if self.method not in READING:
-            headers += [(name, PRECONDITIONS[name]) for name in preconditions.HEADERS]
-        for name, meaning in headers:
+            headers += [(name, *PRECONDITIONS[name]) for name in preconditions.HEADERS]
+        for name, schema, meaning in headers:
             found.append(
-                OpenApiParameter(
-                    name, {"type": "string"}, OpenApiParameter.HEADER, description=meaning
-                )
+                OpenApiParameter(name, schema, OpenApiParameter.HEADER, description=meaning)
             )
         return found
 
     def get_request_serializer(self) -> Any:
         return self.operation().body
+
+    def _get_request_body(self, direction: Any = "request") -> Any:
+        describe: Any = super()._get_request_body
+        body = describe(direction)
+        if body is not None and not self.operation().body(data={}).is_valid():
+            body["required"] = True  # no body is read as an empty object
+        return body
 
     def get_response_serializers(self) -> Any:
         answers: dict[Any, Any] = dict(self.operation().answers)
@@ -133,7 +143,7 @@ class Schema(AutoSchema):
             problems.THROTTLED,
         ]
         known = self.view.parameters.get(self.view.action, frozenset())
-        if known:
+        if known or self.method not in READING:
             found.append(problems.INVALID_PARAMETER)
         if type(self.view).__name__ == "AssetViewSet" and "q" in known:
             found += [problems.INVALID_QUERY, problems.SEARCH_TIMEOUT, problems.INVALID_VALUES]
