@@ -9,8 +9,9 @@ class FilestackTagsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import conf, receivers, sinks, translation  # these need the app registry
+        from . import conf, receivers, translation
         from .checks import check_settings  # noqa: F401  registers all checks
+        from .operations import sinks  # these need the app registry
 
         translation.install(gettext)
         conf.mask_secrets()

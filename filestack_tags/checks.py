@@ -16,18 +16,20 @@ from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import DatabaseError, connections
 
-from . import broker, sinks, tasks
+from . import tasks
 from .assets import upload_policy, visibility
 from .conf import SETTING, Settings, configured, get_settings
 from .db.transactions import alias, atomic, unapplied_migrations
-from .duty import report
 from .exceptions import ConfigurationError, FilestackTagsError, RuleError
 from .filestack.hosts import is_loopback
 from .filestack.storage import Storage
-from .retention import least_delivery_days
-from .setting_values import SECRETS, URLS, unknown_keys, wrong_values
+from .operations import sinks
+from .operations.report import report
+from .operations.retention import least_delivery_days
+from .operations.setting_values import SECRETS, URLS, unknown_keys, wrong_values
 from .tagging import pipeline
 from .tagging.taggers.base import BUILT_IN, get_tagger
+from .tasks import broker
 
 FRAMES = "django.middleware.clickjacking.XFrameOptionsMiddleware"
 

@@ -5,7 +5,7 @@ events with :func:`count` and :func:`observe`. A host project subscribes with :f
 with the setting ``SINKS``. Labels are short fixed words: never ids, URLs or secrets.
 
 Metrics describe what a process did, not the state of the database: work that was rolled back and
-repeated is counted twice. For the current backlog see :mod:`filestack_tags.operations`.
+repeated is counted twice. For the current backlog see :mod:`filestack_tags.operations.status`.
 """
 
 from __future__ import annotations

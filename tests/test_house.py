@@ -39,7 +39,7 @@ from filestack_tags.models import (
     WebhookDelivery,
     WebhookEndpoint,
 )
-from filestack_tags.sinks.gauges import GAUGES
+from filestack_tags.operations.sinks.gauges import GAUGES
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "filestack_tags"
@@ -160,7 +160,7 @@ def test_every_duration_and_size_has_a_unit() -> None:
 
 
 def test_every_system_check_is_documented_with_its_cure() -> None:
-    modules = ("checks", "setting_values")
+    modules = ("checks", "operations/setting_values")
     sources = (
         *(text(f"filestack_tags/{name}.py") for name in modules),
         text("filestack_tags/fields.py"),

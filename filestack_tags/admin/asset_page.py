@@ -40,7 +40,7 @@ from filestack_tags.conf import get_settings
 from filestack_tags.exceptions import CurationError, DecidedMeanwhile, OutOfScope
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetTag
-from filestack_tags.operations import not_configured
+from filestack_tags.operations.status import not_configured
 from filestack_tags.search.planner import visible_asset_tags
 from filestack_tags.tagging import workflows
 

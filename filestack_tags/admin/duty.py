@@ -15,10 +15,11 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from filestack_tags import cures, duty, tasks
+from filestack_tags import tasks
 from filestack_tags.db.text import storable
-from filestack_tags.duty import Pile, Report
-from filestack_tags.operations import COUNT_LIMIT
+from filestack_tags.operations import error_codes, report
+from filestack_tags.operations.report import Pile, Report
+from filestack_tags.operations.status import COUNT_LIMIT
 from filestack_tags.search.language.tree import Fact, Query, conjunction
 from filestack_tags.tagging import circuit_breaker
 
@@ -69,7 +70,7 @@ def duty_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
         "backfills": _may(request, "view_backfill"),
         "spending": _may(request, "view_spending"),
     }
-    found = duty.report()
+    found = report.report()
     return TemplateResponse(
         request,
         "filestack_tags/admin/operations.html",
@@ -85,13 +86,17 @@ def _shown(found: Report, user: Any) -> dict[str, Any]:
         "queue_age": _age(found, taken.queue_age),
         "inbox_lag": _age(found, taken.inbox_lag),
         "failures": [
-            (code, runs, cures.of_asset(code)) for code, runs in taken.failures.items()
+            (code, runs, error_codes.of_asset(code)) for code, runs in taken.failures.items()
         ],
         "assets": [
-            (pile, cures.of_asset(pile.code), *_links(pile)) for pile in found.dead_assets
+            (pile, error_codes.of_asset(pile.code), *_links(pile)) for pile in found.dead_assets
         ],
         "deliveries": [
-            (pile, cures.of_delivery(pile.code), urlencode({"error_code__exact": pile.code}))
+            (
+                pile,
+                error_codes.of_delivery(pile.code),
+                urlencode({"error_code__exact": pile.code}),
+            )
             for pile in found.dead_deliveries
         ],
         "limit": number_format(COUNT_LIMIT, force_grouping=True),
@@ -103,7 +108,7 @@ def _shown(found: Report, user: Any) -> dict[str, Any]:
         "backfills": [
             (
                 row,
-                duty.is_silent(row, taken),
+                report.is_silent(row, taken),
                 _counts(row.counts),
                 timesince(row.changed_at, taken.at),
             )
@@ -141,7 +146,7 @@ def _replay(model_admin: Any, request: HttpRequest) -> HttpResponse:
     if not _may(request, "replay_webhookdelivery"):
         raise PermissionDenied
     code = storable(request.POST["replay"])
-    dead = duty.dead_deliveries().filter(error_code=code)
+    dead = report.dead_deliveries().filter(error_code=code)
     shown = list(dead.order_by("pk").values_list("pk", flat=True)[: REPLAYED + 1])
     if "confirmed" not in request.POST:
         return TemplateResponse(
@@ -150,7 +155,7 @@ def _replay(model_admin: Any, request: HttpRequest) -> HttpResponse:
             _context(model_admin, request, _("Replay deliveries?"))
             | {
                 "code": code,
-                "reason": cures.of_delivery(code),
+                "reason": error_codes.of_delivery(code),
                 "ids": shown[:REPLAYED],
                 "is_capped": len(shown) > REPLAYED,
                 "limit": number_format(REPLAYED, force_grouping=True),
@@ -180,7 +185,7 @@ def _age(found: Report, seconds: float) -> str:
     if seconds < 120:
         count = round(seconds)
         return ngettext("%(count)d second", "%(count)d seconds", count) % {"count": count}
-    return duty.long(found.standing, seconds)
+    return report.long(found.standing, seconds)
 
 
 def _counts(counts: Any) -> str:

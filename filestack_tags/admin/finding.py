@@ -25,7 +25,7 @@ from django.utils.translation import gettext as _
 
 from filestack_tags.assets.visibility import scope_of
 from filestack_tags.exceptions import SearchTimeout, TagQueryError
-from filestack_tags.operations import not_configured
+from filestack_tags.operations.status import not_configured
 from filestack_tags.search.completion import complete
 from filestack_tags.search.facets import Facets, facets
 from filestack_tags.search.language.tree import label_text

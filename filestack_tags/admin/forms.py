@@ -16,7 +16,7 @@ from filestack_tags.exceptions import InvalidLabel, InvalidReference
 from filestack_tags.filestack.hosts import require_public
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, Tag
-from filestack_tags.operations import not_configured
+from filestack_tags.operations.status import not_configured
 
 from .changes import ChangesModelForm
 

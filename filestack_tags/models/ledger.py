@@ -123,7 +123,7 @@ class WebhookDelivery(models.Model):
     outcome = models.TextField(_("outcome"), blank=True)
     error = models.TextField(_("error"), blank=True)
     error_code = ExactCharField(_("error code"), max_length=50, blank=True, default="")
-    """Why it failed, as a code that :mod:`filestack_tags.cures` explains."""
+    """Why it failed, as a code that :mod:`filestack_tags.operations.error_codes` explains."""
     asset = models.ForeignKey(
         Asset,
         on_delete=models.SET_NULL,

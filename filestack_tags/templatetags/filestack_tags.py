@@ -12,7 +12,7 @@ from django.template.context import Context
 from filestack_tags.assets.visibility import sees_everything
 from filestack_tags.db.transactions import atomic
 from filestack_tags.exceptions import ConfigurationError
-from filestack_tags.operations import concerns
+from filestack_tags.operations.status import concerns
 
 register = template.Library()
 

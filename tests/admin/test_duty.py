@@ -13,9 +13,9 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from filestack_tags import admin as screens
-from filestack_tags import heartbeat
 from filestack_tags.curation import bulk
 from filestack_tags.models import Asset, Backfill, Circuit, TagMerge, WebhookDelivery
+from filestack_tags.operations import heartbeat
 
 pytestmark = pytest.mark.django_db
 

@@ -11,8 +11,8 @@ from django.db import ProgrammingError
 from django.test import Client
 from django.utils import timezone
 
-from filestack_tags import heartbeat
 from filestack_tags.models import Backfill, Circuit, Heartbeat, Spending
+from filestack_tags.operations import heartbeat
 from filestack_tags.templatetags import filestack_tags as tags
 
 pytestmark = pytest.mark.django_db

@@ -33,9 +33,9 @@ from filestack_tags.filestack.client import AsyncFilestackClient, FilestackClien
 from filestack_tags.filestack.security import Security, SignedPolicy
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, TaggingRun, WebhookDelivery
-from filestack_tags.sinks.log import LoggingSink
-from filestack_tags.sinks.opentelemetry import OpenTelemetrySink
-from filestack_tags.sinks.prometheus import PrometheusSink
+from filestack_tags.operations.sinks.log import LoggingSink
+from filestack_tags.operations.sinks.opentelemetry import OpenTelemetrySink
+from filestack_tags.operations.sinks.prometheus import PrometheusSink
 from filestack_tags.tagging import circuit_breaker
 from filestack_tags.testing import Account, EmulatorApp, EmulatorServer, Workflow
 from filestack_tags.testing.faults import ANSWER_FAULTS, JOB_FAULTS

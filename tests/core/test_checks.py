@@ -18,12 +18,13 @@ from django.core.checks import registry, run_checks
 from django.db import connection
 from django.utils import timezone
 
-from filestack_tags import checks, conf, heartbeat, setting_values
+from filestack_tags import checks, conf
 from filestack_tags.assets import registry as assets_registry
 from filestack_tags.exceptions import ConfigurationError
 from filestack_tags.filestack.client import FilestackClient
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, Circuit
+from filestack_tags.operations import heartbeat, setting_values
 from filestack_tags.tagging import queue
 
 ROOT = Path(__file__).resolve().parents[2]

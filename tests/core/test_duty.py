@@ -10,11 +10,13 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from filestack_tags import cures, duty, heartbeat, metrics, tasks
+from filestack_tags import metrics, tasks
 from filestack_tags.curation import bulk
-from filestack_tags.duty import Pile, report
 from filestack_tags.exceptions import PayloadError, TaggerError
 from filestack_tags.models import Asset, Backfill, BulkJob, Heartbeat, TagMerge, WebhookDelivery
+from filestack_tags.operations import error_codes, heartbeat
+from filestack_tags.operations import report as operations_report
+from filestack_tags.operations.report import Pile, report
 from filestack_tags.tagging.queue import tag
 from filestack_tags.webhooks import inbox, processing
 from tests import scripted
@@ -75,7 +77,7 @@ def test_what_is_dead_is_counted_by_reason_the_most_frequent_first() -> None:
 
 
 def test_the_dead_are_counted_among_the_newest_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(duty, "COUNT_LIMIT", 2)
+    monkeypatch.setattr(operations_report, "COUNT_LIMIT", 2)
     for number, code in enumerate(["old", "new", "new"]):
         dead_asset(number, code)
     assert report().dead_assets == (Pile("new", 2),)
@@ -85,7 +87,7 @@ def test_what_waits_too_long_needs_somebody_unless_calls_may_not_be_made(
     settings: Any,
 ) -> None:
     heartbeat.beat("sweep")
-    late = timezone.now() - duty.QUEUE_LATE - timedelta(minutes=5)
+    late = timezone.now() - operations_report.QUEUE_LATE - timedelta(minutes=5)
     asset = dead_asset(1, "")
     Asset.objects.filter(pk=asset.pk).update(tagging_state="queued", due_at=late)
     WebhookDelivery.objects.create(event_key="1", raw_body=b"{}", received_at=late)
@@ -149,12 +151,12 @@ def test_a_report_takes_as_many_statements_for_much_as_for_nothing() -> None:
 
 def test_every_code_has_a_cure() -> None:
     made_by_requests = {metrics.OTHER, "unknown_parameter"}
-    assert cures.OF_ASSETS.keys() >= metrics.CODES - made_by_requests
-    reasons = [*cures.OF_ASSETS.values(), *cures.OF_DELIVERIES.values()]
+    assert error_codes.OF_ASSETS.keys() >= metrics.CODES - made_by_requests
+    reasons = [*error_codes.OF_ASSETS.values(), *error_codes.OF_DELIVERIES.values()]
     assert all(str(reason.meaning) and str(reason.cure) for reason in reasons)
-    assert cures.of_asset("mine") is cures.OF_A_TAGGER
-    assert cures.of_delivery("ZeroDivisionError") is cures.OF_THE_CODE
-    assert cures.of_asset("") is cures.of_delivery("") is cures.UNKNOWN
+    assert error_codes.of_asset("mine") is error_codes.OF_A_TAGGER
+    assert error_codes.of_delivery("ZeroDivisionError") is error_codes.OF_THE_CODE
+    assert error_codes.of_asset("") is error_codes.of_delivery("") is error_codes.UNKNOWN
 
 
 def test_an_asset_has_the_code_of_its_last_error_until_it_has_its_tags(

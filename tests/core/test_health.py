@@ -10,8 +10,9 @@ from django.db import InterfaceError, OperationalError, ProgrammingError, connec
 from django.test import Client
 from django.utils import timezone
 
-from filestack_tags import health, heartbeat, tasks
+from filestack_tags import tasks
 from filestack_tags.models import Circuit, Heartbeat
+from filestack_tags.operations import health, heartbeat
 from tests.api.rows import person
 
 READY, LIVE = "/health/", "/health/live/"

@@ -15,7 +15,7 @@ import time_machine
 from django.db import OperationalError, connection
 from django.utils import timezone
 
-from filestack_tags import curation, retention, tasks
+from filestack_tags import curation, tasks
 from filestack_tags.assets import registry
 from filestack_tags.assets.registry import Facts
 from filestack_tags.curation import merging
@@ -33,6 +33,7 @@ from filestack_tags.models import (
     TaggingRun,
     WebhookDelivery,
 )
+from filestack_tags.operations import retention
 from filestack_tags.tagging import leases, queue
 from filestack_tags.tagging.taggers import PendingJob
 from filestack_tags.testing.payloads import fp_delete, fp_overwrite, fp_upload, fs_workflow

@@ -11,7 +11,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from filestack_tags import heartbeat, operations, tasks
+from filestack_tags import tasks
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import (
     Asset,
@@ -21,9 +21,10 @@ from filestack_tags.models import (
     TaggingRun,
     WebhookDelivery,
 )
-from filestack_tags.operations import concerns, snapshot
+from filestack_tags.operations import heartbeat, status
+from filestack_tags.operations.sinks.gauges import GAUGES, readings
+from filestack_tags.operations.status import concerns, snapshot
 from filestack_tags.search.totals import Total
-from filestack_tags.sinks.gauges import GAUGES, readings
 
 pytestmark = pytest.mark.django_db
 
@@ -69,7 +70,7 @@ def failed(of: Asset, code: str, finished_at: datetime) -> TaggingRun:
     )
 
 
-def read(taken: operations.Snapshot) -> dict[str, float]:
+def read(taken: status.Snapshot) -> dict[str, float]:
     return {
         f"{gauge.name}{''.join(f' {word}' for word in labels.values())}": value
         for gauge, labels, value in readings(taken)
@@ -125,7 +126,7 @@ def test_failures_are_those_of_the_last_day_by_code_the_most_frequent_first() ->
 
 
 def test_counting_stops_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operations, "COUNT_LIMIT", 3)
+    monkeypatch.setattr(status, "COUNT_LIMIT", 3)
     for number in range(4):
         failed(asset(number, "failed"), f"code{number}", ago(60))
         delivery(number, "received")

@@ -15,10 +15,11 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from standardwebhooks import WebhookVerificationError
 
-from filestack_tags import curation, retention, tasks
+from filestack_tags import curation, tasks
 from filestack_tags.db.datetimes import kept
 from filestack_tags.exceptions import EndpointError, FileNotFound
 from filestack_tags.models import OutboundMessage, Tag, TaggingRun, WebhookEndpoint
+from filestack_tags.operations import retention
 from filestack_tags.outbound import delivery, http, outbox
 from filestack_tags.tagging import queue
 from tests.api.rows import tagged

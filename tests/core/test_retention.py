@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection, connections
 from django.utils import timezone
 
-from filestack_tags import curation, retention, tasks
+from filestack_tags import curation, tasks
 from filestack_tags.assets import registry
 from filestack_tags.checks import check_settings
 from filestack_tags.curation import bulk, merging
@@ -35,7 +35,8 @@ from filestack_tags.models import (
     WebhookDelivery,
     WebhookEndpoint,
 )
-from filestack_tags.retention import Pruned
+from filestack_tags.operations import retention
+from filestack_tags.operations.retention import Pruned
 from filestack_tags.tagging import queue
 from filestack_tags.testing.payloads import fp_delete
 from tests.api.rows import tagged

@@ -11,11 +11,12 @@ from celery.signals import task_postrun, task_prerun
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-from filestack_tags import metrics, tasks, worker
+from filestack_tags import metrics, tasks
 from filestack_tags.exceptions import ServerError
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, WebhookDelivery
 from filestack_tags.tagging import queue
+from filestack_tags.tasks import worker
 from filestack_tags.testing.payloads import fp_upload
 from tests import scripted
 

@@ -12,11 +12,12 @@ import time_machine
 from django.test import Client
 from django.utils import timezone
 
-from filestack_tags import checks, metrics, retention
+from filestack_tags import checks, metrics
 from filestack_tags.assets import registry
 from filestack_tags.exceptions import ConfigurationError
 from filestack_tags.filestack.security import sign_webhook
 from filestack_tags.models import Asset, TaggingRun, WebhookDelivery
+from filestack_tags.operations import retention
 from filestack_tags.testing.payloads import event, fp_delete
 from filestack_tags.webhooks.inserting import insert_or_count
 from tests import signed_headers

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
-from filestack_tags import heartbeat
 from filestack_tags.curation import bulk
 from filestack_tags.models import Asset, Circuit, WebhookDelivery
+from filestack_tags.operations import heartbeat
 from filestack_tags.testing.payloads import fp_delete
 
 from .marks import both_widths

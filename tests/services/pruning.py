@@ -18,8 +18,8 @@ def main(times: int) -> None:
     django.setup()
     from django.db import connections
 
-    from filestack_tags import retention
     from filestack_tags.models import Asset
+    from filestack_tags.operations import retention
 
     ended = Event()
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from django.core.checks import run_checks
 
-from filestack_tags import metrics, sinks
+from filestack_tags import metrics
 from filestack_tags.exceptions import ConfigurationError
+from filestack_tags.operations import sinks
 
 made: list[HostSink] = []
 
@@ -121,7 +122,7 @@ def test_a_wrong_sink_is_a_check_with_its_cure_and_the_others_are_connected(
 def test_a_sink_without_its_extra_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, name: str, module: str
 ) -> None:
-    monkeypatch.delitem(sys.modules, f"filestack_tags.sinks.{name}", raising=False)
+    monkeypatch.delitem(sys.modules, f"filestack_tags.operations.sinks.{name}", raising=False)
     for loaded in [found for found in sys.modules if found.partition(".")[0] == module]:
         monkeypatch.delitem(sys.modules, loaded)
     monkeypatch.setitem(sys.modules, module, None)

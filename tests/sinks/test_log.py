@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from filestack_tags import metrics
-from filestack_tags.sinks.log import LoggingSink
+from filestack_tags.operations.sinks.log import LoggingSink
 
 LOG = "filestack_tags.event"
 

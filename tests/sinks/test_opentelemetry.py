@@ -8,9 +8,10 @@ import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from filestack_tags import heartbeat, metrics
-from filestack_tags.sinks import opentelemetry as module
-from filestack_tags.sinks.opentelemetry import OpenTelemetrySink
+from filestack_tags import metrics
+from filestack_tags.operations import heartbeat
+from filestack_tags.operations.sinks import opentelemetry as module
+from filestack_tags.operations.sinks.opentelemetry import OpenTelemetrySink
 
 
 @pytest.fixture

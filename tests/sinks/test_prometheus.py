@@ -14,10 +14,11 @@ from django.db import OperationalError, connection
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from filestack_tags import heartbeat, metrics
+from filestack_tags import metrics
 from filestack_tags.models import Circuit
-from filestack_tags.sinks import gauges
-from filestack_tags.sinks.prometheus import PrometheusSink, registry
+from filestack_tags.operations import heartbeat
+from filestack_tags.operations.sinks import gauges
+from filestack_tags.operations.sinks.prometheus import PrometheusSink, registry
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from filestack_tags import retention
 from filestack_tags.exceptions import ConfigurationError
 from filestack_tags.management.base import AppCommand
-from filestack_tags.retention import Pruned
+from filestack_tags.operations import retention
+from filestack_tags.operations.retention import Pruned
 
 TOLD_EVERY = 20
 """Batches between two lines of progress if there is no terminal."""

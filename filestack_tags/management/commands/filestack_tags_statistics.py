@@ -4,8 +4,8 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from filestack_tags import heartbeat
 from filestack_tags.management.base import AppCommand
+from filestack_tags.operations import heartbeat
 from filestack_tags.search import statistics
 
 

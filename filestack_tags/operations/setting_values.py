@@ -9,9 +9,10 @@ from typing import Any
 
 from django.core.checks import CheckMessage, Error
 
-from .conf import DEFAULTS, SETTING, Settings
+from filestack_tags.conf import DEFAULTS, SETTING, Settings
+from filestack_tags.search.language.parser import MAX_DEPTH
+
 from .retention import LEAST_DAYS, LEAST_DAYS_OF_RUNS
-from .search.language.parser import MAX_DEPTH
 
 URLS = ("CDN_URL", "API_URL", "UPLOAD_URL")
 SECRETS = ("API_KEY", "APP_SECRET")

@@ -1,14 +1,14 @@
 """Heartbeats: each scheduled task records when it last finished.
 
-So any process can see in the database whether it still runs; see :mod:`.operations`.
+So any process can see in the database whether it still runs; see :mod:`.status`.
 """
 
 from __future__ import annotations
 
 from django.utils import timezone
 
-from .db.transactions import alias, retrying
-from .models import Heartbeat
+from filestack_tags.db.transactions import alias, retrying
+from filestack_tags.models import Heartbeat
 
 
 @retrying

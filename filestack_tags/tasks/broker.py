@@ -14,10 +14,9 @@ from django.utils import timezone
 from kombu import Connection, Producer
 from kombu.exceptions import OperationalError
 
-from . import (
-    metrics,
-)
-from .conf import get_settings
+from filestack_tags import metrics
+from filestack_tags.conf import get_settings
+
 from .publisher import Publisher
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from celery import Task
 from celery.signals import celeryd_after_setup, task_postrun, task_prerun
 from django.db import connections
 
-from .db.replicas import reading_primary
-from .db.transactions import alias
+from filestack_tags.db.replicas import reading_primary
+from filestack_tags.db.transactions import alias
 
 if TYPE_CHECKING:
     pass

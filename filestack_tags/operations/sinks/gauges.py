@@ -12,7 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from filestack_tags import metrics
 from filestack_tags.db.transactions import alias
-from filestack_tags.operations import Snapshot, snapshot
+from filestack_tags.operations.status import Snapshot, snapshot
 
 logger = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Health endpoints for probes. Mount them with ``include("filestack_tags.health")``.
+"""Health endpoints for probes. Mount them with ``include("filestack_tags.operations.health")``.
 
 ``live/`` shows that the process answers and checks nothing else; restart a process that does not.
 ``""`` shows whether the database answers, with 200 or 503, and whether anything needs attention.
@@ -18,10 +18,11 @@ from django.urls import path
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from .db.transactions import outside_transactions
-from .exceptions import ConfigurationError
-from .operations import Concern, Snapshot, concerns, snapshot
-from .search.totals import Total
+from filestack_tags.db.transactions import outside_transactions
+from filestack_tags.exceptions import ConfigurationError
+from filestack_tags.search.totals import Total
+
+from .status import Concern, Snapshot, concerns, snapshot
 
 logger = logging.getLogger(__name__)
 

@@ -20,9 +20,9 @@ from filestack_tags.exceptions import ConfigurationError
 logger = logging.getLogger(__name__)
 
 BUILT_IN = {
-    "logging": "filestack_tags.sinks.log.LoggingSink",
-    "prometheus": "filestack_tags.sinks.prometheus.PrometheusSink",
-    "opentelemetry": "filestack_tags.sinks.opentelemetry.OpenTelemetrySink",
+    "logging": "filestack_tags.operations.sinks.log.LoggingSink",
+    "prometheus": "filestack_tags.operations.sinks.prometheus.PrometheusSink",
+    "opentelemetry": "filestack_tags.operations.sinks.opentelemetry.OpenTelemetrySink",
 }
 NEEDS = {"prometheus": "prometheus_client", "opentelemetry": "opentelemetry"}
 """The package that each of our sinks requires; its extra has the sink's name."""
@@ -137,4 +137,4 @@ def _follow(*, setting: str, **kwargs: Any) -> None:
 
 def follow_settings() -> None:
     """Make the sinks follow ``override_settings``, as :mod:`.conf` does."""
-    setting_changed.connect(_follow, dispatch_uid="filestack_tags.sinks")
+    setting_changed.connect(_follow, dispatch_uid="filestack_tags.operations.sinks")

@@ -16,12 +16,12 @@ from django.utils import timezone
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 
-from .conf import get_settings
-from .db.transactions import alias
-from .models import Asset, Circuit, Heartbeat, TaggingRun, WebhookDelivery
-from .search.totals import Total, capped
-from .tagging import budget as tagging_budget
-from .tagging.taggers.base import BUILT_IN
+from filestack_tags.conf import get_settings
+from filestack_tags.db.transactions import alias
+from filestack_tags.models import Asset, Circuit, Heartbeat, TaggingRun, WebhookDelivery
+from filestack_tags.search.totals import Total, capped
+from filestack_tags.tagging import budget as tagging_budget
+from filestack_tags.tagging.taggers.base import BUILT_IN
 
 COUNT_LIMIT = 10_000
 """Maximum rows counted of each kind; larger totals are not exact."""

@@ -1,6 +1,6 @@
 """On-call report: current problems, their causes and fixes. Read-only.
 
-:func:`report` adds to a :func:`~.operations.snapshot` the failures by reason, the jobs in progress,
+:func:`report` adds to a :func:`~.status.snapshot` the failures by reason, the jobs in progress,
 and the scheduled tasks that are overdue. Every statement reads a bounded number of rows.
 """
 
@@ -16,9 +16,18 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from .db.transactions import alias
-from .models import AT_WORK, OPEN_STATES, Asset, Backfill, BulkJob, TagMerge, WebhookDelivery
-from .operations import COUNT_LIMIT, SWEEP_OVERDUE, Beat, Concern, Snapshot, snapshot
+from filestack_tags.db.transactions import alias
+from filestack_tags.models import (
+    AT_WORK,
+    OPEN_STATES,
+    Asset,
+    Backfill,
+    BulkJob,
+    TagMerge,
+    WebhookDelivery,
+)
+
+from .status import COUNT_LIMIT, SWEEP_OVERDUE, Beat, Concern, Snapshot, snapshot
 
 QUEUE_LATE = timedelta(minutes=15)
 INBOX_LATE = timedelta(minutes=5)
@@ -66,7 +75,7 @@ class Report:
     Args:
         standing: the figures.
         dead_assets: failed assets by reason, the most frequent first; counted among the newest
-            :data:`~.operations.COUNT_LIMIT`.
+            :data:`~.status.COUNT_LIMIT`.
         dead_deliveries: failed deliveries, likewise.
         jobs: bulk jobs that wait or run.
         merges: merges of tags in progress.

@@ -22,12 +22,11 @@ from django.db import DatabaseError, InterfaceError
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from . import heartbeat
-from .conf import get_settings
-from .db.transactions import Row, alias, atomic, locked, retried, retrying
-from .exceptions import ConfigurationError
-from .filestack.security import CLOCK_SKEW
-from .models import (
+from filestack_tags.conf import get_settings
+from filestack_tags.db.transactions import Row, alias, atomic, locked, retried, retrying
+from filestack_tags.exceptions import ConfigurationError
+from filestack_tags.filestack.security import CLOCK_SKEW
+from filestack_tags.models import (
     OPEN_STATES,
     TOO_LARGE,
     Asset,
@@ -40,6 +39,8 @@ from .models import (
     TagMergeRow,
     WebhookDelivery,
 )
+
+from . import heartbeat
 
 logger = logging.getLogger(__name__)
 

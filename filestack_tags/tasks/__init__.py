@@ -19,28 +19,30 @@ from typing import TYPE_CHECKING, Any
 from celery import Task, shared_task
 from django.db import connections
 
-from . import heartbeat, metrics, retention
-from .assets import registry
+from filestack_tags import metrics
+from filestack_tags.assets import registry
+from filestack_tags.conf import get_settings
+from filestack_tags.curation import bulk, merging
+from filestack_tags.db.transactions import alias, in_transaction, on_commit
+from filestack_tags.filestack.sources import Source
+from filestack_tags.model_files import storing
+from filestack_tags.models import Asset, BulkJob, TaggingRun, TagMerge
+from filestack_tags.operations import heartbeat, retention
+from filestack_tags.outbound import delivery, outbox
+from filestack_tags.search import statistics
+from filestack_tags.tagging import abandoned_runs, pipeline, queue
+from filestack_tags.webhooks import inbox, processing
+
 from .broker import publish
-from .conf import get_settings
-from .curation import bulk, merging
-from .db.transactions import alias, in_transaction, on_commit
-from .filestack.sources import Source
+from .debounce import Wakeups
 from .lanes import Lanes
-from .model_files import storing
-from .models import Asset, BulkJob, TaggingRun, TagMerge
-from .outbound import delivery, outbox
-from .search import statistics
-from .tagging import abandoned_runs, pipeline, queue
-from .wakeups import Wakeups
-from .webhooks import inbox, processing
 from .worker import is_over, soft_limit
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
     from django.db.models import Q
 
-    from .fields import AssetOf
+    from filestack_tags.fields import AssetOf
 
 logger = logging.getLogger(__name__)
 
@@ -241,7 +243,7 @@ def refresh_statistics() -> float:
 def prune() -> dict[str, int]:
     """Delete old rows; return how many of each kind. Run it once a day.
 
-    See :func:`filestack_tags.retention.prune`.
+    See :func:`filestack_tags.operations.retention.prune`.
     """
     return asdict(retention.prune())
 

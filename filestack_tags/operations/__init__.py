@@ -1,0 +1,1 @@
+"""Operating the app: status, on-call report, health, retention, heartbeats, metrics sinks."""
