@@ -7,7 +7,7 @@ receivers idempotent: after a crash between the commit and the signal, none is s
 from django.dispatch import Signal
 
 asset_registered = Signal()
-"""A file was registered. Provides ``asset``. Sender: :class:`~filestack_tags.models.Asset`."""
+"""A file was registered. Provides ``asset``. The sender is :class:`~.models.Asset`."""
 
 asset_tagged = Signal()
 """A result for the asset's present content was recorded. Provides ``asset`` and ``run``.

@@ -258,7 +258,7 @@ def forget(asset_id: int, *, at: datetime | None = None) -> bool:
 
 @retrying
 def restore(asset_id: int) -> bool:
-    """Undo :func:`forget`; return whether there was anything to undo."""
+    """Restore an archived asset; return whether it was archived."""
     with atomic():
         asset = _lock(asset_id)
         if not show(asset):

@@ -101,8 +101,7 @@ def check(
 ) -> dict[str, Any]:
     """Return what :func:`save` would write, by column. Changes nothing.
 
-    Raises:
-        SavedSearchError, TagQueryError, InvalidLabel: as :func:`save`.
+    Raises the same errors as :func:`save`.
     """
     understood(
         wanted.query,

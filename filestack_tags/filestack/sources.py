@@ -114,7 +114,7 @@ class Source:
 
     @property
     def needs_api_key(self) -> bool:
-        """Whether the URL of a task must name the app (docs: Processing API)."""
+        """Whether the URL of a task must name the app (see Filestack's Processing API)."""
         return self.kind != "handle"
 
     @property

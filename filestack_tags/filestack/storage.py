@@ -23,7 +23,7 @@ class Storage:
     """
 
     location: str = "s3"
-    """Provider: ``s3``, ``azure``, ``dropbox``, ``gcs`` or ``rackspace``."""
+    """The provider, one of ``s3``, ``azure``, ``dropbox``, ``gcs`` and ``rackspace``."""
     region: str = ""
     """Region of the container, for uploads and ``/process``; the File API has none."""
     container: str = ""

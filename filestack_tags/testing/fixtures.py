@@ -132,7 +132,7 @@ class Filestack:
 
     @property
     def calls(self) -> list[str]:
-        """The operations that were called, in order: ``store``, ``tags``, …"""
+        """The operations that were called, in order, such as ``store`` and ``tags``."""
         return [operation for operation, _status in self.app.requests]
 
     def says(self, tags: Mapping[str, int]) -> None:

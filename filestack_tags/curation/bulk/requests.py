@@ -195,8 +195,7 @@ def is_in_charge(job: BulkJob, user: Any) -> bool:
 def preview(request: Request, *, user: AbstractBaseUser | None) -> Preview:
     """Return what :func:`ask` would do. Changes nothing.
 
-    Raises:
-        BulkError, InvalidLabel, TagQueryError, ConfigurationError: as :func:`ask`.
+    Raises the same errors as :func:`ask`.
     """
     parameters = _checked(request, user)
     settings = get_settings()
