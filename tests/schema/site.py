@@ -24,7 +24,8 @@ TAGS = ("Sky", "sea", "only1", "heaven")
 
 SEED = """
 from django.contrib.auth.models import Permission, User
-from filestack_tags import bulk, curation, merging
+from filestack_tags import curation
+from filestack_tags.curation import merging
 from filestack_tags.models import Tag
 from tests.api.rows import tagged
 

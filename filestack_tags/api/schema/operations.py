@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from filestack_tags import bulk
 from filestack_tags.api import (
     deliveries,
     jobs,
@@ -23,6 +22,7 @@ from filestack_tags.api.problems import (
     UNAVAILABLE,
     Problem,
 )
+from filestack_tags.curation import bulk
 
 from . import shapes
 
