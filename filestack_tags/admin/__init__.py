@@ -1,29 +1,22 @@
-"""The admin: one module per screen. Pages only read; buttons call tasks and services."""
+"""The admin: one folder per subject. Pages only read; buttons call tasks and services."""
 
-from . import (
-    assets,
-    decisions,
-    deliveries,
-    files,
-    jobs,
-    merges,
-    operations,
-    outbound,
-    runs,
-    searches,
-    tags,
-)
+from .bulk import jobs
+from .library import assets, saved_searches
+from .operations import operations
+from .records import deliveries, model_files, outbound, runs
+from .review import decisions
+from .tags import merges, tags
 
 __all__ = [
     "assets",
     "decisions",
     "deliveries",
-    "files",
     "jobs",
     "merges",
+    "model_files",
     "operations",
     "outbound",
     "runs",
-    "searches",
+    "saved_searches",
     "tags",
 ]

@@ -7,14 +7,14 @@ are on the QuerySets and in :mod:`filestack_tags.search`.
 """
 
 from .assets import Asset, AssetQuerySet
+from .bulk_jobs import OPEN_STATES, BulkJob, BulkJobItem, BulkJobPart
 from .decisions import TagDecision
-from .files import ModelFile
-from .jobs import OPEN_STATES, BulkJob, BulkJobItem, BulkJobPart
 from .ledger import TOO_LARGE, TaggingRun, WebhookDelivery
-from .merges import AT_WORK, TagMerge, TagMergeRow
+from .model_files import ModelFile
 from .operations import Backfill, Circuit, Heartbeat, Spending
 from .outbound import OutboundMessage, WebhookEndpoint
-from .searches import SavedSearch
+from .saved_searches import SavedSearch
+from .tag_merges import AT_WORK, TagMerge, TagMergeRow
 from .tags import NOT_FOUND, AssetTag, Tag, TagAlias, TagStatistic, score_in_sql, score_of
 
 __all__ = [

@@ -14,8 +14,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from filestack_tags import curation
-from filestack_tags.admin.assets import AssetAdmin
 from filestack_tags.admin.forms import RegisterForm
+from filestack_tags.admin.library.assets import AssetAdmin
 from filestack_tags.assets import registry
 from filestack_tags.models import Asset, Tag
 from filestack_tags.search.totals import Total
@@ -113,7 +113,7 @@ def test_the_total_is_exact_up_to_the_cap_and_beyond_it_for_one_tag(
     assert "10 assets" in page(editor.get(LIST)).text
     assert "5 assets" in page(editor.get(LIST, {"q": "sky sea"})).text
     assert "1 asset " in page(editor.get(LIST, {"q": "sea=69 sky"})).text + " "
-    monkeypatch.setattr("filestack_tags.admin.ledger.COUNT_LIMIT", 4)
+    monkeypatch.setattr("filestack_tags.admin.base.COUNT_LIMIT", 4)
     assert "4+ assets" in page(editor.get(LIST)).text
     assert "4+ assets" in page(editor.get(LIST, {"q": "sky sea"})).text
     assert "10 assets" in page(editor.get(LIST, {"q": "sky"})).text
@@ -131,7 +131,7 @@ def test_selecting_all_says_that_there_are_more_than_were_counted(
 ) -> None:
     assert "Select all 10 assets" in page(editor.get(LIST)).text
     assert "All 10 selected" in page(editor.get(LIST)).text
-    monkeypatch.setattr("filestack_tags.admin.ledger.COUNT_LIMIT", 4)
+    monkeypatch.setattr("filestack_tags.admin.base.COUNT_LIMIT", 4)
     for query in ({}, {"o": "6"}):
         text = page(editor.get(LIST, query)).text
         assert "Select all 4+ assets" in text
@@ -404,7 +404,7 @@ def test_a_column_orders_by_numbered_pages_until_another_order_is_chosen(
     assert listed(editor.get(f"{LIST}{by_column}&p=2")) == ["h3", "h4", "h5"]
     assert current(response) == []
     assert page(response).links["Oldest"] == "?order=oldest&q=sky"
-    monkeypatch.setattr("filestack_tags.admin.ledger.COUNT_LIMIT", 4)
+    monkeypatch.setattr("filestack_tags.admin.base.COUNT_LIMIT", 4)
     text = page(editor.get(LIST + by_column)).text
     assert "4+ assets" in text
     assert "In this order or with this filter, pages end at the first 4." in text
@@ -421,7 +421,7 @@ def test_what_is_to_be_said_of_a_search_is_said_once_by_column_too(
 def test_a_capped_count_stops_in_the_database(
     editor: Client, ten: list[str], names_at_hand: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("filestack_tags.admin.ledger.COUNT_LIMIT", 4)
+    monkeypatch.setattr("filestack_tags.admin.base.COUNT_LIMIT", 4)
     with CaptureQueriesContext(connection) as asked:
         editor.get(LIST, {"o": "6"})
     (count,) = [row["sql"] for row in asked if "COUNT(" in row["sql"].upper()]
@@ -585,7 +585,7 @@ def test_an_action_on_all_leaves_forgotten_assets_alone(
 def test_forgetting_all_that_matches_asks_once_without_naming_each(
     editor: Client, ten: list[str], page: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("filestack_tags.admin.ledger.NAMED", 2)
+    monkeypatch.setattr("filestack_tags.admin.base.NAMED", 2)
     question = page(act(editor, "?q=sea", action="forget", index=0))
     assert "5 assets are selected: Among them: h9 h7" in question.text
     assert question.text.count("h9") == question.text.count("h7") == 1
@@ -635,7 +635,7 @@ def test_a_confirmation_reaches_no_asset_out_of_scope(
 def test_forgetting_more_than_are_counted_says_so(
     editor: Client, ten: list[str], page: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("filestack_tags.admin.ledger.COUNT_LIMIT", 4)
+    monkeypatch.setattr("filestack_tags.admin.base.COUNT_LIMIT", 4)
     question = page(act(editor, "", action="forget", index=0))
     assert "The first 4 of the assets that match are selected." in question.text
     editor.post(LIST, {**question.inputs, "action": "forget"})

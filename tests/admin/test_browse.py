@@ -11,8 +11,8 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import given
 
 from filestack_tags import curation
-from filestack_tags.admin import terms
-from filestack_tags.admin.terms import Term, Word
+from filestack_tags.admin.library import terms
+from filestack_tags.admin.library.terms import Term, Word
 from filestack_tags.models import Tag
 from filestack_tags.search import completion as completion
 from filestack_tags.search.language.parser import Limits, parse

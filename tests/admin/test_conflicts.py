@@ -13,8 +13,8 @@ from django.db.models import Model
 from django.test import Client
 
 from filestack_tags import curation
+from filestack_tags.admin.base import PlainAdmin
 from filestack_tags.admin.changes import ChangesForm
-from filestack_tags.admin.ledger import PlainAdmin
 from filestack_tags.curation import saved_searches
 from filestack_tags.models import SavedSearch, Tag, WebhookEndpoint
 from filestack_tags.outbound import delivery, outbox

@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 
 from filestack_tags import curation
-from filestack_tags.admin.run_difference import difference, labels_of
+from filestack_tags.admin.records.run_difference import difference, labels_of
 from filestack_tags.models import Asset, AssetTag, Tag, TagDecision, TaggingRun
 from tests.api.rows import person, tagged
 

@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 
 from filestack_tags import curation
-from filestack_tags.admin.review import PAGE
+from filestack_tags.admin.review.queue import PAGE
 from filestack_tags.models import Asset, AssetTag, Tag, TagDecision
 from filestack_tags.search import statistics
 from tests.api.rows import person, tagged

@@ -10,7 +10,7 @@ from django.contrib import admin
 from django.contrib.auth.models import User
 from django.test import Client
 
-from filestack_tags.admin.searches import SavedSearchForm
+from filestack_tags.admin.library.saved_searches import SavedSearchForm
 from filestack_tags.curation import saved_searches
 from filestack_tags.curation.saved_searches import Wanted, save
 from filestack_tags.exceptions import SavedSearchError

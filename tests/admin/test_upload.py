@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from filestack_tags import tasks
-from filestack_tags.admin.uploads import PERMITS_PER_MINUTE, _limiter
+from filestack_tags.admin.library.uploads import PERMITS_PER_MINUTE, _limiter
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset
 from filestack_tags.testing.payloads import fp_upload

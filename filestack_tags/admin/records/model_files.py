@@ -10,11 +10,10 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from filestack_tags import tasks
+from filestack_tags.admin.base import InstallationAdmin
+from filestack_tags.admin.display import link_to, text_block
 from filestack_tags.assets.visibility import sees_everything
 from filestack_tags.models import ModelFile
-
-from .display import link_to, text_block
-from .ledger import InstallationAdmin
 
 
 @admin.register(ModelFile)

@@ -14,13 +14,13 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from filestack_tags.admin.base import InstallationAdmin
+from filestack_tags.admin.display import raw, text_block
 from filestack_tags.assets.visibility import sees_everything
 from filestack_tags.models import Backfill, Circuit, Heartbeat, Spending
 from filestack_tags.tagging import circuit_breaker
 
-from .display import raw, text_block
-from .duty import duty_view
-from .ledger import InstallationAdmin
+from .report import duty_view
 
 
 @admin.register(Circuit)

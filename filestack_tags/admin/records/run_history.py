@@ -11,11 +11,11 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.translation import gettext as _
 
+from filestack_tags.admin.base import PlainAdmin
+from filestack_tags.admin.display import raw
 from filestack_tags.assets.visibility import hidden_keys, sees_hidden_tags
 from filestack_tags.models import TaggingRun
 
-from .display import raw
-from .ledger import PlainAdmin
 from .run_difference import difference, labels_of
 
 RUNS = 50

@@ -17,6 +17,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from filestack_tags import tasks
+from filestack_tags.admin.explain import explained, hinted
+from filestack_tags.admin.review.queue import ReviewPages
 from filestack_tags.assets import registry
 from filestack_tags.assets.visibility import scope_of
 from filestack_tags.conf import get_settings
@@ -28,7 +30,6 @@ from filestack_tags.search.planner import search_assets
 from filestack_tags.tagging import workflows
 
 from .changelist import AssetChangeList, KeysetChangeList, QuestionOnly
-from .explain import explained, hinted
 from .filters import (
     AssetTagFilter,
     ChoiceFilter,
@@ -37,7 +38,6 @@ from .filters import (
     asks_for_forgotten,
 )
 from .finding import AssetFinding, asks_only
-from .review import ReviewPages
 from .uploads import UploadScreen
 
 

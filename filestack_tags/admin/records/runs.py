@@ -12,13 +12,12 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from filestack_tags.admin.base import LedgerAdmin
+from filestack_tags.admin.display import link_to, raw, text_block
 from filestack_tags.assets.visibility import assets_of, sees_everything, sees_hidden_tags
 from filestack_tags.models import TaggingRun
 from filestack_tags.tagging import workflows
 from filestack_tags.tagging.taggers import tagger_names
-
-from .display import link_to, raw, text_block
-from .ledger import LedgerAdmin
 
 
 def _yes_no(holds: object) -> str:

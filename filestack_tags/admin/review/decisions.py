@@ -14,14 +14,14 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from filestack_tags import curation
+from filestack_tags.admin.base import LedgerAdmin
+from filestack_tags.admin.display import link_to
+from filestack_tags.admin.tags.merges import may_undo_merges
+from filestack_tags.admin.tags.tags import tags_named
 from filestack_tags.assets.visibility import decisions_of, sees_everything, sees_hidden_tags
 from filestack_tags.models import TagDecision, TagMerge
 
-from .deciding import ORIGIN, person
-from .display import link_to
-from .ledger import LedgerAdmin
-from .merges import may_undo_merges
-from .tags import tags_named
+from .decide import ORIGIN, person
 
 LAST_MERGES = 5
 """Merges of tags that are shown above the log; all of them have their own list."""

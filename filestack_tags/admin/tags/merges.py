@@ -16,6 +16,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from filestack_tags import tasks
+from filestack_tags.admin.base import InstallationAdmin
+from filestack_tags.admin.sessions import for_posts
 from filestack_tags.assets import tags
 from filestack_tags.assets.visibility import sees_everything
 from filestack_tags.curation import merging
@@ -23,9 +25,6 @@ from filestack_tags.db.text import MAX_LABEL_LENGTH, label_key
 from filestack_tags.exceptions import CurationError, InvalidLabel
 from filestack_tags.models import AT_WORK, Tag, TagMerge
 from filestack_tags.search.completion import complete
-
-from .ledger import InstallationAdmin
-from .sessions import for_posts
 
 SUGGESTED = 200
 """Names that the browser suggests for the target."""

@@ -19,15 +19,14 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from filestack_tags import tasks
+from filestack_tags.admin.base import InstallationAdmin, PlainAdmin
+from filestack_tags.admin.changes import ChangesModelForm
+from filestack_tags.admin.display import raw
 from filestack_tags.assets.visibility import sees_everything
 from filestack_tags.conf import get_settings
 from filestack_tags.exceptions import EndpointError
 from filestack_tags.models import OutboundMessage, WebhookEndpoint
 from filestack_tags.outbound import delivery, outbox
-
-from .changes import ChangesModelForm
-from .display import raw
-from .ledger import InstallationAdmin, PlainAdmin
 
 TO_BE_SHOWN = "filestack_tags_secret"
 """The session key of the endpoint whose secret is shown next."""

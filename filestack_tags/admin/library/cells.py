@@ -13,10 +13,9 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
+from filestack_tags.admin.badges import Badge, written
 from filestack_tags.assets.thumbnails import has_thumbnail
 from filestack_tags.models import Asset
-
-from .badges import Badge, written
 
 BADGES = 8
 """Maximum tags shown for each asset of the list; its own page shows all."""

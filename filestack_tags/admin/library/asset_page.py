@@ -27,6 +27,18 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
 from filestack_tags import curation, tasks
+from filestack_tags.admin.display import raw, sensitive_mark, text_block
+from filestack_tags.admin.forms import AddTagForm, RegisterForm
+from filestack_tags.admin.records.run_history import RunHistory
+from filestack_tags.admin.review.decide import (
+    DECIDED,
+    asks_to_confirm,
+    decide,
+    person,
+    question,
+    refusal,
+)
+from filestack_tags.admin.sessions import for_posts
 from filestack_tags.assets.registry import Facts
 from filestack_tags.assets.sensitive import withheld
 from filestack_tags.assets.thumbnails import thumbnail_response
@@ -46,11 +58,6 @@ from filestack_tags.tagging import workflows
 
 from .cells import picture
 from .changelist import CAME_FROM
-from .deciding import DECIDED, asks_to_confirm, decide, person, question, refusal
-from .display import raw, sensitive_mark, text_block
-from .forms import AddTagForm, RegisterForm
-from .run_history import RunHistory
-from .sessions import for_posts
 
 RECENT = 5
 """Runs and deliveries shown on the page."""

@@ -16,14 +16,14 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from filestack_tags.admin.base import PlainAdmin
+from filestack_tags.admin.changes import ChangesModelForm
 from filestack_tags.curation import saved_searches
 from filestack_tags.exceptions import InvalidLabel, SavedSearchError, TagQueryError
 from filestack_tags.models import SavedSearch
 from filestack_tags.search.pages import Order
 
 from .browsing import Sorting
-from .changes import ChangesModelForm
-from .ledger import PlainAdmin
 
 MENU = 50
 """Maximum searches in the menu; the list has all of them."""

@@ -26,15 +26,15 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
 from filestack_tags import tasks
+from filestack_tags.admin.base import LedgerAdmin, total_text
+from filestack_tags.admin.explain import explained
+from filestack_tags.admin.sessions import for_posts
 from filestack_tags.assets.visibility import assets_of, sees_everything
 from filestack_tags.curation import bulk
 from filestack_tags.exceptions import FilestackTagsError, TagQueryError
 from filestack_tags.models import Asset, BulkJob, BulkJobItem
 
-from .bulkform import BulkForm
-from .explain import explained
-from .ledger import LedgerAdmin, total_text
-from .sessions import for_posts
+from .form import BulkForm
 
 SHOWN_ITEMS = 100
 """Maximum failed or skipped assets that the page of a job lists."""

@@ -19,6 +19,9 @@ from django.views.decorators.http import require_GET
 from throttled import MemoryStore, Throttled, per_min
 
 from filestack_tags import tasks
+from filestack_tags.admin.badges import badges_of, written
+from filestack_tags.admin.forms import StoredForm
+from filestack_tags.admin.sessions import for_posts
 from filestack_tags.assets import upload_policy
 from filestack_tags.assets.registry import Facts
 from filestack_tags.assets.visibility import scope_of
@@ -32,9 +35,6 @@ from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset
 
 from .asset_page import AssetPage
-from .badges import badges_of, written
-from .forms import StoredForm
-from .sessions import for_posts
 
 PERMITS_PER_MINUTE = 30
 """How often one user gets a policy from one process; a batch of files needs one."""

@@ -16,16 +16,15 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from filestack_tags import tasks
+from filestack_tags.admin.base import SHOWN
+from filestack_tags.admin.bulk.jobs import described, standing
+from filestack_tags.admin.lookups import ids_in
 from filestack_tags.db.text import storable
 from filestack_tags.operations import error_codes, report
 from filestack_tags.operations.report import Pile, Report
 from filestack_tags.operations.status import COUNT_LIMIT
 from filestack_tags.search.language.tree import Fact, Query, conjunction
 from filestack_tags.tagging import circuit_breaker
-
-from .jobs import described, standing
-from .ledger import SHOWN
-from .lookups import ids_in
 
 REPLAYED = 10_000
 """Maximum deliveries that are replayed at once."""

@@ -12,15 +12,14 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from filestack_tags import curation
+from filestack_tags.admin.forms import AddTagForm, ConfidenceForm
+from filestack_tags.admin.sessions import is_script
 from filestack_tags.assets import tags
 from filestack_tags.assets.visibility import assets_of, decisions_of, tags_named_to
 from filestack_tags.curation import throttle
 from filestack_tags.db.transactions import retried
 from filestack_tags.exceptions import CurationError, DecidedMeanwhile
 from filestack_tags.models import Asset, Tag, TagDecision
-
-from .forms import AddTagForm, ConfidenceForm
-from .sessions import is_script
 
 ORIGIN = TagDecision.Origin.ADMIN
 

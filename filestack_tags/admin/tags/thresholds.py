@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from filestack_tags import curation
+from filestack_tags.admin.changes import ChangesForm
 from filestack_tags.assets.visibility import scope_of, sees_everything
 from filestack_tags.conf import get_settings
 from filestack_tags.db.transactions import alias, atomic, locked
@@ -20,8 +21,6 @@ from filestack_tags.exceptions import SearchTimeout
 from filestack_tags.models import Tag
 from filestack_tags.search.facets import histogram
 from filestack_tags.search.threshold_preview import ALWAYS, staying
-
-from .changes import ChangesForm
 
 
 class ThresholdForm(forms.Form):

@@ -14,12 +14,11 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from filestack_tags import tasks
+from filestack_tags.admin.base import InstallationAdmin
+from filestack_tags.admin.display import link_to, raw, text_block
 from filestack_tags.assets.visibility import sees_everything
 from filestack_tags.models import WebhookDelivery
 from filestack_tags.webhooks.handlers import HANDLERS
-
-from .display import link_to, raw, text_block
-from .ledger import InstallationAdmin
 
 
 class ActionFilter(admin.SimpleListFilter):

@@ -21,6 +21,10 @@ from django.utils.functional import cached_property
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from filestack_tags.admin import base
+from filestack_tags.admin.badges import badges_of
+from filestack_tags.admin.explain import explained, hinted
+from filestack_tags.admin.lookups import AnswerableChangeList
 from filestack_tags.assets.visibility import scope_of
 from filestack_tags.exceptions import SearchTimeout, TagQueryError
 from filestack_tags.models import Asset
@@ -33,12 +37,9 @@ from filestack_tags.search.planner import (
 )
 from filestack_tags.search.totals import Total
 
-from . import browsing, ledger, terms
-from .badges import badges_of
+from . import browsing, terms
 from .cells import Cells
-from .explain import explained, hinted
 from .filters import HasTerm
-from .lookups import AnswerableChangeList
 
 VIEW = "view"
 """The parameter and the cookie that select the view of the list."""
@@ -157,7 +158,7 @@ class AssetChangeList(AnswerableChangeList):
 
     @property
     def total_text(self) -> str:
-        return ledger.total_text(self.total)
+        return base.total_text(self.total)
 
 
 class KeysetChangeList(AssetChangeList):
@@ -286,7 +287,7 @@ class KeysetChangeList(AssetChangeList):
 
     def _read_page(self, request: HttpRequest, asked: browsing.Asked) -> None:
         using = self.root_queryset.db
-        size, cap = self.list_per_page, ledger.COUNT_LIMIT
+        size, cap = self.list_per_page, base.COUNT_LIMIT
         self.listed = browsing.listed(asked, size=size, cap=cap, using=using)
         self.total = self.listed.total
         self.result_count = self.total.count

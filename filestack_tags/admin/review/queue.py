@@ -24,6 +24,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from filestack_tags import curation
+from filestack_tags.admin.base import counted, total_text
+from filestack_tags.admin.display import sensitive_mark
+from filestack_tags.admin.forms import ReviewForm
+from filestack_tags.admin.library.asset_page import AssetPage
+from filestack_tags.admin.lookups import ids_in
+from filestack_tags.admin.sessions import for_posts
 from filestack_tags.assets.sensitive import withheld
 from filestack_tags.assets.visibility import assets_of, decisions_of, scope_of, tags_of
 from filestack_tags.conf import get_settings
@@ -33,8 +39,7 @@ from filestack_tags.models import Asset, AssetTag, Tag, TagDecision, TagStatisti
 from filestack_tags.search.deadline import time_limit
 from filestack_tags.search.planner import read
 
-from .asset_page import AssetPage
-from .deciding import (
+from .decide import (
     DECIDED,
     ORIGIN,
     Done,
@@ -45,11 +50,6 @@ from .deciding import (
     refusal,
     undo,
 )
-from .display import sensitive_mark
-from .forms import ReviewForm
-from .ledger import counted, total_text
-from .lookups import ids_in
-from .sessions import for_posts
 
 PAGE = 20
 """Asset tags on one page."""

@@ -23,6 +23,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext as _
 
+from filestack_tags.admin.lookups import UnreadableList
 from filestack_tags.assets.visibility import scope_of
 from filestack_tags.exceptions import SearchTimeout, TagQueryError
 from filestack_tags.operations.status import not_configured
@@ -31,10 +32,9 @@ from filestack_tags.search.facets import Facets, facets
 from filestack_tags.search.language.tree import label_text
 from filestack_tags.search.planner import read
 
-from . import browsing, searches, terms
+from . import browsing, saved_searches, terms
 from .asset_page import AssetPage
 from .changelist import CAME_FROM, VIEW, VIEWS
-from .lookups import UnreadableList
 
 COMPLETIONS = 10
 FACETS = 30
@@ -122,7 +122,7 @@ class AssetFinding(AssetPage):
         if (least := request.GET.get(AT_LEAST)) is not None and request.method == "GET":
             return HttpResponseRedirect(_with_minimum(request, least))
         context = {
-            **searches.menu(request, self.admin_site),
+            **saved_searches.menu(request, self.admin_site),
             "not_configured": not_configured(),
             # django-unfold renders the tools of a list beside each other, not in an HTML list.
             "tools_are_listed": not apps.is_installed("unfold"),

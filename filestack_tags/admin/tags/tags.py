@@ -16,15 +16,15 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from filestack_tags import curation
+from filestack_tags.admin.base import PlainAdmin
+from filestack_tags.admin.display import sensitive_mark
+from filestack_tags.admin.forms import TagForm
 from filestack_tags.assets.visibility import sees_everything, tags_of
 from filestack_tags.db.text import fold
 from filestack_tags.exceptions import CurationError
 from filestack_tags.models import Tag
 from filestack_tags.search.language.tree import label_text
 
-from .display import sensitive_mark
-from .forms import TagForm
-from .ledger import PlainAdmin
 from .merges import merge_view
 from .tag_labels import never_show_view, sensitive_view
 from .thresholds import minimum_view, threshold_view

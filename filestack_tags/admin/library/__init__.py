@@ -1,0 +1,1 @@
+"""The library: find, open, upload and save searches for assets."""

@@ -1,0 +1,1 @@
+"""Records: tagging runs, deliveries, model files, outbound messages."""

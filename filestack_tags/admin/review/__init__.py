@@ -1,0 +1,1 @@
+"""Review: accept, reject and undo tags."""

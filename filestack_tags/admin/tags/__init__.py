@@ -1,0 +1,1 @@
+"""Tags: names, thresholds, merges."""
