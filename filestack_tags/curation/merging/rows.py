@@ -27,9 +27,9 @@ values_of = attrgetter(*SAID)
 def combined(source: Said, target: Said | None) -> Said:
     """Return the target's row after the source's has been merged into it.
 
-    It has the higher confidence, and its run, unless a user set the confidence of the reviewed one.
-    A tag added by a user stays a user's tag. A decision wins over none, and the newer of two over
-    the older.
+    A decision wins over none, and the newer of two over the older. The higher confidence wins,
+    together with its run, unless a user set the confidence of the decided row: then that one wins.
+    A tag added by a user stays a user's tag.
     """
     if target is None:
         return source
