@@ -40,10 +40,15 @@ def webhook(request: HttpRequest) -> HttpResponse:
     """Receive a Filestack webhook.
 
     Answers 200 once the delivery is stored, also for a duplicate. After any other answer Filestack
-    sends the delivery again: 400 for malformed headers or an incomplete body, 403 for a wrong
-    signature or one that is too old, 411 for a body of unknown length that the server cannot read,
-    413 for a body above ``WEBHOOK_MAX_BODY``, 503 while no secret is configured or if middleware
-    consumed the body. The signature is the only authentication (docs: Webhooks).
+    sends the delivery again:
+
+    * 400: malformed headers or an incomplete body.
+    * 403: a wrong signature, or one that is too old.
+    * 411: a body of unknown length that the server cannot read.
+    * 413: a body above ``WEBHOOK_MAX_BODY``.
+    * 503: no secret is configured, or middleware consumed the body.
+
+    The signature is the only authentication (docs: Webhooks).
     """
     headers = _headers(request)
     try:

@@ -1,9 +1,9 @@
 """Withheld tags: the one rule about sensitive labels, for all code that reads tags.
 
 With the setting ``HIDE_SENSITIVE``, a tag on the list of
-:mod:`filestack_tags.assets.sensitive_labels` is withheld until a user approves it. Only those
-rows of a withheld tag are visible that a user accepted or added, in every search;
-``include:hidden`` also finds the others. Nothing is deleted.
+:mod:`filestack_tags.assets.sensitive_labels` is withheld until a user approves it. Searches then
+find only those of its rows that a user accepted or added; ``include:hidden`` finds the others too.
+Nothing is deleted.
 """
 
 # only our own table's name and integers are interpolated

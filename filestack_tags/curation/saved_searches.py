@@ -1,7 +1,7 @@
 """Saved searches: a search and its order, saved by a user under a name.
 
 A private one is visible to its owner. A shared one is visible to users with the scope that its
-owner had when saving it, and to users without a scope: a search may contain names of tags and files
+owner had when saving it, and to users without a scope. A search may contain names of tags and files
 that must not leave the scope. Callers check permissions.
 """
 

@@ -100,8 +100,8 @@ def locked(
 ) -> models.QuerySet[Row, Row]:
     """Lock the rows until the transaction ends, if the database supports it.
 
-    Select ``rows`` by their primary key or a unique one and by nothing else: InnoDB locks the index
-    entry it finds a row by before the row, and another transaction that holds the row may wait for
+    Select ``rows`` by their primary key or a unique one and by nothing else. InnoDB locks the index
+    entry it finds a row by before the row, and a transaction that has locked the row may wait for
     that entry. Check other conditions on the locked row.
 
     On PostgreSQL the weaker lock is taken, which allows concurrent inserts of rows that refer to

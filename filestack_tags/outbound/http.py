@@ -2,7 +2,7 @@
 
 The name is resolved once, every address it has must be public, and the connection uses the address
 that was checked, so that DNS rebinding has no effect. Redirects and the proxies of the environment
-are ignored. Of the response only the status and ``Retry-After`` are read.
+are ignored. Only the status and ``Retry-After`` of the response are read.
 """
 
 from __future__ import annotations

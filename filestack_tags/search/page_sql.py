@@ -36,7 +36,7 @@ USUALLY_ALIKE = 4
 class Row(NamedTuple):
     """An asset and the confidence it is ranked by, None when ordered by id.
 
-    This is the sort key of a page, and thus the position after which the next page starts.
+    This is the sort key of a page: the next page starts after the last row's key.
     """
 
     asset_id: int

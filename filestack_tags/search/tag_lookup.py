@@ -45,7 +45,7 @@ class KnownTag:
 class Names:
     """The tags that the labels of one search resolve to; hidden ones only if they count.
 
-    Of the tags in ``withheld``, only rows that a user accepted or added are found.
+    For tags in ``withheld``, only rows that a user accepted or added are found.
     """
 
     def __init__(

@@ -73,8 +73,8 @@ def open_circuits() -> list[Circuit]:
 def admit(tagger: str, wanted: int) -> tuple[int, bool]:
     """Return how many of ``wanted`` calls may be made, and whether they test an open circuit.
 
-    That is all, none, or the one trial call. Call it in a transaction. Of any number of processes,
-    one makes the trial call; it has as long as a lease lasts.
+    That is all, none, or the one trial call. Call it in a transaction. Only one process makes the
+    trial call, within the duration of a lease.
     """
     row = Circuit.objects.using(alias()).filter(tagger=tagger).first()
     if row is None or row.opened_at is None:

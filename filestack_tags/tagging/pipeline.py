@@ -314,8 +314,8 @@ class _Queue:
 def work(asset_id: int, tell: Tell, is_interrupted: Callable[[], bool] = lambda: False) -> str:
     """Tag a queued asset, and others that are due along with it; the body of the task.
 
-    Reports the outcome of each to ``tell``. Of several callers in one process one works, for at
-    most :data:`SLICE` seconds, and the others return at once. Once ``is_interrupted`` returns true,
+    Reports the outcome of each to ``tell``. If a process has several callers, one works for at most
+    :data:`SLICE` seconds, and the others return at once. Once ``is_interrupted`` returns true,
     calls that have begun are completed and the other assets are released. Returns the asset's state
     as far as it is known; never raises because of a tagger.
     """

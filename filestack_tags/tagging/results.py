@@ -75,8 +75,8 @@ def apply_all(results: Sequence[Result]) -> list[str | Exception]:
     """Close runs with their replies; return each run's state, or the error that kept it open.
 
     Uses a transaction for every :data:`AT_ONCE` results, with the assets' rows locked. A run is
-    applied once: later calls change nothing. Of several results for one asset the newest by
-    (content version, ``result_at``) is applied, unless the asset already shows a newer one; the
+    applied once: later calls change nothing. If an asset has several results, the newest by
+    (content version, ``result_at``) is applied, unless the asset already shows a newer one. The
     other runs are stored as *superseded*. Rows that a user reviewed are never changed, and
     unchanged rows are not written. A reply without tags keeps the tags of the same content.
     ``asset_tagged`` is sent for every result of the present content that was applied, that has no

@@ -166,7 +166,7 @@ def _why_ignored(job: WorkflowJob) -> str:
 
 
 def _lost_tags(job: WorkflowJob) -> bool:
-    """Whether a job lacks tags because a task failed whose default name is that of tagging."""
+    """Whether a job lacks tags because a task with the default name of a tagging task failed."""
     return not job.tags and any(task.casefold().startswith("tags") for task in job.errors)
 
 

@@ -1,8 +1,8 @@
 """Jobs: the results of many workflow jobs, written together.
 
-These are the jobs that bursts are made of: they ended with a result, and their open run is known
-by its job id, or they were not started here. :mod:`.handlers` handles the others one by one, such
-as those whose file was archived, or has a run that waits for some job and may wait for this one.
+A burst consists of such jobs: they ended with a result, and either their open run has their job id
+or they were not started here. :mod:`.handlers` handles all others one by one. Examples are jobs
+whose file was archived, or whose file has a run that waits for a job without a known id.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The cells of a page of the asset list.
 
-Values shared by all rows are computed once for the page, and ``format_html()`` is not used:
-reversing a link, translating a word and filling a template for each cell took a third of the page.
+Values shared by all rows are computed once for the page, and ``format_html()`` is not used. Doing
+it all for each cell took a third of the page's time.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Run a bulk job: batch by batch, newest asset first, safe against crashes.
 
-The effect of a batch and the job's new position are one transaction, which locks the job's row. Of
-two concurrent workers one runs the batch, and a crash leaves it done completely or not at all.
+The effect of a batch and the job's new position are one transaction, which locks the job's row. If
+two workers run concurrently, one runs the batch. After a crash it is done completely or not at all.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class Event:
     text: Mapping[str, Any]
     raw: str = field(default="", repr=False)
     upload_tags: Mapping[str, Any] = field(default_factory=dict)
-    """Upload tags beside ``text``. Filestack does not document where a webhook has them."""
+    """Upload tags next to ``text``. Filestack does not document where a webhook has them."""
 
     def file(self) -> FileEvent:
         """Return the file of an ``fp.*`` event.

@@ -43,8 +43,8 @@ def parse_tags_reply(data: bytes | str | Mapping[str, Any]) -> TagsReply:
     and a single label as text are all accepted. A label that occurs twice, also with the same
     normalized spelling, keeps its higher confidence. A confidence with decimals is rounded half up.
 
-    The reply cost money, so an invalid part does not discard the rest: an invalid label, a
-    confidence that is not a number from 0 to 100, and ``user`` in another form are left out, see
+    The reply cost money, so an invalid part does not discard the rest. Invalid labels, confidences
+    that are not a number from 0 to 100, and ``user`` in another form are left out, see
     :attr:`TagsReply.odd`.
 
     Raises:

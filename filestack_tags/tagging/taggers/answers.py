@@ -28,7 +28,7 @@ PLAIN = (str, int, float, bool, type(None))
 
 
 def check_answer(answer: object) -> TaggerReply | PendingJob:
-    """Return a reply whose every value can be stored.
+    """Return a reply whose values can all be stored.
 
     An invalid label is left out, and noted on the reply.
 
@@ -52,7 +52,7 @@ def check_answer(answer: object) -> TaggerReply | PendingJob:
 
 
 def check_error(error: TaggerError) -> TaggerError:
-    """Return an error whose every value can be stored: itself, or a plain replacement."""
+    """Return an error whose values can all be stored: itself, or a plain replacement."""
     try:
         text = str(error)
         is_plain = (
