@@ -87,7 +87,8 @@ import sys, time
 import django
 django.setup()
 from celery import current_app
-from filestack_tags import broker, tasks
+from filestack_tags import tasks
+from filestack_tags.tasks import broker
 current_app.conf.update(task_always_eager=False, broker_url=sys.argv[1])
 broker.publish(tasks.sweep)
 print(time.monotonic())
