@@ -3,7 +3,7 @@
 ::
 
     python -m tests.schema                  # as much each time; the same with -- --seed 1
-    python -m tests.schema --seconds 600    # for so long
+    python -m tests.schema --seconds 600    # at most this long
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def main() -> int:
 
 
 def _run(user: str, arguments: tuple[str, ...], database: Path, port: int) -> bool:
-    """Run schemathesis as a user, with a server and a database of its own."""
+    """Run schemathesis as a user, with a separate server and database."""
     started = time.monotonic()
     with serving(database, port) as (site, folder):
         passes, output = _schemathesis(user, arguments, site, folder)
