@@ -21,6 +21,8 @@ from django.db import connections
 
 from filestack_tags import metrics
 from filestack_tags.assets import registry
+from filestack_tags.concurrency.debounce import Wakeups
+from filestack_tags.concurrency.lanes import Lanes
 from filestack_tags.conf import get_settings
 from filestack_tags.curation import bulk, merging
 from filestack_tags.db.transactions import alias, in_transaction, on_commit
@@ -34,8 +36,6 @@ from filestack_tags.tagging import abandoned_runs, pipeline, queue
 from filestack_tags.webhooks import inbox, processing
 
 from .broker import publish
-from .debounce import Wakeups
-from .lanes import Lanes
 from .worker import is_over, soft_limit
 
 if TYPE_CHECKING:

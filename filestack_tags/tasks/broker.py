@@ -15,9 +15,8 @@ from kombu import Connection, Producer
 from kombu.exceptions import OperationalError
 
 from filestack_tags import metrics
+from filestack_tags.concurrency.publisher import Publisher
 from filestack_tags.conf import get_settings
-
-from .publisher import Publisher
 
 if TYPE_CHECKING:
     from celery import Celery

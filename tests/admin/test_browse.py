@@ -261,7 +261,10 @@ def test_a_page_costs_the_same_queries_however_many_assets_it_shows(
             assert editor.get(path, query).status_code == 200
         return len(queries)
 
-    counted(LIST, q="sky"), counted(FACETS, q="sky")  # values that a process caches on first use
+    (
+        counted(LIST, q="sky"),
+        counted(FACETS, q="sky"),
+    )  # values that a process caches on first use
     few = counted(LIST, q="sky"), counted(FACETS, q="sky")
     for number in range(20):
         tagged(f"more{number}", {"sky": 80, f"tag{number}": 50})

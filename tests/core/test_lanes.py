@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from filestack_tags.tasks.lanes import Lanes
+from filestack_tags.concurrency.lanes import Lanes
 
 LONGEST = 10.0
 """Timeout in seconds for something that should happen."""

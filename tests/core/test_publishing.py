@@ -17,10 +17,10 @@ from celery import current_app
 from django.test import Client
 
 from filestack_tags import metrics, tasks
+from filestack_tags.concurrency.publisher import Publisher
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, WebhookDelivery
 from filestack_tags.tasks import broker as sending
-from filestack_tags.tasks.publisher import Publisher
 from filestack_tags.testing.payloads import fp_upload
 from tests.dripping import Dripping, dripping
 from tests.hosts.shop.models import Product
@@ -173,7 +173,7 @@ def test_who_waited_in_vain_is_the_last_to_wait() -> None:
 
 FORK = """
 import os
-from filestack_tags.tasks.publisher import Publisher
+from filestack_tags.concurrency.publisher import Publisher
 publisher = Publisher(lambda name, error: print("dropped", name), lambda: 10.0)
 publisher.put("a", lambda: os.write(1, b"%d " % os.getpid()))
 publisher.flush()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from filestack_tags.tasks.debounce import Wakeups
+from filestack_tags.concurrency.debounce import Wakeups
 
 LONGEST = 10.0
 """Timeout in seconds for something that should happen."""
@@ -136,7 +136,7 @@ def test_inline_the_ring_itself_publishes_and_its_errors_are_the_caller_s() -> N
 
 PROGRAM = """
 import os, sys
-from filestack_tags.tasks.debounce import Wakeups
+from filestack_tags.concurrency.debounce import Wakeups
 wakeups = Wakeups(lambda: os.write(1, b"%d " % os.getpid()), interval=0.2)
 wakeups.ring()
 """

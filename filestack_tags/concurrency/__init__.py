@@ -1,0 +1,1 @@
+"""Threads that send, wait and work side by side. No Django, no Celery."""
