@@ -12,7 +12,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from filestack_tags import admin as screens
+from filestack_tags.admin.operations import report
 from filestack_tags.curation import bulk
 from filestack_tags.models import Asset, Backfill, Circuit, TagMerge, WebhookDelivery
 from filestack_tags.operations import heartbeat
@@ -184,7 +184,7 @@ def test_all_of_one_reason_are_replayed_once_that_is_confirmed(
 def test_one_press_replays_so_many_and_no_more(
     trouble: None, client_of: Any, page: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(screens.duty, "REPLAYED", 1)
+    monkeypatch.setattr(report, "REPLAYED", 1)
     operator = client_of(*EVERYTHING)
     asked = page(operator.post(PAGE, {"replay": "payload"}))
     assert "1 delivery failed for this reason" in asked.text

@@ -163,13 +163,13 @@ def test_an_asset_has_the_code_of_its_last_error_until_it_has_its_tags(
     asset: Asset, script: Any
 ) -> None:
     script[:] = [TaggerError("No.", code="mine" * 20), scripted.reply({"sky": 90})]
-    tasks.tagging.request([asset.pk])
+    tasks.queue.request([asset.pk])
     tag(asset.pk)
     asset.refresh_from_db()
     assert (asset.tagging_state, asset.error_code) == ("failed", ("mine" * 20)[:50])
     assert list(Asset.objects.search(f"status:failed error:{asset.error_code}")) == [asset]
     assert asset.runs.get().error_code == asset.error_code
-    tasks.tagging.request([asset.pk])
+    tasks.queue.request([asset.pk])
     tag(asset.pk)
     asset.refresh_from_db()
     assert (asset.tagging_state, asset.error_code) == ("tagged", "")
@@ -184,7 +184,7 @@ def test_a_delivery_says_why_it_failed(
         def fail(*_args: Any, error: Exception = error) -> Any:
             raise error
 
-        monkeypatch.setattr(processing.events, "handle", fail)
+        monkeypatch.setattr(processing.handlers, "handle", fail)
         deliver({"id": code, "action": "fp.delete", "text": {"url": "https://x/h"}})
         assert WebhookDelivery.objects.latest("pk").error_code == code
     monkeypatch.undo()

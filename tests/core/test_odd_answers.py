@@ -259,14 +259,14 @@ class TestTheDatabase:
     def test_a_reply_that_it_does_not_take_loses_no_other(
         self, script: Any, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
     ) -> None:
-        write = results.standing.write_runs
+        write = results.run_rows.write_runs
 
         def refuse(runs: Any) -> None:
             if any(run.raw_reply == "bad" for run in runs):
                 raise error('null value in column "secret_column"')
             write(runs)
 
-        monkeypatch.setattr(results.standing, "write_runs", refuse)
+        monkeypatch.setattr(results.run_rows, "write_runs", refuse)
         several = works(5)
         answers = [scripted.reply({"sky": 90})] * 4
         bad = replace(answers[0], raw="bad")
