@@ -1,5 +1,5 @@
-# The front door. Needs make and Python 3.11 or later; everything else goes into .venv.
-# Choose an interpreter with `make PYTHON=python3.13 …`, test processes with `make JOBS=4 …`.
+# Needs make and Python 3.11 or later; everything else is installed into .venv.
+# Select an interpreter with `make PYTHON=python3.13 …`, the number of test processes with `make JOBS=4 …`.
 
 VENV = .venv
 BIN = $(VENV)/bin
@@ -9,7 +9,7 @@ DB ?= postgres
 FUZZ_SECONDS ?= 300
 SCHEMA_SECONDS ?=
 
-# Each stamp is renewed when pyproject.toml changed.
+# Each stamp is updated when pyproject.toml changes.
 BASE = $(VENV)/.ready-base
 DEV = $(VENV)/.ready-dev
 SERVICES = $(VENV)/.ready-services
@@ -25,31 +25,31 @@ PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 .PHONY: help demo serve test coverage e2e screenshots lint fuzz services-test chaos bench-search bench-ingest bench-tagging bench-backfill bench-admin dist-test docs messages openapi openapi-check schemathesis clients vendor tox clean
 
 help:
-	@echo "make demo           upload, tag and search real photos; ends by itself"
-	@echo "make serve          the same project left running, with addresses and a login"
-	@echo "make test           the test suite on SQLite; needs no service"
-	@echo "make coverage       the same, and how much of the code it ran; takes twice as long"
+	@echo "make demo           upload, tag and search real photos; stops automatically"
+	@echo "make serve          the same project, kept running, with URLs and a login"
+	@echo "make test           the test suite on SQLite; needs no services"
+	@echo "make coverage       the same with branch coverage; takes twice as long"
 	@echo "make e2e            the admin in a browser, with a real server, worker and Filestack emulator"
-	@echo "make screenshots    the same, and renews the documents' pictures"
-	@echo "make services-test  the suite on PostgreSQL and MariaDB, tasks on Redis and RabbitMQ"
+	@echo "make screenshots    the same, and update the pictures of the manual"
+	@echo "make services-test  the database tests on PostgreSQL and MariaDB, workers on Redis and RabbitMQ"
 	@echo "make chaos          kill workers, servers, brokers and databases, then count the rows"
-	@echo "make bench-search   how fast searches are: SIZE=100k|1m, DB=postgres|sqlite|mariadb"
-	@echo "make fuzz           the suite's property tests with ever new input: FUZZ_SECONDS=300"
-	@echo "make bench-ingest   how many webhooks a second are stored and applied; needs PostgreSQL, Redis"
-	@echo "make bench-tagging  how many files a worker has tagged a second, and at what cost; needs both"
-	@echo "make messages       collect the words of the interface anew, and compile their translations"
-	@echo "make vendor         fetch filestack-js from npm again; VERSION=4.3.9 takes another one"
-	@echo "make bench-backfill  how much memory a backfill of a million assets takes; needs PostgreSQL"
-	@echo "make bench-admin    how long the admin's pages take with 100,000 assets; needs PostgreSQL"
+	@echo "make bench-search   measure searches: SIZE=100k|1m, DB=postgres|sqlite|mariadb"
+	@echo "make fuzz           the suite's property tests with new input: FUZZ_SECONDS=300"
+	@echo "make bench-ingest   measure webhooks stored and applied a second; needs PostgreSQL and Redis"
+	@echo "make bench-tagging  measure files tagged a second by a worker, and their cost; needs both"
+	@echo "make messages       extract the texts of the interface, and compile the translations"
+	@echo "make vendor         download filestack-js from npm and compare it; VERSION=4.3.9 installs another"
+	@echo "make bench-backfill  measure the memory of a backfill of a million assets; needs PostgreSQL"
+	@echo "make bench-admin    measure the admin's pages with 100,000 assets; needs PostgreSQL"
 	@echo "make lint           style, types, import contracts, migrations, spelling"
-	@echo "make dist-test      what would be published, installed elsewhere: the suite, the tutorial"
-	@echo "make docs           the manual as HTML, every warning an error"
-	@echo "make openapi        renew docs/openapi.yaml, the schema of the REST API"
-	@echo "make openapi-check  whether it is what the views say"
+	@echo "make dist-test      the suite and the tutorial with the installed wheel"
+	@echo "make docs           the manual as HTML; warnings are errors"
+	@echo "make openapi        generate docs/openapi.yaml, the schema of the REST API"
+	@echo "make openapi-check  compare it with the views"
 	@echo "make schemathesis   the API against that schema, as three users; SCHEMA_SECONDS=600 runs longer"
-	@echo "make clients        generate clients from the schema, and have them ask the API; needs npm and node"
-	@echo "make tox            the suite on every Python and Django present"
-	@echo "make clean          remove .venv and everything that was generated"
+	@echo "make clients        generate clients from the schema, and call the API with them; needs npm and node"
+	@echo "make tox            the suite on every installed Python and Django"
+	@echo "make clean          remove .venv and all generated files"
 
 demo: $(BASE)
 	@$(BIN)/python example_project/manage.py demo
@@ -68,7 +68,7 @@ coverage: $(DEV)
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report --fail-under=95
 
-# TESTS="-k login" runs a part; SCREENSHOTS=folder keeps pictures of all screens.
+# TESTS="-k login" runs a part; SCREENSHOTS=folder stores screenshots of all pages.
 e2e: $(E2E)
 	SCREENSHOTS=$(SCREENSHOTS) $(BIN)/python -m pytest tests/e2e --ds tests.e2e.settings -n $(JOBS) $(TESTS)
 	$(if $(TESTS),,SCREENSHOTS=$(SCREENSHOTS) $(BIN)/python -m pytest tests/e2e/test_unfold.py --ds tests.e2e.unfold_settings)
@@ -82,7 +82,7 @@ services-test: $(SERVICES)
 fuzz: $(DEV)
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
-# Linux, PostgreSQL's server programs, redis-server and rabbitmqctl: ten minutes. CHAOS=--help tells more.
+# Needs Linux, PostgreSQL's server programs, redis-server and rabbitmqctl; takes ten minutes. CHAOS=--help lists the options.
 chaos: $(SERVICES)
 	$(BIN)/python -m tests.chaos $(CHAOS)
 
@@ -118,7 +118,7 @@ lint: $(DEV)
 	$(BIN)/python -m django makemigrations --check --dry-run --settings tests.settings --pythonpath .
 	$(BIN)/codespell
 
-# MariaDB's driver is compiled, so it is installed only where it is asked for.
+# MariaDB's driver is compiled, so it is installed only for DB=mariadb.
 bench-search: $(BENCH) $(if $(filter mariadb,$(DB)),$(SERVICES))
 	$(BIN)/python -m benchmarks.search --size $(SIZE) --db $(DB)
 
@@ -134,7 +134,7 @@ bench-backfill: $(BENCH)
 bench-admin: $(BENCH)
 	$(BIN)/python -m benchmarks.admin
 
-# Needs GNU gettext. What is new or changed has to be translated in the .po files by hand.
+# Needs GNU gettext. Translate new and changed texts in the .po files by hand.
 messages: $(DEV)
 	cd filestack_tags && ../$(BIN)/python -m django makemessages --locale de --locale es --no-obsolete --no-wrap --add-location file
 	cd filestack_tags && ../$(BIN)/python -m django compilemessages
@@ -149,7 +149,7 @@ clean:
 	rm -rf $(VENV) var dist build .tox .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	rm -rf *.egg-info .coverage .coverage.*
 
-# An existing .venv is kept. The loop tries the names a Python is usually installed under.
+# An existing .venv is kept. The loop tries the usual names of Python executables.
 $(BIN)/python:
 	@for python in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
 	  "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
@@ -160,10 +160,10 @@ $(BIN)/python:
 	  echo "Making $(VENV) with `$$python --version` …"; \
 	  "$$python" -m venv $(VENV) && exit 0 || exit 1; \
 	done; \
-	echo "No Python 3.11 or later found. Install one, or name it: make PYTHON=/path/to/python3" >&2; \
+	echo "No Python 3.11 or later found. Install one, or set its path: make PYTHON=/path/to/python3" >&2; \
 	exit 1
 
-# pip reads dependency groups from 25.1 on.
+# pip supports dependency groups since 25.1.
 $(BASE): pyproject.toml | $(BIN)/python
 	@echo "Installing the package …"
 	@$(PIP_INSTALL) --upgrade 'pip>=25.1'
@@ -175,7 +175,7 @@ $(BASE): pyproject.toml | $(BIN)/python
 	@echo done > $@
 
 $(DEV): $(BASE)
-	@echo "Installing what the tests and the lint run need …"
+	@echo "Installing the dependencies of the tests and the linters …"
 	@$(PIP_INSTALL) --group dev
 	@echo done > $@
 
@@ -191,9 +191,9 @@ $(BENCH): $(DEV)
 	@$(PIP_INSTALL) --group bench
 	@echo done > $@
 
-# Debian's Chromium, unless there is one; CHROMIUM says where another is.
+# Installs Debian's Chromium unless a browser is found; CHROMIUM is the path of another one.
 $(E2E): $(DEV)
-	@echo "Installing what drives the browser …"
+	@echo "Installing the browser driver …"
 	@$(PIP_INSTALL) --group e2e
 	@[ -n "$$CHROMIUM" ] || command -v chromium >/dev/null || \
 	command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { \
@@ -201,7 +201,7 @@ $(E2E): $(DEV)
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
 	    --no-install-recommends chromium fonts-dejavu-core >/dev/null; } || { \
 	  echo "The browser tests need Chromium: install it (on Debian: apt-get install chromium)," >&2; \
-	  echo "or say where it is: make e2e CHROMIUM=/path/to/chromium" >&2; exit 1; }
+	  echo "or set its path: make e2e CHROMIUM=/path/to/chromium" >&2; exit 1; }
 	@echo done > $@
 
 $(DOCS): $(DEV)
