@@ -1,9 +1,9 @@
-// Keys lead from an asset to the one before or after it in the result; not while something is typed,
-// and not before the last decision has reached the server.
+// Keys open the previous or next asset of the result, but not while the user types, and only after
+// the server has answered the last decision.
 
 const RELS = { n: "next", p: "prev" };
 
-let wanted = null; // the link that is followed when the decisions have been made
+let wanted = null; // the link to follow after pending decisions
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
@@ -13,7 +13,7 @@ document.addEventListener("keydown", (event) => {
     if (document.querySelector("[data-fst-live][aria-busy]")) wanted = link;
     else link.click();
   } else if (!wanted || event.key.length > 1) {
-    return; // else it is meant for the asset that comes next
+    return; // otherwise the key belongs to the next asset
   }
   event.preventDefault();
 });

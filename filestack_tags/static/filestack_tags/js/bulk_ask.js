@@ -1,4 +1,4 @@
-// Show only the fields that the chosen action has a use for.
+// Show only the fields of the selected action.
 
 const action = document.querySelector("#id_action");
 

@@ -1,4 +1,4 @@
-// Keep the progress of a bulk job up to date while it waits or runs.
+// Update the progress of a bulk job while it waits or runs.
 
 import { follow, loadAgain } from "./follow.js";
 import { request } from "./request.js";

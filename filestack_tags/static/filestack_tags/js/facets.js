@@ -1,4 +1,4 @@
-// Loads the tags of a result into their panel when it is opened; it is open on wide screens.
+// Load the tags of a result when their panel is opened; on wide screens it starts open.
 
 import { LoggedOut, request } from "./request.js";
 
@@ -15,10 +15,10 @@ function filling(panel) {
     try {
       const response = await request(panel.dataset.fstFacets);
       if (!response.ok) throw new Error(response.statusText);
-      target.innerHTML = await response.text(); // of this site, written by Django's templates
+      target.innerHTML = await response.text(); // trusted: rendered by Django's templates
     } catch (error) {
       target.textContent = error instanceof LoggedOut ? error.message : target.dataset.failed;
-      isAsked = false; // closing and opening it asks again
+      isAsked = false; // opening it again retries
     } finally {
       target.removeAttribute("aria-busy");
     }

@@ -1,11 +1,11 @@
-// Ask again and again how far something is, and show it.
+// Poll the progress of something, and show it.
 
 const PAUSE = 1500; // milliseconds
 const LONGEST_PAUSE = 30000;
 
 let isLeaving = false;
 
-// Load the page again, with what came of it and what can be done now.
+// Reload the page, to show the result and the actions that are possible now.
 export function loadAgain() {
   isLeaving = true;
   location.reload();
@@ -16,18 +16,18 @@ export function follow(ask, show) {
     let next = PAUSE;
     try {
       const now = await ask();
-      // Another page is on its way: loading this one again would keep it from coming.
+      // If another page is loading, reloading this one would cancel it.
       if (!isLeaving) show(now);
     } catch {
-      next = Math.min(pause * 2, LONGEST_PAUSE); // the server is away: ask ever more seldom
+      next = Math.min(pause * 2, LONGEST_PAUSE); // unreachable server: poll less often
     }
     setTimeout(look, next, next);
   }
   setTimeout(look, PAUSE, PAUSE);
-  // Not every browser tells of the latter.
+  // Not every browser sends beforeunload.
   document.addEventListener("submit", () => { isLeaving = true; });
   addEventListener("beforeunload", () => { isLeaving = true; });
   addEventListener("pageshow", (event) => {
-    if (event.persisted) isLeaving = false; // shown again by the Back button
+    if (event.persisted) isLeaving = false; // restored by the Back button
   });
 }

@@ -1,5 +1,5 @@
-// Where somebody is in the region of decisions, kept while the region is exchanged: the row that has
-// the focus, or the box and what is in it.
+// Keep the user's place when the region of decisions is replaced: the focused row, or the focused box
+// and its text.
 
 const NEXT_TAG = ".fst-add [type=text]";
 
@@ -13,8 +13,8 @@ export const nextTag = () => region().querySelector(NEXT_TAG);
 const isUndecided = (row) => !/\bfst-row-[1-9]/.test(row.className);
 const undecided = () => new Set(rows().filter(isUndecided).map((row) => row.dataset.fstRow));
 
-// The next row below that is undecided, else the first one above. `pending` are rows about which a
-// decision is on its way.
+// Return the next undecided row below, otherwise the first one above. `pending` are rows whose
+// decision has not been answered yet.
 export function nextUndecided(row, pending) {
   const all = rows();
   const start = all.indexOf(row) + 1;
@@ -33,7 +33,7 @@ export function prepare() {
   rows().forEach((row, index) => { row.tabIndex = index ? -1 : 0; });
 }
 
-// What was typed since the form was sent: into the box that has the focus, and as the next tag.
+// Return the text typed since the form was sent: in the focused box, and as the next tag.
 function typed(sent) {
   const focused = document.activeElement;
   const isKept = (box) => box === focused
@@ -53,9 +53,9 @@ function typed(sent) {
     });
 }
 
-// Show the region as it is now. The focus stays where it is, if that is there still; else it goes to
-// the question that the server asks, to the row that an undoing left undecided, or to the row in the
-// place of the one that had it. `pending` is given after a decision: its own row passes the focus on.
+// Show the new region. The focus stays on its element if that still exists. Otherwise it moves to the
+// server's question, to the row that is undecided after an undo, or to the row in the same position.
+// After a decision, `pending` is given, and the decided row passes the focus on.
 export function exchange(fresh, { form, name, key }, pending) {
   const focused = document.activeElement;
   const isElsewhere = focused && focused !== document.body && !region().contains(focused);
@@ -73,7 +73,7 @@ export function exchange(fresh, { form, name, key }, pending) {
     box.value = value;
     if (!hasFocus) continue;
     box.focus();
-    if (selection[0] !== null) box.setSelectionRange(...selection); // a number has none
+    if (selection[0] !== null) box.setSelectionRange(...selection); // number inputs have no selection
     isPlaced = true;
   }
   if (isPlaced) return;

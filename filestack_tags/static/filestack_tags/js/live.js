@@ -1,6 +1,6 @@
-// Decisions without leaving the page: the forms of a region are sent as they are, and the region
-// is then shown as the server has it. Keys press the buttons of the row that has the focus, which
-// goes to the next undecided row at once. What is asked for while an answer is on its way waits.
+// Decide without reloading the page: send the forms of a region, then replace the region with the
+// server's response. Keys press the buttons of the focused row; the focus then moves to the next
+// undecided row at once. Requests are queued while another one is unanswered.
 
 import {
   current, exchange, focusRow, nextTag, nextUndecided, prepare, region, rowOf, rows,
@@ -11,10 +11,10 @@ const KEYS = { a: "accept", r: "reject", w: "withdraw", u: "undo" };
 const DECISIONS = ["accept", "reject", "change"];
 const MOST_WAITING = 100;
 
-const waiting = []; // each with what it does, the row it is about, and the tag that it adds
-const pending = new Set(); // rows about which a decision waits or is on its way
-const mine = []; // decisions that were made on this page and not undone, for the key that undoes
-let advanced = null; // the row that has the focus because of a decision
+const waiting = []; // each with its function, its row, and the tag that it adds
+const pending = new Set(); // rows with a queued or unanswered decision
+const mine = []; // decisions made on this page and not undone, for the undo key
+let advanced = null; // the row that got the focus from a decision
 
 const isBusy = () => region().getAttribute("aria-busy") === "true";
 
@@ -31,7 +31,7 @@ function wait(run, added) {
   return hasRoom;
 }
 
-// After a failure nothing that waits is done: it was asked for by a user who did not know of it.
+// After a failure, drop the queue: the user made those requests without knowing about it.
 function drop(added) {
   const lost = [added, ...waiting.splice(0).map((each) => each.added)].find(Boolean);
   const box = nextTag();
@@ -44,7 +44,7 @@ function goOn(failed) {
   if (!isBusy()) document.dispatchEvent(new CustomEvent("fst-settled", { detail: { failed } }));
 }
 
-// Move the focus off a row that is being decided about.
+// Move the focus away from a row whose decision is being sent.
 function advance(row) {
   pending.add(row.dataset.fstRow);
   if (!row.contains(document.activeElement)) return;
@@ -53,7 +53,7 @@ function advance(row) {
   focusRow(next ?? row);
 }
 
-// The decision was not made, so the row of it has the focus again.
+// The decision failed, so its row gets the focus back.
 function goBack(key) {
   const row = rowOf(key);
   advanced = null;
@@ -107,13 +107,13 @@ function submit(form, button) {
   };
   const mustWait = isBusy();
   if (mustWait && !wait(() => send(order), order.added)) return;
-  if (box) box.value = ""; // for the next one, while this one is on its way
+  if (box) box.value = ""; // for the next tag, while this one is being sent
   if (row && DECISIONS.includes(order.name)) advance(row);
   else if (mustWait && row?.contains(document.activeElement)) focusRow(row);
   if (!mustWait) send(order);
 }
 
-// What a key means is settled when its turn comes: the button may be there only then.
+// Look up the button when the key's turn comes: it may not exist before.
 function press(name, key) {
   if (isBusy()) {
     if (wait(() => press(name, key)) && DECISIONS.includes(name) && rowOf(key)) advance(rowOf(key));
@@ -128,7 +128,7 @@ function press(name, key) {
   else pending.delete(key);
 }
 
-// Only what was decided on this page; pressed again, the key goes further back.
+// Undo only decisions made on this page; each further press undoes the one before.
 function undo() {
   const form = region().querySelector("[data-fst-undo]");
   const id = mine.at(-1);
@@ -157,7 +157,7 @@ document.addEventListener("keydown", (event) => {
   }
   const step = { j: 1, s: 1, k: -1 }[event.key]
     ?? (row ? { ArrowDown: 1, ArrowUp: -1 }[event.key] : undefined);
-  // The next one has the focus already, of itself: a key that leads to the next one stays there.
+  // The decision already moved the focus to the next row, so a key for the next row stays there.
   const isThere = step === 1 && event.key !== "s" && row && row.dataset.fstRow === advanced;
   advanced = null;
   if (step) {

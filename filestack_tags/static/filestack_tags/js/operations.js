@@ -1,6 +1,5 @@
-// Keeps the operations page up to date: the region is fetched again and exchanged, and what had the
-// focus has it afterwards. It waits while the page is out of sight, while text is selected, and while
-// something is being pressed.
+// Refresh the operations page: fetch the region, replace it, and restore the focus. Pauses while the
+// page is hidden, while text is selected, and while a pointer is pressed.
 
 import { LoggedOut, request } from "./request.js";
 

@@ -1,4 +1,4 @@
-// Puts a frame that says so in the place of a picture that cannot be loaded.
+// Replace a picture that cannot be loaded with a placeholder.
 
 function missing(image, text) {
   const frame = document.createElement("span");

@@ -1,5 +1,5 @@
-// Requests to this site. A session that ended is reported on the page, with a link to log in that
-// leads back to it.
+// Send requests to this site. If the session has ended, the page shows it, with a login link that
+// returns to the page.
 
 export class LoggedOut extends Error {}
 
@@ -17,7 +17,7 @@ function show({ error, login, text }) {
   note.scrollIntoView({ block: "nearest" });
 }
 
-// The server recognizes a script by the header, and answers 401 instead of leading to a login page.
+// The header tells the server to answer 401 instead of redirecting to the login page.
 export async function request(url, options = {}) {
   const headers = { ...options.headers, "X-Requested-With": "XMLHttpRequest" };
   const response = await fetch(url, { ...options, headers, credentials: "same-origin" });
@@ -26,6 +26,6 @@ export async function request(url, options = {}) {
     show(reply);
     throw new LoggedOut(reply.error);
   }
-  document.getElementById("fst-logged-out")?.remove(); // logged in again, in another tab
+  document.getElementById("fst-logged-out")?.remove(); // the user has logged in in another tab
   return response;
 }

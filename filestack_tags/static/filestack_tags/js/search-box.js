@@ -1,16 +1,16 @@
-// Completes the name of a tag under the caret of the search box: a combobox with a listbox, as the
-// WAI-ARIA practices describe it. Also sends the confidence slider as soon as it is let go.
+// Complete the tag name at the caret of the search box: a combobox with a listbox, following the
+// WAI-ARIA practices. Also submit the confidence slider when it is released.
 
 import { request } from "./request.js";
 
-const DELAY = 120; // milliseconds between a key and the question
+const DELAY = 120; // milliseconds between a key and the request
 
 function completing(form) {
   const input = form.querySelector("#searchbar");
   const list = form.querySelector("#fst-options");
   const status = form.querySelector("#fst-options-count");
   let answer = null;
-  let answered = ""; // what was in the box when that was asked for
+  let answered = ""; // the text of the box for these completions
   let active = -1;
   let timer = 0;
   let asked = null;
@@ -49,7 +49,7 @@ function completing(form) {
       if (!response.ok) return close();
       show(await response.json(), value);
     } catch (error) {
-      if (error.name !== "AbortError") close(); // completing is a convenience: nothing to say
+      if (error.name !== "AbortError") close(); // completion is optional: show no error
     }
   }
 
@@ -81,7 +81,7 @@ function completing(form) {
     count.className = "fst-confidence";
     count.textContent = tag.count.toLocaleString(document.documentElement.lang);
     item.append(name, " ", count);
-    // Before the box loses the focus to the click.
+    // Runs before the click takes the focus from the box.
     item.addEventListener("mousedown", (event) => {
       event.preventDefault();
       choose(index);
@@ -98,7 +98,7 @@ function completing(form) {
   }
 
   function choose(index) {
-    if (input.value !== answered) return; // the answer to what is in the box now is on its way
+    if (input.value !== answered) return; // outdated: a newer request is in progress
     const written = answer.before + answer.tags[index].text;
     input.value = written + answer.after;
     input.setSelectionRange(written.length, written.length);
@@ -134,13 +134,13 @@ function sliding(form) {
   range.addEventListener("input", () => {
     output.value = range.value;
   });
-  // A key moves it step by step: wait until it rests.
+  // Keys move it step by step: wait until it stops.
   let timer = 0;
   range.addEventListener("change", () => {
     clearTimeout(timer);
     timer = setTimeout(() => form.requestSubmit(), 400);
   });
-  addEventListener("beforeunload", () => clearTimeout(timer)); // a link was quicker
+  addEventListener("beforeunload", () => clearTimeout(timer)); // the user followed a link first
 }
 
 document.querySelectorAll("[data-fst-complete]").forEach(completing);

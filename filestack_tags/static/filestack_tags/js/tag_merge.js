@@ -1,5 +1,5 @@
-// Follow a merge of tags that is at work: its page is loaded again only when the state is another, so
-// that the focus stays where it is until then.
+// Poll a running merge of tags. Reload its page only when the state changes, so that the focus stays
+// where it is until then.
 
 import { follow, loadAgain } from "./follow.js";
 import { request } from "./request.js";

@@ -1,5 +1,5 @@
-// How many assets stay at the threshold that the slider or the number field says, without asking; of
-// the global minimum also how many tags, and what to write into the settings.
+// Show how many assets remain at the threshold of the slider or the number field, without a request.
+// For the global minimum, also show how many tags remain, and the line for the settings.
 
 const page = document.querySelector(".fst-threshold");
 const slider = page.querySelector("#fst-slider");

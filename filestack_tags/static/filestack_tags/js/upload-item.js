@@ -1,4 +1,4 @@
-// What does a person see of one file, and what can be done about it?
+// The row of one file on the upload page, and its buttons.
 
 export class Item {
   state = "waiting"; // sending, registering, stored, failed, cancelling, cancelled, rejected
@@ -38,7 +38,7 @@ export class Item {
     this.#part("progress").value = percent;
   }
 
-  /** Show the asset that the file became, as the server writes it. */
+  /** Show the file's asset, as rendered by the server. */
   showAsset(row) {
     const had = this.element.contains(document.activeElement);
     this.state = "stored";
@@ -56,7 +56,7 @@ export class Item {
     return this.element;
   }
 
-  /** Show or hide a button; the focus goes from one that goes to what takes its place. */
+  /** Show or hide a button; the focus moves from a hidden one to its replacement. */
   #swap(verb, isShown) {
     const button = this.#part(`[data-do=${verb}]`);
     const had = document.activeElement === button;

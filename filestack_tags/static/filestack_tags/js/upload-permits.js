@@ -1,6 +1,6 @@
-// Which policy does a file go with? One is fetched for a batch, and again before it expires.
+// Upload policies: one is fetched for each batch, and again before it expires.
 
-/** Seconds a policy should still be good for when a file is begun. */
+/** Seconds for which a policy must still be valid when an upload starts. */
 const MARGIN = 60;
 
 export class Permits {
@@ -11,7 +11,7 @@ export class Permits {
     this.fetchOne = fetchOne;
   }
 
-  /** Return the permit of this batch; files that ask together share one request. */
+  /** Return the permit of this batch; simultaneous calls share one request. */
   get() {
     if (!this.#current || performance.now() > this.#until) {
       this.#until = Infinity;
@@ -31,7 +31,7 @@ export class Permits {
     return this.#current;
   }
 
-  /** Have the next file fetch another one: a batch begins, or Filestack refused this one. */
+  /** Discard the permit: a new batch starts, or Filestack rejected this one. */
   drop() {
     this.#current = null;
   }

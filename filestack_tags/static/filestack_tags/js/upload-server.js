@@ -1,12 +1,12 @@
-// What does this site answer to the upload page?
+// Requests of the upload page to this site.
 
 import { LoggedOut, request } from "./request.js";
 
-/** An answer in words that a person can act on. */
+/** An error response, as a message for the user. */
 export class Refused extends Error {}
 
 export class Server {
-  /** `urls` and `words` are the form's data; `token` returns the CSRF token. */
+  /** `urls` and `words` are data of the form; `token` returns the CSRF token. */
   constructor(urls, words, token) {
     this.urls = urls;
     this.words = words;
@@ -37,7 +37,7 @@ export class Server {
       throw new Refused(error instanceof LoggedOut ? error.message : this.words.textServer);
     }
     const isJson = response.headers.get("Content-Type")?.startsWith("application/json");
-    // After a new login in another tab, the CSRF token of this page is refused.
+    // After a new login in another tab, the server rejects this page's CSRF token.
     if (!isJson) throw new Refused(response.status < 500 ? this.words.textLogin : this.words.textServer);
     const said = await response.json();
     if (!response.ok) throw new Refused(said.error);

@@ -1,4 +1,4 @@
-// Which tags have the uploaded files got meanwhile? Asked ever more seldom, until all are settled.
+// Poll the tags of uploaded files, with growing delays, until all files are done.
 
 const FIRST = 500; // milliseconds
 const GROWTH = 1.5;
@@ -7,12 +7,12 @@ const PATIENCE = 15 * 60_000;
 const AT_ONCE = 100;
 
 export class TagWatch {
-  #open = new Map(); // id → state as last heard
+  #open = new Map(); // id → last known state
   #timer = null;
   #delay = FIRST;
   #since = 0;
 
-  /** `ask(ids)` returns rows, `onRow(row)` shows one, `onGivenUp()` says that it takes too long. */
+  /** `ask(ids)` returns rows, `onRow(row)` shows one, `onGivenUp()` reports a time-out. */
   constructor(ask, onRow, onGivenUp) {
     Object.assign(this, { ask, onRow, onGivenUp });
   }
@@ -42,7 +42,7 @@ export class TagWatch {
         this.onRow(row);
       }
     } catch {
-      // Asked again later; uploads that go on say what is wrong with the site.
+      // Retried later; running uploads report errors of the site.
     }
     if (!this.#open.size) return;
     if (changed) return this.#again();

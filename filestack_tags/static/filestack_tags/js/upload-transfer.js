@@ -1,10 +1,10 @@
-// How does one file get to Filestack, by filestack-js?
+// Send one file to Filestack with filestack-js.
 
 const PROGRESS_INTERVAL = 200; // milliseconds
 const RETRIES = 3;
 const SECOND = 1000;
 
-/** What Filestack said, or that nothing could be heard of it. */
+/** Filestack's error, or the lack of a response. */
 export class NotStored extends Error {
   constructor(error) {
     super(error?.message?.replace(/^FS-/, "") ?? "");
@@ -12,21 +12,21 @@ export class NotStored extends Error {
     this.status = details.code ?? 0;
     const said = details.data?.error ?? details.data;
     this.reason = typeof said === "string" ? said.slice(0, 200) : this.message;
-    // filestack-js gives no details when no answer came, and where the answer was no JSON object.
+    // filestack-js gives no details if there was no response, or if it was not a JSON object.
     this.isSilent = !this.status && error?.type === "request" && !said;
   }
 }
 
 /**
- * Begin to send a file; return `{stored, cancel}`.
+ * Start to send a file; return `{stored, cancel}`.
  *
- * `stored` becomes what Filestack says of the file, or fails with NotStored.
+ * `stored` is a promise of Filestack's data about the file; it rejects with NotStored.
  */
 export function transfer(sdk, file, permit, onProgress) {
   const { policy, signature, upload_url: uploadApiUrl } = permit;
   const client = sdk.init(permit.api_key, { security: { policy, signature } });
   client.session.urls = { ...client.session.urls, uploadApiUrl };
-  // The rejected value is the file; why it failed is told by this event alone.
+  // The promise rejects with the file; only this event has the reason.
   let reason;
   client.on("upload.error", (error) => (reason = error));
   const token = {};
@@ -46,7 +46,7 @@ export function transfer(sdk, file, permit, onProgress) {
     stored,
     cancel() {
       token.cancel();
-      // filestack-js forgets a cancellation that comes between two of its requests.
+      // filestack-js loses a cancellation between two of its requests.
       timer ??= setInterval(() => token.cancel(), SECOND / 5);
     },
   };

@@ -1,4 +1,4 @@
-// The upload page: which files are taken, how many go at a time, and what became of them.
+// The upload page: select files, send several at a time, and show the results.
 
 import { Item } from "./upload-item.js";
 import { Permits } from "./upload-permits.js";
@@ -57,7 +57,7 @@ function problemOf(file) {
   return file.size ? "" : words.textEmpty;
 }
 
-/** A type that the browser does not know is left to Filestack. */
+/** Filestack decides about types that the browser does not recognize. */
 function isAllowed(type) {
   if (!type || !words.types) return true;
   return words.types
@@ -86,7 +86,7 @@ async function send(item) {
       item.show("cancelled");
       return;
     }
-    // Also after it was cancelled, if that came too late: Filestack has the file.
+    // Register it even if the cancellation came too late: Filestack has the file.
     item.show("registering");
     const row = await server.stored(item.facts);
     ofAsset.set(row.id, item);
@@ -97,11 +97,11 @@ async function send(item) {
   }
 }
 
-/** Return what Filestack says of the stored file, null if it was cancelled before. */
+/** Return Filestack's data about the stored file, or null if it was canceled before. */
 async function store(item) {
   try {
     const [sdk, permit] = await Promise.all([import(words.sdk), permits.get()]);
-    if (item.state !== "sending") return null; // cancelled meanwhile
+    if (item.state !== "sending") return null; // canceled meanwhile
     item.going = transfer(sdk, item.file, permit, (percent) => item.progress(percent));
     const { handle, filename, mimetype, size, container, key, status } = await item.going.stored;
     return {
@@ -131,7 +131,7 @@ function reasonOf(error) {
 }
 
 function cancel(item) {
-  // What is on its way can be sent again once that has ended.
+  // A running upload can be retried when it has ended.
   item.show(item.state === "waiting" ? "cancelled" : "cancelling");
   item.going?.cancel();
   summarise();
@@ -152,13 +152,13 @@ function summarise() {
   };
   const text = words.textSummary.replace(/\{(\w+)\}/g, (_whole, name) => values[name]);
   const said = items.length ? `${text} ${notice}`.trim() : notice;
-  // Written only when it changes, so that it is read out only then.
+  // Update only on changes, so that screen readers announce only those.
   if (summary.textContent !== said) summary.textContent = said;
 }
 
 input.addEventListener("change", () => {
   take(input.files);
-  input.value = ""; // the same file may be chosen again
+  input.value = ""; // allow selecting the same file again
 });
 for (const kind of ["dragenter", "dragover"]) {
   form.addEventListener(kind, (event) => {
