@@ -118,7 +118,12 @@ class TagViewSet(mixins.ListModelMixin, View):
         return Response(
             {
                 "results": [
-                    {"key": label_key(each.name), "name": each.name, "count": each.count}
+                    {
+                        "key": label_key(each.name),
+                        "name": each.name,
+                        "count": each.count,
+                        "min_confidence": each.min_confidence,
+                    }
                     for each in found
                 ]
             }

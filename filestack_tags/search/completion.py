@@ -22,6 +22,7 @@ from typing import Any, TypeAlias
 from django.db.models import Count, Max, Q, Sum
 
 from filestack_tags.assets.sensitive import withheld
+from filestack_tags.conf import get_settings
 from filestack_tags.db.replicas import read_alias
 from filestack_tags.db.text import without_ignorable
 from filestack_tags.exceptions import SearchTimeout
@@ -52,11 +53,16 @@ Version: TypeAlias = tuple[dict[str, Any], dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A suggested tag; ``count`` is its number of assets, up to a minute old."""
+    """A suggested tag.
+
+    ``count`` is its number of assets at any confidence, up to a minute old. A search for the name
+    alone finds only those at or above ``min_confidence``: the tag's minimum, or the global one.
+    """
 
     tag_id: int
     name: str
     count: int
+    min_confidence: int = 0
 
 
 def complete(
@@ -120,14 +126,21 @@ class _Index:
     """A sorted snapshot of the names. Immutable, so threads share it without a lock."""
 
     def __init__(
-        self, tags: list[tuple[int, str, str, bool, int]], aliases: list[tuple[str, int]]
+        self,
+        tags: list[tuple[int, str, str, bool, int, int]],
+        aliases: list[tuple[str, int]],
     ) -> None:
-        """Take tags as (id, key, name, hidden, count), aliases as (key, id of the tag)."""
+        """Take tags as (id, key, name, hidden, count, minimum confidence), aliases as (key, id of
+        the tag).
+        """
         tags = sorted(tags, key=lambda tag: (-tag[4], tag[1]))
-        self._found = [Completion(tag_id, name, count) for tag_id, _, name, _, count in tags]
+        self._found = [
+            Completion(tag_id, name, count, minimum)
+            for tag_id, _, name, _, count, minimum in tags
+        ]
         self._hidden = frozenset(rank for rank, tag in enumerate(tags) if tag[3])
         rank_of = {tag[0]: rank for rank, tag in enumerate(tags)}
-        labels = [(key, tag_id) for tag_id, key, _, _, _ in tags]
+        labels = [(key, tag_id) for tag_id, key, *_ in tags]
         # The tag of an alias may have been removed between the two queries.
         labels += [(key, tag_id) for key, tag_id in aliases if tag_id in rank_of]
         entries = sorted(
@@ -199,7 +212,8 @@ class _Kept:
         return index
 
     def _ask_version(self) -> Version:
-        """Return a value that changes with new, removed, hidden and renamed tags, and with aliases.
+        """Return a value that changes with new, removed, hidden and renamed tags, with minimums,
+        and with aliases.
 
         A renamed tag leaves an alias behind.
         """
@@ -207,6 +221,8 @@ class _Kept:
             Max("id"),
             Count("id"),
             Count("approved_at"),
+            Count("min_confidence"),
+            Sum("min_confidence"),
             hidden=Sum("id", filter=Q(hidden=True)),
         )
         aliases = rows_of(TagAlias, self._using).aggregate(Max("id"), Count("id"))
@@ -245,10 +261,16 @@ def _counts(condition: Fragment, using: str) -> dict[int, int]:
 
 def _read(using: str) -> _Index:
     aliases = rows_of(TagAlias, using).values_list("key", "tag_id")
-    tags = rows_of(Tag, using).values_list("id", "key", "name", "hidden", "asset_count")
+    tags = rows_of(Tag, using).values_list(
+        "id", "key", "name", "hidden", "asset_count", "min_confidence"
+    )
     kept = withheld(using)
+    least = get_settings().MIN_CONFIDENCE
     return _Index(
-        [(pk, key, name, hidden or pk in kept, count) for pk, key, name, hidden, count in tags],
+        [
+            (pk, key, name, hidden or pk in kept, count, least if minimum is None else minimum)
+            for pk, key, name, hidden, count, minimum in tags
+        ],
         list(aliases),
     )
 

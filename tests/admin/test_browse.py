@@ -8,6 +8,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import translation
 from hypothesis import given
 
 from filestack_tags import curation
@@ -144,9 +145,28 @@ def test_names_are_completed_as_they_are_written_in_a_search(
     assert answer.json() == {
         "before": "-(sky OR ",
         "after": ") x",
-        "tags": [{"name": "New York", "text": '"New York"', "count": 1}],
+        "tags": [{"name": "New York", "text": '"New York"', "count": 1, "note": ""}],
     }
     assert editor.get(COMPLETE, {"before": "sky>="}).json()["tags"] == []
+
+
+def test_a_count_that_is_not_what_the_name_finds_says_so(editor: Client, three: None) -> None:
+    curation.set_minimum(Tag.objects.get(key="sky").pk, 80)
+    completion.forget()
+    (sky,) = editor.get(COMPLETE, {"before": "sk"}).json()["tags"]
+    assert sky == {
+        "name": "sky",
+        "text": "sky",
+        "count": 2,
+        "note": "at any confidence; minimum 80",
+    }
+    found = editor.get(LIST, {"q": sky["text"]}).context["cl"]
+    assert found.result_count == 1
+    found = editor.get(LIST, {"q": f"{sky['text']}>=0"}).context["cl"]
+    assert found.result_count == sky["count"]
+    with translation.override("de"):
+        (sky,) = editor.get(COMPLETE, {"before": "sk"}).json()["tags"]
+    assert sky["note"] == "bei jeder Konfidenz; Minimum 80"
 
 
 def test_hidden_names_are_completed_for_who_may_and_asks(client_of: Any, three: None) -> None:

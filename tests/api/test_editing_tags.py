@@ -33,14 +33,31 @@ def test_names_are_completed(api: APIClient, client_of: Any, ids: dict[str, int]
     curation.hide(ids["complete"])
     found = api.get("/api/v1/tags/complete/", {"q": "S"}).json()["results"]
     assert found == [
-        {"key": "sky", "name": "Sky", "count": 2},
-        {"key": "skyline", "name": "skyline", "count": 1},
+        {"key": "sky", "name": "Sky", "count": 2, "min_confidence": 0},
+        {"key": "skyline", "name": "skyline", "count": 1, "min_confidence": 0},
     ]
     assert len(api.get("/api/v1/tags/complete/?limit=1").json()["results"]) == 1
     assert len(api.get("/api/v1/tags/complete/").json()["results"]) == 2
     hidden = client_of("view_tag", "search_hidden").get("/api/v1/tags/complete/?include=hidden")
     assert len(hidden.json()["results"]) == 3
     assert api.get("/api/v1/tags/complete/?include=hidden").status_code == 403
+
+
+def test_a_completion_says_which_minimum_applies_to_its_name(
+    api: APIClient, ids: dict[str, int]
+) -> None:
+    curation.set_minimum(ids["sky"], 80)
+    forget()
+    found = api.get("/api/v1/tags/complete/?q=sky").json()["results"]
+    assert [(tag["key"], tag["count"], tag["min_confidence"]) for tag in found] == [
+        ("sky", 2, 80),
+        ("skyline", 1, 0),
+    ]
+    by_name, at_any_confidence = (
+        len(api.get("/api/v1/assets/", {"q": text}).json()["results"])
+        for text in ("sky", "sky>=0")
+    )
+    assert (by_name, at_any_confidence) == (1, 2)
 
 
 def test_an_empty_form_changes_nothing(api: APIClient, ids: dict[str, int]) -> None:

@@ -63,6 +63,16 @@ def test_an_answer_says_which_tag_and_how_many_assets():
 
 
 @pytest.mark.django_db
+def test_an_answer_says_which_minimum_a_search_for_the_name_applies(settings):
+    settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "MIN_CONFIDENCE": 40}
+    make("sky", 3)
+    make("sea", 2, min_confidence=60)
+    make("sun", 1, min_confidence=0)
+    found = {each.name: each.min_confidence for each in complete("s")}
+    assert found == {"sky": 40, "sea": 60, "sun": 0}
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize("text", ["york", "york c", "city", "new york city", "NEW  YORK", "c"])
 def test_every_word_of_a_name_begins_a_match(text):
     make("New York City")
@@ -213,6 +223,17 @@ def test_a_change_is_seen_at_the_next_check(monkeypatch, change, expected):
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize(("before", "after"), [(None, 60), (None, 0), (60, 70), (0, None)])
+def test_another_minimum_is_a_change(monkeypatch, before, after):
+    stop_time(monkeypatch)
+    tag = make("sky", min_confidence=before)
+    assert [each.min_confidence for each in complete("sk")] == [before or 0]
+    Tag.objects.filter(pk=tag.pk).update(min_confidence=after, asset_count=7)
+    pass_time(monkeypatch, 30)
+    assert [(each.min_confidence, each.count) for each in complete("sk")] == [(after or 0, 7)]
+
+
+@pytest.mark.django_db
 def test_hiding_one_tag_and_showing_another_is_a_change(monkeypatch):
     stop_time(monkeypatch)
     sky, sea = make("sky"), make("sea", hidden=True)
@@ -268,7 +289,7 @@ def test_while_one_thread_reads_the_others_go_on_with_what_there_is(monkeypatch)
 @given(st.lists(labels, max_size=8, unique_by=label_key), st.text(max_size=3) | labels)
 def test_the_index_finds_what_a_plain_reading_finds(some, text):
     tags = [
-        (number, label_key(name), name, number % 3 == 0, number % 2)
+        (number, label_key(name), name, number % 3 == 0, number % 2, number % 5)
         for number, name in enumerate(some)
     ]
     wanted = folded(text)
@@ -282,8 +303,10 @@ def test_the_index_finds_what_a_plain_reading_finds(some, text):
         )
 
     expected = [
-        Completion(number, name, count)
-        for number, key, name, hidden, count in sorted(tags, key=lambda tag: (-tag[4], tag[1]))
+        Completion(number, name, count, minimum)
+        for number, key, name, hidden, count, minimum in sorted(
+            tags, key=lambda tag: (-tag[4], tag[1])
+        )
         if not hidden and begins(key)
     ]
     assert module._Index(tags, []).search(wanted, 5, False) == expected[:5]

@@ -66,7 +66,8 @@ class AssetFinding(AssetPage):
         """Return completions of the word before the caret.
 
         The parameters ``before`` and ``after`` are the text before and after the caret. The
-        response has the same two without that word, and names in search syntax.
+        response has the same two without that word, and names in search syntax. The ``note`` of a
+        tag says that its count ignores the minimum confidence, which a search for it applies.
         """
         if not self.has_view_permission(request):
             return JsonResponse({"error": _("You may not look at assets.")}, status=403)
@@ -85,7 +86,15 @@ class AssetFinding(AssetPage):
             within=scope_of(request.user),
         )
         tags = [
-            {"name": tag.name, "text": label_text(tag.name), "count": tag.count}
+            {
+                "name": tag.name,
+                "text": label_text(tag.name),
+                "count": tag.count,
+                "note": _("at any confidence; minimum %(minimum)s")
+                % {"minimum": tag.min_confidence}
+                if tag.min_confidence
+                else "",
+            }
             for tag in found
         ]
         return JsonResponse({"before": word.before, "after": word.after, "tags": tags})

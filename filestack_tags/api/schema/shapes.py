@@ -152,8 +152,12 @@ class TagPageSerializer(PageShape):
     results = ListedTagSerializer(many=True)
 
 
+class CompletionSerializer(CountedTagSerializer):
+    min_confidence = confidence()
+
+
 class CompletionsSerializer(Shape[Any]):
-    results = CountedTagSerializer(many=True)
+    results = CompletionSerializer(many=True)
 
 
 class MergePreviewSerializer(Shape[Any]):

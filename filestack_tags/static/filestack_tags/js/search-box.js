@@ -81,6 +81,7 @@ function completing(form) {
     count.className = "fst-confidence";
     count.textContent = tag.count.toLocaleString(document.documentElement.lang);
     item.append(name, " ", count);
+    if (tag.note) count.append(` ${tag.note}`);
     // Runs before the click takes the focus from the box.
     item.addEventListener("mousedown", (event) => {
       event.preventDefault();
