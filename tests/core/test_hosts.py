@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -22,7 +23,7 @@ def test_an_upload_goes_all_the_way_in_every_kind_of_project(host: str) -> None:
     assert done.stdout.splitlines()[-1] == "One upload went all the way."
 
 
-def answers_of_a_project(folder: Path, *, replica: str) -> list[str]:
+def answers_of_a_project(folder: Path, *mode: str, replica: str) -> list[str]:
     """Return every response of ``tests.hosts.replica``, as lines."""
 
     def run(*arguments: str, replica: str) -> list[str]:
@@ -38,7 +39,7 @@ def answers_of_a_project(folder: Path, *, replica: str) -> list[str]:
 
     folder.mkdir()
     run("seed", replica="off")
-    return run(replica=replica)
+    return run(*mode, replica=replica)
 
 
 def test_what_was_written_is_answered_although_the_replica_lags(tmp_path: Path) -> None:
@@ -47,3 +48,13 @@ def test_what_was_written_is_answered_although_the_replica_lags(tmp_path: Path) 
     assert len(without) > 70
     assert not [line for line in without if line.startswith("[5")]
     assert with_replica == without
+
+
+def test_plain_reads_use_the_replica(tmp_path: Path) -> None:
+    (line,) = answers_of_a_project(tmp_path / "on", "reads", replica="on")
+    with_replica = json.loads(line)
+    (line,) = answers_of_a_project(tmp_path / "off", "reads", replica="off")
+    without = json.loads(line)
+    assert with_replica.pop("registered") == without.pop("registered")
+    assert without == {"asset": 200, "list": 4, "tags": 1, "admin's list": 4, "search": 1}
+    assert with_replica == {"asset": 404, "list": 3, "tags": 0, "admin's list": 3, "search": 0}

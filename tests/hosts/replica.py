@@ -2,7 +2,8 @@
 replicating.
 
 ``REPLICA=off REPLICA_FOLDER=… python -m tests.hosts.replica seed`` creates the two databases, and
-``python -m tests.hosts.replica`` prints a line of JSON for each response.
+``python -m tests.hosts.replica`` prints a line of JSON for each response. ``… replica reads`` adds
+an asset, and prints what plain reads then find.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ from django.test.utils import setup_test_environment  # noqa: E402
 from filestack_tags import curation, tasks  # noqa: E402
 from filestack_tags.assets import registry  # noqa: E402
 from filestack_tags.curation import bulk, saved_searches  # noqa: E402
-from filestack_tags.filestack.security import sign_webhook  # noqa: E402
 from filestack_tags.filestack.sources import Source  # noqa: E402
 from filestack_tags.models import Asset, BulkJob, Tag, TagDecision, TagMerge  # noqa: E402
 from filestack_tags.testing.payloads import fp_upload  # noqa: E402
+from tests import signed_headers  # noqa: E402
 from tests.hosts.frozen_replica import FOLDER  # noqa: E402
 from tests.scripted import answers, reply  # noqa: E402
 
@@ -116,9 +117,23 @@ def use_the_api(client: Client) -> None:
     api("post", "assets/", {"handle": "fourth"})
 
 
+def use_uploads(client: Client) -> None:
+    permit = client.post("/api/v1/uploads/permit/", "{}", content_type="application/json")
+    sys.stdout.write(json.dumps([permit.status_code, "", sorted(permit.json())]) + "\n")
+    api = Api(client)
+    for filename in ("uploaded.jpg", "again.jpg"):
+        api("post", "uploads/complete/", {"handle": "uploaded", "filename": filename})
+    api("post", "uploads/complete/", {"handle": "first", "filename": "first.jpg"})
+    upload = "/admin/filestack_tags/asset/upload/"
+    permit = client.post(f"{upload}permit/")
+    sys.stdout.write(json.dumps([permit.status_code, "", sorted(permit.json())]) + "\n")
+    for handle in ("by-the-page", "by-the-page", "second"):
+        show(client.post(f"{upload}stored/", {"handle": handle, "filename": "page.jpg"}))
+
+
 def use_the_webhook(client: Client) -> None:
     body = json.dumps(fp_upload(HANDLE, timestamp=1700000000)).encode()
-    headers = {"FS-Timestamp": "1", "FS-Signature": sign_webhook(body, "1", "whsec-A")}
+    headers = signed_headers(body)
     for _ in range(2):
         show(
             client.post(
@@ -130,9 +145,48 @@ def use_the_webhook(client: Client) -> None:
 def use_the_admin(client: Client) -> None:
     """Open and save the pages of rows that the replica does not have."""
     newest = Asset.objects.using("default").order_by("-pk").values_list("pk", flat=True)[0]
-    for path in (f"asset/{newest}/change/", "asset/4/change/", "tag/5/change/"):
-        page = client.get(f"/admin/filestack_tags/{path}")
-        sys.stdout.write(json.dumps([page.status_code, "", path]) + "\n")
+    cliff = Tag.objects.using("default").get(key="the cliff").pk
+    app = "/admin/filestack_tags"
+    tag = f"{app}/tag/{cliff}/change/"
+
+    def save(path: str, data: dict[str, str]) -> None:
+        response = client.post(path, data)
+        place = response.headers.get("Location", "")
+        sys.stdout.write(json.dumps([response.status_code, place, path]) + "\n")
+
+    def read(path: str, pattern: str) -> None:
+        page = client.get(path)
+        found = re.findall(pattern, page.content.decode())
+        sys.stdout.write(json.dumps([page.status_code, path, found]) + "\n")
+
+    read(f"{app}/asset/4/change/", r"Cliff|cliff")
+    save(f"{app}/asset/{newest}/decide/", {"add": "1", "add-name": "Pier"})
+    save(f"{app}/asset/4/decide/", {"reject": str(cliff)})
+    save(f"{app}/asset/4/decide/", {"withdraw": str(cliff)})
+    read(f"{app}/asset/{newest}/change/", r"Pier|pier")
+    read(tag, r'name="(?:name|min_confidence)"[^>]*')
+    form = {"name": "The cliff", "min_confidence": "30", "aliases": "cliff"}
+    initial = {f"initial-{name}": value for name, value in form.items()}
+    save(tag, form | initial | {"min_confidence": "35"})
+    read(tag, r'name="(?:name|min_confidence)"[^>]*')
+    save(f"{app}/asset/add/", {"reference": "added-here", "filename": "added.jpg"})
+    review, undecided = (
+        f"{app}/asset/review/?tag=cliff&low=0&high=100",
+        r'name="asset" value="(\d+)"',
+    )
+    read(review, undecided)
+    save(f"{app}/asset/review/decide/", {"asset": str(newest), "accept": str(cliff)})
+    read(review, undecided)
+    for values in (
+        Asset.objects.using("default")
+        .order_by("pk")
+        .values_list("pk", "reference", "filename"),
+        Tag.objects.using("default").order_by("pk").values_list("key", "min_confidence"),
+        TagDecision.objects.using("default")
+        .order_by("pk")
+        .values_list("asset", "after_decision"),
+    ):
+        sys.stdout.write(json.dumps([list(row) for row in values]) + "\n")
 
 
 def use_python(user: User) -> None:
@@ -175,6 +229,24 @@ def use_python(user: User) -> None:
     tell(registry.forget(asset.pk), registry.restore(asset.pk))
 
 
+def read_plainly(client: Client) -> None:
+    """Add an asset, then read it in every way that may use the replica."""
+    registered = client.post(
+        "/api/v1/assets/", '{"handle": "fourth"}', content_type="application/json"
+    ).json()
+    tag = client.get("/api/v1/tags/?q=cliff").json()
+    page = client.get("/admin/filestack_tags/asset/").content.decode()
+    found = {
+        "registered": [registered["reference"], [tag["name"] for tag in registered["tags"]]],
+        "asset": client.get(f"/api/v1/assets/{registered['id']}/").status_code,
+        "list": len(client.get("/api/v1/assets/").json()["results"]),
+        "tags": len(tag["results"]),
+        "admin's list": len(set(re.findall(r"asset/(\d+)/change", page))),
+        "search": Asset.objects.search("cliff").count(),
+    }
+    sys.stdout.write(json.dumps(found) + "\n")
+
+
 def main() -> None:
     setup_test_environment()
     if sys.argv[1:] == ["seed"]:
@@ -186,7 +258,11 @@ def main() -> None:
     answers[:] = [reply({"sea": 71, "cliff": 95})]
     client = Client(raise_request_exception=False)
     client.force_login(User.objects.get())
+    if sys.argv[1:] == ["reads"]:
+        read_plainly(client)
+        return
     use_the_api(client)
+    use_uploads(client)
     use_the_webhook(client)
     use_the_admin(client)
     use_python(User.objects.get())
