@@ -12,17 +12,20 @@ from typing import Any, TypeVar
 import pytest
 from django.db import connection, connections
 from django.utils import timezone
+from rest_framework.test import APIClient
 
 from filestack_tags import curation, tasks
 from filestack_tags.assets import registry
+from filestack_tags.curation import bulk
 from filestack_tags.db import transactions
 from filestack_tags.filestack.sources import Source
-from filestack_tags.models import Asset, AssetTag, Tag, TaggingRun, WebhookDelivery
+from filestack_tags.models import Asset, AssetTag, BulkJob, Tag, TaggingRun, WebhookDelivery
 from filestack_tags.tagging import leases, queue, results
 from filestack_tags.testing.payloads import fp_delete, fp_overwrite, fp_upload, fs_workflow
 from filestack_tags.webhooks import inbox
 from filestack_tags.webhooks import processing as webhooks_processing
 from tests import scripted, signed_headers
+from tests.api.rows import person
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -84,6 +87,36 @@ def test_one_file_registered_by_all_at_once_is_one_asset() -> None:
     outcomes = at_once(lambda _: registry.register(Source.handle("h")))
     assert sorted(created for _, created in outcomes) == [False] * (WRITERS - 1) + [True]
     assert Asset.objects.count() == 1
+
+
+@pytest.mark.parametrize("name", ["", "editor"])
+def test_one_idempotency_key_used_by_all_at_once_is_one_job(name: str) -> None:
+    user = person(name) if name else None
+    outcomes = at_once(lambda _: bulk.ask(bulk.Request("export"), user=user, key="k"))
+    assert sorted(created for _, created in outcomes) == [False] * (WRITERS - 1) + [True]
+    assert {job.pk for job, _ in outcomes} == {BulkJob.objects.get().pk}
+
+
+def test_of_writers_with_one_etag_at_once_only_one_writes() -> None:
+    asset, _ = registry.register(Source.handle("h"))
+    url = f"/api/v1/assets/{asset.pk}/"
+    user = person("editor", "view_asset", "change_asset")
+    clients = [APIClient() for _ in range(WRITERS)]
+    for client in clients:
+        client.force_login(user)
+    etag = clients[0].get(url)["ETag"]
+
+    def write(number: int) -> tuple[int, str]:
+        name = f"{number}.jpg"
+        reply = clients[number].patch(
+            url, {"filename": name}, format="json", headers={"If-Match": etag}
+        )
+        return reply.status_code, name
+
+    outcomes = sorted(at_once(write))
+    assert [status for status, _ in outcomes] == [200] + [412] * (WRITERS - 1)
+    asset.refresh_from_db()
+    assert asset.filename == outcomes[0][1]
 
 
 def test_one_event_delivered_to_all_at_once_is_stored_and_processed_once() -> None:

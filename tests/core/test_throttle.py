@@ -14,7 +14,7 @@ from rest_framework.test import APIClient
 
 from filestack_tags import curation
 from filestack_tags.api.problems import PREFIX
-from filestack_tags.curation import bulk
+from filestack_tags.curation import bulk, throttle
 from filestack_tags.exceptions import LimitExceeded
 from filestack_tags.models import Asset, BulkJob, Tag
 from tests.api.rows import person, tagged
@@ -128,6 +128,21 @@ def test_users_with_one_scope_share_a_limit(asset: Asset, settings: Any) -> None
     with time_machine.travel(NOW, tick=False):
         assert add(client(), asset, "a").status_code == 201
         assert add(client("other"), asset, "b").status_code == 429
+
+
+def test_new_names_have_limits_by_default(settings: Any) -> None:
+    limit(settings, SCOPE=f"{__name__}.scope")
+    users = [person(f"user{number}") for number in range(6)]
+    with time_machine.travel(NOW, tick=False):
+        for user in users[:5]:
+            for number in range(200):
+                throttle.count_new_tag(f"{user.username} {number}", user=user)
+            with pytest.raises(LimitExceeded):
+                throttle.count_new_tag("one more", user=user)
+        with pytest.raises(LimitExceeded):  # 1,000 names in the scope
+            throttle.count_new_tag("one more", user=users[5])
+        limit(settings, SCOPE="")
+        throttle.count_new_tag("one more", user=users[5])
 
 
 def _user(name: str) -> User:

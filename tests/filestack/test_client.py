@@ -40,6 +40,7 @@ from filestack_tags.filestack import AsyncFilestackClient, FilestackClient, Secu
 from filestack_tags.filestack.calls import Calls
 from filestack_tags.filestack.errors import MAX_RAW
 from filestack_tags.filestack.exchange import MAX_REPLY
+from filestack_tags.filestack.storage import Storage
 from tests.payloads import decoded, payload
 
 SECRET = "TESTSECRET0000000000000000"
@@ -193,6 +194,27 @@ class TestResults:
         assert request.url.path == "/api/store/S3"
         assert (wire.params["key"], wire.params["filename"]) == ("AKEY", "ü.png")
         assert policy_of(wire.params["policy"])["call"] == ["store"]
+
+    @pytest.mark.parametrize("access", ["private", "public"])
+    def test_files_are_stored_with_the_options_of_the_storage(self, kind, access):
+        storage = Storage(
+            location="azure", region="eu", container="box", path="in", access=access
+        )
+        options = {"storage": storage}
+        wire, _ = ask(kind, CALLS["store_url"], replied("process_response.json"), **options)
+        [store, _] = json.loads(wire.requests[0].content)["tasks"]
+        assert store["params"] == {
+            "location": "azure",
+            "region": "eu",
+            "container": "box",
+            "path": "in/",
+            "access": access,
+        }
+        wire, _ = ask(kind, CALLS["store_bytes"], replied("store_response.json"), **options)
+        assert wire.requests[0].url.path == "/api/store/azure"
+        place = {name: wire.params.get(name) for name in ("container", "path", "access")}
+        assert place == {"container": "box", "path": "in/", "access": access}
+        assert "region" not in wire.params  # the File API has none
 
     def test_metadata(self, kind):
         wire, found = ask(kind, CALLS["metadata"], replied("metadata.json"))
