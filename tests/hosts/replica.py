@@ -237,7 +237,8 @@ def read_plainly(client: Client) -> None:
     tag = client.get("/api/v1/tags/?q=cliff").json()
     page = client.get("/admin/filestack_tags/asset/").content.decode()
     found = {
-        "registered": [registered["reference"], [tag["name"] for tag in registered["tags"]]],
+        "response": [registered["reference"], [tag["name"] for tag in registered["tags"]]],
+        "stored": Asset.objects.using("default").count(),
         "asset": client.get(f"/api/v1/assets/{registered['id']}/").status_code,
         "list": len(client.get("/api/v1/assets/").json()["results"]),
         "tags": len(tag["results"]),

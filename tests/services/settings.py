@@ -12,4 +12,5 @@ if limit := os.environ.get("SOFT_TIME_LIMIT"):
 FILESTACK_TAGS = FILESTACK_TAGS | {  # noqa: F405
     "OUTBOUND_WEBHOOKS": True,
     "OUTBOUND_ALLOW_INSECURE": True,
+    "OUTBOUND_TIMEOUT": float(os.environ.get("OUTBOUND_TIMEOUT", "10")),
 }

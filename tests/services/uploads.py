@@ -1,7 +1,8 @@
 """``python -m tests.services.uploads PHOTO NUMBER [ENDPOINT…]``: a host whose users upload photos.
 
 Stores and registers them, waits until they are tagged, and runs further tasks: those of the app
-that use the database, and one of the host. Prints the results. The endpoints receive webhooks.
+that use the database, and one of the host. Prints the results. The endpoints receive webhooks; if
+there are any, a webhook of Filestack is processed too.
 """
 
 from __future__ import annotations
@@ -26,9 +27,11 @@ def main(photo: Path, number: int, endpoints: Sequence[str]) -> None:
     from filestack_tags import tasks
     from filestack_tags.filestack.client import FilestackClient
     from filestack_tags.filestack.sources import Source
-    from filestack_tags.models import Asset, Heartbeat, TaggingRun
+    from filestack_tags.models import Asset, Heartbeat, TaggingRun, WebhookDelivery
     from filestack_tags.outbound import delivery, outbox
     from filestack_tags.tagging.leases import RELEASED
+    from filestack_tags.testing.payloads import fp_upload
+    from tests import signed_headers
 
     from .host_tasks import write_row
 
@@ -42,6 +45,11 @@ def main(photo: Path, number: int, endpoints: Sequence[str]) -> None:
             tasks.register(Source.handle(stored.handle))
     resting = (Asset.State.TAGGED, Asset.State.FAILED)
     until(lambda: Asset.objects.filter(tagging_state__in=resting).count() == number)
+    if endpoints:
+        body = json.dumps(fp_upload(stored.handle)).encode()
+        tasks.receive(body, signed_headers(body))
+        processed = WebhookDelivery.objects.filter(state=WebhookDelivery.State.PROCESSED)
+        until(processed.exists)
     write_row.delay("after tagging")
     for name in TASKS:
         getattr(tasks, name).delay()
@@ -53,6 +61,7 @@ def main(photo: Path, number: int, endpoints: Sequence[str]) -> None:
         "calls": TaggingRun.objects.exclude(error_code=RELEASED).count(),
         "host_rows": sorted(name.rpartition(" ")[0] for name in rows),
         "beats": Heartbeat.objects.count(),
+        "webhooks": Counter(WebhookDelivery.objects.values_list("state", flat=True)),
         "processes": len({name.rpartition(" ")[2] for name in rows}),
     }
     sys.stdout.write(json.dumps(result) + "\n")
