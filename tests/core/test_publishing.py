@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from queue import Queue
 from threading import Event, Timer
 from typing import Any
@@ -15,11 +16,12 @@ from typing import Any
 import pytest
 from celery import current_app
 from django.test import Client
+from django.utils import timezone
 
 from filestack_tags import metrics, tasks
 from filestack_tags.concurrency.publisher import Publisher
 from filestack_tags.filestack.sources import Source
-from filestack_tags.models import Asset, WebhookDelivery
+from filestack_tags.models import Asset, Heartbeat, WebhookDelivery
 from filestack_tags.tasks import broker as sending
 from filestack_tags.testing.payloads import fp_upload
 from tests.dripping import Dripping, dripping
@@ -80,6 +82,35 @@ def test_code_that_registers_many_files_does_not_wait_for_it(broker: Dripping) -
         tasks.register(Source.handle(f"h{number}"))
     assert not broker.stopped.is_set()
     assert Asset.objects.filter(tagging_state="queued").count() == 50
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_recovery_task_does_not_wait_for_it_and_finds_the_work_again(
+    broker: Dripping,
+) -> None:
+    tasks.register(Source.handle("h"))
+    Asset.objects.update(due_at=timezone.now() - timedelta(hours=1))
+    for _ in range(2):
+        assert tasks.sweep.apply().result == {"deliveries": 0, "assets": 1}
+    assert not broker.stopped.is_set(), "only the broker's end ended the task"
+    assert Heartbeat.objects.filter(name="sweep").exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "steps"),
+    [
+        ("redis://127.0.0.1//", ("socket_timeout", "socket_connect_timeout")),
+        ("amqp://127.0.0.1//", ("read_timeout", "write_timeout")),
+    ],
+)
+def test_without_the_setting_every_wait_ends_after_two_seconds(
+    url: str, steps: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(current_app.conf, "broker_url", url)
+    connection = sending._connection(current_app)  # opens none
+    assert connection.connect_timeout == 2
+    assert {connection.transport_options[step] for step in steps} == {2}
+    assert sending._publisher._seconds() == 2
 
 
 PROGRAM = """

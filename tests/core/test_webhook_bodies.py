@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Callable
@@ -9,7 +10,9 @@ from io import BytesIO
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.conf import global_settings
+from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, RequestFactory
 from django.urls import resolve, reverse
@@ -204,3 +207,60 @@ def test_a_body_that_did_not_come_is_no_wrong_signature(
     response = webhook(request)
     assert response.status_code == status
     assert reason in response.content.decode()
+
+
+def post_by_asgi(*chunks: bytes, signed: bytes) -> tuple[int, str]:
+    """Send a request without Content-Length, as an ASGI server passes on a chunked one."""
+    headers = {"Content-Type": "application/json", "Transfer-Encoding": "chunked"}
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "POST",
+        "path": URL,
+        "query_string": b"",
+        "headers": [
+            (name.lower().encode(), value.encode())
+            for name, value in (headers | signed_headers(signed)).items()
+        ],
+    }
+    received = iter(
+        [
+            *({"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks),
+            {"type": "http.request", "body": b"", "more_body": False},
+        ]
+    )
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        for message in received:
+            return message
+        return await asyncio.Future()  # the client stays connected
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    async_to_sync(ASGIHandler())(scope, receive, send)
+    body = b"".join(message.get("body", b"") for message in sent)
+    return sent[0]["status"], body.decode()
+
+
+@pytest.mark.django_db(transaction=True)  # the handler closes old connections
+@pytest.mark.parametrize("length", [0, 3_000_000])
+def test_a_chunked_body_is_stored_under_asgi(length: int) -> None:
+    body = json.dumps({"id": 1, "action": "fp.dialog", "text": {"ocr": "x" * length}}).encode()
+    parts = [body[start : start + 50_000] for start in range(0, len(body), 50_000)]
+    chunks = [parts[0][:1], parts[0][1:], *parts[1:]]
+    assert post_by_asgi(*chunks, signed=body) == (200, "Stored.\n")
+    assert post_by_asgi(*chunks, signed=body) == (200, "Known already.\n")
+    assert bytes(WebhookDelivery.objects.get().raw_body) == body
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_chunked_body_under_asgi_is_refused_with_its_own_reason(settings: Any) -> None:
+    status, text = post_by_asgi(signed=BODY)
+    assert (status, "without its body" in text) == (400, True)
+    assert not WebhookDelivery.objects.exists()
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"WEBHOOK_MAX_BODY": 40}
+    status, text = post_by_asgi(BODY[:10], BODY[10:], signed=BODY)
+    assert (status, "WEBHOOK_MAX_BODY" in text) == (413, True)
+    assert WebhookDelivery.objects.get().error_code == "too_large"
