@@ -46,6 +46,18 @@ def test_every_screen_says_what_is_missing_and_how_to_get_it(
     assert any(text in str(message) for message in added.context["messages"])
 
 
+@pytest.mark.parametrize("is_first", [True, False])
+def test_the_admins_index_says_it_where_this_app_comes_before_the_admin(
+    root: Client, settings: Any, page: Any, is_first: bool
+) -> None:
+    _with(settings, TAGGER="filestack", API_KEY="")
+    if is_first:
+        others = [app for app in settings.INSTALLED_APPS if app != "filestack_tags"]
+        settings.INSTALLED_APPS = ["filestack_tags", *others]
+    text = "No file can be tagged: FILESTACK_TAGS lacks API_KEY."
+    assert page(root.get("/admin/")).text.count(text) == is_first
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -374,7 +374,10 @@ def test_a_command_makes_up_for_what_sends_no_signal(
     Photo.objects.filter(pk=lost.pk)._raw_delete("default")
     with committing():
         call_command("filestack_tags_model_files", "--dry-run")
-    assert "shop.photo.asset: 2 changed, 1 of deleted rows" in capsys.readouterr().out
+    assert (
+        "shop.photo.asset: 2 changed, 1 of deleted rows, 0 to retry."
+        " Dry run: nothing was written.\n"
+    ) in capsys.readouterr().out
     assert len(found("blue")) == 0
     with committing():
         call_command("filestack_tags_model_files")

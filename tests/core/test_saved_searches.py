@@ -125,6 +125,27 @@ def test_a_name_is_taken_once_for_each_owner(
     assert SavedSearch.objects.count() == 3
 
 
+@pytest.mark.parametrize("name", ["\u200b", "\u2060\u00ad", " \u200d "])
+def test_a_name_needs_a_visible_character(ann: User, name: str) -> None:
+    with pytest.raises(SavedSearchError, match="visible character") as refused:
+        save(Wanted(name), owner=ann)
+    assert refused.value.parameter == "name"
+    assert not SavedSearch.objects.exists()
+
+
+@pytest.mark.parametrize("name", ["Sky\u200b", "S\u00adky", "\u2060Sky", "Ｓｋｙ"])
+def test_a_name_that_looks_like_another_of_the_owner_is_taken(ann: User, name: str) -> None:
+    first = save(Wanted("Sky"), owner=ann)
+    with pytest.raises(SavedSearchError, match="already") as refused:
+        save(Wanted(name), owner=ann)
+    assert (refused.value.parameter, refused.value.conflict) == ("name", True)
+    other = save(Wanted("Sea"), owner=ann)
+    with pytest.raises(SavedSearchError, match="already"):
+        save(Wanted(name), owner=ann, saved_id=other.pk)
+    assert save(Wanted(name), owner=ann, saved_id=first.pk).pk == first.pk
+    assert save(Wanted(name), owner=User.objects.create_user("ben")).pk
+
+
 def test_text_that_no_database_stores_is_made_storable(ann: User) -> None:
     saved = save(Wanted("a\x00b\ud800"), owner=ann)
     saved.refresh_from_db()

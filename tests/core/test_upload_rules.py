@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ from filestack_tags.filestack.client import FilestackClient
 from filestack_tags.filestack.storage import Storage
 from filestack_tags.models import Asset
 from filestack_tags.testing import Account, EmulatorApp, EmulatorServer
-from filestack_tags.testing.policies import PolicyRefused, Wanted, check
+from filestack_tags.testing.policies import CALLS, PolicyRefused, Wanted, check
 from tests.api.rows import person
 from tests.testing.surroundings import BASE, config, picture, security
 
@@ -129,6 +130,18 @@ def test_a_permit_stores_files_of_its_tenant_alone(
         assert not allows(permit, container=container, path="in/")
     for path in ("", "/", "b/private/", "/b/in/", "inner/", "../in/"):
         assert not allows(permit, container="bucket-a", path=path)
+
+
+def test_a_permit_allows_no_call_but_storing(
+    emulator: EmulatorApp, door: Door, user_of: Callable[[str], Client]
+) -> None:
+    permit = door.post(user_of("a"), door.permit, {}).json()
+    allowed = set()
+    for call in CALLS:
+        with suppress(PolicyRefused):
+            check(permit["policy"], permit["signature"], SECRET, Wanted(call))
+            allowed.add(call)
+    assert allowed == {"pick", "store"}
 
 
 def test_a_name_is_never_read_as_an_expression(settings: Any) -> None:

@@ -6,6 +6,7 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.utils import translation
+from django.utils.html import escape
 
 from filestack_tags.models import Asset
 from filestack_tags.search.hints import Hint, hints
@@ -127,6 +128,27 @@ def test_errors_follow_the_active_language():
     with translation.override("de"):
         assert error.message == "ja"
     assert error.message == "yes"
+
+
+def test_a_german_reader_gets_errors_in_german(client, settings):
+    sessions, *others = settings.MIDDLEWARE
+    settings.MIDDLEWARE = [sessions, "django.middleware.locale.LocaleMiddleware", *others]
+    german = {"headers": {"Accept-Language": "de"}}
+    with translation.override(translation.get_language()):
+        unknown, near = (
+            client.get("/api/v1/assets/", {"q": text}, **german).json()
+            for text in ("colour:red", "statuz:failed")
+        )
+        place = "/admin/filestack_tags/asset/"
+        page = client.get(place, {"q": "colour:red"}, **german).content.decode()
+    expected = (
+        "colour: ist kein Feld; "  # codespell:ignore
+        "bei einem Schlagwort steht eine Konfidenz, wie in colour>=80."
+    )
+    assert unknown["detail"] == expected
+    assert unknown["expected"] == []
+    assert escape(expected) in page
+    assert near["detail"] == "statuz: ist kein Feld. Meinten Sie status:?"  # codespell:ignore
 
 
 def test_an_unknown_field_does_not_list_all_fields(client):

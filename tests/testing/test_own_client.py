@@ -93,6 +93,20 @@ def test_an_alias_path_is_tagged(tmp_path: Path) -> None:
     assert "green" in tags
 
 
+@pytest.mark.parametrize(("alias", "path"), [("photos", "b.jpg"), ("videos", "a.jpg")])
+def test_a_wrong_alias_path_is_named_as_one(tmp_path: Path, alias: str, path: str) -> None:
+    (tmp_path / "a.jpg").write_bytes(picture())
+    account = Account(aliases={"photos": tmp_path})
+    with (
+        EmulatorApp(config(account=account)) as app,
+        client_of(app) as client,
+        pytest.raises(FileNotFound) as missing,
+    ):
+        client.tags(Source.alias(alias, path))
+
+    assert "Check that this handle, URL or storage alias path exists." in str(missing.value)
+
+
 def test_wrong_credentials_are_named(app: EmulatorApp, handle: str) -> None:
     with client_of(app, app_secret="wrong") as client, pytest.raises(PolicyRejected):
         client.tags(Source.handle(handle))
