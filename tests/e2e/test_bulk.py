@@ -17,6 +17,7 @@ from filestack_tags.models import Asset, AssetTag, BulkJob, TaggingRun
 
 from .browser import tab_to
 from .marks import both_widths
+from .people import PASSWORD
 from .seeding import Seed
 
 LIST = "/admin/filestack_tags/asset/"
@@ -150,6 +151,38 @@ def test_a_job_says_how_far_it_is_until_it_is_cancelled(
     expect_end(page, "cancelled", "450 of 900")
     page.get_by_role("button", name="Undo").click()
     expect_end(page, "finished", "450 of 450")
+    assert seed.database(_having, "archive") == {}
+
+
+def test_cancelling_without_a_session_leads_to_the_login_and_back_to_the_job(
+    page: Page,
+    login: Callable[[str], None],
+    seed: Seed,
+    tasks_held: Callable[[], AbstractContextManager[None]],
+    complaints: list[str],
+) -> None:
+    seed.papers(3)
+    login("editor")
+    open_list(page)
+    page.locator("#action-toggle").check()
+    run_in_bulk(page)
+    ask(page, "Add a tag", Tag="archive")
+    with tasks_held():
+        page.get_by_role("button", name="Do it").click()
+        expect(page.locator("[data-fst=text]")).to_have_text("0 of 3")
+        place = page.url
+        page.context.clear_cookies(name="sessionid")
+        expect(page.get_by_role("alert")).to_contain_text("You are logged out.")
+        page.get_by_role("button", name="Cancel the job").click()
+        page.get_by_label("Username").fill("editor")
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Log in").click()
+        expect(page).to_have_url(place)
+        complaints.clear()  # the browser reports the 401
+        assert seed.database(BulkJob.objects.get).state == BulkJob.State.WAITING
+        page.get_by_role("button", name="Cancel the job").click()
+        expect(page.get_by_text("Cancelled. What was done is kept.")).to_be_visible()
+    expect_end(page, "cancelled", "0 of 3")
     assert seed.database(_having, "archive") == {}
 
 
