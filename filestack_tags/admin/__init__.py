@@ -1,22 +1,15 @@
 """The admin: one folder per subject. Pages only read; buttons call tasks and services."""
 
-from .bulk import jobs
-from .library import assets, saved_searches
-from .operations import operations
-from .records import deliveries, model_files, outbound, runs
-from .review import decisions
-from .tags import merges, tags
-
-__all__ = [
-    "assets",
-    "decisions",
-    "deliveries",
-    "jobs",
-    "merges",
-    "model_files",
-    "operations",
-    "outbound",
-    "runs",
-    "saved_searches",
-    "tags",
-]
+# ruff: noqa: F401  # importing a page registers it
+# "from .tags import tags" would bind the page over its folder of the same name.
+import filestack_tags.admin.bulk.jobs
+import filestack_tags.admin.library.assets
+import filestack_tags.admin.library.saved_searches
+import filestack_tags.admin.operations.operations
+import filestack_tags.admin.records.deliveries
+import filestack_tags.admin.records.model_files
+import filestack_tags.admin.records.outbound
+import filestack_tags.admin.records.runs
+import filestack_tags.admin.review.decisions
+import filestack_tags.admin.tags.merges
+import filestack_tags.admin.tags.tags

@@ -143,10 +143,12 @@ def test_what_is_not_declared_is_logged_and_never_raised(
 
 
 def test_without_a_listener_nothing_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[Any] = []
     monkeypatch.setattr(metrics, "_listeners", ())
-    monkeypatch.setattr(metrics, "_tell", None)
+    monkeypatch.setattr(metrics, "_tell", lambda *values: looked_at.append(values))
     metrics.count("webhook.received")
     metrics.observe("call.seconds", 1)
+    assert looked_at == []
 
 
 def test_a_listener_can_be_ended_twice_and_only_its_own(

@@ -106,8 +106,10 @@ def test_counts_are_scraped_while_the_database_is_down(
     assert "The gauges cannot be read" in caplog.text
 
 
-def test_registering_asks_no_database(scraped: Any) -> None:
-    """Tests have no database access unless they request it."""
+@pytest.mark.django_db
+def test_registering_asks_no_database(django_assert_num_queries: Any) -> None:
+    with django_assert_num_queries(0):
+        PrometheusSink(CollectorRegistry()).close()
 
 
 @pytest.mark.django_db(transaction=True)
