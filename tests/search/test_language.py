@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
@@ -30,7 +29,6 @@ from filestack_tags.search.language.tree import (
     conjunction,
     negation,
 )
-from filestack_tags.search.serialise import from_json, to_json
 
 from .strategies import queries, texts
 
@@ -395,75 +393,6 @@ def test_a_tag_that_is_called_as_a_field_stays_a_tag(field, source):
         assert parse(str(query)) == query
 
 
-@given(queries)
-def test_json_gives_the_query_back(query):
-    assert from_json(json.loads(json.dumps(to_json(query))), AMPLE) == query
-
-
-def test_json_is_readable():
-    assert to_json(parse("bea*@user>80 -name:x (size:>1 | uploaded:2026..2027)")) == {
-        "version": 1,
-        "include_hidden": False,
-        "where": {
-            "and": [
-                {"tag": "bea", "prefix": True, "source": "user", "confidence": [">", 80]},
-                {"not": {"field": "name", "value": "x"}},
-                {
-                    "or": [
-                        {"field": "size", "comparison": [">", 1]},
-                        {"field": "uploaded", "comparison": ["..", "2026", "2027"]},
-                    ]
-                },
-            ]
-        },
-    }
-
-
-def nested(depth: int) -> dict:
-    node: dict = {"tag": "a"}
-    for _ in range(depth):
-        node = {"or": [{"tag": "b"}, {"and": [{"tag": "a"}, node]}]}
-    return node
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        None,
-        [],
-        {},
-        {"version": 2, "include_hidden": False, "where": {}},
-        {"version": 1, "include_hidden": "yes", "where": {}},
-        *(
-            {"version": 1, "include_hidden": False, "where": where}
-            for where in [
-                None,
-                {"tag": 5},
-                {"tag": "a", "prefix": "yes"},
-                {"tag": "", "prefix": True},
-                {"tag": "a", "source": "me"},
-                {"tag": "a", "confidence": [">=", "80"]},
-                {"tag": "a", "confidence": [">=", 101]},
-                {"tag": "a", "confidence": [1, 2, 3, 4]},
-                {"field": "nothing", "value": "x"},
-                {"field": "include", "value": "hidden"},
-                {"field": "status", "value": "broken"},
-                {"field": "size", "comparison": ["..", 2, 1]},
-                {"and": [{"tag": "a"}]},
-                {"or": [{"or": [{"tag": "a"}, {"tag": "b"}]}, {"tag": "c"}]},
-                {"not": {"not": {"tag": "a"}}},
-                {"what": 1},
-                nested(20),
-                nested(5000),
-            ]
-        ),
-    ],
-)
-def test_json_that_is_no_saved_search_is_refused(data):
-    with pytest.raises(TagQueryError):
-        from_json(data)
-
-
 def test_double_negation_and_nested_groups_have_no_second_form():
     a, b, c = HasTag("a"), HasTag("b"), HasTag("c")
     assert negation(negation(a)) == a
@@ -481,7 +410,7 @@ def test_double_negation_and_nested_groups_have_no_second_form():
 
 def test_the_language_is_read_without_django():
     code = (
-        "import sys; from filestack_tags.search import serialise;"
+        "import sys;"
         "from filestack_tags.search.language import parser;"
         "print(parser.parse('sky>=80'), 'django' in sys.modules)"
     )
