@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from filestack_tags.models import Asset
+from filestack_tags.curation import tag_editing
+from filestack_tags.models import Asset, Tag
 
 from .marks import every_look
 from .seeding import Seed
@@ -88,9 +89,12 @@ def test_names_are_completed_by_keyboard_also_after_operators(
     page: Page,
     login: Callable[[str], None],
     album: dict[str, Asset],
+    seed: Seed,
     axe: Callable[[], None],
     screenshot: Callable[[str], None],
 ) -> None:
+    coffee = seed.database(Tag.objects.get, key="coffee cup")
+    seed.database(tag_editing.set_minimum, coffee.pk, 60)
     login("editor")
     page.goto(LIST)
     box = page.get_by_role("combobox", name="Search")
@@ -98,7 +102,9 @@ def test_names_are_completed_by_keyboard_also_after_operators(
     wait_until_completed(page, "coff")
     # At once, so that there is one response and not one for each letter.
     page.keyboard.insert_text("-coff")
-    expect(page.get_by_role("option", name="coffee cup")).to_be_visible()
+    expect(page.get_by_role("option", name="coffee cup")).to_contain_text(
+        "at any confidence; minimum 60"
+    )
     page.keyboard.press("ArrowDown")
     expect(page.get_by_role("option", name="coffee cup")).to_have_attribute(
         "aria-selected", "true"
