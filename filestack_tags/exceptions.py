@@ -10,7 +10,7 @@
     │   └── DecidedMeanwhile            another user decided about the same asset tag
     ├── BulkError (ValueError)          a bulk job that cannot be started, cancelled or undone
     ├── OutOfScope (ValueError)         an asset that its user would not see
-    ├── TagQueryError (ValueError)      a search that cannot be parsed
+    ├── SearchError (ValueError)      a search that cannot be parsed
     │   └── SearchTimeout               a search that took too long and was stopped
     ├── SavedSearchError (ValueError)   a search that cannot be saved, for example under that name
     ├── EndpointError (ValueError)      a URL to which no webhook may be sent
@@ -130,7 +130,7 @@ class UploadRefused(FilestackTagsError, ValueError):
     """A file cannot be uploaded by this user, or is not one that they uploaded."""
 
 
-class TagQueryError(FilestackTagsError, ValueError):
+class SearchError(FilestackTagsError, ValueError):
     """A search that cannot be parsed.
 
     Args:
@@ -174,7 +174,7 @@ class TagQueryError(FilestackTagsError, ValueError):
         return self.message
 
 
-class SearchTimeout(TagQueryError):
+class SearchTimeout(SearchError):
     """A search that was stopped because it took longer than ``SEARCH_TIMEOUT_SECONDS``.
 
     Args:

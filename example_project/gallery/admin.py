@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from example_project.gallery.models import Album
-from filestack_tags.exceptions import TagQueryError
+from filestack_tags.exceptions import SearchError
 from filestack_tags.models import Asset
 
 
@@ -26,7 +26,7 @@ class AlbumAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the 
             return queryset, False
         try:
             covers = Asset.objects.search(search_term)
-        except TagQueryError as error:
+        except SearchError as error:
             self.message_user(request, error.message, messages.ERROR)
             return queryset.none(), False
         return queryset.filter(cover_asset__in=covers), False

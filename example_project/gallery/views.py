@@ -16,7 +16,7 @@ from example_project.gallery.forms import UploadForm
 from example_project.gallery.models import Picture
 from example_project.gallery.uploads import store
 from filestack_tags.assets.thumbnails import has_thumbnail, thumbnail_response
-from filestack_tags.exceptions import FilestackError, TagQueryError
+from filestack_tags.exceptions import FilestackError, SearchError
 from filestack_tags.models import Asset
 
 PER_PAGE = 24
@@ -46,11 +46,11 @@ class Card:
 @require_safe
 def search(request: HttpRequest) -> HttpResponse:
     query = request.GET.get("q", "").strip()
-    problem: TagQueryError | None = None
+    problem: SearchError | None = None
     assets = Asset.objects.present()
     try:
         assets = assets.search(query) if query else assets
-    except TagQueryError as error:
+    except SearchError as error:
         problem = error
         assets = assets.none()
     page = Paginator(assets.select_related("picture").with_visible_tags(), PER_PAGE).get_page(

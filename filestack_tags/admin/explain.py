@@ -8,12 +8,12 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from filestack_tags.exceptions import TagQueryError
+from filestack_tags.exceptions import SearchError
 from filestack_tags.search.hints import Hint
 from filestack_tags.search.language.tree import OPERATORS, label_text
 
 
-def explained(error: TagQueryError, query: str) -> SafeString:
+def explained(error: SearchError, query: str) -> SafeString:
     """Return the error with its position marked in the search, and a link to a corrected one."""
     end = error.position + max(len(error.found), 1)
     marked = format_html(

@@ -22,8 +22,8 @@ from rest_framework.views import set_rollback
 from filestack_tags.exceptions import (
     CurationError,
     LimitExceeded,
+    SearchError,
     SearchTimeout,
-    TagQueryError,
 )
 
 from . import problems
@@ -61,7 +61,7 @@ class ParameterError(Refused):
         super().__init__(problems.INVALID_PARAMETER, detail, parameter=parameter)
 
 
-def refused_search(error: TagQueryError, parameter: str) -> Refused:
+def refused_search(error: SearchError, parameter: str) -> Refused:
     """Return the error for a search that cannot be parsed, or took too long.
 
     Args:
@@ -139,7 +139,7 @@ def _leads_somewhere(path: str) -> bool:
 
 
 def _as_api_exception(exc: Exception) -> Exception:
-    if isinstance(exc, TagQueryError):
+    if isinstance(exc, SearchError):
         return refused_search(exc, "q")
     if isinstance(exc, LimitExceeded):
         return exceptions.Throttled(exc.wait, str(exc))

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy
 from django_filters.utils import translate_validation  # type: ignore[import-untyped]  # as above
 
 from filestack_tags.db.text import label_name
-from filestack_tags.exceptions import InvalidLabel, TagQueryError
+from filestack_tags.exceptions import InvalidLabel, SearchError
 from filestack_tags.models import Asset
 from filestack_tags.search.language.fields import DECISIONS, SOURCES, read_fact
 from filestack_tags.search.language.tree import (
@@ -158,7 +158,7 @@ def asked(parameters: QueryDict, *, without: Collection[str] = ()) -> Query:
     """Return the search for the parameters, ``without`` some of them.
 
     Raises:
-        TagQueryError: when ``q`` cannot be parsed; its position is relative to ``q``.
+        SearchError: when ``q`` cannot be parsed; its position is relative to ``q``.
         ParameterError: when together they exceed the limits of a search.
         ValidationError: when another parameter is invalid.
     """
@@ -243,7 +243,7 @@ def _fact(name: str, values: Sequence[str] | str) -> Node | None:
         terms = [
             read_fact(field, operator, text, 0) for text in texts if text or name in REPEATABLE
         ]
-    except TagQueryError as error:
+    except SearchError as error:
         raise ParameterError(error.message, parameter=name) from error
     return disjunction(terms) if terms else None
 
@@ -252,6 +252,6 @@ def _require_readable(name: str, query: Query) -> None:
     """Check the search against the limits."""
     try:
         read(str(query))
-    except TagQueryError as error:
+    except SearchError as error:
         # Its position is in the generated text, which the client never wrote.
         raise ParameterError(error.message, parameter=name) from error

@@ -22,7 +22,7 @@ from filestack_tags.exceptions import (
     BulkError,
     ConfigurationError,
     InvalidLabel,
-    TagQueryError,
+    SearchError,
 )
 from filestack_tags.models import BulkJob, BulkJobItem
 
@@ -249,7 +249,7 @@ class JobViewSet(mixins.ListModelMixin, View):
         return job
 
 
-_REFUSALS = (BulkError, TagQueryError, InvalidLabel, ConfigurationError)
+_REFUSALS = (BulkError, SearchError, InvalidLabel, ConfigurationError)
 
 
 def _wanted(request: Request) -> bulk.Request:
@@ -285,7 +285,7 @@ def _detail(job: BulkJob, request: Request) -> Response:
 
 def _problem(error: Exception) -> Exception:
     """Return the problem for a job that cannot be started."""
-    if isinstance(error, TagQueryError):
+    if isinstance(error, SearchError):
         return refused_search(error, "q")
     if isinstance(error, InvalidLabel):
         return ValidationError({"tag": [str(error)]})

@@ -48,7 +48,7 @@ class SearchPages(KeysetPagination):
         """Return the requested page.
 
         Raises:
-            TagQueryError: when the search exceeds a limit.
+            SearchError: when the search exceeds a limit.
             ParameterError: for an unknown order, tag, page size or cursor.
         """
         said = request.query_params

@@ -24,7 +24,7 @@ from filestack_tags.exceptions import (
     CursorError,
     InvalidLabel,
     SavedSearchError,
-    TagQueryError,
+    SearchError,
 )
 from filestack_tags.models import SavedSearch
 from filestack_tags.search.pages import Page
@@ -99,7 +99,7 @@ class SavedPages(SearchPages):
         """Return the requested page.
 
         Raises:
-            TagQueryError: when the search is not valid any more, or not for this user.
+            SearchError: when the search is not valid any more, or not for this user.
             ParameterError: for an invalid page size or cursor.
         """
         self.request = request
@@ -178,7 +178,7 @@ class SavedSearchViewSet(mixins.ListModelMixin, View):
         pages = SavedPages()
         try:
             page = pages.of(self._seen(pk), request)
-        except TagQueryError as error:
+        except SearchError as error:
             raise refused_search(error, "query") from error
         return pages.get_paginated_response(describe(page.ids, page.using))
 
@@ -199,7 +199,7 @@ class SavedSearchViewSet(mixins.ListModelMixin, View):
 def _saved(wanted: Wanted, request: Request, saved_id: int | None = None) -> SavedSearch:
     try:
         return saved_searches.save(wanted, owner=owner(request), saved_id=saved_id)
-    except TagQueryError as error:
+    except SearchError as error:
         raise refused_search(error, "query") from error
     except InvalidLabel as error:
         raise ValidationError({"order_tag": [str(error)]}) from error

@@ -72,7 +72,7 @@ def save(
 
     Raises:
         SavedSearchError: when the owner has another one of that name, or name or order are wrong.
-        TagQueryError: when the search cannot be parsed.
+        SearchError: when the search cannot be parsed.
         InvalidLabel: when ``order_tag`` cannot be a tag.
         SavedSearch.DoesNotExist: when the owner has none with that id.
     """
@@ -169,7 +169,7 @@ def assets_for(saved: SavedSearch, user: Any) -> AssetQuerySet:
     Uses the scope of ``user`` and their permission to search hidden tags, not those of its owner.
 
     Raises:
-        TagQueryError: as :meth:`SavedSearch.assets`.
+        SearchError: as :meth:`SavedSearch.assets`.
     """
     return saved.assets(within=scope_of(user), include_hidden=_sees_hidden(user))
 

@@ -86,7 +86,7 @@ class AssetQuerySet(models.QuerySet["Asset"]):
             include_hidden: whether ``include:hidden`` is permitted, which finds hidden tags.
 
         Raises:
-            TagQueryError: when the query cannot be parsed; it carries the position. Evaluating the
+            SearchError: when the query cannot be parsed; it carries the position. Evaluating the
                 result raises it when a prefix matches too many tags.
             SearchTimeout: on evaluation, when it takes longer than ``SEARCH_TIMEOUT_SECONDS``.
         """

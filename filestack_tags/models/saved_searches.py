@@ -75,7 +75,7 @@ class SavedSearch(models.Model):
             include_hidden: whether ``include:hidden`` is permitted in the search.
 
         Raises:
-            TagQueryError: when the search is not valid any more: a limit was lowered, or it
+            SearchError: when the search is not valid any more: a limit was lowered, or it
                 requests hidden tags without permission.
         """
         found = Asset.objects.within(within).search(self.query, include_hidden=include_hidden)

@@ -99,7 +99,7 @@ def facets(
         using: alias of the database; by default the one that the router reads assets from.
 
     Raises:
-        TagQueryError: as :func:`~.plan.plan`.
+        SearchError: as :func:`~.plan.plan`.
         SearchTimeout: when it takes longer than ``SEARCH_TIMEOUT_SECONDS``.
         ValueError: when ``limit`` or ``sample`` is less than 1.
     """
@@ -162,7 +162,7 @@ def histogram(
         using: alias of the database; by default the one that the router reads assets from.
 
     Raises:
-        TagQueryError: as :func:`~.plan.plan`.
+        SearchError: as :func:`~.plan.plan`.
         SearchTimeout: when it takes longer than ``SEARCH_TIMEOUT_SECONDS``.
     """
     using = using or default_database()

@@ -95,7 +95,7 @@ def hints(
         using: alias of the database that is queried.
 
     Raises:
-        TagQueryError: when the query cannot be parsed, or a prefix matches too many tags.
+        SearchError: when the query cannot be parsed, or a prefix matches too many tags.
         SearchTimeout: when it takes longer than ``SEARCH_TIMEOUT_SECONDS``.
     """
     parsed = read(query) if isinstance(query, str) else query

@@ -116,7 +116,7 @@ def find(
         using: alias of the database to query; the one to read from by default.
 
     Raises:
-        TagQueryError: as :func:`~.plan.plan`.
+        SearchError: as :func:`~.plan.plan`.
         SearchTimeout: when it takes longer than ``SEARCH_TIMEOUT_SECONDS``.
         CursorError: when ``cursor`` is not of this search in this order.
         InvalidLabel: when ``tag`` cannot be a tag.
@@ -186,7 +186,7 @@ def neighbours(
         query, order, tag, include_hidden, within, using: as of :func:`find`.
 
     Raises:
-        TagQueryError, InvalidLabel, SearchTimeout: as :func:`find`.
+        SearchError, InvalidLabel, SearchTimeout: as :func:`find`.
     """
     using = using or default_database()
     parsed = read(query) if isinstance(query, str) else query

@@ -351,7 +351,7 @@ def plan(
         using: alias of the database that will be queried; the one to read from by default.
 
     Raises:
-        TagQueryError: when the query cannot be parsed, requests hidden tags without permission, or
+        SearchError: when the query cannot be parsed, requests hidden tags without permission, or
             has prefixes that match more than ``SEARCH_MAX_WILDCARD_TAGS`` tags.
     """
     using = using or default_database()

@@ -11,7 +11,7 @@ from django.db.models.sql.where import WhereNode
 
 from filestack_tags.assets.sensitive import exists, withheld
 from filestack_tags.conf import get_settings
-from filestack_tags.exceptions import TagQueryError
+from filestack_tags.exceptions import SearchError
 from filestack_tags.models import Asset
 from filestack_tags.translation import gettext_noop as _
 
@@ -62,7 +62,7 @@ def search_assets(
             filter ``queryset``.
 
     Raises:
-        TagQueryError: when the query cannot be parsed or requests hidden tags without permission.
+        SearchError: when the query cannot be parsed or requests hidden tags without permission.
             Evaluating the result raises it for prefixes that match more than
             ``SEARCH_MAX_WILDCARD_TAGS`` tags.
     """
@@ -135,11 +135,11 @@ def permitted(query: str | Query, *, include_hidden: bool) -> Query:
     """Return the parsed ``query``, after checking whether the user may search hidden tags.
 
     Raises:
-        TagQueryError: when it cannot be parsed, or requests hidden tags without permission.
+        SearchError: when it cannot be parsed, or requests hidden tags without permission.
     """
     parsed = read(query) if isinstance(query, str) else query
     if parsed.include_hidden and not include_hidden:
-        raise TagQueryError(
+        raise SearchError(
             _("Searching hidden tags with include:hidden needs a permission."),
             position=parsed.include_at,
             found="include:hidden",
@@ -159,7 +159,7 @@ def understood(
         within: the assets whose tags a prefix matches; see :mod:`.scope`. All, if None.
 
     Raises:
-        TagQueryError: when the query cannot be parsed, requests hidden tags without permission, or
+        SearchError: when the query cannot be parsed, requests hidden tags without permission, or
             has prefixes that match more than ``SEARCH_MAX_WILDCARD_TAGS`` tags.
     """
     parsed = permitted(query, include_hidden=include_hidden)
@@ -171,7 +171,7 @@ def understood(
             using=using,
             within=scope(within, using),
         )
-    except TagQueryError as error:
+    except SearchError as error:
         error.position = max((parsed.text or str(parsed)).find(error.found), 0)
         raise
     return parsed, names

@@ -15,7 +15,7 @@ from filestack_tags.assets.sensitive import withheld
 from filestack_tags.db import prepared_statements
 from filestack_tags.db.replicas import read_alias
 from filestack_tags.db.text import label_key
-from filestack_tags.exceptions import TagQueryError
+from filestack_tags.exceptions import SearchError
 from filestack_tags.models import Asset
 from filestack_tags.translation import gettext_noop as _
 
@@ -77,7 +77,7 @@ def resolve(
     nor its error depends on other assets.
 
     Raises:
-        TagQueryError: when prefixes match more than ``max_tags`` keys and aliases together.
+        SearchError: when prefixes match more than ``max_tags`` keys and aliases together.
     """
     labels = {
         _wanted(leaf): label_text(leaf.label, prefix=leaf.prefix)
@@ -109,7 +109,7 @@ def _require_few(matched: Mapping[str, int], max_tags: int) -> None:
             "Together the prefixes stand for more than %(limit)s tags, most of them for %(label)s; "
             "write more of the tags."
         )
-    raise TagQueryError(
+    raise SearchError(
         too_many,
         values={"label": label, "limit": max_tags},
         found=label,

@@ -63,7 +63,7 @@ def total(
         using: alias of the database; by default the one that the router reads assets from.
 
     Raises:
-        TagQueryError: as :func:`~.plan.plan`.
+        SearchError: as :func:`~.plan.plan`.
         SearchTimeout: when it takes longer than ``SEARCH_TIMEOUT_SECONDS``.
         ValueError: when ``cap`` is less than 1.
     """

@@ -79,7 +79,7 @@ def matching(options: Options) -> AssetQuerySet:
     """Return the assets that match a backfill's options.
 
     Raises:
-        TagQueryError: when the query cannot be parsed.
+        SearchError: when the query cannot be parsed.
         ConfigurationError: when there is no such tagger.
     """
     tagger = options.chosen_tagger()
@@ -104,7 +104,7 @@ def estimate(options: Options, *, going_on: Backfill | None = None) -> Estimate:
     rest of that backfill.
 
     Raises:
-        TagQueryError: when the query cannot be parsed.
+        SearchError: when the query cannot be parsed.
         ConfigurationError: when there is no such tagger.
     """
     settings = get_settings()
@@ -135,7 +135,7 @@ def start(options: Options) -> Backfill:
     """Create and return a new backfill.
 
     Raises:
-        TagQueryError: when the query cannot be parsed.
+        SearchError: when the query cannot be parsed.
         ConfigurationError: when there is no such tagger.
     """
     matching(options)

@@ -12,7 +12,7 @@ from filestack_tags import curation, metrics, tasks
 from filestack_tags.assets import upload_policy
 from filestack_tags.assets.registry import Facts, forget
 from filestack_tags.assets.visibility import assets_of
-from filestack_tags.exceptions import TaggerError, TagQueryError
+from filestack_tags.exceptions import SearchError, TaggerError
 from filestack_tags.fields import AssetOf
 from filestack_tags.filestack.client import FilestackClient
 from filestack_tags.filestack.payloads import StoredFile
@@ -130,7 +130,7 @@ def uploading() -> None:
 def errors() -> None:
     try:
         parse("(")
-    except TagQueryError as error:
+    except SearchError as error:
         assert_type(error.position, int)
 
 

@@ -14,8 +14,8 @@ from filestack_tags.assets import registry
 from filestack_tags.exceptions import (
     ConfigurationError,
     InvalidApplication,
+    SearchError,
     ServerError,
-    TagQueryError,
 )
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, Backfill, TaggingRun
@@ -306,7 +306,7 @@ class TestTheCommand:
 
 def test_a_backfill_that_cannot_be_is_not_begun() -> None:
     for options, error in (
-        (backfill.Options("sky>="), TagQueryError),
+        (backfill.Options("sky>="), SearchError),
         (backfill.Options(tagger="nobody"), ConfigurationError),
     ):
         with pytest.raises(error):

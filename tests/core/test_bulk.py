@@ -19,7 +19,7 @@ from filestack_tags import curation, tasks
 from filestack_tags.assets import registry
 from filestack_tags.curation import bulk
 from filestack_tags.curation.bulk import actions, batches
-from filestack_tags.exceptions import BulkError, TagQueryError
+from filestack_tags.exceptions import BulkError, SearchError
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetTag, BulkJob, BulkJobItem, Tag, TagDecision
 from tests.api.rows import person as permitted
@@ -242,7 +242,7 @@ def test_what_cannot_be_asked_for_is_refused_with_its_place(
 
 
 def test_a_search_that_cannot_be_read_is_no_job() -> None:
-    with pytest.raises(TagQueryError):
+    with pytest.raises(SearchError):
         asked("export", query="sky=>80")
 
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filestack_tags.db.text import label_key
-from filestack_tags.exceptions import TagQueryError
+from filestack_tags.exceptions import SearchError
 from filestack_tags.models import Asset, AssetTag, Tag, TagStatistic
 from filestack_tags.search import estimates, statistics
 from filestack_tags.search import facets as module
@@ -291,7 +291,7 @@ def test_hidden_tags_are_among_the_facets_only_where_the_search_includes_them():
     assert names(facets(asked, include_hidden=True)) == [("sky", 1), ("secret", 1)]
     assert histogram(secret, asked, include_hidden=True) == {80: 1}
     for function in (facets, lambda query: histogram(secret, query)):
-        with pytest.raises(TagQueryError):
+        with pytest.raises(SearchError):
             function(asked)
 
 

@@ -121,10 +121,10 @@ def test_errors_are_in_the_language_of_the_reader(client, monkeypatch):
 
 
 def test_errors_follow_the_active_language():
-    from filestack_tags.exceptions import TagQueryError
+    from filestack_tags.exceptions import SearchError
     from filestack_tags.translation import Text
 
-    error = TagQueryError(Text("yes"))
+    error = SearchError(Text("yes"))
     with translation.override("de"):
         assert error.message == "ja"
     assert error.message == "yes"

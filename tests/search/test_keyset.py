@@ -8,7 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from filestack_tags import curation
-from filestack_tags.exceptions import CursorError, InvalidLabel, TagQueryError
+from filestack_tags.exceptions import CursorError, InvalidLabel, SearchError
 from filestack_tags.models import Asset, Tag
 from filestack_tags.search import estimates, page_sql, statistics
 from filestack_tags.search.pages import Neighbours, find, neighbours
@@ -177,7 +177,7 @@ def test_wrong_arguments_are_told():
         find("", size=0)
     with pytest.raises(InvalidLabel):
         find("", order="confidence", tag="\x00")
-    with pytest.raises(TagQueryError):
+    with pytest.raises(SearchError):
         find("(")
 
 

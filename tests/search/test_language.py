@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from filestack_tags.conf import DEFAULTS
-from filestack_tags.exceptions import TagQueryError
+from filestack_tags.exceptions import SearchError
 from filestack_tags.search.language.parser import DEFAULT_LIMITS, Limits, parse
 from filestack_tags.search.language.tree import (
     FIELDS,
@@ -40,8 +40,8 @@ def where(text: str):
     return parse(text).where
 
 
-def failure(text: str, limits: Limits = DEFAULT_LIMITS) -> TagQueryError:
-    with pytest.raises(TagQueryError) as caught:
+def failure(text: str, limits: Limits = DEFAULT_LIMITS) -> SearchError:
+    with pytest.raises(SearchError) as caught:
         parse(text, limits)
     return caught.value
 
@@ -359,7 +359,7 @@ def test_the_default_limits_are_those_of_the_settings():
 def test_any_text_is_read_or_refused_with_the_one_error(text):
     try:
         query = parse(text)
-    except TagQueryError as caught:
+    except SearchError as caught:
         error = caught
     else:
         assert parse(str(query)) == query
@@ -375,7 +375,7 @@ def test_binary_noise_is_read_or_refused_with_the_one_error(noise):
     text = noise.decode("latin-1")
     try:
         query = parse(text)
-    except TagQueryError:
+    except SearchError:
         return
     assert str(parse(str(query))) == str(query)
 

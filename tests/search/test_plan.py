@@ -6,7 +6,7 @@ import pytest
 from django.db import connection
 from django.test import override_settings
 
-from filestack_tags.exceptions import TagQueryError
+from filestack_tags.exceptions import SearchError
 from filestack_tags.models import Tag, TagStatistic
 from filestack_tags.search import estimates, statistics
 from filestack_tags.search.plan import plan
@@ -178,13 +178,13 @@ def test_hidden_tags_are_reached_only_with_permission():
     Tag.objects.filter(key="whale").update(hidden=True)
     assert found("whale") == 0
     assert found("whale include:hidden", include_hidden=True) == 1
-    with pytest.raises(TagQueryError, match="permission"):
+    with pytest.raises(SearchError, match="permission"):
         plan("whale include:hidden")
 
 
 @override_settings(FILESTACK_TAGS={"SEARCH_MAX_WILDCARD_TAGS": 2})
 @pytest.mark.usefixtures("library")
 def test_a_prefix_of_too_many_tags_is_refused_with_its_place():
-    with pytest.raises(TagQueryError) as refused:
+    with pytest.raises(SearchError) as refused:
         plan("whale s*")
     assert refused.value.position == 6

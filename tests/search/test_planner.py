@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from filestack_tags.db.datetimes import kept
 from filestack_tags.db.text import label_key, reference_digest
-from filestack_tags.exceptions import TagQueryError
+from filestack_tags.exceptions import SearchError
 from filestack_tags.models import Asset, AssetTag, Tag, TagAlias, TaggingRun, score_of
 from filestack_tags.search.hints import Hint, hints
 from filestack_tags.search.language.fields import DECISIONS, SOURCES, STATUSES
@@ -128,7 +128,7 @@ def test_a_hidden_tag_is_found_only_where_permitted_and_asked_for():
         assert found(query) == found(query, include_hidden=True) == set()
         assert found(f"{query} include:hidden", include_hidden=True) == {"a"}
     assert found("untagged") == {"a"}
-    with pytest.raises(TagQueryError, match="permission") as caught:
+    with pytest.raises(SearchError, match="permission") as caught:
         Asset.objects.search("nude include:hidden")
     assert caught.value.position == len("nude ")
 
@@ -197,12 +197,12 @@ def test_a_prefix_that_matches_too_many_names_is_refused():
     with package(SEARCH_MAX_WILDCARD_TAGS=4):
         assert len(found("sk*")) == 3
         assert len(found("sky0 sky* sky1*")) == 0
-        with pytest.raises(TagQueryError, match="Together the prefixes") as caught:
+        with pytest.raises(SearchError, match="Together the prefixes") as caught:
             found("sky0 sky1* sky2* OR sky*")
     assert caught.value.found == "sky*"
     with package(SEARCH_MAX_WILDCARD_TAGS=3):
         assert len(found("sky*")) == 3
-        with pytest.raises(TagQueryError, match=r"sk\* stands for more than 3 tags") as caught:
+        with pytest.raises(SearchError, match=r"sk\* stands for more than 3 tags") as caught:
             found("sky0 sk*")
     assert caught.value.found == "sk*"
     assert caught.value.position == len("sky0 ")
@@ -361,7 +361,7 @@ def test_limits_come_from_the_settings():
         limits = search_limits()
         assert (limits.length, limits.terms, limits.depth) == (20, 2, 1)
         for text in ("x" * 21, "a b c", "((a))"):
-            with pytest.raises(TagQueryError, match="at most"):
+            with pytest.raises(SearchError, match="at most"):
                 Asset.objects.search(text)
 
 

@@ -12,7 +12,7 @@ from django.test import override_settings
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filestack_tags.exceptions import TagQueryError
+from filestack_tags.exceptions import SearchError
 from filestack_tags.models import Asset, Tag, TagAlias
 from filestack_tags.search import completion, estimates
 from filestack_tags.search.facets import facets, histogram
@@ -91,7 +91,7 @@ def answers(query: str, text: str) -> list[Any]:
     for name, ask in asked.items():
         try:
             said.append((name, ask()))
-        except TagQueryError as error:
+        except SearchError as error:
             said.append((name, error.message, error.position, error.expected, error.suggestion))
     return said
 
@@ -125,5 +125,5 @@ def test_the_tags_of_others_do_not_fill_the_limit_of_a_prefix(settings):
     TagAlias.objects.create(key="zqz", tag=Tag.objects.get(key="secret"))
     assert len(find("zq* OR secret*", within=OURS).ids) == 1
     assert Asset.objects.within(OURS).search("zq* OR secret*").count() == 1
-    with pytest.raises(TagQueryError, match="stands for more than 2 tags"):
+    with pytest.raises(SearchError, match="stands for more than 2 tags"):
         find("zq*")

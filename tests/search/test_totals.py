@@ -6,7 +6,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from filestack_tags.exceptions import TagQueryError
+from filestack_tags.exceptions import SearchError
 from filestack_tags.search import estimates
 from filestack_tags.search.totals import Total, total
 
@@ -96,6 +96,6 @@ def test_a_cap_below_one_is_refused(cap):
 
 def test_hidden_tags_are_counted_with_permission_only():
     an_asset("a", tags={"sky": 90})
-    with pytest.raises(TagQueryError):
+    with pytest.raises(SearchError):
         total("sky include:hidden")
     assert total("sky include:hidden", include_hidden=True).count == 1

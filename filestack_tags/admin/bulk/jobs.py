@@ -31,7 +31,7 @@ from filestack_tags.admin.explain import explained
 from filestack_tags.admin.sessions import for_posts
 from filestack_tags.assets.visibility import assets_of, sees_everything
 from filestack_tags.curation import bulk
-from filestack_tags.exceptions import FilestackTagsError, TagQueryError
+from filestack_tags.exceptions import FilestackTagsError, SearchError
 from filestack_tags.models import Asset, BulkJob, BulkJobItem
 
 from .form import BulkForm
@@ -120,7 +120,7 @@ class BulkJobAdmin(LedgerAdmin):
                     )
                     return HttpResponseRedirect(self._url("change", job.pk))
                 shown = bulk.preview(wanted, user=_person(request))
-            except TagQueryError as error:
+            except SearchError as error:
                 form.add_error("query", explained(error, wanted.query))
             except FilestackTagsError as error:
                 parameter = getattr(error, "parameter", "")

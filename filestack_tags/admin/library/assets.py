@@ -23,7 +23,7 @@ from filestack_tags.assets import registry
 from filestack_tags.assets.visibility import scope_of
 from filestack_tags.conf import get_settings
 from filestack_tags.curation import bulk
-from filestack_tags.exceptions import TagQueryError
+from filestack_tags.exceptions import SearchError
 from filestack_tags.models import Asset, AssetQuerySet
 from filestack_tags.search.hints import hints
 from filestack_tags.search.planner import search_assets
@@ -91,7 +91,7 @@ class AssetAdmin(UploadScreen, ReviewPages, AssetFinding):
                 within=scope_of(request.user),
                 using=queryset.db,
             )
-        except TagQueryError as error:
+        except SearchError as error:
             if _is_list(request):
                 messages.error(request, explained(error, search_term))
             return queryset.none(), False

@@ -15,8 +15,8 @@ from filestack_tags.db.text import label_key
 from filestack_tags.exceptions import (
     CursorError,
     InvalidLabel,
+    SearchError,
     SearchTimeout,
-    TagQueryError,
 )
 from filestack_tags.search.language.tree import And, HasTag, Node, Or, Query, conjunction
 from filestack_tags.search.pages import ORDERS, Neighbours, Order, Page, find, neighbours
@@ -99,15 +99,15 @@ def asked(
         within: the assets that may be seen at all; all, if None.
 
     Raises:
-        TagQueryError: when the text cannot be parsed.
+        SearchError: when the text cannot be parsed.
     """
     typed = read(text)
     query = replace(typed, where=conjunction((typed.where, *terms)))
     if query != typed:
         try:  # actions on all matches need it as text
             read(str(query))
-        except TagQueryError as error:
-            raise TagQueryError(
+        except SearchError as error:
+            raise SearchError(
                 _("The search and the filters together exceed a limit. %(reason)s")
                 % {"reason": error.message}
             ) from error
@@ -127,7 +127,7 @@ def listed(asked: Asked, *, size: int, cap: int, using: str) -> Listed:
     the page".
 
     Raises:
-        TagQueryError: as :func:`~filestack_tags.search.pages.find`.
+        SearchError: as :func:`~filestack_tags.search.pages.find`.
     """
     page, notes = _page(asked, size, using)
     if page.next is None and page.previous is None:
@@ -149,7 +149,7 @@ def beside(asked: Asked, asset_id: int, *, using: str) -> Neighbours:
     """Return the neighbours of an asset in the requested list.
 
     Raises:
-        TagQueryError: as :func:`~filestack_tags.search.pages.find`.
+        SearchError: as :func:`~filestack_tags.search.pages.find`.
     """
     return neighbours(
         asked.query,

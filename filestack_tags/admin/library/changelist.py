@@ -26,7 +26,7 @@ from filestack_tags.admin.badges import badges_of
 from filestack_tags.admin.explain import explained, hinted
 from filestack_tags.admin.lookups import AnswerableChangeList
 from filestack_tags.assets.visibility import scope_of
-from filestack_tags.exceptions import SearchTimeout, TagQueryError
+from filestack_tags.exceptions import SearchError, SearchTimeout
 from filestack_tags.models import Asset
 from filestack_tags.search.hints import hints
 from filestack_tags.search.language.tree import Everything, Node, Query
@@ -77,7 +77,7 @@ class AssetChangeList(AnswerableChangeList):
         try:
             super().get_results(request)
             self.result_list = list(self.result_list)
-        except TagQueryError as error:  # it took too long, or a prefix is too short
+        except SearchError as error:  # it took too long, or a prefix is too short
             self.problem = explained(error, self.query)
             self.queryset = self.queryset.none()
             super().get_results(request)
@@ -145,7 +145,7 @@ class AssetChangeList(AnswerableChangeList):
         """The parsed search; the empty search if it is invalid."""
         try:
             return read(self.query)
-        except TagQueryError:
+        except SearchError:
             return Query()
 
     @property
@@ -197,7 +197,7 @@ class KeysetChangeList(AssetChangeList):
         allowed = request.user.has_perm("filestack_tags.search_hidden")
         try:
             self._matches = self._matching(request, asked_for, include_hidden=allowed)
-        except TagQueryError as error:
+        except SearchError as error:
             self.problem = explained(error, self.query)
             return self.root_queryset.none()
         if self.params.get(ORDER_VAR):
@@ -246,7 +246,7 @@ class KeysetChangeList(AssetChangeList):
                 using=using,
                 within=self.scope,
             )
-        except TagQueryError:
+        except SearchError:
             # Parsed alone, so that an error has the position in the text as typed.
             understood(
                 self.query, include_hidden=include_hidden, using=using, within=self.scope
@@ -274,7 +274,7 @@ class KeysetChangeList(AssetChangeList):
         else:
             try:
                 self._read_page(request, self.asked)
-            except TagQueryError as error:
+            except SearchError as error:
                 self.problem = explained(error, self.query)
                 self.asked, self.listed = None, None
                 self.queryset = self.root_queryset.none()

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from filestack_tags.assets.visibility import scope_of
 from filestack_tags.db.text import label_name
-from filestack_tags.exceptions import InvalidLabel, TagQueryError
+from filestack_tags.exceptions import InvalidLabel, SearchError
 from filestack_tags.models import AssetTag
 from filestack_tags.search.completion import complete
 from filestack_tags.search.language.fields import UNKNOWN
@@ -117,7 +117,7 @@ class AssetTagFilter(admin.ListFilter):
             return search_assets(
                 queryset, query, forgotten=asks_for_forgotten(request), within=self.scope
             )
-        except (InvalidLabel, TagQueryError) as error:
+        except (InvalidLabel, SearchError) as error:
             messages.error(request, str(error))
             return queryset.none()
 

@@ -25,7 +25,7 @@ from django.utils.translation import gettext as _
 
 from filestack_tags.admin.lookups import UnreadableList
 from filestack_tags.assets.visibility import scope_of
-from filestack_tags.exceptions import SearchTimeout, TagQueryError
+from filestack_tags.exceptions import SearchError, SearchTimeout
 from filestack_tags.operations.status import not_configured
 from filestack_tags.search.completion import complete
 from filestack_tags.search.facets import Facets, facets
@@ -139,7 +139,7 @@ class AssetFinding(AssetPage):
         }
         try:
             response: HttpResponse = super().changelist_view(request, context)
-        except TagQueryError as error:  # in an action on all matches
+        except SearchError as error:  # in an action on all matches
             if request.method != "POST":
                 raise
             messages.error(request, error.message)
@@ -240,6 +240,6 @@ def _with_minimum(request: HttpRequest, least: str) -> str:
     said = request.GET.copy()
     del said[AT_LEAST]
     value = int(least) if least.isascii() and least.isdigit() and len(least) < 4 else 0
-    with suppress(TagQueryError):  # the list shows what is wrong with it
+    with suppress(SearchError):  # the list shows what is wrong with it
         said[SEARCH_VAR] = terms.with_minimum(read(said.get(SEARCH_VAR, "")), min(value, 100))
     return f"?{urlencode(list(said.lists()), doseq=True)}"

@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy
 from filestack_tags.admin.base import PlainAdmin
 from filestack_tags.admin.changes import ChangesModelForm
 from filestack_tags.curation import saved_searches
-from filestack_tags.exceptions import InvalidLabel, SavedSearchError, TagQueryError
+from filestack_tags.exceptions import InvalidLabel, SavedSearchError, SearchError
 from filestack_tags.models import SavedSearch
 from filestack_tags.search.pages import Order
 
@@ -70,7 +70,7 @@ class SavedSearchForm(ChangesModelForm):
             return cleaned
         try:
             saved_searches.check(self.wanted(), owner=self.owner, saved_id=self.instance.pk)
-        except TagQueryError as error:
+        except SearchError as error:
             self.add_error("query", _told(error))
         except SavedSearchError as error:
             self.add_error(error.parameter, str(error))
@@ -170,7 +170,7 @@ def _is_theirs(request: HttpRequest, saved: SavedSearch | None) -> bool:
     return saved is None or saved.owner_id == request.user.pk
 
 
-def _told(error: TagQueryError) -> str:
+def _told(error: SearchError) -> str:
     if not error.suggestion:
         return error.message
     return f"{error.message} {_('Did you mean')} {error.suggestion}"

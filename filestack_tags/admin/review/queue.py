@@ -34,7 +34,7 @@ from filestack_tags.assets.sensitive import withheld
 from filestack_tags.assets.visibility import assets_of, decisions_of, scope_of, tags_of
 from filestack_tags.conf import get_settings
 from filestack_tags.db.transactions import alias
-from filestack_tags.exceptions import CurationError, DecidedMeanwhile, TagQueryError
+from filestack_tags.exceptions import CurationError, DecidedMeanwhile, SearchError
 from filestack_tags.models import Asset, AssetTag, Tag, TagDecision, TagStatistic
 from filestack_tags.search.deadline import time_limit
 from filestack_tags.search.planner import read
@@ -83,7 +83,7 @@ class Queue:
         """The undecided tags that are shown, found by the index over tag, score and asset.
 
         Raises:
-            TagQueryError: when the search cannot be parsed.
+            SearchError: when the search cannot be parsed.
         """
         if self.tag is None or self.tag.hidden or self.tag.pk in withheld(alias()):
             return AssetTag.objects.none()
@@ -109,7 +109,7 @@ class Queue:
         """Limit how long reading the rows may take.
 
         Raises:
-            TagQueryError: when the search cannot be parsed; SearchTimeout on leaving the block.
+            SearchError: when the search cannot be parsed; SearchTimeout on leaving the block.
         """
         return time_limit(alias(), read(self.query))
 
@@ -155,7 +155,7 @@ class ReviewPages(AssetPage):
                     matches = _at_least(queue, request.GET)
                     chosen = list(matches.values_list("asset_id", flat=True)[:AT_ONCE])
                     total = total_text(counted(matches)) if len(chosen) == AT_ONCE else ""
-        except TagQueryError as error:
+        except SearchError as error:
             problem = str(error)
         by_asset = request.GET.get("by") == "asset" and queue.tag is not None
         if by_asset:
@@ -210,7 +210,7 @@ class ReviewPages(AssetPage):
         except DecidedMeanwhile as error:
             messages.error(request, refusal(error))
             said = asks_to_confirm(request.POST, error)
-        except (CurationError, TagQueryError) as error:
+        except (CurationError, SearchError) as error:
             messages.error(request, str(error))
         except Asset.DoesNotExist:
             messages.error(request, _("The asset is not there any more."))

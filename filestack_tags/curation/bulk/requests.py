@@ -235,7 +235,7 @@ def ask(
             exist, too many ids, or a key that was used for something else.
         InvalidLabel: when ``tag`` cannot be a tag.
         LimitExceeded: if a client's user created too many tag names.
-        TagQueryError: when the search cannot be parsed.
+        SearchError: when the search cannot be parsed.
         ConfigurationError: if there is no such tagger.
     """
     parameters = _checked(request, user)
@@ -341,7 +341,7 @@ def searched(action: str, query: str, parameters: Mapping[str, Any]) -> Query:
     """Return the search for the assets of a job.
 
     Raises:
-        TagQueryError: when the search cannot be parsed.
+        SearchError: when the search cannot be parsed.
     """
     asked = read(query)
     if action not in NARROWED:

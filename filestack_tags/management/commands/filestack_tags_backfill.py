@@ -13,7 +13,7 @@ from django.core.management.base import CommandError
 from tqdm import tqdm
 
 from filestack_tags.conf import get_settings
-from filestack_tags.exceptions import ConfigurationError, TagQueryError
+from filestack_tags.exceptions import ConfigurationError, SearchError
 from filestack_tags.management.base import AppCommand
 from filestack_tags.models import Backfill
 from filestack_tags.tagging import backfill, circuit_breaker
@@ -83,7 +83,7 @@ class Command(AppCommand):
         row, chosen = self._chosen(options)
         try:
             estimate = backfill.estimate(chosen, going_on=row)
-        except TagQueryError as error:
+        except SearchError as error:
             pointer = " " * error.position + "^"
             raise CommandError(f"{error.message}\n  {chosen.query}\n  {pointer}") from error
         except ConfigurationError as error:

@@ -7,7 +7,7 @@ from django.core.management.base import CommandError
 
 from filestack_tags import tasks
 from filestack_tags.db.transactions import alias
-from filestack_tags.exceptions import ConfigurationError, TagQueryError
+from filestack_tags.exceptions import ConfigurationError, SearchError
 from filestack_tags.management.base import AppCommand
 from filestack_tags.models import Asset, TaggingRun
 from filestack_tags.search.deadline import in_background, time_limit
@@ -48,7 +48,7 @@ class Command(AppCommand):
                 assets = assets[: options["limit"]]
             with time_limit(assets.db, read(options["query"]), seconds=in_background()):
                 ids = list(assets.values_list("pk", flat=True))
-        except TagQueryError as error:
+        except SearchError as error:
             pointer = " " * error.position + "^"
             raise CommandError(f"{error.message}\n  {options['query']}\n  {pointer}") from error
         if options["dry_run"]:

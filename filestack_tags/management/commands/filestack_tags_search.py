@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from filestack_tags.exceptions import TagQueryError
+from filestack_tags.exceptions import SearchError
 from filestack_tags.management.base import AppCommand
 from filestack_tags.search.pages import ORDERS, find
 from filestack_tags.search.plan import plan
@@ -46,6 +46,6 @@ class Command(AppCommand):
                 ranked = "" if confidence is None else f"{confidence:>4}"
                 self.stdout.write(f"{asset.pk:>10}{ranked}  {asset}")
             self.stdout.write(f"Matches: {total(query)}")
-        except TagQueryError as error:
+        except SearchError as error:
             pointer = " " * error.position + "^"
             raise CommandError(f"{error.message}\n  {query}\n  {pointer}") from error

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from lark import Token
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
-from filestack_tags.exceptions import TagQueryError
+from filestack_tags.exceptions import SearchError
 from filestack_tags.translation import gettext_noop as _
 
 from .tree import FIELDS
@@ -50,7 +50,7 @@ class SyntaxFailure(Exception):
         self.accepts = accepts
 
 
-def explain(text: str, failure: SyntaxFailure) -> TagQueryError:
+def explain(text: str, failure: SyntaxFailure) -> SearchError:
     """Return the error for ``text``; its suggestion is not validated yet."""
     position, found, kind = _stop(text, failure.error)
     field = _field_in_the_making(failure.tokens)
@@ -64,7 +64,7 @@ def explain(text: str, failure: SyntaxFailure) -> TagQueryError:
         expected = {_("a value"): None}
     elif found == '"':
         expected = {_('another "'): None}
-    return TagQueryError(
+    return SearchError(
         message,
         values=values,
         position=position,
@@ -74,7 +74,7 @@ def explain(text: str, failure: SyntaxFailure) -> TagQueryError:
     )
 
 
-def unknown_field(name: Token, tokens: Sequence[Token]) -> TagQueryError:
+def unknown_field(name: Token, tokens: Sequence[Token]) -> SearchError:
     """Return the error for ``name:…``, where ``tokens`` are the colon and what follows."""
     value = "".join(tokens[1:])
     near = get_close_matches(name.lower(), FIELDS, n=1, cutoff=0.6)
@@ -87,7 +87,7 @@ def unknown_field(name: Token, tokens: Sequence[Token]) -> TagQueryError:
         message = _("%(name)s: is not a field. Did you mean %(near)s:?")
     else:
         message = _("%(name)s: is not a field; a tag takes a confidence, as in %(name)s>=80.")
-    return TagQueryError(
+    return SearchError(
         message,
         values={"name": str(name), "near": "".join(near)},
         position=name.start_pos or 0,

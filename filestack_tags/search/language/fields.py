@@ -9,7 +9,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import TypeVar
 
-from filestack_tags.exceptions import TagQueryError
+from filestack_tags.exceptions import SearchError
 from filestack_tags.translation import gettext_noop as _
 
 from .tree import MOMENTS, SIZE_UNITS, Comparison, Fact, HasTag, Leaf, Measure, Moment
@@ -97,10 +97,10 @@ def read_fact(field: str, operator: str, value: str, position: int) -> Leaf:
         position: where the value starts, for the error.
 
     Raises:
-        TagQueryError: when the field does not accept this operator or value.
+        SearchError: when the field does not accept this operator or value.
     """
     if any(unicodedata.category(char) in ("Cc", "Cs") for char in value):
-        raise TagQueryError(
+        raise SearchError(
             _("The value of %(field)s: cannot contain control characters."),
             values={"field": field},
             position=position,
@@ -112,7 +112,7 @@ def read_fact(field: str, operator: str, value: str, position: int) -> Leaf:
     if field in MOMENTS:
         return Moment(field, _comparison(field, operator, value, position, _read_period))
     if operator not in ("", "="):
-        raise TagQueryError(
+        raise SearchError(
             _("%(field)s: is not a quantity, so it takes no %(operator)s."),
             values={"field": field, "operator": operator},
             position=position,
@@ -133,7 +133,7 @@ def _choice(field: str, value: str, position: int) -> str:
     lowered = value.lower()
     choices = _CHOICES[field]
     if lowered not in choices:
-        raise TagQueryError(
+        raise SearchError(
             _("%(field)s: can be %(choices)s; “%(value)s” is none of them."),
             values={"field": field, "choices": ", ".join(choices), "value": value},
             position=position,
@@ -145,7 +145,7 @@ def _choice(field: str, value: str, position: int) -> str:
 
 def _read_text(field: str, value: str, position: int) -> str:
     if not value.strip():
-        raise TagQueryError(
+        raise SearchError(
             _("%(field)s: needs a value."),
             values={"field": field},
             position=position,
@@ -157,7 +157,7 @@ def _read_text(field: str, value: str, position: int) -> str:
     if field == "run":
         match = _VERSION.fullmatch(value)
         if match is None or int(match[1]) > MAX_RUN_VERSION:
-            raise TagQueryError(
+            raise SearchError(
                 _("run: takes the version of the tagging, such as v1 or v2."),
                 position=position,
                 found=value,
@@ -172,7 +172,7 @@ def _comparison(
 ) -> Comparison[Read]:
     low, dots, high = value.partition("..")
     if dots and operator:
-        raise TagQueryError(
+        raise SearchError(
             _("A range with .. takes no %(operator)s."),
             values={"operator": operator},
             position=position,
@@ -185,7 +185,7 @@ def _comparison(
         lower, upper = read(low), read(high)
     except ValueError as error:
         (wanted,) = error.args
-        raise TagQueryError(
+        raise SearchError(
             _("“%(value)s” is not what %(field)s: takes; write %(wanted)s."),
             values={"value": value, "field": field, "wanted": wanted},
             position=position,
@@ -193,7 +193,7 @@ def _comparison(
             expected=(wanted,),
         ) from None
     if _runs_backwards(lower, upper):
-        raise TagQueryError(
+        raise SearchError(
             _("The range %(range)s ends before it starts."),
             values={"range": value},
             position=position,

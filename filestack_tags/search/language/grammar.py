@@ -7,7 +7,7 @@ import re
 from lark import Token, Tree
 
 from filestack_tags.db.text import fold
-from filestack_tags.exceptions import InvalidLabel, TagQueryError
+from filestack_tags.exceptions import InvalidLabel, SearchError
 from filestack_tags.translation import gettext_noop as _
 
 from .errors import unknown_field
@@ -70,7 +70,7 @@ class Reader:
         first, last = _ends(tree)
         try:
             return self._tag(tree) if tree.data == "tag" else self._fact(tree, whole)
-        except TagQueryError as error:
+        except SearchError as error:
             if error.suggestion:
                 before, after = self._text[:first], self._text[last:]
                 error.suggestion = f"{before}{error.suggestion}{after}"
@@ -86,7 +86,7 @@ class Reader:
         if leaf != Fact("include", "hidden"):
             return leaf
         if not whole:
-            raise TagQueryError(
+            raise SearchError(
                 _("include:hidden concerns the whole search: it cannot be inside OR or NOT."),
                 position=start_of(tokens[0]),
                 found="include:hidden",
@@ -104,7 +104,7 @@ class Reader:
             label = unquoted(label)
         elif name.type == "WORD" and fold(label) in PRESENCE:
             if tree.children != [name]:
-                raise TagQueryError(
+                raise SearchError(
                     _("%(name)s says whether an asset has any tag; in quotes it is a tag."),
                     values={"name": str(name)},
                     position=start_of(name),
@@ -123,7 +123,7 @@ class Reader:
                 raise _wrong_qualifier(qualifier, word)
         label = " ".join(label.split())
         if not label and name.type != "STAR":
-            raise TagQueryError(
+            raise SearchError(
                 _("There is nothing between the quotes."),
                 position=start_of(name),
                 found=str(name),
@@ -132,7 +132,7 @@ class Reader:
         try:
             return HasTag(label, name.type == "PREFIX", source, decision, confidence)
         except InvalidLabel as error:
-            raise TagQueryError(
+            raise SearchError(
                 error.args[0],
                 position=start_of(name),
                 found=str(name),
@@ -149,7 +149,7 @@ def _confidence(name: Token, tokens: list[Token]) -> Comparison[int]:
             raise unknown_field(name, tokens)
         bounds = [_percent(part, value, f"{name}>=") for part in (low, high)]
         if bounds[0] > bounds[1]:
-            raise TagQueryError(
+            raise SearchError(
                 _("The range %(range)s ends before it starts."),
                 values={"range": str(value)},
                 position=start_of(value),
@@ -171,7 +171,7 @@ def _percent(text: str, value: Token, before: str) -> int:
             suggestion = f"{before}{match[1]}"
         elif _FRACTION.fullmatch(text):
             suggestion = f"{before}{round(float(text) * 100)}"
-    raise TagQueryError(
+    raise SearchError(
         _("“%(value)s” is not a confidence: write a whole number from 0 to 100."),
         values={"value": text},
         position=start_of(value),
@@ -181,13 +181,13 @@ def _percent(text: str, value: Token, before: str) -> int:
     )
 
 
-def _wrong_qualifier(qualifier: Token, word: str) -> TagQueryError:
+def _wrong_qualifier(qualifier: Token, word: str) -> SearchError:
     known = (*SOURCES, *DECISIONS)
     if word in known:
         message = _("%(found)s is one too many: a tag has one source and one decision.")
     else:
         message = _("After a tag, @ takes %(choices)s; “%(word)s” is none of them.")
-    return TagQueryError(
+    return SearchError(
         message,
         values={"found": str(qualifier), "choices": ", ".join(known), "word": word},
         position=start_of(qualifier),

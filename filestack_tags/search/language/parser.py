@@ -15,7 +15,7 @@ from functools import cache
 from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedInput
 
-from filestack_tags.exceptions import TagQueryError
+from filestack_tags.exceptions import SearchError
 from filestack_tags.translation import gettext_noop as _
 
 from .errors import SyntaxFailure, explain
@@ -93,14 +93,14 @@ def parse(text: str, limits: Limits = DEFAULT_LIMITS) -> Query:
     ``parse(str(parse(text))) == parse(text)`` for every valid text.
 
     Raises:
-        TagQueryError: for every invalid text; no other exception. It carries the position, what was
+        SearchError: for every invalid text; no other exception. It carries the position, what was
             found, what was expected and, if one is obvious, a corrected text that is valid.
     """
     try:
         return _read(text, limits)
     except SyntaxFailure as failure:
         error = explain(text, failure)
-    except TagQueryError as refused:
+    except SearchError as refused:
         error = refused
     if error.suggestion and not _is_readable(error.suggestion, limits):
         error.suggestion = ""
@@ -110,14 +110,14 @@ def parse(text: str, limits: Limits = DEFAULT_LIMITS) -> Query:
 def _is_readable(text: str, limits: Limits) -> bool:
     try:
         _read(text, limits)
-    except (TagQueryError, SyntaxFailure):
+    except (SearchError, SyntaxFailure):
         return False
     return True
 
 
 def _read(text: str, limits: Limits) -> Query:
     if len(text) > limits.length:
-        raise TagQueryError(
+        raise SearchError(
             _("A search has at most %(limit)s characters; this one has %(length)s."),
             position=limits.length,
             found=text[limits.length : limits.length + 20],
@@ -125,7 +125,7 @@ def _read(text: str, limits: Limits) -> Query:
         )
     query = Reader(text).query(_tree(text, limits))
     if len(str(query)) > limits.length:
-        raise TagQueryError(
+        raise SearchError(
             _(
                 "A search has at most %(limit)s characters; written out in full, this one has "
                 "%(length)s."
@@ -170,17 +170,17 @@ def _tree(text: str, limits: Limits) -> Tree[Token]:
     return tree
 
 
-def _refused(token: Token, message: str, **values: object) -> TagQueryError:
-    return TagQueryError(message, position=start_of(token), found=str(token), values=values)
+def _refused(token: Token, message: str, **values: object) -> SearchError:
+    return SearchError(message, position=start_of(token), found=str(token), values=values)
 
 
-def _runs_into(text: str, last: Token, token: Token) -> TagQueryError:
+def _runs_into(text: str, last: Token, token: Token) -> SearchError:
     start = start_of(token)
     if "STAR" in (last.type, token.type) or last.type == "PREFIX":
         return _refused(
             token, _("A * ends the beginning of a tag, as in bea*, or stands alone.")
         )
-    return TagQueryError(
+    return SearchError(
         _("There is no space between %(left)s and %(right)s."),
         position=start,
         found=str(token),
