@@ -121,7 +121,7 @@ class AssetViewSet(View):
         """Return the confidences of `tag` on the assets that match the other parameters."""
         texts = request.query_params.getlist("tag")
         if len(texts) != 1:
-            detail = _("tag has to be given once: whose confidences are to be counted.")
+            detail = _('The parameter "tag" is required exactly once.')
             raise ParameterError(detail, parameter="tag")
         try:
             key = label_key(texts[0])
@@ -147,7 +147,12 @@ class AssetViewSet(View):
         form.is_valid(raise_exception=True)
         said = form.validated_data
         if said["tag"] and not request.user.has_perm("filestack_tags.tag_asset"):
-            raise PermissionDenied(_("You may register files, but not have them tagged."))
+            raise PermissionDenied(
+                _(
+                    "You do not have permission to tag files. "
+                    'To register the file only, omit "tag".'
+                )
+            )
         try:
             asset, created = tasks.register(
                 said["source"],

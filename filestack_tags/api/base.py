@@ -73,7 +73,8 @@ class View(GenericViewSet[Any]):
         for name, values in request.query_params.lists():
             if len(values) > 1 and name not in self.repeatable:
                 raise ParameterError(
-                    _("%(name)s was given more than once.") % {"name": name}, parameter=name
+                    _('The parameter "%(name)s" cannot be repeated.') % {"name": name},
+                    parameter=name,
                 )
 
         if request.method not in SAFE_METHODS and preconditions.are_given(request):
@@ -166,7 +167,7 @@ def includes_hidden(request: Request) -> bool:
     if not chosen(request, "include", ("hidden",)):
         return False
     if not request.user.has_perm("filestack_tags.search_hidden"):
-        raise PermissionDenied(_("You have no permission to see hidden tags."))
+        raise PermissionDenied(_("You do not have permission to see hidden tags."))
     return True
 
 
@@ -178,7 +179,7 @@ def require_everything(request: Request) -> None:
     """
     if not sees_everything(request.user):
         raise PermissionDenied(
-            _("Labels are everybody's: who sees a part may not change them.")
+            _("All users share the tags, so only users who can see all assets can change them.")
         )
 
 

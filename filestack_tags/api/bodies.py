@@ -35,7 +35,7 @@ def owner(request: Request) -> AbstractBaseUser:
     """
     user = person(request)
     if user is None:
-        raise PermissionDenied(_("This takes a user."))
+        raise PermissionDenied(_("This operation requires a user account."))
     return user
 
 
@@ -48,7 +48,8 @@ def one_of(request: Request, name: str, known: Collection[str]) -> str | None:
     word = request.query_params.get(name)
     if word is not None and word not in known:
         raise ParameterError(
-            _("%(name)s is one of %(known)s.") % {"name": name, "known": ", ".join(known)},
+            _('Invalid value for "%(name)s". Allowed values: %(allowed)s.')
+            % {"name": name, "allowed": ", ".join(known)},
             parameter=name,
         )
     return word
@@ -64,5 +65,5 @@ def id_in(request: Request, name: str) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) < 20 and 0 < int(text) < 2**63):
-        raise ParameterError(_("%(name)s is an id.") % {"name": name}, parameter=name)
+        raise ParameterError(_('"%(name)s" must be an ID.') % {"name": name}, parameter=name)
     return int(text)

@@ -91,12 +91,13 @@ def unknown_parameters(unknown: Iterable[str], known: Iterable[str]) -> Refused:
     """Return the error for unknown parameters, which would otherwise be ignored."""
     names, allowed = sorted(unknown), sorted(known)
     if not allowed:
-        detail = _("Unknown parameter: %(names)s. None is known here.")
+        detail = _("Unknown parameter %(names)s. This URL accepts no parameters.")
     else:
-        detail = _("Unknown parameter: %(names)s. Known are %(known)s.")
+        detail = _("Unknown parameter %(names)s. Allowed parameters: %(allowed)s.")
     return Refused(
         problems.UNKNOWN_PARAMETER,
-        detail % {"names": ", ".join(names), "known": ", ".join(allowed)},
+        detail
+        % {"names": ", ".join(f'"{name}"' for name in names), "allowed": ", ".join(allowed)},
         unknown=names,
         known=allowed,
     )
@@ -119,9 +120,10 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
 @csrf_exempt  # does nothing, and a POST to a wrong URL should get this message
 def nowhere(request: HttpRequest) -> HttpResponse:
     """Answer 404 for unknown URLs below ours."""
-    detail = _("There is nothing at this address.")
+    detail = _("Not found.")
+    path = f"{request.path}/"
     if not request.path_info.endswith("/") and _leads_somewhere(f"{request.path_info}/"):
-        detail = _("There is nothing at this address: it has to end with a slash.")
+        detail = _("Not found. Did you mean %(path)s?") % {"path": path}
     body = problems.NOT_FOUND.body(detail)
     return HttpResponse(
         JSON().render(body),
@@ -148,7 +150,7 @@ def _as_api_exception(exc: Exception) -> Exception:
     if isinstance(exc, RequestDataTooBig):
         return Refused(problems.TOO_LARGE, _("The request is too large."))
     if isinstance(exc, SuspiciousOperation):
-        return Refused(problems.MALFORMED_REQUEST, _("The request cannot be read."))
+        return Refused(problems.MALFORMED_REQUEST, _("The request is malformed."))
     if isinstance(exc, Http404):
         return exceptions.NotFound()
     if isinstance(exc, PermissionDenied):
@@ -160,7 +162,7 @@ def _api_exception(exc: exceptions.APIException) -> Response:
     if isinstance(exc, Refused):
         return _reply(exc.problem.body(str(exc.detail), **exc.members))
     if isinstance(exc, exceptions.ValidationError):
-        detail = _("Some values cannot be used; errors names them.")
+        detail = _("Invalid values. See `errors`.")
         errors = [{"field": path, "detail": text} for path, text in _paths(exc.detail)]
         return _reply(problems.INVALID_VALUES.body(detail, errors=errors))
     known = (RAISED[kind] for kind in type(exc).__mro__ if kind in RAISED)

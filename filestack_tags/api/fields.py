@@ -152,12 +152,11 @@ class Strings(serializers.DictField):
         texts: dict[str, str] = super().to_internal_value(data)
         if len(texts) > self.max_keys:
             raise serializers.ValidationError(
-                _("An object with at most %(limit)d members is expected.")
-                % {"limit": self.max_keys}
+                _("An object can have at most %(limit)d members.") % {"limit": self.max_keys}
             )
         if any(len(key) > self.max_key_length or "\0" in key for key in texts):
             raise serializers.ValidationError(
-                _("A key has at most %(limit)d characters and no NUL.")
+                _("Keys can have at most %(limit)d characters and must not contain NUL.")
                 % {"limit": self.max_key_length}
             )
         return texts

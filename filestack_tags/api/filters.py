@@ -89,41 +89,41 @@ class AssetFilter(django_filters.FilterSet):  # type: ignore[misc]  # untyped li
     min_confidence = WholeNumberFilter(
         min_value=0,
         max_value=100,
-        label=gettext_lazy("least confidence of tags that name none"),
+        label=gettext_lazy("minimum confidence of tags without their own"),
     )
     state = django_filters.MultipleChoiceFilter(
-        choices=Asset.State.choices, label=gettext_lazy("where its tagging stands")
+        choices=Asset.State.choices, label=gettext_lazy("state of its tagging")
     )
     kind = django_filters.MultipleChoiceFilter(
-        choices=Asset.Kind.choices, label=gettext_lazy("how the file is named")
+        choices=Asset.Kind.choices, label=gettext_lazy("kind of its file reference")
     )
     source = django_filters.MultipleChoiceFilter(
         choices=[(name, name) for name in SOURCES],
-        label=gettext_lazy("has any tag from that source"),
+        label=gettext_lazy("has a tag from this source"),
     )
     decision = django_filters.MultipleChoiceFilter(
         choices=[(name, name) for name in DECISIONS],
-        label=gettext_lazy("has any tag that is so decided"),
+        label=gettext_lazy("has a tag with this decision"),
     )
     mimetype = TextsFilter(label=gettext_lazy("MIME type, such as image/png or image/*"))
-    uploader = TextsFilter(label=gettext_lazy("who uploaded it, by user name"))
+    uploader = TextsFilter(label=gettext_lazy("username of the uploader"))
     uploaded_after = PeriodFilter(
-        label=gettext_lazy("uploaded on that day, in that month or year, or later")
+        label=gettext_lazy("uploaded in this period (day, month or year) or later")
     )
     uploaded_before = PeriodFilter(
-        label=gettext_lazy("uploaded on that day, in that month or year, or earlier")
+        label=gettext_lazy("uploaded in this period (day, month or year) or earlier")
     )
     created_after = PeriodFilter(
-        label=gettext_lazy("registered on that day, in that month or year, or later")
+        label=gettext_lazy("registered in this period (day, month or year) or later")
     )
     created_before = PeriodFilter(
-        label=gettext_lazy("registered on that day, in that month or year, or earlier")
+        label=gettext_lazy("registered in this period (day, month or year) or earlier")
     )
     tagged_after = PeriodFilter(
-        label=gettext_lazy("with tags of that day, that month or year, or later")
+        label=gettext_lazy("tagged in this period (day, month or year) or later")
     )
     tagged_before = PeriodFilter(
-        label=gettext_lazy("with tags of that day, that month or year, or earlier")
+        label=gettext_lazy("tagged in this period (day, month or year) or earlier")
     )
 
     class Meta:
@@ -216,7 +216,7 @@ def _said(parameters: QueryDict, without: Collection[str]) -> dict[str, Any]:
 def _require_values(name: str, parameters: QueryDict) -> None:
     """Reject an empty value, which would show everything; an empty search is a valid value."""
     if name != "q" and not all(text.strip() for text in parameters.getlist(name)):
-        detail = _("The value is empty. Give one, or omit the parameter.")
+        detail = _("The value is empty. Enter a value, or omit the parameter.")
         raise ParameterError(detail, parameter=name)
 
 
@@ -229,7 +229,7 @@ def _has_tag(text: str) -> HasTag:
         if not number:
             return HasTag(label)
         if len(number) > 3 or int(number) > 100:
-            raise forms.ValidationError(_("A confidence is a number from 0 to 100."))
+            raise forms.ValidationError(_("Confidence must be a number from 0 to 100."))
         return HasTag(label, confidence=Comparison(">=", int(number)))
     except InvalidLabel as error:
         raise forms.ValidationError(str(error)) from error

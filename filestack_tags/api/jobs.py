@@ -232,7 +232,7 @@ class JobViewSet(mixins.ListModelMixin, View):
         if job.action != BulkJob.Action.EXPORT:
             raise Http404
         if job.state != BulkJob.State.FINISHED:
-            raise Refused(problems.CONFLICT, _("The export is not finished."))
+            raise Refused(problems.CONFLICT, _("The export has not finished yet."))
         return bulk.download(job)
 
     def _job(

@@ -55,12 +55,15 @@ class SearchPages(KeysetPagination):
         order = said.get("order", "newest")
         if order not in ORDERS:
             raise ParameterError(
-                _("order is one of %(known)s.") % {"known": ", ".join(ORDERS)},
+                _('Invalid value for "%(name)s". Allowed values: %(allowed)s.')
+                % {"name": "order", "allowed": ", ".join(ORDERS)},
                 parameter="order",
             )
         tag = said.get("order_tag")
         if tag is not None and order != "confidence":
-            raise ParameterError(_("order_tag needs order=confidence."), parameter="order_tag")
+            raise ParameterError(
+                _('"order_tag" requires order=confidence.'), parameter="order_tag"
+            )
         self.request = request
         try:
             self.found = find(
@@ -131,6 +134,6 @@ class NewestFirst(ByUniqueColumn):
 
 def _foreign_cursor() -> ParameterError:
     return ParameterError(
-        _("This cursor was not made here; follow next and previous as they are."),
+        _('Invalid cursor. Follow the links "next" and "previous" unchanged.'),
         parameter="cursor",
     )

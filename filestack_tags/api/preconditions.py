@@ -44,7 +44,7 @@ def check(request: Request, etag: str | None, modified_at: datetime | None) -> N
     for name in ("If-Match", "If-None-Match"):
         if re.fullmatch(ETAGS, request.headers.get(name, "")) is None:
             raise ParameterError(
-                _("%(header)s is neither * nor a list of ETags in double quotes.")
+                _("%(header)s must be * or a list of ETags in double quotes.")
                 % {"header": name},
                 parameter=name,
             )
@@ -70,5 +70,8 @@ def _has(header: str, etag: str | None) -> bool:
 
 
 def _false(header: str) -> Refused:
-    detail = _("%(header)s is false: read the current content, then send the request again.")
+    detail = _(
+        "The precondition %(header)s is false. "
+        "Get the current content, then send the request again."
+    )
     return Refused(problems.PRECONDITION_FAILED, detail % {"header": header})

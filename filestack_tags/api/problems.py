@@ -48,37 +48,33 @@ class Problem:
 INVALID_QUERY = Problem(
     "invalid-query",
     400,
-    _("The search cannot be read"),
+    _("Invalid search"),
     ("parameter", "position", "found", "expected", "suggestion"),
 )
 SEARCH_TIMEOUT = Problem(
-    "search-timeout", 400, _("The search took too long"), ("parameter", "terms", "suggestion")
+    "search-timeout", 400, _("Search timed out"), ("parameter", "terms", "suggestion")
 )
 UNKNOWN_PARAMETER = Problem(
-    "unknown-parameter", 400, _("A parameter is not known"), ("unknown", "known")
+    "unknown-parameter", 400, _("Unknown parameter"), ("unknown", "known")
 )
-INVALID_PARAMETER = Problem(
-    "invalid-parameter", 400, _("A parameter cannot be used"), ("parameter",)
-)
-INVALID_VALUES = Problem("invalid-values", 400, _("Some values cannot be used"), ("errors",))
-MALFORMED_BODY = Problem("malformed-body", 400, _("The body is not JSON"))
-MALFORMED_REQUEST = Problem("malformed-request", 400, _("The request cannot be read"))
-NOT_AUTHENTICATED = Problem("not-authenticated", 401, _("Who asks is not known"))
-AUTHENTICATION_FAILED = Problem(
-    "authentication-failed", 401, _("The credentials are not accepted")
-)
-PERMISSION_DENIED = Problem("permission-denied", 403, _("This is not permitted"))
-NOT_FOUND = Problem("not-found", 404, _("There is nothing here"))
-METHOD_NOT_ALLOWED = Problem("method-not-allowed", 405, _("The method is not offered here"))
-NOT_ACCEPTABLE = Problem("not-acceptable", 406, _("There is no such form of it"))
-CONFLICT = Problem("conflict", 409, _("Something stands against it"))
-KEY_REUSED = Problem("idempotency-key-reused", 422, _("The key was used for something else"))
+INVALID_PARAMETER = Problem("invalid-parameter", 400, _("Invalid parameter"), ("parameter",))
+INVALID_VALUES = Problem("invalid-values", 400, _("Invalid values"), ("errors",))
+MALFORMED_BODY = Problem("malformed-body", 400, _("Malformed body"))
+MALFORMED_REQUEST = Problem("malformed-request", 400, _("Malformed request"))
+NOT_AUTHENTICATED = Problem("not-authenticated", 401, _("Authentication required"))
+AUTHENTICATION_FAILED = Problem("authentication-failed", 401, _("Authentication failed"))
+PERMISSION_DENIED = Problem("permission-denied", 403, _("Permission denied"))
+NOT_FOUND = Problem("not-found", 404, _("Not found"))
+METHOD_NOT_ALLOWED = Problem("method-not-allowed", 405, _("Method not allowed"))
+NOT_ACCEPTABLE = Problem("not-acceptable", 406, _("Not acceptable"))
+CONFLICT = Problem("conflict", 409, _("Conflict"))
+KEY_REUSED = Problem("idempotency-key-reused", 422, _("Idempotency key already used"))
 PRECONDITION_FAILED = Problem("precondition-failed", 412, _("Precondition failed"))
-TOO_LARGE = Problem("too-large", 413, _("The request is too large"))
-UNSUPPORTED_MEDIA_TYPE = Problem("unsupported-media-type", 415, _("The body has to be JSON"))
+TOO_LARGE = Problem("too-large", 413, _("Request too large"))
+UNSUPPORTED_MEDIA_TYPE = Problem("unsupported-media-type", 415, _("Unsupported media type"))
 THROTTLED = Problem("throttled", 429, _("Too many requests"))
-UNAVAILABLE = Problem("unavailable", 503, _("Filestack is not available"))
-NOT_CONFIGURED = Problem("not-configured", 503, _("This is not set up here"))
+UNAVAILABLE = Problem("unavailable", 503, _("Filestack unavailable"))
+NOT_CONFIGURED = Problem("not-configured", 503, _("Not configured"))
 
 PROBLEMS = (
     INVALID_QUERY,

@@ -42,11 +42,11 @@ class JSONBody(BaseParser):
                 json.dumps(said, ensure_ascii=False).encode()
         except UnicodeEncodeError as error:
             raise ParseError(
-                _("The body escapes half a character: a surrogate without the other half.")
+                _("The body contains an escaped surrogate without its other half.")
             ) from error
         # Arrays nested thousands deep exhaust the decoder's stack.
         except (ValueError, RecursionError) as error:
-            raise ParseError(_("The body is not JSON.")) from error
+            raise ParseError(_("The body is not valid JSON.")) from error
         return said
 
 
@@ -78,9 +78,12 @@ def chosen(request: Request, name: str, known: Sequence[str]) -> frozenset[str] 
         return None
     found = frozenset(part.strip() for part in text.split(","))
     if unknown := sorted(found - set(known)):
-        detail = _("%(name)s takes %(known)s, with commas between them; not %(unknown)s.") % {
+        detail = _(
+            'Invalid value for "%(name)s": %(unknown)s. '
+            "Allowed values, separated by commas: %(allowed)s."
+        ) % {
             "name": name,
-            "known": ", ".join(known),
+            "allowed": ", ".join(known),
             "unknown": ", ".join(repr(part[:50]) for part in unknown[:5]),
         }
         raise ParameterError(detail, parameter=name)
@@ -99,7 +102,8 @@ def whole_number(request: Request, name: str, *, default: int, most: int) -> int
     # Four digits at most, so that leading zeros cannot hide a number above the limit.
     if not (text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= most):
         raise ParameterError(
-            _("%(name)s is a number from 1 to %(limit)d.") % {"name": name, "limit": most},
+            _('"%(name)s" must be a number from 1 to %(limit)d.')
+            % {"name": name, "limit": most},
             parameter=name,
         )
     return int(text)

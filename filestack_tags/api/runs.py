@@ -121,7 +121,7 @@ class AssetWorkflowViewSet(mixins.ListModelMixin, View):
         name = said(WorkflowBody, request)["workflow"]
         tagger = f"{workflows.TAGGER}:{name}" if name else workflows.TAGGER
         if tagger not in workflows.taggers():
-            raise ValidationError({"workflow": [_("There is no such workflow here.")]})
+            raise ValidationError({"workflow": [_("There is no workflow with this name.")]})
         queued = tasks.request_tagging([found.pk], trigger="api", force=True, tagger=tagger)
         state = asset_of(request, asset).tagging_state
         return Response(

@@ -189,7 +189,7 @@ class SavedSearchViewSet(mixins.ListModelMixin, View):
     def _own(self, request: Request, pk: str) -> SavedSearch:
         saved = self._seen(pk)
         if saved.owner_id != request.user.pk:
-            raise PermissionDenied(_("It belongs to somebody else."))
+            raise PermissionDenied(_("Only the owner can change or delete a saved search."))
         return saved
 
     def _shown(self, saved: SavedSearch, **reply: Any) -> Response:

@@ -119,9 +119,7 @@ class Body(serializers.Serializer[Any]):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         unknown = sorted(str(name) for name in self.initial_data.keys() - self.fields.keys())
         if unknown:
-            raise serializers.ValidationError(
-                {name: _("There is no such field.") for name in unknown}
-            )
+            raise serializers.ValidationError({name: _("Unknown field.") for name in unknown})
         return attrs
 
 
@@ -146,10 +144,17 @@ class DecideSerializer(Body):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         attrs = super().validate(attrs)
         if not attrs:
-            raise serializers.ValidationError({"decision": _("Say decision or confidence.")})
+            raise serializers.ValidationError(
+                {"decision": _('Send "decision" or "confidence".')}
+            )
         if "confidence" in attrs and attrs.get("decision", "accepted") != "accepted":
             raise serializers.ValidationError(
-                {"confidence": _("A tag whose confidence is set is accepted.")}
+                {
+                    "confidence": _(
+                        "Setting a confidence accepts the tag: "
+                        '"decision" must be "accepted" or absent.'
+                    )
+                }
             )
         return attrs
 
@@ -243,7 +248,7 @@ def _source(attrs: dict[str, Any]) -> Source:
         raise serializers.ValidationError(
             {
                 "reference": _(
-                    "Name the file by exactly one of: reference (with or without kind), "
+                    "Identify the file by exactly one of: reference (with or without kind), "
                     "handle, url, or alias and path."
                 )
             }

@@ -71,7 +71,7 @@ class UploadViewSet(View):
             rules = upload_policy.rules_for(request.user, request._request)
             permit = upload_policy.permit(rules)
         except UploadRefused as error:
-            raise PermissionDenied(_("You may not upload files.")) from error
+            raise PermissionDenied(_("You do not have permission to upload files.")) from error
         except ConfigurationError as error:
             raise _not_configured() from error
         body: dict[str, Any] = {
@@ -98,7 +98,12 @@ class UploadViewSet(View):
         """
         body = said(CompleteBody, request)
         if body["tag"] and not request.user.has_perm("filestack_tags.tag_asset"):
-            raise PermissionDenied(_("You may register files, but not have them tagged."))
+            raise PermissionDenied(
+                _(
+                    "You do not have permission to tag files. "
+                    'To register the file only, omit "tag".'
+                )
+            )
         facts = Facts(
             filename=body.get("filename") or None,
             mimetype=body.get("mimetype") or None,
@@ -135,5 +140,7 @@ class UploadViewSet(View):
 
 
 def _not_configured() -> Refused:
-    detail = _("Uploads are not set up on this server; its system checks say why.")
+    detail = _(
+        "Uploads are not configured on this server. Its system checks list what is missing."
+    )
     return Refused(problems.NOT_CONFIGURED, detail)

@@ -87,7 +87,7 @@ def rules_for(user: Any, request: HttpRequest) -> UploadRules:
         return UploadRules()
     rules = hook(path)(user, request)
     if rules is None:
-        raise UploadRefused("You may not upload files.")
+        raise UploadRefused("You do not have permission to upload files.")
     if not isinstance(rules, UploadRules):
         raise ConfigurationError(
             f"{SETTING}['UPLOAD_RULES'] returned {type(rules).__name__}: it must return "

@@ -76,7 +76,7 @@ def test_what_it_finds_comes_in_pages_in_the_saved_order(
         (
             {"name": "a", "search": "sky"},
             "invalid-values",
-            {"field": "search", "detail": "There is no such field."},
+            {"field": "search", "detail": "Unknown field."},
         ),
         (
             {"name": "a", "order_tag": "sky"},

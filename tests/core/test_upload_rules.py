@@ -171,7 +171,7 @@ def test_the_upload_page_of_a_user_without_rules_says_so(
     emulator: EmulatorApp, user_of: Callable[[str], Client]
 ) -> None:
     shown = user_of("nobody").get("/admin/filestack_tags/asset/upload/").content.decode()
-    assert "You may not upload files." in shown
+    assert "You do not have permission to upload files." in shown
     assert "upload.js" not in shown
 
 

@@ -113,7 +113,7 @@ class UploadScreen(AssetPage):
             rules = upload_policy.rules_for(request.user, request)
             permit = upload_policy.permit(rules)
         except UploadRefused:
-            return _refused(_("You may not upload files."), 403)
+            return _refused(_("You do not have permission to upload files."), 403)
         except ConfigurationError as error:
             return _refused(str(error), 503)
         return JsonResponse(
