@@ -18,7 +18,7 @@ from django.db import DatabaseError, connections
 
 from . import tasks
 from .assets import upload_policy, visibility
-from .conf import SETTING, Settings, configured, get_settings
+from .conf import SETTING, Settings, configured, get_settings, unknown_keys
 from .db.transactions import alias, atomic, unapplied_migrations
 from .exceptions import ConfigurationError, FilestackTagsError, RuleError
 from .filestack.hosts import is_loopback
@@ -26,7 +26,7 @@ from .filestack.storage import Storage
 from .operations import sinks
 from .operations.report import report
 from .operations.retention import least_delivery_days
-from .operations.setting_values import SECRETS, URLS, unknown_keys, wrong_values
+from .operations.setting_values import SECRETS, URLS, wrong_values
 from .tagging import pipeline
 from .tagging.taggers.base import BUILT_IN, get_tagger
 from .tasks import broker
@@ -47,7 +47,11 @@ def check_settings(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckM
         values = configured()
     except ConfigurationError as error:
         return [Error(str(error), id="filestack_tags.E001")]
-    wrong = [*unknown_keys(values), *wrong_values(values)]
+    wrong: list[CheckMessage] = [
+        Error(f"{SETTING} has no key {key!r}.", hint=hint, id="filestack_tags.E002")
+        for key, hint in unknown_keys(values).items()
+    ]
+    wrong += wrong_values(values)
     return wrong or [*_retention_messages(get_settings())]
 
 
@@ -116,11 +120,11 @@ def check_sinks(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMess
 
 @register(Tags.security)
 def check_scope(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
-    """Check that the ``SCOPE`` function exists (E050)."""
-    if check_settings() or not get_settings().SCOPE:
+    """Check that the ``ASSET_SCOPE`` function exists (E050)."""
+    if check_settings() or not get_settings().ASSET_SCOPE:
         return []
     try:
-        visibility.hook(get_settings().SCOPE)
+        visibility.hook(get_settings().ASSET_SCOPE)
     except ConfigurationError as error:
         hint = "Name a function (user) -> Q | None: myproject.tenants.assets_of."
         return [Error(str(error), hint=hint, id="filestack_tags.E050")]
@@ -176,7 +180,7 @@ def check_time_limits(app_configs: AppConfigs = None, **kwargs: Any) -> list[Che
 
 @register(Tags.security)
 def check_uploads(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
-    """Check that ``STORAGE`` and ``UPLOAD_RULES`` work and fit ``SCOPE`` (E051, E052, W050)."""
+    """Check that ``STORAGE`` and ``UPLOAD_RULES`` fit ``ASSET_SCOPE`` (E051, E052, W050)."""
     if check_settings():
         return []
     settings = get_settings()
@@ -195,10 +199,10 @@ def check_uploads(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMe
                 "myproject.tenants.upload_rules."
             )
             messages.append(Error(str(error), hint=hint, id="filestack_tags.E052"))
-    elif settings.SCOPE:
+    elif settings.ASSET_SCOPE:
         messages.append(
             Warning(
-                f"{SETTING}['SCOPE'] limits what users see, but every user may upload to the "
+                f"{SETTING}['ASSET_SCOPE'] limits what users see, but every user may upload to the "
                 "same container and path, so files can be placed in another tenant's scope.",
                 hint=f"Set {SETTING}['UPLOAD_RULES']. Silence this check if your scope depends "
                 "neither on the container nor on the key of a file.",
@@ -353,10 +357,10 @@ _PROBLEMS = {
 
 def _retention_messages(settings: Settings) -> Iterator[CheckMessage]:
     days = least_delivery_days()
-    if days > settings.KEEP_DELIVERIES:
+    if days > settings.DELIVERY_RETENTION_DAYS:
         yield Error(
-            f"{SETTING}['KEEP_DELIVERIES'] is shorter than WEBHOOK_TOLERANCE: a signature would "
-            "be accepted again after its delivery is deleted.",
+            f"{SETTING}['DELIVERY_RETENTION_DAYS'] is shorter than WEBHOOK_TOLERANCE: a "
+            "signature would be accepted again after its delivery is deleted.",
             hint=f"Keep deliveries for {days} days or more, or lower WEBHOOK_TOLERANCE.",
             id="filestack_tags.E041",
         )
@@ -425,9 +429,9 @@ def _tagger_messages(settings: Settings) -> Iterator[CheckMessage]:
     if settings.RATE_LIMIT:
         yield from _rate_messages(settings)
     longest = settings.CONNECT_TIMEOUT + settings.READ_TIMEOUT
-    if is_built_in and longest >= settings.LEASE:
+    if is_built_in and longest >= settings.LEASE_SECONDS:
         yield Warning(
-            f"{SETTING}['LEASE'] is over before a call to Filestack is: the file would be "
+            f"{SETTING}['LEASE_SECONDS'] is over before a call to Filestack is: the file would be "
             "asked about, and paid for, twice.",
             hint=f"Set it to more than CONNECT_TIMEOUT and READ_TIMEOUT, {longest:g} seconds.",
             id="filestack_tags.W005",

@@ -1,14 +1,15 @@
 """The one setting, ``FILESTACK_TAGS``: a dict, read when it is needed and never at import.
 
-Every key is a field of :class:`Settings`, with its default. Unknown keys and wrong values are
-reported by system checks (:mod:`filestack_tags.checks`); :func:`get_settings` itself only fails if
-a value cannot be used at all.
+Every key is a field of :class:`Settings`, with its default. System checks
+(:mod:`filestack_tags.checks`) report unknown keys and wrong values. :func:`get_settings` also
+rejects unknown keys: a misspelled ``ASSET_SCOPE`` must not show every asset to every user.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
@@ -128,10 +129,10 @@ class Settings:
     RETRY_DELAY_MAX: int = HOUR
     """Longest delay that the app chooses itself. ``Filestack-Reset`` may require more."""
 
-    LEASE: int = 300
+    LEASE_SECONDS: int = 300
     """Seconds after which work in progress counts as abandoned and is resumed."""
 
-    CONCURRENCY: int = 8
+    TAGGING_CONCURRENCY: int = 8
     """How many calls one worker process keeps in flight."""
 
     RATE_LIMIT: str = ""
@@ -160,12 +161,12 @@ class Settings:
     PRICE_PER_CALL: float | None = None
     """Cost of one tagging call, in your currency; for estimates only."""
 
-    SHARE_TAGS: bool = True
+    REUSE_TAGS_BY_HASH: bool = True
     """Whether files with the same bytes are tagged with one call. Their SHA-256 must be known when
     the call is made, which then bypasses Filestack's cache.
     """
 
-    ASK_FOR_SHA256: bool = False
+    FETCH_METADATA: bool = False
     """Whether to fetch a file's SHA-256 from Filestack before it is tagged."""
 
     WORKFLOW_POLL_DELAY: int = 600
@@ -173,7 +174,7 @@ class Settings:
     ``RETRY_DELAY_MAX``.
     """
 
-    WORKFLOW_DEADLINE: int = 47 * HOUR
+    WORKFLOW_TIMEOUT: int = 47 * HOUR
     """Seconds after which a workflow job without a result fails. Filestack keeps results 48 h."""
 
     WEBHOOK_SECRETS: tuple[str, ...] = field(default=(), repr=False)
@@ -184,7 +185,7 @@ class Settings:
     minutes after which Filestack may retry, because a retry may carry its first timestamp.
     """
 
-    WEBHOOK_MAX_BODY: int = 8 * 1024 * 1024
+    WEBHOOK_MAX_SIZE: int = 8 * 1024 * 1024
     """Largest webhook body accepted, in bytes. Tags with OCR of one page came to 1.7 MB. MariaDB
     accepts statements of 16 MiB by default, in which a body may take twice its size.
     """
@@ -206,31 +207,31 @@ class Settings:
     OUTBOUND_ALLOW_INSECURE: bool = False
     """Whether endpoints may use plain http and private addresses, as in development."""
 
-    KEEP_OUTBOUND: int = 30
+    OUTBOUND_RETENTION_DAYS: int = 30
     """Days for which ``filestack_tags_prune`` keeps messages that were sent or have failed."""
 
-    KEEP_DELIVERIES: int = 30
+    DELIVERY_RETENTION_DAYS: int = 30
     """Days for which ``filestack_tags_prune`` keeps deliveries that were processed or ignored."""
 
-    KEEP_RAW_REPLIES: int = 90
+    RAW_REPLY_RETENTION_DAYS: int = 90
     """Days for which it keeps the raw reply of a run whose tags are no longer shown by any asset.
     """
 
-    KEEP_RUNS: int = 365
+    RUN_RETENTION_DAYS: int = 365
     """Days for which it keeps runs after they ended; the current run of an asset is always kept."""
 
-    KEEP_EXPORTS: int = 30
+    EXPORT_RETENTION_DAYS: int = 30
     """Days for which it keeps the file of an export after its bulk job has ended."""
 
-    KEEP_UNDO: int = 90
+    UNDO_RETENTION_DAYS: int = 90
     """Days for which it keeps the data needed to undo: the rows as they were before a merge of
     tags, and what bulk jobs recorded about single assets.
     """
 
-    SINKS: tuple[str, ...] = ()
+    METRICS_SINKS: tuple[str, ...] = ()
     """Where metrics go: ``logging``, ``prometheus``, ``opentelemetry``, or dotted paths."""
 
-    SCOPE: str = ""
+    ASSET_SCOPE: str = ""
     """Dotted path of a function ``(user) -> Q | None`` that returns the assets a user may see. None
     means all, as without a function.
     """
@@ -247,7 +248,7 @@ class Settings:
     """Maximum new tag names that one user creates in an hour; None for no limit."""
 
     NEW_TAGS_PER_HOUR_IN_SCOPE: int | None = 1000
-    """Maximum new tag names that all users with the same ``SCOPE`` create in an hour."""
+    """Maximum new tag names that all users with the same ``ASSET_SCOPE`` create in an hour."""
 
     MIN_CONFIDENCE: int = 0
     """Tags below this confidence are stored but not shown, nor found by name alone."""
@@ -260,7 +261,7 @@ class Settings:
     SENSITIVE_LABELS: tuple[str, ...] = ()
     """Labels that count as sensitive in addition to the shipped list."""
 
-    NOT_SENSITIVE_LABELS: tuple[str, ...] = ()
+    SENSITIVE_LABELS_EXCLUDE: tuple[str, ...] = ()
     """Labels on that list that do not count as sensitive."""
 
     SEARCH_MAX_LENGTH: int = 1000
@@ -275,9 +276,30 @@ class Settings:
     SEARCH_MAX_WILDCARD_TAGS: int = 1000
     """Maximum number of tags that one ``prefix*`` may match."""
 
-    SEARCH_TIMEOUT_SECONDS: float | None = 5.0
+    SEARCH_TIMEOUT: float | None = 5.0
     """Time limit for a search in the database; None for no limit."""
 
+
+RENAMED = {
+    "FETCH_METADATA": "FETCH_METADATA",
+    "TAGGING_CONCURRENCY": "TAGGING_CONCURRENCY",
+    "DELIVERY_RETENTION_DAYS": "DELIVERY_RETENTION_DAYS",
+    "EXPORT_RETENTION_DAYS": "EXPORT_RETENTION_DAYS",
+    "OUTBOUND_RETENTION_DAYS": "OUTBOUND_RETENTION_DAYS",
+    "RAW_REPLY_RETENTION_DAYS": "RAW_REPLY_RETENTION_DAYS",
+    "RUN_RETENTION_DAYS": "RUN_RETENTION_DAYS",
+    "UNDO_RETENTION_DAYS": "UNDO_RETENTION_DAYS",
+    "LEASE_SECONDS": "LEASE_SECONDS",
+    "SENSITIVE_LABELS_EXCLUDE": "SENSITIVE_LABELS_EXCLUDE",
+    "ASSET_SCOPE": "ASSET_SCOPE",
+    "REUSE_TAGS_BY_HASH": "REUSE_TAGS_BY_HASH",
+    "METRICS_SINKS": "METRICS_SINKS",
+    "UPLOAD_CONTAINER": "STORAGE",
+    "UPLOAD_PATH": "STORAGE",
+    "WEBHOOK_MAX_SIZE": "WEBHOOK_MAX_SIZE",
+    "WORKFLOW_TIMEOUT": "WORKFLOW_TIMEOUT",
+}
+"""Former keys, each with the key that replaces it; used in error messages only."""
 
 DEFAULTS = Settings()
 _TUPLES = frozenset(
@@ -293,16 +315,32 @@ def configured() -> Mapping[str, Any]:
     return value
 
 
+def unknown_keys(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return the keys of *values* that are no settings, each with what to do about it."""
+    names = [item.name for item in fields(Settings)]
+    hints = {}
+    for key in values:
+        if key in names:
+            continue
+        if key in RENAMED:
+            hints[key] = f"It is now {RENAMED[key]!r}."
+        elif matches := get_close_matches(str(key).upper(), names, n=1):
+            hints[key] = f"Did you mean {matches[0]!r}?"
+        else:
+            hints[key] = f"Settings: {', '.join(names)}."
+    return hints
+
+
 @cache
 def get_settings() -> Settings:
     """Return the effective settings; cheap, and respects ``override_settings``.
 
     Raises:
-        ConfigurationError: when ``FILESTACK_TAGS`` is not a dict. Unknown keys are left to the
-            system checks.
+        ConfigurationError: when ``FILESTACK_TAGS`` is not a dict or has an unknown key.
     """
-    known = {item.name for item in fields(Settings)}
-    values = {key: value for key, value in configured().items() if key in known}
+    values = dict(configured())
+    for key, hint in unknown_keys(values).items():
+        raise ConfigurationError(f"{SETTING} has no key {key!r}. {hint}")
     for key in _TUPLES & values.keys():
         value = values[key]
         values[key] = (value,) if isinstance(value, str) else tuple(value)

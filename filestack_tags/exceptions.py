@@ -175,7 +175,7 @@ class SearchError(FilestackTagsError, ValueError):
 
 
 class SearchTimeout(SearchError):
-    """A search that was stopped because it took longer than ``SEARCH_TIMEOUT_SECONDS``.
+    """A search that was stopped because it took longer than ``SEARCH_TIMEOUT``.
 
     Args:
         message: what happened and what to do, for the user who typed the search.

@@ -2,7 +2,7 @@
 
 :data:`CATALOGUE` declares every event with its labels and all their values; the services report
 events with :func:`count` and :func:`observe`. A host project subscribes with :func:`subscribe`, or
-with the setting ``SINKS``. Labels are short fixed words: never ids, URLs or secrets.
+with the setting ``METRICS_SINKS``. Labels are short fixed words: never ids, URLs or secrets.
 
 Metrics describe what a process did, not the state of the database: work that was rolled back and
 repeated is counted twice. For the current backlog see :mod:`filestack_tags.operations.status`.

@@ -45,7 +45,7 @@ def webhook(request: HttpRequest) -> HttpResponse:
     * 400: malformed headers or an incomplete body.
     * 403: a wrong signature, or one that is too old.
     * 411: a body of unknown length that the server cannot read.
-    * 413: a body above ``WEBHOOK_MAX_BODY``.
+    * 413: a body above ``WEBHOOK_MAX_SIZE``.
     * 503: no secret is configured, or middleware consumed the body.
 
     The signature is the only authentication (docs: Webhooks).
@@ -73,7 +73,7 @@ def _read(request: HttpRequest, headers: dict[str, str]) -> bytes:
     ``request.body`` is not used: it rejects bodies above ``DATA_UPLOAD_MAX_MEMORY_SIZE``, and is
     empty for a chunked request.
     """
-    limit = get_settings().WEBHOOK_MAX_BODY
+    limit = get_settings().WEBHOOK_MAX_SIZE
     if hasattr(request, "_body"):  # middleware has read it
         body = request.body
         rest: Iterator[bytes] = iter(())
@@ -97,7 +97,7 @@ def _read(request: HttpRequest, headers: dict[str, str]) -> bytes:
         except UnreadablePostError:
             raise _incomplete() from None
         raise WebhookError(
-            f"The body is larger than WEBHOOK_MAX_BODY, {limit} bytes{size}.",
+            f"The body is larger than WEBHOOK_MAX_SIZE, {limit} bytes{size}.",
             reason="too_large",
             status=413,
         )

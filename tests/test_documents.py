@@ -41,7 +41,7 @@ FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```", re.DOTALL | re.MULTILINE)
 MODELS = "tests.hosts.shop.models"
 """Where the models of examples are placed: an installed app."""
 
-READERS = ("SCOPE", "TAGGER", "TAGGERS")
+READERS = ("ASSET_SCOPE", "TAGGER", "TAGGERS")
 ENVIRONMENT = {
     "FILESTACK_API_KEY": "AKEY",
     "FILESTACK_APP_SECRET": "TESTSECRET0000000000000000",

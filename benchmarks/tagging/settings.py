@@ -28,7 +28,7 @@ FILESTACK_TAGS = {
     "API_KEY": os.environ.get(KEY, ""),
     "APP_SECRET": APP_SECRET,
     "CDN_URL": os.environ.get(FILESTACK, ""),
-    "CONCURRENCY": 64,
+    "TAGGING_CONCURRENCY": 64,
     "RATE_LIMIT": os.environ.get(LIMITS, ""),
     "REDIS_URL": os.environ.get(REDIS, ""),
 }

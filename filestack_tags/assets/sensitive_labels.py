@@ -23,7 +23,7 @@ OWN = "own list"
 def labels() -> Mapping[str, str]:
     """Return ``{key: category}`` of every sensitive label, with the settings applied."""
     settings = get_settings()
-    return _labels(settings.SENSITIVE_LABELS, settings.NOT_SENSITIVE_LABELS)
+    return _labels(settings.SENSITIVE_LABELS, settings.SENSITIVE_LABELS_EXCLUDE)
 
 
 def category_of(key: str) -> str:

@@ -1,4 +1,4 @@
-"""Visibility: which assets a user may see, and which tags by name (``SCOPE``, hidden tags).
+"""Visibility: which assets a user may see, and which tags by name (``ASSET_SCOPE``, hidden tags).
 
 A scope is a ``Q`` over :class:`~filestack_tags.models.Asset`, or None for everything. Code that
 shows or changes assets for a user starts from :func:`assets_of`; searches, totals, facets,
@@ -42,15 +42,15 @@ def scope_of(user: Any) -> Q | None:
         user: the user, as authentication set it on the request.
 
     Raises:
-        ConfigurationError: when ``SCOPE`` cannot be imported, or returns something else.
+        ConfigurationError: when ``ASSET_SCOPE`` cannot be imported, or returns something else.
     """
-    path = get_settings().SCOPE
+    path = get_settings().ASSET_SCOPE
     if not path:
         return None
     answer = hook(path)(user)
     if answer is not None and not isinstance(answer, Q):
         raise ConfigurationError(
-            f"{SETTING}['SCOPE'] answered {type(answer).__name__}: it has to be a Q over "
+            f"{SETTING}['ASSET_SCOPE'] answered {type(answer).__name__}: it has to be a Q over "
             "assets, or None for all of them."
         )
     return answer
@@ -190,8 +190,10 @@ def hook(path: str) -> Hook:
     try:
         found = import_string(path)
     except ImportError as error:
-        raise ConfigurationError(f"{SETTING}['SCOPE'] cannot be imported: {error}") from error
+        raise ConfigurationError(
+            f"{SETTING}['ASSET_SCOPE'] cannot be imported: {error}"
+        ) from error
     if not callable(found):
-        raise ConfigurationError(f"{SETTING}['SCOPE'] is not a function.")
+        raise ConfigurationError(f"{SETTING}['ASSET_SCOPE'] is not a function.")
     scoped: Hook = found
     return scoped

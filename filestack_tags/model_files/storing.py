@@ -240,7 +240,7 @@ def _claim(entry_id: int) -> ModelFile | None:
             return None
         if entry.attempts < settings.MAX_ATTEMPTS:
             entry.attempts += 1
-            entry.due_at = now + timedelta(seconds=settings.LEASE)
+            entry.due_at = now + timedelta(seconds=settings.LEASE_SECONDS)
             entry.save(using=alias(), update_fields=("attempts", "due_at"))
             return entry
     _close(entry, ModelFile.State.FAILED, "Given up: whoever worked at it did not come back.")

@@ -88,7 +88,7 @@ class AssetQuerySet(models.QuerySet["Asset"]):
         Raises:
             SearchError: when the query cannot be parsed; it carries the position. Evaluating the
                 result raises it when a prefix matches too many tags.
-            SearchTimeout: on evaluation, when it takes longer than ``SEARCH_TIMEOUT_SECONDS``.
+            SearchTimeout: on evaluation, when it takes longer than ``SEARCH_TIMEOUT``.
         """
         return searching.search_assets(
             self.present(), query, include_hidden=include_hidden, within=self._scope

@@ -138,7 +138,7 @@ OF_ASSETS: Mapping[str, Reason] = {
         ),
     ),
     "workflow_deadline": _reason(
-        _("A workflow job had no result within WORKFLOW_DEADLINE."),
+        _("A workflow job had no result within WORKFLOW_TIMEOUT."),
         _(
             "Look at the workflow's jobs in the Filestack portal, and whether its webhook reaches "
             "this site. Then run it again."
@@ -157,9 +157,9 @@ OF_ASSETS: Mapping[str, Reason] = {
 
 OF_DELIVERIES: Mapping[str, Reason] = {
     "too_large": _reason(
-        _("The body is larger than WEBHOOK_MAX_BODY."),
+        _("The body is larger than WEBHOOK_MAX_SIZE."),
         _(
-            "Raise WEBHOOK_MAX_BODY, and the limit of the proxy. Filestack sends the event again "
+            "Raise WEBHOOK_MAX_SIZE, and the limit of the proxy. Filestack sends the event again "
             "for about half a day; this delivery has nothing to replay."
         ),
     ),

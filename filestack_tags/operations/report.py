@@ -175,7 +175,7 @@ def _needs(
             _(
                 "An asset has waited for %(long)s, though calls may be made. Look whether a worker "
                 "runs, and takes the queue of filestack_tags.tag_asset. If it does, more workers, "
-                "CONCURRENCY or RATE_LIMIT make the queue shorter."
+                "TAGGING_CONCURRENCY or RATE_LIMIT make the queue shorter."
             )
             % {"long": long(standing, standing.queue_age)},
         )

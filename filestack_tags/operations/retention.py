@@ -110,13 +110,13 @@ def prune(
       their decisions are in the log. A job or merge that is being undone is left alone.
 
     Args:
-        deliveries: days; the setting ``KEEP_DELIVERIES`` when ``None``.
-        raw_replies: days; the setting ``KEEP_RAW_REPLIES`` when ``None``.
-        exports: days; the setting ``KEEP_EXPORTS`` when ``None``.
-        undo: days; the setting ``KEEP_UNDO`` when ``None``.
+        deliveries: days; the setting ``DELIVERY_RETENTION_DAYS`` when ``None``.
+        raw_replies: days; the setting ``RAW_REPLY_RETENTION_DAYS`` when ``None``.
+        exports: days; the setting ``EXPORT_RETENTION_DAYS`` when ``None``.
+        undo: days; the setting ``UNDO_RETENTION_DAYS`` when ``None``.
         outbound: days for outbound webhooks that were sent or have failed; the setting
-            ``KEEP_OUTBOUND`` when ``None``.
-        runs: days; the setting ``KEEP_RUNS`` when ``None``.
+            ``OUTBOUND_RETENTION_DAYS`` when ``None``.
+        runs: days; the setting ``RUN_RETENTION_DAYS`` when ``None``.
         dry_run: only count.
         tell: called after each batch with the totals so far.
 
@@ -127,13 +127,15 @@ def prune(
     settings = get_settings()
     now = timezone.now()
     old_deliveries = _old_deliveries(
-        _before(now, deliveries, settings.KEEP_DELIVERIES, least_delivery_days())
+        _before(now, deliveries, settings.DELIVERY_RETENTION_DAYS, least_delivery_days())
     )
-    old_runs = _old_runs(_before(now, raw_replies, settings.KEEP_RAW_REPLIES))
-    before_exports = _before(now, exports, settings.KEEP_EXPORTS)
-    before_undo = _before(now, undo, settings.KEEP_UNDO)
-    old_messages = _old_messages(_before(now, outbound, settings.KEEP_OUTBOUND))
-    ended_runs = _without_delivery(_before(now, runs, settings.KEEP_RUNS, LEAST_DAYS_OF_RUNS))
+    old_runs = _old_runs(_before(now, raw_replies, settings.RAW_REPLY_RETENTION_DAYS))
+    before_exports = _before(now, exports, settings.EXPORT_RETENTION_DAYS)
+    before_undo = _before(now, undo, settings.UNDO_RETENTION_DAYS)
+    old_messages = _old_messages(_before(now, outbound, settings.OUTBOUND_RETENTION_DAYS))
+    ended_runs = _without_delivery(
+        _before(now, runs, settings.RUN_RETENTION_DAYS, LEAST_DAYS_OF_RUNS)
+    )
     if dry_run:
         shown = _shared_by_current_runs()
         kept = sum(pk in shown for ids in _run_batches(old_runs) for pk in ids)

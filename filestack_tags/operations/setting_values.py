@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
-from difflib import get_close_matches
 from typing import Any
 
 from django.core.checks import CheckMessage, Error
@@ -21,17 +20,17 @@ LISTS = (
     "AUTO_TAG_MIMETYPES",
     "WEBHOOK_SECRETS",
     "REGISTER_FROM_WORKFLOWS",
-    "SINKS",
+    "METRICS_SINKS",
     "SENSITIVE_LABELS",
-    "NOT_SENSITIVE_LABELS",
+    "SENSITIVE_LABELS_EXCLUDE",
     "UPLOAD_MIMETYPES",
 )
 MAPPINGS = ("TAGGERS", "WORKFLOWS", "RULES", "STORAGE")
 SWITCHES = (
     "AUTO_TAG",
     "AUTO_TAG_UPLOADS",
-    "SHARE_TAGS",
-    "ASK_FOR_SHA256",
+    "REUSE_TAGS_BY_HASH",
+    "FETCH_METADATA",
     "HIDE_SENSITIVE",
     "ALLOW_PRIVATE_URLS",
     "OUTBOUND_WEBHOOKS",
@@ -45,12 +44,12 @@ COUNTS = (
     "NEW_TAGS_PER_HOUR_IN_SCOPE",
 )
 DAYS = (
-    "KEEP_DELIVERIES",
-    "KEEP_RAW_REPLIES",
-    "KEEP_RUNS",
-    "KEEP_EXPORTS",
-    "KEEP_UNDO",
-    "KEEP_OUTBOUND",
+    "DELIVERY_RETENTION_DAYS",
+    "RAW_REPLY_RETENTION_DAYS",
+    "RUN_RETENTION_DAYS",
+    "EXPORT_RETENTION_DAYS",
+    "UNDO_RETENTION_DAYS",
+    "OUTBOUND_RETENTION_DAYS",
 )
 TEXTS = (
     *SECRETS,
@@ -58,7 +57,7 @@ TEXTS = (
     "WORKFLOW_ID",
     "RATE_LIMIT",
     "REDIS_URL",
-    "SCOPE",
+    "ASSET_SCOPE",
     "UPLOAD_RULES",
 )
 POSITIVE = (
@@ -70,18 +69,6 @@ POSITIVE = (
         and item.name not in (*SWITCHES, *COUNTS, "MIN_CONFIDENCE", "TAGS_VERSION")
     ),
 )
-
-
-def unknown_keys(values: Any) -> Iterator[CheckMessage]:
-    known = [item.name for item in fields(Settings)]
-    for key in values:
-        if key not in known:
-            near = get_close_matches(str(key).upper(), known, n=1)
-            yield Error(
-                f"{SETTING} has no key {key!r}.",
-                hint=f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}.",
-                id="filestack_tags.E002",
-            )
 
 
 def wrong_values(values: Any) -> Iterator[CheckMessage]:
@@ -97,7 +84,7 @@ def wrong_values(values: Any) -> Iterator[CheckMessage]:
         (MAPPINGS, _is_mapping_of_text, "a dict of strings", "E014"),
         (DAYS, _is_long_enough, "1 day or more: Filestack resends half a day later", "E040"),
         (
-            ("KEEP_RUNS",),
+            ("RUN_RETENTION_DAYS",),
             lambda value: (
                 not _is_positive(value) or not LEAST_DAYS <= value < LEAST_DAYS_OF_RUNS
             ),

@@ -59,17 +59,17 @@ def time_limit(
     Inside another block the limit of the outer one applies, so that a page, its total and its
     facets can share one. On PostgreSQL the block is a transaction, or a savepoint in one, so that
     the connection can be used after a timeout. A lower limit of the host stays in effect. Does
-    nothing if ``SEARCH_TIMEOUT_SECONDS`` is None.
+    nothing if ``SEARCH_TIMEOUT`` is None.
 
     Args:
         using: alias of the database whose statements are limited.
         query: the search, for the error.
-        seconds: the limit; ``SEARCH_TIMEOUT_SECONDS`` by default.
+        seconds: the limit; ``SEARCH_TIMEOUT`` by default.
 
     Raises:
         SearchTimeout: when a statement was stopped, or would have started after the limit.
     """
-    limit = get_settings().SEARCH_TIMEOUT_SECONDS
+    limit = get_settings().SEARCH_TIMEOUT
     if limit is None:
         yield
         return
@@ -94,7 +94,7 @@ def time_limit(
 
 def in_background() -> float | None:
     """Return the limit in seconds for a search in a worker, None for no limit."""
-    limit = get_settings().SEARCH_TIMEOUT_SECONDS
+    limit = get_settings().SEARCH_TIMEOUT
     return None if limit is None else limit * BACKGROUND_FACTOR
 
 

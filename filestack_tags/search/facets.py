@@ -100,7 +100,7 @@ def facets(
 
     Raises:
         SearchError: as :func:`~.plan.plan`.
-        SearchTimeout: when it takes longer than ``SEARCH_TIMEOUT_SECONDS``.
+        SearchTimeout: when it takes longer than ``SEARCH_TIMEOUT``.
         ValueError: when ``limit`` or ``sample`` is less than 1.
     """
     if limit < 1 or sample < 1:
@@ -163,7 +163,7 @@ def histogram(
 
     Raises:
         SearchError: as :func:`~.plan.plan`.
-        SearchTimeout: when it takes longer than ``SEARCH_TIMEOUT_SECONDS``.
+        SearchTimeout: when it takes longer than ``SEARCH_TIMEOUT``.
     """
     using = using or default_database()
     parsed = permitted(query, include_hidden=include_hidden)

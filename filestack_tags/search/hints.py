@@ -96,7 +96,7 @@ def hints(
 
     Raises:
         SearchError: when the query cannot be parsed, or a prefix matches too many tags.
-        SearchTimeout: when it takes longer than ``SEARCH_TIMEOUT_SECONDS``.
+        SearchTimeout: when it takes longer than ``SEARCH_TIMEOUT``.
     """
     parsed = read(query) if isinstance(query, str) else query
     with time_limit(using, parsed):

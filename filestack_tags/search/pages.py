@@ -117,7 +117,7 @@ def find(
 
     Raises:
         SearchError: as :func:`~.plan.plan`.
-        SearchTimeout: when it takes longer than ``SEARCH_TIMEOUT_SECONDS``.
+        SearchTimeout: when it takes longer than ``SEARCH_TIMEOUT``.
         CursorError: when ``cursor`` is not of this search in this order.
         InvalidLabel: when ``tag`` cannot be a tag.
         ValueError: for an unknown order, or a size below 1.

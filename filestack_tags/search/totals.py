@@ -64,7 +64,7 @@ def total(
 
     Raises:
         SearchError: as :func:`~.plan.plan`.
-        SearchTimeout: when it takes longer than ``SEARCH_TIMEOUT_SECONDS``.
+        SearchTimeout: when it takes longer than ``SEARCH_TIMEOUT``.
         ValueError: when ``cap`` is less than 1.
     """
     if cap < 1:

@@ -25,12 +25,12 @@ CLOSED = ("state", "error_code", "error_text", "finished_at")
 def close(limit: int = 1000) -> int:
     """Close runs older than their lease whose asset is not being tagged; return how many.
 
-    A run that waits for a workflow job has until ``WORKFLOW_DEADLINE``. Idempotent, and safe to run
+    A run that waits for a workflow job has until ``WORKFLOW_TIMEOUT``. Idempotent, and safe to run
     concurrently.
     """
     settings, now = get_settings(), timezone.now()
-    over = Q(job_id=None, started_at__lte=now - 2 * timedelta(seconds=settings.LEASE))
-    over |= Q(started_at__lte=now - timedelta(seconds=settings.WORKFLOW_DEADLINE))
+    over = Q(job_id=None, started_at__lte=now - 2 * timedelta(seconds=settings.LEASE_SECONDS))
+    over |= Q(started_at__lte=now - timedelta(seconds=settings.WORKFLOW_TIMEOUT))
     runs = TaggingRun.objects.using(alias()).filter(over, state=TaggingRun.State.STARTED)
     left = runs.exclude(asset__tagging_state__in=(Asset.State.QUEUED, Asset.State.RUNNING))
     return sum(map(_close, left.order_by("-id").values_list("pk", flat=True)[:limit]))

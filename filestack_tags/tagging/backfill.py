@@ -117,7 +117,7 @@ def estimate(options: Options, *, going_on: Backfill | None = None) -> Estimate:
             number = min(number, options.limit)
         calls = number if is_paid(options.chosen_tagger()) else 0
         if calls and options.limit is None and options.chosen_tagger() == "filestack":
-            calls -= _repeated(assets) if settings.SHARE_TAGS else 0
+            calls -= _repeated(assets) if settings.REUSE_TAGS_BY_HASH else 0
     price = settings.PRICE_PER_CALL
     cost = None if price is None or not calls else calls * price
     return Estimate(number, calls, cost, budget.spent().left())
@@ -164,7 +164,7 @@ def run(
 
     Args:
         backfill: where it continues and saves its progress.
-        concurrency: calls in flight; defaults to the setting ``CONCURRENCY``.
+        concurrency: calls in flight; defaults to the setting ``TAGGING_CONCURRENCY``.
         tell: called after each asset, with the backfill's counts.
         is_stopped: called frequently.
     """
@@ -174,7 +174,7 @@ def run(
     try:
         pipeline.run(
             walk,
-            concurrency=concurrency or get_settings().CONCURRENCY,
+            concurrency=concurrency or get_settings().TAGGING_CONCURRENCY,
             tell=walk.tell,
             is_stopped=lambda: bool(walk.held) or is_stopped(),
             gives_back=lambda: True,

@@ -89,7 +89,7 @@ def admit(tagger: str, wanted: int) -> tuple[int, bool]:
         return wanted, False
     if held.retry_at is None or held.retry_at > now:
         return 0, False
-    held.retry_at = now + timedelta(seconds=get_settings().LEASE)
+    held.retry_at = now + timedelta(seconds=get_settings().LEASE_SECONDS)
     held.save(using=alias(), update_fields=("retry_at",))
     return 1, True
 

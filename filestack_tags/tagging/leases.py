@@ -170,7 +170,7 @@ class _Claim:
         self._settings = get_settings()
         # The runs start now, and are counted on the day of this same moment.
         self._now = now
-        self._lease = self._now + timedelta(seconds=self._settings.LEASE)
+        self._lease = self._now + timedelta(seconds=self._settings.LEASE_SECONDS)
         self._request = request
         self._day = day
         self._refusals: list[Refusal] = []
@@ -316,7 +316,7 @@ class _Claim:
         return shared, waiting
 
     def _can_share(self, asset: Asset) -> bool:
-        is_shared = self._settings.SHARE_TAGS and self._tagger(asset) == "filestack"
+        is_shared = self._settings.REUSE_TAGS_BY_HASH and self._tagger(asset) == "filestack"
         return is_shared and bool(asset.sha256)
 
     def _must_be_fresh(self, asset: Asset) -> bool:

@@ -172,7 +172,7 @@ def _fill(
     moments, wait = rate_limit.permits(len(ids))
     permitted = len(moments)
     settings = get_settings()
-    if permitted and settings.ASK_FOR_SHA256 and settings.SHARE_TAGS:
+    if permitted and settings.FETCH_METADATA and settings.REUSE_TAGS_BY_HASH:
         registry.describe(ids[:permitted])
     landed: list[tuple[Work, Answer]] = []
     at = iter(moments)
@@ -199,7 +199,7 @@ def _insist(answers: Sequence[tuple[Work, Answer]]) -> list[Outcome]:
     """Apply replies; while the database is unreachable, retry until the leases expire."""
     if not answers:
         return []
-    until = monotonic() + get_settings().LEASE
+    until = monotonic() + get_settings().LEASE_SECONDS
     while True:
         try:
             return tagging_queue.land(answers)
@@ -337,7 +337,7 @@ def work(asset_id: int, tell: Tell, is_interrupted: Callable[[], bool] = lambda:
     try:
         run(
             queue,
-            concurrency=get_settings().CONCURRENCY,
+            concurrency=get_settings().TAGGING_CONCURRENCY,
             tell=remember,
             is_stopped=is_over,
             gives_back=is_interrupted,

@@ -378,7 +378,7 @@ def _keep_open(run_id: int, job: PendingJob) -> Outcome | TaggerError:
             run.job_id = job.job_id
             run.workflow_id = job.workflow_id
             run.save(using=alias())
-        deadline = run.started_at + timedelta(seconds=settings.WORKFLOW_DEADLINE)
+        deadline = run.started_at + timedelta(seconds=settings.WORKFLOW_TIMEOUT)
         if now >= deadline:
             return TaggerError(
                 "The workflow job did not finish in time.",
@@ -422,7 +422,7 @@ def fail(run_id: int, error: TaggerError) -> Outcome:
         if run.state != TaggingRun.State.STARTED:
             return Outcome(asset.tagging_state)
         following_job = run.job_id is not None and error.retryable
-        deadline = run.started_at + timedelta(seconds=settings.WORKFLOW_DEADLINE)
+        deadline = run.started_at + timedelta(seconds=settings.WORKFLOW_TIMEOUT)
         if following_job and now < deadline:
             # Only the poll failed and the job continues: polling again is free.
             asset.due_at = max(

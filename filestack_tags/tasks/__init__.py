@@ -259,9 +259,9 @@ def request_tagging(
 
     Left out are unknown and archived assets, those already queued or running, and, unless
     ``force``, those whose tags describe the present content. The tasks are enqueued when the
-    surrounding transaction commits, one for each ``CONCURRENCY`` assets. ``tagger`` overrides the
-    setting ``TAGGER``: ``workflow`` runs the workflow of ``WORKFLOW_ID``, ``workflow:NAME`` one of
-    ``WORKFLOWS``.
+    surrounding transaction commits, one for each ``TAGGING_CONCURRENCY`` assets. ``tagger``
+    overrides the setting ``TAGGER``: ``workflow`` runs the workflow of ``WORKFLOW_ID``,
+    ``workflow:NAME`` one of ``WORKFLOWS``.
 
     Raises:
         ConfigurationError: when there is no such tagger.
@@ -412,8 +412,8 @@ def _enqueue(task: Task[Any, Any], ids: Iterable[int]) -> None:
 
 
 def _have_tagged(queued: Sequence[int]) -> None:
-    """Enqueue one task for each ``CONCURRENCY`` assets; each task also tags other assets."""
-    for pk in queued[:: get_settings().CONCURRENCY]:
+    """Enqueue a task for each ``TAGGING_CONCURRENCY`` assets; each also tags other assets."""
+    for pk in queued[:: get_settings().TAGGING_CONCURRENCY]:
         on_commit(partial(publish, tag_asset, pk))
 
 

@@ -43,7 +43,7 @@ REOPENED = 500
 """Deliveries reopened in one transaction."""
 
 LARGEST_READ = 64 * 1024 * 1024
-"""Bytes of a body above ``WEBHOOK_MAX_BODY`` that are read, a part at a time, to verify it."""
+"""Bytes of a body above ``WEBHOOK_MAX_SIZE`` that are read, a part at a time, to verify it."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def note_too_large(start: bytes, rest: Iterable[bytes], headers: Mapping[str, st
 
 @retrying
 def _store_too_large(key: str, size: int, headers: Mapping[str, str]) -> None:
-    limit = get_settings().WEBHOOK_MAX_BODY
+    limit = get_settings().WEBHOOK_MAX_SIZE
     with atomic():
         delivery, is_new = WebhookDelivery.objects.using(alias()).get_or_create(
             event_key=key,
@@ -135,7 +135,7 @@ def _store_too_large(key: str, size: int, headers: Mapping[str, str]) -> None:
                 "headers": _kept(headers),
                 "raw_body": b"",
                 "state": WebhookDelivery.State.FAILED,
-                "error": f"The body has {size} bytes, more than WEBHOOK_MAX_BODY, {limit} bytes.",
+                "error": f"The body has {size} bytes, more than WEBHOOK_MAX_SIZE, {limit} bytes.",
                 "error_code": TOO_LARGE,
                 "processed_at": timezone.now(),
             },

@@ -69,7 +69,7 @@ def take_new(delivery_ids: Sequence[int]) -> dict[int, WebhookDelivery]:
 def _lease(delivery: WebhookDelivery, now: datetime) -> None:
     delivery.state = WebhookDelivery.State.PROCESSING
     delivery.attempts += 1
-    delivery.due_at = now + timedelta(seconds=get_settings().LEASE)
+    delivery.due_at = now + timedelta(seconds=get_settings().LEASE_SECONDS)
 
 
 def _is_due(delivery: WebhookDelivery, now: datetime) -> bool:

@@ -1,4 +1,4 @@
-"""A scope function for ``SCOPE``."""
+"""A scope function for ``ASSET_SCOPE``."""
 
 from __future__ import annotations
 

@@ -627,7 +627,9 @@ def test_a_confirmation_reaches_no_asset_out_of_scope(
     editor: Client, ten: list[str], page: Any, settings: Any
 ) -> None:
     question = page(act(editor, "", action="forget", index=0))
-    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"SCOPE": "tests.admin.scopes.first"}
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {
+        "ASSET_SCOPE": "tests.admin.scopes.first"
+    }
     editor.post(LIST, {**question.inputs, "action": "forget"})
     assert Asset.objects.present().count() == 9
 

@@ -97,7 +97,7 @@ def odd_ones(user: Any) -> Q:
 def test_the_way_leads_past_what_somebody_may_not_see(
     five: list[Asset], editor: Client, page: Any, settings: Any
 ) -> None:
-    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"SCOPE": f"{__name__}.odd_ones"}
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"ASSET_SCOPE": f"{__name__}.odd_ones"}
     shown = page(editor.get(f"{LIST}{five[3].pk}/change/?_changelist_filters=q%3Dsky"))
     assert f"/{five[1].pk}/change/" in shown.links[NEXT]
     assert PREVIOUS not in shown.links

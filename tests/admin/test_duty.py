@@ -143,10 +143,12 @@ def test_it_is_for_those_who_see_everything(
 ) -> None:
     operator = client_of(*EVERYTHING)
     assert page(operator.get(APP)).links["Operations: what needs somebody"] == PAGE
-    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"SCOPE": f"{__name__}.nobody_sees_all"}
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {
+        "ASSET_SCOPE": f"{__name__}.nobody_sees_all"
+    }
     assert operator.get(PAGE).status_code == 403
     assert "Operations: what needs somebody" not in page(operator.get(APP)).links
-    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"SCOPE": ""}
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"ASSET_SCOPE": ""}
     assert client_of("view_asset", "view_circuit").get(PAGE).status_code == 403
 
 

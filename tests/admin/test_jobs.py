@@ -231,7 +231,7 @@ def test_an_export_is_for_the_scope_it_was_asked_with(
     assert download in page(client.get(place)).html
     settings.FILESTACK_TAGS = {
         **settings.FILESTACK_TAGS,
-        "SCOPE": f"{__name__}.only_the_first",
+        "ASSET_SCOPE": f"{__name__}.only_the_first",
     }
     shown = page(client.get(place))
     assert "You see other assets now" in shown.text
@@ -251,7 +251,7 @@ def test_what_was_skipped_is_named_where_one_may_see_it(
     assert shown.links["cat-h1"] == f"{LIST}{ids[1]}/change/"
     settings.FILESTACK_TAGS = {
         **settings.FILESTACK_TAGS,
-        "SCOPE": f"{__name__}.only_the_first",
+        "ASSET_SCOPE": f"{__name__}.only_the_first",
     }
     shown = page(client.get(place))
     assert {name for name in shown.links if name.startswith("cat-")} == {"cat-h0"}

@@ -168,7 +168,7 @@ def test_who_has_a_scope_or_no_permission_is_shown_nothing(
     assert looking.post(f"{ENDPOINTS}{endpoint.pk}/secret/").status_code == 403
     for place in places:
         assert client_of("view_asset").get(place).status_code == 403
-    settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "SCOPE": f"{__name__}.nobody"}
+    settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "ASSET_SCOPE": f"{__name__}.nobody"}
     for place in places:
         assert client.get(place).status_code == 403, place
     assert client.post(f"{ENDPOINTS}{endpoint.pk}/secret/").status_code == 403

@@ -230,7 +230,7 @@ def test_the_global_minimum_is_explored_and_set_in_the_settings(
     assert '"MIN_CONFIDENCE": 91 }' in preview.text
     assert "whole number" in page(editor.get(place, {"minimum": "x"})).text
     assert client_of("view_asset").get(place).status_code == 403
-    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"SCOPE": f"{__name__}.nothing"}
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"ASSET_SCOPE": f"{__name__}.nothing"}
     assert editor.get(place).status_code == 403
 
 

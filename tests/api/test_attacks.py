@@ -174,7 +174,7 @@ def faults(reply: Any, content: str, *, secrets: tuple[str, ...]) -> Iterator[st
 def tenant(settings: Any, monkeypatch: pytest.MonkeyPatch) -> User:
     """A user with all permissions except for hidden tags, who may see some of the assets."""
     settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {
-        "SCOPE": f"{__name__}.own_assets",
+        "ASSET_SCOPE": f"{__name__}.own_assets",
         "WRITES_PER_MINUTE": None,
         "NEW_TAGS_PER_HOUR": None,
     }

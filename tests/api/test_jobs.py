@@ -210,7 +210,7 @@ def by_kind(user: Any) -> Q | None:
 def test_an_export_is_read_while_the_scope_is_what_it_was_asked_with(
     api: APIClient, run: Any, ids: list[int], settings: Any
 ) -> None:
-    settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "SCOPE": f"{__name__}.by_kind"}
+    settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "ASSET_SCOPE": f"{__name__}.by_kind"}
     place = run(api, JOBS, {"action": "export", "q": "sky"})["Location"]
     for path in ("download/", "items/"):
         assert api.get(place + path).status_code == 200

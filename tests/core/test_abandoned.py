@@ -23,7 +23,7 @@ def run(asset: Asset, script: Any) -> TaggingRun:
     """A run that was started three leases ago, by a process that crashed."""
     queue.request([asset.pk])
     leases.claim([asset.pk])
-    started_at = timezone.now() - 3 * timedelta(seconds=get_settings().LEASE)
+    started_at = timezone.now() - 3 * timedelta(seconds=get_settings().LEASE_SECONDS)
     TaggingRun.objects.update(started_at=started_at)
     return TaggingRun.objects.get()
 
@@ -70,6 +70,6 @@ def test_a_run_that_waits_for_its_job_has_until_the_deadline(
     TaggingRun.objects.update(job_id="job-1")
     registry.forget(asset.pk)
     assert abandoned_runs.close() == 0
-    deadline = timedelta(seconds=get_settings().WORKFLOW_DEADLINE)
+    deadline = timedelta(seconds=get_settings().WORKFLOW_TIMEOUT)
     TaggingRun.objects.update(started_at=timezone.now() - deadline)
     assert abandoned_runs.close() == 1

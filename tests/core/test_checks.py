@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,8 @@ from django.utils import timezone
 
 from filestack_tags import checks, conf
 from filestack_tags.assets import registry as assets_registry
+from filestack_tags.assets.visibility import scope_of
+from filestack_tags.conf import RENAMED, Settings
 from filestack_tags.exceptions import ConfigurationError
 from filestack_tags.filestack.client import FilestackClient
 from filestack_tags.filestack.sources import Source
@@ -57,7 +60,8 @@ def test_good_settings_pass_every_check(settings: Any) -> None:
         ([], ["E001"]),
         ({"API_KEYS": "k"}, ["E002"]),
         ({"zzz": 1}, ["E002"]),
-        (GOOD | {"LEASE": 0}, ["E003"]),
+        ({"zzz": 1, "ASSET_SCOPE": "a.b"}, ["E002", "E002"]),
+        (GOOD | {"LEASE_SECONDS": 0}, ["E003"]),
         (GOOD | {"READ_TIMEOUT": None}, ["E003"]),
         (GOOD | {"MAX_ATTEMPTS": True}, ["E003"]),
         (GOOD | {"WEBHOOK_TOLERANCE": -1}, ["E003"]),
@@ -78,7 +82,7 @@ def test_good_settings_pass_every_check(settings: Any) -> None:
         (GOOD | {"RATE_LIMIT": "fast"}, ["E030"]),
         (GOOD | {"RATE_LIMIT": "20/second"}, ["W004"]),
         (GOOD | {"RATE_LIMIT": "20/second", "REDIS_URL": "redis://r/0"}, []),
-        (GOOD | {"LEASE": 70}, ["W005"]),
+        (GOOD | {"LEASE_SECONDS": 70}, ["W005"]),
         (GOOD | {"RULES": {"beach": 'tags.auto kex "beach"'}}, []),
         (GOOD | {"RULES": {"beach": "tags.auto kex beach", "b": "a = 1"}}, ["E020", "E020"]),
         (GOOD | {"WORKFLOWS": {"look": "687r07d2", "x" * 91: "wf.1_b-C"}}, []),
@@ -97,9 +101,12 @@ def test_good_settings_pass_every_check(settings: Any) -> None:
         (GOOD | {"TAGGERS": {"x" * 101: "tests.scripted.ScriptedTagger"}}, ["E017"]),
         (GOOD | {"TAGGERS": {"a": "tests.nowhere"}, "TAGGER": "a"}, ["E017", "E010"]),
         (GOOD | {"TAGGERS": {"a": ["tests.scripted.ScriptedTagger"]}}, ["E014"]),
-        (GOOD | {"KEEP_DELIVERIES": 0.6}, ["E040"]),
-        (GOOD | {"KEEP_DELIVERIES": 0, "KEEP_RAW_REPLIES": "long"}, ["E003", "E003"]),
-        (GOOD | {"KEEP_RAW_REPLIES": 0.5, "KEEP_DELIVERIES": 1}, ["E040"]),
+        (GOOD | {"DELIVERY_RETENTION_DAYS": 0.6}, ["E040"]),
+        (
+            GOOD | {"DELIVERY_RETENTION_DAYS": 0, "RAW_REPLY_RETENTION_DAYS": "long"},
+            ["E003", "E003"],
+        ),
+        (GOOD | {"RAW_REPLY_RETENTION_DAYS": 0.5, "DELIVERY_RETENTION_DAYS": 1}, ["E040"]),
         (GOOD | {"TAGGER": "no.such"}, ["E010"]),
         (GOOD | {"TAGGER": "workflow", "WORKFLOW_ID": ""}, ["W003"]),
         (GOOD | {"TAGS_VERSION": 1}, ["W002"]),
@@ -118,6 +125,29 @@ def test_a_rule_that_cannot_be_read_is_told_with_its_place(settings: Any) -> Non
     assert "['RULES']['beach']" in message.msg
     assert 'Did you mean "beach"?' in message.msg
     assert "character 15 of 19" in str(message.hint)
+
+
+def test_a_former_key_names_the_new_one(settings: Any) -> None:
+    settings.FILESTACK_TAGS = GOOD | {"ASSET_SCOPE": "tests.admin.scopes.first"}
+    (message,) = (found for found in run_checks() if found.id == "filestack_tags.E002")
+    assert (message.msg, message.hint) == (
+        "FILESTACK_TAGS has no key 'ASSET_SCOPE'.",
+        "It is now 'ASSET_SCOPE'.",
+    )
+
+
+def test_a_process_without_checks_rejects_an_unknown_key(settings: Any) -> None:
+    settings.FILESTACK_TAGS = GOOD | {"ASSETS_SCOPE": "tests.admin.scopes.first"}
+    with pytest.raises(
+        ConfigurationError, match=r"no key 'ASSETS_SCOPE'\. Did you mean 'ASSET_S"
+    ):
+        scope_of(None)
+
+
+def test_every_former_key_has_a_replacement() -> None:
+    names = {item.name for item in fields(Settings)}
+    assert names.issuperset(RENAMED.values())
+    assert names.isdisjoint(RENAMED)
 
 
 def test_a_value_is_never_shown(settings: Any) -> None:

@@ -146,7 +146,7 @@ class TestTheSameBytes:
     @pytest.mark.parametrize(
         "change",
         [
-            {"SHARE_TAGS": False},
+            {"REUSE_TAGS_BY_HASH": False},
             {"TAGS_VERSION": 1},
             {"TAGGER": "tests.scripted.ScriptedTagger"},
         ],
@@ -192,7 +192,7 @@ def test_files_whose_digest_is_asked_for_are_tagged_by_one_call(settings: Any) -
         settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {
             "CDN_URL": server.url, "API_URL": f"{server.url}/api", "TAGGER": "filestack",
             "API_KEY": config.account.api_key, "APP_SECRET": config.account.app_secret,
-            "ASK_FOR_SHA256": True,
+            "FETCH_METADATA": True,
         }  # fmt: skip
         with FilestackClient.from_settings() as client:
             handles = [

@@ -127,7 +127,7 @@ def test_no_file_gets_the_tags_of_a_cached_reply_by_its_digest(
     handle = account.store(CAT)
     account.client.tags(Source.handle(handle), version=2)  # by another system
     account.overwrite(handle, DOG)
-    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"ASK_FOR_SHA256": True}
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"FETCH_METADATA": True}
     first, second = account.register(handle), account.register(account.store(DOG))
     assert account.tag(first) == account.tag(second) == {"dog"}
     runs = TaggingRun.objects.order_by("pk")
@@ -144,7 +144,7 @@ def test_a_digest_that_is_learned_after_the_call_shares_nothing(
     first = account.register(handle)
     assert account.tag(first) == {"cat"}  # no event reported that it was overwritten
     registry.describe([first])
-    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"ASK_FOR_SHA256": True}
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"FETCH_METADATA": True}
     assert account.tag(account.register(account.store(DOG))) == {"dog"}
 
 

@@ -76,7 +76,7 @@ def everything(script: Any, settings: Any) -> None:
     """Call every service that writes, on every code path."""
     settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {
         "TAGGER": "tests.scripted.FollowedTagger",
-        "LEASE": 300,
+        "LEASE_SECONDS": 300,
         "WORKFLOW_ID": WORKFLOW,
     }
     with time_machine.travel(timezone.now(), tick=False) as clock:

@@ -101,7 +101,7 @@ def test_each_call_is_made_at_its_moment_and_few_looks_are_enough(
     settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {
         "RATE_LIMIT": "40/second",
         "API_KEY": "a rate of its own",
-        "CONCURRENCY": 8,
+        "TAGGING_CONCURRENCY": 8,
     }
     made: list[float] = []
     looks: list[int] = []
@@ -130,7 +130,7 @@ def test_what_waited_for_a_circuit_does_not_come_at_once(
     script: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One trial call; after it, concurrency grows with time."""
-    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"CONCURRENCY": 8}
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"TAGGING_CONCURRENCY": 8}
     monkeypatch.setattr(circuit_breaker, "RECOVERY", timedelta(seconds=1.5))
     name = settings.FILESTACK_TAGS["TAGGER"]
     ids = queued(70)
@@ -258,7 +258,7 @@ def test_a_task_whose_asset_was_taken_along_costs_neither_a_permit_nor_a_claim(
 def test_tasks_that_came_too_late_keep_no_asset_from_being_taken_along(
     script: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"CONCURRENCY": 1}
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"TAGGING_CONCURRENCY": 1}
     done, *others = queued(4)
     work(done)
     queue.request(others, force=True)

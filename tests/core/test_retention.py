@@ -110,7 +110,7 @@ def test_less_than_a_day_is_refused(kept: dict[str, int]) -> None:
 
 
 def test_settings_and_options_say_for_how_long(settings: Any) -> None:
-    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"KEEP_DELIVERIES": 10}
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"DELIVERY_RETENTION_DAYS": 10}
     for days in (5, 15, 25):
         delivery(str(days), days=days)
     assert retention.prune(deliveries=20).deliveries == 1
@@ -284,7 +284,7 @@ class TestLeftovers:
         assert retention.prune(dry_run=True).merge_rows == 4
         assert retention.prune().merge_rows == 4
         assert (old.rows.count(), young.rows.count()) == (0, 4)
-        with pytest.raises(CurationError, match="KEEP_UNDO"):
+        with pytest.raises(CurationError, match="UNDO_RETENTION_DAYS"):
             merging.undo(old.pk, user=None)
         merging.undo(young.pk, user=None)
         assert retention.prune(undo=1) == Pruned()  # it is being undone
@@ -436,7 +436,7 @@ def test_runs_are_kept_until_no_result_can_come(asset: Asset, settings: Any, day
     run(asset, days=9)
     with pytest.raises(ConfigurationError, match="runs for 3"):
         retention.prune(runs=days)
-    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"KEEP_RUNS": days}
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"RUN_RETENTION_DAYS": days}
     assert {message.id for message in check_settings()} <= {
         "filestack_tags.E003", "filestack_tags.E042",
     }  # fmt: skip

@@ -35,7 +35,10 @@ def ann() -> User:
 
 @pytest.fixture
 def scoped(settings: Any) -> None:
-    settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "SCOPE": f"{__name__}.by_container"}
+    settings.FILESTACK_TAGS = {
+        **settings.FILESTACK_TAGS,
+        "ASSET_SCOPE": f"{__name__}.by_container",
+    }
 
 
 def test_a_saved_search_finds_what_matches_by_now(ann: User) -> None:
@@ -194,7 +197,7 @@ def test_one_is_shared_within_a_scope_and_with_who_sees_everything(
     assert seen(abe) == ["of a"]
     assert seen(ben) == []
     assert seen(root) == ["of all", "of a"]
-    settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "SCOPE": f"{__name__}.nothing"}
+    settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "ASSET_SCOPE": f"{__name__}.nothing"}
     save(Wanted("of nothing", shared=True), owner=abe)
     assert seen(abe) == ["of nothing"]
     assert seen(ben) == []

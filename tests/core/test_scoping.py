@@ -77,7 +77,10 @@ def nonsense(user: Any) -> Any:
 
 @pytest.fixture(autouse=True)
 def scoped(settings: Any) -> Iterator[None]:
-    settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "SCOPE": f"{__name__}.own_uploads"}
+    settings.FILESTACK_TAGS = {
+        **settings.FILESTACK_TAGS,
+        "ASSET_SCOPE": f"{__name__}.own_uploads",
+    }
     completion.forget()
     yield
     completion.forget()
@@ -306,7 +309,7 @@ def test_the_api_decides_nothing_that_is_out_of_scope(anna: User, theirs: Asset)
 def test_nobody_moves_an_asset_out_of_their_own_scope(
     anna: User, theirs: Asset, settings: Any
 ) -> None:
-    settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "SCOPE": f"{__name__}.own_type"}
+    settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "ASSET_SCOPE": f"{__name__}.own_type"}
     mine = Asset.objects.get(reference="mine1")
     Asset.objects.filter(pk=mine.pk).update(mimetype="image/anna")
     client = Client()
@@ -442,12 +445,12 @@ def test_a_bulk_job_whose_person_is_gone_touches_nothing(anna: User, theirs: Ass
 
 
 def test_a_hook_that_answers_anything_else_shows_nothing(settings: Any) -> None:
-    settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "SCOPE": f"{__name__}.nonsense"}
+    settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "ASSET_SCOPE": f"{__name__}.nonsense"}
     with pytest.raises(ConfigurationError, match="answered bool"):
         visibility.assets_of(AnonymousUser())
 
 
 @pytest.mark.parametrize("path", ["nowhere.at.all", f"{__name__}.SECRETS"])
 def test_a_hook_that_cannot_be_used_is_a_system_check(settings: Any, path: str) -> None:
-    settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "SCOPE": path}
+    settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "ASSET_SCOPE": path}
     assert [message.id for message in check_scope()] == ["filestack_tags.E050"]

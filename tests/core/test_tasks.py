@@ -155,7 +155,10 @@ def test_many_assets_are_queued_with_a_task_for_each_process_that_they_fill(
     script: Any, settings: Any, monkeypatch: pytest.MonkeyPatch,
     django_capture_on_commit_callbacks: Any,
 ) -> None:  # fmt: skip
-    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"CONCURRENCY": 4, "AUTO_TAG": False}
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {
+        "TAGGING_CONCURRENCY": 4,
+        "AUTO_TAG": False,
+    }
     ids = [tasks.register(Source.handle(f"h{number}"))[0].pk for number in range(10)]
     sent: list[int] = []
     with monkeypatch.context() as patch, django_capture_on_commit_callbacks(execute=True):

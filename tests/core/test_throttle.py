@@ -124,14 +124,14 @@ def scope(user: Any) -> Q:
 
 
 def test_users_with_one_scope_share_a_limit(asset: Asset, settings: Any) -> None:
-    limit(settings, NEW_TAGS_PER_HOUR_IN_SCOPE=1, SCOPE=f"{__name__}.scope")
+    limit(settings, NEW_TAGS_PER_HOUR_IN_SCOPE=1, ASSET_SCOPE=f"{__name__}.scope")
     with time_machine.travel(NOW, tick=False):
         assert add(client(), asset, "a").status_code == 201
         assert add(client("other"), asset, "b").status_code == 429
 
 
 def test_new_names_have_limits_by_default(settings: Any) -> None:
-    limit(settings, SCOPE=f"{__name__}.scope")
+    limit(settings, ASSET_SCOPE=f"{__name__}.scope")
     users = [person(f"user{number}") for number in range(6)]
     with time_machine.travel(NOW, tick=False):
         for user in users[:5]:
@@ -141,7 +141,7 @@ def test_new_names_have_limits_by_default(settings: Any) -> None:
                 throttle.count_new_tag("one more", user=user)
         with pytest.raises(LimitExceeded):  # 1,000 names in the scope
             throttle.count_new_tag("one more", user=users[5])
-        limit(settings, SCOPE="")
+        limit(settings, ASSET_SCOPE="")
         throttle.count_new_tag("one more", user=users[5])
 
 

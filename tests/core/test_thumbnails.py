@@ -188,7 +188,7 @@ def test_only_who_may_see_an_asset_gets_its_picture(
     assert Client().get(address(asset)).status_code == 302
     Asset.objects.filter(pk=asset.pk).update(uploader=int(adder.session["_auth_user_id"]))
     assert adder.get(address(asset)).status_code == 200
-    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"SCOPE": f"{__name__}.no_urls"}
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"ASSET_SCOPE": f"{__name__}.no_urls"}
     assert viewer.get(address(asset)).status_code == 404
     assert adder.get(address(asset)).status_code == 404
     assert viewer.get(address(of_each_kind["alias"])).status_code == 200

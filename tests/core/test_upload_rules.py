@@ -53,7 +53,7 @@ def emulator(settings: Any) -> Iterator[EmulatorApp]:
             "CDN_URL": server.url,
             "API_URL": f"{server.url}/api",
             "UPLOAD_URL": server.url,
-            "SCOPE": f"{__name__}.tenant_scope",
+            "ASSET_SCOPE": f"{__name__}.tenant_scope",
             "UPLOAD_RULES": f"{__name__}.tenant_rules",
         }
         yield app
@@ -297,10 +297,10 @@ def ids() -> list[str]:
     ("values", "expected"),
     [
         ({}, []),
-        ({"SCOPE": f"{__name__}.tenant_scope"}, ["W050"]),
+        ({"ASSET_SCOPE": f"{__name__}.tenant_scope"}, ["W050"]),
         (
             {
-                "SCOPE": f"{__name__}.tenant_scope",
+                "ASSET_SCOPE": f"{__name__}.tenant_scope",
                 "UPLOAD_RULES": f"{__name__}.tenant_rules",
             },
             [],

@@ -121,7 +121,7 @@ def test_without_a_secret_filestack_is_asked_to_come_again(deliver: Any, setting
 
 
 def test_a_body_above_the_limit_is_refused(deliver: Any, settings: Any) -> None:
-    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"WEBHOOK_MAX_BODY": 10}
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"WEBHOOK_MAX_SIZE": 10}
     assert deliver(b"0123456789").status_code == 200
     assert deliver(b"0123456789a").status_code == 413
     assert WebhookDelivery.objects.exclude(error_code="too_large").count() == 1
@@ -184,11 +184,11 @@ def test_deliveries_are_kept_for_longer_than_their_signature_is_accepted(
     settings: Any, tolerance: Any, days: int, is_allowed: bool
 ) -> None:
     values = {} if tolerance == "default" else {"WEBHOOK_TOLERANCE": tolerance}
-    kept = values | {"KEEP_DELIVERIES": days}
+    kept = values | {"DELIVERY_RETENTION_DAYS": days}
     settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | kept
     found = [problem.id for problem in checks.check_settings()]
     assert found == ([] if is_allowed else ["filestack_tags.E041"])
-    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"KEEP_DELIVERIES": 365}
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"DELIVERY_RETENTION_DAYS": 365}
     if is_allowed:
         retention.prune(deliveries=days)
     else:

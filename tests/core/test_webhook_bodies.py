@@ -132,7 +132,7 @@ def test_what_is_above_djangos_limit_is_stored(settings: Any) -> None:
 
 @pytest.fixture
 def _small(settings: Any) -> None:
-    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"WEBHOOK_MAX_BODY": 40}
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"WEBHOOK_MAX_SIZE": 40}
 
 
 @pytest.mark.usefixtures("_small")
@@ -144,7 +144,7 @@ class TestTooLarge:
             first, second = post(), post()
         assert first.status_code == second.status_code == 413
         assert first.content == (
-            b"The body is larger than WEBHOOK_MAX_BODY, 40 bytes: it has %d.\n" % len(BODY)
+            b"The body is larger than WEBHOOK_MAX_SIZE, 40 bytes: it has %d.\n" % len(BODY)
         )
         (delivery,) = WebhookDelivery.objects.all()
         assert (delivery.state, delivery.error_code) == ("failed", "too_large")
@@ -153,9 +153,9 @@ class TestTooLarge:
         assert [(event.name, event.labels) for event in told] == [
             ("webhook.refused", {"reason": "too_large"})
         ] * 2
-        assert "WEBHOOK_MAX_BODY" in caplog.text
+        assert "WEBHOOK_MAX_SIZE" in caplog.text
         page = f"/admin/filestack_tags/webhookdelivery/{delivery.pk}/change/"
-        assert "WEBHOOK_MAX_BODY" in admin_client.get(page).content.decode()
+        assert "WEBHOOK_MAX_SIZE" in admin_client.get(page).content.decode()
         operations = admin_client.get(reverse("admin:filestack_tags_operations"))
         assert "too_large" in operations.content.decode()
 
@@ -167,7 +167,7 @@ class TestTooLarge:
 
     def test_a_retry_is_stored_once_the_limit_is_raised(self, settings: Any) -> None:
         post()
-        settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"WEBHOOK_MAX_BODY": 4000}
+        settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"WEBHOOK_MAX_SIZE": 4000}
         assert post().content == b"Stored.\n"
         assert WebhookDelivery.objects.count() == 2
 
@@ -260,7 +260,7 @@ def test_a_chunked_body_under_asgi_is_refused_with_its_own_reason(settings: Any)
     status, text = post_by_asgi(signed=BODY)
     assert (status, "without its body" in text) == (400, True)
     assert not WebhookDelivery.objects.exists()
-    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"WEBHOOK_MAX_BODY": 40}
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"WEBHOOK_MAX_SIZE": 40}
     status, text = post_by_asgi(BODY[:10], BODY[10:], signed=BODY)
-    assert (status, "WEBHOOK_MAX_BODY" in text) == (413, True)
+    assert (status, "WEBHOOK_MAX_SIZE" in text) == (413, True)
     assert WebhookDelivery.objects.get().error_code == "too_large"

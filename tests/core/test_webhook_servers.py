@@ -120,7 +120,7 @@ def test_a_body_of_any_form_is_stored_or_refused_with_its_own_reason(
         assert served.rows()[0][0] == before + number + 1
     too_large = {"server": name, "ocr": "x" * (8 * 1024 * 1024)}
     status, text = served.post(too_large, chunked=name != "runserver")
-    assert (status, "WEBHOOK_MAX_BODY" in text) == (413, True)
+    assert (status, "WEBHOOK_MAX_SIZE" in text) == (413, True)
     assert served.rows("state, error_code, length(raw_body)")[-1] == ("failed", "too_large", 0)
 
 

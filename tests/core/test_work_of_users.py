@@ -163,7 +163,7 @@ def test_a_merge_stops_once_its_user_may_not_do_it(
         merging.undo(merge.pk, user=editor)
     assert not merging.work(merge.pk, is_stopped=lambda: True)
     if (why := end(editor)).endswith("all assets."):
-        settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"SCOPE": f"{__name__}.scope"}
+        settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"ASSET_SCOPE": f"{__name__}.scope"}
     assert merging.work(merge.pk)
     merge.refresh_from_db()
     assert merge.error.startswith(why)

@@ -117,7 +117,7 @@ class World:
             MIN_CONFIDENCE=self.min_confidence,
             HIDE_SENSITIVE=self.hides_sensitive,
             SENSITIVE_LABELS=[shouted(tag.name) for tag in self.tags if tag.sensitive],
-            NOT_SENSITIVE_LABELS=[tag.name for tag in self.tags if not tag.sensitive],
+            SENSITIVE_LABELS_EXCLUDE=[tag.name for tag in self.tags if not tag.sensitive],
         )
 
 

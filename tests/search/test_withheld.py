@@ -65,7 +65,7 @@ def test_the_list_holds_what_filestacks_own_sample_does() -> None:
 
 
 def test_settings_add_labels_and_take_some_away(settings: Any) -> None:
-    use(settings, SENSITIVE_LABELS=["  Mood "], NOT_SENSITIVE_LABELS="MAN")
+    use(settings, SENSITIVE_LABELS=["  Mood "], SENSITIVE_LABELS_EXCLUDE="MAN")
     assert sensitive_labels.category_of("mood") == sensitive_labels.OWN
     assert sensitive_labels.category_of("man") == ""
 

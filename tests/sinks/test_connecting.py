@@ -1,4 +1,4 @@
-"""The setting ``SINKS``: what is connected, and what is left out with a message."""
+"""The setting ``METRICS_SINKS``: what is connected, and what is left out with a message."""
 
 from __future__ import annotations
 
@@ -56,11 +56,11 @@ HOST_SINK = f"{__name__}.HostSink"
 @pytest.fixture
 def use(settings: Any) -> Any:
     def set_to(*names: str) -> None:
-        settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"SINKS": names}
+        settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"METRICS_SINKS": names}
 
     made.clear()
     yield set_to
-    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"SINKS": ()}
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"METRICS_SINKS": ()}
 
 
 def messages() -> list[tuple[str, str]]:
@@ -131,7 +131,7 @@ def test_a_sink_without_its_extra_says_what_to_install(
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("value", ["not a dict", {"SINKS": 5}, {"SINKS": [1]}])
+@pytest.mark.parametrize("value", ["not a dict", {"METRICS_SINKS": 5}, {"METRICS_SINKS": [1]}])
 def test_a_setting_that_cannot_be_read_is_left_to_its_own_check(
     settings: Any, value: Any
 ) -> None:

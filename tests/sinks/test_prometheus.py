@@ -145,7 +145,7 @@ import django
 from django.conf import settings
 settings.configure(
     INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "filestack_tags"],
-    FILESTACK_TAGS={"SINKS": ["prometheus"]},
+    FILESTACK_TAGS={"METRICS_SINKS": ["prometheus"]},
     DATABASES={},
 )
 django.setup()

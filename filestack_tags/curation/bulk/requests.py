@@ -356,7 +356,7 @@ def scope_of_job(job: BulkJob) -> Q | None:
 
     A job whose user was deleted may touch nothing.
     """
-    if not get_settings().SCOPE:
+    if not get_settings().ASSET_SCOPE:
         return None
     if job.requested_by is not None:
         return scope_of(job.requested_by)

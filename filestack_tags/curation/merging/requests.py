@@ -124,7 +124,7 @@ def undo(merge_id: int, *, user: AbstractBaseUser | None) -> TagMerge:
         if merge.pruned_at is not None:
             raise CurationError(
                 f"The merge {merge} cannot be undone any more: the rows as they were before it "
-                f"were deleted on {merge.pruned_at:%Y-%m-%d}, as old as KEEP_UNDO says."
+                f"were deleted on {merge.pruned_at:%Y-%m-%d}, as old as UNDO_RETENTION_DAYS says."
             )
         _require_latest(merge)
         _bring_back_source(merge)

@@ -53,7 +53,7 @@ class Command(AppCommand):
         parser.add_argument(
             "--concurrency",
             type=int,
-            help="calls in flight; the setting CONCURRENCY by default",
+            help="calls in flight; the setting TAGGING_CONCURRENCY by default",
         )
         parser.add_argument("--tagger", default="", help="overrules the setting TAGGER")
         parser.add_argument(

@@ -24,18 +24,25 @@ class Command(AppCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--deliveries", type=int, metavar="DAYS", help="instead of KEEP_DELIVERIES"
+            "--deliveries", type=int, metavar="DAYS", help="instead of DELIVERY_RETENTION_DAYS"
         )
         parser.add_argument(
-            "--raw-replies", type=int, metavar="DAYS", help="instead of KEEP_RAW_REPLIES"
+            "--raw-replies",
+            type=int,
+            metavar="DAYS",
+            help="instead of RAW_REPLY_RETENTION_DAYS",
         )
-        parser.add_argument("--runs", type=int, metavar="DAYS", help="instead of KEEP_RUNS")
         parser.add_argument(
-            "--exports", type=int, metavar="DAYS", help="instead of KEEP_EXPORTS"
+            "--runs", type=int, metavar="DAYS", help="instead of RUN_RETENTION_DAYS"
         )
-        parser.add_argument("--undo", type=int, metavar="DAYS", help="instead of KEEP_UNDO")
         parser.add_argument(
-            "--outbound", type=int, metavar="DAYS", help="instead of KEEP_OUTBOUND"
+            "--exports", type=int, metavar="DAYS", help="instead of EXPORT_RETENTION_DAYS"
+        )
+        parser.add_argument(
+            "--undo", type=int, metavar="DAYS", help="instead of UNDO_RETENTION_DAYS"
+        )
+        parser.add_argument(
+            "--outbound", type=int, metavar="DAYS", help="instead of OUTBOUND_RETENTION_DAYS"
         )
         parser.add_argument(
             "--dry-run", action="store_true", help="only say how many there are"

@@ -1,4 +1,4 @@
-"""Sinks: where metrics go, by the setting ``SINKS``. Connected when the project has started.
+"""Sinks: where metrics go (``METRICS_SINKS``). Connected when the project has started.
 
 A sink is created without arguments and receives every event of its process. One that cannot be
 created is left out; a system check explains why.
@@ -78,7 +78,7 @@ def make(name: str) -> Sink:
 def _names() -> list[str]:
     """Return the setting as written: a project that is starting may still change other settings."""
     try:
-        value = configured().get("SINKS", ())
+        value = configured().get("METRICS_SINKS", ())
     except ConfigurationError:
         return []
     names = (value,) if isinstance(value, str) else value
@@ -121,7 +121,7 @@ _connected = _Connected()
 
 
 def connect() -> None:
-    """Subscribe the sinks of the setting ``SINKS`` to every event. Never raises."""
+    """Subscribe the sinks of the setting ``METRICS_SINKS`` to every event. Never raises."""
     _connected.connect()
 
 

@@ -22,7 +22,7 @@ from . import decoder
 from .decoder import READY, REPLY, REQUEST
 
 DECODERS = 2
-"""Maximum pictures that a process reads and decodes at once, whatever ``CONCURRENCY`` is."""
+"""Maximum pictures that a process reads and decodes at once, despite ``TAGGING_CONCURRENCY``."""
 
 MEMORY = 280 * 1024 * 1024
 """Bytes for one picture: its file in this process, and its file and pixels in the decoder."""
