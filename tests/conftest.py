@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
-from django.test import TransactionTestCase
+from django.test import Client, TransactionTestCase
 
 from filestack_tags import metrics
+from filestack_tags.assets import registry
+from filestack_tags.filestack.sources import Source
+from filestack_tags.models import Asset, AssetTag
 from filestack_tags.search import completion
+from tests import scripted, signed_headers
+
+HOME = Path(__file__).parent
+PAYLOADS = HOME / "payloads"
+SECRET = "whsec-A"
 
 DATABASE_FIXTURES = frozenset({"db", "transactional_db", "django_db_reset_sequences"})
 
@@ -19,12 +29,12 @@ SLOW_FILES = frozenset(
     {
         "admin/test_nasty.py",
         "api/test_attacks.py",
-        "core/test_publishing.py",
-        "core/test_webhook_servers.py",
+        "concurrency/test_publisher.py",
+        "webhooks/test_servers.py",
         "filestack/test_deadline.py",
         "fuzz/test_searches.py",
         "fuzz/test_shown.py",
-        "taggers/test_memory.py",
+        "tagging/taggers/test_memory.py",
     }
 )
 """Files whose tests take minutes in total: they request every URL, or wait for a deadline."""
@@ -47,12 +57,11 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """Skip the example project's and the browser tests, which need other settings, and the tests of
     the published package, unless named.
     """
-    home = Path(__file__).parent
-    if collection_path == home / "dist":
+    if collection_path == HOME / "dist":
         return None if any("tests/dist" in name for name in config.args) else True
     theirs = {
-        home / "example": ("example_project.settings",),
-        home / "e2e": ("tests.e2e.settings", "tests.e2e.unfold_settings"),
+        HOME / "example": ("example_project.settings",),
+        HOME / "e2e": ("tests.e2e.settings", "tests.e2e.unfold_settings"),
     }
     settings = theirs.get(collection_path)
     is_other = settings and os.environ.get("DJANGO_SETTINGS_MODULE") not in settings
@@ -71,7 +80,7 @@ def uses_database(item: pytest.Item) -> bool:
 
 def is_slow(item: pytest.Item) -> bool:
     """Whether a test is in one of :data:`SLOW_FILES`."""
-    return "/".join(item.path.parts[-2:]) in SLOW_FILES
+    return item.path.relative_to(HOME).as_posix() in SLOW_FILES
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -110,3 +119,52 @@ def _events_are_declared(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     end()
     assert not wrong
+
+
+@pytest.fixture
+def payload() -> Callable[[str], bytes]:
+    """Return the exact bytes of a recorded payload."""
+    return lambda name: (PAYLOADS / name).read_bytes()
+
+
+@pytest.fixture
+def deliver(client: Client, django_capture_on_commit_callbacks: Any) -> Callable[..., Any]:
+    """Post a signed webhook like Filestack, and run its tasks as after a commit."""
+
+    def post(body: bytes | Mapping[str, Any], **headers: str) -> Any:
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        signed = signed_headers(raw, SECRET) | headers
+        with django_capture_on_commit_callbacks(execute=True):
+            return client.post(
+                "/filestack/webhook/", raw, content_type="application/json", headers=signed
+            )
+
+    return post
+
+
+@pytest.fixture
+def script(settings: Any) -> Iterator[list[Any]]:
+    """Use the scripted tagger; the list contains its next replies."""
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {
+        "TAGGER": "tests.scripted.ScriptedTagger"
+    }
+    scripted.answers[:] = [scripted.reply({"sky": 90})]
+    scripted.asked.clear()
+    yield scripted.answers
+    scripted.answers.clear()
+
+
+@pytest.fixture
+def asset(db: None) -> Asset:
+    return registry.register(Source.handle("VJQTvCboRVivWJ2BpKgd"))[0]
+
+
+@pytest.fixture
+def tags_of() -> Callable[[Asset], dict[str, int]]:
+    """Return ``{key: confidence}`` of an asset's rows, without rejected ones."""
+
+    def read(asset: Asset) -> dict[str, int]:
+        rows = AssetTag.objects.filter(asset=asset).exclude(decision=AssetTag.Decision.REJECTED)
+        return dict(rows.values_list("tag__key", "confidence"))
+
+    return read

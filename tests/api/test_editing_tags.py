@@ -183,7 +183,7 @@ def test_labels_are_not_changed_by_who_sees_a_part_of_the_assets(
 ) -> None:
     settings.FILESTACK_TAGS = {
         **settings.FILESTACK_TAGS,
-        "ASSET_SCOPE": "tests.core.test_scoping.own_uploads",
+        "ASSET_SCOPE": "tests.assets.test_visibility.own_uploads",
     }
     for key in ("sky", "nowhere"):
         replies = [

@@ -18,8 +18,8 @@ from .conftest import ROOT, Built, run
 
 PACKAGE = "filestack_tags"
 PARTS = (
-    *("tests/api", "tests/filestack", "tests/payloads", "tests/admin/test_browse.py"),
-    *("tests/core/test_webhook.py", "tests/search/test_language.py", "tests/test_documents.py"),
+    *("tests/api", "tests/filestack", "tests/payloads", "tests/admin/library/test_browsing.py"),
+    *("tests/webhooks/test_endpoint.py", "tests/search/test_language.py", "tests/test_documents.py"),
 )
 """The tests run here. tox runs the whole suite on the wheel, too."""
 

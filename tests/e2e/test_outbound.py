@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from filestack_tags.models import OutboundMessage
-from tests.core.receiver import Receiver, receiving
+from tests.outbound.receiver import Receiver, receiving
 
 from .browser import press, tab_to
 from .marks import both_widths

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from filestack_tags.testing import EmulatorServer
-from tests.core.receiver import receiving
 from tests.dripping import dripping
+from tests.outbound.receiver import receiving
 
 from .reachable import POSTGRES, RABBITMQ, REDIS, Service
 from .test_brokers import (

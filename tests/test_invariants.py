@@ -1,6 +1,6 @@
 """The guarantees of docs/architecture.md, each by its number there.
 
-Those that need two connections at once are in ``tests/core/test_concurrency.py``; that every search
+Those that need two connections at once are in ``tests/db/test_concurrency.py``; that every search
 equals a brute-force evaluation is in ``tests/search/test_oracle.py``.
 """
 

@@ -14,8 +14,7 @@ from filestack_tags.tagging.taggers.local.network import convolutions
 from filestack_tags.tagging.taggers.local.pictures import network_views, open_picture
 from filestack_tags.tagging.taggers.local.session import classify, get_session
 from filestack_tags.tagging.taggers.local.weights import Weights, read_weights, weights_path
-
-from . import oracle
+from tests.tagging.taggers import oracle
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 if TYPE_CHECKING:
     from pytest_django import Settings
 
-PHOTOS = Path(__file__).parents[2] / "example_project" / "photos"
+PHOTOS = Path(__file__).parents[3] / "example_project" / "photos"
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ from filestack_tags.models import Asset, Circuit
 from filestack_tags.operations import heartbeat, setting_values
 from filestack_tags.tagging import queue
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 
 # Django 6.1 queries whether the database supports the fields of a model.
 pytestmark = pytest.mark.django_db

@@ -21,7 +21,7 @@ from filestack_tags.tagging import results
 from filestack_tags.testing.payloads import event, fp_delete, fp_overwrite, fp_upload
 from filestack_tags.webhooks import file_events, processing
 from tests import scripted
-from tests.core.test_jobs import rows, store
+from tests.webhooks.test_processing import rows, store
 
 State = WebhookDelivery.State
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

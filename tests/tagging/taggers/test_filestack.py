@@ -15,8 +15,7 @@ from filestack_tags.filestack.shared import shared_client
 from filestack_tags.filestack.sources import Source
 from filestack_tags.tagging.taggers import PendingJob, TagScore, get_tagger
 from filestack_tags.tagging.taggers.filestack import FilestackTagger, WorkflowTagger
-
-from .conftest import Filestack
+from tests.tagging.taggers.conftest import Filestack
 
 if TYPE_CHECKING:
     from pytest_django import Settings

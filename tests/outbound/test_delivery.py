@@ -23,8 +23,7 @@ from filestack_tags.operations import retention
 from filestack_tags.outbound import delivery, http, outbox
 from filestack_tags.tagging import queue
 from tests.api.rows import tagged
-
-from .receiver import Receiver, receiving
+from tests.outbound.receiver import Receiver, receiving
 
 pytestmark = pytest.mark.django_db
 

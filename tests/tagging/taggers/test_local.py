@@ -18,8 +18,7 @@ from filestack_tags.tagging.taggers.local import LocalTagger, missing_packages, 
 from filestack_tags.tagging.taggers.local.__main__ import main
 from filestack_tags.tagging.taggers.local.pictures import MAX_BYTES
 from filestack_tags.tagging.taggers.local.tagger import confidences
-
-from .conftest import Filestack
+from tests.tagging.taggers.conftest import Filestack
 
 SOURCE = Source.handle("pR4oeS63QLmYIFNs2ZvZ")
 
@@ -153,7 +152,7 @@ for call in (lambda: tag_picture(b""), lambda: get_tagger("local").tag(Source.ha
 def test_without_the_extra_everything_imports_and_the_error_names_the_cure() -> None:
     result = subprocess.run(
         [sys.executable, "-c", WITHOUT_THE_EXTRA],
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
         capture_output=True,
         text=True,
         check=True,
@@ -179,7 +178,7 @@ def test_the_module_runs_as_a_command(photos: Path) -> None:
         capture_output=True,
         text=True,
         check=True,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
     )
     assert result.stdout.startswith("dogs.jpg: portrait orientation 100, animal ")
     assert result.stderr == ""

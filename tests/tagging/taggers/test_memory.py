@@ -113,8 +113,13 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
     for number, (make, _) in enumerate(PICTURES.values()):
         (folder / f"{number:02}").write_bytes(make())
     result = subprocess.run(
-        [sys.executable, "-m", "tests.taggers.memory", *sorted(map(str, folder.iterdir()))],
-        cwd=Path(__file__).parents[2],
+        [
+            sys.executable,
+            "-m",
+            "tests.tagging.taggers.memory",
+            *sorted(map(str, folder.iterdir())),
+        ],
+        cwd=Path(__file__).parents[3],
         capture_output=True,
         text=True,
         check=True,

@@ -20,9 +20,8 @@ from filestack_tags.tagging import queue, workflows
 from filestack_tags.tagging.taggers import PendingJob, TaggerReply
 from filestack_tags.tagging.taggers.filestack import WorkflowTagger
 from filestack_tags.testing import Account, EmulatorApp, EmulatorServer, Workflow
+from tests.db.test_concurrency import at_once
 from tests.testing.surroundings import BASE, config, picture
-
-from .test_concurrency import at_once
 
 LOOK = "687r07d2"  # the docs show ids that are not UUIDs
 MINUTE = 60

@@ -16,7 +16,7 @@ from filestack_tags.tagging.taggers import TaggerReply, concurrent_calls
 from filestack_tags.tagging.taggers.concurrent_calls import InFlight
 from tests import scripted
 
-HERE = "tests.taggers.test_inflight"
+HERE = "tests.tagging.taggers.test_concurrent_calls"
 SOURCE = Source.handle("h")
 
 
