@@ -22,13 +22,14 @@ TOX = $(VENV)/.ready-tox
 
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo serve test coverage e2e screenshots lint fuzz services-test chaos bench-search bench-ingest bench-tagging bench-backfill bench-admin dist-test docs messages openapi openapi-check schemathesis clients vendor tox clean
+.PHONY: help demo serve test test-all coverage e2e screenshots lint fuzz services-test chaos bench-search bench-ingest bench-tagging bench-backfill bench-admin dist-test docs messages openapi openapi-check schemathesis clients vendor tox clean
 
 help:
 	@echo "make demo           upload, tag and search real photos; stops automatically"
 	@echo "make serve          the same project, kept running, with URLs and a login"
 	@echo "make test           the test suite on SQLite; needs no services"
-	@echo "make coverage       the same with branch coverage; takes twice as long"
+	@echo "make test-all       the same with the slow tests: memory, deadlines, servers, hosts"
+	@echo "make coverage       all tests with branch coverage; takes twice as long"
 	@echo "make e2e            the admin in a browser, with a real server, worker and Filestack emulator"
 	@echo "make screenshots    the same, and update the pictures of the manual"
 	@echo "make services-test  the database tests on PostgreSQL and MariaDB, workers on Redis and RabbitMQ"
@@ -58,6 +59,10 @@ serve: $(BASE)
 	@$(BIN)/python example_project/manage.py demo --serve
 
 test: $(DEV)
+	$(BIN)/python -m pytest -n $(JOBS) -m "not services and not slow"
+	$(BIN)/python -m pytest tests/example --ds example_project.settings
+
+test-all: $(DEV)
 	$(BIN)/python -m pytest -n $(JOBS) -m "not services"
 	$(BIN)/python -m pytest tests/example --ds example_project.settings
 

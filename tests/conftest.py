@@ -25,27 +25,7 @@ SECRET = "whsec-A"
 DATABASE_FIXTURES = frozenset({"db", "transactional_db", "django_db_reset_sequences"})
 
 
-SLOW_FILES = frozenset(
-    {
-        "admin/test_nasty.py",
-        "api/test_attacks.py",
-        "concurrency/test_publisher.py",
-        "webhooks/test_servers.py",
-        "filestack/test_deadline.py",
-        "fuzz/test_searches.py",
-        "fuzz/test_shown.py",
-        "tagging/taggers/test_memory.py",
-    }
-)
-"""Files whose tests take minutes in total: they request every URL, or wait for a deadline."""
-
-
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--skip-slow",
-        action="store_true",
-        help="leave out the slow files, as on every further Python, Django and database",
-    )
     parser.addoption(
         "--only-database",
         action="store_true",
@@ -78,17 +58,10 @@ def uses_database(item: pytest.Item) -> bool:
     return case is not None and issubclass(case, TransactionTestCase)
 
 
-def is_slow(item: pytest.Item) -> bool:
-    """Whether a test is in one of :data:`SLOW_FILES`."""
-    return item.path.relative_to(HOME).as_posix() in SLOW_FILES
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     chosen = [*items]
     if config.getoption("--only-database"):
         chosen = [item for item in chosen if uses_database(item)]
-    if config.getoption("--skip-slow"):
-        chosen = [item for item in chosen if not is_slow(item)]
     if len(chosen) < len(items):
         kept = {*map(id, chosen)}
         config.hook.pytest_deselected(items=[item for item in items if id(item) not in kept])

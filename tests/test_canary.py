@@ -324,6 +324,7 @@ def uploads(client: Client, emulator: EmulatorApp) -> tuple[dict[str, Any], list
     return permit, [client.get(UPLOAD).content.decode(), *shown]
 
 
+@pytest.mark.slow
 def test_no_secret_is_anywhere(
     emulator: EmulatorApp,
     settings: Any,

@@ -269,6 +269,7 @@ def django_admin(*arguments: str, database: Path, **environment: str) -> tuple[i
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_missing_migrations_are_reported_with_the_command_that_applies_them(
     tmp_path: Path,
 ) -> None:

@@ -146,6 +146,7 @@ def problems() -> list[Any]:
     ]
 
 
+@pytest.mark.slow
 def test_the_tests_in_the_documents_pass(tmp_path: Path) -> None:
     number = 0
     for document in having("python"):

@@ -18,7 +18,7 @@ from filestack_tags.models import Asset, SavedSearch, Tag, WebhookEndpoint
 
 from .everything import make_everything, own_pages, screens
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 TEXTS = (
     "\x00",

@@ -31,7 +31,7 @@ from filestack_tags.models import Tag, TagAlias
 
 from .rows import person, tagged
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 HIDDEN = "quokka"
 """A word in the name of the hidden tag. No request contains it: they use its alias "roo"."""

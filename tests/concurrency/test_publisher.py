@@ -27,6 +27,8 @@ from filestack_tags.testing.payloads import fp_upload
 from tests.dripping import Dripping, dripping
 from tests.hosts.shop.models import Product
 
+pytestmark = pytest.mark.slow
+
 LONGEST = 10.0
 """Timeout in seconds for something that should happen."""
 

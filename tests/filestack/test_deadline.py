@@ -18,6 +18,8 @@ from filestack_tags.outbound import http
 from filestack_tags.tagging.taggers import get_tagger
 from tests.dripping import TLS_WAYS, WAYS, Dripping, dripping
 
+pytestmark = pytest.mark.slow
+
 HANDLE = Source.handle("abc")
 SECONDS = 0.5
 LONGEST = 10.0

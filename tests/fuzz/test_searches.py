@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from tests import examples
 from tests.api.rows import tagged
 
+pytestmark = pytest.mark.slow
+
 SHARED = [HealthCheck.function_scoped_fixture]
 
 anything = st.text(st.characters(exclude_categories=()), max_size=40)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.test import override_settings
@@ -17,6 +18,8 @@ from filestack_tags.models import Asset, TaggingRun, WebhookDelivery
 from tests import examples, signed_headers
 
 from .strategies import hostile, webhooks
+
+pytestmark = pytest.mark.slow
 
 HANDLE = "VJQTvCboRVivWJ2BpKgd"
 ODD_NUMBERS = [

@@ -23,6 +23,8 @@ from filestack_tags.search.pages import find, neighbours
 from filestack_tags.search.totals import total
 from tests.api.rows import tagged
 
+pytestmark = pytest.mark.slow
+
 PREFIX = "urn:filestack-tags:problem:"
 
 

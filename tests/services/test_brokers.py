@@ -121,6 +121,7 @@ def remove_queue(url: str, queue: str) -> None:
         pytest.param(RABBITMQ, id="rabbitmq", marks=pytest.mark.services),
     ],
 )
+@pytest.mark.slow
 def test_a_worker_process_tags_an_asset_through_the_broker(
     service: Service | None, environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -138,6 +139,7 @@ def test_a_worker_process_tags_an_asset_through_the_broker(
     assert result == {"state": "tagged", "cat": True, "same_process": False}, log.read_text()
 
 
+@pytest.mark.slow
 def test_an_eager_celery_tags_an_asset_in_the_process_that_asks(
     environment: dict[str, str],
 ) -> None:

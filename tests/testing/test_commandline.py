@@ -120,6 +120,7 @@ def test_a_host_beyond_loopback_is_a_command_error() -> None:
     "command",
     [["-m", "filestack_tags.testing"], ["-m", "django", "filestack_tags_emulator"]],
 )
+@pytest.mark.slow
 def test_it_serves_until_a_signal_and_stops_cleanly(
     command: list[str], number: signal.Signals
 ) -> None:

@@ -96,6 +96,7 @@ def test_a_project_whose_celery_is_not_eager_needs_no_worker(
     assert tasks.tag_asset.app.conf.task_always_eager is False
 
 
+@pytest.mark.slow
 def test_a_project_finds_the_fixtures_by_itself(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         project=dedent(

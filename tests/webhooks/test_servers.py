@@ -19,6 +19,8 @@ import pytest
 
 from tests import signed_headers
 
+pytestmark = pytest.mark.slow
+
 GUNICORN = ("gunicorn", "tests.hosts.wsgi", "--bind", "127.0.0.1:0", "--workers", "1")
 SERVERS = {
     "gunicorn": GUNICORN,

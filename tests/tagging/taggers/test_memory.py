@@ -20,9 +20,12 @@ from filestack_tags.exceptions import UnreadableImage
 from filestack_tags.tagging.taggers.local import decoders, tag_picture
 from filestack_tags.tagging.taggers.local.decoders import DECODERS, MEMORY
 
-pytestmark = pytest.mark.skipif(
-    not Path("/proc/self/clear_refs").exists(), reason="Linux counts and limits the memory"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not Path("/proc/self/clear_refs").exists(), reason="Linux counts and limits the memory"
+    ),
+]
 
 PROMISED = 300_000_000
 """The limit in docs/local-tagger.md, in bytes."""

@@ -16,6 +16,8 @@ from filestack_tags.tagging.taggers.local.session import classify, get_session
 from filestack_tags.tagging.taggers.local.weights import Weights, read_weights, weights_path
 from tests.tagging.taggers import oracle
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def weights() -> Weights:
