@@ -45,6 +45,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from .error_codes import ErrorCode
 from .translation import translated
 
 
@@ -272,23 +273,23 @@ class TaggerError(FilestackTagsError):
     Args:
         message: what happened, in one sentence, without secrets.
         code: a stable word for metrics, filters and the run's ``error_code``.
-        cure: how to fix it, ``""`` when there is nothing to do.
+        fix: what to do about it, if more specific than what :class:`.ErrorCode` says.
         retryable: whether a retry can help.
         retry_at: when the other side asked to be called again, if it did (aware datetime).
         status: the HTTP status, when there was an answer.
         raw_reply: the body as received, stored on the run.
     """
 
-    code = "tagger_error"
+    code: str = ErrorCode.TAGGER_ERROR
     retryable = False
-    cure = ""
+    fix = ""
 
     def __init__(
         self,
         message: str,
         *,
         code: str = "",
-        cure: str = "",
+        fix: str = "",
         retryable: bool | None = None,
         retry_at: datetime | None = None,
         status: int | None = None,
@@ -296,77 +297,74 @@ class TaggerError(FilestackTagsError):
     ) -> None:
         super().__init__(message)
         self.message = message
-        self.code = code or self.code
-        self.cure = cure or self.cure
+        self.code = str(code or self.code)
+        self.fix = str(fix or self.fix)
         self.retryable = self.retryable if retryable is None else retryable
         self.retry_at = retry_at
         self.status = status
         self.raw_reply = raw_reply
 
     def __str__(self) -> str:
-        return f"{self.message} {self.cure}".strip()
+        return f"{self.message} {self.fix}".strip()
 
 
 class TaggerUnavailable(TaggerError):
     """The tagger cannot run in this process; the message names what is missing."""
 
-    code = "tagger_unavailable"
+    code = ErrorCode.TAGGER_UNAVAILABLE
 
 
 class UnreadableImage(TaggerError):
     """The bytes are not a picture that the local tagger can read."""
 
-    code = "unreadable_image"
+    code = ErrorCode.UNREADABLE_IMAGE
 
 
 class FilestackError(TaggerError):
     """A call to Filestack failed. The subclasses document whether a retry can help."""
 
-    code = "filestack_error"
+    code = ErrorCode.FILESTACK_ERROR
 
 
 class ConnectionFailed(FilestackError):
     """No answer: the network, name resolution, TLS or a timeout. A retry can help."""
 
-    code = "connection_failed"
+    code = ErrorCode.CONNECTION_FAILED
     retryable = True
 
 
 class ServerError(FilestackError):
     """Filestack answered 5xx. A retry can help."""
 
-    code = "server_error"
+    code = ErrorCode.SERVER_ERROR
     retryable = True
 
 
 class RateLimited(FilestackError):
     """Too many calls. ``retry_at`` is the time from ``Filestack-Reset``, if it was sent."""
 
-    code = "rate_limited"
+    code = ErrorCode.RATE_LIMITED
     retryable = True
 
 
 class RequestRejected(FilestackError):
     """Filestack rejected this request and will reject it again."""
 
-    code = "request_rejected"
+    code = ErrorCode.REQUEST_REJECTED
 
 
 class FileNotFound(RequestRejected):
     """The handle, URL or storage alias path does not exist."""
 
-    code = "file_not_found"
-    cure = (
-        "Check that this handle, URL or storage alias path exists. If the file was deleted, "
-        "delete its asset too."
-    )
+    code = ErrorCode.FILE_NOT_FOUND
+    fix = code.english_fix
 
 
 class AccessDenied(FilestackError):
     """Security, plan or domain whitelist denied the call."""
 
-    code = "access_denied"
-    cure = "Check the app's security settings, plan and whitelist in the Filestack portal."
+    code = ErrorCode.ACCESS_DENIED
+    fix = code.english_fix
 
 
 class PolicyRejected(AccessDenied):
@@ -375,21 +373,18 @@ class PolicyRejected(AccessDenied):
     The file may belong to another Filestack app, whose secret did not sign the policy.
     """
 
-    code = "policy_rejected"
-    cure = (
-        "Check that the file belongs to this Filestack app, APP_SECRET, the clock of this machine, "
-        "and the calls the policy allows."
-    )
+    code = ErrorCode.POLICY_REJECTED
+    fix = code.english_fix
 
 
 class InvalidApplication(AccessDenied):
     """The API key is unknown. Filestack may report it with status 200."""
 
-    code = "invalid_application"
-    cure = "Check API_KEY: Filestack does not know this application."
+    code = ErrorCode.INVALID_APPLICATION
+    fix = code.english_fix
 
 
 class UnexpectedReply(FilestackError):
     """Filestack answered, but not as expected."""
 
-    code = "unexpected_reply"
+    code = ErrorCode.UNEXPECTED_REPLY

@@ -15,39 +15,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from .error_codes import ErrorCode
+
 logger = logging.getLogger(__name__)
 
-OTHER = "other"
+OTHER = ErrorCode.OTHER.value
 """Replaces a value that a label does not have, such as the name of a custom tagger."""
 
 TAGGERS = frozenset({"filestack", "workflow", "local", OTHER})
-CODES = frozenset(
-    {
-        "abandoned",
-        "access_denied",
-        "configuration",
-        "connection_failed",
-        "file_not_found",
-        "file_too_large",
-        "filestack_error",
-        "invalid_application",
-        "policy_rejected",
-        "rate_limited",
-        "request_rejected",
-        "server_error",
-        "tagger_crashed",
-        "tagger_error",
-        "tagger_unavailable",
-        "unexpected_reply",
-        "unknown_parameter",
-        "unreadable_image",
-        "unusable_reply",
-        "workflow_deadline",
-        "workflow_failed",
-        "workflow_task_failed",
-        OTHER,
-    }
-)
+CODES = frozenset(code.value for code in ErrorCode)
 ACTIONS = frozenset(
     {
         "fp.converse",

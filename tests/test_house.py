@@ -15,6 +15,7 @@ from django.apps import apps
 
 from filestack_tags import signals
 from filestack_tags.conf import DEFAULTS, Settings
+from filestack_tags.error_codes import ErrorCode
 from filestack_tags.metrics import CATALOGUE
 from filestack_tags.models import (
     Asset,
@@ -176,6 +177,14 @@ def test_every_system_check_is_documented_with_its_cure() -> None:
     assert all(cells[1] for cells in documented.values())
 
 
+def test_every_error_code_is_documented_with_its_texts() -> None:
+    section = text("docs/observability.md").split("## Error codes")[1].split("\n## ")[0]
+    rows = [line.replace("`", "") for line in section.splitlines() if line.startswith("| `")]
+    assert rows == [
+        f"| {code} | {code.english_meaning} | {code.english_fix} |" for code in ErrorCode
+    ]
+
+
 def test_every_event_is_documented_with_its_labels() -> None:
     rows = table_rows("docs/observability.md")
     assert CATALOGUE.keys() == {name for name in rows if rows[name][0] in ("count", "duration")}
@@ -188,12 +197,11 @@ def test_every_event_is_documented_with_its_labels() -> None:
 
 def test_every_label_is_documented_with_all_its_values() -> None:
     rows = table_rows("docs/observability.md")
-    codes = set(re.findall(r"`([\w.]+)`", rows["code"][0]))
     for event in CATALOGUE.values():
         for label, values in event.labels.items():
             written = set(re.findall(r"`([\w.]+)`", rows[label][0]))
-            if "code" in written:
-                written = written - {"code"} | codes
+            if "code" in {label, *written}:
+                written = written - {"code"} | set(ErrorCode)
             assert written == values, f"{event.name}: {label}"
 
 

@@ -65,15 +65,19 @@ def test_every_error_of_a_tagger_has_its_label() -> None:
         if issubclass(found, TaggerError)
     ]
     assert len(classes) > 10
-    written = {
-        keyword.value.value
+    assert {found.code for found in classes} <= metrics.CODES
+
+
+def test_no_error_code_is_written_as_a_text() -> None:
+    written = [
+        f"{path.name}:{node.lineno}"
         for path in PACKAGE.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.Call)
         for keyword in node.keywords
-        if keyword.arg == "code" and isinstance(keyword.value, ast.Constant)
-    }
-    assert {found.code for found in classes} | written <= metrics.CODES
+        if keyword.arg in ("code", "error_code") and isinstance(keyword.value, ast.Constant)
+    ]
+    assert not written, "Use a member of ErrorCode."
 
 
 def test_the_labels_of_actions_and_taggers_are_those_there_are() -> None:

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from filestack_tags.db.text import storable
+from filestack_tags.error_codes import ErrorCode
 from filestack_tags.exceptions import (
     AccessDenied,
     FileNotFound,
@@ -132,7 +133,7 @@ def error_for(
     if kind is UnexpectedReply:
         return UnexpectedReply(
             _unexpected(call, reply.status, problem),
-            cure="" if retryable else _UNEXPECTED_CURE,
+            fix="" if retryable else ErrorCode.UNEXPECTED_REPLY.english_fix,
             retryable=retryable,
             status=reply.status,
             raw_reply=hide(reply.text)[:MAX_RAW],
@@ -141,14 +142,11 @@ def error_for(
         f"Filestack refused {call} (HTTP {reply.status}){f': {said}' if said else ''}."
         if kind is not ServerError
         else f"Filestack failed at {call} (HTTP {reply.status}).",
-        cure=_cure(kind, said, about, allows) or _rate_cure(kind, reply),
+        fix=_fix(kind, said, about, allows) or _rate_fix(kind, reply),
         retry_at=_reset(reply, now) if kind in (RateLimited, ServerError) else None,
         status=reply.status,
         raw_reply=hide(reply.text)[:MAX_RAW],
     )
-
-
-_UNEXPECTED_CURE = "Check CDN_URL and API_URL: something other than Filestack may answer there."
 
 
 def _kind(status: int, said: str, about: About) -> type[FilestackError]:
@@ -175,23 +173,23 @@ def _unexpected(call: str, status: int, problem: str) -> str:
         return (
             f"Filestack answered {call} with a redirect (HTTP {status}), which is not followed."
         )
-    return f"Filestack answered {call} with something else than asked for. {problem}".strip()
+    return f"Filestack answered {call} in another format. {problem}".strip()
 
 
-def _cure(kind: type[FilestackError], said: str, about: About, allows: Sequence[str]) -> str:
+def _fix(kind: type[FilestackError], said: str, about: About, allows: Sequence[str]) -> str:
     if kind is PolicyRejected:
         if "expired" in said.lower():
             return (
-                "The policy had expired on arrival: set this machine's clock, or raise "
+                "The policy had expired on arrival: correct this machine's clock, or raise "
                 "POLICY_EXPIRY."
             )
-        return f"{PolicyRejected.cure[:-1]}; this one allows {', '.join(allows)}."
+        return f"{PolicyRejected.fix} The policy allows these calls: {', '.join(allows)}."
     if kind is RequestRejected and about == "job":
         return "Check the workflow id and the job id; results are kept 48 hours."
     return ""
 
 
-def _rate_cure(kind: type[FilestackError], reply: Reply) -> str:
+def _rate_fix(kind: type[FilestackError], reply: Reply) -> str:
     """Return the fix for a rate limit whose number Filestack sent.
 
     ``Filestack-Limit`` is a number of calls; its period is documented nowhere, so no pacing is

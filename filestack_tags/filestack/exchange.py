@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Generic, TypeVar
 from urllib.parse import quote
 
+from filestack_tags.error_codes import ErrorCode
 from filestack_tags.exceptions import (
     FilestackError,
     PayloadError,
@@ -99,8 +100,8 @@ class Call(Generic[T]):
         if self.name == "download":
             return RequestRejected(
                 f"The file is larger than {self.max_bytes} bytes.",
-                code="file_too_large",
-                cure="Raise the limit, or resize the file first.",
+                code=ErrorCode.FILE_TOO_LARGE,
+                fix="Raise the limit, or resize the file first.",
             )
         return UnexpectedReply(
             f"Filestack answered {self.name} with more than {self.max_bytes} bytes."

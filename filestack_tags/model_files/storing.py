@@ -31,6 +31,7 @@ from filestack_tags.assets.registry import Facts
 from filestack_tags.conf import get_settings
 from filestack_tags.db.text import storable
 from filestack_tags.db.transactions import alias, atomic, locked, retrying
+from filestack_tags.error_codes import ErrorCode
 from filestack_tags.exceptions import (
     ConfigurationError,
     FilestackTagsError,
@@ -277,8 +278,8 @@ def _read(field: AssetOf, name: str) -> bytes:
     if len(data) > field.max_size:
         raise TaggerError(
             f"The file is larger than {field.max_size} bytes.",
-            code="file_too_large",
-            cure="Raise max_size of the AssetOf field, or save a smaller file.",
+            code=ErrorCode.FILE_TOO_LARGE,
+            fix="Raise max_size of the AssetOf field, or save a smaller file.",
         )
     if not data:
         raise TaggerError("The file is empty.")

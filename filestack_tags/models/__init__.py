@@ -9,7 +9,7 @@ are on the QuerySets and in :mod:`filestack_tags.search`.
 from .assets import Asset, AssetQuerySet
 from .bulk_jobs import OPEN_STATES, BulkJob, BulkJobItem, BulkJobPart
 from .decisions import TagDecision
-from .ledger import TOO_LARGE, TaggingRun, WebhookDelivery
+from .ledger import TaggingRun, WebhookDelivery
 from .model_files import ModelFile
 from .operations import Backfill, Circuit, Heartbeat, Spending
 from .outbound import OutboundMessage, WebhookEndpoint
@@ -21,7 +21,6 @@ __all__ = [
     "AT_WORK",
     "NOT_FOUND",
     "OPEN_STATES",
-    "TOO_LARGE",
     "Asset",
     "AssetQuerySet",
     "AssetTag",

@@ -11,9 +11,6 @@ from filestack_tags.fields import ExactCharField, IdentifierField
 
 from .assets import Asset
 
-TOO_LARGE = "too_large"
-"""Error code of a delivery whose body was rejected for its size, and is not stored."""
-
 
 class TaggingRun(models.Model):
     """One attempt to get an asset's tags. Keeps the raw reply, never a secret."""
@@ -123,7 +120,7 @@ class WebhookDelivery(models.Model):
     outcome = models.TextField(_("outcome"), blank=True)
     error = models.TextField(_("error"), blank=True)
     error_code = ExactCharField(_("error code"), max_length=50, blank=True, default="")
-    """Why it failed, as a code that :mod:`filestack_tags.operations.error_codes` explains."""
+    """Why it failed, as a code that :class:`~filestack_tags.error_codes.ErrorCode` explains."""
     asset = models.ForeignKey(
         Asset,
         on_delete=models.SET_NULL,

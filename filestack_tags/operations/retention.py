@@ -24,11 +24,11 @@ from django.utils import timezone
 
 from filestack_tags.conf import get_settings
 from filestack_tags.db.transactions import Row, alias, atomic, locked, retried, retrying
+from filestack_tags.error_codes import ErrorCode
 from filestack_tags.exceptions import ConfigurationError
 from filestack_tags.filestack.security import CLOCK_SKEW
 from filestack_tags.models import (
     OPEN_STATES,
-    TOO_LARGE,
     Asset,
     BulkJob,
     BulkJobItem,
@@ -232,7 +232,8 @@ def _before(
 
 def _old_deliveries(before: datetime) -> QuerySet[WebhookDelivery]:
     return WebhookDelivery.objects.using(alias()).filter(
-        Q(state__in=CLOSED) | Q(state=WebhookDelivery.State.FAILED, error_code=TOO_LARGE),
+        Q(state__in=CLOSED)
+        | Q(state=WebhookDelivery.State.FAILED, error_code=ErrorCode.TOO_LARGE),
         received_at__lt=before,
     )
 
@@ -318,7 +319,7 @@ def _delete(delivery_ids: list[int]) -> int:
         closed = {
             delivery.pk
             for delivery in held
-            if delivery.state in CLOSED or delivery.error_code == TOO_LARGE
+            if delivery.state in CLOSED or delivery.error_code == ErrorCode.TOO_LARGE
         }
         # No new run can refer to a closed delivery, so these are all references.
         cut = {run.pk for run in held_runs if run.delivery_id in closed}

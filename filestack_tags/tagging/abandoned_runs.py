@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from filestack_tags.conf import get_settings
 from filestack_tags.db.transactions import alias, atomic, retrying
+from filestack_tags.error_codes import ErrorCode
 from filestack_tags.models import Asset, TaggingRun
 
 from . import results
@@ -43,8 +44,8 @@ def _close(run_id: int) -> bool:
         if run.state != TaggingRun.State.STARTED or asset.tagging_state == Asset.State.RUNNING:
             return False
         run.state = TaggingRun.State.FAILED
-        run.error_code = results.ABANDONED
-        run.error_text = "The process that ran it did not come back."
+        run.error_code = ErrorCode.ABANDONED
+        run.error_text = ErrorCode.ABANDONED.english_meaning
         run.finished_at = timezone.now()
         run.save(using=alias(), update_fields=CLOSED)
     return True

@@ -19,11 +19,12 @@ from filestack_tags.assets.registry import rest_state
 from filestack_tags.conf import get_settings
 from filestack_tags.db.rowsets import update
 from filestack_tags.db.transactions import alias, atomic, locked, retrying
+from filestack_tags.error_codes import ErrorCode
 from filestack_tags.filestack.payloads import parse_tags_reply
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, TaggingRun
 
-from . import budget, circuit_breaker, results
+from . import budget, circuit_breaker
 from .taggers import TaggerReply, is_paid, tagger_names
 
 SLACK = timedelta(seconds=5)
@@ -33,8 +34,6 @@ SHARED_WAIT = timedelta(seconds=5)
 """How long an asset waits for the tags of another with the same bytes."""
 
 OPEN_STATES = (Asset.State.QUEUED, Asset.State.RUNNING)
-RELEASED = "released"
-"""Error code of a run whose call was not made, and not counted."""
 
 CLAIMED = (
     *("tagging_state", "attempts", "due_at"),
@@ -149,7 +148,7 @@ def release(works: Sequence[Work], *, to_rest: bool = False) -> None:
             if to_rest:
                 asset.due_at = None
         _write([*running.values()])
-        _close(not_made, RELEASED, "Stopped before the call was made.")
+        _close(not_made, ErrorCode.RELEASED, "Stopped before the call was made.")
         budget.refund(run.started_at for run in not_made if _is_call(run))
 
 
@@ -196,8 +195,8 @@ class _Claim:
         _close(
             # A result that still arrives is applied.
             [run for pk in over for run in started.get(pk, ())],
-            results.ABANDONED,
-            "The process that ran it did not come back.",
+            ErrorCode.ABANDONED,
+            ErrorCode.ABANDONED.english_meaning,
         )
         runs = self._open_runs(asked, shared)
         _write([*given_up, *followed, *asked, *shared])
@@ -238,8 +237,8 @@ class _Claim:
             asset.last_error = (
                 f"Given up after {asset.attempts} attempts; the last one was abandoned."
             )
-            asset.error_code = results.ABANDONED
-            metrics.count("tagging.failed", code=results.ABANDONED)
+            asset.error_code = ErrorCode.ABANDONED
+            metrics.count("tagging.failed", code=ErrorCode.ABANDONED)
             self._refuse(asset)
 
     def _admitted(self, assets: Sequence[Asset], jobs: Mapping[int, TaggingRun]) -> list[Asset]:

@@ -35,6 +35,7 @@ from filestack_tags.db.transactions import (
     retried,
     retrying,
 )
+from filestack_tags.error_codes import ErrorCode
 from filestack_tags.exceptions import FilestackTagsError, RateLimited, TaggerError
 from filestack_tags.models import Asset, AssetQuerySet, TaggingRun
 from filestack_tags.outbound import outbox
@@ -296,7 +297,7 @@ def _error(work: Work, error: Exception) -> TaggerError:
     if isinstance(error, TaggerError):
         return error
     if isinstance(error, FilestackTagsError):  # a setting that every tagger rejects
-        return TaggerError(str(error), code="configuration")
+        return TaggerError(str(error), code=ErrorCode.CONFIGURATION)
     name = type(error).__name__
     logger.error(
         "Tagger %s failed on asset %s",
@@ -306,8 +307,7 @@ def _error(work: Work, error: Exception) -> TaggerError:
     )
     return TaggerError(
         f"The tagger {work.tagger!r} raised {name}.",
-        code="tagger_crashed",
-        cure="The log holds the traceback.",
+        code=ErrorCode.TAGGER_CRASHED,
         retryable=True,
     )
 
@@ -319,8 +319,7 @@ def _unusable(work: Work, error: Exception) -> TaggerError:
     reason = str(error) if isinstance(error, FilestackTagsError) else type(error).__name__
     return TaggerError(
         f"The reply of the tagger {work.tagger!r} cannot be applied: {reason}",
-        code="unusable_reply",
-        cure="" if isinstance(error, FilestackTagsError) else "The log has the traceback.",
+        code=ErrorCode.UNUSABLE_REPLY,
         # It may be temporary, such as a lock timeout.
         retryable=isinstance(error, (OperationalError, InterfaceError)),
     )
@@ -382,8 +381,7 @@ def _keep_open(run_id: int, job: PendingJob) -> Outcome | TaggerError:
         if now >= deadline:
             return TaggerError(
                 "The workflow job did not finish in time.",
-                code="workflow_deadline",
-                cure="Look at the workflow in the Filestack portal, then tag again.",
+                code=ErrorCode.WORKFLOW_DEADLINE,
             )
         asset.due_at = min(deadline, now + _poll_delay(now - run.started_at))
         asset.save(using=alias())

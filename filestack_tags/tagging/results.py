@@ -22,6 +22,7 @@ from filestack_tags.db.datetimes import kept
 from filestack_tags.db.rowsets import check_references
 from filestack_tags.db.text import label_key, storable
 from filestack_tags.db.transactions import alias, atomic, locked, on_commit
+from filestack_tags.error_codes import ErrorCode
 from filestack_tags.models import Asset, AssetTag, TaggingRun, score_of
 from filestack_tags.outbound import outbox
 from filestack_tags.signals import asset_tagged
@@ -30,10 +31,7 @@ from . import rules, run_rows
 from .run_rows import AssetStanding, RunStanding
 from .taggers import TaggerReply, TagScore
 
-ABANDONED = "abandoned"
-"""Error code of a run whose lease expired."""
-
-GIVEN_UP = frozenset({ABANDONED, "workflow_deadline"})
+GIVEN_UP = frozenset({ErrorCode.ABANDONED, ErrorCode.WORKFLOW_DEADLINE})
 """Error codes of runs that were closed without a result. A result that still arrives is applied."""
 
 SOURCES = {"auto": int(AssetTag.Source.AUTO), "user": int(AssetTag.Source.USER)}

@@ -152,7 +152,7 @@ def missing(config: EmulatorConfig) -> list[str]:
     if config.tagger is not None:
         return []
     # Imports Django, which the emulator does not need until it analyzes a picture.
-    from filestack_tags.tagging.taggers.local.extra import CURE, missing_packages
+    from filestack_tags.tagging.taggers.local.extra import INSTALL, missing_packages
 
     packages = missing_packages()
     if not packages:
@@ -160,7 +160,7 @@ def missing(config: EmulatorConfig) -> list[str]:
     return [
         "",
         f"Warning: every call for tags will fail, because {', '.join(packages)} is missing.",
-        CURE,
+        INSTALL,
     ]
 
 

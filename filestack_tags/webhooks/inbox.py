@@ -20,10 +20,11 @@ from filestack_tags import metrics
 from filestack_tags.conf import get_settings
 from filestack_tags.db.text import storable
 from filestack_tags.db.transactions import alias, atomic, locked, retrying
+from filestack_tags.error_codes import ErrorCode
 from filestack_tags.exceptions import WebhookSignatureInvalid
 from filestack_tags.filestack.payloads import event_key
 from filestack_tags.filestack.security import verify_webhook, verify_webhook_chunks
-from filestack_tags.models import TOO_LARGE, WebhookDelivery
+from filestack_tags.models import WebhookDelivery
 
 from .inserting import insert_or_count
 from .leases import OPEN_STATES
@@ -136,7 +137,7 @@ def _store_too_large(key: str, size: int, headers: Mapping[str, str]) -> None:
                 "raw_body": b"",
                 "state": WebhookDelivery.State.FAILED,
                 "error": f"The body has {size} bytes, more than WEBHOOK_MAX_SIZE, {limit} bytes.",
-                "error_code": TOO_LARGE,
+                "error_code": ErrorCode.TOO_LARGE,
                 "processed_at": timezone.now(),
             },
         )
@@ -184,7 +185,7 @@ def _reopen(delivery_ids: Sequence[int]) -> set[int]:
         closed = {
             pk
             for pk, state, code in rows.values_list("pk", "state", "error_code")
-            if state not in OPEN_STATES and code != TOO_LARGE
+            if state not in OPEN_STATES and code != ErrorCode.TOO_LARGE
         }
         WebhookDelivery.objects.using(alias()).filter(pk__in=closed).update(
             state=WebhookDelivery.State.RECEIVED, due_at=timezone.now(), attempts=0

@@ -22,6 +22,7 @@ from filestack_tags import metrics
 from filestack_tags.conf import get_settings
 from filestack_tags.db.text import storable
 from filestack_tags.db.transactions import alias, atomic, locked, retrying
+from filestack_tags.error_codes import ErrorCode
 from filestack_tags.exceptions import PayloadError
 from filestack_tags.filestack.payloads import Event, parse_event
 from filestack_tags.filestack.payloads.reading import decode
@@ -39,12 +40,6 @@ REPLACED = (
     " Characters that the database cannot store were replaced: convert it to utf8mb4, see "
     "filestack_tags.W027."
 )
-
-UNREADABLE = "payload"
-"""Error code of a delivery whose payload cannot be parsed; a retry does not help."""
-
-ABANDONED = "abandoned"
-"""Error code of a delivery whose process crashed too often."""
 
 
 @dataclass(frozen=True)
@@ -218,7 +213,10 @@ def _refuse(delivery: WebhookDelivery, error: PayloadError) -> None:
     with atomic():
         leases.hold([delivery])
         leases.close(
-            delivery, WebhookDelivery.State.FAILED, error=str(error), error_code=UNREADABLE
+            delivery,
+            WebhookDelivery.State.FAILED,
+            error=str(error),
+            error_code=ErrorCode.PAYLOAD,
         )
 
 
@@ -234,8 +232,8 @@ def _take(delivery_id: int) -> WebhookDelivery | Outcome:
             leases.close(
                 delivery,
                 WebhookDelivery.State.FAILED,
-                error=delivery.error or "The process that ran it did not come back.",
-                error_code=delivery.error_code or ABANDONED,
+                error=delivery.error or ErrorCode.ABANDONED.english_meaning,
+                error_code=delivery.error_code or ErrorCode.ABANDONED,
             )
             return Outcome(delivery.state)
         leases.take(delivery)

@@ -435,20 +435,20 @@ class TestErrors:
 
     def test_a_refused_policy_says_what_it_allowed(self):
         error = failing(CALLS["tags"], replied("error_plain_policy.txt", 403))
-        assert error.cure.endswith("this one allows read, convert.")
+        assert error.fix.endswith("The policy allows these calls: read, convert.")
 
     def test_an_expired_policy_points_at_the_clock(self):
         error = failing(
             CALLS["tags"], httpx2.Response(403, json={"error": "policy has expired"})
         )
         assert type(error) is PolicyRejected
-        assert "clock" in error.cure
+        assert "clock" in error.fix
 
     @pytest.mark.parametrize("name", ["run_workflow", "workflow_status"])
     def test_a_missing_job_or_workflow_is_not_a_missing_file(self, name):
         error = failing(CALLS[name], httpx2.Response(404))
         assert type(error) is RequestRejected
-        assert "workflow id" in error.cure
+        assert "workflow id" in error.fix
 
     def test_a_full_upload_service_is_a_rate_limit(self):
         assert type(failing(CALLS["store_url"], httpx2.Response(503))) is RateLimited
@@ -473,7 +473,7 @@ class TestErrors:
         assert failing(CALLS["tags"], answer).retry_at == expected
 
     @pytest.mark.parametrize(
-        ("limit", "cure"),
+        ("limit", "fix"),
         [
             (
                 "1000",
@@ -487,13 +487,13 @@ class TestErrors:
             ("", ""),
         ],
     )
-    def test_how_many_calls_are_allowed_is_passed_on(self, limit, cure):
+    def test_how_many_calls_are_allowed_is_passed_on(self, limit, fix):
         headers = {"Filestack-Limit": limit.encode(), "Filestack-Remaining": b"0"}
         error = failing(CALLS["tags"], httpx2.Response(429, headers=headers))
-        assert (type(error), error.cure) == (RateLimited, cure)
+        assert (type(error), error.fix) == (RateLimited, fix)
         assert (
             "Filestack-Limit"
-            not in failing(CALLS["tags"], httpx2.Response(503, headers=headers)).cure
+            not in failing(CALLS["tags"], httpx2.Response(503, headers=headers)).fix
         )
 
     @pytest.mark.parametrize(

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
-from django.utils import timezone
+from django.utils import timezone, translation
 
-from filestack_tags import metrics, tasks
+from filestack_tags import tasks
 from filestack_tags.curation import bulk
+from filestack_tags.error_codes import ErrorCode
 from filestack_tags.exceptions import PayloadError, TaggerError
 from filestack_tags.models import Asset, Backfill, BulkJob, Heartbeat, TagMerge, WebhookDelivery
-from filestack_tags.operations import error_codes, heartbeat
+from filestack_tags.operations import heartbeat
 from filestack_tags.operations import report as operations_report
 from filestack_tags.operations.report import Pile, report
 from filestack_tags.tagging.queue import tag
@@ -149,14 +150,17 @@ def test_a_report_takes_as_many_statements_for_much_as_for_nothing() -> None:
     assert statements() == empty == 21
 
 
-def test_every_code_has_a_cure() -> None:
-    made_by_requests = {metrics.OTHER, "unknown_parameter"}
-    assert error_codes.OF_ASSETS.keys() >= metrics.CODES - made_by_requests
-    reasons = [*error_codes.OF_ASSETS.values(), *error_codes.OF_DELIVERIES.values()]
-    assert all(str(reason.meaning) and str(reason.cure) for reason in reasons)
-    assert error_codes.of_asset("mine") is error_codes.OF_A_TAGGER
-    assert error_codes.of_delivery("ZeroDivisionError") is error_codes.OF_THE_CODE
-    assert error_codes.of_asset("") is error_codes.of_delivery("") is error_codes.UNKNOWN
+def test_every_code_has_a_meaning_and_a_fix() -> None:
+    assert all(code.meaning and code.fix for code in ErrorCode)
+    assert ErrorCode.of_run("mine") is ErrorCode.OTHER
+    assert ErrorCode.of_delivery("ZeroDivisionError") is ErrorCode.HANDLER_FAILED
+    assert ErrorCode.of_run("") is ErrorCode.of_delivery("") is ErrorCode.UNKNOWN
+
+
+def test_texts_of_codes_are_translated_when_they_are_displayed() -> None:
+    with translation.override("de"):
+        assert ErrorCode.SERVER_ERROR.meaning != ErrorCode.SERVER_ERROR.english_meaning
+    assert ErrorCode.SERVER_ERROR.meaning == ErrorCode.SERVER_ERROR.english_meaning
 
 
 def test_an_asset_has_the_code_of_its_last_error_until_it_has_its_tags(

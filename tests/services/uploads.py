@@ -25,11 +25,11 @@ def main(photo: Path, number: int, endpoints: Sequence[str]) -> None:
     from django.contrib.auth.models import Group
 
     from filestack_tags import tasks
+    from filestack_tags.error_codes import ErrorCode
     from filestack_tags.filestack.client import FilestackClient
     from filestack_tags.filestack.sources import Source
     from filestack_tags.models import Asset, Heartbeat, TaggingRun, WebhookDelivery
     from filestack_tags.outbound import delivery, outbox
-    from filestack_tags.tagging.leases import RELEASED
     from filestack_tags.testing.payloads import fp_upload
     from tests import signed_headers
 
@@ -58,7 +58,7 @@ def main(photo: Path, number: int, endpoints: Sequence[str]) -> None:
     rows = Group.objects.values_list("name", flat=True)
     result = {
         "states": Counter(Asset.objects.values_list("tagging_state", flat=True)),
-        "calls": TaggingRun.objects.exclude(error_code=RELEASED).count(),
+        "calls": TaggingRun.objects.exclude(error_code=ErrorCode.RELEASED).count(),
         "host_rows": sorted(name.rpartition(" ")[0] for name in rows),
         "beats": Heartbeat.objects.count(),
         "webhooks": Counter(WebhookDelivery.objects.values_list("state", flat=True)),

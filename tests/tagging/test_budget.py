@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from filestack_tags.assets import registry
 from filestack_tags.db.transactions import atomic
+from filestack_tags.error_codes import ErrorCode
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, Spending, TaggingRun
 from filestack_tags.tagging import budget as tagging_budget
@@ -96,7 +97,7 @@ def test_what_is_given_back_was_not_spent(queued: list[int]) -> None:
     states = dict(Asset.objects.values_list("pk", "tagging_state"))
     assert [states[pk] for pk in queued] == [Asset.State.TAGGED] + [Asset.State.QUEUED] * 5
     assert set(Asset.objects.values_list("attempts", flat=True)) == {0}
-    assert TaggingRun.objects.filter(error_code=leases.RELEASED).count() == 5
+    assert TaggingRun.objects.filter(error_code=ErrorCode.RELEASED).count() == 5
     assert [type(item) for item in leases.claim(queued[1:])] == [leases.Work] * 5
 
 

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from filestack_tags import tasks
 from filestack_tags.assets import registry
+from filestack_tags.error_codes import ErrorCode
 from filestack_tags.exceptions import (
     ConfigurationError,
     RateLimited,
@@ -22,7 +23,6 @@ from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, TaggingRun
 from filestack_tags.signals import asset_tagged, tagging_failed
 from filestack_tags.tagging import queue as tagging_queue
-from filestack_tags.tagging import results
 from filestack_tags.tagging.taggers import PendingJob
 from tests import scripted
 
@@ -228,7 +228,7 @@ def test_a_worker_that_dies_is_found_by_the_sweep(
         assert tasks.sweep() == {"deliveries": 0, "assets": 1}
         tagging_queue.tag(asset.pk)
     assert tags_of(asset) == {"sky": 70}
-    assert TaggingRun.objects.last().error_code == results.ABANDONED
+    assert TaggingRun.objects.last().error_code == ErrorCode.ABANDONED
 
 
 def test_an_asset_whose_worker_always_dies_is_given_up(

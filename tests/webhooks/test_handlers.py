@@ -13,9 +13,9 @@ from django.utils import timezone
 from filestack_tags import tasks
 from filestack_tags.assets import registry
 from filestack_tags.db.datetimes import kept
+from filestack_tags.error_codes import ErrorCode
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, TaggingRun, WebhookDelivery
-from filestack_tags.tagging import results
 from filestack_tags.testing.payloads import event, fp_upload, fs_workflow
 from filestack_tags.webhooks import handlers
 from tests import scripted
@@ -353,7 +353,7 @@ def test_a_webhook_that_comes_after_its_worker_was_given_up_is_that_runs_result(
     configure(settings, WORKFLOW_ID="wf-1", REGISTER_FROM_WORKFLOWS=())
     run = TaggingRun.objects.create(
         asset=asset, tagger="workflow", trigger="code", content_version=1,
-        state="failed", error_code=results.ABANDONED,
+        state="failed", error_code=ErrorCode.ABANDONED,
     )  # fmt: skip
     deliver(fs_workflow(HANDLE, tags={"sky": 60}, job_id="job-9", workflow="wf-1"))
     run.refresh_from_db()
@@ -398,7 +398,7 @@ def test_of_two_runs_that_wait_the_last_one_before_the_job_is_its(
             started_at=now + timedelta(minutes=minutes), **columns,
         )
         for minutes, columns in (
-            (-20, {"state": "failed", "error_code": results.ABANDONED}), (-10, {}), (10, {}),
+            (-20, {"state": "failed", "error_code": ErrorCode.ABANDONED}), (-10, {}), (10, {}),
         )
     )  # fmt: skip
     deliver(fs_workflow(HANDLE, tags={"sky": 60}, job_id="job-9", workflow="wf-1"))

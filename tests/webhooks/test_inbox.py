@@ -243,7 +243,7 @@ def test_a_process_that_dies_each_time_leaves_a_failed_delivery_in_the_end(
     tasks.process_inbox()
     delivery = WebhookDelivery.objects.get()
     assert (delivery.state, delivery.attempts) == (State.FAILED, 3)
-    assert delivery.error == "The process that ran it did not come back."
+    assert delivery.error == "The worker stopped before it had finished."
 
 
 def test_an_event_that_cannot_be_understood_fails_at_once_and_the_next_is_processed() -> None:

@@ -20,7 +20,8 @@ from filestack_tags.admin.base import SHOWN
 from filestack_tags.admin.bulk.jobs import described, standing
 from filestack_tags.admin.lookups import ids_in
 from filestack_tags.db.text import storable
-from filestack_tags.operations import error_codes, report
+from filestack_tags.error_codes import ErrorCode
+from filestack_tags.operations import report
 from filestack_tags.operations.report import Pile, Report
 from filestack_tags.operations.status import COUNT_LIMIT
 from filestack_tags.search.language.tree import Fact, Query, conjunction
@@ -85,15 +86,15 @@ def _shown(found: Report, user: Any) -> dict[str, Any]:
         "queue_age": _age(found, taken.queue_age),
         "inbox_lag": _age(found, taken.inbox_lag),
         "failures": [
-            (code, runs, error_codes.of_asset(code)) for code, runs in taken.failures.items()
+            (code, runs, ErrorCode.of_run(code)) for code, runs in taken.failures.items()
         ],
         "assets": [
-            (pile, error_codes.of_asset(pile.code), *_links(pile)) for pile in found.dead_assets
+            (pile, ErrorCode.of_run(pile.code), *_links(pile)) for pile in found.dead_assets
         ],
         "deliveries": [
             (
                 pile,
-                error_codes.of_delivery(pile.code),
+                ErrorCode.of_delivery(pile.code),
                 urlencode({"error_code__exact": pile.code}),
             )
             for pile in found.dead_deliveries
@@ -154,7 +155,7 @@ def _replay(model_admin: Any, request: HttpRequest) -> HttpResponse:
             _context(model_admin, request, _("Replay deliveries?"))
             | {
                 "code": code,
-                "reason": error_codes.of_delivery(code),
+                "reason": ErrorCode.of_delivery(code),
                 "ids": shown[:REPLAYED],
                 "is_capped": len(shown) > REPLAYED,
                 "limit": number_format(REPLAYED, force_grouping=True),

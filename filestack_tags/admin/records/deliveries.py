@@ -17,6 +17,7 @@ from filestack_tags import tasks
 from filestack_tags.admin.base import InstallationAdmin
 from filestack_tags.admin.display import link_to, raw, text_block
 from filestack_tags.assets.visibility import sees_everything
+from filestack_tags.error_codes import ErrorCode
 from filestack_tags.models import WebhookDelivery
 from filestack_tags.webhooks.handlers import HANDLERS
 
@@ -69,6 +70,7 @@ class WebhookDeliveryAdmin(InstallationAdmin):
                     "event_key",
                     "error_code",
                     "last_error",
+                    "fix",
                 )
             },
         ),
@@ -112,6 +114,10 @@ class WebhookDeliveryAdmin(InstallationAdmin):
     @admin.display(description=_("error"))
     def last_error(self, delivery: WebhookDelivery) -> str | SafeString:
         return text_block(delivery.error)
+
+    @admin.display(description=_("what to do"))
+    def fix(self, delivery: WebhookDelivery) -> str:
+        return ErrorCode.of_delivery(delivery.error_code).fix if delivery.error_code else "–"
 
     @admin.display(description=_("headers"))
     def kept_headers(self, delivery: WebhookDelivery) -> str | SafeString:

@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from filestack_tags.admin.base import LedgerAdmin
 from filestack_tags.admin.display import link_to, raw, text_block
 from filestack_tags.assets.visibility import assets_of, sees_everything, sees_hidden_tags
+from filestack_tags.error_codes import ErrorCode
 from filestack_tags.models import TaggingRun
 from filestack_tags.tagging import workflows
 from filestack_tags.tagging.taggers import tagger_names
@@ -78,7 +79,17 @@ class TaggingRunAdmin(LedgerAdmin):
         ),
         (
             _("Answer"),
-            {"fields": ("http_status", "error_code", "error", "left_out", "rules", "reply")},
+            {
+                "fields": (
+                    "http_status",
+                    "error_code",
+                    "error",
+                    "fix",
+                    "left_out",
+                    "rules",
+                    "reply",
+                )
+            },
         ),
     )
 
@@ -126,6 +137,10 @@ class TaggingRunAdmin(LedgerAdmin):
     @admin.display(description=_("error"))
     def error(self, run: TaggingRun) -> str | SafeString:
         return text_block(run.error_text)
+
+    @admin.display(description=_("what to do"))
+    def fix(self, run: TaggingRun) -> str:
+        return ErrorCode.of_run(run.error_code).fix if run.error_code else "–"
 
     @admin.display(description=_("left out"))
     def left_out(self, run: TaggingRun) -> str | SafeString:

@@ -68,7 +68,7 @@ def check_error(error: TaggerError) -> TaggerError:
         return error
     return TaggerError(
         f"The tagger raised {_type_name(error)} with values that cannot be stored.",
-        cure="Pass text as message, code, cure and raw_reply, a datetime as retry_at, and a "
+        fix="Pass text as message, code, fix and raw_reply, a datetime as retry_at, and a "
         "number as status.",
     )
 
@@ -146,7 +146,7 @@ def _is_small(value: object) -> bool:
 
 
 def _wrong(returned: str, expected: str = EXPECTED) -> TaggerError:
-    return TaggerError(f"The tagger returned {returned}.", cure=expected)
+    return TaggerError(f"The tagger returned {returned}.", fix=expected)
 
 
 def _text(name: Any) -> str:

@@ -19,6 +19,7 @@ from typing import Generic, Self, TypeVar
 from django.db import connections
 
 from filestack_tags import metrics
+from filestack_tags.error_codes import ErrorCode
 from filestack_tags.exceptions import ConfigurationError, TaggerError
 from filestack_tags.filestack.sources import Source
 
@@ -190,8 +191,8 @@ def _call(tagger: Tagger, source: Source, job_id: str | None, *, fresh: bool) ->
     if not isinstance(tagger, JobTagger):
         raise TaggerError(
             "The tagger that started this job cannot be asked about it.",
-            code="configuration",
-            cure="Give it a method follow(job_id).",
+            code=ErrorCode.CONFIGURATION,
+            fix="Give it a method follow(job_id).",
         )
     return tagger.follow(job_id)
 
@@ -204,4 +205,6 @@ def outcome_of(answer: Answer | Exception) -> str:
         return "pending"
     if isinstance(answer, TaggerError):
         return answer.code
-    return "configuration" if isinstance(answer, ConfigurationError) else "tagger_crashed"
+    if isinstance(answer, ConfigurationError):
+        return ErrorCode.CONFIGURATION
+    return ErrorCode.TAGGER_CRASHED

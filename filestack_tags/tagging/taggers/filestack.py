@@ -6,6 +6,7 @@ import json
 from typing import cast
 
 from filestack_tags.conf import get_settings
+from filestack_tags.error_codes import ErrorCode
 from filestack_tags.exceptions import ConfigurationError, TaggerError
 from filestack_tags.filestack.payloads import WorkflowJob
 from filestack_tags.filestack.shared import shared_client
@@ -139,12 +140,11 @@ def job_error(job: WorkflowJob) -> TaggerError:
         tasks = "; ".join(f"{task}: {text}" for task, text in sorted(job.errors.items()))
         return TaggerError(
             f"The workflow's tasks failed: {tasks}.",
-            code="workflow_task_failed",
+            code=ErrorCode.WORKFLOW_TASK_FAILED,
             raw_reply=results,
         )
     return TaggerError(
         "The workflow failed.",
-        code="workflow_failed",
-        cure="Check the workflow in the Filestack portal, then tag the asset again.",
+        code=ErrorCode.WORKFLOW_FAILED,
         raw_reply=results,
     )

@@ -79,7 +79,7 @@ def test_the_page_says_what_needs_somebody_with_cures_and_links(
     for text in (
         "3 things need you",
         "Check API_KEY",
-        "Look whether it was deleted at Filestack",
+        "If the file was deleted, archive its asset.",
         "The delivery's page says what is wrong with it.",
         "1,200 tagged",
         "a → b",
@@ -124,7 +124,7 @@ def test_who_may_only_look_sees_no_controls_and_no_way_to_what_is_not_for_them(
 ) -> None:
     viewer = client_of(*LOOK)
     shown = page(viewer.get(PAGE))
-    assert "Look whether it was deleted at Filestack" in shown.text
+    assert "If the file was deleted, archive its asset." in shown.text
     assert not [button for button in shown.buttons if button.get("form") == "fst-act"]
     assert not [
         link for link in shown.links.values() if link and link.startswith(f"{APP}asset")

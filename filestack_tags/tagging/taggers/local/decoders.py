@@ -66,7 +66,7 @@ class Decoder:
         except (OSError, _Ended) as error:
             raise TaggerUnavailable(
                 "The local tagger cannot start a process that decodes pictures.",
-                cure=f"Check that {sys.executable!r} is a Python that can run here.",
+                fix=f"Check that {sys.executable!r} is a Python that can run here.",
             ) from error
 
     def decode(self, data: bytes) -> tuple[dict[str, Any], bytes]:

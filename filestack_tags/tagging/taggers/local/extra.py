@@ -15,7 +15,7 @@ PACKAGES = {
 }
 """Import names of the extra's packages, and their distribution names."""
 
-CURE = 'Install the extra: python -m pip install "django-filestack-tags[local]"'
+INSTALL = 'Install the extra: python -m pip install "django-filestack-tags[local]"'
 
 
 def missing_packages() -> list[str]:
@@ -36,5 +36,5 @@ def require_packages() -> None:
     if missing:
         raise TaggerUnavailable(
             f"The local tagger needs packages that are not installed: {', '.join(missing)}.",
-            cure=CURE,
+            fix=INSTALL,
         )

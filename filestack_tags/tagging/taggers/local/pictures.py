@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from filestack_tags.error_codes import ErrorCode
 from filestack_tags.exceptions import UnreadableImage
 
 from .decoders import decode
@@ -49,7 +50,7 @@ def open_picture(data: bytes) -> Picture:
     if len(data) > MAX_BYTES:
         raise UnreadableImage(
             f"The file has {len(data)} bytes; the local tagger reads at most {MAX_BYTES}.",
-            code="file_too_large",
+            code=ErrorCode.FILE_TOO_LARGE,
         )
     facts, pixels = decode(data)
     return Picture(image=Image.frombytes("RGB", facts.pop("size"), pixels), **facts)

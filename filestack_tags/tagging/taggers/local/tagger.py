@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from filestack_tags.error_codes import ErrorCode
 from filestack_tags.exceptions import TaggerError
 from filestack_tags.fields import storage_of
 from filestack_tags.filestack.shared import shared_client
@@ -105,5 +106,5 @@ def _bytes_of(source: Source, *, fresh: bool) -> bytes:
             return bytes(file.read(MAX_BYTES + 1))  # one byte too many is rejected as too large
     except FileNotFoundError as error:
         raise TaggerError(
-            f"The storage {alias!r} has no file {path}.", code="file_not_found"
+            f"The storage {alias!r} has no file {path}.", code=ErrorCode.FILE_NOT_FOUND
         ) from error

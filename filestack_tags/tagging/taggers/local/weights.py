@@ -59,13 +59,13 @@ def read_weights(path: Path) -> Weights:
         content = path.read_bytes()
     except OSError as error:
         raise TaggerUnavailable(
-            f"The network's weights cannot be read: {error.strerror}.", cure=REINSTALL
+            f"The network's weights cannot be read: {error.strerror}.", fix=REINSTALL
         ) from error
     found = hashlib.sha256(content).hexdigest()
     if found != SHA256:
         raise TaggerUnavailable(
             f"The network's weights are not the known file: SHA-256 is {found}, not {SHA256}.",
-            cure=REINSTALL,
+            fix=REINSTALL,
         )
     return parse_legacy(content)
 
