@@ -32,45 +32,45 @@ class Badge(NamedTuple):
     confidence: int
     decision: int
 
-    def written(self) -> str:
+    def render(self) -> str:
         """Return the badge as a list item with every text escaped."""
         # About three hundred on a page: format_html() takes four times as long.
-        title = mark = spoken = ""
+        title = mark = hidden_label = ""
         if self.decision:
             decision = AssetTag.Decision(self.decision)
-            said = escape(str(decision.label))
-            title = f' title="{said}"'
+            label = escape(str(decision.label))
+            title = f' title="{label}"'
             sign = MARKS.get(decision, "")
             mark = f'<span class="fst-mark" aria-hidden="true">{sign}</span>'
-            spoken = f'<span class="visually-hidden">{said}</span>'
+            hidden_label = f'<span class="visually-hidden">{label}</span>'
         return (
             f'<li class="fst-tag fst-decision-{self.decision:d}"{title}>{mark}'
             f"<bdi>{escape(self.tag)}</bdi>{sensitive_mark(self.key)} "
-            f'<span class="fst-confidence">{self.confidence:d}</span>{spoken}</li>'
+            f'<span class="fst-confidence">{self.confidence:d}</span>{hidden_label}</li>'
         )
 
 
-def badges_of(shown: Iterable[Asset]) -> dict[int, list[Badge]]:
+def badges_of(assets: Iterable[Asset]) -> dict[int, list[Badge]]:
     """Return the visible tags of each asset that has any, the most confident first."""
-    rows = visible_asset_tags(AssetTag.objects.filter(asset__in=[asset.pk for asset in shown]))
+    rows = visible_asset_tags(AssetTag.objects.filter(asset__in=[asset.pk for asset in assets]))
     badges: defaultdict[int, list[Badge]] = defaultdict(list)
     columns = ("asset_id", "tag__name", "tag__key", "confidence", "decision")
-    for asset, *said in rows.order_by("-confidence", "tag__key").values_list(*columns):
-        badges[asset].append(Badge(*said))
+    for asset, *values in rows.order_by("-confidence", "tag__key").values_list(*columns):
+        badges[asset].append(Badge(*values))
     return badges
 
 
-def written(badges: Sequence[Badge], *, most: int, url: str = "") -> SafeString:
+def render_badges(badges: Sequence[Badge], *, most: int, url: str = "") -> SafeString:
     """Return the first badges as a list, and with ``url`` a link with the number of others.
 
     Return a dash if there are no badges.
     """
     if not badges:
         return mark_safe("–")
-    items = [badge.written() for badge in badges[:most]]
-    left = len(badges) - most
-    if url and left > 0:
-        text = ngettext("%(more)d more", "%(more)d more", left) % {"more": left}
+    items = [badge.render() for badge in badges[:most]]
+    more = len(badges) - most
+    if url and more > 0:
+        text = ngettext("%(more)d more", "%(more)d more", more) % {"more": more}
         items.append(
             f'<li class="fst-more"><a href="{escape(url)}#tags">{escape(text)}</a></li>'
         )

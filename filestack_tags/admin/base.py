@@ -30,7 +30,7 @@ from filestack_tags.search.totals import Total, capped
 
 from . import lookups
 from .changes import ChangesModelForm
-from .sessions import guarded
+from .sessions import with_login_redirect
 
 NAMED = 20
 """Rows that are listed before an action on all matches."""
@@ -42,7 +42,7 @@ COUNT_LIMIT = 10_000
 """Maximum rows that are counted. With a million rows counting takes longer than the page."""
 
 
-def counted(rows: models.QuerySet[Any]) -> Total:
+def capped_total(rows: models.QuerySet[Any]) -> Total:
     """Return how many rows there are, up to :data:`COUNT_LIMIT`."""
     return capped(rows, COUNT_LIMIT)
 
@@ -69,24 +69,24 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]  # generic in stubs 
     def total(self) -> Total:
         """How many rows there are, or that there are more than were counted."""
         rows: Any = self.object_list
-        return Total(len(rows), is_exact=True) if isinstance(rows, list) else counted(rows)
+        return Total(len(rows), is_exact=True) if isinstance(rows, list) else capped_total(rows)
 
 
-def _reading_primary(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+def _read_from_primary(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     """Decorate a view so that it, and the template it returns, read from the primary."""
 
     @wraps(view)
-    def pinned(*args: Any, **kwargs: Any) -> HttpResponse:
+    def wrapper(*args: Any, **kwargs: Any) -> HttpResponse:
         with reading_primary():
             response = view(*args, **kwargs)
         if isinstance(response, SimpleTemplateResponse) and not response.is_rendered:
             response.render = reading_primary()(response.render)  # type: ignore[method-assign]  # rendered by the handler, after this view
         return response
 
-    return pinned
+    return wrapper
 
 
-class PlainAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in stubs only
+class BaseAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in stubs only
     """The base class of every screen: no facets, no full count, our style sheet.
 
     Facets select one result column for each choice, which fails with some thousand tags.
@@ -104,7 +104,7 @@ class PlainAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in stub
     own_page_actions: tuple[str, ...] = ("delete_selected",)
     """Actions that open their own page before they change anything."""
 
-    refusals: tuple[type[Exception], ...] = ()
+    service_errors: tuple[type[Exception], ...] = ()
     """Exceptions that a service may raise after the form was valid, such as for a name taken
     meanwhile.
     """
@@ -118,36 +118,36 @@ class PlainAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in stub
         patterns = self.get_urls()
         for pattern in patterns:
             if not str(pattern.name).endswith("_changelist"):
-                pattern.callback = _reading_primary(pattern.callback)
-        return [guarded(pattern, self.admin_site) for pattern in patterns]
+                pattern.callback = _read_from_primary(pattern.callback)
+        return [with_login_redirect(pattern, self.admin_site) for pattern in patterns]
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
         allowed = super().lookup_allowed(lookup, value, request)
-        return allowed and lookups.is_plain(self.model, lookup)
+        return allowed and lookups.is_allowed_lookup(self.model, lookup)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return lookups.AnswerableChangeList
+        return lookups.ValidatedChangeList
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         """Return the requested list.
 
         Raises:
-            UnreadableList: when the parameters are invalid.
+            InvalidListParameters: when the parameters are invalid.
         """
         try:
             return super().get_changelist_instance(request)
         except IncorrectLookupParameters as error:
-            raise lookups.UnreadableList(str(error)) from error
+            raise lookups.InvalidListParameters(str(error)) from error
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         view = super().changelist_view
         if request.method == "POST":
-            view = _reading_primary(view)
+            view = _read_from_primary(view)
         try:
             return view(request, extra_context)
-        except lookups.UnreadableList:
+        except lookups.InvalidListParameters:
             request.current_app = self.admin_site.name
             context = {
                 **self.admin_site.each_context(request),
@@ -155,14 +155,14 @@ class PlainAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in stub
                 "opts": self.opts,
                 "media": self.media,
             }
-            page = "filestack_tags/admin/unreadable_list.html"
+            page = "filestack_tags/admin/invalid_list.html"
             return TemplateResponse(request, page, context, status=400)
 
     def response_action(
         self, request: HttpRequest, queryset: models.QuerySet[Any], *args: Any, **kwargs: Any
     ) -> HttpResponse | None:
-        chosen = request.POST.getlist(ACTION_CHECKBOX_NAME)
-        if not all(lookups.is_id(self.model, text) for text in chosen):
+        selected = request.POST.getlist(ACTION_CHECKBOX_NAME)
+        if not all(lookups.is_id(self.model, text) for text in selected):
             text = _("The selection cannot be read. Select again.")
             self.message_user(request, text, messages.ERROR)
             return None
@@ -184,10 +184,10 @@ class PlainAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in stub
         name = request.POST.get("action", "")
         action = self.get_actions(request).get(name)
         across = request.POST.get("select_across") not in ("", "0", None)
-        is_asked = across or (
+        needs_confirmation = across or (
             name in self.confirmed_actions and "confirmed" not in request.POST
         )
-        if action is None or name in self.own_page_actions or not is_asked:
+        if action is None or name in self.own_page_actions or not needs_confirmation:
             return None
         if not across:
             queryset = queryset.filter(pk__in=request.POST.getlist(ACTION_CHECKBOX_NAME))
@@ -213,9 +213,9 @@ class PlainAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in stub
         By name, Django prefers a field of the model, and a host's relation to it is one: a
         one-to-one called ``picture`` would replace the column ``picture``.
         """
-        ours = set(dir(type(self))) - set(dir(admin.ModelAdmin))
+        own_columns = set(dir(type(self))) - set(dir(admin.ModelAdmin))
         return [
-            getattr(self, column) if column in ours else column
+            getattr(self, column) if column in own_columns else column
             for column in super().get_list_display(request)
         ]
 
@@ -232,8 +232,8 @@ class PlainAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in stub
             with atomic():
                 self._lock(object_id)
                 return super().changeform_view(request, object_id, form_url, extra_context)
-        except self.refusals as error:
-            messages.error(request, self.refusal(error))
+        except self.service_errors as error:
+            messages.error(request, self.service_error_message(error))
             return HttpResponseRedirect(request.get_full_path())
 
     def _lock(self, object_id: str) -> None:
@@ -242,12 +242,12 @@ class PlainAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in stub
             pk = self.opts.pk.to_python(unquote(object_id))
             locked(self.model._base_manager.filter(pk=pk)).values_list("pk").first()
 
-    def refusal(self, error: Exception) -> str:
+    def service_error_message(self, error: Exception) -> str:
         """Return the message for one of :attr:`refusals`."""
         return str(error)
 
 
-class LedgerAdmin(PlainAdmin):
+class ReadOnlyAdmin(BaseAdmin):
     """A read-only screen: only automatic work creates and changes its rows."""
 
     heavy: tuple[str, ...] = ()
@@ -269,7 +269,7 @@ class LedgerAdmin(PlainAdmin):
         return False
 
 
-class InstallationAdmin(LedgerAdmin):
+class UnscopedAdmin(ReadOnlyAdmin):
     """A screen about the whole installation: only for users who may see all assets."""
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:

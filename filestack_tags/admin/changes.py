@@ -41,41 +41,41 @@ class ChangesForm(forms.BaseForm):
             )
 
     def full_clean(self) -> None:
-        problems = self._merge() if self.is_bound else {}
+        conflicts = self._merge() if self.is_bound else {}
         super().full_clean()
-        for name, problem in problems.items():
-            self.add_error(name, problem)
+        for name, conflict in conflicts.items():
+            self.add_error(name, conflict)
 
     def _merge(self) -> dict[str, str]:
         """Merge the submitted values with those of the database; return the conflicts."""
-        problems: dict[str, str] = {}
+        conflicts: dict[str, str] = {}
         names = [name for name, field in self.fields.items() if field.show_hidden_initial]
         submission: Any = self.data
         data = submission.copy()
         for name in names:
             bound, field = self[name], self.fields[name]
-            shown = _raw(field.hidden_widget(), data, bound.html_initial_name)
+            initial = _raw(field.hidden_widget(), data, bound.html_initial_name)
             submitted = _raw(field.widget, data, bound.html_name)
             current = bound.initial
-            if _is_same(field, shown, submitted):
+            if _is_same(field, initial, submitted):
                 _put(field.widget, data, bound.html_name, current)
-            elif not _is_same(field, shown, current) and not _is_same(
+            elif not _is_same(field, initial, current) and not _is_same(
                 field, submitted, current
             ):
                 if name in self.lines:
-                    merged: Any = _three_way(*map(_lines, (shown, current, submitted)))
+                    merged: Any = _three_way(*map(_lines, (initial, current, submitted)))
                     _put(field.widget, data, bound.html_name, "\n".join(merged))
                 elif isinstance(field, forms.MultipleChoiceField):
-                    merged = _three_way(shown or [], current or [], submitted or [])
+                    merged = _three_way(initial or [], current or [], submitted or [])
                     _put(field.widget, data, bound.html_name, merged)
                 else:
-                    problems[name] = _(
+                    conflicts[name] = _(
                         "Another user changed this to “%(value)s” after you opened the page. "
                         "Save again to overwrite it with your value."
-                    ) % {"value": _written(field, current)}
+                    ) % {"value": _format_value(field, current)}
             _put(field.hidden_widget(), data, bound.html_initial_name, current)
         self.data = data
-        return problems
+        return conflicts
 
 
 class ChangesModelForm(ChangesForm, forms.ModelForm):  # type: ignore[type-arg]  # generic in stubs only
@@ -87,9 +87,9 @@ def _raw(widget: forms.Widget, data: Any, name: str) -> Any:
     return value.replace("\r\n", "\n") if isinstance(value, str) else value
 
 
-def _is_same(field: forms.Field, one: Any, other: Any) -> bool:
+def _is_same(field: forms.Field, first: Any, second: Any) -> bool:
     try:
-        return not field.has_changed(field.to_python(one), other)
+        return not field.has_changed(field.to_python(first), second)
     except forms.ValidationError:
         return False  # no page of this package contains such a value
 
@@ -99,7 +99,7 @@ def _put(widget: forms.Widget, data: Any, name: str, value: Any) -> None:
     if isinstance(widget, forms.CheckboxInput):
         value = "on" if value else None
     if isinstance(value, list | tuple | set):
-        data.setlist(name, [str(each) for each in value])
+        data.setlist(name, [str(item) for item in value])
     elif isinstance(widget, forms.CheckboxInput) and value is None:
         data.pop(name, None)
     else:
@@ -110,14 +110,14 @@ def _lines(text: Any) -> list[str]:
     return [line.strip() for line in str(text or "").splitlines() if line.strip()]
 
 
-def _three_way(shown: list[str], current: list[str], submitted: list[str]) -> list[str]:
+def _three_way(initial: list[str], current: list[str], submitted: list[str]) -> list[str]:
     """Apply the additions and removals between *shown* and *submitted* to *current*."""
-    removed = set(shown) - set(submitted)
-    merged = [each for each in current if each not in removed]
-    return merged + [each for each in submitted if each not in {*shown, *merged}]
+    removed = set(initial) - set(submitted)
+    merged = [item for item in current if item not in removed]
+    return merged + [item for item in submitted if item not in {*initial, *merged}]
 
 
-def _written(field: forms.Field, value: Any) -> str:
+def _format_value(field: forms.Field, value: Any) -> str:
     if isinstance(value, bool):
         return _("yes") if value else _("no")
     if isinstance(field, forms.ChoiceField):

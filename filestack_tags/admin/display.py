@@ -32,7 +32,7 @@ def link_to(row: Model | None, admin_site_name: str) -> str | SafeString:
     return format_html('<a class="fst-name" dir="auto" href="{}">{}</a>', url, row)
 
 
-def raw(body: str | bytes) -> str | SafeString:
+def raw_block(body: str | bytes) -> str | SafeString:
     """Return a body as received: indented if it is JSON, otherwise as text.
 
     Invalid UTF-8, also as an escape in JSON, is shown as U+FFFD; the row keeps the original.
@@ -43,11 +43,11 @@ def raw(body: str | bytes) -> str | SafeString:
     # Invalid or too deeply nested JSON is shown unchanged.
     with suppress(ValueError, RecursionError):
         text = _indented(text)
-    shown = format_html('<pre class="fst-raw" dir="ltr">{}</pre>', storable(text[:MAX_SHOWN]))
+    block = format_html('<pre class="fst-raw" dir="ltr">{}</pre>', storable(text[:MAX_SHOWN]))
     if len(text) <= MAX_SHOWN:
-        return shown
+        return block
     note = _("Only the first %(count)d characters are shown.") % {"count": MAX_SHOWN}
-    return format_html('{}<p class="help">{}</p>', shown, note)
+    return format_html('{}<p class="help">{}</p>', block, note)
 
 
 def _indented(text: str) -> str:

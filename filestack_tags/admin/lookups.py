@@ -35,11 +35,11 @@ MAX_DIGITS = 19
 """Number of digits from which a number may be too large for a column."""
 
 
-class UnreadableList(BadRequest):
+class InvalidListParameters(BadRequest):
     """The parameters of a list are invalid: a field, a value or a page does not exist."""
 
 
-class AnswerableChangeList(ChangeList):
+class ValidatedChangeList(ChangeList):
     """A list that raises IncorrectLookupParameters before a database would raise an error."""
 
     def get_filters(self, request: HttpRequest) -> Any:
@@ -55,11 +55,11 @@ class AnswerableChangeList(ChangeList):
             raise IncorrectLookupParameters(SEARCH_VAR)
         rows: QuerySet[Any] = super().get_queryset(request, exclude_parameters)
         if self.get_filters_params():
-            require_answerable(rows)
+            require_valid_values(rows)
         return rows
 
 
-def require_answerable(rows: QuerySet[Any]) -> None:
+def require_valid_values(rows: QuerySet[Any]) -> None:
     """Check that the values of a query fit into columns.
 
     Raises:
@@ -78,7 +78,7 @@ def require_answerable(rows: QuerySet[Any]) -> None:
             raise IncorrectLookupParameters(value)
 
 
-def is_plain(model: type[Model] | None, lookup: str) -> bool:
+def is_allowed_lookup(model: type[Model] | None, lookup: str) -> bool:
     """Whether a parameter is a field, possibly through relations, with at most one of
     :data:`LOOKUPS`.
 

@@ -21,7 +21,7 @@ def is_script(request: HttpRequest) -> bool:
     return request.headers.get("X-Requested-With") == "XMLHttpRequest"
 
 
-def for_posts(
+def post_only(
     view: Callable[..., HttpResponseBase], page: Callable[..., str]
 ) -> Callable[..., HttpResponseBase]:
     """Return a view that only accepts POST requests.
@@ -31,12 +31,12 @@ def for_posts(
         page: takes the same, and returns the URL of the page with the form, to which the login
             redirects.
     """
-    answer: Any = require_POST(view)
-    answer.page = page
-    return answer  # type: ignore[no-any-return]  # an added attribute
+    post_view: Any = require_POST(view)
+    post_view.page = page
+    return post_view  # type: ignore[no-any-return]  # an added attribute
 
 
-def guarded(pattern: Any, site: admin.AdminSite) -> Any:
+def with_login_redirect(pattern: Any, site: admin.AdminSite) -> Any:
     """Wrap an admin view so that clients without a login get a useful response.
 
     A script gets a 401 with a message and the URL of the login page. A submitted form is redirected
@@ -48,7 +48,7 @@ def guarded(pattern: Any, site: admin.AdminSite) -> Any:
     view: Callable[..., HttpResponseBase] = pattern.callback
 
     @wraps(view)
-    def guard(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+    def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if site.has_permission(request):
             return view(request, *args, **kwargs)
         login = reverse("admin:login", current_app=site.name)
@@ -56,16 +56,16 @@ def guarded(pattern: Any, site: admin.AdminSite) -> Any:
             text = _("You are logged out. Log in, then try again: nothing was changed.")
             reply = {"error": text, "login": login, "text": _("Log in")}
             return JsonResponse(reply, status=401)
-        page = _page_before(request) if request.method == "POST" else ""
-        if not page and (of_form := getattr(view, "page", None)):
-            page = of_form(request, *args, **kwargs)
+        page = _referring_page(request) if request.method == "POST" else ""
+        if not page and (form_page := getattr(view, "page", None)):
+            page = form_page(request, *args, **kwargs)
         return redirect_to_login(page, login) if page else view(request, *args, **kwargs)
 
-    pattern.callback = guard
+    pattern.callback = wrapper
     return pattern
 
 
-def _page_before(request: HttpRequest) -> str:
+def _referring_page(request: HttpRequest) -> str:
     """Return the path of this site's page that the request came from, or an empty string."""
     referrer = request.headers.get("Referer", "")
     hosts = {request.get_host()}

@@ -66,16 +66,16 @@ class BulkForm(forms.Form):
 
     def __init__(self, *args: Any, actions: Iterable[str], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        known = workflows.taggers()
-        offered = [
+        names = workflows.taggers()
+        choices = [
             (action, str(BulkJob.Action(action).label).capitalize())
             for action in actions
-            if known or action != BulkJob.Action.WORKFLOW
+            if names or action != BulkJob.Action.WORKFLOW
         ]
         action, tagger = self.fields["action"], self.fields["tagger"]
-        action.choices = offered  # type: ignore[attr-defined]  # a ChoiceField
+        action.choices = choices  # type: ignore[attr-defined]  # a ChoiceField
         tagger.choices = [  # type: ignore[attr-defined]  # a ChoiceField
-            (name, name.partition(":")[2] or name) for name in known
+            (name, name.partition(":")[2] or name) for name in names
         ]
         self.initial.setdefault("key", uuid.uuid4().hex)
         for name, parameters in FIELDS.items():
@@ -92,18 +92,18 @@ class BulkForm(forms.Form):
             raise forms.ValidationError(_("The selection cannot be read; select again."))
         return tuple(map(int, words)) or None
 
-    def wanted(self) -> bulk.Request:
+    def job_request(self) -> bulk.Request:
         """Return the request for the job; parameters that the action does not use are left out."""
-        said = self.cleaned_data
-        takes = bulk.TAKES[said["action"]]
-        low, high = said.get("low"), said.get("high")
+        data = self.cleaned_data
+        takes = bulk.TAKES[data["action"]]
+        low, high = data.get("low"), data.get("high")
         has_range = "confidence" in takes and (low is not None or high is not None)
         return bulk.Request(
-            action=said["action"],
-            query=said["query"],
-            asset_ids=said["asset_ids"],
-            tag=said["tag"] if "tag" in takes else "",
+            action=data["action"],
+            query=data["query"],
+            asset_ids=data["asset_ids"],
+            tag=data["tag"] if "tag" in takes else "",
             confidence=(low or 0, 100 if high is None else high) if has_range else None,
-            tagger=said["tagger"] if said["action"] == BulkJob.Action.WORKFLOW else "",
-            format=said["format"] if "format" in takes else "",
+            tagger=data["tagger"] if data["action"] == BulkJob.Action.WORKFLOW else "",
+            format=data["format"] if "format" in takes else "",
         )

@@ -26,9 +26,9 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
 from filestack_tags import tasks
-from filestack_tags.admin.base import LedgerAdmin, total_text
+from filestack_tags.admin.base import ReadOnlyAdmin, total_text
 from filestack_tags.admin.explain import explained
-from filestack_tags.admin.sessions import for_posts
+from filestack_tags.admin.sessions import post_only
 from filestack_tags.assets.visibility import assets_of, sees_everything
 from filestack_tags.curation import bulk
 from filestack_tags.exceptions import FilestackTagsError, SearchError
@@ -41,7 +41,7 @@ SHOWN_ITEMS = 100
 
 
 @admin.register(BulkJob)
-class BulkJobAdmin(LedgerAdmin):
+class BulkJobAdmin(ReadOnlyAdmin):
     """Users who may view assets see their own jobs; with ``view_bulkjob``, all jobs."""
 
     list_display = (
@@ -63,8 +63,8 @@ class BulkJobAdmin(LedgerAdmin):
         return [
             path("ask/", view(self.ask), name=name % "ask"),
             path("<int:pk>/progress/", view(require_safe(self.poll)), name=name % "progress"),
-            path("<int:pk>/cancel/", view(for_posts(self.cancel, page)), name=name % "cancel"),
-            path("<int:pk>/undo/", view(for_posts(self.undo, page)), name=name % "undo"),
+            path("<int:pk>/cancel/", view(post_only(self.cancel, page)), name=name % "cancel"),
+            path("<int:pk>/undo/", view(post_only(self.undo, page)), name=name % "undo"),
             path(
                 "<int:pk>/download/", view(require_safe(self.download)), name=name % "download"
             ),
@@ -74,8 +74,8 @@ class BulkJobAdmin(LedgerAdmin):
     def get_queryset(self, request: HttpRequest) -> Any:
         jobs = super().get_queryset(request)
         # A job reveals assets by its search and by their ids.
-        everybodys = request.user.has_perm("filestack_tags.view_bulkjob")
-        if everybodys and sees_everything(request.user):
+        may_see_all = request.user.has_perm("filestack_tags.view_bulkjob")
+        if may_see_all and sees_everything(request.user):
             return jobs
         return jobs.filter(requested_by=request.user.pk)
 
@@ -98,13 +98,13 @@ class BulkJobAdmin(LedgerAdmin):
         form = BulkForm(
             said if request.method == "POST" else None,
             initial={name: said.get(name, "") for name in ("query", "asset_ids", "action")},
-            actions=_permitted(request),
+            actions=_permitted_actions(request),
         )
         shown: bulk.Preview | None = None
         digest = ""
         if request.method == "POST" and form.is_valid():
-            wanted = form.wanted()
-            digest = sha256(repr(wanted).encode()).hexdigest()
+            job_request = form.job_request()
+            digest = sha256(repr(job_request).encode()).hexdigest()
             is_changed = request.POST.get("previewed", digest) != digest
             try:
                 if "confirmed" in request.POST and is_changed:
@@ -113,15 +113,15 @@ class BulkJobAdmin(LedgerAdmin):
                     )
                 elif "confirmed" in request.POST:
                     job, _created = tasks.start_bulk_job(
-                        wanted,
+                        job_request,
                         user=_person(request),
                         trigger="admin",
                         key=form.cleaned_data["key"],
                     )
                     return HttpResponseRedirect(self._url("change", job.pk))
-                shown = bulk.preview(wanted, user=_person(request))
+                shown = bulk.preview(job_request, user=_person(request))
             except SearchError as error:
-                form.add_error("query", explained(error, wanted.query))
+                form.add_error("query", explained(error, job_request.query))
             except FilestackTagsError as error:
                 parameter = getattr(error, "parameter", "")
                 form.add_error(parameter if parameter in form.fields else None, str(error))
@@ -160,12 +160,12 @@ class BulkJobAdmin(LedgerAdmin):
                 "opts": self.opts,
                 "media": self.media,
                 "job": job,
-                "what": described(job, request.user),
-                "now": standing(job),
+                "what": describe_job(job, request.user),
+                "now": job_progress(job),
                 "reasons": [
                     (bulk.REASONS.get(why, why), number) for why, number in job.reasons.items()
                 ],
-                "items": _named(request, items[:SHOWN_ITEMS]),
+                "items": _with_assets(request, items[:SHOWN_ITEMS]),
                 "may_download": request.user.has_perm(bulk.permission(job)),
                 "is_in_scope": bulk.is_in_scope(job, request.user),
                 "may_act": request.user.has_perm(bulk.permission(job))
@@ -176,7 +176,7 @@ class BulkJobAdmin(LedgerAdmin):
 
     def poll(self, request: HttpRequest, pk: int) -> JsonResponse:
         """Return the progress of a job, for the page that shows it."""
-        return JsonResponse(standing(self._job(request, pk)))
+        return JsonResponse(job_progress(self._job(request, pk)))
 
     # Acting
 
@@ -245,17 +245,17 @@ class BulkJobAdmin(LedgerAdmin):
 
         @admin.display(description=gettext_lazy("action"))
         def what(job: BulkJob) -> str:
-            return described(job, request.user)
+            return describe_job(job, request.user)
 
         number, *others = super().get_list_display(request)
         return [number, what, *others]
 
     @admin.display(description=gettext_lazy("progress"))
     def progress(self, job: BulkJob) -> str:
-        return standing(job)["text"]  # type: ignore[no-any-return]  # from an untyped dict
+        return job_progress(job)["text"]  # type: ignore[no-any-return]  # from an untyped dict
 
 
-def described(job: BulkJob, user: Any) -> str:
+def describe_job(job: BulkJob, user: Any) -> str:
     """Return a description of a job, as ``user`` may see it."""
     action = job.undoes if job.action == BulkJob.Action.UNDO and job.undoes else job
     said = str(BulkJob.Action(action.action).label)
@@ -271,7 +271,7 @@ def described(job: BulkJob, user: Any) -> str:
     return _("undo %(job)s (%(what)s)") % {"job": action, "what": text}
 
 
-def standing(job: BulkJob) -> dict[str, Any]:
+def job_progress(job: BulkJob) -> dict[str, Any]:
     """Return the progress of a job for polling."""
     share = min(job.done / job.matched, 1.0) if job.matched else float(not job.is_open)
     text = _("%(done)s of %(matched)s") % {
@@ -301,7 +301,7 @@ def standing(job: BulkJob) -> dict[str, Any]:
     }
 
 
-def _named(
+def _with_assets(
     request: HttpRequest, items: Iterable[BulkJobItem]
 ) -> list[tuple[BulkJobItem, Asset | None, Any]]:
     """Return each item with its asset, if it exists and this user may see it, and the reason."""
@@ -320,7 +320,7 @@ def _named(
     ]
 
 
-def _permitted(request: HttpRequest) -> list[str]:
+def _permitted_actions(request: HttpRequest) -> list[str]:
     return [
         action for action, needed in bulk.PERMISSIONS.items() if request.user.has_perm(needed)
     ]

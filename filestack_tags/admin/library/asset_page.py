@@ -27,18 +27,18 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
 from filestack_tags import curation, tasks
-from filestack_tags.admin.display import raw, sensitive_mark, text_block
+from filestack_tags.admin.display import raw_block, sensitive_mark, text_block
 from filestack_tags.admin.forms import AddTagForm, RegisterForm
 from filestack_tags.admin.records.run_history import RunHistory
 from filestack_tags.admin.review.decide import (
     DECIDED,
-    asks_to_confirm,
+    confirmation_parameters,
+    conflict_message,
+    current_user,
     decide,
-    person,
     question,
-    refusal,
 )
-from filestack_tags.admin.sessions import for_posts
+from filestack_tags.admin.sessions import post_only
 from filestack_tags.assets.registry import Facts
 from filestack_tags.assets.sensitive import withheld
 from filestack_tags.assets.thumbnails import thumbnail_response
@@ -80,7 +80,7 @@ class AssetPage(RunHistory):
     """
 
     form = RegisterForm
-    refusals = (OutOfScope,)
+    service_errors = (OutOfScope,)
     add_form_template = "admin/change_form.html"
     change_form_template = "filestack_tags/admin/asset_page.html"
     fieldsets = (
@@ -125,7 +125,7 @@ class AssetPage(RunHistory):
     def get_urls(self) -> list[URLPattern]:
         decide = path(
             "<int:pk>/decide/",
-            self.admin_site.admin_view(for_posts(self.decide, self._decided_at)),
+            self.admin_site.admin_view(post_only(self.decide, self._decided_at)),
             name="filestack_tags_asset_decide",
         )
         thumbnail = path(
@@ -178,7 +178,7 @@ class AssetPage(RunHistory):
 
     # Registering
 
-    def refusal(self, error: Exception) -> str:
+    def service_error_message(self, error: Exception) -> str:
         return _("This file is not among those that you may register.")
 
     def save_form(self, request: HttpRequest, form: Any, change: bool) -> Asset:
@@ -187,7 +187,7 @@ class AssetPage(RunHistory):
         asset, created = tasks.register(
             Source.parse(said["reference"]),
             facts=Facts(filename=said["filename"] or None, mimetype=said["mimetype"] or None),
-            uploader=person(request),
+            uploader=current_user(request),
             trigger="admin",
             # Without the permission the field is not shown, and AUTO_TAG decides.
             tag=said["tag"] if self.has_tag_permission(request) else None,
@@ -238,7 +238,7 @@ class AssetPage(RunHistory):
                 **(extra_context or {}),
                 "seen": seen,
                 "decided": request.GET.get(DECIDED, ""),
-                "question": question(request.GET, person(request)),
+                "question": question(request.GET, current_user(request)),
                 "without_question": self._url(asset.pk) + _came_from(request),
                 "asset": asset,
                 "picture": self.pictures(PICTURE)(asset),
@@ -300,7 +300,7 @@ class AssetPage(RunHistory):
 
     @admin.display(description=gettext_lazy("upload tags"))
     def upload_tags_shown(self, asset: Asset) -> str | SafeString:
-        return raw(json.dumps(asset.upload_tags) if asset.upload_tags else "")
+        return raw_block(json.dumps(asset.upload_tags) if asset.upload_tags else "")
 
     @admin.display(description=gettext_lazy("last error"))
     def error(self, asset: Asset) -> str | SafeString:
@@ -315,10 +315,10 @@ class AssetPage(RunHistory):
         asset = get_object_or_404(self.get_queryset(request), pk=pk)
         said: dict[str, Any] = {}
         try:
-            done = decide(asset.pk, request.POST, person(request))
+            done = decide(asset.pk, request.POST, current_user(request))
         except DecidedMeanwhile as error:
-            messages.error(request, refusal(error))
-            said = asks_to_confirm(request.POST, error)
+            messages.error(request, conflict_message(error))
+            said = confirmation_parameters(request.POST, error)
         except CurationError as error:
             messages.error(request, str(error))
         else:

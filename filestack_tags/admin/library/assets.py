@@ -29,7 +29,7 @@ from filestack_tags.search.hints import hints
 from filestack_tags.search.planner import search_assets
 from filestack_tags.tagging import workflows
 
-from .changelist import AssetChangeList, KeysetChangeList, QuestionOnly
+from .changelist import AssetChangeList, KeysetChangeList, QueryOnlyChangeList
 from .filters import (
     AssetTagFilter,
     ChoiceFilter,
@@ -37,12 +37,12 @@ from .filters import (
     TypeFilter,
     asks_for_forgotten,
 )
-from .finding import AssetFinding, asks_only
+from .finding import AssetSearchPages, is_query_only
 from .uploads import UploadScreen
 
 
 @admin.register(Asset)
-class AssetAdmin(UploadScreen, ReviewPages, AssetFinding):
+class AssetAdmin(UploadScreen, ReviewPages, AssetSearchPages):
     list_display = ("picture", "name", "tag_badges", "state", "mimetype", "uploaded_at")
     list_display_links = None
     sortable_by = ("uploaded_at",)
@@ -70,7 +70,7 @@ class AssetAdmin(UploadScreen, ReviewPages, AssetFinding):
         """Use keyset pages, unless a host has its own search."""
         if type(self).get_search_results is not AssetAdmin.get_search_results:
             return AssetChangeList
-        return QuestionOnly if asks_only(request) else KeysetChangeList
+        return QueryOnlyChangeList if is_query_only(request) else KeysetChangeList
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

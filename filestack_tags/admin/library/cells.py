@@ -13,7 +13,7 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
-from filestack_tags.admin.badges import Badge, written
+from filestack_tags.admin.badges import Badge, render_badges
 from filestack_tags.assets.thumbnails import has_thumbnail
 from filestack_tags.models import Asset
 
@@ -65,7 +65,9 @@ class Cells:
         )
 
     def badges(self, asset: Asset) -> SafeString:
-        return written(self._badges.get(asset.pk, ()), most=BADGES, url=self._url(asset.pk))
+        return render_badges(
+            self._badges.get(asset.pk, ()), most=BADGES, url=self._url(asset.pk)
+        )
 
     def state(self, asset: Asset) -> SafeString:
         state = asset.tagging_state

@@ -24,7 +24,7 @@ from django.utils.translation import gettext as _
 from filestack_tags.admin import base
 from filestack_tags.admin.badges import badges_of
 from filestack_tags.admin.explain import explained, hinted
-from filestack_tags.admin.lookups import AnswerableChangeList
+from filestack_tags.admin.lookups import ValidatedChangeList
 from filestack_tags.assets.visibility import scope_of
 from filestack_tags.exceptions import SearchError, SearchTimeout
 from filestack_tags.models import Asset
@@ -54,7 +54,7 @@ VIEWS = {"grid": 160, "table": 64}
 """The views, with the height of a picture in pixels."""
 
 
-class AssetChangeList(AnswerableChangeList):
+class AssetChangeList(ValidatedChangeList):
     """Django's numbered pages, with the tags of a whole page read in one query."""
 
     problem: SafeString | None = None
@@ -362,7 +362,7 @@ class KeysetChangeList(AssetChangeList):
         ]
 
 
-class QuestionOnly(KeysetChangeList):
+class QueryOnlyChangeList(KeysetChangeList):
     """Parses the request without reading any asset."""
 
     def get_results(self, request: HttpRequest) -> None:

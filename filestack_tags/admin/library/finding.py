@@ -23,7 +23,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext as _
 
-from filestack_tags.admin.lookups import UnreadableList
+from filestack_tags.admin.lookups import InvalidListParameters
 from filestack_tags.assets.visibility import scope_of
 from filestack_tags.exceptions import SearchError, SearchTimeout
 from filestack_tags.operations.status import not_configured
@@ -50,7 +50,7 @@ AT_LEAST = "at_least"
 YEAR = 365 * 24 * 3600
 
 
-class AssetFinding(AssetPage):
+class AssetSearchPages(AssetPage):
     """The views beside the list of assets, which its page requests after loading."""
 
     def get_urls(self) -> list[URLPattern]:
@@ -105,7 +105,7 @@ class AssetFinding(AssetPage):
             raise PermissionDenied
         try:
             changelist: Any = self.get_changelist_instance(request)
-        except UnreadableList:
+        except InvalidListParameters:
             return HttpResponseBadRequest(_("The list cannot be filtered by that."))
         request.current_app = self.admin_site.name
         part = request.headers.get("X-Requested-With") == "XMLHttpRequest"
@@ -168,10 +168,10 @@ class AssetFinding(AssetPage):
             return nothing
         asking = copy(request)
         asking.GET = QueryDict(said)
-        asking.asks_only = True  # type: ignore[attr-defined]  # for asks_only()
+        asking.is_query_only = True  # type: ignore[attr-defined]  # for is_query_only()
         try:
             changelist: Any = self.get_changelist_instance(asking)
-        except (UnreadableList, SuspiciousOperation):
+        except (InvalidListParameters, SuspiciousOperation):
             return nothing
         context = {"result_url": f"{self._list_url()}?{said}"}
         asked = getattr(changelist, "asked", None)
@@ -192,11 +192,11 @@ class AssetFinding(AssetPage):
         )
 
 
-def asks_only(request: HttpRequest) -> bool:
+def is_query_only(request: HttpRequest) -> bool:
     """Whether the request is about a result as a whole, and needs no asset of it."""
     match = request.resolver_match
     is_facets = match is not None and match.url_name == "filestack_tags_asset_facets"
-    return is_facets or getattr(request, "asks_only", False)
+    return is_facets or getattr(request, "is_query_only", False)
 
 
 def _shown(changelist: Any, url: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from filestack_tags.admin.base import PlainAdmin
+from filestack_tags.admin.base import BaseAdmin
 from filestack_tags.admin.changes import ChangesModelForm
 from filestack_tags.curation import saved_searches
 from filestack_tags.exceptions import InvalidLabel, SavedSearchError, SearchError
@@ -80,11 +80,11 @@ class SavedSearchForm(ChangesModelForm):
 
 
 @admin.register(SavedSearch)
-class SavedSearchAdmin(PlainAdmin):
+class SavedSearchAdmin(BaseAdmin):
     """Users see their own searches and those shared with them, and change their own."""
 
     form = SavedSearchForm
-    refusals = (SavedSearchError,)
+    service_errors = (SavedSearchError,)
     list_display = ("__str__", "search_link", "order", "owner", "shared", "created_at")
     list_select_related = ("owner",)
     list_filter = ("shared",)

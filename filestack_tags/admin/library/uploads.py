@@ -19,9 +19,9 @@ from django.views.decorators.http import require_GET
 from throttled import MemoryStore, Throttled, per_min
 
 from filestack_tags import tasks
-from filestack_tags.admin.badges import badges_of, written
+from filestack_tags.admin.badges import badges_of, render_badges
 from filestack_tags.admin.forms import StoredForm
-from filestack_tags.admin.sessions import for_posts
+from filestack_tags.admin.sessions import post_only
 from filestack_tags.assets import upload_policy
 from filestack_tags.assets.registry import Facts
 from filestack_tags.assets.visibility import scope_of
@@ -58,8 +58,8 @@ class UploadScreen(AssetPage):
 
         views: dict[str, tuple[str, Callable[..., HttpResponseBase]]] = {
             "upload": ("upload/", require_GET(self.upload)),
-            "upload_permit": ("upload/permit/", for_posts(self.upload_permit, page)),
-            "upload_stored": ("upload/stored/", for_posts(self.upload_stored, page)),
+            "upload_permit": ("upload/permit/", post_only(self.upload_permit, page)),
+            "upload_stored": ("upload/stored/", post_only(self.upload_stored, page)),
             "upload_tags": ("upload/tags/", require_GET(self.upload_tags)),
         }
         ours = [
@@ -197,7 +197,7 @@ class UploadScreen(AssetPage):
                     "filestack_tags/admin/upload_asset.html",
                     {
                         "asset": asset,
-                        "tags": written(badges[asset.pk], most=BADGES)
+                        "tags": render_badges(badges[asset.pk], most=BADGES)
                         if asset.pk in badges
                         else "",
                         "picture": picture(asset),

@@ -14,17 +14,17 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from filestack_tags.admin.base import InstallationAdmin
-from filestack_tags.admin.display import raw, text_block
+from filestack_tags.admin.base import UnscopedAdmin
+from filestack_tags.admin.display import raw_block, text_block
 from filestack_tags.assets.visibility import sees_everything
 from filestack_tags.models import Backfill, Circuit, Heartbeat, Spending
 from filestack_tags.tagging import circuit_breaker
 
-from .report import duty_view
+from .report import operations_view
 
 
 @admin.register(Circuit)
-class CircuitAdmin(InstallationAdmin):
+class CircuitAdmin(UnscopedAdmin):
     list_display = ("__str__", "is_open", "opened_at", "retry_at", "error_code", "reason")
     sortable_by = ()
     actions = ("try_again",)
@@ -60,46 +60,46 @@ class CircuitAdmin(InstallationAdmin):
 
 
 @admin.register(Spending)
-class SpendingAdmin(InstallationAdmin):
+class SpendingAdmin(UnscopedAdmin):
     list_display = ("day", "calls")
     sortable_by = ()
     date_hierarchy = "day"
 
 
 @admin.register(Heartbeat)
-class HeartbeatAdmin(InstallationAdmin):
-    list_display = ("__str__", "at", "did")
+class HeartbeatAdmin(UnscopedAdmin):
+    list_display = ("__str__", "at", "result")
     sortable_by = ()
-    fields = ("name", "at", "did")
+    fields = ("name", "at", "result")
 
     def get_urls(self) -> list[Any]:
-        page = self.admin_site.admin_view(partial(duty_view, self))
+        page = self.admin_site.admin_view(partial(operations_view, self))
         return [
             path("operations/", page, name="filestack_tags_operations"),
             *super().get_urls(),
         ]
 
     @admin.display(description=_("found"))
-    def did(self, row: Heartbeat) -> str:
+    def result(self, row: Heartbeat) -> str:
         return (
             ", ".join(f"{what} {number}" for what, number in sorted(row.found.items())) or "–"
         )
 
 
 @admin.register(Backfill)
-class BackfillAdmin(InstallationAdmin):
+class BackfillAdmin(UnscopedAdmin):
     list_display = ("__str__", "query", "state", "started_at", "changed_at", "finished_at")
     list_filter = ("state",)
     sortable_by = ()
     fieldsets = (
-        (None, {"fields": ("query", "state", "asked_for", "came_to")}),
+        (None, {"fields": ("query", "state", "options_block", "counts_block")}),
         (_("Course"), {"fields": ("started_at", "changed_at", "finished_at", "position")}),
     )
 
     @admin.display(description=_("options"))
-    def asked_for(self, row: Backfill) -> str | SafeString:
-        return raw(json.dumps(row.options) if row.options else "")
+    def options_block(self, row: Backfill) -> str | SafeString:
+        return raw_block(json.dumps(row.options) if row.options else "")
 
     @admin.display(description=_("counts"))
-    def came_to(self, row: Backfill) -> str | SafeString:
-        return raw(json.dumps(row.counts) if row.counts else "")
+    def counts_block(self, row: Backfill) -> str | SafeString:
+        return raw_block(json.dumps(row.counts) if row.counts else "")

@@ -17,7 +17,7 @@ from django.utils.translation import ngettext
 
 from filestack_tags import tasks
 from filestack_tags.admin.base import SHOWN
-from filestack_tags.admin.bulk.jobs import described, standing
+from filestack_tags.admin.bulk.jobs import describe_job, job_progress
 from filestack_tags.admin.lookups import ids_in
 from filestack_tags.db.text import storable
 from filestack_tags.error_codes import ErrorCode
@@ -48,7 +48,7 @@ PLACES = {
 """The section of the page for each problem."""
 
 
-def duty_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
+def operations_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
     """Show the on-call report; POST retries a circuit, or replays deliveries."""
     if not model_admin.has_view_permission(request):
         raise PermissionDenied
@@ -75,18 +75,23 @@ def duty_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
         request,
         "filestack_tags/admin/operations.html",
         _context(model_admin, request, _("Operations"))
-        | {"may": may, "report": found, "at": found.standing.at, **_shown(found, request.user)},
+        | {
+            "may": may,
+            "report": found,
+            "at": found.standing.at,
+            **_report_context(found, request.user),
+        },
     )
 
 
-def _shown(found: Report, user: Any) -> dict[str, Any]:
-    taken = found.standing
+def _report_context(found: Report, user: Any) -> dict[str, Any]:
+    status = found.standing
     return {
         "needs": [(concern, PLACES[concern.code]) for concern in found.needs],
-        "queue_age": _age(found, taken.queue_age),
-        "inbox_lag": _age(found, taken.inbox_lag),
+        "queue_age": _age(found, status.queue_age),
+        "inbox_lag": _age(found, status.inbox_lag),
         "failures": [
-            (code, runs, ErrorCode.of_run(code)) for code, runs in taken.failures.items()
+            (code, runs, ErrorCode.of_run(code)) for code, runs in status.failures.items()
         ],
         "assets": [
             (pile, ErrorCode.of_run(pile.code), *_links(pile)) for pile in found.dead_assets
@@ -101,16 +106,16 @@ def _shown(found: Report, user: Any) -> dict[str, Any]:
         ],
         "limit": number_format(COUNT_LIMIT, force_grouping=True),
         "is_capped": {
-            "assets": not taken.failed_assets.is_exact,
-            "deliveries": not taken.failed_deliveries.is_exact,
+            "assets": not status.failed_assets.is_exact,
+            "deliveries": not status.failed_deliveries.is_exact,
         },
-        "jobs": [(job, described(job, user), standing(job)) for job in found.jobs],
+        "jobs": [(job, describe_job(job, user), job_progress(job)) for job in found.jobs],
         "backfills": [
             (
                 row,
-                report.is_silent(row, taken),
+                report.is_silent(row, status),
                 _counts(row.counts),
-                timesince(row.changed_at, taken.at),
+                timesince(row.changed_at, status.at),
             )
             for row in found.backfills
         ],
@@ -147,7 +152,7 @@ def _replay(model_admin: Any, request: HttpRequest) -> HttpResponse:
         raise PermissionDenied
     code = storable(request.POST["replay"])
     dead = report.dead_deliveries().filter(error_code=code)
-    shown = list(dead.order_by("pk").values_list("pk", flat=True)[: REPLAYED + 1])
+    dead_ids = list(dead.order_by("pk").values_list("pk", flat=True)[: REPLAYED + 1])
     if "confirmed" not in request.POST:
         return TemplateResponse(
             request,
@@ -156,22 +161,22 @@ def _replay(model_admin: Any, request: HttpRequest) -> HttpResponse:
             | {
                 "code": code,
                 "reason": ErrorCode.of_delivery(code),
-                "ids": shown[:REPLAYED],
-                "is_capped": len(shown) > REPLAYED,
+                "ids": dead_ids[:REPLAYED],
+                "is_capped": len(dead_ids) > REPLAYED,
                 "limit": number_format(REPLAYED, force_grouping=True),
                 "named": dead.defer("raw_body", "headers", "error").order_by("pk")[:NAMED],
                 "may_look": _may(request, "view_webhookdelivery"),
             },
         )
     ids = ids_in(request.POST.get(SHOWN, ""))[:REPLAYED]
-    again = len(tasks.replay(list(dead.filter(pk__in=ids).values_list("pk", flat=True))))
+    replayed = len(tasks.replay(list(dead.filter(pk__in=ids).values_list("pk", flat=True))))
     text = ngettext(
         "%(count)d delivery is processed again.",
         "%(count)d deliveries are processed again.",
-        again,
+        replayed,
     )
     messages.add_message(
-        request, messages.SUCCESS if again else messages.WARNING, text % {"count": again}
+        request, messages.SUCCESS if replayed else messages.WARNING, text % {"count": replayed}
     )
     return HttpResponseRedirect(request.path)
 

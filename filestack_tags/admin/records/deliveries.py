@@ -14,8 +14,8 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from filestack_tags import tasks
-from filestack_tags.admin.base import InstallationAdmin
-from filestack_tags.admin.display import link_to, raw, text_block
+from filestack_tags.admin.base import UnscopedAdmin
+from filestack_tags.admin.display import link_to, raw_block, text_block
 from filestack_tags.assets.visibility import sees_everything
 from filestack_tags.error_codes import ErrorCode
 from filestack_tags.models import WebhookDelivery
@@ -38,7 +38,7 @@ class ActionFilter(admin.SimpleListFilter):
 
 
 @admin.register(WebhookDelivery)
-class WebhookDeliveryAdmin(InstallationAdmin):
+class WebhookDeliveryAdmin(UnscopedAdmin):
     heavy = ("raw_body", "headers", "error")
     list_display = (
         "__str__",
@@ -74,7 +74,7 @@ class WebhookDeliveryAdmin(InstallationAdmin):
                 )
             },
         ),
-        (_("Request"), {"fields": ("kept_headers", "body")}),
+        (_("Request"), {"fields": ("headers_block", "body")}),
     )
 
     def has_replay_permission(self, request: HttpRequest) -> bool:
@@ -84,21 +84,21 @@ class WebhookDeliveryAdmin(InstallationAdmin):
     @admin.action(description=_("Replay selected deliveries"), permissions=["replay"])
     def replay(self, request: HttpRequest, queryset: QuerySet[WebhookDelivery]) -> None:
         ids = list(queryset.order_by("pk").values_list("pk", flat=True))
-        again = len(tasks.replay(ids))
+        replayed = len(tasks.replay(ids))
         text = ngettext(
             "%(count)d delivery is processed again.",
             "%(count)d deliveries are processed again.",
-            again,
+            replayed,
         )
-        level = messages.SUCCESS if again else messages.WARNING
-        self.message_user(request, text % {"count": again}, level)
-        if left := len(ids) - again:
+        level = messages.SUCCESS if replayed else messages.WARNING
+        self.message_user(request, text % {"count": replayed}, level)
+        if skipped := len(ids) - replayed:
             text = ngettext(
                 "%(count)d delivery is still open and was left alone.",
                 "%(count)d deliveries are still open and were left alone.",
-                left,
+                skipped,
             )
-            self.message_user(request, text % {"count": left}, messages.WARNING)
+            self.message_user(request, text % {"count": skipped}, messages.WARNING)
 
     @admin.display(description=_("asset"))
     def asset_link(self, delivery: WebhookDelivery) -> str | SafeString:
@@ -120,9 +120,9 @@ class WebhookDeliveryAdmin(InstallationAdmin):
         return ErrorCode.of_delivery(delivery.error_code).fix if delivery.error_code else "–"
 
     @admin.display(description=_("headers"))
-    def kept_headers(self, delivery: WebhookDelivery) -> str | SafeString:
-        return raw(json.dumps(delivery.headers) if delivery.headers else "")
+    def headers_block(self, delivery: WebhookDelivery) -> str | SafeString:
+        return raw_block(json.dumps(delivery.headers) if delivery.headers else "")
 
     @admin.display(description=_("raw body"))
     def body(self, delivery: WebhookDelivery) -> str | SafeString:
-        return raw(bytes(delivery.raw_body))
+        return raw_block(bytes(delivery.raw_body))

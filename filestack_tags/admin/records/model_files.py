@@ -10,14 +10,14 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from filestack_tags import tasks
-from filestack_tags.admin.base import InstallationAdmin
+from filestack_tags.admin.base import UnscopedAdmin
 from filestack_tags.admin.display import link_to, text_block
 from filestack_tags.assets.visibility import sees_everything
 from filestack_tags.models import ModelFile
 
 
 @admin.register(ModelFile)
-class ModelFileAdmin(InstallationAdmin):
+class ModelFileAdmin(UnscopedAdmin):
     list_display = ("__str__", "name", "asset_link", "state", "attempts", "changed_at")
     list_select_related = ("asset",)
     list_filter = ("state",)

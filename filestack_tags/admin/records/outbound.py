@@ -19,16 +19,16 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from filestack_tags import tasks
-from filestack_tags.admin.base import InstallationAdmin, PlainAdmin
+from filestack_tags.admin.base import BaseAdmin, UnscopedAdmin
 from filestack_tags.admin.changes import ChangesModelForm
-from filestack_tags.admin.display import raw
+from filestack_tags.admin.display import raw_block
 from filestack_tags.assets.visibility import sees_everything
 from filestack_tags.conf import get_settings
 from filestack_tags.exceptions import EndpointError
 from filestack_tags.models import OutboundMessage, WebhookEndpoint
 from filestack_tags.outbound import delivery, outbox
 
-TO_BE_SHOWN = "filestack_tags_secret"
+SECRET_TO_SHOW = "filestack_tags_secret"  # noqa: S105  # a key, not a secret
 """The session key of the endpoint whose secret is shown next."""
 
 
@@ -38,7 +38,7 @@ class EndpointForm(ChangesModelForm):
     events = forms.MultipleChoiceField(
         label=gettext_lazy("Events"),
         choices=[
-            (each.value, f"{each.value} ({each.label})") for each in OutboundMessage.Event
+            (event.value, f"{event.value} ({event.label})") for event in OutboundMessage.Event
         ],
         initial=outbox.EVENTS,
         widget=forms.CheckboxSelectMultiple,
@@ -60,17 +60,17 @@ class EndpointForm(ChangesModelForm):
 
 
 @admin.register(WebhookEndpoint)
-class WebhookEndpointAdmin(PlainAdmin):
+class WebhookEndpointAdmin(BaseAdmin):
     """For users who may see all assets, since an endpoint receives messages about all of them."""
 
     form = EndpointForm
-    list_display = ("__str__", "url", "told", "is_active", "created_at")
+    list_display = ("__str__", "url", "event_names", "is_active", "created_at")
     sortable_by = ()
     change_form_template = "filestack_tags/admin/webhook_endpoint.html"
 
     def get_urls(self) -> list[URLPattern]:
-        answer = never_cache(require_http_methods(["GET", "POST"])(self.secret_view))
-        view = self.admin_site.admin_view(answer)
+        secret_view = never_cache(require_http_methods(["GET", "POST"])(self.secret_view))
+        view = self.admin_site.admin_view(secret_view)
         return [
             path("<int:pk>/secret/", view, name="filestack_tags_webhookendpoint_secret"),
             *super().get_urls(),
@@ -111,12 +111,12 @@ class WebhookEndpointAdmin(PlainAdmin):
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """List only the endpoints: their messages may be many, and are deleted too."""
-        return [str(each) for each in objs], {}, set(), []
+        return [str(endpoint) for endpoint in objs], {}, set(), []
 
     def response_add(
         self, request: HttpRequest, obj: WebhookEndpoint, post_url_continue: str | None = None
     ) -> HttpResponse:
-        return self._to_be_shown(request, obj.pk)
+        return self._redirect_to_secret(request, obj.pk)
 
     def secret_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Show the secret of an endpoint, once; POST gives it a new one first.
@@ -128,13 +128,13 @@ class WebhookEndpointAdmin(PlainAdmin):
             if endpoint is None or not self.has_change_permission(request, endpoint):
                 raise PermissionDenied
             if not delivery.new_secret(pk, known=request.POST.get("rotated_at")):
-                return redirect(self._place("secret", pk))
+                return redirect(self._url("secret", pk))
             self.log_change(request, endpoint, "secret")
-            return self._to_be_shown(request, pk)
-        if endpoint is None or request.session.pop(TO_BE_SHOWN, None) != pk:
+            return self._redirect_to_secret(request, pk)
+        if endpoint is None or request.session.pop(SECRET_TO_SHOW, None) != pk:
             text = _("A secret is shown once. Give the endpoint a new one if it is lost.")
             messages.warning(request, text)
-            return redirect(self._place("changelist"))
+            return redirect(self._url("changelist"))
         response = TemplateResponse(
             request,
             "filestack_tags/admin/webhook_secret.html",
@@ -150,21 +150,21 @@ class WebhookEndpointAdmin(PlainAdmin):
         response["Cache-Control"] = "no-store, private"
         return response
 
-    def _to_be_shown(self, request: HttpRequest, pk: int) -> HttpResponse:
-        request.session[TO_BE_SHOWN] = pk
-        return redirect(self._place("secret", pk))
+    def _redirect_to_secret(self, request: HttpRequest, pk: int) -> HttpResponse:
+        request.session[SECRET_TO_SHOW] = pk
+        return redirect(self._url("secret", pk))
 
-    def _place(self, page: str, *args: int) -> str:
+    def _url(self, page: str, *args: int) -> str:
         name = f"admin:filestack_tags_webhookendpoint_{page}"
         return reverse(name, args=args, current_app=self.admin_site.name)
 
     @admin.display(description=gettext_lazy("events"))
-    def told(self, endpoint: WebhookEndpoint) -> str:
+    def event_names(self, endpoint: WebhookEndpoint) -> str:
         return ", ".join(endpoint.events)
 
 
 @admin.register(OutboundMessage)
-class OutboundMessageAdmin(InstallationAdmin):
+class OutboundMessageAdmin(UnscopedAdmin):
     heavy = ("body",)
     list_display = (
         *("__str__", "endpoint", "state", "http_status", "error"),
@@ -178,7 +178,7 @@ class OutboundMessageAdmin(InstallationAdmin):
     actions = ("resend",)
     fields = (
         *("event", "endpoint", "state", "http_status", "error", "attempts"),
-        *("created_at", "due_at", "sent_at", "webhook_id", "told"),
+        *("created_at", "due_at", "sent_at", "webhook_id", "payload"),
     )
 
     def has_resend_permission(self, request: HttpRequest) -> bool:
@@ -189,13 +189,13 @@ class OutboundMessageAdmin(InstallationAdmin):
         description=gettext_lazy("Send selected messages again"), permissions=["resend"]
     )
     def resend(self, request: HttpRequest, queryset: QuerySet[OutboundMessage]) -> None:
-        again = len(tasks.resend(queryset.order_by("pk").values_list("pk", flat=True)))
+        resent = len(tasks.resend(queryset.order_by("pk").values_list("pk", flat=True)))
         text = ngettext(
-            "%(count)d message is sent again.", "%(count)d messages are sent again.", again
+            "%(count)d message is sent again.", "%(count)d messages are sent again.", resent
         )
-        level = messages.SUCCESS if again else messages.WARNING
-        self.message_user(request, text % {"count": again}, level)
+        level = messages.SUCCESS if resent else messages.WARNING
+        self.message_user(request, text % {"count": resent}, level)
 
     @admin.display(description=gettext_lazy("body"))
-    def told(self, message: OutboundMessage) -> str | SafeString:
-        return raw(message.body)
+    def payload(self, message: OutboundMessage) -> str | SafeString:
+        return raw_block(message.body)

@@ -11,8 +11,8 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.translation import gettext as _
 
-from filestack_tags.admin.base import PlainAdmin
-from filestack_tags.admin.display import raw
+from filestack_tags.admin.base import BaseAdmin
+from filestack_tags.admin.display import raw_block
 from filestack_tags.assets.visibility import hidden_keys, sees_hidden_tags
 from filestack_tags.models import TaggingRun
 
@@ -22,7 +22,7 @@ RUNS = 50
 """Runs to choose from: the last ones."""
 
 
-class RunHistory(PlainAdmin):
+class RunHistory(BaseAdmin):
     """Adds the page of an asset's runs to its admin."""
 
     def get_urls(self) -> list[URLPattern]:
@@ -41,8 +41,8 @@ class RunHistory(PlainAdmin):
         asset = get_object_or_404(self.get_queryset(request), pk=pk)
         runs = list(asset.runs.order_by("-pk")[:RUNS])
         finished = [run for run in runs if run.raw_reply]
-        later = _chosen(request, "later", runs) or next(iter(finished), None)
-        earlier = _chosen(request, "earlier", runs) or next(
+        later = _selected_run(request, "later", runs) or next(iter(finished), None)
+        earlier = _selected_run(request, "earlier", runs) or next(
             (run for run in finished if later and run.pk < later.pk), None
         )
         request.current_app = self.admin_site.name
@@ -57,9 +57,9 @@ class RunHistory(PlainAdmin):
                 "runs": runs,
                 "earlier": earlier,
                 "later": later,
-                **_compared(earlier, later, request.user),
+                **_comparison(earlier, later, request.user),
                 "replies": [
-                    (run, raw(run.raw_reply))
+                    (run, raw_block(run.raw_reply))
                     for run in (earlier, later)
                     if run is not None and sees_hidden_tags(request.user)
                 ],
@@ -67,25 +67,25 @@ class RunHistory(PlainAdmin):
         )
 
 
-def _chosen(request: HttpRequest, name: str, runs: list[TaggingRun]) -> TaggingRun | None:
+def _selected_run(request: HttpRequest, name: str, runs: list[TaggingRun]) -> TaggingRun | None:
     return next((run for run in runs if str(run.pk) == request.GET.get(name)), None)
 
 
-def _compared(
+def _comparison(
     earlier: TaggingRun | None, later: TaggingRun | None, user: Any
 ) -> dict[str, Any]:
     """Return the difference, or a note that explains why there cannot be one."""
     if earlier is None or later is None:
         return {"note": _("Two runs with a reply are needed to compare.")}
     labels = {run: labels_of(run) for run in (earlier, later)}
-    unread = [str(run) for run, found in labels.items() if found is None]
-    if unread:
+    unreadable = [str(run) for run, found in labels.items() if found is None]
+    if unreadable:
         return {
             "note": _(
                 "There is no reply of %(runs)s that could be compared: it has none, or it was"
                 " deleted for its age."
             )
-            % {"runs": ", ".join(unread)}
+            % {"runs": ", ".join(unreadable)}
         }
     found = [labels[run] or {} for run in (earlier, later)]
     hidden = hidden_keys(user, {key for run in found for key in run})

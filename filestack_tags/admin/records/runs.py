@@ -12,8 +12,8 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from filestack_tags.admin.base import LedgerAdmin
-from filestack_tags.admin.display import link_to, raw, text_block
+from filestack_tags.admin.base import ReadOnlyAdmin
+from filestack_tags.admin.display import link_to, raw_block, text_block
 from filestack_tags.assets.visibility import assets_of, sees_everything, sees_hidden_tags
 from filestack_tags.error_codes import ErrorCode
 from filestack_tags.models import TaggingRun
@@ -21,8 +21,8 @@ from filestack_tags.tagging import workflows
 from filestack_tags.tagging.taggers import tagger_names
 
 
-def _yes_no(holds: object) -> str:
-    return gettext("yes") if holds else gettext("no")
+def _yes_or_no(value: object) -> str:
+    return gettext("yes") if value else gettext("no")
 
 
 class TaggerFilter(admin.SimpleListFilter):
@@ -43,7 +43,7 @@ class TaggerFilter(admin.SimpleListFilter):
 
 
 @admin.register(TaggingRun)
-class TaggingRunAdmin(LedgerAdmin):
+class TaggingRunAdmin(ReadOnlyAdmin):
     heavy = ("raw_reply", "rule_results")
     list_display = (
         "__str__",
@@ -85,7 +85,7 @@ class TaggingRunAdmin(LedgerAdmin):
                     "error_code",
                     "error",
                     "fix",
-                    "left_out",
+                    "notes_block",
                     "rules",
                     "reply",
                 )
@@ -128,11 +128,11 @@ class TaggingRunAdmin(LedgerAdmin):
     @admin.display(description=_("rules"))
     def rules(self, run: TaggingRun) -> str | SafeString:
         """The outcome of each rule when the result was applied."""
-        said = sorted(run.rule_results.items())
+        results = sorted(run.rule_results.items())
         lines = format_html_join(
-            "", "<li>{}: {}</li>", ((name, _yes_no(so)) for name, so in said)
+            "", "<li>{}: {}</li>", ((name, _yes_or_no(result)) for name, result in results)
         )
-        return format_html('<ul dir="auto">{}</ul>', lines) if said else "–"
+        return format_html('<ul dir="auto">{}</ul>', lines) if results else "–"
 
     @admin.display(description=_("error"))
     def error(self, run: TaggingRun) -> str | SafeString:
@@ -143,10 +143,10 @@ class TaggingRunAdmin(LedgerAdmin):
         return ErrorCode.of_run(run.error_code).fix if run.error_code else "–"
 
     @admin.display(description=_("left out"))
-    def left_out(self, run: TaggingRun) -> str | SafeString:
+    def notes_block(self, run: TaggingRun) -> str | SafeString:
         """What was left out of the reply because it is invalid, and why."""
         return text_block(run.notes)
 
     @admin.display(description=_("raw reply"))
     def reply(self, run: TaggingRun) -> str | SafeString:
-        return raw(run.raw_reply)
+        return raw_block(run.raw_reply)

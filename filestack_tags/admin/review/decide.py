@@ -40,7 +40,7 @@ DECIDED = "decided"
 
 
 @dataclass(frozen=True)
-class Done:
+class DecisionResult:
     """A decision that was made: the message, and its id, None if nothing changed."""
 
     text: str
@@ -72,7 +72,7 @@ class Question:
     seen: int
 
 
-def decide(asset_id: int, said: QueryDict, user: AbstractBaseUser) -> Done:
+def decide(asset_id: int, data: QueryDict, user: AbstractBaseUser) -> DecisionResult:
     """Make the decision of the button that was pressed.
 
     Raises:
@@ -80,27 +80,27 @@ def decide(asset_id: int, said: QueryDict, user: AbstractBaseUser) -> Done:
             ``seen``.
         CurationError: when the decision cannot be made, or there is no such button.
     """
-    if "undo" in said:
-        return undo(said, user, asset_id=asset_id)
-    verb = next((verb for verb in WORDS if verb in said), "")
-    named = tags_named_to(user, on=asset_id)
+    if "undo" in data:
+        return undo(data, user, asset_id=asset_id)
+    verb = next((verb for verb in WORDS if verb in data), "")
+    visible_tags = tags_named_to(user, on=asset_id)
     confidence = None
     if verb == "add":
-        form = AddTagForm(said, prefix="add")
+        form = AddTagForm(data, prefix="add")
         _require_valid(form)
         name, confidence = form.cleaned_data["name"], form.cleaned_data["confidence"]
         throttle.count_new_tag(name, user=user)
         (tag_id,) = retried(partial(tags.resolve, [name])).values()
     else:
-        tag = named.filter(pk=_number(said.get(verb, ""))).first() if verb else None
+        tag = visible_tags.filter(pk=_number(data.get(verb, ""))).first() if verb else None
         name, tag_id = str(tag), tag.pk if tag else 0
     if not tag_id:
         raise CurationError(_("There is no such decision, or no such tag."))
     if verb == "change":
-        given = ConfidenceForm(said)
-        _require_valid(given)
-        confidence = given.cleaned_data["confidence"]
-    seen = said.get("seen", "")
+        confidence_form = ConfidenceForm(data)
+        _require_valid(confidence_form)
+        confidence = confidence_form.cleaned_data["confidence"]
+    seen = data.get("seen", "")
     (outcome,) = curation.decide_many(
         verb,
         [(asset_id, tag_id)],
@@ -110,30 +110,30 @@ def decide(asset_id: int, said: QueryDict, user: AbstractBaseUser) -> Done:
         seen=_number(seen) if seen else None,
     )
     # The typed name may be an alias of a tag whose name this user must not see.
-    shown = named.filter(pk=tag_id).first()
-    if isinstance(outcome.error, DecidedMeanwhile) and shown is None:
+    visible_tag = visible_tags.filter(pk=tag_id).first()
+    if isinstance(outcome.error, DecidedMeanwhile) and visible_tag is None:
         raise CurationError(_("Another user decided about it. Nothing was changed."))
     if outcome.error is not None:
         raise outcome.error
-    text = str(WORDS[verb]) % {"tag": shown or name, "confidence": confidence or 0}
-    return Done(text, outcome.decision_id)
+    text = str(WORDS[verb]) % {"tag": visible_tag or name, "confidence": confidence or 0}
+    return DecisionResult(text, outcome.decision_id)
 
 
-def refusal(error: DecidedMeanwhile) -> str:
+def conflict_message(error: DecidedMeanwhile) -> str:
     """Return the message for a decision that another user's decision prevented."""
     return _("%(decision)s Nothing was changed.") % {"decision": error}
 
 
-def asks_to_confirm(said: QueryDict, error: DecidedMeanwhile) -> dict[str, str]:
+def confirmation_parameters(data: QueryDict, error: DecidedMeanwhile) -> dict[str, str]:
     """Return the parameters that make a page ask whether to override a decision."""
-    entry, verb = error.decision, next(verb for verb in WORDS if verb in said)
-    confidence = said.get("confidence", said.get("add-confidence", ""))
+    entry, verb = error.decision, next(verb for verb in WORDS if verb in data)
+    confidence = data.get("confidence", data.get("add-confidence", ""))
     return {CONFIRM: f"{verb}:{entry.asset_id}:{entry.tag_id}:{entry.pk}:{confidence}"}
 
 
-def question(said: QueryDict, user: AbstractBaseUser) -> Question | None:
+def question(data: QueryDict, user: AbstractBaseUser) -> Question | None:
     """Return the question of :func:`asks_to_confirm`, if the user may see its asset and tag."""
-    verb, *numbers = said.get(CONFIRM, "").split(":")
+    verb, *numbers = data.get(CONFIRM, "").split(":")
     if verb not in WORDS or len(numbers) != 4:
         return None
     asset = assets_of(user).filter(pk=_number(numbers[0])).first()
@@ -149,24 +149,26 @@ def question(said: QueryDict, user: AbstractBaseUser) -> Question | None:
     return Question(act, asset, tag, confidence, seen=_number(numbers[2]))
 
 
-def undo(said: QueryDict, user: AbstractBaseUser, *, asset_id: int | None = None) -> Done:
+def undo(
+    data: QueryDict, user: AbstractBaseUser, *, asset_id: int | None = None
+) -> DecisionResult:
     """Undo the decision of the button, which must be about this asset if one is given.
 
     Raises:
         CurationError: when it does not exist, or another decision was made since.
     """
-    number = _number(said.get("undo", ""))
-    wanted = decisions_of(user).filter(pk=number).select_related("tag")
+    number = _number(data.get("undo", ""))
+    decisions = decisions_of(user).filter(pk=number).select_related("tag")
     if asset_id is not None:
-        wanted = wanted.filter(asset=asset_id)
-    decision = wanted.first()
+        decisions = decisions.filter(asset=asset_id)
+    decision = decisions.first()
     if decision is None:
         raise CurationError(_("There is no such decision, or no such tag."))
     curation.undo(decision.pk, user=user, origin=ORIGIN)
-    return Done(_("Undid the decision about %(tag)s.") % {"tag": decision.tag}, None)
+    return DecisionResult(_("Undid the decision about %(tag)s.") % {"tag": decision.tag}, None)
 
 
-def person(request: HttpRequest) -> AbstractBaseUser:
+def current_user(request: HttpRequest) -> AbstractBaseUser:
     """Return the user; admin pages require a login."""
     return cast("AbstractBaseUser", request.user)
 

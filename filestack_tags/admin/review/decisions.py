@@ -14,24 +14,24 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from filestack_tags import curation
-from filestack_tags.admin.base import LedgerAdmin
+from filestack_tags.admin.base import ReadOnlyAdmin
 from filestack_tags.admin.display import link_to
 from filestack_tags.admin.tags.merges import may_undo_merges
 from filestack_tags.admin.tags.tags import tags_named
 from filestack_tags.assets.visibility import decisions_of, sees_everything, sees_hidden_tags
 from filestack_tags.models import TagDecision, TagMerge
 
-from .decide import ORIGIN, person
+from .decide import ORIGIN, current_user
 
 LAST_MERGES = 5
 """Merges of tags that are shown above the log; all of them have their own list."""
 
-TOLD = 5
+MAX_ERRORS = 5
 """Maximum decisions for which the page explains why they could not be undone."""
 
 
 @admin.register(TagDecision)
-class TagDecisionAdmin(LedgerAdmin):
+class TagDecisionAdmin(ReadOnlyAdmin):
     list_display = (
         "at",
         "who",
@@ -60,17 +60,17 @@ class TagDecisionAdmin(LedgerAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[TagDecision]:
-        named = decisions_of(request.user)
+        visible = decisions_of(request.user)
         decisions: QuerySet[TagDecision] = super().get_queryset(request)
-        return decisions & named
+        return decisions & visible
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
         if not search_term.strip():
             return queryset, False
-        found = Q(tag__in=tags_named(search_term).values("pk"))
-        return queryset.filter(found | Q(user__in=_users_named(search_term))), False
+        matches = Q(tag__in=tags_named(search_term).values("pk"))
+        return queryset.filter(matches | Q(user__in=_users_named(search_term))), False
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -90,15 +90,15 @@ class TagDecisionAdmin(LedgerAdmin):
     def undo(self, request: HttpRequest, queryset: QuerySet[TagDecision]) -> None:
         """Undo the selected decisions, the last ones first; explain which could not be undone."""
         ids = list(queryset.values_list("pk", flat=True))
-        outcomes = curation.undo_many(ids, user=person(request), origin=ORIGIN)
+        outcomes = curation.undo_many(ids, user=current_user(request), origin=ORIGIN)
         count = sum(outcome.decision_id is not None for outcome in outcomes)
         text = ngettext("%(count)d decision undone.", "%(count)d decisions undone.", count)
         level = messages.SUCCESS if count else messages.WARNING
         self.message_user(request, text % {"count": count}, level)
         errors = [str(outcome.error) for outcome in outcomes if outcome.error]
-        for error in errors[:TOLD]:
+        for error in errors[:MAX_ERRORS]:
             self.message_user(request, error, messages.ERROR)
-        if (more := len(errors) - TOLD) > 0:
+        if (more := len(errors) - MAX_ERRORS) > 0:
             text = gettext("%(count)d more could not be undone.")
             self.message_user(request, text % {"count": more}, messages.ERROR)
 
@@ -120,7 +120,7 @@ class TagDecisionAdmin(LedgerAdmin):
         before, after = decision.before_confidence, decision.after_confidence
         if before == after:
             return str(after)
-        return f"{_shown(before)} → {_shown(after)}"
+        return f"{_format_confidence(before)} → {_format_confidence(after)}"
 
     @admin.display(description=_("undone"), boolean=True)
     def undone(self, decision: TagDecision) -> bool:
@@ -137,24 +137,24 @@ def _last_merges(request: HttpRequest) -> list[TagMerge]:
     ):
         return []
     merges = TagMerge.objects.select_related("started_by", "undone_by")
-    said = request.GET.get(SEARCH_VAR, "").strip()
-    if said and "\x00" not in said:
-        theirs = _users_named(said)
+    text = request.GET.get(SEARCH_VAR, "").strip()
+    if text and "\x00" not in text:
+        users = _users_named(text)
         merges = merges.filter(
-            Q(source_name__icontains=said)
-            | Q(target_name__icontains=said)
-            | Q(target_id__in=tags_named(said).values("pk"))
-            | Q(started_by__in=theirs)
-            | Q(undone_by__in=theirs)
+            Q(source_name__icontains=text)
+            | Q(target_name__icontains=text)
+            | Q(target_id__in=tags_named(text).values("pk"))
+            | Q(started_by__in=users)
+            | Q(undone_by__in=users)
         )
     return list(merges.order_by("-pk")[:LAST_MERGES])
 
 
 def _users_named(name: str) -> QuerySet[Any]:
     users = get_user_model()
-    found = users._base_manager.filter(**{users.USERNAME_FIELD: name.strip()})
-    return found.values("pk")
+    matches = users._base_manager.filter(**{users.USERNAME_FIELD: name.strip()})
+    return matches.values("pk")
 
 
-def _shown(confidence: int | None) -> str:
+def _format_confidence(confidence: int | None) -> str:
     return "–" if confidence is None else str(confidence)

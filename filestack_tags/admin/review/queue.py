@@ -24,12 +24,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from filestack_tags import curation
-from filestack_tags.admin.base import counted, total_text
+from filestack_tags.admin.base import capped_total, total_text
 from filestack_tags.admin.display import sensitive_mark
 from filestack_tags.admin.forms import ReviewForm
 from filestack_tags.admin.library.asset_page import AssetPage
 from filestack_tags.admin.lookups import ids_in
-from filestack_tags.admin.sessions import for_posts
+from filestack_tags.admin.sessions import post_only
 from filestack_tags.assets.sensitive import withheld
 from filestack_tags.assets.visibility import assets_of, decisions_of, scope_of, tags_of
 from filestack_tags.conf import get_settings
@@ -42,12 +42,12 @@ from filestack_tags.search.planner import read
 from .decide import (
     DECIDED,
     ORIGIN,
-    Done,
-    asks_to_confirm,
+    DecisionResult,
+    confirmation_parameters,
+    conflict_message,
+    current_user,
     decide,
-    person,
     question,
-    refusal,
     undo,
 )
 
@@ -133,7 +133,7 @@ class ReviewPages(AssetPage):
             path("review/", view(self.review), name="filestack_tags_asset_review"),
             path(
                 "review/decide/",
-                view(for_posts(self.review_decide, self._reviewed_at)),
+                view(post_only(self.review_decide, self._reviewed_at)),
                 name="filestack_tags_asset_review_decide",
             ),
             *super().get_urls(),
@@ -154,7 +154,7 @@ class ReviewPages(AssetPage):
                 if may_decide and queue.tag and "at_least" in request.GET:
                     matches = _at_least(queue, request.GET)
                     chosen = list(matches.values_list("asset_id", flat=True)[:AT_ONCE])
-                    total = total_text(counted(matches)) if len(chosen) == AT_ONCE else ""
+                    total = total_text(capped_total(matches)) if len(chosen) == AT_ONCE else ""
         except SearchError as error:
             problem = str(error)
         by_asset = request.GET.get("by") == "asset" and queue.tag is not None
@@ -187,11 +187,13 @@ class ReviewPages(AssetPage):
                 "chosen": chosen,
                 "total": total,
                 "decided": request.GET.get(DECIDED, ""),
-                "question": question(request.GET, person(request)) if may_decide else None,
+                "question": question(request.GET, current_user(request))
+                if may_decide
+                else None,
                 "without_question": f"{self._review_url()}?{state}",
                 "at_least": _confidence(request.GET.get("at_least", ""), 90),
                 "may_decide": may_decide,
-                "decisions": _own(request) if may_decide else [],
+                "decisions": _own_decisions(request) if may_decide else [],
                 "decide_url": f"{self._review_url('_decide')}?{state}",
                 "state": state,
                 "kept": [item for item in QueryDict(state).items() if item[0] != "after"],
@@ -208,8 +210,8 @@ class ReviewPages(AssetPage):
         try:
             done = self._do(request, state)
         except DecidedMeanwhile as error:
-            messages.error(request, refusal(error))
-            said = asks_to_confirm(request.POST, error)
+            messages.error(request, conflict_message(error))
+            said = confirmation_parameters(request.POST, error)
         except (CurationError, SearchError) as error:
             messages.error(request, str(error))
         except Asset.DoesNotExist:
@@ -220,16 +222,16 @@ class ReviewPages(AssetPage):
         more = f"&{urlencode(said)}" if said else ""
         return HttpResponseRedirect(f"{self._review_url()}?{_state(state)}{more}")
 
-    def _do(self, request: HttpRequest, state: QueryDict) -> Done:
+    def _do(self, request: HttpRequest, state: QueryDict) -> DecisionResult:
         if "all" in request.POST:
             queue, _form = _queue(request, state)
-            return Done(_accept_all(queue, request), None)
+            return DecisionResult(_accept_all(queue, request), None)
         if "undo" in request.POST:
-            return undo(request.POST, person(request))
+            return undo(request.POST, current_user(request))
         text = request.POST.get("asset", "")
         number = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
         asset = assets_of(request.user).get(pk=number)
-        return decide(asset.pk, request.POST, person(request))
+        return decide(asset.pk, request.POST, current_user(request))
 
     def _may_review(self, request: HttpRequest) -> bool:
         may_change = request.user.has_perm("filestack_tags.change_asset")
@@ -247,16 +249,16 @@ def _queue(request: HttpRequest, said: QueryDict) -> tuple[Queue, ReviewForm]:
     within = scope_of(request.user)
     form = ReviewForm(said)
     form.is_valid()
-    given = form.cleaned_data
-    tag = given.get("tag")
+    cleaned = form.cleaned_data
+    tag = cleaned.get("tag")
     if tag and within is not None and not tags_of(request.user).filter(pk=tag.pk).exists():
         form.add_error("tag", _("There is no tag %(name)s.") % {"name": said.get("tag", "")})
         tag = None
     return Queue(
         tag=tag,
-        low=given.get("low", ReviewForm.LOW),
-        high=given.get("high", ReviewForm.HIGH),
-        query=given.get("q", ""),
+        low=cleaned.get("low", ReviewForm.LOW),
+        high=cleaned.get("high", ReviewForm.HIGH),
+        query=cleaned.get("q", ""),
         may_search_hidden=request.user.has_perm("filestack_tags.search_hidden"),
         within=within,
     ), form
@@ -271,7 +273,7 @@ def _accept_all(queue: Queue, request: HttpRequest) -> str:
     outcomes = curation.decide_many(
         TagDecision.Act.ACCEPT,
         sorted(pairs),
-        user=person(request),
+        user=current_user(request),
         origin=ORIGIN,
         undecided=True,
     )
@@ -339,9 +341,11 @@ def _grouped(rows: list[AssetTag], *, by_asset: bool) -> list[tuple[Any, list[As
     return [(asset, list(group)) for asset, group in groupby(rows, lambda row: row.asset)]
 
 
-def _own(request: HttpRequest) -> list[TagDecision]:
-    own = decisions_of(request.user).filter(user=person(request).pk)
-    decisions = list(own.select_related("asset", "tag", "user", "undone_by")[:LAST])
+def _own_decisions(request: HttpRequest) -> list[TagDecision]:
+    decisions_of_user = decisions_of(request.user).filter(user=current_user(request).pk)
+    decisions = list(
+        decisions_of_user.select_related("asset", "tag", "user", "undone_by")[:LAST]
+    )
     for decision in decisions:
         decision.named = True  # type: ignore[attr-defined]  # for the template
     return decisions
@@ -355,8 +359,8 @@ def _position(text: str) -> tuple[int, int] | None:
 
 
 def _confidence(text: str, default: int) -> int:
-    known = text.isascii() and text.isdigit() and len(text) < 4
-    return min(int(text), 101) if known else default
+    is_number = text.isascii() and text.isdigit() and len(text) < 4
+    return min(int(text), 101) if is_number else default
 
 
 def _state(said: QueryDict) -> str:

@@ -16,8 +16,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from filestack_tags import tasks
-from filestack_tags.admin.base import InstallationAdmin
-from filestack_tags.admin.sessions import for_posts
+from filestack_tags.admin.base import UnscopedAdmin
+from filestack_tags.admin.sessions import post_only
 from filestack_tags.assets import tags
 from filestack_tags.assets.visibility import sees_everything
 from filestack_tags.curation import merging
@@ -45,12 +45,12 @@ class TargetForm(forms.Form):
         """Return the id of the tag."""
         name: str = self.cleaned_data["target"]
         try:
-            found = tags.known([label_key(name)])
+            tag_ids = tags.known([label_key(name)])
         except InvalidLabel as error:
             raise forms.ValidationError(str(error)) from error
-        if not found:
+        if not tag_ids:
             raise forms.ValidationError(_("There is no tag called %(name)s.") % {"name": name})
-        return next(iter(found.values()))
+        return next(iter(tag_ids.values()))
 
 
 def may_undo_merges(user: Any) -> bool:
@@ -65,8 +65,8 @@ def merge_view(model_admin: Any, request: HttpRequest, pk: int) -> HttpResponse:
         raise Http404
     if not model_admin.has_change_permission(request, tag):
         raise PermissionDenied
-    said = request.POST if request.method == "POST" else request.GET
-    form = TargetForm(said if "target" in said else None)
+    data = request.POST if request.method == "POST" else request.GET
+    form = TargetForm(data if "target" in data else None)
     preview = target = None
     if form.is_bound and form.is_valid():
         target = Tag.objects.filter(pk=form.cleaned_data["target"]).first()
@@ -89,9 +89,9 @@ def merge_view(model_admin: Any, request: HttpRequest, pk: int) -> HttpResponse:
         "form": form,
         "preview": preview,
         "suggestions": [
-            each.name
-            for each in complete("", limit=SUGGESTED, include_hidden=True)
-            if each.tag_id != pk
+            tag_choice.name
+            for tag_choice in complete("", limit=SUGGESTED, include_hidden=True)
+            if tag_choice.tag_id != pk
         ],
         "media": model_admin.media,
     }
@@ -99,7 +99,7 @@ def merge_view(model_admin: Any, request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @admin.register(TagMerge)
-class TagMergeAdmin(InstallationAdmin):
+class TagMergeAdmin(UnscopedAdmin):
     change_form_template = "filestack_tags/admin/tag_merge.html"
     list_display = ("__str__", "state", "progress", "both", "conflicts", "started_by")
     list_filter = ("state",)
@@ -120,7 +120,7 @@ class TagMergeAdmin(InstallationAdmin):
     )
 
     def get_urls(self) -> list[Any]:
-        undo = self.admin_site.admin_view(for_posts(self.undo_view, self._page))
+        undo = self.admin_site.admin_view(post_only(self.undo_view, self._page))
         return [
             path("<int:pk>/undo/", undo, name="filestack_tags_tagmerge_undo"),
             *super().get_urls(),

@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from filestack_tags import curation
-from filestack_tags.admin.base import PlainAdmin
+from filestack_tags.admin.base import BaseAdmin
 from filestack_tags.admin.display import sensitive_mark
 from filestack_tags.admin.forms import TagForm
 from filestack_tags.assets.visibility import sees_everything, tags_of
@@ -31,9 +31,9 @@ from .thresholds import minimum_view, threshold_view
 
 
 @admin.register(Tag)
-class TagAdmin(PlainAdmin):
+class TagAdmin(BaseAdmin):
     form = TagForm
-    refusals = (CurationError,)
+    service_errors = (CurationError,)
     fields = ("name", "key", "asset_link", "min_confidence", "hidden", "aliases")
     readonly_fields = ("key", "asset_link")
     list_display = ("label", "asset_link", "min_confidence", "hidden", "alias_keys")
@@ -99,25 +99,25 @@ class TagAdmin(PlainAdmin):
         return False  # hiding a tag keeps the decisions about it
 
     def save_model(self, request: HttpRequest, obj: Tag, form: TagForm, change: bool) -> None:
-        said, changed = form.cleaned_data, set(form.changed_data)
+        cleaned, changed = form.cleaned_data, set(form.changed_data)
         if "name" in changed:
-            curation.rename(obj.pk, said["name"])
+            curation.rename(obj.pk, cleaned["name"])
         if "min_confidence" in changed:
-            curation.set_minimum(obj.pk, said["min_confidence"])
+            curation.set_minimum(obj.pk, cleaned["min_confidence"])
         if "hidden" in changed:
-            curation.hide(obj.pk, hidden=said["hidden"])
+            curation.hide(obj.pk, hidden=cleaned["hidden"])
         if "aliases" in changed:
             # Only what the user changed: a rename also adds an alias. In order, because it is all
             # one transaction, and another user may be changing the same.
-            for key in sorted(set(form.known_aliases) - set(said["aliases"])):
+            for key in sorted(set(form.known_aliases) - set(cleaned["aliases"])):
                 curation.remove_alias(form.known_aliases[key])
-            for key in sorted(set(said["aliases"]) - set(form.known_aliases)):
+            for key in sorted(set(cleaned["aliases"]) - set(form.known_aliases)):
                 curation.add_alias(obj.pk, key)
 
     @admin.display(description=_("tag"), ordering="key")
     def label(self, tag: Tag) -> SafeString:
-        shown = format_html('<span class="fst-name" dir="auto">{}</span>', tag.name)
-        return shown + sensitive_mark(tag.key)
+        name = format_html('<span class="fst-name" dir="auto">{}</span>', tag.name)
+        return name + sensitive_mark(tag.key)
 
     @admin.display(description=_("assets"), ordering="visible_assets")
     def asset_link(self, tag: Any) -> SafeString:

@@ -46,8 +46,8 @@ def minimum_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
         raise PermissionDenied
     least = get_settings().MIN_CONFIDENCE
     form = ThresholdForm(request.GET if "minimum" in request.GET else {"minimum": least})
-    said = form.cleaned_data.get("minimum") if form.is_valid() else None
-    minimum = least if said is None else said
+    requested = form.cleaned_data.get("minimum") if form.is_valid() else None
+    minimum = least if requested is None else requested
     found = staying(alias())
     total, all_assets = found.stay(0)
     stay, stay_assets = found.stay(minimum)
@@ -114,8 +114,8 @@ def threshold_view(model_admin: Any, request: HttpRequest, pk: int) -> HttpRespo
         )
     except SearchTimeout as error:
         messages.error(request, error.message)
-    said = form.cleaned_data.get("minimum") if form.is_valid() else tag.min_confidence
-    minimum = least if said is None else said
+    requested = form.cleaned_data.get("minimum") if form.is_valid() else tag.min_confidence
+    minimum = least if requested is None else requested
     most = max(counts.values(), default=1)
     context = {
         **model_admin.admin_site.each_context(request),

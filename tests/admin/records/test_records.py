@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from filestack_tags.admin.display import MAX_SHOWN, raw
+from filestack_tags.admin.display import MAX_SHOWN, raw_block
 from filestack_tags.models import Asset, TaggingRun, WebhookDelivery
 from tests.api.rows import tagged
 
@@ -160,16 +160,16 @@ def test_ledgers_are_read_only_for_superusers_too(client: Client, path: str) -> 
 
 
 def test_a_long_body_is_cut_and_the_rest_counted() -> None:
-    shown = raw("x" * (MAX_SHOWN + 5))
+    shown = raw_block("x" * (MAX_SHOWN + 5))
     assert "Only the first 100000 characters are shown." in shown
     assert shown.count("x") == MAX_SHOWN
 
 
 @pytest.mark.parametrize("body", ["", b""], ids=["text", "bytes"])
 def test_an_empty_body_is_a_dash(body: str | bytes) -> None:
-    assert raw(body) == "–"
+    assert raw_block(body) == "–"
 
 
 def test_a_body_nested_too_deep_is_shown_as_it_is() -> None:
-    assert "[[[[" in raw("[" * 50_000)
-    assert json.dumps("a") in raw('"a"').replace("&quot;", '"')
+    assert "[[[[" in raw_block("[" * 50_000)
+    assert json.dumps("a") in raw_block('"a"').replace("&quot;", '"')
