@@ -26,7 +26,7 @@ from .filestack.storage import Storage
 from .operations import sinks
 from .operations.report import report
 from .operations.retention import least_delivery_days
-from .operations.setting_values import SECRETS, URLS, wrong_values
+from .operations.setting_values import URLS, wrong_values
 from .tagging import pipeline
 from .tagging.taggers.base import BUILT_IN, get_tagger
 from .tasks import broker
@@ -413,7 +413,7 @@ def _tagger_messages(settings: Settings) -> Iterator[CheckMessage]:
         )
     is_built_in = settings.TAGGER.partition(":")[0] in BUILT_IN
     if is_built_in and settings.TAGGER != "local":
-        for name in SECRETS:
+        for name in ("API_KEY", "APP_SECRET"):
             if not getattr(settings, name):
                 yield Warning(
                     f"{SETTING}[{name!r}] is empty, so no file can be read and tagged.",

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from functools import cache
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from django.conf import settings as django_settings
 from django.core.signals import setting_changed
@@ -20,6 +20,12 @@ from .exceptions import ConfigurationError
 
 SETTING = "FILESTACK_TAGS"
 HOUR = 3600
+
+# The system checks derive the valid values of a setting from its annotation.
+Confidence = Annotated[int, "0 to 100"]
+Count = Annotated[int, "0 or more"]
+Days = Annotated[int, "days"]
+Url = Annotated[str, "http or https"]
 
 
 @dataclass(frozen=True)
@@ -32,13 +38,13 @@ class Settings:
     APP_SECRET: str = field(default="", repr=False)
     """The app's secret, which signs policies. Tagging always needs security."""
 
-    CDN_URL: str = "https://cdn.filestackcontent.com"
+    CDN_URL: Url = "https://cdn.filestackcontent.com"
     """Where tagging calls are sent: the default host, a CNAME, or the emulator."""
 
-    API_URL: str = "https://www.filestackapi.com/api"
+    API_URL: Url = "https://www.filestackapi.com/api"
     """Where files are stored, described and deleted."""
 
-    UPLOAD_URL: str = "https://upload.filestackapi.com"
+    UPLOAD_URL: Url = "https://upload.filestackapi.com"
     """Where browsers upload: the default host, a CNAME, or the emulator."""
 
     UPLOAD_POLICY_EXPIRY: int = 600
@@ -80,7 +86,7 @@ class Settings:
     """Names for custom taggers, each with the dotted path of its class or factory. Requests and
     stored rows choose a custom tagger only by such a name."""
 
-    TAGS_VERSION: int = 2
+    TAGS_VERSION: Literal[1, 2] = 2
     """Version of Filestack's tagging: 2, or the deprecated 1."""
 
     TASKS_BEFORE_TAGS: tuple[str, ...] = ()
@@ -152,10 +158,10 @@ class Settings:
     CIRCUIT_DELAY_MAX: int = HOUR
     """The longest such delay. ``Filestack-Reset`` may require more."""
 
-    BUDGET_PER_DAY: int | None = None
+    BUDGET_PER_DAY: Count | None = None
     """Maximum tagging calls in one day (UTC)."""
 
-    BUDGET_PER_MONTH: int | None = None
+    BUDGET_PER_MONTH: Count | None = None
     """Maximum tagging calls in one calendar month (UTC)."""
 
     PRICE_PER_CALL: float | None = None
@@ -207,23 +213,23 @@ class Settings:
     OUTBOUND_ALLOW_INSECURE: bool = False
     """Whether endpoints may use plain http and private addresses, as in development."""
 
-    OUTBOUND_RETENTION_DAYS: int = 30
+    OUTBOUND_RETENTION_DAYS: Days = 30
     """Days for which ``filestack_tags_prune`` keeps messages that were sent or have failed."""
 
-    DELIVERY_RETENTION_DAYS: int = 30
+    DELIVERY_RETENTION_DAYS: Days = 30
     """Days for which ``filestack_tags_prune`` keeps deliveries that were processed or ignored."""
 
-    RAW_REPLY_RETENTION_DAYS: int = 90
+    RAW_REPLY_RETENTION_DAYS: Days = 90
     """Days for which it keeps the raw reply of a run whose tags are no longer shown by any asset.
     """
 
-    RUN_RETENTION_DAYS: int = 365
+    RUN_RETENTION_DAYS: Days = 365
     """Days for which it keeps runs after they ended; the current run of an asset is always kept."""
 
-    EXPORT_RETENTION_DAYS: int = 30
+    EXPORT_RETENTION_DAYS: Days = 30
     """Days for which it keeps the file of an export after its bulk job has ended."""
 
-    UNDO_RETENTION_DAYS: int = 90
+    UNDO_RETENTION_DAYS: Days = 90
     """Days for which it keeps the data needed to undo: the rows as they were before a merge of
     tags, and what bulk jobs recorded about single assets.
     """
@@ -241,16 +247,16 @@ class Settings:
     that are not public, special-use names, names without a dot.
     """
 
-    WRITES_PER_MINUTE: int | None = 600
+    WRITES_PER_MINUTE: Count | None = 600
     """Maximum API writes by one user in a minute; None for no limit."""
 
-    NEW_TAGS_PER_HOUR: int | None = 200
+    NEW_TAGS_PER_HOUR: Count | None = 200
     """Maximum new tag names that one user creates in an hour; None for no limit."""
 
-    NEW_TAGS_PER_HOUR_IN_SCOPE: int | None = 1000
+    NEW_TAGS_PER_HOUR_IN_SCOPE: Count | None = 1000
     """Maximum new tag names that all users with the same ``ASSET_SCOPE`` create in an hour."""
 
-    MIN_CONFIDENCE: int = 0
+    MIN_CONFIDENCE: Confidence = 0
     """Tags below this confidence are stored but not shown, nor found by name alone."""
 
     HIDE_SENSITIVE: bool = False

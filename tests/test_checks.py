@@ -150,6 +150,12 @@ def test_every_former_key_has_a_replacement() -> None:
     assert names.isdisjoint(RENAMED)
 
 
+def test_every_setting_has_a_rule(settings: Any) -> None:
+    settings.FILESTACK_TAGS = {item.name: object() for item in fields(Settings)}
+    found = [message for message in run_checks() if "must be" in message.msg]
+    assert len(found) == len(fields(Settings))
+
+
 def test_a_value_is_never_shown(settings: Any) -> None:
     settings.FILESTACK_TAGS = {"WEBHOOK_SECRETS": "CANARY", "CDN_URL": "CANARY"}
     assert "CANARY" not in str(run_checks())
