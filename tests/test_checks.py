@@ -60,7 +60,7 @@ def test_good_settings_pass_every_check(settings: Any) -> None:
         ([], ["E001"]),
         ({"API_KEYS": "k"}, ["E002"]),
         ({"zzz": 1}, ["E002"]),
-        ({"zzz": 1, "ASSET_SCOPE": "a.b"}, ["E002", "E002"]),
+        ({"zzz": 1, "SCOPE": "a.b"}, ["E002", "E002"]),
         (GOOD | {"LEASE_SECONDS": 0}, ["E003"]),
         (GOOD | {"READ_TIMEOUT": None}, ["E003"]),
         (GOOD | {"MAX_ATTEMPTS": True}, ["E003"]),
@@ -128,10 +128,10 @@ def test_a_rule_that_cannot_be_read_is_told_with_its_place(settings: Any) -> Non
 
 
 def test_a_former_key_names_the_new_one(settings: Any) -> None:
-    settings.FILESTACK_TAGS = GOOD | {"ASSET_SCOPE": "tests.admin.scopes.first"}
+    settings.FILESTACK_TAGS = GOOD | {"SCOPE": "tests.admin.scopes.first"}
     (message,) = (found for found in run_checks() if found.id == "filestack_tags.E002")
     assert (message.msg, message.hint) == (
-        "FILESTACK_TAGS has no key 'ASSET_SCOPE'.",
+        "FILESTACK_TAGS has no key 'SCOPE'.",
         "It is now 'ASSET_SCOPE'.",
     )
 
