@@ -130,7 +130,9 @@ class Settings:
     """Maximum attempts for one tagging request before the asset fails."""
 
     RETRY_DELAY: int = 15
-    """Seconds before the first retry; doubled for each further one, with jitter."""
+    """Longest delay in seconds before the first retry; doubled for each further one. The delay is
+    random between zero and that.
+    """
 
     RETRY_DELAY_MAX: int = HOUR
     """Longest delay that the app chooses itself. ``Filestack-Reset`` may require more."""
@@ -205,9 +207,9 @@ class Settings:
     OUTBOUND_TIMEOUT: float = 10.0
     """Seconds for the whole request to an endpoint, up to the headers of its response."""
 
-    OUTBOUND_MAX_ATTEMPTS: int = 12
-    """Maximum attempts to send a message. With ``RETRY_DELAY`` doubled each time, that is more than
-    eight hours.
+    OUTBOUND_MAX_ATTEMPTS: int = 14
+    """Maximum attempts to send a message. With ``RETRY_DELAY`` doubled each time, that is ten hours
+    on average.
     """
 
     OUTBOUND_ALLOW_INSECURE: bool = False

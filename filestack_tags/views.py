@@ -93,7 +93,7 @@ def _read(request: HttpRequest, headers: dict[str, str]) -> bytes:
         rest = iter(partial(request.read, CHUNK), b"")
     if len(body) > limit:
         try:
-            size = inbox.note_too_large(body, rest, headers)
+            size = inbox.record_too_large(body, rest, headers)
         except UnreadablePostError:
             raise _incomplete() from None
         raise WebhookError(

@@ -39,7 +39,7 @@ from filestack_tags.models import (
 from filestack_tags.tagging import queue, results
 from filestack_tags.testing import EmulatorApp, EmulatorConfig, EmulatorServer
 from filestack_tags.testing.payloads import fp_upload, fs_workflow
-from filestack_tags.webhooks import handlers, inbox, leases, processing
+from filestack_tags.webhooks import handlers, inbox, processing
 from tests import examples, scripted, signed_headers
 
 HANDLE = "VJQTvCboRVivWJ2BpKgd"
@@ -205,7 +205,7 @@ def test_1_a_result_that_changes_nothing_writes_no_row(
 def test_4_an_accepted_delivery_that_dies_in_processing_has_its_effect_once(
     deliver: Any, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    real_handle, real_close = handlers.handle, leases.close
+    real_handle, real_close = handlers.HANDLERS["fs.workflow"], WebhookDelivery.close
 
     def dying(real: Any) -> Any:
         def die(*args: Any, **kwargs: Any) -> Any:
@@ -215,9 +215,9 @@ def test_4_an_accepted_delivery_that_dies_in_processing_has_its_effect_once(
         return die
 
     if step == "handle":
-        monkeypatch.setattr(handlers, "handle", dying(real_handle))
+        monkeypatch.setattr(handlers, "HANDLERS", {"fs.workflow": dying(real_handle)})
     else:
-        monkeypatch.setattr(leases, "close", dying(real_close))
+        monkeypatch.setattr(WebhookDelivery, "close", dying(real_close))
     with pytest.raises(SystemExit):
         deliver(fs_workflow(HANDLE, tags={"sky": 90}, job_id="job-1"))
     monkeypatch.undo()
@@ -225,9 +225,10 @@ def test_4_an_accepted_delivery_that_dies_in_processing_has_its_effect_once(
     assert WebhookDelivery.objects.get().state == WebhookDelivery.State.PROCESSING
 
     with time_machine.travel(timezone.now() + timedelta(seconds=361), tick=False):
-        (delivery_id,) = inbox.waiting()
-        assert processing.process(delivery_id).state == WebhookDelivery.State.PROCESSED
-        assert processing.process(delivery_id).state == WebhookDelivery.State.PROCESSED
+        (delivery_id,) = inbox.due()
+        (outcome,) = processing.process([delivery_id])
+        assert outcome.state == WebhookDelivery.State.PROCESSED
+        assert processing.process([delivery_id]) == []
     assert AssetTag.objects.get().confidence == 90
     assert TaggingRun.objects.get().state == TaggingRun.State.SUCCEEDED
 
@@ -244,8 +245,8 @@ def test_4_a_delivery_whose_task_never_reached_the_broker_is_found(
     )
     assert response.status_code == 200
     assert tasks.sweep() == {"deliveries": 1, "assets": 0}
-    (delivery_id,) = inbox.waiting()
-    processing.process(delivery_id)
+    (delivery_id,) = inbox.due()
+    processing.process([delivery_id])
     with time_machine.travel(timezone.now() + timedelta(seconds=200), tick=False):
         (asset_id,) = queue.due()
         queue.tag(asset_id)
@@ -260,7 +261,7 @@ def test_4_an_error_is_kept_and_the_delivery_is_tried_again(
         Asset.objects.create(kind="handle", reference="half", digest="half")
         raise DatabaseError("the disk is full")
 
-    monkeypatch.setattr(handlers, "handle", fail)
+    monkeypatch.setattr(handlers, "HANDLERS", {"fs.workflow": fail})
     deliver(fs_workflow(HANDLE, tags={"sky": 90}))
     delivery = WebhookDelivery.objects.get()
     assert delivery.state == WebhookDelivery.State.RECEIVED
@@ -268,7 +269,7 @@ def test_4_an_error_is_kept_and_the_delivery_is_tried_again(
     assert not Asset.objects.exists()
     monkeypatch.undo()
     with time_machine.travel(delivery.due_at, tick=False):
-        processing.process(delivery.pk)
+        processing.process([delivery.pk])
     assert Asset.objects.search("sky>=90").exists()
 
 
@@ -279,17 +280,17 @@ def test_4_a_delivery_that_can_never_be_processed_is_given_up_visibly(
     def fail(*args: Any) -> Any:
         raise DatabaseError("the disk is full")
 
-    monkeypatch.setattr(handlers, "handle", fail)
+    monkeypatch.setattr(handlers, "HANDLERS", {"fs.workflow": fail})
     deliver(fs_workflow(HANDLE, tags={"sky": 90}))
     delivery = WebhookDelivery.objects.get()
     for _ in range(10):
         WebhookDelivery.objects.filter(state="received").update(due_at=timezone.now())
-        processing.process(delivery.pk)
+        processing.process([delivery.pk])
     delivery.refresh_from_db()
     assert (delivery.state, delivery.attempts) == (WebhookDelivery.State.FAILED, 8)
     monkeypatch.undo()
     assert tasks.replay([delivery.pk]) == [delivery.pk]
-    processing.process(delivery.pk)
+    processing.process([delivery.pk])
     assert Asset.objects.search("sky>=90").exists()
 
 

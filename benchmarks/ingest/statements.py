@@ -70,7 +70,7 @@ def _apply(events: Sequence[Mapping[str, Any]]) -> int:
         said = {"event_key": key, "action": action, "headers": {}, "raw_body": body}
         ids.append(insert_or_count(**said, at=timezone.now())[0])
     with CaptureQueriesContext(connection) as captured:
-        outcomes = processing.process_all(ids)
+        outcomes = processing.process(ids)
     if wrong := [one.state for one in outcomes if one.state != "processed"]:
         raise RuntimeError(f"Not every event was processed: {wrong}")
     return len(captured)

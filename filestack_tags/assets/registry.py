@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from django.db import IntegrityError
 from django.db.models import CharField, Q, QuerySet
 from django.utils import timezone
 
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
 TOLD_BY_THE = timedelta(seconds=1)
 """Filestack reports the time of uploads, overwrites and deletions in whole seconds."""
+
+TRIES = 3
+"""How often to look up assets: another process may register a file in between."""
 
 MAX_SIZE = 2**63 - 1
 MAX_DIMENSION = 2**31 - 1
@@ -145,28 +149,62 @@ def register(
     return asset, False
 
 
-def register_new(files: Mapping[str, tuple[Source, datetime]]) -> list[Asset]:
-    """Insert files that have no asset yet: ``{digest: (source, since when)}``, all or none.
+def lock_or_insert(
+    new: Mapping[str, Asset | None], *, also: Collection[int] = ()
+) -> dict[str, Asset]:
+    """Lock the assets of some files in the order of their ids, or insert them.
 
     Call it in a transaction.
 
+    Args:
+        new: by digest, the asset to insert if the file has none; None inserts nothing.
+        also: ids of other assets to lock.
+
+    Returns:
+        The assets by digest.
+
     Raises:
-        IntegrityError: when one of them has an asset already.
+        RuntimeError: when other processes keep registering or deleting the same files.
     """
-    new = [
-        Asset(
-            kind=source.kind,
-            reference=source.reference,
-            digest=digest,
-            uploaded_at=at,
-            facts_at=at,
-        )
-        for digest, (source, at) in sorted(files.items())
-    ]
-    made = Asset.objects.using(alias()).bulk_create(new)
-    for asset in made:
+    for _ in range(TRIES):
+        rows = Asset.objects.using(alias()).filter(digest__in=sorted(new))
+        ids = dict(rows.values_list("digest", "pk")) if new else {}
+        missing = [
+            asset for digest, asset in sorted(new.items()) if asset and digest not in ids
+        ]
+        if missing and not _insert(missing):
+            continue
+        pks = sorted({*ids.values(), *also})
+        held = locked(Asset.objects.filter(pk__in=pks)).order_by("pk") if pks else ()
+        assets = {asset.digest: asset for asset in [*missing, *held]}
+        if ids.keys() <= assets.keys():
+            return assets
+    raise RuntimeError("Other processes are registering or deleting the same files.")
+
+
+def _insert(assets: Sequence[Asset]) -> bool:
+    """Insert new assets, all or none; return False if one of the files has an asset already."""
+    try:
+        with atomic():
+            Asset.objects.using(alias()).bulk_create(assets)
+    except IntegrityError:
+        return False
+    for asset in assets:
         on_commit(partial(asset_registered.send_robust, sender=Asset, asset=asset))
-    return made
+    return True
+
+
+def refresh_all(files: Sequence[tuple[Asset, datetime]]) -> None:
+    """Record that locked files existed at a time; restore archived ones. Saves them."""
+    shown = []
+    for asset, at in files:
+        refresh(asset, {}, at)
+        if show(asset, at):
+            shown.append(asset.pk)
+    if files:
+        columns = ("facts_at", "deleted_at")
+        Asset.objects.using(alias()).bulk_update([asset for asset, _ in files], columns)
+    rescore(shown=shown)
 
 
 def describe(asset_ids: Collection[int]) -> int:

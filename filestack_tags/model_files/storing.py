@@ -3,7 +3,7 @@
 A row's file is *noted* in the transaction that saves the row, so both are committed or neither. A
 task then stores the file at Filestack, or refers to it by its storage alias, registers it as an
 asset and queues that for tagging; then the row refers to the asset. After a crash the lease
-expires, and :func:`due` finds the file again.
+expires, and the file is due again.
 
 Rows are locked in one order: the host's row → the model file → the asset.
 """
@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from mimetypes import guess_type
 from pathlib import PurePath
-from random import SystemRandom
 from typing import Any, cast
 
 from django.apps import apps
@@ -25,11 +25,10 @@ from django.db import models
 from django.db.models import F
 from django.utils import timezone
 
-from filestack_tags import metrics
 from filestack_tags.assets import registry
 from filestack_tags.assets.registry import Facts
+from filestack_tags.concurrency.backoff import backoff
 from filestack_tags.conf import get_settings
-from filestack_tags.db.text import storable
 from filestack_tags.db.transactions import alias, atomic, locked, retrying
 from filestack_tags.error_codes import ErrorCode
 from filestack_tags.exceptions import (
@@ -40,13 +39,12 @@ from filestack_tags.exceptions import (
 )
 from filestack_tags.fields import AssetOf
 from filestack_tags.filestack.sources import Source
-from filestack_tags.models import ModelFile, TaggingRun
+from filestack_tags.models import LeaseLost, ModelFile, TaggingRun
 from filestack_tags.tagging import queue
 
 logger = logging.getLogger(__name__)
 
 Row = models.Model
-CLOSED_STATES = (ModelFile.State.FAILED, ModelFile.State.LEFT_OUT)
 AT_ONCE = 500
 """Host rows that are read together."""
 
@@ -120,7 +118,8 @@ def note(field: AssetOf, row_id: Any, name: str, *, is_new: bool = False) -> boo
                 state=ModelFile.State.WAITING,
                 due_at=timezone.now(),
                 attempts=0,
-                last_error="",
+                error="",
+                error_code="",
                 changed_at=timezone.now(),
             )
             _link(field, row_id, None)
@@ -143,40 +142,15 @@ def catch_up(
     return sum(note(field, row_id, name) and bool(name) for row_id, name in rows)
 
 
-def again(entry_ids: Iterable[int]) -> int:
+def retry(entry_ids: Iterable[int]) -> int:
     """Retry files that failed or were left out; return how many there were."""
-    ids = sorted(entry_ids)
-    return sum(_again(ids[start : start + AT_ONCE]) for start in range(0, len(ids), AT_ONCE))
+    closed = ModelFile.objects.exclude(state=ModelFile.State.KNOWN)
+    return len(closed.reopen(entry_ids))
 
 
-@retrying
-def _again(entry_ids: Sequence[int]) -> int:
-    now = timezone.now()
-    with atomic():
-        held = locked(ModelFile.objects.filter(pk__in=entry_ids)).order_by("pk")
-        closed = [entry.pk for entry in held if entry.state in CLOSED_STATES]
-        return (
-            ModelFile.objects.using(alias())
-            .filter(pk__in=closed)
-            .update(state=ModelFile.State.WAITING, due_at=now, attempts=0, changed_at=now)
-        )
-
-
-def waiting(limit: int = 16) -> list[int]:
+def due(limit: int = 16) -> list[int]:
     """Return files that are due, the oldest first."""
-    return _due(timezone.now(), limit)
-
-
-def due() -> bool:
-    """Whether a file has lost its task: it fell due more than a minute ago."""
-    return bool(_due(timezone.now() - queue.SWEEP_AFTER, 1))
-
-
-def _due(until: datetime, limit: int) -> list[int]:
-    rows = ModelFile.objects.using(alias()).filter(
-        state=ModelFile.State.WAITING, due_at__lte=until
-    )
-    return list(rows.order_by("due_at").values_list("pk", flat=True)[:limit])
+    return list(ModelFile.objects.due().values_list("pk", flat=True)[:limit])
 
 
 def changes(field: AssetOf) -> Iterator[tuple[list[tuple[Any, str]], list[int]]]:
@@ -214,38 +188,23 @@ def store(entry_id: int) -> Stored:
     Idempotent: a file that is not due, or that another process has leased, is left alone. Never
     raises because of a storage or Filestack: the error is saved on the model file.
     """
-    entry = _claim(entry_id)
-    if entry is None:
+    settings = get_settings()
+    leased = ModelFile.objects.acquire(
+        [entry_id], seconds=settings.LEASE_SECONDS, max_attempts=settings.MAX_ATTEMPTS
+    )
+    if not leased:
         return Stored("not_due")
+    (entry,) = leased
     offer: _Offer | None = None
     try:
         field = _field(entry.field)
         offer = _offer(field, entry)
-        return _land(field, entry, offer) or _taken_back(entry, offer)
+        return _link_asset(field, entry, offer) or _discard(entry, offer)
     except _LeftOut as left_out:
-        return _close(entry, ModelFile.State.LEFT_OUT, str(left_out))
+        entry.close(ModelFile.State.LEFT_OUT, str(left_out))
+        return _save(entry)
     except Exception as error:  # noqa: BLE001  # storages raise their library's exceptions
         return _failed(entry, error)
-
-
-@retrying
-def _claim(entry_id: int) -> ModelFile | None:
-    """Lease a file, if it is due and no other process has leased it."""
-    now = timezone.now()
-    settings = get_settings()
-    with atomic():
-        entry = locked(ModelFile.objects.filter(pk=entry_id)).first()
-        if entry is None or entry.state != ModelFile.State.WAITING:
-            return None
-        if entry.due_at is None or entry.due_at > now:
-            return None
-        if entry.attempts < settings.MAX_ATTEMPTS:
-            entry.attempts += 1
-            entry.due_at = now + timedelta(seconds=settings.LEASE_SECONDS)
-            entry.save(using=alias(), update_fields=("attempts", "due_at"))
-            return entry
-    _close(entry, ModelFile.State.FAILED, "Given up: whoever worked at it did not come back.")
-    return None
 
 
 def _offer(field: AssetOf, entry: ModelFile) -> _Offer:
@@ -287,7 +246,7 @@ def _read(field: AssetOf, name: str) -> bytes:
 
 
 @retrying
-def _land(field: AssetOf, entry: ModelFile, offer: _Offer) -> Stored | None:
+def _link_asset(field: AssetOf, entry: ModelFile, offer: _Offer) -> Stored | None:
     """Set the row's asset; return None if the row or its file changed in the meantime."""
     row_id = _row_id(field, entry.row)
     with atomic():
@@ -298,8 +257,8 @@ def _land(field: AssetOf, entry: ModelFile, offer: _Offer) -> Stored | None:
         if row is None:
             _drop(field, held.pk)
             return None
-        if held.version != entry.version:
-            return None
+        if (held.state, held.attempts, held.due_at) != entry.lease:
+            return None  # the file changed, or the lease expired
         name = str(getattr(row, field.file) or "")
         if name != held.name:  # with update(), which sends no signals
             note(field, row_id, name)
@@ -309,19 +268,18 @@ def _land(field: AssetOf, entry: ModelFile, offer: _Offer) -> Stored | None:
             registry.content_changed(asset.pk, facts=offer.facts, at=timezone.now())
         _link(field, row_id, asset.pk)
         before, held.asset = held.asset_id, asset
-        held.sha256, held.last_error = offer.sha256, ""
-        held.state, held.due_at = ModelFile.State.KNOWN, None
+        held.sha256 = offer.sha256
+        held.close(ModelFile.State.KNOWN)
         held.save(using=alias())
         if before not in (None, asset.pk):
             _let_go(field, before)
         asset.refresh_from_db(using=alias())
         wanted = [asset.pk] if queue.wants_tagging(asset) else []
         to_tag = queue.request(wanted, trigger=TaggingRun.Trigger.UPLOAD)
-    metrics.count("model_files.closed", result=held.state)
     return Stored(held.state, tuple(to_tag))
 
 
-def _taken_back(entry: ModelFile, offer: _Offer) -> Stored:
+def _discard(entry: ModelFile, offer: _Offer) -> Stored:
     """Delete the stored copy for a row that was deleted or has another file now."""
     if offer.handle:
         from filestack_tags.filestack.shared import shared_client
@@ -347,30 +305,26 @@ def _failed(entry: ModelFile, error: Exception) -> Stored:
     else:
         logger.error("The file of %s could not be read", entry, exc_info=error)
         text = f"The storage raised {type(error).__name__}; the log says more."
+    code = error.code if isinstance(error, TaggerError) else ""
     is_final = isinstance(error, (TaggerError, InvalidReference))
     is_over = is_final and not getattr(error, "retryable", False)
     if is_over or entry.attempts >= settings.MAX_ATTEMPTS:
-        return _close(entry, ModelFile.State.FAILED, text)
-    delay = min(settings.RETRY_DELAY * 2 ** (entry.attempts - 1), settings.RETRY_DELAY_MAX)
-    retry_at = timezone.now() + timedelta(seconds=SystemRandom().uniform(delay / 2, delay))
-    _write(entry, due_at=retry_at, last_error=storable(text))
-    return Stored(ModelFile.State.WAITING, retry_at=retry_at)
-
-
-def _close(entry: ModelFile, state: str, text: str) -> Stored:
-    _write(entry, state=state, due_at=None, last_error=storable(text))
-    metrics.count("model_files.closed", result=state)
-    return Stored(state)
+        entry.close(ModelFile.State.FAILED, text, code)
+    else:
+        delay = backoff(
+            entry.attempts, base=settings.RETRY_DELAY, longest=settings.RETRY_DELAY_MAX
+        )
+        entry.retry(delay, text, code)
+    return _save(entry)
 
 
 @retrying
-def _write(entry: ModelFile, **changes: Any) -> None:
-    """Save the result for a file, unless the row has another file by now."""
-    with atomic():
-        held = locked(ModelFile.objects.filter(pk=entry.pk)).first()
-        if held is not None and held.version == entry.version:
-            rows = ModelFile.objects.using(alias()).filter(pk=entry.pk)
-            rows.update(**changes, changed_at=timezone.now())
+def _save(entry: ModelFile) -> Stored:
+    """Save the result for a file, unless it changed or another process has leased it by now."""
+    with suppress(LeaseLost), atomic():
+        ModelFile.objects.lock_leased([entry])
+        entry.save(using=alias(), update_fields=(*ModelFile.LEASE_FIELDS, "changed_at"))
+    return Stored(entry.state, retry_at=entry.due_at)
 
 
 @retrying

@@ -9,10 +9,12 @@ are on the QuerySets and in :mod:`filestack_tags.search`.
 from .assets import Asset, AssetQuerySet
 from .bulk_jobs import OPEN_STATES, BulkJob, BulkJobItem, BulkJobPart
 from .decisions import TagDecision
-from .ledger import TaggingRun, WebhookDelivery
+from .deliveries import WebhookDelivery
+from .leases import Leased, LeaseLost
 from .model_files import ModelFile
 from .operations import Backfill, Circuit, Heartbeat, Spending
 from .outbound import OutboundMessage, WebhookEndpoint
+from .runs import TaggingRun
 from .saved_searches import SavedSearch
 from .tag_merges import AT_WORK, TagMerge, TagMergeRow
 from .tags import NOT_FOUND, AssetTag, Tag, TagAlias, TagStatistic, score_in_sql, score_of
@@ -30,6 +32,8 @@ __all__ = [
     "BulkJobPart",
     "Circuit",
     "Heartbeat",
+    "LeaseLost",
+    "Leased",
     "ModelFile",
     "OutboundMessage",
     "SavedSearch",

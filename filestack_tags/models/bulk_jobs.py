@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from filestack_tags.db.replicas import ReplicaManager
 from filestack_tags.fields import ExactCharField, IdentifierField
 
-from .ledger import TaggingRun
+from .runs import TaggingRun
 
 
 class BulkJob(models.Model):

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from django.db import models
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from filestack_tags.db.replicas import ReplicaManager
+from filestack_tags import metrics
 from filestack_tags.fields import ExactCharField
 
 from .assets import Asset
+from .leases import Leased, LeasedManager
 
 
-class ModelFile(models.Model):
+class ModelFile(Leased):
     """The file of one host row. Written in the transaction that saves the row."""
 
     class State(models.TextChoices):
@@ -20,6 +20,8 @@ class ModelFile(models.Model):
         KNOWN = "known", _("known")
         LEFT_OUT = "left_out", _("left out")
         FAILED = "failed", _("failed")
+
+    QUEUED = State.WAITING
 
     field = ExactCharField(_("field"), max_length=255)
     """The :class:`~filestack_tags.fields.AssetOf` field, as ``app.model.field``."""
@@ -40,13 +42,9 @@ class ModelFile(models.Model):
         verbose_name=_("asset"),
     )
     state = models.CharField(_("state"), max_length=8, choices=State, default=State.WAITING)
-    due_at = models.DateTimeField(_("due"), default=timezone.now, null=True, blank=True)
-    """When the sweep checks it again: next attempt, or end of the current lease."""
-    attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
-    last_error = models.TextField(_("last error"), blank=True)
     changed_at = models.DateTimeField(_("changed"), auto_now=True)
 
-    objects = ReplicaManager()
+    objects = LeasedManager()
 
     class Meta:
         base_manager_name = "objects"
@@ -60,3 +58,8 @@ class ModelFile(models.Model):
 
     def __str__(self) -> str:
         return f"{self.field} {self.row}"
+
+    def close(self, state: str, error: str = "", error_code: str = "") -> None:
+        """Set the final state, without saving."""
+        super().close(state, error, error_code)
+        metrics.count("model_files.closed", result=state)

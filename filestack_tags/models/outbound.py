@@ -9,8 +9,11 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from filestack_tags import metrics
 from filestack_tags.db.replicas import ReplicaManager
 from filestack_tags.fields import ExactCharField
+
+from .leases import Leased, LeasedManager
 
 
 def new_nonce() -> str:
@@ -51,18 +54,21 @@ class WebhookEndpoint(models.Model):
         return self.description or f"#{self.pk}"
 
 
-class OutboundMessage(models.Model):
+class OutboundMessage(Leased):
     """One message to one endpoint: written in the transaction that it reports, sent afterwards."""
 
     class State(models.TextChoices):
         WAITING = "waiting", _("waiting")
         SENT = "sent", _("sent")
-        DEAD = "dead", _("given up")
+        FAILED = "failed", _("failed")
 
     class Event(models.TextChoices):
         TAGGED = "asset.tagged", _("an asset was tagged")
         FAILED = "asset.failed", _("an asset could not be tagged")
         DECIDED = "tag.decided", _("a person decided")
+
+    QUEUED = State.WAITING
+    LEASE_FIELDS = (*Leased.LEASE_FIELDS, "http_status", "sent_at")
 
     webhook_id = ExactCharField(
         _("webhook-id"), max_length=64, unique=True, default=new_webhook_id
@@ -79,14 +85,11 @@ class OutboundMessage(models.Model):
     body = models.TextField(_("body"))
     """The JSON that is signed and sent, the same for each attempt."""
     state = models.CharField(_("state"), max_length=10, choices=State, default=State.WAITING)
-    due_at = models.DateTimeField(_("due"), null=True, blank=True, default=timezone.now)
-    attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
     http_status = models.PositiveSmallIntegerField(_("HTTP status"), null=True, blank=True)
-    error = models.CharField(_("error"), max_length=200, blank=True)
     created_at = models.DateTimeField(_("created"), default=timezone.now, db_index=True)
     sent_at = models.DateTimeField(_("sent"), null=True, blank=True)
 
-    objects = ReplicaManager()
+    objects = LeasedManager()
 
     class Meta:
         base_manager_name = "objects"
@@ -101,3 +104,8 @@ class OutboundMessage(models.Model):
 
     def __str__(self) -> str:
         return f"{self.event} #{self.pk}"
+
+    def close(self, state: str, error: str = "", error_code: str = "") -> None:
+        """Set the final state, without saving."""
+        super().close(state, error, error_code)
+        metrics.count("outbound.sent" if state == self.State.SENT else "outbound.failed")

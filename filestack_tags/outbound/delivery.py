@@ -13,25 +13,24 @@ from __future__ import annotations
 import logging
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from random import SystemRandom
 from typing import Any
 
 from django.conf import settings as django_settings
-from django.db.models import F, QuerySet
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from filestack_tags import metrics
+from filestack_tags.concurrency.backoff import backoff
 from filestack_tags.conf import get_settings
 from filestack_tags.db.transactions import alias, atomic, locked, retrying
 from filestack_tags.exceptions import EndpointError
-from filestack_tags.models import OutboundMessage, WebhookEndpoint
+from filestack_tags.models import LeaseLost, OutboundMessage, WebhookEndpoint
 from filestack_tags.models.outbound import new_nonce
 
 from . import outbox
-from .http import Answer, post, require_usable
+from .http import PostResult, post, require_usable
 
 logger = logging.getLogger(__name__)
 
@@ -43,17 +42,17 @@ sent before another process counts them as lost.
 POSTPONED = 500
 """Messages of an unreachable endpoint that one batch postpones."""
 
-LOST_AFTER = timedelta(minutes=10)
+LEASE_SECONDS = 600
 """How long after it was leased a message is sent by another process."""
 
 OVERLAP = timedelta(days=1)
 """How long the previous secret of an endpoint still signs."""
 
-LONGEST_DELAY = timedelta(hours=6)
-"""The longest delay between two attempts, unless the receiver requests more."""
+LONGEST_DELAY = 6 * 60 * 60
+"""The longest delay in seconds between two attempts, unless the receiver requests more."""
 
-LONGEST_RETRY_AFTER = timedelta(days=1)
-"""The longest delay that a receiver's ``Retry-After`` can cause."""
+LONGEST_RETRY_AFTER = 24 * 60 * 60
+"""The longest delay in seconds that a receiver's ``Retry-After`` can cause."""
 
 THROTTLED = 429
 GONE = 410
@@ -61,15 +60,6 @@ GONE = 410
 
 SALT = "filestack_tags.outbound"
 State = OutboundMessage.State
-
-
-@dataclass(frozen=True)
-class _Letter:
-    """A message with everything needed to send it."""
-
-    message: OutboundMessage
-    url: str
-    secrets: tuple[str, ...]
 
 
 # Endpoints
@@ -171,7 +161,8 @@ def endpoints_due() -> list[int]:
     """Return the endpoints that have messages due now; none while outbound webhooks are off."""
     if not get_settings().OUTBOUND_WEBHOOKS:
         return []
-    return list(_due().order_by().values_list("endpoint_id", flat=True).distinct())
+    due = OutboundMessage.objects.due().order_by()
+    return list(due.values_list("endpoint_id", flat=True).distinct())
 
 
 def send_due() -> int:
@@ -189,79 +180,51 @@ def deliver(endpoint_id: int) -> int:
     enough to show it: its other due messages count as failed too. A failed message is retried, up
     to ``OUTBOUND_MAX_ATTEMPTS`` times. Safe to run concurrently.
     """
-    due = _due().filter(endpoint=endpoint_id).order_by("due_at")
-    letters = _take(list(due.values_list("pk", flat=True)[:BATCH]))
-    answers = _post(letters)
-    for message, answer in answers:
-        _settle(message, answer)
-    if answers and _is_down(answers[-1][1]):
-        _postpone(endpoint_id, answers[-1][1])
-    return len(letters)
+    messages = _acquire(endpoint_id, BATCH)
+    endpoint = WebhookEndpoint.objects.using(alias()).filter(pk=endpoint_id).first()
+    if endpoint is None:
+        pks = [message.pk for message in messages]
+        OutboundMessage.objects.using(alias()).filter(pk__in=pks).delete()
+        return 0
+    secrets = _secrets(endpoint)
+    failed: PostResult | None = None
+    if not endpoint.is_active:
+        failed = PostResult(error="The endpoint is switched off.")
+    for message in messages:
+        result = failed or _post(message, endpoint.url, secrets)
+        if result.status == GONE:
+            _deactivate(endpoint)
+        if _is_down(result):
+            failed = result
+        _record([message], result, is_final=not endpoint.is_active)
+    if failed and endpoint.is_active:
+        _record(_acquire(endpoint_id, POSTPONED), failed)
+    return len(messages)
 
 
-def _due() -> QuerySet[OutboundMessage]:
-    return OutboundMessage.objects.using(alias()).filter(due_at__lte=timezone.now())
+def _acquire(endpoint_id: int, limit: int) -> list[OutboundMessage]:
+    due = OutboundMessage.objects.due().filter(endpoint=endpoint_id)
+    return OutboundMessage.objects.acquire(
+        list(due.values_list("pk", flat=True)[:limit]),
+        seconds=LEASE_SECONDS,
+        max_attempts=get_settings().OUTBOUND_MAX_ATTEMPTS,
+    )
 
 
 def resend(message_ids: Iterable[int]) -> list[int]:
     """Resend messages that were sent or have failed; return the ids of those that will be sent."""
-    closed = OutboundMessage.objects.using(alias()).filter(state__in=(State.SENT, State.DEAD))
-    again = []
-    for pk in message_ids:
-        fresh = {"state": State.WAITING, "due_at": timezone.now(), "attempts": 0, "error": ""}
-        if closed.filter(pk=pk).update(**fresh):
-            again.append(pk)
-    return again
+    return OutboundMessage.objects.reopen(message_ids)
 
 
-@retrying
-def _take(message_ids: Sequence[int]) -> list[_Letter]:
-    """Lease messages to this process, which has :data:`LOST_AFTER` to send them."""
-    now = timezone.now()
-    with atomic():
-        rows = locked(OutboundMessage.objects.filter(pk__in=message_ids), skip_held=True)
-        due = [row for row in rows.order_by("pk") if row.due_at and row.due_at <= now]
-        if not due:
-            return []
-        endpoints = WebhookEndpoint.objects.using(alias()).in_bulk(
-            {row.endpoint_id for row in due}
-        )
-        orphans = [row.pk for row in due if row.endpoint_id not in endpoints]
-        OutboundMessage.objects.using(alias()).filter(pk__in=orphans).delete()
-        taken = [row for row in due if row.endpoint_id in endpoints]
-        OutboundMessage.objects.using(alias()).filter(pk__in=[row.pk for row in taken]).update(
-            attempts=F("attempts") + 1, due_at=now + LOST_AFTER
-        )
-    letters = []
-    for row in taken:
-        endpoint = endpoints[row.endpoint_id]
-        row.attempts += 1
-        if endpoint.is_active:
-            letters.append(_Letter(row, endpoint.url, _secrets(endpoint)))
-        else:
-            _settle(row, Answer(error="The endpoint is switched off."), is_final=True)
-    return letters
-
-
-def _post(letters: Sequence[_Letter]) -> list[tuple[OutboundMessage, Answer]]:
-    """Post the messages of one endpoint, one by one, until a response shows that it is down."""
+def _post(message: OutboundMessage, url: str, secrets: Iterable[str]) -> PostResult:
     settings = get_settings()
-    answers: list[tuple[OutboundMessage, Answer]] = []
-    failed: Answer | None = None
-    for letter in letters:
-        if failed is None:
-            answer = post(
-                letter.url,
-                letter.message.body.encode(),
-                headers_of(letter.message, letter.secrets),
-                timeout=settings.OUTBOUND_TIMEOUT,
-                insecure=settings.OUTBOUND_ALLOW_INSECURE,
-            )
-            failed = answer if _is_down(answer) or answer.status == GONE else None
-        else:
-            answer = failed
-        answers.append((letter.message, answer))
-    return answers
+    return post(
+        url,
+        message.body.encode(),
+        headers_of(message, secrets),
+        timeout=settings.OUTBOUND_TIMEOUT,
+        insecure=settings.OUTBOUND_ALLOW_INSECURE,
+    )
 
 
 def headers_of(message: OutboundMessage, secrets: Iterable[str]) -> dict[str, str]:
@@ -281,73 +244,46 @@ def headers_of(message: OutboundMessage, secrets: Iterable[str]) -> dict[str, st
     }
 
 
-@retrying
-def _settle(message: OutboundMessage, answer: Answer, *, is_final: bool = False) -> None:
-    """Save the result of a message, unless another process has settled it meanwhile."""
-    now = timezone.now()
-    if answer.status == GONE:
-        WebhookEndpoint.objects.using(alias()).filter(pk=message.endpoint_id).update(
-            is_active=False
-        )
-        outbox.forget()
-        is_final = True
-    changes = _course(answer, message.attempts, now, is_final=is_final)
-    rows = OutboundMessage.objects.using(alias()).filter(pk=message.pk, state=State.WAITING)
-    _tell(changes["state"], rows.update(**changes))
+def _deactivate(endpoint: WebhookEndpoint) -> None:
+    endpoint.is_active = False
+    endpoint.save(using=alias(), update_fields=("is_active",))
+    outbox.forget()
 
 
 @retrying
-def _postpone(endpoint_id: int, answer: Answer) -> None:
-    """Count a failure for the other due messages of an endpoint, without sending them."""
-    now = timezone.now()
-    waiting_messages = OutboundMessage.objects.using(alias()).filter(
-        state=State.WAITING, due_at__lte=now
-    )
-    due = waiting_messages.filter(endpoint=endpoint_id).order_by("pk")
-    by_attempts: dict[int, list[int]] = {}
-    for pk, attempts in due.values_list("pk", "attempts")[:POSTPONED]:
-        by_attempts.setdefault(attempts + 1, []).append(pk)
-    for attempts, ids in by_attempts.items():
-        changes = _course(answer, attempts, now)
-        rows = waiting_messages.filter(pk__in=ids)
-        _tell(changes["state"], rows.update(**changes, attempts=attempts))
+def _record(
+    messages: Sequence[OutboundMessage], result: PostResult, *, is_final: bool = False
+) -> None:
+    """Save the result of messages, unless another process has leased them meanwhile."""
+    limit = get_settings().OUTBOUND_MAX_ATTEMPTS
+    for message in messages:
+        message.http_status = result.status
+        if result.is_accepted:
+            message.sent_at = timezone.now()
+            message.close(State.SENT)
+        elif is_final or message.attempts >= limit:
+            message.close(State.FAILED, result.error)
+        else:
+            message.retry(_delay(result, message.attempts), result.error)
+            metrics.count("outbound.retried")
+    with suppress(LeaseLost), atomic():
+        OutboundMessage.objects.lock_leased(messages)
+        rows = OutboundMessage.objects.using(alias())
+        rows.bulk_update(messages, OutboundMessage.LEASE_FIELDS)
 
 
-def _course(
-    answer: Answer, attempts: int, now: datetime, *, is_final: bool = False
-) -> dict[str, Any]:
-    """Return how an answer changes a message after this many attempts."""
-    changes: dict[str, Any] = {"http_status": answer.status, "error": answer.error[:200]}
-    if answer.is_accepted:
-        return changes | {"state": State.SENT, "due_at": None, "sent_at": now}
-    if is_final or attempts >= get_settings().OUTBOUND_MAX_ATTEMPTS:
-        return changes | {"state": State.DEAD, "due_at": None}
-    return changes | {"state": State.WAITING, "due_at": now + _wait(answer, attempts)}
-
-
-def _tell(state: str, messages: int) -> None:
-    if state == State.SENT:
-        metrics.count("outbound.sent", messages)
-    elif state == State.DEAD:
-        metrics.count("outbound.failed", messages)
-    else:
-        metrics.count("outbound.retried", messages)
-
-
-def _is_down(answer: Answer) -> bool:
+def _is_down(result: PostResult) -> bool:
     """Whether another message would fail now too."""
-    return answer.status is None or answer.status == THROTTLED or answer.status >= 500
+    return result.status in (None, THROTTLED, GONE) or result.status >= 500
 
 
-def _wait(answer: Answer, attempts: int) -> timedelta:
+def _delay(result: PostResult, attempts: int) -> timedelta:
     """Return how long a message waits: our own delay, or the receiver's if that is longer."""
+    base = get_settings().RETRY_DELAY
+    own = backoff(attempts, base=base, longest=LONGEST_DELAY)
+    if not result.retry_after:
+        return own
     # With jitter: everything that waits for the receiver got the same Retry-After.
-    asked = (answer.retry_after or 0.0) * SystemRandom().uniform(1, 1.2)
-    asked = min(asked, LONGEST_RETRY_AFTER.total_seconds())
-    return max(_delay(attempts), timedelta(seconds=asked))
-
-
-def _delay(attempts: int) -> timedelta:
-    """Return the delay after this many attempts: doubled each time, with jitter."""
-    seconds = get_settings().RETRY_DELAY * 2.0 ** min(attempts - 1, 20)
-    return min(timedelta(seconds=seconds), LONGEST_DELAY) * SystemRandom().uniform(1, 1.2)
+    jitter = backoff(1, base=base, longest=LONGEST_DELAY).total_seconds()
+    requested = min(result.retry_after + jitter, LONGEST_RETRY_AFTER)
+    return max(own, timedelta(seconds=requested))

@@ -27,7 +27,7 @@ MAX_URL = 2000
 
 
 @dataclass(frozen=True)
-class Answer:
+class PostResult:
     """The result of a request: its status, or a short text that explains why it has none.
 
     Args:
@@ -75,7 +75,7 @@ def require_usable(url: str, *, insecure: bool) -> SplitResult:
 
 def post(
     url: str, body: bytes, headers: Mapping[str, str], *, timeout: float, insecure: bool
-) -> Answer:
+) -> PostResult:
     """Post ``body``; never raises because of the other side.
 
     Args:
@@ -92,11 +92,11 @@ def post(
         parts = require_usable(url, insecure=insecure)
         address = _address(parts, deadline, insecure=insecure)
     except EndpointError as error:
-        return Answer(error=str(error))
+        return PostResult(error=str(error))
     except TimeoutError:
-        return Answer(error="The host's name was not resolved in time.")
+        return PostResult(error="The host's name was not resolved in time.")
     except OSError:
-        return Answer(error="The host's name cannot be resolved.")
+        return PostResult(error="The host's name cannot be resolved.")
     host = f"[{address}]" if ":" in address else address
     place = f"{host}:{parts.port}" if parts.port else host
     target = parts._replace(netloc=place).geturl()
@@ -115,10 +115,10 @@ def post(
             ) as response,
         ):
             wait = retry_after(response.headers.get("Retry-After", ""))
-            return Answer(status=response.status_code, retry_after=wait)
+            return PostResult(status=response.status_code, retry_after=wait)
     except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
         # No error text, which may contain the address.
-        return Answer(error=type(error).__name__)
+        return PostResult(error=type(error).__name__)
 
 
 @cache

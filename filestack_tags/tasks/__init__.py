@@ -120,15 +120,15 @@ def process_inbox() -> None:
 
 def _process_waiting(until: float) -> bool:
     """Process until none is left, or until ``until`` (monotonic); return whether none is left."""
-    while ids := inbox.waiting():
-        outcomes = processing.process_all(ids)
+    while ids := inbox.due():
+        outcomes = processing.process(ids)
         _have_tagged([pk for outcome in outcomes for pk in outcome.to_tag])
         for outcome in outcomes:
             if outcome.retry_at:
                 publish(process_inbox, at=outcome.retry_at)
         if is_over(until):
             return False
-        if not any(outcome.taken for outcome in outcomes):
+        if not outcomes:
             break  # other tasks have them all, and will look for more
     return True
 
@@ -171,7 +171,7 @@ def store_model_files() -> None:
     After :data:`STORE_SLICE` seconds the rest is left to another task of this name.
     """
     until = monotonic() + STORE_SLICE
-    while ids := storing.waiting():
+    while ids := storing.due():
         for pk in ids:
             stored = storing.store(pk)
             _have_tagged(stored.to_tag)
@@ -211,7 +211,7 @@ def _deliver(endpoint_id: int) -> bool:
 @shared_task(name="filestack_tags.sweep", ignore_result=True)
 def sweep() -> dict[str, int]:
     """Enqueue work that lost its task; return how many of each kind. Run it every minute."""
-    deliveries = inbox.waiting(limit=1000)
+    deliveries = inbox.due(limit=1000)
     if deliveries:
         on_commit(partial(publish, process_inbox))
     queued = queue.due()
@@ -323,7 +323,7 @@ def catch_up(
 
 def store_again(model_file_ids: Iterable[int]) -> int:
     """Retry model files that failed or were left out; return how many there were."""
-    count = storing.again(model_file_ids)
+    count = storing.retry(model_file_ids)
     if count:
         on_commit(partial(publish, store_model_files))
     return count

@@ -1,4 +1,4 @@
-"""Inbox: verify and store webhook requests, list waiting deliveries, and reopen old ones.
+"""Inbox: verify and store webhook requests, list due deliveries, and reopen old ones.
 
 :func:`receive` runs inside the request and only stores; :func:`.processing.process` applies a
 delivery later, in a task.
@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from random import sample
 
-from django.db.models import F, Q
+from django.db.models import F
 from django.utils import timezone
 
 from filestack_tags import metrics
 from filestack_tags.conf import get_settings
 from filestack_tags.db.text import storable
-from filestack_tags.db.transactions import alias, atomic, locked, retrying
+from filestack_tags.db.transactions import alias, atomic, retrying
 from filestack_tags.error_codes import ErrorCode
 from filestack_tags.exceptions import WebhookSignatureInvalid
 from filestack_tags.filestack.payloads import event_key
@@ -27,7 +27,6 @@ from filestack_tags.filestack.security import verify_webhook, verify_webhook_chu
 from filestack_tags.models import WebhookDelivery
 
 from .inserting import insert_or_count
-from .leases import OPEN_STATES
 
 logger = logging.getLogger(__name__)
 
@@ -39,9 +38,6 @@ AT_ONCE = 16
 
 CANDIDATES = 256
 """The oldest deliveries, from which workers pick theirs at random."""
-
-REOPENED = 500
-"""Deliveries reopened in one transaction."""
 
 LARGEST_READ = 64 * 1024 * 1024
 """Bytes of a body above ``WEBHOOK_MAX_SIZE`` that are read, a part at a time, to verify it."""
@@ -88,7 +84,7 @@ def _store(key: str, action: str, body: bytes, headers: Mapping[str, str]) -> tu
     )
 
 
-def note_too_large(start: bytes, rest: Iterable[bytes], headers: Mapping[str, str]) -> str:
+def record_too_large(start: bytes, rest: Iterable[bytes], headers: Mapping[str, str]) -> str:
     """Store that a body was too large, without it, if a configured secret signed it.
 
     The failed delivery shows operators what was rejected. At most :data:`LARGEST_READ` bytes are
@@ -136,6 +132,7 @@ def _store_too_large(key: str, size: int, headers: Mapping[str, str]) -> None:
                 "headers": _kept(headers),
                 "raw_body": b"",
                 "state": WebhookDelivery.State.FAILED,
+                "due_at": None,
                 "error": f"The body has {size} bytes, more than WEBHOOK_MAX_SIZE, {limit} bytes.",
                 "error_code": ErrorCode.TOO_LARGE,
                 "processed_at": timezone.now(),
@@ -146,19 +143,13 @@ def _store_too_large(key: str, size: int, headers: Mapping[str, str]) -> None:
             rows.update(duplicates=F("duplicates") + 1)
 
 
-def waiting(limit: int = AT_ONCE) -> list[int]:
+def due(limit: int = AT_ONCE) -> list[int]:
     """Return deliveries that may be processed now, in the order of receipt.
 
-    If many wait, some are picked at random from the oldest, so that concurrent workers seldom get
-    the same ones.
+    If many are due, some are picked at random from the oldest, so that concurrent workers seldom
+    get the same ones.
     """
-    now = timezone.now()
-    rows = WebhookDelivery.objects.using(alias()).filter(
-        Q(due_at__lte=now) | Q(state=WebhookDelivery.State.RECEIVED, attempts=0),
-        state__in=OPEN_STATES,
-        due_at__isnull=False,
-    )
-    oldest = rows.order_by("due_at").values_list("pk", flat=True)
+    oldest = WebhookDelivery.objects.due().values_list("pk", flat=True)
     ids = list(oldest[: max(limit, CANDIDATES)])
     if len(ids) <= limit:
         return ids
@@ -172,22 +163,5 @@ def replay(delivery_ids: Iterable[int]) -> list[int]:
     process. Replaying is safe: an event has its effect once, and users' decisions are kept.
     """
     ids = list(delivery_ids)
-    again: set[int] = set()
-    for start in range(0, len(ids), REOPENED):
-        again |= _reopen(ids[start : start + REOPENED])
-    return [pk for pk in ids if pk in again]
-
-
-@retrying
-def _reopen(delivery_ids: Sequence[int]) -> set[int]:
-    with atomic():
-        rows = locked(WebhookDelivery.objects.filter(pk__in=delivery_ids)).order_by("pk")
-        closed = {
-            pk
-            for pk, state, code in rows.values_list("pk", "state", "error_code")
-            if state not in OPEN_STATES and code != ErrorCode.TOO_LARGE
-        }
-        WebhookDelivery.objects.using(alias()).filter(pk__in=closed).update(
-            state=WebhookDelivery.State.RECEIVED, due_at=timezone.now(), attempts=0
-        )
-    return closed
+    reopened = set(WebhookDelivery.objects.exclude(error_code=ErrorCode.TOO_LARGE).reopen(ids))
+    return [pk for pk in ids if pk in reopened]

@@ -1,174 +1,387 @@
-"""Jobs: the results of many workflow jobs, written together.
+"""Workflow jobs: find the run that each job belongs to, or open one, and apply the results.
 
-A burst consists of such jobs: they ended with a result, and either their open run has their job id
-or they were not started here. :mod:`.handlers` handles all others one by one. Examples are jobs
-whose file was archived, or whose file has a run that waits for a job without a known id.
+Any number of jobs takes about the same number of statements. Of several, those are applied together
+that have different ids and files; see :func:`apply`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import cached_property
+
+from django.db.models import Q
 
 from filestack_tags import metrics
-from filestack_tags.assets import registry
-from filestack_tags.db.rowsets import update
+from filestack_tags.assets import registry, tags
+from filestack_tags.db.text import reference_digest
 from filestack_tags.db.transactions import alias, locked
+from filestack_tags.exceptions import PayloadError, TaggerError
 from filestack_tags.filestack.options import file_hosts
-from filestack_tags.filestack.payloads import Event, WorkflowJob
-from filestack_tags.models import Asset, TaggingRun, WebhookDelivery
-from filestack_tags.tagging import results, workflows
+from filestack_tags.filestack.payloads import WorkflowJob
+from filestack_tags.models import Asset, TaggingRun
+from filestack_tags.tagging import queue, results, workflows
 from filestack_tags.tagging.taggers import TaggerReply
+from filestack_tags.tagging.taggers.filestack import job_error, result_of, without_tags
 
-from . import handlers
-from .event_time import PROCESSED, Handled
+from .received import IGNORED, PROCESSED, HandlerResult, ReceivedEvent, clamp_to_past
 
-Identity = tuple[str, str, str]
-"""What makes two jobs the same: id, workflow, and the digest of the file."""
+CLOCK_SKEW = timedelta(minutes=2)
+"""How long before its run a job may appear to have started, since clocks may differ."""
+
+MAX_WORKFLOW_ID = 100
+
+WAITS = Q(state=TaggingRun.State.STARTED) | Q(error_code__in=results.GIVEN_UP)
+"""The condition on a run to which the result of a job may still belong."""
 
 
 @dataclass(frozen=True)
-class Told:
-    """A delivery with the result of one job."""
+class _JobEvent:
+    """A job, and the event that reported it."""
 
-    delivery: WebhookDelivery
-    event: Event
-    job: WorkflowJob
-    reply: TaggerReply
+    received: ReceivedEvent
+
+    @cached_property
+    def job(self) -> WorkflowJob:
+        return self.received.event.workflow(file_hosts())
 
     @property
-    def identity(self) -> Identity:
-        return str(self.job.job_id), self.job.workflow_id, handlers.digest_of(self.job)
+    def pk(self) -> int:
+        return self.received.delivery.pk
+
+    @property
+    def job_id(self) -> str:
+        """The id of the job's run; old webhooks have no job id."""
+        return self.job.job_id or f"delivery:{self.pk}"
+
+    @property
+    def workflow_id(self) -> str:
+        return self.job.workflow_id[:MAX_WORKFLOW_ID]
+
+    @cached_property
+    def digest(self) -> str:
+        """The digest of the job's file; empty unless there is exactly one."""
+        if len(self.job.sources) != 1:
+            return ""
+        (source,) = self.job.sources
+        return reference_digest(source.kind, source.reference)
 
     @property
     def started_at(self) -> datetime:
-        return handlers.started_at(self.job, self.event, self.delivery)
+        created_at = self.job.created_at
+        return clamp_to_past(created_at) if created_at else self.received.happened_at
 
+    @property
+    def result_at(self) -> datetime:
+        updated_at = self.job.updated_at
+        return clamp_to_past(updated_at) if updated_at else self.received.happened_at
 
-def told(delivery: WebhookDelivery, event: Event) -> Told | None:
-    """Return the job of a delivery if it can be applied together with others.
-
-    Raises:
-        PayloadError: when the job cannot be parsed.
-    """
-    if event.action != "fs.workflow":
-        return None
-    job = event.workflow(file_hosts())
-    if job.is_under_way or not job.job_id or len(job.sources) != 1:
-        return None
-    reply = handlers.reply_of(job)
-    return None if reply is None else Told(delivery, event, job, reply)
-
-
-def apply_all(news: Sequence[Told]) -> dict[int, Handled]:
-    """Apply jobs; return the result of each delivery, by id. Those left out are not touched.
-
-    Call it in a transaction, for :data:`.results.AT_ONCE` jobs at most.
-
-    Raises:
-        Exception: when one of them cannot be applied, such as for a file that is registered at this
-            moment. Roll back then, and apply the jobs one by one.
-    """
-    unique = _unique(news)
-    same_ids = _runs_with_ids(unique)
-    runs = {
-        one.identity: run
-        for one in unique
-        for run in same_ids
-        if _identity(run) == one.identity and run.state == TaggingRun.State.STARTED
-    }
-    seen_ids = {run.job_id for run in same_ids}
-    runs |= _open([one for one in unique if one.job.job_id not in seen_ids], runs.values())
-    applied = [one for one in unique if one.identity in runs]
-    offered = [
-        results.Result(
-            runs[one.identity].pk,
-            one.reply,
-            handlers.result_at(one.job, one.event, one.delivery),
+    @property
+    def registers_file(self) -> bool:
+        """Whether the job registers its file, if it was not started here."""
+        return bool(
+            self.digest
+            and workflows.makes_known(self.job.workflow_id)
+            and not _why_ignored(self.job)
         )
-        for one in applied
-    ]
-    done: dict[int, Handled] = {}
-    for one, state in zip(applied, results.apply_all(offered), strict=True):
-        if isinstance(state, Exception):
-            raise state
-        metrics.count("tagging.completed", state=state)
-        text = handlers.outcome_of(one.job, one.reply, state)
-        done[one.delivery.pk] = Handled(PROCESSED, text, runs[one.identity].asset_id)
-    # Their rows are locked since their results were applied.
-    update(
-        TaggingRun,
-        ("delivery",),
-        [(runs[one.identity].pk, one.delivery.pk) for one in applied],
-    )
-    return done
 
 
-def _unique(news: Iterable[Told]) -> list[Told]:
-    """Leave out repeated jobs and files, since the first one counts."""
+def prepare(events: Iterable[ReceivedEvent]) -> None:
+    """Create the tags that events mention. Call it before the transaction; see :mod:`.tags`.
+
+    Raises:
+        PayloadError: as :func:`apply`.
+    """
+    jobs = [_JobEvent(received).job for received in events]
+    replies = [job.merged_tags() for job in jobs if not job.is_under_way]
+    if names := [name for reply in replies if reply for name in (*reply.auto, *reply.user)]:
+        tags.resolve(names)
+
+
+def apply(events: Sequence[ReceivedEvent]) -> dict[int, HandlerResult]:
+    """Apply workflow jobs; return the result of each, by delivery id.
+
+    Call it in a transaction, for :data:`.results.AT_ONCE` jobs at most. Of several, leaves out
+    those with the id or the file of an earlier one, and those that may have to restore an archived
+    file.
+
+    Raises:
+        PayloadError: when a job cannot be parsed, or is unknown and does not name one file.
+        Exception: when one of them cannot be applied. Roll back then.
+    """
+    jobs = _unique([_JobEvent(received) for received in events])
+    runs = _runs_by_id(jobs)
+    unknown = [job for job in jobs if job.pk not in runs]
+    assets = _lock_assets(unknown, runs.values())
+    if len(jobs) > 1:
+        hidden = {digest for digest, asset in assets.items() if asset.deleted_at}
+        unknown = [job for job in unknown if job.digest not in hidden]
+    runs |= _waiting_runs(unknown, assets)
+    ignored = _open_runs([job for job in unknown if job.pk not in runs], assets, runs)
+    known = [job for job in jobs if job.pk in runs]
+    # Locked after their assets, as everywhere: a poll of the same job may use both.
+    current = locked(TaggingRun.objects.filter(pk__in=[run.pk for run in runs.values()]))
+    by_pk = {run.pk: run for run in current.order_by("pk")}
+    return ignored | _apply_to_runs([(job, by_pk[runs[job.pk].pk]) for job in known])
+
+
+def _unique(jobs: Sequence[_JobEvent]) -> list[_JobEvent]:
+    """Leave out jobs with an id or a file of an earlier one."""
     seen: set[str] = set()
-    unique: list[Told] = []
-    for one in news:
-        names = {f"job {one.job.job_id}", f"file {_digest(one)}"}
+    unique: list[_JobEvent] = []
+    for job in jobs:
+        names = {f"job {job.job_id}", f"file {job.digest}"}
         if not names & seen:
-            unique.append(one)
+            unique.append(job)
         seen |= names
     return unique
 
 
-def _runs_with_ids(news: Sequence[Told]) -> list[TaggingRun]:
-    ids = [one.job.job_id for one in news]
-    runs = TaggingRun.objects.using(alias()).filter(job_id__in=ids).select_related("asset")
-    return list(runs.only("job_id", "workflow_id", "state", "asset__digest"))
+def _runs_by_id(jobs: Sequence[_JobEvent]) -> dict[int, TaggingRun]:
+    """Return the runs with the ids of jobs, by delivery id."""
+    rows = TaggingRun.objects.using(alias()).filter(job_id__in=[job.job_id for job in jobs])
+    same_id: dict[str, list[TaggingRun]] = {}
+    for run in rows.select_related("asset").defer("raw_reply").order_by("id"):
+        same_id.setdefault(str(run.job_id), []).append(run)
+    matches = {job.pk: _match(job, same_id.get(job.job_id, ())) for job in jobs}
+    return {pk: run for pk, run in matches.items() if run is not None}
 
 
-def _identity(run: TaggingRun) -> Identity:
-    return str(run.job_id), run.workflow_id, run.asset.digest
+def _match(job: _JobEvent, same_id: Iterable[TaggingRun]) -> TaggingRun | None:
+    """Return the run of a job among runs with its id: the one of its workflow and its file.
 
-
-def _open(news: Sequence[Told], others: Iterable[TaggingRun]) -> dict[Identity, TaggingRun]:
-    """Open the runs of jobs that were not started here. Their files are registered if they are new
-    and ``REGISTER_FROM_WORKFLOWS`` names the workflow.
-
-    ``others`` are runs whose assets will be locked too, so that all are locked in one order.
+    A job that was started here for an external file may report its URL in another spelling.
     """
-    named = {_digest(one): one for one in news}
-    rows = Asset.objects.using(alias()).filter(digest__in=[*named])
-    known = dict(rows.values_list("digest", "pk")) if named else {}
-    makes_known = {
-        digest: (one.job.sources[0], one.started_at)
-        for digest, one in named.items()
-        if workflows.makes_known(one.job.workflow_id)
-    }
-    found = registry.register_new(
-        {digest: told for digest, told in makes_known.items() if digest not in known}
+    of_workflow = [
+        run
+        for run in same_id
+        if run.workflow_id == job.workflow_id or not (run.workflow_id and job.workflow_id)
+    ]
+    if not job.digest:
+        return of_workflow[0] if len(of_workflow) == 1 else None
+    of_file = [run for run in of_workflow if run.asset.digest == job.digest]
+    respelled = [
+        run
+        for run in of_workflow
+        if run.asset.kind != "handle" and run.trigger != TaggingRun.Trigger.WORKFLOW
+    ]
+    return next(iter([*of_file, *respelled]), None)
+
+
+def _lock_assets(unknown: Iterable[_JobEvent], runs: Iterable[TaggingRun]) -> dict[str, Asset]:
+    """Lock the files of jobs without a run and of ``runs``; register new ones if permitted."""
+    new: dict[str, Asset | None] = {}
+    for job in unknown:
+        if job.digest:
+            (source,) = job.job.sources
+            at = job.started_at
+            new[job.digest] = (
+                Asset(
+                    kind=source.kind,
+                    reference=source.reference,
+                    digest=job.digest,
+                    uploaded_at=at,
+                    facts_at=at,
+                )
+                if job.registers_file
+                else None
+            )
+    return registry.lock_or_insert(new, also=[run.asset_id for run in runs])
+
+
+def _waiting_runs(
+    jobs: Sequence[_JobEvent], assets: Mapping[str, Asset]
+) -> dict[int, TaggingRun]:
+    """Return the runs that wait for jobs without knowing their ids, by delivery id.
+
+    A run is found by the file, the workflow and the time. It cannot change meanwhile, since its
+    asset is locked.
+    """
+    pks = [assets[job.digest].pk for job in jobs if job.digest in assets]
+    rows = TaggingRun.objects.using(alias()).filter(WAITS, asset__in=pks).defer("raw_reply")
+    waiting: dict[int, list[TaggingRun]] = {}
+    for run in rows.order_by("-id") if pks else ():
+        waiting.setdefault(run.asset_id, []).append(run)
+    runs: dict[int, TaggingRun] = {}
+    for job in jobs:
+        candidates = waiting.get(assets[job.digest].pk, ()) if job.digest in assets else ()
+        if match := next((run for run in candidates if _may_wait_for(run, job)), None):
+            runs[job.pk] = match
+    return runs
+
+
+def _may_wait_for(run: TaggingRun, job: _JobEvent) -> bool:
+    if not job.job.workflow_id or (job.job.job_id and run.job_id):
+        return False
+    # Until Filestack answers, a run has neither its job id nor its workflow id.
+    is_same = run.workflow_id == job.workflow_id or (
+        not run.workflow_id and run.tagger in workflows.taggers_of(job.job.workflow_id)
     )
-    if known:
-        held = _hold({*known.values(), *(run.asset_id for run in others)})
-        found += [asset for asset in held if asset.digest in named]
-    runs = []
-    for asset in found:
-        one = named[asset.digest]
-        runs.append(handlers.new_run(one.job, asset, started_at=one.started_at))
-        if asset.digest in makes_known:
-            registry.refresh(asset, {}, one.started_at)
-    if known:
-        update(Asset, ("facts_at",), [(asset.pk, asset.facts_at) for asset in found])
-    opened = TaggingRun.objects.using(alias()).bulk_create(runs)
-    return {_identity(run): run for run in opened}
-
-
-def _hold(asset_ids: Iterable[int]) -> list[Asset]:
-    """Lock assets; return those that a job may belong to although no run names it."""
-    rows = locked(Asset.objects.filter(pk__in=sorted(asset_ids))).order_by("pk")
-    present = [asset for asset in rows if not asset.deleted_at]
-    waiting = TaggingRun.objects.using(alias()).filter(
-        handlers.WAITS, handlers.KNOWS_NO_JOB, asset__in=[asset.pk for asset in present]
+    created_at = job.job.created_at or job.received.event.timestamp
+    return is_same and (
+        created_at is None or run.started_at <= clamp_to_past(created_at) + CLOCK_SKEW
     )
-    waited_for = set(waiting.values_list("asset_id", flat=True))
-    return [asset for asset in present if asset.pk not in waited_for]
 
 
-def _digest(one: Told) -> str:
-    return handlers.digest_of(one.job)
+def _open_runs(
+    jobs: Sequence[_JobEvent], assets: Mapping[str, Asset], runs: dict[int, TaggingRun]
+) -> dict[int, HandlerResult]:
+    """Add runs for jobs that were not started here, such as by an upload; return ignored jobs."""
+    ignored: dict[int, HandlerResult] = {}
+    opened: dict[int, TaggingRun] = {}
+    refreshed: list[tuple[Asset, datetime]] = []
+    for job in jobs:
+        asset = assets.get(job.digest)
+        if reason := _why_ignored(job.job):
+            ignored[job.pk] = HandlerResult(IGNORED, reason)
+        elif not job.digest:
+            raise PayloadError(
+                f"The job is unknown and names {len(job.job.sources)} sources; its results belong "
+                "to one."
+            )
+        elif asset is None:
+            ignored[job.pk] = HandlerResult(
+                IGNORED,
+                f"Nothing was applied: this job of {_named(job.job)} was not started here, and its "
+                "file is not registered. To have such files registered, add the workflow to "
+                "REGISTER_FROM_WORKFLOWS, then replay this delivery.",
+            )
+        else:
+            if job.registers_file:
+                refreshed.append((asset, job.started_at))
+            opened[job.pk] = _new_run(job, asset)
+    registry.refresh_all(refreshed)
+    TaggingRun.objects.using(alias()).bulk_create(opened.values())
+    runs |= opened
+    return ignored
+
+
+def _new_run(job: _JobEvent, asset: Asset) -> TaggingRun:
+    """Return an unsaved run for a job that was not started here."""
+    content_version = asset.content_version
+    if _is_before_change(job.started_at, asset):
+        content_version -= 1
+    running = workflows.taggers_of(job.job.workflow_id)
+    return TaggingRun(
+        asset=asset,
+        job_id=job.job_id,
+        tagger=running[0] if running else workflows.TAGGER,
+        trigger=TaggingRun.Trigger.WORKFLOW,
+        workflow_id=job.workflow_id,
+        content_version=content_version,
+        started_at=job.started_at,
+        delivery_id=job.pk,
+    )
+
+
+def _apply_to_runs(
+    jobs: Sequence[tuple[_JobEvent, TaggingRun]],
+) -> dict[int, HandlerResult]:
+    """Apply the results of jobs to their runs, which are locked; failures first."""
+    handled: dict[int, HandlerResult] = {}
+    changed: list[TaggingRun] = []
+    finished: list[tuple[_JobEvent, TaggingRun, TaggerReply]] = []
+    failed: list[tuple[TaggingRun, TaggerError]] = []
+    for job, run in jobs:
+        if run.state != TaggingRun.State.STARTED and run.error_code not in results.GIVEN_UP:
+            text = (
+                f"Nothing was applied: this job of {_named(job.job)} had ended before "
+                f"({run.state})."
+            )
+            handled[job.pk] = HandlerResult(PROCESSED, text, run.asset_id)
+            continue
+        before = (run.job_id, run.delivery_id)
+        if job.job.job_id and not run.job_id:
+            run.job_id, run.workflow_id = job.job.job_id, job.workflow_id
+        run.delivery_id = job.pk
+        if before != (run.job_id, run.delivery_id):
+            changed.append(run)
+        if job.job.is_under_way:
+            text = _in_progress(job.job)
+        elif (reply := _reply_of(job.job, run)) is None:
+            error = job_error(job.job)
+            failed.append((run, error))
+            text = f"Nothing was applied: {error}"
+        else:
+            finished.append((job, run, reply))
+            continue
+        handled[job.pk] = HandlerResult(PROCESSED, text, run.asset_id)
+    if changed:
+        columns = ("job_id", "workflow_id", "delivery")
+        TaggingRun.objects.using(alias()).bulk_update(changed, columns)
+    for run, error in failed:
+        queue.fail(run.pk, error)
+    states = results.apply_all(
+        [results.Result(run.pk, reply, job.result_at) for job, run, reply in finished]
+    )
+    for (job, run, reply), state in zip(finished, states, strict=True):
+        if isinstance(state, Exception):
+            raise state
+        metrics.count("tagging.completed", state=state)
+        text = _outcome_of(job.job, reply, state)
+        handled[job.pk] = HandlerResult(PROCESSED, text, run.asset_id)
+    return handled
+
+
+def _reply_of(job: WorkflowJob, run: TaggingRun) -> TaggerReply | None:
+    """Return the result of a finished job; None if it failed without tags."""
+    try:
+        return result_of(job)
+    except TaggerError:
+        if run.trigger == TaggingRun.Trigger.WORKFLOW and not _lost_tags(job):
+            return without_tags(job)  # the asset's own tagging continues
+        return None
+
+
+def _outcome_of(job: WorkflowJob, reply: TaggerReply, state: str) -> str:
+    """Return what was applied of a job whose run is now in ``state``, for the delivery's page."""
+    number = f"{len(reply.scores)} tag(s) of {len(job.tags)} task(s) of {_named(job)}"
+    if not reply.has_tags:
+        text = f"No tags were applied: no task of {_named(job)} returned tags. Run {state}."
+    elif state == TaggingRun.State.SUCCEEDED:
+        text = f"Applied {number}. Run {state}."
+    else:
+        text = f"Nothing was applied of {number}: a newer result is shown. Run {state}."
+    return f"{text} {job_error(job)}" if job.errors or job.is_failed else text
+
+
+def _in_progress(job: WorkflowJob) -> str:
+    status = f"status {job.status!r}" if job.status else "no status"
+    return f"Nothing was applied: this job of {_named(job)} is in progress ({status})."
+
+
+def _why_ignored(job: WorkflowJob) -> str:
+    """Return why a job that was not started here is ignored; ``""`` if it has a result."""
+    if job.is_under_way:
+        # No task polls its status, so the run would stay open forever.
+        return _in_progress(job)
+    if job.tags or _lost_tags(job):
+        return ""
+    if len(job.sources) != 1:
+        return f"Nothing was applied: this job of {_named(job)} has {len(job.sources)} sources."
+    if job.is_failed and not job.raw_results:
+        return f"Nothing was applied: this job of {_named(job)} failed without results."
+    return ""
+
+
+def _lost_tags(job: WorkflowJob) -> bool:
+    """Whether a job lacks tags because a task with the default name of a tagging task failed."""
+    return not job.tags and any(task.casefold().startswith("tags") for task in job.errors)
+
+
+def _named(job: WorkflowJob) -> str:
+    return f"the workflow {workflows.described(job.workflow_id) or 'without a name'}"
+
+
+def _is_before_change(moment: datetime, asset: Asset) -> bool:
+    """Whether a job that began at ``moment`` read the file before it was overwritten.
+
+    Within the second of the overwrite the order is unknown. Assume it did, unless no other call is
+    planned for the asset.
+    """
+    changed_at = asset.content_changed_at
+    if changed_at is None or moment >= changed_at + registry.TOLD_BY_THE:
+        return False
+    waits_for_it = asset.tagging_state in (Asset.State.NEW, Asset.State.STALE)
+    return moment < changed_at or not waits_for_it

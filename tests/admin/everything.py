@@ -58,7 +58,12 @@ def make_everything(user: Any) -> dict[type[Model], Model]:
         TaggingRun.objects.filter(asset=asset).latest("pk"),
         OutboundMessage.objects.create(endpoint=endpoint, event="asset.tagged", body="{}"),
         WebhookDelivery.objects.create(
-            event_key="e1", action="fp.upload", state="processed", raw_body=b"{}", asset=asset
+            event_key="e1",
+            action="fp.upload",
+            state="processed",
+            due_at=None,
+            raw_body=b"{}",
+            asset=asset,
         ),
         ModelFile.objects.create(field="shop.Picture.file", row="1", name="a.jpg", due_at=None),
         Spending.objects.create(day="2026-11-30", calls=3),

@@ -144,7 +144,11 @@ def test_operators_read_deliveries_and_replay_them(
 ) -> None:
     for number in range(3):
         WebhookDelivery.objects.create(
-            event_key=str(number), raw_body=b"{\xff}", action="fp.upload", state="failed"
+            event_key=str(number),
+            raw_body=b"{\xff}",
+            action="fp.upload",
+            state="failed",
+            due_at=None,
         )
     api = client_of("view_webhookdelivery", "replay_webhookdelivery")
     with django_assert_num_queries(5):  # session, user, permissions twice, rows

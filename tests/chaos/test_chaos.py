@@ -136,6 +136,8 @@ def facts(db: None) -> Facts:
 
 
 def delivery(key: str, **values: Any) -> None:
+    if values.get("state", "received") not in ("received", "processing"):
+        values["due_at"] = None
     WebhookDelivery.objects.create(event_key=key, raw_body=b"{}", **values)
 
 

@@ -126,7 +126,7 @@ def test_one_event_delivered_to_all_at_once_is_stored_and_processed_once() -> No
     assert sorted(receipt.duplicate for receipt in receipts) == [False, True, True, True]
     assert WebhookDelivery.objects.get().duplicates == WRITERS - 1
 
-    at_once(lambda _: webhooks_processing.process(receipts[0].delivery_id))
+    at_once(lambda _: webhooks_processing.process([receipts[0].delivery_id]))
     assert TaggingRun.objects.count() == 1
     assert WebhookDelivery.objects.get().attempts == 1
     assert counts() == {"sky": 1}
@@ -135,11 +135,11 @@ def test_one_event_delivered_to_all_at_once_is_stored_and_processed_once() -> No
 def test_one_job_told_by_different_deliveries_at_once_has_one_run() -> None:
     event = fs_workflow("h", tags={"sky": 90}, job_id="j")
     ids = [receive(event | {"id": number}) for number in range(WRITERS)]
-    outcomes = at_once(lambda number: webhooks_processing.process(ids[number]))
+    outcomes = at_once(lambda number: webhooks_processing.process([ids[number]])[0])
     for pk, outcome in zip(ids, outcomes, strict=True):
         if outcome.retry_at:  # lost a race for the row; its task would run again
             WebhookDelivery.objects.filter(pk=pk).update(due_at=timezone.now())
-            outcome = webhooks_processing.process(pk)
+            (outcome,) = webhooks_processing.process([pk])
         assert outcome.state == WebhookDelivery.State.PROCESSED
     assert TaggingRun.objects.get().state == TaggingRun.State.SUCCEEDED
     assert counts() == {"sky": 1}
@@ -180,7 +180,7 @@ def test_a_job_s_webhook_takes_its_asset_before_its_run(job_id: str | None) -> N
 
     def process() -> str:
         try:
-            return webhooks_processing.process(delivery).state
+            return webhooks_processing.process([delivery])[0].state
         finally:
             connections.close_all()
 
@@ -205,7 +205,7 @@ def test_neither_a_sweep_nor_a_task_waits_for_what_somebody_writes() -> None:
     def look() -> tuple[list[int], set[int], list[int]]:
         try:
             claimed = leases.claim([held, free], skip_held=True)
-            return inbox.waiting(), set(queue.due()), [work.asset_id for work in claimed]
+            return inbox.due(), set(queue.due()), [work.asset_id for work in claimed]
         finally:
             connections.close_all()
 

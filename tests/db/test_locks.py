@@ -68,7 +68,7 @@ def receive(event: Mapping[str, Any]) -> int:
     return inbox.receive(body, headers).delivery_id
 
 
-def unable(event: Any, delivery: WebhookDelivery) -> handlers.Handled:
+def unable(events: Any) -> Any:
     raise RuntimeError("a fault of our own")
 
 
@@ -82,7 +82,7 @@ def everything(script: Any, settings: Any) -> None:
     with time_machine.travel(timezone.now(), tick=False) as clock:
 
         def process(event: Mapping[str, Any]) -> None:
-            outcome = processing.process(receive(event))
+            (outcome,) = processing.process([receive(event)])
             assert outcome.state == WebhookDelivery.State.PROCESSED
 
         def later(**how_long: float) -> None:
@@ -92,8 +92,8 @@ def everything(script: Any, settings: Any) -> None:
         upload = fp_upload("h")
         delivery = receive(upload)
         receive(upload)
-        assert inbox.waiting() == [delivery]
-        (pk,) = processing.process(delivery).to_tag
+        assert inbox.due() == [delivery]
+        (pk,) = processing.process([delivery])[0].to_tag
         later(seconds=61)
         assert queue.due() == [pk]
         script[:] = [ServerError("Filestack answered 502."), scripted.reply({"sky": 90})]
@@ -103,7 +103,7 @@ def everything(script: Any, settings: Any) -> None:
         later(hours=1)
         assert queue.tag(pk).state == TaggingRun.State.SUCCEEDED
         assert inbox.replay([delivery]) == [delivery]
-        assert processing.process(delivery).state == WebhookDelivery.State.PROCESSED
+        assert processing.process([delivery])[0].state == WebhookDelivery.State.PROCESSED
 
         # A polled job, one that another run already has, one that never ends.
         script[:] = [PendingJob(WORKFLOW, "job-1", raw="{}")]
@@ -159,9 +159,9 @@ def everything(script: Any, settings: Any) -> None:
         registry.register(Source.handle("h"), facts=facts)
         with patch.dict(handlers.HANDLERS, {"fp.export": unable}):
             failing = receive({"id": 2, "action": "fp.export", "text": {}})
-            assert processing.process(failing).retry_at
+            assert processing.process([failing])[0].retry_at
         nonsense = receive({"id": 1, "action": "fp.upload", "text": {}})
-        assert processing.process(nonsense).state == WebhookDelivery.State.FAILED
+        assert processing.process([nonsense])[0].state == WebhookDelivery.State.FAILED
 
         later(days=100)
         pruned = retention.prune()
@@ -239,7 +239,7 @@ def photos(store: Callable[[Photo], storing.Stored]) -> None:
         assert store(photo).state == ModelFile.State.KNOWN
         Photo.objects.update(file="photos/c.jpg")  # sends no signals
         entry = ModelFile.objects.get()
-        assert storing.again([entry.pk]) == 0
+        assert storing.retry([entry.pk]) == 0
         (changed,) = [rows for rows, _ in storing.changes(storing._field(entry.field)) if rows]
         assert storing.catch_up(storing._field(entry.field), changed, ()) == 1
         photo.refresh_from_db()
@@ -249,7 +249,7 @@ def photos(store: Callable[[Photo], storing.Stored]) -> None:
         photo.file = "photos/words.txt"
         photo.save()
         assert store(photo).state == ModelFile.State.LEFT_OUT
-        assert storing.again([ModelFile.objects.get().pk]) == 1
+        assert storing.retry([ModelFile.objects.get().pk]) == 1
         photo.delete()
         assert not ModelFile.objects.exists()
     assert Asset.objects.exclude(deleted_at=None).count() == Asset.objects.count() == 2

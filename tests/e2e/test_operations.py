@@ -49,6 +49,7 @@ def _trouble() -> None:
             action="fp.delete",
             raw_body=json.dumps(fp_delete(f"gone{number}")).encode(),
             state="failed",
+            due_at=None,
             error_code="OperationalError",
             error="django.db.utils.OperationalError: server closed the connection",
             processed_at=now,

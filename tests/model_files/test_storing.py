@@ -303,7 +303,7 @@ def test_a_file_that_cannot_be_tagged_says_why_and_costs_nothing(
     assert photo.asset is None
     entry = ModelFile.objects.get()
     assert (entry.state, entry.due_at) == (state, None)
-    assert says in entry.last_error
+    assert says in entry.error
     assert not filestack.requests
     assert [each.labels["result"] for each in told if each.name == "model_files.closed"] == [
         state
@@ -318,7 +318,7 @@ def test_what_a_passing_fault_kept_back_is_tried_again_until_attempts_are_used_u
     photo = saved(committing)
     entry = ModelFile.objects.get()
     assert (entry.state, entry.attempts) == ("waiting", 1)
-    assert entry.last_error
+    assert entry.error
     tasks.store_model_files()
     assert ModelFile.objects.get().attempts == 1  # not before it is due
     with time_machine.travel(timezone.now() + timedelta(seconds=61), tick=False):
@@ -335,15 +335,20 @@ def test_a_file_missing_from_its_storage_is_named(
 ) -> None:
     with committing():
         Photo.objects.create(file="photos/gone.jpg")
-    assert ModelFile.objects.get().last_error == "The storage has no file photos/gone.jpg."
+    assert ModelFile.objects.get().error == "The storage has no file photos/gone.jpg."
+
+
+def lease(pk: int) -> list[ModelFile]:
+    """Lease a file, as a process that crashes afterwards."""
+    return ModelFile.objects.acquire([pk], seconds=300, max_attempts=6)
 
 
 def test_the_sweep_finds_a_file_whose_task_was_lost_or_whose_worker_died(
     filestack: EmulatorApp, db: None, committing: Committing
 ) -> None:
     photo = Photo.objects.create(file=ContentFile(RED, "a.jpg"))  # its task is never enqueued
-    assert storing._claim(ModelFile.objects.get().pk)  # and its process crashed
-    assert storing._claim(ModelFile.objects.get().pk) is None
+    assert lease(ModelFile.objects.get().pk)  # and its process crashed
+    assert not lease(ModelFile.objects.get().pk)
     with committing():
         tasks.sweep()
     assert not filestack.requests
@@ -357,10 +362,11 @@ def test_a_file_nobody_came_back_from_is_given_up(
 ) -> None:
     settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "MAX_ATTEMPTS": 1}
     Photo.objects.create(file=ContentFile(RED, "a.jpg"))
-    storing._claim(ModelFile.objects.get().pk)
+    lease(ModelFile.objects.get().pk)
     with time_machine.travel(timezone.now() + timedelta(minutes=10), tick=False):
         tasks.store_model_files()
-    assert ModelFile.objects.get().last_error.startswith("Given up")
+    entry = ModelFile.objects.get()
+    assert (entry.state, entry.error_code) == ("failed", "abandoned")
 
 
 def test_a_command_makes_up_for_what_sends_no_signal(
@@ -423,13 +429,11 @@ def test_a_copy_that_cannot_be_taken_back_is_told(
     def away(handle: str) -> None:
         raise ConnectionFailed("no answer")
 
-    monkeypatch.setattr(storing, "_land", lambda *args: None)
+    monkeypatch.setattr(storing, "_link_asset", lambda *args: None)
     monkeypatch.setattr(shared_client(), "delete", away)
     with committing():
         Photo.objects.create(file=ContentFile(RED, "a.jpg"))
-        monkeypatch.setattr(
-            storing, "waiting", iter([[ModelFile.objects.get().pk], []]).__next__
-        )
+        monkeypatch.setattr(storing, "due", iter([[ModelFile.objects.get().pk], []]).__next__)
     assert "its copy at Filestack stays" in caplog.text
 
 

@@ -44,6 +44,7 @@ def dead_delivery(key: str, code: str) -> WebhookDelivery:
         event_key=key,
         raw_body=b"{}",
         state="failed",
+        due_at=None,
         error_code=code,
         processed_at=timezone.now(),
     )
@@ -188,7 +189,7 @@ def test_a_delivery_says_why_it_failed(
         def fail(*_args: Any, error: Exception = error) -> Any:
             raise error
 
-        monkeypatch.setattr(processing.handlers, "handle", fail)
+        monkeypatch.setattr(processing.handlers, "HANDLERS", {"fp.delete": fail})
         deliver({"id": code, "action": "fp.delete", "text": {"url": "https://x/h"}})
         assert WebhookDelivery.objects.latest("pk").error_code == code
     monkeypatch.undo()

@@ -53,6 +53,8 @@ def asset(number: int, state: str, due_at: datetime | None = None) -> Asset:
 
 
 def delivery(number: int, state: str, **facts: Any) -> WebhookDelivery:
+    if state not in ("received", "processing"):
+        facts["due_at"] = None
     return WebhookDelivery.objects.create(
         event_key=f"{number}", raw_body=b"{}", state=state, **facts
     )

@@ -14,10 +14,11 @@ from filestack_tags import tasks
 from filestack_tags.exceptions import PayloadError
 from filestack_tags.filestack.payloads import parse_event
 from filestack_tags.filestack.sources import Source
-from filestack_tags.models import Asset, TaggingRun, WebhookDelivery
+from filestack_tags.models import Asset, LeaseLost, TaggingRun, WebhookDelivery
 from filestack_tags.tagging import queue
 from filestack_tags.testing.payloads import fp_delete, fp_overwrite, fp_upload, fs_workflow
-from filestack_tags.webhooks import handlers, leases, processing
+from filestack_tags.webhooks import handlers, processing
+from filestack_tags.webhooks.received import ReceivedEvent
 from tests import scripted
 
 pytestmark = pytest.mark.django_db
@@ -50,14 +51,14 @@ def test_who_loses_the_lease_on_a_delivery_undoes_what_it_did(
     deliver: Any, script: Any, monkeypatch: pytest.MonkeyPatch, others: dict[str, Any]
 ) -> None:
     deliver(fp_upload(HANDLE))
-    work = handlers.handle
+    work = handlers.HANDLERS["fp.overwrite"]
 
-    def slow(event: Any, delivery: WebhookDelivery) -> handlers.Handled:
-        done = work(event, delivery)
-        WebhookDelivery.objects.filter(pk=delivery.pk).update(**others)
-        return done
+    def slow(events: Any) -> Any:
+        results = work(events)
+        WebhookDelivery.objects.filter(pk=events[0].delivery.pk).update(**others)
+        return results
 
-    monkeypatch.setattr(handlers, "handle", slow)
+    monkeypatch.setattr(handlers, "HANDLERS", {"fp.overwrite": slow})
     deliver(fp_overwrite(HANDLE))
     assert Asset.objects.get().content_version == 1
 
@@ -68,8 +69,9 @@ def test_who_loses_the_lease_on_a_delivery_undoes_what_it_did(
 def test_who_loses_the_lease_on_a_delivery_does_not_fail_it(
     deliver: Any, monkeypatch: pytest.MonkeyPatch, raised: Exception
 ) -> None:
-    def slow(event: Any, delivery: WebhookDelivery) -> handlers.Handled:
-        WebhookDelivery.objects.filter(pk=delivery.pk).update(state="processed")
+    def slow(handler: Any, events: Any) -> Any:
+        rows = WebhookDelivery.objects.filter(pk=events[0].delivery.pk)
+        rows.update(state="processed", due_at=None)
         raise raised
 
     monkeypatch.setattr(processing, "_handle", slow)
@@ -81,8 +83,9 @@ def test_a_commit_whose_answer_was_lost_is_not_done_again(deliver: Any, script: 
     deliver(fp_upload(HANDLE))
     deliver(fp_overwrite(HANDLE))
     delivery = WebhookDelivery.objects.get(action="fp.overwrite")
-    with pytest.raises(leases.Overtaken):
-        processing._handle(parse_event(bytes(delivery.raw_body)), delivery)
+    event = ReceivedEvent(delivery, parse_event(bytes(delivery.raw_body)))
+    with pytest.raises(LeaseLost):
+        processing._handle(handlers.HANDLERS["fp.overwrite"], [event])
     assert Asset.objects.get().content_version == 2
 
 

@@ -19,7 +19,8 @@ from filestack_tags.models import Asset, AssetTag, Tag, TaggingRun, WebhookDeliv
 from filestack_tags.signals import asset_registered
 from filestack_tags.tagging import results
 from filestack_tags.testing.payloads import event, fp_delete, fp_overwrite, fp_upload
-from filestack_tags.webhooks import file_events, processing
+from filestack_tags.webhooks import file_events, handlers, processing
+from filestack_tags.webhooks.received import ReceivedEvent
 from tests import scripted
 from tests.webhooks.test_processing import rows, store
 
@@ -63,7 +64,7 @@ def outcome_of(work: Callable[[Sequence[int]], object], told: Sequence[dict[str,
 
 def alone(ids: Sequence[int]) -> None:
     for pk in ids:
-        processing.process(pk)
+        processing.process([pk])
 
 
 moments = st.integers(-3, 3).map(lambda seconds: SECOND + seconds)
@@ -101,7 +102,7 @@ class TestTogether(TestCase):
         self, told: list[dict[str, Any]], tags_uploads: bool
     ) -> None:
         with self.settings(FILESTACK_TAGS={"AUTO_TAG_UPLOADS": tags_uploads}):
-            assert outcome_of(processing.process_all, told) == outcome_of(alone, told)
+            assert outcome_of(processing.process, told) == outcome_of(alone, told)
 
 
 def count_statements(work: Callable[[Sequence[int]], object], told: list[Any]) -> int:
@@ -120,7 +121,7 @@ class TestStatements:
     def test_new_files_take_as_many_as_one(self, number: int) -> None:
         told = [fp_upload(f"h{n}") for n in range(number)]
         deliveries = 2 * self.singly * number
-        assert count_statements(processing.process_all, told) <= 14 + deliveries
+        assert count_statements(processing.process, told) <= 14 + deliveries
 
     def test_known_files_take_as_many_as_one(self) -> None:
         for n in range(16):
@@ -129,13 +130,13 @@ class TestStatements:
             *(fp_overwrite(f"h{n}") for n in range(8)),
             *(fp_delete(f"h{n}") for n in range(8, 16)),
         ]
-        assert count_statements(processing.process_all, told) <= 16 + 3 * self.singly * 16
+        assert count_statements(processing.process, told) <= 16 + 3 * self.singly * 16
 
     def test_what_says_nothing_of_files_takes_hardly_any(self) -> None:
         told = [event("fp.scan", {}), event("fp.telepathy", {})] * 8
         for number, one in enumerate(told):
             told[number] = one | {"id": number}
-        assert count_statements(processing.process_all, told) <= 9 + 2 * self.singly * 16
+        assert count_statements(processing.process, told) <= 9 + 2 * self.singly * 16
         assert set(WebhookDelivery.objects.values_list("state", flat=True)) == {State.IGNORED}
 
     def test_one_upload_takes_few(self) -> None:
@@ -147,16 +148,16 @@ class TestStatements:
 def test_what_another_process_makes_known_meanwhile_is_known(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    insert = file_events._insert
+    insert = registry._insert
 
     def slow(new: Sequence[Asset]) -> bool:
         if not Asset.objects.exists():
             registry.register(Source.handle("h1"), at=NOON - timedelta(days=9))
         return insert(new)
 
-    monkeypatch.setattr(file_events, "_insert", slow)
+    monkeypatch.setattr(registry, "_insert", slow)
     ids = store(fp_upload("h0"), fp_upload("h1"), fp_delete("h1"))
-    outcomes = processing.process_all(ids)
+    outcomes = processing.process(ids)
     assert [outcome.state for outcome in outcomes] == [State.PROCESSED] * 3
     known = Asset.objects.get(reference="h1")
     assert known.uploaded_at == NOON - timedelta(days=9)
@@ -169,7 +170,7 @@ def test_what_another_process_makes_known_meanwhile_is_known(
 @pytest.mark.django_db
 def test_a_file_that_names_none_costs_the_others_nothing() -> None:
     ids = store(fp_upload("h0"), event("fp.upload", {"filename": "x.jpg"}), fp_upload("h1"))
-    outcomes = processing.process_all(ids)
+    outcomes = processing.process(ids)
     assert [outcome.state for outcome in outcomes] == [
         State.PROCESSED,
         State.FAILED,
@@ -183,18 +184,19 @@ def test_one_that_another_process_took_over_is_left_to_it(
 ) -> None:
     tagged("known", sky=90)
     ids = store(fp_overwrite("known"), fp_upload("h1"), fp_delete("h2"))
-    apply_all = file_events.apply_all
 
-    def slow(told: Sequence[file_events.Told]) -> Any:
-        done = apply_all(told)
+    def slow(events: Sequence[ReceivedEvent]) -> Any:
+        results = file_events.apply(events)
         WebhookDelivery.objects.filter(pk=ids[0]).update(attempts=2)
-        return done
+        return results
 
-    monkeypatch.setattr(file_events, "apply_all", slow)
+    monkeypatch.setattr(handlers, "HANDLERS", dict.fromkeys(file_events.EFFECTS, slow))
     monkeypatch.setattr(
-        processing, "_unless_overtaken", lambda delivery: processing.Outcome("alone")
+        processing,
+        "_apply_alone",
+        lambda handler, event: processing.Outcome(event.delivery.pk, "alone"),
     )
-    assert {outcome.state for outcome in processing.process_all(ids)} == {"alone"}
+    assert {outcome.state for outcome in processing.process(ids)} == {"alone"}
     assert list(Asset.objects.values_list("reference", "content_version")) == [("known", 1)]
 
 
@@ -211,7 +213,7 @@ def test_every_new_file_is_announced_once_and_known_ones_are_not(
     asset_registered.connect(listen)
     try:
         with django_capture_on_commit_callbacks(execute=True):
-            processing.process_all(
+            processing.process(
                 store(fp_upload("known"), fp_upload("a"), fp_overwrite("a"), fp_delete("b"))
             )
     finally:

@@ -12,13 +12,14 @@ from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from filestack_tags.assets import registry, tags
+from filestack_tags.assets import tags
 from filestack_tags.db.text import reference_digest
 from filestack_tags.filestack.payloads import event_key
-from filestack_tags.models import Asset, AssetTag, TaggingRun, WebhookDelivery
+from filestack_tags.models import Asset, AssetQuerySet, AssetTag, TaggingRun, WebhookDelivery
 from filestack_tags.signals import asset_registered
 from filestack_tags.testing.payloads import fp_delete, fp_overwrite, fp_upload, fs_workflow
-from filestack_tags.webhooks import leases, processing, workflow_jobs
+from filestack_tags.webhooks import handlers, processing, workflow_jobs
+from filestack_tags.webhooks.received import ReceivedEvent
 
 pytestmark = pytest.mark.django_db
 
@@ -139,22 +140,23 @@ def outcome_of(work: Callable[[Sequence[int]], object]) -> list[Any]:
 
 def test_together_they_come_to_the_same_as_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     applied: list[int] = []
-    apply_all = workflow_jobs.apply_all
+    apply = workflow_jobs.apply
 
-    def counting(news: Sequence[workflow_jobs.Told]) -> Any:
-        done = apply_all(news)
-        applied.append(len(done))
-        return done
+    def counting(events: Sequence[ReceivedEvent]) -> Any:
+        results = apply(events)
+        applied.append(len(results))
+        return results
 
-    monkeypatch.setattr(workflow_jobs, "apply_all", counting)
+    patched = {**handlers.HANDLERS, "fs.workflow": counting}
     mixture_of = mixture()
     monkeypatch.setattr(f"{__name__}.mixture", lambda: mixture_of)
-    together = outcome_of(processing.process_all)
-    alone = outcome_of(lambda ids: [processing.process(pk) for pk in ids])
+    with monkeypatch.context() as patch:
+        patch.setattr(handlers, "HANDLERS", patched)
+        together = outcome_of(processing.process)
+    alone = outcome_of(lambda ids: [processing.process([pk]) for pk in ids])
     assert together == alone
-    assert applied == [
-        10
-    ]  # not for a file of an earlier one, an archived one, or one without id
+    # The file or the job of an earlier one and an archived file are handled alone.
+    assert applied == [12, 1, 1, 1, 1]
     assert {row[1] for row in together[3]} == {State.PROCESSED}, together[3]
 
 
@@ -164,7 +166,7 @@ def test_sixteen_jobs_take_few_statements(number_known: int) -> None:
         known(f"h{number}")
     ids = store(*(fs_workflow(f"h{n}", tags={"a": n}, job_id=f"j{n}") for n in range(16)))
     with CaptureQueriesContext(connection) as captured:
-        outcomes = processing.process_all(ids)
+        outcomes = processing.process(ids)
     assert {outcome.state for outcome in outcomes} == {State.PROCESSED}
     # On SQLite and MariaDB, each row is written by a separate statement.
     singly = 0 if connection.vendor == "postgresql" else 7 * 16
@@ -183,7 +185,7 @@ def test_a_bad_one_costs_the_others_nothing(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(tags, "resolve", refuse)
     events = [fs_workflow(f"h{n}", tags={"good": 5}, job_id=f"j{n}") for n in range(3)]
     ids = store(*events, fs_workflow("h3", tags={"bad": 5}, job_id="j3"))
-    outcomes = processing.process_all(ids)
+    outcomes = processing.process(ids)
     assert [outcome.state for outcome in outcomes] == [*[State.PROCESSED] * 3, State.RECEIVED]
     assert outcomes[3].retry_at
     assert AssetTag.objects.count() == 3
@@ -193,20 +195,18 @@ def test_a_bad_one_costs_the_others_nothing(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_file_that_another_process_makes_known_meanwhile_costs_one_more_look(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    register_new = registry.register_new
+    bulk_create = AssetQuerySet.bulk_create
     failing = [IntegrityError("another process was first")]
 
-    def once(told: Any) -> Any:
+    def once(*args: Any, **options: Any) -> Any:
         if failing:
             raise failing.pop()
-        return register_new(told)
+        return bulk_create(*args, **options)
 
-    monkeypatch.setattr(registry, "register_new", once)
-    monkeypatch.setattr(
-        processing, "_unless_overtaken", lambda delivery: processing.Outcome("alone")
-    )
+    monkeypatch.setattr(AssetQuerySet, "bulk_create", once)
+    monkeypatch.setattr(processing, "_apply_alone", None)
     ids = store(*(fs_workflow(f"h{n}", tags={"a": n}, job_id=f"j{n}") for n in range(3)))
-    outcomes = processing.process_all(ids)
+    outcomes = processing.process(ids)
     assert [outcome.state for outcome in outcomes] == [State.PROCESSED] * 3
 
 
@@ -214,20 +214,21 @@ def test_one_that_is_lost_to_another_process_is_left_to_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ids = store(*(fs_workflow(f"h{n}", tags={"a": n}, job_id=f"j{n}") for n in range(3)))
-    apply_all = workflow_jobs.apply_all
 
-    def slow(news: Sequence[workflow_jobs.Told]) -> Any:
-        done = apply_all(news)
+    def slow(events: Sequence[ReceivedEvent]) -> Any:
+        results = workflow_jobs.apply(events)
         WebhookDelivery.objects.filter(pk=ids[1]).update(attempts=2)
-        return done
+        return results
 
-    monkeypatch.setattr(workflow_jobs, "apply_all", slow)
+    monkeypatch.setattr(handlers, "HANDLERS", {"fs.workflow": slow})
     # The change to the row is rolled back with the rest, so the second time the lease is ours
     # again.
     monkeypatch.setattr(
-        processing, "_unless_overtaken", lambda delivery: processing.Outcome("alone")
+        processing,
+        "_apply_alone",
+        lambda handler, event: processing.Outcome(event.delivery.pk, "alone"),
     )
-    assert {outcome.state for outcome in processing.process_all(ids)} == {"alone"}
+    assert {outcome.state for outcome in processing.process(ids)} == {"alone"}
     assert not Asset.objects.exists()
     assert not TaggingRun.objects.exists()
 
@@ -235,13 +236,12 @@ def test_one_that_is_lost_to_another_process_is_left_to_it(
 def test_those_that_were_tried_are_taken_one_by_one() -> None:
     ids = store(*(fs_workflow(f"h{n}", tags={"a": n}, job_id=f"j{n}") for n in range(3)))
     WebhookDelivery.objects.filter(pk=ids[0]).update(attempts=1)
-    assert set(leases.take_new(ids)) == set(ids[1:])
-    assert leases.take_new(ids) == {}
-    assert [outcome.state for outcome in processing.process_all(ids)] == [
-        State.PROCESSED,
-        State.PROCESSING,
-        State.PROCESSING,
-    ]
+    rows = WebhookDelivery.objects
+    leased = rows.acquire(ids, seconds=60, max_attempts=8, only_new=True)
+    assert [delivery.pk for delivery in leased] == ids[1:]
+    assert rows.acquire(ids, seconds=60, max_attempts=8, only_new=True) == []
+    (outcome,) = processing.process(ids)
+    assert (outcome.delivery_id, outcome.state) == (ids[0], State.PROCESSED)
 
 
 def test_every_new_file_is_announced(django_capture_on_commit_callbacks: Any) -> None:
@@ -254,7 +254,7 @@ def test_every_new_file_is_announced(django_capture_on_commit_callbacks: Any) ->
     asset_registered.connect(listen)
     try:
         with django_capture_on_commit_callbacks(execute=True):
-            processing.process_all(ids)
+            processing.process(ids)
     finally:
         asset_registered.disconnect(listen)
     assert sorted(announced) == ["h0", "h1", "h2"]

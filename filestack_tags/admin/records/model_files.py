@@ -49,4 +49,4 @@ class ModelFileAdmin(UnscopedAdmin):
 
     @admin.display(description=_("error"))
     def why(self, entry: ModelFile) -> str | SafeString:
-        return text_block(entry.last_error)
+        return text_block(entry.error)

@@ -68,6 +68,6 @@ def _chosen(names: list[str]) -> list[AssetOf]:
 def _failed(field: AssetOf, *, dry_run: bool) -> int:
     closed = ModelFile.objects.using(alias()).filter(
         field=storing.label_of(field),
-        state__in=storing.CLOSED_STATES,
+        state__in=(ModelFile.State.FAILED, ModelFile.State.LEFT_OUT),
     )
     return closed.count() if dry_run else tasks.store_again(closed.values_list("pk", flat=True))

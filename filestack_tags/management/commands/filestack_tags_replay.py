@@ -17,7 +17,6 @@ from filestack_tags.db.datetimes import kept
 from filestack_tags.db.transactions import alias
 from filestack_tags.management.base import AppCommand
 from filestack_tags.models import WebhookDelivery
-from filestack_tags.webhooks.leases import OPEN_STATES
 
 BATCH = 500
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}
@@ -77,7 +76,7 @@ class Command(AppCommand):
     def handle(self, *args: Any, dry_run: bool, **options: Any) -> None:
         deliveries = _chosen(options)
         if dry_run:
-            left = deliveries.filter(state__in=OPEN_STATES).count()
+            left = deliveries.exclude(due_at=None).count()
             count = deliveries.count() - left
             self.stdout.write(f"{count:,} deliveries would be processed again.{_open(left)}")
             return

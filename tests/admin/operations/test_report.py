@@ -62,10 +62,11 @@ def trouble() -> None:
             action="fp.upload",
             raw_body=b"{}",
             state="failed",
+            due_at=None,
             error_code="payload",
         )
     WebhookDelivery.objects.create(
-        event_key="other", raw_body=b"{}", state="failed", error_code="KeyError"
+        event_key="other", raw_body=b"{}", state="failed", due_at=None, error_code="KeyError"
     )
     bulk.ask(bulk.Request("export", format="csv"), user=None)
     TagMerge.objects.create(source_id=1, target_id=2, source_name="a", target_name="b")
@@ -168,7 +169,7 @@ def test_all_of_one_reason_are_replayed_once_that_is_confirmed(
     assert "2 deliveries failed for this reason" in asked.text
     assert not WebhookDelivery.objects.filter(state="received").exists()
     WebhookDelivery.objects.create(  # after the page counted
-        event_key="late", state="failed", error_code="payload", raw_body=b"{}"
+        event_key="late", state="failed", due_at=None, error_code="payload", raw_body=b"{}"
     )
     response = operator.post(PAGE, {**asked.inputs, "confirmed": "1"}, follow=True)
     assert [str(message) for message in response.context["messages"]] == [
@@ -213,7 +214,7 @@ def test_it_takes_as_many_statements_for_much_as_for_nothing(client: Client) -> 
             error_code=code,
         )
         WebhookDelivery.objects.create(
-            event_key=str(number), raw_body=b"{}", state="failed", error_code=code
+            event_key=str(number), raw_body=b"{}", state="failed", due_at=None, error_code=code
         )
         bulk.ask(bulk.Request("export", format="csv"), user=User.objects.get())
     assert statements() == empty == 23

@@ -147,7 +147,11 @@ def test_messages_are_looked_at_and_sent_again(
 ) -> None:
     for _ in range(3):
         message = OutboundMessage.objects.create(
-            endpoint=endpoint, event="asset.tagged", body='{"a": 1}', state="dead", due_at=None
+            endpoint=endpoint,
+            event="asset.tagged",
+            body='{"a": 1}',
+            state="failed",
+            due_at=None,
         )
     with django_assert_num_queries(6):  # session, user, permissions twice, count, rows
         client.get(MESSAGES)

@@ -26,6 +26,8 @@ def run(asset: Asset, **facts: Any) -> TaggingRun:
 
 def delivery(key: str, **facts: Any) -> WebhookDelivery:
     values = {"action": "fp.upload", "state": "processed", "raw_body": b"{}"} | facts
+    if values["state"] not in ("received", "processing"):
+        values["due_at"] = None
     return WebhookDelivery.objects.create(event_key=key, **values)
 
 

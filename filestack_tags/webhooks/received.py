@@ -1,4 +1,4 @@
-"""An event of a delivery: when it happened, and the result of handling it."""
+"""A received event: its delivery, its payload, when it happened, and the result of handling it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,21 @@ IGNORED = WebhookDelivery.State.IGNORED
 
 
 @dataclass(frozen=True)
-class Handled:
-    """The result of handling an event: a delivery state, a sentence for users, and next steps."""
+class ReceivedEvent:
+    """A delivery and its parsed payload."""
+
+    delivery: WebhookDelivery
+    event: Event
+
+    @property
+    def happened_at(self) -> datetime:
+        """When the event happened, in the form that the host stores."""
+        return clamp_to_past(self.event.timestamp or self.delivery.received_at)
+
+
+@dataclass(frozen=True)
+class HandlerResult:
+    """The result of an event: a delivery state, a sentence for users, and next steps."""
 
     state: str
     text: str
@@ -27,12 +40,7 @@ class Handled:
     to_tag: tuple[int, ...] = ()
 
 
-def moment(event: Event, delivery: WebhookDelivery) -> datetime:
-    """Return when the event happened, in the form that the host stores."""
-    return past(event.timestamp or delivery.received_at)
-
-
-def past(moment: datetime) -> datetime:
+def clamp_to_past(moment: datetime) -> datetime:
     """Return ``moment`` as the host stores it, limited to the range from 1970 to now.
 
     The upper limit is :data:`CLOCKS_DIFFER` in the future, since this clock may be slow. Moved back

@@ -1,4 +1,4 @@
-"""The ledger: tagging attempts, and received webhook requests."""
+"""Tagging runs: every attempt to get the tags of an asset."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from filestack_tags.db.replicas import ReplicaManager
-from filestack_tags.fields import ExactCharField, IdentifierField
+from filestack_tags.fields import IdentifierField
 
 from .assets import Asset
 
@@ -97,54 +97,3 @@ class TaggingRun(models.Model):
 
     def __str__(self) -> str:
         return f"{self.tagger} #{self.pk}"
-
-
-class WebhookDelivery(models.Model):
-    """One webhook request with a valid signature, stored before it is parsed."""
-
-    class State(models.TextChoices):
-        RECEIVED = "received", _("received")
-        PROCESSING = "processing", _("processing")
-        PROCESSED = "processed", _("processed")
-        IGNORED = "ignored", _("ignored")
-        FAILED = "failed", _("failed")
-
-    event_key = IdentifierField(_("event key"), max_length=200, unique=True)
-    action = models.CharField(_("action"), max_length=100, blank=True)
-    headers = models.JSONField(_("headers"), default=dict)
-    raw_body = models.BinaryField(_("raw body"))
-    state = models.CharField(_("state"), max_length=10, choices=State, default=State.RECEIVED)
-    due_at = models.DateTimeField(_("due"), null=True, blank=True)
-    attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
-    duplicates = models.PositiveIntegerField(_("duplicates"), default=0)
-    outcome = models.TextField(_("outcome"), blank=True)
-    error = models.TextField(_("error"), blank=True)
-    error_code = ExactCharField(_("error code"), max_length=50, blank=True, default="")
-    """Why it failed, as a code that :class:`~filestack_tags.error_codes.ErrorCode` explains."""
-    asset = models.ForeignKey(
-        Asset,
-        on_delete=models.SET_NULL,
-        null=True,
-        blank=True,
-        related_name="deliveries",
-        verbose_name=_("asset"),
-    )
-    received_at = models.DateTimeField(_("received"), default=timezone.now, db_index=True)
-    processed_at = models.DateTimeField(_("processed"), null=True, blank=True)
-
-    objects = ReplicaManager()
-
-    class Meta:
-        base_manager_name = "objects"
-        verbose_name = _("webhook delivery")
-        verbose_name_plural = _("webhook deliveries")
-        ordering = ("-id",)
-        permissions = (("replay_webhookdelivery", _("Can replay webhook deliveries")),)
-        indexes = (
-            models.Index(fields=("state", "-id"), name="fst_delivery_state"),
-            models.Index(fields=("action", "-id"), name="fst_delivery_action"),
-            models.Index(fields=("due_at",), name="fst_delivery_due"),
-        )
-
-    def __str__(self) -> str:
-        return f"{self.action or '?'} #{self.pk}"

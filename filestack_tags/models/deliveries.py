@@ -1,0 +1,77 @@
+"""Webhook deliveries: the requests that Filestack sent, and what became of them."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from filestack_tags import metrics
+from filestack_tags.fields import IdentifierField
+
+from .assets import Asset
+from .leases import Leased, LeasedManager
+
+
+class WebhookDelivery(Leased):
+    """One webhook request with a valid signature, stored before it is parsed."""
+
+    class State(models.TextChoices):
+        RECEIVED = "received", _("received")
+        PROCESSING = "processing", _("processing")
+        PROCESSED = "processed", _("processed")
+        IGNORED = "ignored", _("ignored")
+        FAILED = "failed", _("failed")
+
+    QUEUED, LEASED = State.RECEIVED, State.PROCESSING
+    LEASE_FIELDS = (*Leased.LEASE_FIELDS, "outcome", "asset", "processed_at")
+
+    event_key = IdentifierField(_("event key"), max_length=200, unique=True)
+    action = models.CharField(_("action"), max_length=100, blank=True)
+    headers = models.JSONField(_("headers"), default=dict)
+    raw_body = models.BinaryField(_("raw body"))
+    state = models.CharField(_("state"), max_length=10, choices=State, default=State.RECEIVED)
+    duplicates = models.PositiveIntegerField(_("duplicates"), default=0)
+    outcome = models.TextField(_("outcome"), blank=True)
+    asset = models.ForeignKey(
+        Asset,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="deliveries",
+        verbose_name=_("asset"),
+    )
+    received_at = models.DateTimeField(_("received"), default=timezone.now, db_index=True)
+    processed_at = models.DateTimeField(_("processed"), null=True, blank=True)
+
+    objects = LeasedManager()
+
+    class Meta:
+        base_manager_name = "objects"
+        verbose_name = _("webhook delivery")
+        verbose_name_plural = _("webhook deliveries")
+        ordering = ("-id",)
+        permissions = (("replay_webhookdelivery", _("Can replay webhook deliveries")),)
+        indexes = (
+            models.Index(fields=("state", "-id"), name="fst_delivery_state"),
+            models.Index(fields=("action", "-id"), name="fst_delivery_action"),
+            models.Index(fields=("due_at",), name="fst_delivery_due"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.action or '?'} #{self.pk}"
+
+    def close(self, state: str, error: str = "", error_code: str = "") -> None:
+        """Set the final state and when it was reached, without saving."""
+        super().close(state, error, error_code)
+        self.outcome, self.asset_id = "", None
+        action = self.action if self.action in metrics.ACTIONS else "unknown"
+        if state == self.State.FAILED:
+            metrics.count("webhook.failed")
+        else:
+            metrics.count("webhook.processed", action=action)
+        is_first = self.processed_at is None
+        self.processed_at = timezone.now()
+        if is_first:
+            waited = (self.processed_at - self.received_at).total_seconds()
+            metrics.observe("webhook.seconds", waited, action=action)
