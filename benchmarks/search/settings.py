@@ -16,7 +16,6 @@ INSTALLED_APPS = [
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "rest_framework",
-    "django_filters",
     "taggit",
     "filestack_tags",
     "benchmarks.search.designs",

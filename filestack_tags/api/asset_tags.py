@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, ClassVar
 
-from django.contrib.auth import get_user_model
 from django.http import Http404
-from rest_framework import status
+from django.utils.translation import gettext as _
+from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.reverse import reverse
 
 from filestack_tags.assets import tags
 from filestack_tags.assets.sensitive import exists, withheld
@@ -18,19 +18,74 @@ from filestack_tags.conf import get_settings
 from filestack_tags.curation import Outcome, decide_many, throttle
 from filestack_tags.db.text import label_key
 from filestack_tags.db.transactions import retried
-from filestack_tags.exceptions import InvalidLabel
 from filestack_tags.models import Asset, AssetTag, TagDecision
 
-from .base import View, asset_of, includes_hidden, lock_asset, person
-from .representation import DECISIONS, SOURCES
-from .serializers import AddTagSerializer, DecideSerializer
+from .base import CREATED, View, lock_asset, operation
+from .fields import Choice, Confidence, TagName
+from .problems import CONFLICT
+from .representation import VisibleTagSerializer
+from .serializers import Body, HiddenParameters, confidence, count
+from .tags import tag_id
 
 Act = TagDecision.Act
 
 ACTS = {"accepted": Act.ACCEPT, "rejected": Act.REJECT, None: Act.WITHDRAW}
 """The act for each decision that a client can request."""
 
-SHOWN_AT_ANY_CONFIDENCE = frozenset({AssetTag.Decision.ACCEPTED, AssetTag.Decision.ADDED})
+VISIBLE_AT_ANY_CONFIDENCE = frozenset({AssetTag.Decision.ACCEPTED, AssetTag.Decision.ADDED})
+
+
+class AssetTagSerializer(VisibleTagSerializer):
+    tagger_confidence = confidence(allow_null=True)
+    decided_at = serializers.DateTimeField(allow_null=True)
+    decided_by = serializers.CharField(source="reviewer", allow_null=True)
+    shown = serializers.BooleanField(source="is_shown")
+
+
+class AssetTagListSerializer(serializers.Serializer[Any]):
+    results = AssetTagSerializer(many=True)
+
+
+class DecidedSerializer(serializers.Serializer[Any]):
+    changed = serializers.BooleanField()
+    decision_id = count(allow_null=True)
+    tag = AssetTagSerializer(allow_null=True)
+
+
+class AddTagSerializer(Body):
+    """A tag to add by hand."""
+
+    name = TagName()
+    confidence = Confidence(required=False, default=100)
+
+
+class DecideSerializer(Body):
+    """A user's decision about a tag: accepted, rejected, or null to withdraw; or its confidence."""
+
+    constraints: ClassVar = {
+        "minProperties": 1,
+        "dependentSchemas": {"confidence": {"properties": {"decision": {"const": "accepted"}}}},
+    }
+
+    decision = Choice(choices=["accepted", "rejected"], allow_null=True, required=False)
+    confidence = Confidence(required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        attrs = super().validate(attrs)
+        if not attrs:
+            raise serializers.ValidationError(
+                {"decision": _('Send "decision" or "confidence".')}
+            )
+        if "confidence" in attrs and attrs.get("decision", "accepted") != "accepted":
+            raise serializers.ValidationError(
+                {
+                    "confidence": _(
+                        "Setting a confidence accepts the tag: "
+                        '"decision" must be "accepted" or absent.'
+                    )
+                }
+            )
+        return attrs
 
 
 class AssetTagViewSet(View):
@@ -38,148 +93,123 @@ class AssetTagViewSet(View):
 
     lookup_field = "key"
     lookup_value_regex = ".+"
-    required_permissions: ClassVar = {
-        "list": ("filestack_tags.view_asset",),
-        "retrieve": ("filestack_tags.view_asset",),
-        "create": ("filestack_tags.change_asset",),
-        "update": ("filestack_tags.change_asset",),
-        "partial_update": ("filestack_tags.change_asset",),
-    }
-    parameters: ClassVar = dict.fromkeys(
-        ("list", "retrieve", "update", "partial_update"), frozenset({"include"})
-    )
 
     def lock(self, **kwargs: str) -> None:
         lock_asset(kwargs["asset"])
 
+    @operation("view_asset", parameters=HiddenParameters, returns=AssetTagListSerializer)
     def list(self, request: Request, asset: str) -> Response:
         """List every tag of an asset, including rejected ones and those below their minimum."""
-        hidden = includes_hidden(request)
-        found = asset_of(request, asset)
-        return Response({"results": _rows(request, found, include_hidden=hidden)})
+        hidden = self.includes_hidden()
+        return self.respond({"results": self._rows(self.asset(asset), include_hidden=hidden)})
 
+    @operation("view_asset", parameters=HiddenParameters, returns=AssetTagSerializer)
     def retrieve(self, request: Request, asset: str, key: str) -> Response:
         """Return one tag of an asset, with the decision about it."""
-        hidden = includes_hidden(request)
-        found = asset_of(request, asset)
-        return Response(_row(request, found, _tag_id(key), include_hidden=hidden))
+        hidden = self.includes_hidden()
+        return self.respond(self._row(self.asset(asset), tag_id(key), include_hidden=hidden))
 
+    @operation(
+        "change_asset",
+        body=AddTagSerializer,
+        returns=DecidedSerializer,
+        status=CREATED,
+        problems=(CONFLICT,),
+    )
     def create(self, request: Request, asset: str) -> Response:
         """Add a tag to the asset by hand; an existing tag is accepted instead."""
-        found = asset_of(request, asset)
-        form = AddTagSerializer(data=request.data)
-        form.is_valid(raise_exception=True)
-        name, confidence = form.validated_data["name"], form.validated_data["confidence"]
-        throttle.count_new_tag(name, user=person(request))
-        (tag_id,) = retried(partial(tags.resolve, [name])).values()
-        outcome = _decided(request, Act.ADD, found, tag_id, confidence)
-        place = reverse(
-            "filestack_tags_api:asset-tag-detail",
-            kwargs={"asset": found.pk, "key": label_key(name)},
-            request=request,
-        )
+        found = self.asset(asset)
+        name = self.body["name"]
+        throttle.count_new_tag(name, user=self.user)
+        (pk,) = retried(partial(tags.resolve, [name])).values()
+        outcome = self._decide(Act.ADD, found, pk, self.body["confidence"])
         is_new = TagDecision.objects.filter(pk=outcome.decision_id or 0, before_confidence=None)
-        return Response(
-            _told(request, found, outcome, include_hidden=False),
-            status=status.HTTP_201_CREATED if is_new.exists() else status.HTTP_200_OK,
-            headers={"Location": place},
+        return self.respond(
+            self._result(found, outcome, include_hidden=False),
+            status.HTTP_201_CREATED if is_new.exists() else status.HTTP_200_OK,
+            location=("asset-tag-detail", {"asset": found.pk, "key": label_key(name)}),
         )
 
+    @operation(
+        "change_asset",
+        parameters=HiddenParameters,
+        body=DecideSerializer,
+        returns=DecidedSerializer,
+        problems=(CONFLICT,),
+    )
     def update(self, request: Request, asset: str, key: str) -> Response:
         """Decide about a tag of the asset, or withdraw the decision."""
-        hidden = includes_hidden(request)
-        found = asset_of(request, asset)
-        form = DecideSerializer(data=request.data)
-        form.is_valid(raise_exception=True)
-        said = form.validated_data
-        tag_id = _tag_id(key)
-        _row(request, found, tag_id, include_hidden=hidden)  # 404 if it does not have the tag
-        confidence = said.get("confidence")
-        act = ACTS[said.get("decision")] if confidence is None else Act.CHANGE
-        outcome = _decided(request, act, found, tag_id, confidence)
-        return Response(_told(request, found, outcome, include_hidden=hidden))
+        hidden = self.includes_hidden()
+        found = self.asset(asset)
+        body, pk = self.body, tag_id(key)
+        self._row(found, pk, include_hidden=hidden)  # 404 if it does not have the tag
+        confidence = body.get("confidence")
+        act = ACTS[body.get("decision")] if confidence is None else Act.CHANGE
+        outcome = self._decide(act, found, pk, confidence)
+        return self.respond(self._result(found, outcome, include_hidden=hidden))
 
+    @operation(
+        "change_asset",
+        parameters=HiddenParameters,
+        body=DecideSerializer,
+        returns=DecidedSerializer,
+        problems=(CONFLICT,),
+    )
     def partial_update(self, request: Request, asset: str, key: str) -> Response:
         """Decide about a tag of the asset: the same as `PUT`, since a decision has no parts."""
         return self.update(request, asset, key)
 
-
-def _tag_id(text: str) -> int:
-    try:
-        key = label_key(text)
-    except InvalidLabel as error:
-        raise Http404 from error
-    return tags.known([key]).get(key, 0)
-
-
-def _decided(
-    request: Request, act: str, asset: Asset, tag_id: int, confidence: int | None
-) -> Outcome:
-    (outcome,) = decide_many(
-        act,
-        [(asset.pk, tag_id)],
-        user=person(request),
-        origin=TagDecision.Origin.API,
-        confidence=confidence,
-    )
-    if isinstance(outcome.error, Asset.DoesNotExist):
-        raise Http404 from outcome.error
-    if outcome.error is not None:
-        raise outcome.error
-    return outcome
-
-
-def _told(
-    request: Request, asset: Asset, outcome: Outcome, *, include_hidden: bool
-) -> dict[str, Any]:
-    """Return the result of a decision; the row is null if it was deleted or is hidden."""
-    rows = _rows(request, asset, include_hidden=include_hidden, tag=outcome.tag_id)
-    return {
-        "changed": outcome.decision_id is not None,
-        "decision_id": outcome.decision_id,
-        "tag": rows[0] if rows else None,
-    }
-
-
-def _row(
-    request: Request, asset: Asset, tag_id: int, *, include_hidden: bool
-) -> dict[str, Any]:
-    for row in _rows(request, asset, include_hidden=include_hidden, tag=tag_id):
-        return row
-    raise Http404
-
-
-def _rows(
-    request: Request, asset: Asset, *, include_hidden: bool, **narrowed: int
-) -> list[dict[str, Any]]:
-    """Return asset tags for the API, most confident first and then by key."""
-    rows = AssetTag.objects.filter(asset=asset, **narrowed)
-    kept = withheld(rows.db)
-    if not include_hidden:
-        rows = rows.filter(exists(kept), tag__hidden=False)
-    names_people = request.user.has_perm("filestack_tags.view_tagdecision")
-    who = f"decided_by__{get_user_model().USERNAME_FIELD}"
-    least = get_settings().MIN_CONFIDENCE
-    found = rows.order_by("-confidence", "tag__key").values_list(
-        *("tag_id", "tag__key", "tag__name", "tag__min_confidence", "tag__hidden"),
-        *("confidence", "tagger_confidence", "source", "decision", "decided_at", who),
-    )
-    shown = []
-    for pk, key, name, minimum, hidden, confidence, tagger, source, decision, at, by in found:
-        is_sure = confidence >= (least if minimum is None else minimum) and pk not in kept
-        is_rejected = decision == AssetTag.Decision.REJECTED
-        is_shown = (is_sure and not is_rejected) or decision in SHOWN_AT_ANY_CONFIDENCE
-        shown.append(
-            {
-                "name": name,
-                "key": key,
-                "confidence": confidence,
-                "tagger_confidence": tagger,
-                "source": SOURCES[source],
-                "decision": DECISIONS[decision],
-                "decided_at": at,
-                "decided_by": by if names_people else None,
-                "shown": is_shown and not hidden,
-            }
+    def _decide(self, act: str, asset: Asset, tag_id: int, confidence: int | None) -> Outcome:
+        (outcome,) = decide_many(
+            act,
+            [(asset.pk, tag_id)],
+            user=self.user,
+            origin=TagDecision.Origin.API,
+            confidence=confidence,
         )
-    return shown
+        if isinstance(outcome.error, Asset.DoesNotExist):
+            raise Http404 from outcome.error
+        if outcome.error is not None:
+            raise outcome.error
+        return outcome
+
+    def _result(
+        self, asset: Asset, outcome: Outcome, *, include_hidden: bool
+    ) -> dict[str, Any]:
+        """Return the result of a decision; the row is null if it was deleted or is hidden."""
+        rows = self._rows(asset, include_hidden=include_hidden, tag=outcome.tag_id)
+        return {
+            "changed": outcome.decision_id is not None,
+            "decision_id": outcome.decision_id,
+            "tag": rows[0] if rows else None,
+        }
+
+    def _row(self, asset: Asset, tag_id: int, *, include_hidden: bool) -> AssetTag:
+        for row in self._rows(asset, include_hidden=include_hidden, tag=tag_id):
+            return row
+        raise Http404
+
+    def _rows(
+        self, asset: Asset, *, include_hidden: bool, **conditions: int
+    ) -> Sequence[AssetTag]:
+        """Return asset tags for the serializer, most confident first and then by key."""
+        rows = AssetTag.objects.filter(asset=asset, **conditions).select_related("tag")
+        sensitive = withheld(rows.db)
+        if not include_hidden:
+            rows = rows.filter(exists(sensitive), tag__hidden=False)
+        names_users = self.request.user.has_perm("filestack_tags.view_tagdecision")
+        if names_users:
+            rows = rows.select_related("decided_by")
+        default = get_settings().MIN_CONFIDENCE
+        found: Any = list(rows.order_by("-confidence", "tag__key"))
+        for row in found:
+            tag = row.tag
+            minimum = default if tag.min_confidence is None else tag.min_confidence
+            is_confident = row.confidence >= minimum and tag.pk not in sensitive
+            is_rejected = row.decision == AssetTag.Decision.REJECTED
+            row.is_shown = not tag.hidden and (
+                (is_confident and not is_rejected) or row.decision in VISIBLE_AT_ANY_CONFIDENCE
+            )
+            reviewer = row.decided_by if names_users else None
+            row.reviewer = reviewer and reviewer.get_username()
+        return found  # type: ignore[no-any-return]  # with two more attributes

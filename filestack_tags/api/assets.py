@@ -2,238 +2,380 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any, ClassVar
 
 from django.http import Http404
 from django.utils.translation import gettext as _
-from rest_framework import status
+from rest_framework import serializers, status
 from rest_framework.decorators import action
 from rest_framework.exceptions import PermissionDenied, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.reverse import reverse
 
 from filestack_tags import tasks
-from filestack_tags.assets.registry import amend, forget
+from filestack_tags.assets.registry import Facts, amend, forget
 from filestack_tags.assets.tags import known
 from filestack_tags.assets.visibility import scope_of, sees_everything
+from filestack_tags.conf import get_settings
 from filestack_tags.db.replicas import read_alias
 from filestack_tags.db.text import label_key
-from filestack_tags.exceptions import InvalidLabel, OutOfScope
+from filestack_tags.exceptions import InvalidReference, OutOfScope
+from filestack_tags.filestack.calls import (
+    MAX_UPLOAD_TAG_KEY,
+    MAX_UPLOAD_TAG_VALUE,
+    MAX_UPLOAD_TAGS,
+)
+from filestack_tags.filestack.hosts import require_public
+from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset
 from filestack_tags.search.deadline import time_limit
 from filestack_tags.search.facets import facets, histogram
 from filestack_tags.search.hints import hints
-from filestack_tags.search.language.tree import Query
+from filestack_tags.search.pages import find
 from filestack_tags.search.totals import total
 
-from .base import PAGING, View, asset_of, lock_asset, number, person
-from .errors import ParameterError
-from .filters import REPEATABLE, AssetFilter, asked
-from .pagination import SearchPages
-from .representation import FIELDS, describe
-from .requests import chosen, whole_number
-from .serializers import FactsSerializer, RegisterSerializer
+from .base import CREATED, View, lock_asset, operation, row_id
+from .fields import (
+    Boolean,
+    Choice,
+    CommaSeparated,
+    Handle,
+    Reference,
+    StorageAlias,
+    Strings,
+    TagKeyField,
+    Text,
+)
+from .filters import (
+    AssetFilters,
+    AssetListParameters,
+    FacetParameters,
+    HistogramParameters,
+    search_of,
+)
+from .pagination import links_of
+from .problems import INVALID_QUERY, SEARCH_TIMEOUT, ParameterError
+from .representation import FIELDS, AssetSerializer, describe
+from .serializers import Body, PageSerializer, Parameters, confidence, count
 
-ORDERING = frozenset({"order", "order_tag"})
-NARROWING = frozenset(AssetFilter.base_filters)
-INCLUDED = ("total", "facets", "hints")
+SEARCH_PROBLEMS = (INVALID_QUERY, SEARCH_TIMEOUT)
 
-TOP = 30
-"""Default number of tags in facets."""
-MOST = 100
+FORMS: tuple[tuple[set[str], set[str]], ...] = (
+    ({"reference"}, {"kind"}),
+    ({"handle"}, set()),
+    ({"url"}, set()),
+    ({"alias", "path"}, set()),
+)
+"""The required and optional members of each way to identify a file."""
+
+
+class TotalSerializer(serializers.Serializer[Any]):
+    count = count()
+    exact = serializers.BooleanField(source="is_exact")
+
+
+class CountedTagSerializer(serializers.Serializer[Any]):
+    key = TagKeyField(source="name")
+    name = serializers.CharField()
+    count = count()
+
+
+class FacetsSerializer(serializers.Serializer[Any]):
+    approximate = serializers.BooleanField(source="is_approximate")
+    sample = count(source="sample_size")
+    matches = count(allow_null=True)
+    tags = CountedTagSerializer(many=True)
+
+
+class BarSerializer(serializers.Serializer[Any]):
+    confidence = confidence()
+    count = count()
+
+
+class HistogramSerializer(serializers.Serializer[Any]):
+    tag = serializers.CharField()
+    total = count()
+    counts = BarSerializer(many=True)
+
+
+class HintSerializer(serializers.Serializer[Any]):
+    term = serializers.CharField()
+    near = serializers.ListField(child=serializers.CharField())
+    suggestion = serializers.CharField(allow_blank=True)
+    kind = serializers.ChoiceField(("phrase", "unknown", "whole"))
+
+
+class AssetPageSerializer(PageSerializer):
+    total = TotalSerializer(required=False)
+    facets = FacetsSerializer(required=False)
+    hints = HintSerializer(many=True, required=False)
+    results = AssetSerializer(many=True)
+
+
+class QueuedSerializer(serializers.Serializer[Any]):
+    id = count()
+    state = serializers.ChoiceField(Asset.State.choices)
+    queued = serializers.BooleanField()
+
+
+class FieldsParameters(Parameters):
+    fields = CommaSeparated(FIELDS, help_text="the members of an asset to return")  # type: ignore[assignment]  # a field, as DRF allows
+
+
+def _without(*names: str) -> dict[str, Any]:
+    """Return the JSON Schema of an object that has none of these members."""
+    return {"properties": dict.fromkeys(names, False)}
+
+
+class FactsSerializer(Body):
+    """The facts that a client may set."""
+
+    filename = Text(required=False, allow_blank=True, max_length=1024)
+    mimetype = Text(required=False, allow_blank=True, max_length=255)
+    upload_tags = Strings(  # docs: Uploading, upload tags
+        max_keys=MAX_UPLOAD_TAGS,
+        max_key_length=MAX_UPLOAD_TAG_KEY,
+        max_value_length=MAX_UPLOAD_TAG_VALUE,
+        required=False,
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        attrs = super().validate(attrs)
+        names = ("filename", "mimetype", "upload_tags")
+        return {**attrs, "facts": Facts(**{name: attrs.get(name) for name in names})}
+
+
+class RegisterSerializer(FactsSerializer):
+    """A file to register, given in exactly one of four ways."""
+
+    constraints: ClassVar = {
+        "if": {"required": ["reference"]},
+        "then": _without("handle", "url", "alias", "path"),
+        "else": {
+            **_without("kind"),
+            "if": {"required": ["handle"]},
+            "then": _without("url", "alias", "path"),
+            "else": {
+                "if": {"required": ["url"]},
+                "then": _without("alias", "path"),
+                "else": {"required": ["alias", "path"]},
+            },
+        },
+    }
+
+    kind = Choice(choices=Asset.Kind.choices, required=False)
+    reference = Reference(required=False)
+    handle = Handle(required=False)
+    url = Reference("public-url", required=False)
+    alias = StorageAlias(required=False)
+    path = Reference("storage-path", required=False, trim_whitespace=False)
+    tag = Boolean(required=False, allow_null=True, default=None)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        return {**super().validate(attrs), "source": _source(attrs)}
 
 
 class AssetViewSet(View):
     """Assets that are not archived."""
-
-    lookup_value_regex = "[^/]+"
-    required_permissions: ClassVar = {
-        "list": ("filestack_tags.view_asset",),
-        "retrieve": ("filestack_tags.view_asset",),
-        "count": ("filestack_tags.view_asset",),
-        "facets": ("filestack_tags.view_asset",),
-        "histogram": ("filestack_tags.view_asset",),
-        "create": ("filestack_tags.add_asset",),
-        "partial_update": ("filestack_tags.change_asset",),
-        "destroy": ("filestack_tags.delete_asset",),
-        "retag": ("filestack_tags.tag_asset",),
-    }
-    parameters: ClassVar = {
-        "list": PAGING | ORDERING | NARROWING | {"fields", "include"},
-        "retrieve": frozenset({"fields"}),
-        "count": NARROWING,
-        "facets": NARROWING | {"limit"},
-        "histogram": NARROWING,
-    }
-    operations: ClassVar = frozenset({"retag"})
-    repeatable: ClassVar = REPEATABLE
 
     def lock(self, **kwargs: str) -> None:
         if "pk" in kwargs:
             lock_asset(kwargs["pk"])
 
     def modified_at(self, **kwargs: str) -> datetime | None:
-        if "pk" not in kwargs:
-            return None
-        return asset_of(self.request, kwargs["pk"]).changed_at
+        return self.asset(kwargs["pk"]).changed_at if "pk" in kwargs else None
 
+    @operation(
+        "view_asset",
+        parameters=AssetListParameters,
+        returns=AssetPageSerializer,
+        problems=SEARCH_PROBLEMS,
+    )
     def list(self, request: Request) -> Response:
         """Return a page of the assets that match the parameters, newest first by default."""
-        query, pages = asked(request.query_params), SearchPages()
-        fields = chosen(request, "fields", FIELDS)
-        included = chosen(request, "include", INCLUDED) or ()
-        seen = _seen_by(request)
-        more: dict[str, Any] = {}
+        values, query, options = self.query, search_of(self.query), self._options()
+        if values["order_tag"] is not None and values["order"] != "confidence":
+            raise ParameterError(
+                _('"order_tag" requires order=confidence.'), parameter="order_tag"
+            )
+        included = values["include"] or ()
+        content: dict[str, Any] = {}
         with time_limit(read_alias(Asset), query):
-            page = pages.find(query, request, **seen)
+            page = find(
+                query,
+                order=values["order"],
+                tag=values["order_tag"],
+                size=values["page_size"],
+                cursor=values["cursor"] or None,
+                **options,
+            )
             if "total" in included:
-                more["total"] = _counted(query, seen)
+                content["total"] = TotalSerializer(total(query, **options)).data
             if "facets" in included:
-                more["facets"] = _facets(query, TOP, seen)
+                content["facets"] = FacetsSerializer(facets(query, **options)).data
             if "hints" in included:
-                more["hints"] = [
-                    asdict(hint) for hint in hints(query, **seen, using=page.using)
-                ]
-        return pages.get_paginated_response(describe(page.ids, page.using, fields), **more)
+                found = hints(query, **options, using=page.using)
+                content["hints"] = HintSerializer(found, many=True).data
+        results = describe(page.ids, page.using, values["fields"])
+        return Response(links_of(page, request) | content | {"results": results})
 
+    @operation("view_asset", parameters=FieldsParameters, returns=AssetSerializer)
     def retrieve(self, request: Request, pk: str) -> Response:
         """Return one asset, with its visible tags."""
-        fields = chosen(request, "fields", FIELDS)
-        return Response(_described(_seen(request, pk), fields))
+        is_visible = sees_everything(request.user)
+        return Response(
+            described(row_id(pk) if is_visible else self.asset(pk).pk, self.query["fields"])
+        )
 
+    @operation(
+        "view_asset",
+        parameters=AssetFilters,
+        returns=TotalSerializer,
+        problems=SEARCH_PROBLEMS,
+    )
     @action(detail=False)
     def count(self, request: Request) -> Response:
         """Return how many assets match the parameters, or a lower bound if it is not exact."""
-        return Response(_counted(asked(request.query_params), _seen_by(request)))
+        return self.respond(total(search_of(self.query), **self._options()))
 
+    @operation(
+        "view_asset",
+        parameters=FacetParameters,
+        returns=FacetsSerializer,
+        problems=SEARCH_PROBLEMS,
+    )
     @action(detail=False)
     def facets(self, request: Request) -> Response:
         """Return the most frequent tags of the assets that match the parameters."""
-        limit = whole_number(request, "limit", default=TOP, most=MOST)
-        return Response(_facets(asked(request.query_params), limit, _seen_by(request)))
+        limit = self.query["limit"]
+        return self.respond(facets(search_of(self.query), limit=limit, **self._options()))
 
+    @operation(
+        "view_asset",
+        parameters=HistogramParameters,
+        returns=HistogramSerializer,
+        problems=SEARCH_PROBLEMS,
+    )
     @action(detail=False)
     def histogram(self, request: Request) -> Response:
         """Return the confidences of `tag` on the assets that match the other parameters."""
-        texts = request.query_params.getlist("tag")
-        if len(texts) != 1:
-            detail = _('The parameter "tag" is required exactly once.')
-            raise ParameterError(detail, parameter="tag")
-        try:
-            key = label_key(texts[0])
-        except InvalidLabel as error:
-            raise ParameterError(str(error), parameter="tag") from error
-        query = asked(request.query_params, without={"tag"})
-        seen = _seen_by(request)
-        counts = histogram(known([key]).get(key, 0), query, **seen)
-        return Response(
-            {
-                "tag": key,
-                "total": sum(counts.values()),
-                "counts": [
-                    {"confidence": confidence, "count": count}
-                    for confidence, count in counts.items()
-                ],
-            }
-        )
+        key = label_key(self.query["tag"])
+        query = search_of({**self.query, "tag": ()})
+        counts = histogram(known([key]).get(key, 0), query, **self._options())
+        bars = [{"confidence": value, "count": number} for value, number in counts.items()]
+        return self.respond({"tag": key, "total": sum(counts.values()), "counts": bars})
 
+    @operation("add_asset", body=RegisterSerializer, returns=AssetSerializer, status=CREATED)
     def create(self, request: Request) -> Response:
         """Register a file; 201 if it is new, 200 if it was registered before."""
-        form = RegisterSerializer(data=request.data)
-        form.is_valid(raise_exception=True)
-        said = form.validated_data
-        if said["tag"] and not request.user.has_perm("filestack_tags.tag_asset"):
-            raise PermissionDenied(
-                _(
-                    "You do not have permission to tag files. "
-                    'To register the file only, omit "tag".'
-                )
-            )
-        try:
-            asset, created = tasks.register(
-                said["source"],
-                facts=form.facts(),
-                uploader=person(request),
-                trigger="api",
-                tag=said["tag"],
-                within=scope_of(request.user),
-            )
-        except OutOfScope as error:
-            raise ValidationError({"reference": [str(error)]}) from error
-        place = reverse(
-            "filestack_tags_api:asset-detail", kwargs={"pk": asset.pk}, request=request
-        )
-        return Response(
-            _described(asset.pk),
-            status=status.HTTP_201_CREATED if created else status.HTTP_200_OK,
-            headers={"Location": place},
+        body = self.body
+        return registered(
+            self, body["source"], body["facts"], tag=body["tag"], field="reference"
         )
 
+    @operation("change_asset", body=FactsSerializer, returns=AssetSerializer)
     def partial_update(self, request: Request, pk: str) -> Response:
         """Update the facts of a file; facts that are not given are unchanged."""
-        asset = asset_of(request, pk)
-        form = FactsSerializer(data=request.data)
-        form.is_valid(raise_exception=True)
+        asset = self.asset(pk)
         try:
-            amend(asset.pk, form.facts(), within=scope_of(request.user))
+            amend(asset.pk, self.body["facts"], within=scope_of(request.user))
         except OutOfScope as error:
             raise ValidationError({"non_field_errors": [str(error)]}) from error
-        return Response(_described(asset.pk))
+        return Response(described(asset.pk))
 
+    @operation("delete_asset", status=(204,))
     def destroy(self, request: Request, pk: str) -> Response:
         """Archive an asset. It is hidden, and restored when it is registered again."""
-        forget(asset_of(request, pk).pk)
+        forget(self.asset(pk).pk)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
+    @operation("tag_asset", returns=QueuedSerializer, status=(202,), operates=True)
     @action(detail=True, methods=["post"])
     def retag(self, request: Request, pk: str) -> Response:
-        """Queue the asset for tagging; it is left alone if it is running already."""
-        asset = asset_of(request, pk)
-        queued = tasks.request_tagging([asset.pk], trigger="api", force=True)
-        state = asset_of(request, asset.pk).tagging_state
-        return Response(
-            {"id": asset.pk, "state": state, "queued": bool(queued)},
-            status=status.HTTP_202_ACCEPTED,
+        """Queue the asset for tagging. A running asset is unchanged."""
+        return queued(self, self.asset(pk).pk)
+
+    def _options(self) -> dict[str, Any]:
+        """Return the search options for the user."""
+        user = self.request.user
+        return {
+            "include_hidden": user.has_perm("filestack_tags.search_hidden"),
+            "within": scope_of(user),
+        }
+
+
+def registered(
+    view: View, source: Source, facts: Facts, *, tag: bool | None, field: str
+) -> Response:
+    """Register a file for the user, and return the asset.
+
+    Args:
+        field: the field of the body to name if the file is outside the user's scope.
+    """
+    user = view.request.user
+    if tag and not user.has_perm("filestack_tags.tag_asset"):
+        raise PermissionDenied(
+            _('You do not have permission to tag files. To register the file only, omit "tag".')
         )
+    try:
+        asset, created = tasks.register(
+            source,
+            facts=facts,
+            uploader=view.user,
+            trigger="api",
+            tag=tag,
+            within=scope_of(user),
+        )
+    except OutOfScope as error:
+        raise ValidationError({field: [str(error)]}) from error
+    return Response(
+        described(asset.pk),
+        status=status.HTTP_201_CREATED if created else status.HTTP_200_OK,
+        headers=view.location(("asset-detail", {"pk": asset.pk})),
+    )
 
 
-def _seen(request: Request, pk: str) -> int:
-    """Return the id of the asset in the path, if the user may see it."""
-    return number(pk) if sees_everything(request.user) else asset_of(request, pk).pk
+def queued(view: View, asset_id: int, **options: Any) -> Response:
+    """Queue an asset for tagging at once, and return its state."""
+    ids = tasks.request_tagging([asset_id], trigger="api", force=True, **options)
+    state = view.asset(asset_id).tagging_state
+    return view.respond({"id": asset_id, "state": state, "queued": bool(ids)})
 
 
-def _seen_by(request: Request) -> dict[str, Any]:
-    """Return the search options for the user."""
-    return {
-        "include_hidden": request.user.has_perm("filestack_tags.search_hidden"),
-        "within": scope_of(request.user),
-    }
-
-
-def _counted(query: Query, seen: dict[str, Any]) -> dict[str, Any]:
-    found = total(query, **seen)
-    return {"count": found.count, "exact": found.is_exact}
-
-
-def _facets(query: Query, limit: int, seen: dict[str, Any]) -> dict[str, Any]:
-    found = facets(query, limit=limit, **seen)
-    return {
-        "approximate": found.is_approximate,
-        "sample": found.sample_size,
-        "matches": found.matches,
-        "tags": [
-            {"key": label_key(facet.name), "name": facet.name, "count": facet.count}
-            for facet in found.tags
-        ],
-    }
-
-
-def _described(pk: int, fields: Collection[str] | None = None) -> dict[str, Any]:
+def described(pk: int, fields: list[str] | None = None) -> dict[str, Any]:
     """Return one asset in the form of the API."""
-    for shown in describe([pk], read_alias(Asset), fields):
-        return shown
+    for asset in describe([pk], read_alias(Asset), fields):
+        return asset
     raise Http404
+
+
+def _source(attrs: dict[str, Any]) -> Source:
+    names = attrs.keys() & {"kind", "reference", "handle", "url", "alias", "path"}
+    if not any(needed <= names <= needed | optional for needed, optional in FORMS):
+        raise serializers.ValidationError(
+            {
+                "reference": _(
+                    "Identify the file by exactly one of: reference (with or without kind), "
+                    "handle, url, or alias and path."
+                )
+            }
+        )
+    field = next(name for name in ("reference", "handle", "url", "path") if name in names)
+    try:
+        source = _parsed(attrs, field)
+        if source.kind == "url" and not get_settings().ALLOW_PRIVATE_URLS:
+            require_public(source.reference)
+    except InvalidReference as error:
+        raise serializers.ValidationError({field: str(error)}) from error
+    return source
+
+
+def _parsed(attrs: dict[str, Any], field: str) -> Source:
+    if "alias" in attrs:
+        return Source.alias(attrs["alias"], attrs["path"])
+    if "kind" in attrs:
+        return Source.of(attrs["kind"], attrs["reference"])
+    if field == "reference":
+        return Source.parse(attrs["reference"])
+    return Source.of(field, attrs[field])

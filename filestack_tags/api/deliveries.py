@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
-from django.db.models import QuerySet
-from rest_framework import mixins, serializers, status
+from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.generics import get_object_or_404
@@ -14,15 +13,13 @@ from rest_framework.response import Response
 
 from filestack_tags import tasks
 from filestack_tags.assets.visibility import sees_everything
-from filestack_tags.db.text import storable
 from filestack_tags.models import WebhookDelivery
 
-from .base import PAGING, View, number
-from .bodies import one_of
-from .pagination import NewestFirst
+from .base import View, operation, row_id
+from .fields import Text
+from .serializers import PageParameters, count, one_of, page_of
 
-HEAVY = ("raw_body", "headers", "error")
-VIEW = "filestack_tags.view_webhookdelivery"
+VIEW = "view_webhookdelivery"
 
 
 class DeliverySerializer(serializers.ModelSerializer[WebhookDelivery]):
@@ -50,48 +47,53 @@ class DeliveryDetailSerializer(DeliverySerializer):
         return bytes(delivery.raw_body).decode("utf-8", "replace")
 
 
-class DeliveryViewSet(mixins.ListModelMixin, View):
-    """Webhook deliveries, for users who may see all assets: they concern the whole installation."""
+class ReplayedSerializer(serializers.Serializer[Any]):
+    id = count()
+    replayed = serializers.BooleanField()
 
-    serializer_class = DeliverySerializer
-    pagination_class = NewestFirst
-    lookup_value_regex = "[^/]+"
-    required_permissions: ClassVar = {
-        "list": (VIEW,),
-        "retrieve": (VIEW,),
-        "replay": (VIEW, "filestack_tags.replay_webhookdelivery"),
-    }
-    parameters: ClassVar = {"list": PAGING | {"state", "action"}}
-    operations: ClassVar = frozenset({"replay"})
+
+class DeliveryParameters(PageParameters):
+    state = one_of(WebhookDelivery.State.values, "only deliveries in this state")
+    action = Text(
+        required=False,
+        allow_blank=True,
+        trim_whitespace=False,
+        help_text="only deliveries with this action, such as fp.upload",
+    )
+
+
+class DeliveryViewSet(View):
+    """Webhook deliveries, for users who may see all assets: they concern the whole installation."""
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         if not sees_everything(request.user):
             raise PermissionDenied
 
-    def get_queryset(self) -> QuerySet[WebhookDelivery]:
-        return WebhookDelivery.objects.all()
+    @operation(VIEW, parameters=DeliveryParameters, returns=page_of(DeliverySerializer))
+    def list(self, request: Request) -> Response:
+        rows = WebhookDelivery.objects.defer("raw_body", "headers", "error")
+        if (state := self.query["state"]) is not None:
+            rows = rows.filter(state=state)
+        if (name := self.query["action"]) is not None:
+            rows = rows.filter(action=name)
+        return self.page(rows)
 
-    def filter_queryset(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if (state := one_of(self.request, "state", WebhookDelivery.State.values)) is not None:
-            queryset = queryset.filter(state=state)
-        if (wanted := self.request.query_params.get("action")) is not None:
-            queryset = queryset.filter(action=storable(wanted))
-        return queryset.defer(*HEAVY)
-
+    @operation(VIEW, returns=DeliveryDetailSerializer)
     def retrieve(self, request: Request, pk: str) -> Response:
         """Return a delivery, with its request as received."""
-        return Response(DeliveryDetailSerializer(self._delivery(pk)).data)
+        return self.respond(get_object_or_404(WebhookDelivery, pk=row_id(pk)))
 
+    @operation(
+        VIEW,
+        "replay_webhookdelivery",
+        returns=ReplayedSerializer,
+        status=(202,),
+        operates=True,
+    )
     @action(detail=True, methods=["post"])
     def replay(self, request: Request, pk: str) -> Response:
         """Replay a delivery, unless it is still open. An event has its effect once."""
-        delivery = self._delivery(pk)
-        again = tasks.replay([delivery.pk])
-        return Response(
-            {"id": delivery.pk, "replayed": bool(again)}, status=status.HTTP_202_ACCEPTED
-        )
-
-    def _delivery(self, pk: str) -> WebhookDelivery:
-        delivery: WebhookDelivery = get_object_or_404(self.get_queryset(), pk=number(pk))
-        return delivery
+        delivery = get_object_or_404(WebhookDelivery, pk=row_id(pk))
+        replayed = tasks.replay([delivery.pk])
+        return self.respond({"id": delivery.pk, "replayed": bool(replayed)})

@@ -1,11 +1,20 @@
-"""Fields of request bodies. They never convert JSON types: ``0`` is not the text "0"."""
+"""Fields of request bodies and of query parameters.
+
+Fields of bodies never convert JSON types: ``0`` is not the text "0".
+
+``constraints`` of a field are keywords of JSON Schema for the OpenAPI schema, for rules that the
+view or a service applies. A ``format`` that JSON Schema does not define means that a string of the
+right length can still be rejected, for a reason that the problem describes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from enum import IntEnum
+from typing import Any, NoReturn
 
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from rest_framework import serializers
 
 from filestack_tags.db.text import MAX_LABEL_LENGTH, MAX_REFERENCE_LENGTH, label_key, label_name
@@ -16,13 +25,7 @@ NO_NUL = r"^[^\u0000]*$"
 
 
 class Text(serializers.CharField):
-    """A JSON string; its length is that of the string as it was sent.
-
-    Args:
-        constraints: keywords of JSON Schema for rules that the view or a service applies. A
-            ``format`` that JSON Schema does not define means that a string of the right length can
-            still be rejected, for a reason that ``errors`` describes.
-    """
+    """A JSON string; its length is that of the string as it was sent."""
 
     def __init__(self, *, constraints: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
         if not kwargs.get("allow_blank"):
@@ -120,6 +123,14 @@ class Boolean(serializers.BooleanField):
 class Choice(serializers.ChoiceField):
     """One of some JSON strings."""
 
+    default_error_messages = {
+        "invalid_choice": gettext_lazy('Invalid value "{input}". Allowed values: {choices}.'),
+    }
+
+    def fail(self, key: str, **values: Any) -> NoReturn:
+        values["input"] = str(values.get("input"))[:50]
+        super().fail(key, choices=", ".join(map(str, self.choices)), **values)
+
     def to_internal_value(self, data: Any) -> Any:
         if not isinstance(data, str):
             self.fail("invalid_choice", input=data)
@@ -160,3 +171,51 @@ class Strings(serializers.DictField):
                 % {"limit": self.max_key_length}
             )
         return texts
+
+
+class Number(serializers.IntegerField):
+    """A query parameter in decimal digits."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if not (data.isascii() and data.isdigit() and len(data) < 20):
+            self.fail("invalid")
+        return int(data)
+
+
+class Id(Number):
+    """A query parameter that is the id of a row."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(min_value=1, max_value=2**63 - 1, required=False, **kwargs)
+
+
+class Repeatable(serializers.ListField):
+    """A query parameter that can be repeated; the empty list if it is absent."""
+
+
+class CommaSeparated(serializers.ListField):
+    """A query parameter with several of the *choices*, separated by commas."""
+
+    def __init__(self, choices: Sequence[str], **kwargs: Any) -> None:
+        super().__init__(child=Choice(choices), min_length=1, required=False, **kwargs)
+
+    def to_internal_value(self, data: Any) -> list[str]:
+        return super().to_internal_value([name.strip() for name in data.split(",")])
+
+
+class TagKeyField(serializers.CharField):
+    """The key of the tag with this name."""
+
+    def to_representation(self, value: Any) -> str:
+        return label_key(value)
+
+
+class EnumName(serializers.ChoiceField):
+    """The name of a number of an enumeration, in lowercase."""
+
+    def __init__(self, enum: type[IntEnum], **kwargs: Any) -> None:
+        super().__init__(sorted(item.name.lower() for item in enum), **kwargs)
+        self.names = {int(item): item.name.lower() for item in enum}
+
+    def to_representation(self, value: Any) -> str:
+        return self.names[value]

@@ -1,23 +1,18 @@
-"""Query parameters of the asset list. They are combined into one search."""
+"""Query parameters that filter assets. They are combined into one search."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import django_filters  # type: ignore[import-untyped]  # ships no types
-from django import forms
-from django.forms.utils import ErrorDict, ErrorList
-from django.http import QueryDict
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
-from django_filters.utils import translate_validation  # type: ignore[import-untyped]  # as above
+from rest_framework import serializers
 
 from filestack_tags.db.text import label_name
 from filestack_tags.exceptions import InvalidLabel, SearchError
 from filestack_tags.models import Asset
-from filestack_tags.search.language.fields import DECISIONS, SOURCES, read_fact
+from filestack_tags.search.language.fields import DECISIONS, PERIOD, SOURCES, read_fact
 from filestack_tags.search.language.tree import (
     Comparison,
     Everything,
@@ -28,107 +23,105 @@ from filestack_tags.search.language.tree import (
     disjunction,
     negation,
 )
+from filestack_tags.search.pages import ORDERS
 from filestack_tags.search.planner import read
 
-from .errors import ParameterError
+from .fields import Choice, CommaSeparated, Number, Repeatable, TagName, Text
+from .problems import ParameterError
+from .representation import FIELDS
+from .serializers import PageParameters, Parameters
 
 
-class TagsField(forms.Field):
-    """One ``HasTag`` for each occurrence of the parameter: ``sky`` or ``sky:80``.
+class TagFilter(Text):
+    """A tag, optionally with its minimum confidence: ``sky`` or ``sky:80``.
 
     A number after the last colon is the minimum confidence; other colons belong to the name.
     """
 
-    widget = forms.MultipleHiddenInput
+    def __init__(self) -> None:
+        super().__init__(constraints={"format": "tag-filter"})
 
-    def to_python(self, value: Any) -> list[HasTag]:
-        return [_has_tag(text) for text in value or ()]
-
-
-class TagsFilter(django_filters.Filter):  # type: ignore[misc]  # untyped library
-    field_class = TagsField
-
-
-class TextsField(forms.Field):
-    """The values of a parameter that may be repeated."""
-
-    widget = forms.MultipleHiddenInput
-
-    def to_python(self, value: Any) -> list[str]:
-        return [str(text) for text in value or ()]
+    def to_internal_value(self, data: Any) -> str:
+        text = super().to_internal_value(data)
+        try:
+            _has_tag(text)
+        except InvalidLabel as error:
+            raise serializers.ValidationError(str(error)) from error
+        return text
 
 
-class TextsFilter(django_filters.Filter):  # type: ignore[misc]  # untyped library
-    field_class = TextsField
+def tags(help_text: str) -> Repeatable:
+    return Repeatable(child=TagFilter(), required=False, help_text=help_text)
 
 
-class PeriodFilter(django_filters.CharFilter):  # type: ignore[misc]  # untyped library
-    """A day, a month, a year or a time, as in the search language."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(strip=False, **kwargs)
+def values(help_text: str) -> Repeatable:
+    child = Text(trim_whitespace=False, constraints={"format": "search-value"})
+    return Repeatable(child=child, required=False, help_text=help_text)
 
 
-class WholeNumberFilter(django_filters.Filter):  # type: ignore[misc]  # untyped library
-    field_class = forms.IntegerField
+def choices(names: Any, help_text: str) -> Repeatable:
+    return Repeatable(child=Choice(names), required=False, help_text=help_text)
 
 
-class AssetFilter(django_filters.FilterSet):  # type: ignore[misc]  # untyped library
-    """The parameters that filter a list of assets.
-
-    Only declares them: :func:`asked` combines them into one search, which is planned like any
-    other.
-    """
-
-    q = django_filters.CharFilter(
-        strip=False, label=gettext_lazy("a search in the search language")
+def period(help_text: str) -> Text:
+    """Return a field for a day, a month, a year or a time, as in the search language."""
+    constraints = {"pattern": f"^{PERIOD}$", "format": "search-period"}
+    return Text(
+        required=False,
+        trim_whitespace=False,
+        constraints=constraints,
+        help_text=f"{help_text}: a day, month, year or time",
     )
-    tag = TagsFilter(label=gettext_lazy("has all of these tags"))
-    tag_any = TagsFilter(label=gettext_lazy("has any of these tags"))
-    tag_none = TagsFilter(label=gettext_lazy("has none of these tags"))
-    min_confidence = WholeNumberFilter(
+
+
+class AssetFilters(Parameters):
+    q = Text(
+        required=False,
+        allow_blank=True,
+        trim_whitespace=False,
+        constraints={"format": "tag-query"},
+        help_text="a search in the search language",
+    )
+    tag = tags("has all of these tags")
+    tag_any = tags("has any of these tags")
+    tag_none = tags("has none of these tags")
+    min_confidence = Number(
         min_value=0,
         max_value=100,
-        label=gettext_lazy("minimum confidence of tags without their own"),
+        required=False,
+        help_text="minimum confidence of tags without their own",
     )
-    state = django_filters.MultipleChoiceFilter(
-        choices=Asset.State.choices, label=gettext_lazy("state of its tagging")
-    )
-    kind = django_filters.MultipleChoiceFilter(
-        choices=Asset.Kind.choices, label=gettext_lazy("kind of its file reference")
-    )
-    source = django_filters.MultipleChoiceFilter(
-        choices=[(name, name) for name in SOURCES],
-        label=gettext_lazy("has a tag from this source"),
-    )
-    decision = django_filters.MultipleChoiceFilter(
-        choices=[(name, name) for name in DECISIONS],
-        label=gettext_lazy("has a tag with this decision"),
-    )
-    mimetype = TextsFilter(label=gettext_lazy("MIME type, such as image/png or image/*"))
-    uploader = TextsFilter(label=gettext_lazy("username of the uploader"))
-    uploaded_after = PeriodFilter(
-        label=gettext_lazy("uploaded in this period (day, month or year) or later")
-    )
-    uploaded_before = PeriodFilter(
-        label=gettext_lazy("uploaded in this period (day, month or year) or earlier")
-    )
-    created_after = PeriodFilter(
-        label=gettext_lazy("registered in this period (day, month or year) or later")
-    )
-    created_before = PeriodFilter(
-        label=gettext_lazy("registered in this period (day, month or year) or earlier")
-    )
-    tagged_after = PeriodFilter(
-        label=gettext_lazy("tagged in this period (day, month or year) or later")
-    )
-    tagged_before = PeriodFilter(
-        label=gettext_lazy("tagged in this period (day, month or year) or earlier")
+    state = choices(Asset.State.values, "state of its tagging")
+    kind = choices(Asset.Kind.values, "kind of its file reference")
+    source = choices(SOURCES, "has a tag from this source")  # type: ignore[assignment]  # a field, as DRF allows
+    decision = choices(DECISIONS, "has a tag with this decision")
+    mimetype = values("MIME type, such as image/png or image/*")
+    uploader = values("username of the uploader")
+    uploaded_after = period("uploaded in this period or later")
+    uploaded_before = period("uploaded in this period or earlier")
+    created_after = period("registered in this period or later")
+    created_before = period("registered in this period or earlier")
+    tagged_after = period("tagged in this period or later")
+    tagged_before = period("tagged in this period or earlier")
+
+
+class AssetListParameters(AssetFilters, PageParameters):
+    order = Choice(ORDERS, default="newest")
+    order_tag = TagName(required=False, help_text="with order=confidence: whose confidence")
+    fields = CommaSeparated(FIELDS, help_text="the members of an asset to return")  # type: ignore[assignment]  # a field, as DRF allows
+    include = CommaSeparated(
+        ("total", "facets", "hints"), help_text="what to return in addition to the page"
     )
 
-    class Meta:
-        model = Asset
-        fields: Sequence[str] = ()
+
+class FacetParameters(AssetFilters):
+    limit = Number(min_value=1, max_value=100, default=30, help_text="maximum number of tags")
+
+
+class HistogramParameters(AssetFilters):
+    tag = TagName(  # type: ignore[assignment]  # another field than in the base class
+        help_text="the tag whose confidences are counted; it is not a filter"
+    )
 
 
 FACTS = {
@@ -147,109 +140,69 @@ FACTS = {
 }
 """Parameters that are a field of the search language, with their comparison."""
 
-REPEATABLE = frozenset(
-    name
-    for name, parameter in AssetFilter.base_filters.items()
-    if isinstance(parameter, TagsFilter | TextsFilter | django_filters.MultipleChoiceFilter)
-)
 
-
-def asked(parameters: QueryDict, *, without: Collection[str] = ()) -> Query:
-    """Return the search for the parameters, ``without`` some of them.
+def search_of(query: Mapping[str, Any]) -> Query:
+    """Return the search for the values of :class:`AssetFilters`.
 
     Raises:
         SearchError: when ``q`` cannot be parsed; its position is relative to ``q``.
         ParameterError: when together they exceed the limits of a search.
-        ValidationError: when another parameter is invalid.
     """
-    said = _said(parameters, without)
-    least = said["min_confidence"]
+    minimum = query["min_confidence"]
 
     def term(has: HasTag) -> HasTag:
-        if has.confidence is not None or least is None:
+        if has.confidence is not None or minimum is None:
             return has
-        return HasTag(has.label, confidence=Comparison(">=", least))
+        return HasTag(has.label, confidence=Comparison(">=", minimum))
 
-    searched = read(said["q"] or "")
+    search = read(query["q"] or "")
+    every, some, no = (
+        [term(_has_tag(text)) for text in query[name]]
+        for name in ("tag", "tag_any", "tag_none")
+    )
+    nodes = {
+        "tag": conjunction(every),
+        "tag_any": disjunction(some) if some else None,
+        "tag_none": conjunction(map(negation, no)),
+    }
     # With tags, the minimum confidence is part of their terms: the same row must meet both.
-    alone = not (said["tag"] or said["tag_any"] or said["tag_none"])
-    wanted = {
-        "tag": conjunction(map(term, said["tag"])),
-        "tag_any": disjunction(map(term, said["tag_any"])) if said["tag_any"] else None,
-        "tag_none": conjunction(negation(term(has)) for has in said["tag_none"]),
-        "min_confidence": term(HasTag()) if alone and least is not None else None,
-    } | {name: _fact(name, said[name]) for name in FACTS}
+    if minimum is not None and not (every or some or no):
+        nodes["min_confidence"] = term(HasTag())
+    nodes |= {name: _fact(name, query[name]) for name in FACTS}
     terms = []
-    for name, where in wanted.items():
+    for name, where in nodes.items():
         if where is not None and where != Everything():
-            _require_readable(name, Query(where))
+            _check_limits(name, Query(where))
             terms.append(where)
     if not terms:
-        return searched
-    whole = replace(searched, where=conjunction((searched.where, *terms)))
-    _require_readable("q", whole)
+        return search
+    whole = replace(search, where=conjunction((search.where, *terms)))
+    _check_limits("q", whole)
     return whole
-
-
-def _said(parameters: QueryDict, without: Collection[str]) -> dict[str, Any]:
-    """Return the value of each parameter, except those in ``without``.
-
-    A filter set and its form copy all filters and fields for each request, which takes as long as
-    finding the assets. The fields are stateless, so they are shared.
-    """
-    said: dict[str, Any] = {}
-    errors = ErrorDict()
-    for name, parameter in AssetFilter.base_filters.items():
-        field = parameter.field
-        value = field.widget.value_from_datadict(parameters, {}, name)
-        try:
-            if name not in without:
-                _require_values(name, parameters)
-            said[name] = field.clean(None if name in without else value)
-        except forms.ValidationError as error:
-            errors[name] = ErrorList(error.error_list)
-    if errors:
-        raise translate_validation(errors)
-    return said
-
-
-def _require_values(name: str, parameters: QueryDict) -> None:
-    """Reject an empty value, which would show everything; an empty search is a valid value."""
-    if name != "q" and not all(text.strip() for text in parameters.getlist(name)):
-        detail = _("The value is empty. Enter a value, or omit the parameter.")
-        raise ParameterError(detail, parameter=name)
 
 
 def _has_tag(text: str) -> HasTag:
     name, colon, number = text.rpartition(":")
     if not (colon and number.isascii() and number.isdigit()):
-        name, number = text, ""
-    try:
-        label = label_name(name)
-        if not number:
-            return HasTag(label)
-        if len(number) > 3 or int(number) > 100:
-            raise forms.ValidationError(_("Confidence must be a number from 0 to 100."))
-        return HasTag(label, confidence=Comparison(">=", int(number)))
-    except InvalidLabel as error:
-        raise forms.ValidationError(str(error)) from error
+        return HasTag(label_name(text))
+    if len(number) > 3 or int(number) > 100:
+        raise InvalidLabel(_("Confidence must be a number from 0 to 100."))
+    return HasTag(label_name(name), confidence=Comparison(">=", int(number)))
 
 
-def _fact(name: str, values: Sequence[str] | str) -> Node | None:
+def _fact(name: str, texts: list[str] | str | None) -> Node | None:
     """Return the term of a parameter in :data:`FACTS`: one of the values, if there are any."""
     field, operator = FACTS[name]
-    texts = [values] if isinstance(values, str) else values
+    if isinstance(texts, str):
+        texts = [texts]
     try:
-        terms = [
-            read_fact(field, operator, text, 0) for text in texts if text or name in REPEATABLE
-        ]
+        terms = [read_fact(field, operator, text, 0) for text in texts or ()]
     except SearchError as error:
         raise ParameterError(error.message, parameter=name) from error
     return disjunction(terms) if terms else None
 
 
-def _require_readable(name: str, query: Query) -> None:
-    """Check the search against the limits."""
+def _check_limits(name: str, query: Query) -> None:
     try:
         read(str(query))
     except SearchError as error:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from django.db.models import QuerySet
 from django.http import Http404, StreamingHttpResponse
 from django.utils.translation import gettext as _
-from rest_framework import mixins, serializers, status
+from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.exceptions import PermissionDenied, ValidationError
 from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.reverse import reverse
 
 from filestack_tags import tasks
 from filestack_tags.assets.visibility import sees_everything
@@ -22,19 +23,22 @@ from filestack_tags.exceptions import (
     BulkError,
     ConfigurationError,
     InvalidLabel,
-    SearchError,
 )
 from filestack_tags.models import BulkJob, BulkJobItem
 
-from . import problems
-from .base import PAGING, View, number
-from .bodies import one_of, owner, said
-from .errors import ParameterError, Refused, refused_search
+from .base import View, operation, row_id
 from .fields import Choice, Confidence, Integer, TagName, Text
 from .pagination import NewestFirst
-from .serializers import Body
+from .problems import (
+    CONFLICT,
+    INVALID_QUERY,
+    KEY_REUSED,
+    SEARCH_TIMEOUT,
+    ParameterError,
+    ProblemError,
+)
+from .serializers import Body, PageParameters, one_of, page_of
 
-VIEW = ("filestack_tags.view_asset",)
 KEY = "Idempotency-Key"
 
 
@@ -133,33 +137,125 @@ class PreviewSerializer(serializers.Serializer[bulk.Preview]):
     can_be_undone = serializers.BooleanField(read_only=True)
 
 
+class JobParameters(PageParameters):
+    state = one_of(BulkJob.State.values, "only jobs in this state")
+
+
+class ItemParameters(PageParameters):
+    outcome = one_of(BulkJobItem.Outcome.values, "only items with this outcome")
+
+
 class ByAsset(NewestFirst):
     """Pages of the results for single assets, the newest asset first."""
 
     ordering = "-asset_id"
 
 
-class JobViewSet(mixins.ListModelMixin, View):
+START_PROBLEMS = (CONFLICT, INVALID_QUERY, SEARCH_TIMEOUT)
+IDEMPOTENCY = {
+    KEY: (
+        {"type": "string", "maxLength": bulk.MAX_KEY},
+        "makes it safe to repeat the request: the same key and body return the same job",
+    )
+}
+FILES = {
+    content_type.partition(";")[0]: {"type": "string", "format": "binary"}
+    for content_type in bulk.CONTENT_TYPES.values()
+}
+
+
+class JobViewSet(View):
     """The user's own jobs; with ``view_bulkjob``, all jobs.
 
     A job's action also requires its own permission. Cancelling and undoing other users' jobs
     requires ``change_bulkjob``.
     """
 
-    serializer_class = JobSerializer
-    pagination_class = NewestFirst
-    lookup_value_regex = "[^/]+"
-    required_permissions: ClassVar = dict.fromkeys(
-        (
-            *("list", "retrieve", "items", "create", "preview"),
-            *("cancel", "undo", "download"),
-        ),
-        VIEW,
-    )
-    parameters: ClassVar = {"list": PAGING | {"state"}, "items": PAGING | {"outcome"}}
-    operations: ClassVar = frozenset({"create", "preview", "undo"})
+    @operation("view_asset", parameters=JobParameters, returns=page_of(JobSerializer))
+    def list(self, request: Request) -> Response:
+        state = self.query["state"]
+        return self.page(self._jobs() if state is None else self._jobs().filter(state=state))
 
-    def get_queryset(self) -> QuerySet[BulkJob]:
+    @operation("view_asset", returns=JobDetailSerializer)
+    def retrieve(self, request: Request, pk: str) -> Response:
+        """Return a job, its progress and the possible actions."""
+        return self.respond(self._job(pk))
+
+    @operation(
+        "view_asset",
+        body=JobBody,
+        returns=JobDetailSerializer,
+        status=(200, 202),
+        problems=(*START_PROBLEMS, KEY_REUSED),
+        headers=IDEMPOTENCY,
+        operates=True,
+    )
+    def create(self, request: Request) -> Response:
+        """Start a job; 202, or 200 if it was started before with the same key."""
+        with _problems():
+            job, created = tasks.start_bulk_job(
+                self._requested(),
+                user=self.owner,
+                trigger="api",
+                key=request.headers.get(KEY, ""),
+            )
+        return self._started(job, 202 if created else 200)
+
+    @operation(
+        "view_asset",
+        body=JobBody,
+        returns=PreviewSerializer,
+        problems=START_PROBLEMS,
+        operates=True,
+    )
+    @action(detail=False, methods=["post"])
+    def preview(self, request: Request) -> Response:
+        """Return what a job with the same body would do. Changes nothing."""
+        with _problems():
+            return self.respond(bulk.preview(self._requested(), user=self.owner))
+
+    @operation("view_asset", parameters=ItemParameters, returns=page_of(ItemSerializer))
+    @action(detail=True)
+    def items(self, request: Request, pk: str) -> Response:
+        """Return a page of the recorded results for single assets."""
+        rows, outcome = self._job(pk, to_read=True).items.all(), self.query["outcome"]
+        return self.page(rows.filter(outcome=outcome) if outcome else rows, ByAsset)
+
+    @operation("view_asset", returns=JobDetailSerializer)
+    @action(detail=True, methods=["post"])
+    def cancel(self, request: Request, pk: str) -> Response:
+        """Stop a job after its current batch; one that has ended is unchanged."""
+        bulk.cancel(self._job(pk, to_end=True).pk)
+        return self.respond(self._job(pk))
+
+    @operation(
+        "view_asset",
+        returns=JobDetailSerializer,
+        status=(202,),
+        problems=(CONFLICT,),
+        operates=True,
+    )
+    @action(detail=True, methods=["post"])
+    def undo(self, request: Request, pk: str) -> Response:
+        """Start a job that undoes this one."""
+        job = self._job(pk, to_end=True)
+        with _problems():
+            return self._started(
+                tasks.undo_bulk_job(job.pk, user=self.owner, trigger="api"), 202
+            )
+
+    @operation("view_asset", returns=FILES, problems=(CONFLICT,))
+    @action(detail=True)
+    def download(self, request: Request, pk: str) -> StreamingHttpResponse:
+        """Return the file of a finished export."""
+        job = self._job(pk, to_act=True, to_read=True)
+        if job.action != BulkJob.Action.EXPORT:
+            raise Http404
+        if job.state != BulkJob.State.FINISHED:
+            raise ProblemError(CONFLICT, _("The export has not finished yet."))
+        return bulk.download(job)
+
+    def _jobs(self) -> QuerySet[BulkJob]:
         user = self.request.user
         jobs = BulkJob.objects.select_related("requested_by").defer("asset_ids")
         # A job reveals assets by its search and by their ids.
@@ -168,133 +264,54 @@ class JobViewSet(mixins.ListModelMixin, View):
         # Jobs without a user are automatic ones, and those of deleted users.
         return jobs.none() if user.pk is None else jobs.filter(requested_by=user.pk)
 
-    def filter_queryset(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        state = one_of(self.request, "state", BulkJob.State.values)
-        return queryset if state is None else queryset.filter(state=state)
-
-    def retrieve(self, request: Request, pk: str) -> Response:
-        """Return a job, its progress and the possible actions."""
-        return _detail(self._job(pk), request)
-
-    def create(self, request: Request) -> Response:
-        """Start a job; 202, or 200 if it was started before with the same key."""
-        wanted = _wanted(request)
-        try:
-            job, created = tasks.start_bulk_job(
-                wanted, user=owner(request), trigger="api", key=request.headers.get(KEY, "")
-            )
-        except _REFUSALS as error:
-            raise _problem(error) from error
-        code = status.HTTP_202_ACCEPTED if created else status.HTTP_200_OK
-        return _accepted(job, request, code)
-
-    @action(detail=False, methods=["post"])
-    def preview(self, request: Request) -> Response:
-        """Return what a job with the same body would do. Changes nothing."""
-        wanted = _wanted(request)
-        try:
-            shown = bulk.preview(wanted, user=owner(request))
-        except _REFUSALS as error:
-            raise _problem(error) from error
-        return Response(PreviewSerializer(shown).data)
-
-    @action(detail=True)
-    def items(self, request: Request, pk: str) -> Response:
-        """Return a page of the recorded results for single assets."""
-        rows = self._job(pk, to_read=True).items.all()
-        if outcome := one_of(request, "outcome", BulkJobItem.Outcome.values):
-            rows = rows.filter(outcome=outcome)
-        pages = ByAsset()
-        page = pages.paginate_queryset(rows, request, view=self)
-        return pages.get_paginated_response(ItemSerializer(page, many=True).data)
-
-    @action(detail=True, methods=["post"])
-    def cancel(self, request: Request, pk: str) -> Response:
-        """Stop a job after its current batch; one that has ended is unchanged."""
-        job = self._job(pk, to_end=True)
-        bulk.cancel(job.pk)
-        return _detail(self._job(pk), request)
-
-    @action(detail=True, methods=["post"])
-    def undo(self, request: Request, pk: str) -> Response:
-        """Start a job that undoes this one."""
-        job = self._job(pk, to_end=True)
-        try:
-            undoing = tasks.undo_bulk_job(job.pk, user=owner(request), trigger="api")
-        except BulkError as error:
-            raise _problem(error) from error
-        return _accepted(undoing, request, status.HTTP_202_ACCEPTED)
-
-    @action(detail=True)
-    def download(self, request: Request, pk: str) -> StreamingHttpResponse:
-        """Return the file of a finished export."""
-        job = self._job(pk, to_act=True, to_read=True)
-        if job.action != BulkJob.Action.EXPORT:
-            raise Http404
-        if job.state != BulkJob.State.FINISHED:
-            raise Refused(problems.CONFLICT, _("The export has not finished yet."))
-        return bulk.download(job)
-
     def _job(
         self, pk: str, *, to_act: bool = False, to_end: bool = False, to_read: bool = False
     ) -> BulkJob:
-        jobs = self.get_queryset().select_related("requested_by", "undoes")
-        job: BulkJob = get_object_or_404(jobs, pk=number(pk))
+        jobs = self._jobs().select_related("requested_by", "undoes")
+        job: BulkJob = get_object_or_404(jobs, pk=row_id(pk))
         if to_act or to_end:
-            _require(self.request, bulk.permission(job))
+            self._require(bulk.permission(job))
         if to_end and not bulk.is_in_charge(job, self.request.user):
             raise PermissionDenied(bulk.NOT_IN_CHARGE)
         if to_read and not bulk.is_in_scope(job, self.request.user):
             raise Http404
         return job
 
+    def _requested(self) -> bulk.Request:
+        body = self.body
+        self._require(bulk.PERMISSIONS[body["action"]])
+        ids, confidence = body.get("asset_ids"), body.get("confidence")
+        return bulk.Request(
+            action=body["action"],
+            query=body.get("q", ""),
+            asset_ids=None if ids is None else tuple(ids),
+            tag=body.get("tag", ""),
+            confidence=None if confidence is None else (confidence[0], confidence[1]),
+            tagger=body.get("tagger", ""),
+            format=body.get("format", ""),
+        )
 
-_REFUSALS = (BulkError, SearchError, InvalidLabel, ConfigurationError)
+    def _require(self, permission: str) -> None:
+        if not self.request.user.has_perm(permission):
+            raise PermissionDenied
 
-
-def _wanted(request: Request) -> bulk.Request:
-    body = said(JobBody, request)
-    _require(request, bulk.PERMISSIONS[body["action"]])
-    ids, confidence = body.get("asset_ids"), body.get("confidence")
-    return bulk.Request(
-        action=body["action"],
-        query=body.get("q", ""),
-        asset_ids=None if ids is None else tuple(ids),
-        tag=body.get("tag", ""),
-        confidence=None if confidence is None else (confidence[0], confidence[1]),
-        tagger=body.get("tagger", ""),
-        format=body.get("format", ""),
-    )
-
-
-def _require(request: Request, permission: str) -> None:
-    if not request.user.has_perm(permission):
-        raise PermissionDenied
+    def _started(self, job: BulkJob, status: int) -> Response:
+        return self.respond(job, status, location=("job-detail", {"pk": job.pk}))
 
 
-def _accepted(job: BulkJob, request: Request, code: int) -> Response:
-    place = reverse("filestack_tags_api:job-detail", kwargs={"pk": job.pk}, request=request)
-    response = _detail(job, request)
-    response.status_code, response["Location"] = code, place
-    return response
-
-
-def _detail(job: BulkJob, request: Request) -> Response:
-    return Response(JobDetailSerializer(job, context={"request": request}).data)
-
-
-def _problem(error: Exception) -> Exception:
-    """Return the problem for a job that cannot be started."""
-    if isinstance(error, SearchError):
-        return refused_search(error, "q")
-    if isinstance(error, InvalidLabel):
-        return ValidationError({"tag": [str(error)]})
-    if not isinstance(error, BulkError):
-        return ValidationError({"tagger": [str(error)]})
-    if error.parameter == "key":
+@contextmanager
+def _problems() -> Iterator[None]:
+    """Convert the errors of a job that cannot be started."""
+    try:
+        yield
+    except InvalidLabel as error:
+        raise ValidationError({"tag": [str(error)]}) from error
+    except ConfigurationError as error:
+        raise ValidationError({"tagger": [str(error)]}) from error
+    except BulkError as error:
         if error.conflict:
-            return Refused(problems.KEY_REUSED, str(error))
-        return ParameterError(str(error), parameter=KEY)
-    if error.conflict:
-        return Refused(problems.CONFLICT, str(error))
-    return ValidationError({error.parameter: [str(error)]})
+            problem = KEY_REUSED if error.parameter == "key" else CONFLICT
+            raise ProblemError(problem, str(error)) from error
+        if error.parameter == "key":
+            raise ParameterError(str(error), parameter=KEY) from error
+        raise ValidationError({error.parameter: [str(error)]}) from error

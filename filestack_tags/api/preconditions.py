@@ -14,8 +14,7 @@ from django.utils.http import parse_http_date_safe
 from django.utils.translation import gettext as _
 from rest_framework.request import Request
 
-from . import problems
-from .errors import ParameterError, Refused
+from .problems import PRECONDITION_FAILED, ParameterError, ProblemError
 
 HEADERS = ("If-Match", "If-None-Match", "If-Unmodified-Since")
 
@@ -39,7 +38,7 @@ def check(request: Request, etag: str | None, modified_at: datetime | None) -> N
 
     Raises:
         ParameterError: if a list of ETags is malformed.
-        Refused: if a precondition is false.
+        ProblemError: if a precondition is false.
     """
     for name in ("If-Match", "If-None-Match"):
         if re.fullmatch(ETAGS, request.headers.get(name, "")) is None:
@@ -69,9 +68,9 @@ def _has(header: str, etag: str | None) -> bool:
     }
 
 
-def _false(header: str) -> Refused:
+def _false(header: str) -> ProblemError:
     detail = _(
         "The precondition %(header)s is false. "
         "Get the current content, then send the request again."
     )
-    return Refused(problems.PRECONDITION_FAILED, detail % {"header": header})
+    return ProblemError(PRECONDITION_FAILED, detail % {"header": header})

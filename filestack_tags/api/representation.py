@@ -21,6 +21,7 @@ from django.contrib.auth import get_user_model
 from django.db import connections
 from django.db.models import QuerySet
 from django.utils import timezone
+from rest_framework import serializers
 
 from filestack_tags.assets.sensitive import exists_in_sql, withheld
 from filestack_tags.conf import get_settings
@@ -29,6 +30,8 @@ from filestack_tags.db.datetimes import read_times_in_c
 from filestack_tags.models import Asset, AssetTag
 from filestack_tags.search.hydration import sooner
 from filestack_tags.search.tables import tables_of
+
+from .fields import EnumName
 
 Row = Sequence[Any]
 Moment = Callable[[datetime | None], datetime | None]
@@ -39,11 +42,49 @@ DECISIONS = {int(decision): decision.name.lower() for decision in AssetTag.Decis
 BY_KEY, BY_CONFIDENCE = itemgetter("key"), itemgetter("confidence")
 
 
-FIELDS = (
-    *("id", "kind", "reference", "filename", "mimetype", "size", "width", "height"),
-    *("container", "key", "store_status", "upload_tags", "uploader", "uploaded_at"),
-    *("content_version", "created_at", "changed_at", "tagging", "tags"),
-)
+class VisibleTagSerializer(serializers.Serializer[Any]):
+    name = serializers.CharField(source="tag.name")
+    key = serializers.CharField(source="tag.key")
+    confidence = serializers.IntegerField(min_value=0, max_value=100)
+    source = EnumName(AssetTag.Source)  # type: ignore[assignment]  # a field, as DRF allows
+    decision = EnumName(AssetTag.Decision)
+
+
+class TaggingSerializer(serializers.Serializer[Any]):
+    state = serializers.ChoiceField(Asset.State.choices, source="tagging_state")
+    attempts = serializers.IntegerField(min_value=0)
+    last_error = serializers.CharField(allow_blank=True)
+    tagged_at = serializers.DateTimeField(source="tags_at", allow_null=True)
+    stale = serializers.BooleanField(source="tags_are_stale")
+
+
+class AssetSerializer(serializers.Serializer[Any]):
+    """The form of an asset in the API. Members are absent only if ``fields`` selects others."""
+
+    id = serializers.IntegerField(min_value=0, required=False)
+    kind = serializers.ChoiceField(Asset.Kind.choices, required=False)
+    reference = serializers.CharField(required=False)
+    filename = serializers.CharField(allow_blank=True, required=False)
+    mimetype = serializers.CharField(allow_blank=True, required=False)
+    size = serializers.IntegerField(min_value=0, allow_null=True, required=False)
+    width = serializers.IntegerField(min_value=0, allow_null=True, required=False)
+    height = serializers.IntegerField(min_value=0, allow_null=True, required=False)
+    container = serializers.CharField(allow_blank=True, required=False)
+    key = serializers.CharField(allow_blank=True, required=False)
+    store_status = serializers.CharField(allow_blank=True, required=False)
+    upload_tags = serializers.DictField(required=False)
+    uploader = serializers.CharField(
+        source="uploader.get_username", default=None, allow_null=True
+    )
+    uploaded_at = serializers.DateTimeField(required=False)
+    content_version = serializers.IntegerField(min_value=0, required=False)
+    created_at = serializers.DateTimeField(required=False)
+    changed_at = serializers.DateTimeField(required=False)
+    tagging = TaggingSerializer(source="*", required=False)
+    tags = VisibleTagSerializer(source="visible_tags", many=True, required=False)
+
+
+FIELDS = tuple(AssetSerializer().fields)
 """The members of an asset, in this order."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.core.exceptions import RequestDataTooBig
@@ -13,8 +13,6 @@ from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
-
-from .errors import ParameterError
 
 MAX_BODY = 256 * 1024
 """Largest request body, in bytes: far more than the longest reference and ten upload tags."""
@@ -35,11 +33,11 @@ class JSONBody(BaseParser):
         if len(body) > MAX_BODY:
             raise RequestDataTooBig
         try:
-            said = json.loads(body.decode("utf-8"), parse_constant=_no_constant)
+            value = json.loads(body.decode("utf-8"), parse_constant=_no_constant)
             if b"\\u" in body:
                 # Escapes can encode half of a surrogate pair. Errors repeat values of the request,
                 # and could not be rendered then.
-                json.dumps(said, ensure_ascii=False).encode()
+                json.dumps(value, ensure_ascii=False).encode()
         except UnicodeEncodeError as error:
             raise ParseError(
                 _("The body contains an escaped surrogate without its other half.")
@@ -47,7 +45,7 @@ class JSONBody(BaseParser):
         # Arrays nested thousands deep exhaust the decoder's stack.
         except (ValueError, RecursionError) as error:
             raise ParseError(_("The body is not valid JSON.")) from error
-        return said
+        return value
 
 
 class AlwaysJSON(BaseContentNegotiation):
@@ -65,48 +63,6 @@ class AlwaysJSON(BaseContentNegotiation):
     ) -> tuple[BaseRenderer, str]:
         renderer = next(iter(renderers))
         return renderer, str(renderer.media_type)
-
-
-def chosen(request: Request, name: str, known: Sequence[str]) -> frozenset[str] | None:
-    """Return the values of a parameter such as ``fields=id,tags``, None if it is not given.
-
-    Raises:
-        ParameterError: when a value is unknown, or the list is empty.
-    """
-    text = request.query_params.get(name)
-    if text is None:
-        return None
-    found = frozenset(part.strip() for part in text.split(","))
-    if unknown := sorted(found - set(known)):
-        detail = _(
-            'Invalid value for "%(name)s": %(unknown)s. '
-            "Allowed values, separated by commas: %(allowed)s."
-        ) % {
-            "name": name,
-            "allowed": ", ".join(known),
-            "unknown": ", ".join(repr(part[:50]) for part in unknown[:5]),
-        }
-        raise ParameterError(detail, parameter=name)
-    return found
-
-
-def whole_number(request: Request, name: str, *, default: int, most: int) -> int:
-    """Return a parameter that is an integer from 1 to ``most``.
-
-    Raises:
-        ParameterError: when it is anything else.
-    """
-    text = request.query_params.get(name)
-    if text is None:
-        return default
-    # Four digits at most, so that leading zeros cannot hide a number above the limit.
-    if not (text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= most):
-        raise ParameterError(
-            _('"%(name)s" must be a number from 1 to %(limit)d.')
-            % {"name": name, "limit": most},
-            parameter=name,
-        )
-    return int(text)
 
 
 def _no_constant(name: str) -> None:

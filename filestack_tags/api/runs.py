@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-
 from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
-from rest_framework import mixins, serializers, status
+from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from filestack_tags import tasks
 from filestack_tags.assets.visibility import runs_of, sees_hidden_tags
 from filestack_tags.models import TaggingRun
 from filestack_tags.tagging import workflows
 
-from .base import PAGING, View, asset_of, number
-from .bodies import id_in, one_of, said
-from .fields import Text
-from .pagination import NewestFirst
-from .serializers import Body
+from .assets import QueuedSerializer, queued
+from .base import View, operation, row_id
+from .fields import Id, Text
+from .serializers import Body, PageParameters, one_of, page_of
 
 
 class RunSerializer(serializers.ModelSerializer[TaggingRun]):
@@ -58,32 +54,30 @@ class RunDetailSerializer(RunSerializer):
         return run.raw_reply if sees_hidden_tags(self.context["request"].user) else ""
 
 
-class RunViewSet(mixins.ListModelMixin, View):
+RunPageSerializer = page_of(RunSerializer)
+
+
+class RunParameters(PageParameters):
+    asset = Id(help_text="only runs of this asset")
+    state = one_of(TaggingRun.State.values, "only runs in this state")
+
+
+class RunViewSet(View):
     """Runs of assets that the user may see. Raw replies also require `search_hidden`."""
 
-    serializer_class = RunSerializer
-    pagination_class = NewestFirst
-    lookup_value_regex = "[^/]+"
-    required_permissions: ClassVar = {
-        "list": ("filestack_tags.view_taggingrun",),
-        "retrieve": ("filestack_tags.view_taggingrun",),
-    }
-    parameters: ClassVar = {"list": PAGING | {"asset", "state"}}
+    @operation("view_taggingrun", parameters=RunParameters, returns=RunPageSerializer)
+    def list(self, request: Request) -> Response:
+        filters = {name: self.query[name] for name in ("asset", "state")}
+        conditions = {name: value for name, value in filters.items() if value is not None}
+        return self.page(self._runs().filter(**conditions).defer("raw_reply"))
 
-    def get_queryset(self) -> QuerySet[TaggingRun]:
-        return runs_of(self.request.user).filter(asset__deleted_at=None)
-
-    def filter_queryset(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        asset = id_in(self.request, "asset")
-        state = one_of(self.request, "state", TaggingRun.State.values)
-        given = {"asset": asset, "state": state}
-        wanted = {name: value for name, value in given.items() if value is not None}
-        return queryset.filter(**wanted).defer("raw_reply")
-
+    @operation("view_taggingrun", returns=RunDetailSerializer)
     def retrieve(self, request: Request, pk: str) -> Response:
         """Return a run, with the reply as it was received."""
-        run: TaggingRun = get_object_or_404(self.get_queryset(), pk=number(pk))
-        return Response(RunDetailSerializer(run, context={"request": request}).data)
+        return self.respond(get_object_or_404(self._runs(), pk=row_id(pk)))
+
+    def _runs(self) -> QuerySet[TaggingRun]:
+        return runs_of(self.request.user).filter(asset__deleted_at=None)
 
 
 class WorkflowBody(Body):
@@ -98,33 +92,32 @@ class WorkflowBody(Body):
     )
 
 
-class AssetWorkflowViewSet(mixins.ListModelMixin, View):
+class AssetWorkflowViewSet(View):
     """The workflow runs of one asset, and starting another."""
 
-    serializer_class = RunSerializer
-    pagination_class = NewestFirst
-    required_permissions: ClassVar = {
-        "list": ("filestack_tags.view_asset", "filestack_tags.view_taggingrun"),
-        "create": ("filestack_tags.view_asset", "filestack_tags.tag_asset"),
-    }
-    parameters: ClassVar = {"list": PAGING}
-    operations: ClassVar = frozenset({"create"})
-
-    def get_queryset(self) -> QuerySet[TaggingRun]:
-        asset = asset_of(self.request, self.kwargs["asset"])
+    @operation(
+        "view_asset",
+        "view_taggingrun",
+        parameters=PageParameters,
+        returns=RunPageSerializer,
+    )
+    def list(self, request: Request, asset: str) -> Response:
+        found = self.asset(asset)
         by_workflow = Q(tagger=workflows.TAGGER) | Q(tagger__startswith=f"{workflows.TAGGER}:")
-        return TaggingRun.objects.filter(by_workflow, asset=asset).defer("raw_reply")
+        return self.page(TaggingRun.objects.filter(by_workflow, asset=found).defer("raw_reply"))
 
+    @operation(
+        "view_asset",
+        "tag_asset",
+        body=WorkflowBody,
+        returns=QueuedSerializer,
+        status=(202,),
+        operates=True,
+    )
     def create(self, request: Request, asset: str) -> Response:
-        """Queue a workflow for the asset; it is left alone if it is running already."""
-        found = asset_of(request, asset)
-        name = said(WorkflowBody, request)["workflow"]
+        """Queue a workflow for the asset. A running asset is unchanged."""
+        found, name = self.asset(asset), self.body["workflow"]
         tagger = f"{workflows.TAGGER}:{name}" if name else workflows.TAGGER
         if tagger not in workflows.taggers():
             raise ValidationError({"workflow": [_("There is no workflow with this name.")]})
-        queued = tasks.request_tagging([found.pk], trigger="api", force=True, tagger=tagger)
-        state = asset_of(request, asset).tagging_state
-        return Response(
-            {"id": found.pk, "state": state, "queued": bool(queued)},
-            status=status.HTTP_202_ACCEPTED,
-        )
+        return queued(self, found.pk, tagger=tagger)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
-from rest_framework import mixins, serializers, status
+from rest_framework import serializers, status
 from rest_framework.decorators import action
 from rest_framework.exceptions import PermissionDenied, ValidationError
 from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.reverse import reverse
 
 from filestack_tags.assets.visibility import scope_of
 from filestack_tags.curation import saved_searches
@@ -21,22 +20,19 @@ from filestack_tags.curation.saved_searches import Wanted
 from filestack_tags.db.text import MAX_LABEL_LENGTH
 from filestack_tags.db.transactions import locked
 from filestack_tags.exceptions import (
-    CursorError,
     InvalidLabel,
     SavedSearchError,
     SearchError,
 )
 from filestack_tags.models import SavedSearch
-from filestack_tags.search.pages import Page
 
-from . import problems
-from .base import PAGING, View, number
-from .bodies import owner, said
-from .errors import ParameterError, Refused, refused_search
+from .assets import AssetPageSerializer
+from .base import View, operation, row_id
 from .fields import Boolean, Choice, Text
-from .pagination import NewestFirst, SearchPages
+from .pagination import links_of
+from .problems import CONFLICT, INVALID_QUERY, SEARCH_TIMEOUT, ProblemError, invalid_search
 from .representation import describe
-from .serializers import Body
+from .serializers import Body, PageParameters, page_of
 
 
 class SavedSearchSerializer(serializers.ModelSerializer[SavedSearch]):
@@ -92,118 +88,108 @@ class SavedSearchChange(SavedSearchBody):
     name = Text(required=False, max_length=saved_searches.MAX_NAME, constraints=NAME)
 
 
-class SavedPages(SearchPages):
-    """Pages of a saved search's assets for the user, in the saved order."""
-
-    def of(self, saved: SavedSearch, request: Request) -> Page:
-        """Return the requested page.
-
-        Raises:
-            SearchError: when the search is not valid any more, or not for this user.
-            ParameterError: for an invalid page size or cursor.
-        """
-        self.request = request
-        try:
-            self.found = saved.page(
-                size=self.get_page_size(request),
-                cursor=request.query_params.get("cursor") or None,
-                within=scope_of(request.user),
-                include_hidden=request.user.has_perm(saved_searches.HIDDEN),
-            )
-        except CursorError as error:
-            raise ParameterError(str(error), parameter="cursor") from error
-        return self.found
+SAVE_PROBLEMS = (CONFLICT, INVALID_QUERY, SEARCH_TIMEOUT)
 
 
-class SavedSearchViewSet(mixins.ListModelMixin, View):
+class SavedSearchViewSet(View):
     """The user's own saved searches, and those shared by others."""
-
-    serializer_class = SavedSearchSerializer
-    pagination_class = NewestFirst
-    lookup_value_regex = "[^/]+"
-    required_permissions: ClassVar = {
-        "list": ("filestack_tags.view_savedsearch",),
-        "retrieve": ("filestack_tags.view_savedsearch",),
-        "create": ("filestack_tags.add_savedsearch",),
-        "partial_update": ("filestack_tags.change_savedsearch",),
-        "destroy": ("filestack_tags.delete_savedsearch",),
-        "assets": ("filestack_tags.view_savedsearch", "filestack_tags.view_asset"),
-    }
-    parameters: ClassVar = {"list": PAGING, "assets": PAGING}
 
     def lock(self, **kwargs: str) -> None:
         if "pk" in kwargs:
-            rows = SavedSearch.objects.filter(pk=number(kwargs["pk"]))
-            locked(rows).only("pk").first()
+            locked(SavedSearch.objects.filter(pk=row_id(kwargs["pk"]))).only("pk").first()
 
     def modified_at(self, **kwargs: str) -> datetime | None:
-        return self._seen(kwargs["pk"]).changed_at if "pk" in kwargs else None
+        return self._visible(kwargs["pk"]).changed_at if "pk" in kwargs else None
 
-    def get_queryset(self) -> QuerySet[Any]:
-        return saved_searches.visible_to(self.request.user).select_related("owner")
+    @operation(
+        "view_savedsearch",
+        parameters=PageParameters,
+        returns=page_of(SavedSearchSerializer),
+    )
+    def list(self, request: Request) -> Response:
+        return self.page(self._rows())
 
+    @operation("view_savedsearch", returns=SavedSearchSerializer)
     def retrieve(self, request: Request, pk: str) -> Response:
-        """Return a saved search."""
-        return self._shown(self._seen(pk))
+        """Return a saved search that the user may see."""
+        return self.respond(self._visible(pk))
 
+    @operation(
+        "add_savedsearch",
+        body=SavedSearchBody,
+        returns=SavedSearchSerializer,
+        status=(201,),
+        problems=SAVE_PROBLEMS,
+    )
     def create(self, request: Request) -> Response:
         """Save a search under a new name of the user's."""
-        saved = _saved(Wanted(**said(SavedSearchBody, request)), request)
-        place = reverse(
-            "filestack_tags_api:savedsearch-detail", kwargs={"pk": saved.pk}, request=request
-        )
-        return self._shown(saved, status=status.HTTP_201_CREATED, headers={"Location": place})
+        saved = self._save(Wanted(**self.body))
+        return self.respond(saved, location=("savedsearch-detail", {"pk": saved.pk}))
 
+    @operation(
+        "change_savedsearch",
+        body=SavedSearchChange,
+        returns=SavedSearchSerializer,
+        problems=SAVE_PROBLEMS,
+    )
     def partial_update(self, request: Request, pk: str) -> Response:
         """Change one of the user's own searches; values that are not given are kept."""
-        known = self._own(request, pk)
-        kept = {
-            name: getattr(known, name)
-            for name in ("name", "query", "order", "order_tag", "shared")
-        }
-        changes = said(SavedSearchChange, request)
+        saved, changes = self._own(pk), self.body
+        names = ("name", "query", "order", "order_tag", "shared")
+        values = {name: getattr(saved, name) for name in names}
         if changes.get("order", SavedSearch.Order.CONFIDENCE) != SavedSearch.Order.CONFIDENCE:
-            kept["order_tag"] = ""  # other orders have none
-        wanted = Wanted(**{**kept, **changes})
-        return self._shown(_saved(wanted, request, known.pk))
+            values["order_tag"] = ""  # other orders have none
+        return self.respond(self._save(Wanted(**{**values, **changes}), saved.pk))
 
+    @operation("delete_savedsearch", status=(204,))
     def destroy(self, request: Request, pk: str) -> Response:
         """Delete one of the user's own searches. No asset is changed."""
-        saved_searches.delete(self._own(request, pk).pk, owner=owner(request))
+        saved_searches.delete(self._own(pk).pk, owner=self.owner)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
+    @operation(
+        "view_savedsearch",
+        "view_asset",
+        parameters=PageParameters,
+        returns=AssetPageSerializer,
+        problems=(INVALID_QUERY, SEARCH_TIMEOUT),
+    )
     @action(detail=True)
     def assets(self, request: Request, pk: str) -> Response:
         """Return a page of the assets that match now and that the user may see."""
-        pages = SavedPages()
         try:
-            page = pages.of(self._seen(pk), request)
+            page = self._visible(pk).page(
+                size=self.query["page_size"],
+                cursor=self.query["cursor"] or None,
+                within=scope_of(request.user),
+                include_hidden=request.user.has_perm(saved_searches.HIDDEN),
+            )
         except SearchError as error:
-            raise refused_search(error, "query") from error
-        return pages.get_paginated_response(describe(page.ids, page.using))
+            raise invalid_search(error, "query") from error
+        results = describe(page.ids, page.using)
+        return Response(links_of(page, request) | {"results": results})
 
-    def _seen(self, pk: str) -> SavedSearch:
-        saved: SavedSearch = get_object_or_404(self.get_queryset(), pk=number(pk))
+    def _rows(self) -> QuerySet[SavedSearch]:
+        return saved_searches.visible_to(self.request.user).select_related("owner")
+
+    def _visible(self, pk: str) -> SavedSearch:
+        saved: SavedSearch = get_object_or_404(self._rows(), pk=row_id(pk))
         return saved
 
-    def _own(self, request: Request, pk: str) -> SavedSearch:
-        saved = self._seen(pk)
-        if saved.owner_id != request.user.pk:
+    def _own(self, pk: str) -> SavedSearch:
+        saved = self._visible(pk)
+        if saved.owner_id != self.request.user.pk:
             raise PermissionDenied(_("Only the owner can change or delete a saved search."))
         return saved
 
-    def _shown(self, saved: SavedSearch, **reply: Any) -> Response:
-        return Response(SavedSearchSerializer(saved).data, **reply)
-
-
-def _saved(wanted: Wanted, request: Request, saved_id: int | None = None) -> SavedSearch:
-    try:
-        return saved_searches.save(wanted, owner=owner(request), saved_id=saved_id)
-    except SearchError as error:
-        raise refused_search(error, "query") from error
-    except InvalidLabel as error:
-        raise ValidationError({"order_tag": [str(error)]}) from error
-    except SavedSearchError as error:
-        if error.conflict:
-            raise Refused(problems.CONFLICT, str(error)) from error
-        raise ValidationError({error.parameter: [str(error)]}) from error
+    def _save(self, values: Wanted, saved_id: int | None = None) -> SavedSearch:
+        try:
+            return saved_searches.save(values, owner=self.owner, saved_id=saved_id)
+        except SearchError as error:
+            raise invalid_search(error, "query") from error
+        except InvalidLabel as error:
+            raise ValidationError({"order_tag": [str(error)]}) from error
+        except SavedSearchError as error:
+            if error.conflict:
+                raise ProblemError(CONFLICT, str(error)) from error
+            raise ValidationError({error.parameter: [str(error)]}) from error

@@ -1,4 +1,4 @@
-"""Serializers of tags, and the bodies of requests."""
+"""Base classes of what the API reads and sends: bodies, query parameters, and pages."""
 
 from __future__ import annotations
 
@@ -10,97 +10,8 @@ from django.utils.translation import gettext as _
 from rest_framework import serializers
 from rest_framework.fields import empty
 
-from filestack_tags.assets.registry import Facts
-from filestack_tags.conf import get_settings
-from filestack_tags.exceptions import InvalidReference
-from filestack_tags.filestack.calls import (
-    MAX_UPLOAD_TAG_KEY,
-    MAX_UPLOAD_TAG_VALUE,
-    MAX_UPLOAD_TAGS,
-)
-from filestack_tags.filestack.hosts import require_public
-from filestack_tags.filestack.sources import Source
-from filestack_tags.models import Asset, AssetTag, Tag, TagDecision, TagMerge
-
-from .fields import (
-    Boolean,
-    Choice,
-    Confidence,
-    Handle,
-    Reference,
-    StorageAlias,
-    Strings,
-    TagName,
-    Text,
-)
-
-FORMS: tuple[tuple[set[str], set[str]], ...] = (
-    ({"reference"}, {"kind"}),
-    ({"handle"}, set()),
-    ({"url"}, set()),
-    ({"alias", "path"}, set()),
-)
-
-
-class TagSerializer(serializers.ModelSerializer[Tag]):
-    asset_count = serializers.IntegerField(source="visible_assets", read_only=True)
-    aliases = serializers.SlugRelatedField(slug_field="key", many=True, read_only=True)  # type: ignore[var-annotated]  # generic in stubs only
-
-    class Meta:
-        model = Tag
-        fields = ("key", "name", "asset_count", "min_confidence", "hidden", "aliases")
-        read_only_fields = fields
-
-    def get_fields(self) -> dict[str, Any]:
-        """Return the fields named by ``fields`` in the context."""
-        fields, chosen = super().get_fields(), self.context.get("fields")
-        return {name: each for name, each in fields.items() if chosen is None or name in chosen}
-
-
-class DecisionSerializer(serializers.ModelSerializer[TagDecision]):
-    """A decision, with the row before and after; null if there was no row."""
-
-    asset = serializers.IntegerField(source="asset_id", read_only=True)
-    tag = serializers.CharField(source="tag.key", default=None, allow_null=True, read_only=True)
-    user = serializers.CharField(
-        source="user.get_username", default=None, allow_null=True, read_only=True
-    )
-    undoes = serializers.IntegerField(source="undoes_id", allow_null=True, read_only=True)
-    undone_by = serializers.IntegerField(
-        source="undone_by.pk", default=None, allow_null=True, read_only=True
-    )
-    before = serializers.SerializerMethodField()
-    after = serializers.SerializerMethodField()
-
-    class Meta:
-        model = TagDecision
-        fields = (
-            *("id", "asset", "tag", "act", "user", "at", "origin", "job"),
-            *("before", "after", "undoes", "undone_by"),
-        )
-        read_only_fields = fields
-
-    def get_before(self, decision: TagDecision) -> dict[str, Any] | None:
-        return _said(decision.before_confidence, decision.before_decision)
-
-    def get_after(self, decision: TagDecision) -> dict[str, Any] | None:
-        return _said(decision.after_confidence, decision.after_decision)
-
-
-class TagMergeSerializer(serializers.ModelSerializer[TagMerge]):
-    """A merge: its tags, and its progress."""
-
-    source = serializers.CharField(source="source_name", read_only=True)  # type: ignore[assignment]  # a field, as DRF allows
-    target = serializers.CharField(source="target_name", read_only=True)
-
-    class Meta:
-        model = TagMerge
-        fields = (
-            *("id", "source", "target", "state", "error"),
-            *("assets", "done", "both", "conflicts"),
-            *("started_at", "changed_at"),
-        )
-        read_only_fields = fields
+from .fields import Choice, CommaSeparated, Number, Repeatable, Text
+from .problems import ParameterError, unknown_parameters
 
 
 class Body(serializers.Serializer[Any]):
@@ -123,151 +34,92 @@ class Body(serializers.Serializer[Any]):
         return attrs
 
 
-class AddTagSerializer(Body):
-    """A tag to add by hand."""
+class Parameters(serializers.Serializer[Any]):
+    """The query parameters of an operation. One instance reads all requests.
 
-    name = TagName()
-    confidence = Confidence(required=False, default=100)
+    Unknown, repeated and empty parameters are rejected: a misspelled filter that is ignored would
+    show everything.
+    """
 
+    def read(self, query: QueryDict) -> dict[str, Any]:
+        """Return the values of all parameters; None for an absent one without a default.
 
-class DecideSerializer(Body):
-    """A user's decision about a tag: accepted, rejected, or null to withdraw; or its confidence."""
-
-    constraints: ClassVar = {
-        "minProperties": 1,
-        "dependentSchemas": {"confidence": {"properties": {"decision": {"const": "accepted"}}}},
-    }
-
-    decision = Choice(choices=["accepted", "rejected"], allow_null=True, required=False)
-    confidence = Confidence(required=False)
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        attrs = super().validate(attrs)
-        if not attrs:
-            raise serializers.ValidationError(
-                {"decision": _('Send "decision" or "confidence".')}
-            )
-        if "confidence" in attrs and attrs.get("decision", "accepted") != "accepted":
-            raise serializers.ValidationError(
-                {
-                    "confidence": _(
-                        "Setting a confidence accepts the tag: "
-                        '"decision" must be "accepted" or absent.'
-                    )
-                }
-            )
-        return attrs
+        Raises:
+            ProblemError: for an unknown parameter.
+            ParameterError: for an invalid one.
+        """
+        if unknown := query.keys() - self.fields.keys():
+            raise unknown_parameters(unknown, self.fields)
+        values = {}
+        for name, field in self.fields.items():
+            try:
+                values[name] = _value(field, query.getlist(name))
+            except serializers.ValidationError as error:
+                raise ParameterError(_first(error.detail), parameter=name) from error
+        return values
 
 
-class ChangeTagSerializer(Body):
-    """The changes of a tag."""
-
-    name = TagName(required=False)
-    hidden = Boolean(required=False)
-    min_confidence = Confidence(required=False, allow_null=True)
-
-
-class AliasSerializer(Body):
-    """Another label for a tag."""
-
-    name = TagName()
-
-
-class MergeSerializer(Body):
-    """The tag to merge into, by its name or an alias."""
-
-    into = TagName()
-
-
-def _without(*names: str) -> dict[str, Any]:
-    """Return the JSON Schema of an object that has none of these members."""
-    return {"properties": dict.fromkeys(names, False)}
+def _value(field: serializers.Field[Any, Any, Any, Any], texts: list[str]) -> Any:
+    is_repeatable = isinstance(field, Repeatable)
+    if not texts:
+        if field.required:
+            field.fail("required")
+        if is_repeatable:
+            return []
+        return None if field.default is empty else field.default
+    if not getattr(field, "allow_blank", False) and not all(text.strip() for text in texts):
+        raise serializers.ValidationError(
+            _("The value is empty. Enter a value, or omit the parameter.")
+        )
+    if is_repeatable:
+        return field.run_validation(texts)
+    if len(texts) > 1:
+        raise serializers.ValidationError(_("The parameter cannot be repeated."))
+    return field.run_validation(texts[0])
 
 
-class FactsSerializer(Body):
-    """The facts that a client may set."""
+def _first(detail: Any) -> str:
+    """Return the first message in the details of an error."""
+    while isinstance(detail, list | dict):
+        detail = next(iter(detail.values() if isinstance(detail, dict) else detail))
+    return str(detail)
 
-    filename = Text(required=False, allow_blank=True, max_length=1024)
-    mimetype = Text(required=False, allow_blank=True, max_length=255)
-    upload_tags = Strings(  # docs: Uploading, upload tags
-        max_keys=MAX_UPLOAD_TAGS,
-        max_key_length=MAX_UPLOAD_TAG_KEY,
-        max_value_length=MAX_UPLOAD_TAG_VALUE,
+
+class PageParameters(Parameters):
+    cursor = Text(
         required=False,
+        allow_blank=True,
+        constraints={"format": "page-cursor"},
+        help_text="from next and previous; follow those links unchanged",
+    )
+    page_size = Number(min_value=1, max_value=200, default=50, help_text="rows on a page")
+
+
+class HiddenParameters(Parameters):
+    include = CommaSeparated(
+        ("hidden",), help_text="hidden: hidden tags too; requires the permission search_hidden"
     )
 
-    def facts(self) -> Facts:
-        """Return the validated facts."""
-        said = self.validated_data
-        return Facts(
-            filename=said.get("filename"),
-            mimetype=said.get("mimetype"),
-            upload_tags=said.get("upload_tags"),
-        )
+
+def one_of(choices: Any, help_text: str) -> Choice:
+    """Return an optional query parameter with one of the *choices*."""
+    return Choice(choices, required=False, help_text=help_text)
 
 
-class RegisterSerializer(FactsSerializer):
-    """A file to register, given in exactly one of four ways."""
-
-    constraints: ClassVar = {
-        "if": {"required": ["reference"]},
-        "then": _without("handle", "url", "alias", "path"),
-        "else": {
-            **_without("kind"),
-            "if": {"required": ["handle"]},
-            "then": _without("url", "alias", "path"),
-            "else": {
-                "if": {"required": ["url"]},
-                "then": _without("alias", "path"),
-                "else": {"required": ["alias", "path"]},
-            },
-        },
-    }
-
-    kind = Choice(choices=Asset.Kind.choices, required=False)
-    reference = Reference(required=False)
-    handle = Handle(required=False)
-    url = Reference("public-url", required=False)
-    alias = StorageAlias(required=False)
-    path = Reference("storage-path", required=False, trim_whitespace=False)
-    tag = Boolean(required=False, allow_null=True, default=None)
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        return {**super().validate(attrs), "source": _source(attrs)}
+class PageSerializer(serializers.Serializer[Any]):
+    next = serializers.URLField(allow_null=True)
+    previous = serializers.URLField(allow_null=True)
 
 
-def _said(confidence: int | None, decision: int) -> dict[str, Any] | None:
-    if confidence is None:
-        return None
-    return {"confidence": confidence, "decision": AssetTag.Decision(decision).name.lower()}
+def page_of(row: type[serializers.BaseSerializer[Any]]) -> type[PageSerializer]:
+    """Return the serializer of a page of such rows."""
+    name = row.__name__.replace("Serializer", "PageSerializer")
+    return type(name, (PageSerializer,), {"results": row(many=True)})
 
 
-def _source(attrs: dict[str, Any]) -> Source:
-    given = attrs.keys() & {"kind", "reference", "handle", "url", "alias", "path"}
-    if not any(needed <= given <= needed | optional for needed, optional in FORMS):
-        raise serializers.ValidationError(
-            {
-                "reference": _(
-                    "Identify the file by exactly one of: reference (with or without kind), "
-                    "handle, url, or alias and path."
-                )
-            }
-        )
-    field = next(name for name in ("reference", "handle", "url", "path") if name in given)
-    try:
-        source = _named(attrs, field)
-        if source.kind == "url" and not get_settings().ALLOW_PRIVATE_URLS:
-            require_public(source.reference)
-    except InvalidReference as error:
-        raise serializers.ValidationError({field: str(error)}) from error
-    return source
+def confidence(**kwargs: Any) -> serializers.IntegerField:
+    return serializers.IntegerField(min_value=0, max_value=100, **kwargs)
 
 
-def _named(attrs: dict[str, Any], field: str) -> Source:
-    if "alias" in attrs:
-        return Source.alias(attrs["alias"], attrs["path"])
-    if "kind" in attrs:
-        return Source.of(attrs["kind"], attrs["reference"])
-    if field == "reference":
-        return Source.parse(attrs["reference"])
-    return Source.of(field, attrs[field])
+def count(**kwargs: Any) -> serializers.IntegerField:
+    return serializers.IntegerField(min_value=0, **kwargs)

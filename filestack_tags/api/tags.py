@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from django.db.models import QuerySet
 from django.http import Http404
 from django.utils.translation import gettext as _
-from rest_framework import mixins, status
+from rest_framework import serializers, status
 from rest_framework.decorators import action
 from rest_framework.exceptions import ValidationError
 from rest_framework.generics import get_object_or_404
@@ -25,232 +25,305 @@ from filestack_tags.exceptions import InvalidLabel
 from filestack_tags.models import Tag, TagAlias, TagMerge
 from filestack_tags.search.completion import complete
 
-from .base import PAGING, View, includes_hidden, number, person, require_everything
-from .errors import ParameterError
+from .base import CREATED, View, operation, row_id
+from .fields import (
+    Boolean,
+    CommaSeparated,
+    Confidence,
+    Number,
+    TagKeyField,
+    TagName,
+    Text,
+)
 from .pagination import ByKey
-from .requests import chosen, whole_number
+from .problems import CONFLICT, ParameterError
 from .serializers import (
-    AliasSerializer,
-    ChangeTagSerializer,
-    MergeSerializer,
-    TagMergeSerializer,
-    TagSerializer,
+    Body,
+    HiddenParameters,
+    PageParameters,
+    PageSerializer,
+    Parameters,
+    confidence,
+    count,
 )
 
-COMPLETED = 10
-"""Default number of completions."""
-MOST = 100
+
+class AliasKeyField(serializers.CharField):
+    def to_representation(self, value: Any) -> str:
+        return str(value.key)
 
 
-class TagViewSet(mixins.ListModelMixin, View):
+class TagSerializer(serializers.Serializer[Any]):
+    """Members are absent only if the query parameter ``fields`` names others."""
+
+    key = serializers.CharField(required=False)
+    name = serializers.CharField(required=False)
+    asset_count = count(source="visible_assets", required=False)
+    min_confidence = confidence(allow_null=True, required=False)
+    hidden = serializers.BooleanField(required=False)
+    aliases = serializers.ListField(source="aliases.all", child=AliasKeyField(), required=False)
+
+    def get_fields(self) -> dict[str, Any]:
+        fields = super().get_fields()
+        view = self.context.get("view")
+        names = view.query.get("fields") if view is not None and view.query else None
+        return {name: fields[name] for name in fields if names is None or name in names}
+
+
+class TagPageSerializer(PageSerializer):
+    results = TagSerializer(many=True)
+
+
+class CompletionSerializer(serializers.Serializer[Any]):
+    key = TagKeyField(source="name")
+    name = serializers.CharField()
+    count = count()
+    min_confidence = confidence()
+
+
+class CompletionsSerializer(serializers.Serializer[Any]):
+    results = CompletionSerializer(many=True)
+
+
+class MergePreviewSerializer(serializers.Serializer[Any]):
+    assets = count()
+    both = count()
+    conflicts = count()
+    aliases = serializers.ListField(child=serializers.CharField())
+
+
+class TagMergeSerializer(serializers.ModelSerializer[TagMerge]):
+    """A merge: its tags, and its progress."""
+
+    source = serializers.CharField(source="source_name", read_only=True)  # type: ignore[assignment]  # a field, as DRF allows
+    target = serializers.CharField(source="target_name", read_only=True)
+
+    class Meta:
+        model = TagMerge
+        fields = (
+            *("id", "source", "target", "state", "error"),
+            *("assets", "done", "both", "conflicts"),
+            *("started_at", "changed_at"),
+        )
+        read_only_fields = fields
+
+
+class ChangeTagSerializer(Body):
+    """The changes of a tag."""
+
+    name = TagName(required=False)
+    hidden = Boolean(required=False)
+    min_confidence = Confidence(required=False, allow_null=True)
+
+
+class AliasSerializer(Body):
+    """Another label for a tag."""
+
+    name = TagName()
+
+
+class MergeSerializer(Body):
+    """The tag to merge into, by its name or an alias."""
+
+    into = TagName()
+
+
+FIELDS = ("key", "name", "asset_count", "min_confidence", "hidden", "aliases")
+
+
+class TagParameters(HiddenParameters):
+    fields = CommaSeparated(FIELDS, help_text="the members of a tag to return")  # type: ignore[assignment]  # a field, as DRF allows
+
+
+class TagListParameters(TagParameters, PageParameters):
+    q = Text(
+        required=False,
+        allow_blank=True,
+        constraints={"format": "tag-name"},
+        help_text="the beginning of the keys; all tags if empty",
+    )
+
+
+class CompletionParameters(HiddenParameters):
+    q = Text(
+        required=False,
+        allow_blank=True,
+        trim_whitespace=False,
+        default="",
+        help_text="the beginning of a word of the names",
+    )
+    limit = Number(min_value=1, max_value=100, default=10, help_text="maximum number of tags")
+
+
+class MergeParameters(Parameters):
+    into = TagName(help_text="the tag to merge into, by its name or an alias")
+
+
+class TagViewSet(View):
     """Tags that are not hidden, by their keys.
 
     A tag is addressed by its key, its name or an alias, optionally in double quotes. Quotes are
     required for a name that is also a URL of this API, such as ``complete``.
     """
 
-    serializer_class = TagSerializer
-    pagination_class = ByKey
     lookup_field = "key"
     lookup_value_regex = ".+"
-    required_permissions: ClassVar = {
-        "list": ("filestack_tags.view_tag",),
-        "retrieve": ("filestack_tags.view_tag",),
-        "complete": ("filestack_tags.view_tag",),
-        "partial_update": ("filestack_tags.change_tag",),
-        "alias": ("filestack_tags.change_tag",),
-        "aliases": ("filestack_tags.change_tag",),
-        "merge": ("filestack_tags.change_tag",),
-        "merge_preview": ("filestack_tags.change_tag",),
-    }
-    parameters: ClassVar = {
-        "list": PAGING | {"q", "include", "fields"},
-        "retrieve": frozenset({"include", "fields"}),
-        "complete": frozenset({"q", "limit", "include"}),
-        "merge_preview": frozenset({"into"}),
-    }
-    operations: ClassVar = frozenset({"merge"})
 
     def lock(self, **kwargs: str) -> None:
         if "key" in kwargs:
-            locked(Tag.objects.filter(pk=_tag_id(kwargs["key"]))).only("pk").first()
+            locked(Tag.objects.filter(pk=tag_id(kwargs["key"]))).only("pk").first()
 
-    def get_queryset(self) -> QuerySet[Any]:
-        tags = tags_of(self.request.user)
-        fields = self._fields()
-        if fields is None or "aliases" in fields:
-            tags = tags.prefetch_related("aliases")
-        if includes_hidden(self.request):
-            return tags
-        tags = tags.filter(hidden=False)
-        return tags.exclude(pk__in=kept) if (kept := withheld(tags.db)) else tags
+    @operation("view_tag", parameters=TagListParameters, returns=TagPageSerializer)
+    def list(self, request: Request) -> Response:
+        rows, text = self._tags(), self.query["q"]
+        if text:
+            try:
+                label_key(text)
+            except InvalidLabel as error:
+                raise ParameterError(str(error), parameter="q") from error
+            rows = rows.filter(key__startswith=fold(text))
+        return self.page(rows, ByKey)
 
-    def filter_queryset(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        text = self.request.query_params.get("q", "")
-        if not text.strip():
-            return queryset
-        try:
-            label_key(text)
-        except InvalidLabel as error:
-            raise ParameterError(str(error), parameter="q") from error
-        return queryset.filter(key__startswith=fold(text))
-
+    @operation("view_tag", parameters=TagParameters, returns=TagSerializer)
     def retrieve(self, request: Request, key: str) -> Response:
         """Return one tag, by its key, its name or an alias, optionally in double quotes."""
-        found = get_object_or_404(self.get_queryset(), pk=_tag_id(key))
-        return Response(self.get_serializer(found).data)
+        return self.respond(get_object_or_404(self._tags(), pk=tag_id(key)))
 
-    def get_serializer_context(self) -> dict[str, Any]:
-        return {**super().get_serializer_context(), "fields": self._fields()}
-
-    def _fields(self) -> frozenset[str] | None:
-        return chosen(self.request, "fields", TagSerializer.Meta.fields)
-
+    @operation("view_tag", parameters=CompletionParameters, returns=CompletionsSerializer)
     @action(detail=False)
     def complete(self, request: Request) -> Response:
         """Return the most used tags with a word that begins with `q`."""
-        found = complete(
-            request.query_params.get("q", ""),
-            limit=whole_number(request, "limit", default=COMPLETED, most=MOST),
-            include_hidden=includes_hidden(request),
+        completions = complete(
+            self.query["q"],
+            limit=self.query["limit"],
+            include_hidden=self.includes_hidden(),
             within=scope_of(request.user),
         )
-        return Response(
-            {
-                "results": [
-                    {
-                        "key": label_key(each.name),
-                        "name": each.name,
-                        "count": each.count,
-                        "min_confidence": each.min_confidence,
-                    }
-                    for each in found
-                ]
-            }
-        )
+        return self.respond({"results": completions})
 
+    @operation(
+        "change_tag", body=ChangeTagSerializer, returns=TagSerializer, problems=(CONFLICT,)
+    )
     def partial_update(self, request: Request, key: str) -> Response:
         """Rename, hide or show a tag, or set its minimum: all changes or none."""
-        tag = _editable(request, key)
-        form = ChangeTagSerializer(data=request.data)
-        form.is_valid(raise_exception=True)
-        said = form.validated_data
+        tag, body = self._editable(key), self.body
         with atomic():
-            if "name" in said and said["name"] != tag.name:
-                curation.rename(tag.pk, said["name"])
-            if "min_confidence" in said:
-                curation.set_minimum(tag.pk, said["min_confidence"])
-            if "hidden" in said:
-                curation.hide(tag.pk, hidden=said["hidden"])
-        return Response(_shown(request, tag))
+            if "name" in body and body["name"] != tag.name:
+                curation.rename(tag.pk, body["name"])
+            if "min_confidence" in body:
+                curation.set_minimum(tag.pk, body["min_confidence"])
+            if "hidden" in body:
+                curation.hide(tag.pk, hidden=body["hidden"])
+        return self._respond_with(tag)
 
+    @operation(
+        "change_tag",
+        body=AliasSerializer,
+        returns=TagSerializer,
+        status=CREATED,
+        problems=(CONFLICT,),
+    )
     @action(detail=True, methods=["post"])
     def aliases(self, request: Request, key: str) -> Response:
         """Add an alias to the tag; 200 if it exists already."""
-        tag = _editable(request, key)
-        form = AliasSerializer(data=request.data)
-        form.is_valid(raise_exception=True)
-        name = form.validated_data["name"]
-        is_known = TagAlias.objects.filter(tag=tag, key=label_key(name)).exists()
+        tag, name = self._editable(key), self.body["name"]
+        exists = TagAlias.objects.filter(tag=tag, key=label_key(name)).exists()
         curation.add_alias(tag.pk, name)
-        return Response(
-            _shown(request, tag),
-            status=status.HTTP_200_OK if is_known else status.HTTP_201_CREATED,
-        )
+        return self._respond_with(tag, 200 if exists else 201)
 
+    @operation("change_tag", status=(204,), problems=(CONFLICT,))
     @action(detail=True, methods=["delete"], url_path="aliases/(?P<alias>.+)")
     def alias(self, request: Request, key: str, alias: str) -> Response:
         """Delete an alias; tags already assigned stay."""
-        tag = _editable(request, key)
+        tag = self._editable(key)
         try:
-            wanted = TagAlias.objects.filter(tag=tag, key=label_key(alias)).first()
+            alias_key = label_key(alias)
         except InvalidLabel as error:
             raise Http404 from error
-        if wanted is None:
-            raise Http404
-        curation.remove_alias(wanted.pk)
+        curation.remove_alias(get_object_or_404(TagAlias, tag=tag, key=alias_key).pk)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
+    @operation(
+        "change_tag",
+        body=MergeSerializer,
+        returns=TagMergeSerializer,
+        status=(202,),
+        problems=(CONFLICT,),
+        operates=True,
+    )
     @action(detail=True, methods=["post"])
     def merge(self, request: Request, key: str) -> Response:
         """Merge the tag into another, which later replies and searches use at once."""
-        tag = _editable(request, key)
-        form = MergeSerializer(data=request.data)
-        form.is_valid(raise_exception=True)
-        into = form.validated_data["into"]
-        target = known([label_key(into)]).get(label_key(into))
+        tag, into = self._editable(key), label_key(self.body["into"])
+        target = known([into]).get(into)
         if target is None:
             raise ValidationError({"into": [_("There is no such tag.")]})
-        begun = tasks.merge(tag.pk, target, user=person(request))
-        return Response(_merge(begun.pk), status=status.HTTP_202_ACCEPTED)
+        merge = tasks.merge(tag.pk, target, user=self.user)
+        return self.respond(TagMerge.objects.get(pk=merge.pk))
 
+    @operation(
+        "change_tag",
+        parameters=MergeParameters,
+        returns=MergePreviewSerializer,
+        problems=(CONFLICT,),
+    )
     @merge.mapping.get
     def merge_preview(self, request: Request, key: str) -> Response:
         """Return what merging the tag into `into` would do. Changes nothing."""
-        tag = _editable(request, key)
-        into = request.query_params.get("into", "")
-        try:
-            target = known([label_key(into)]).get(label_key(into))
-        except InvalidLabel as error:
-            raise ParameterError(str(error), parameter="into") from error
+        tag, into = self._editable(key), label_key(self.query["into"])
+        target = known([into]).get(into)
         if target is None:
             raise ParameterError(_("There is no such tag."), parameter="into")
-        found = merging.preview(tag.pk, target)
-        return Response(
-            {
-                "assets": found.assets,
-                "both": found.both,
-                "conflicts": found.conflicts,
-                "aliases": [*found.aliases],
-            }
-        )
+        return self.respond(merging.preview(tag.pk, target))
+
+    def _tags(self) -> QuerySet[Any]:
+        fields = self.query["fields"]
+        tags = tags_of(self.request.user)
+        if fields is None or "aliases" in fields:
+            tags = tags.prefetch_related("aliases")
+        if self.includes_hidden():
+            return tags
+        tags = tags.filter(hidden=False)
+        return tags.exclude(pk__in=sensitive) if (sensitive := withheld(tags.db)) else tags
+
+    def _editable(self, key: str) -> Tag:
+        """Return the tag in the path, hidden or not, if the user may change it."""
+        self.require_everything()
+        tag: Tag = get_object_or_404(Tag, pk=tag_id(key))
+        return tag
+
+    def _respond_with(self, tag: Tag, status: int = 200) -> Response:
+        return self.respond(get_object_or_404(tags_of(self.request.user), pk=tag.pk), status)
 
 
 class TagMergeViewSet(View):
     """Merges of tags and their progress, for users who may see all assets."""
 
-    lookup_value_regex = "[^/]+"
-    required_permissions: ClassVar = {
-        "retrieve": ("filestack_tags.view_tag",),
-        "undo": ("filestack_tags.change_tag",),
-    }
-    operations: ClassVar = frozenset({"undo"})
-
+    @operation("view_tag", returns=TagMergeSerializer)
     def retrieve(self, request: Request, pk: str) -> Response:
         """Return a merge and its progress."""
-        require_everything(request)
-        return Response(_merge(number(pk)))
+        self.require_everything()
+        return self.respond(get_object_or_404(TagMerge, pk=row_id(pk)))
 
+    @operation(
+        "change_tag",
+        returns=TagMergeSerializer,
+        status=(202,),
+        problems=(CONFLICT,),
+        operates=True,
+    )
     @action(detail=True, methods=["post"])
     def undo(self, request: Request, pk: str) -> Response:
         """Undo a merge: the tag exists separately again. Idempotent."""
-        require_everything(request)
-        try:
-            begun = tasks.undo_merge(number(pk), user=person(request))
-        except TagMerge.DoesNotExist as error:
-            raise Http404 from error
-        return Response(_merge(begun.pk), status=status.HTTP_202_ACCEPTED)
+        self.require_everything()
+        merge = get_object_or_404(TagMerge, pk=row_id(pk))
+        return self.respond(tasks.undo_merge(merge.pk, user=self.user))
 
 
-def _tag_id(text: str) -> int:
+def tag_id(text: str) -> int:
     """Return the id of the tag in the path, 0 if it does not exist."""
     try:
         key = label_key(text)
     except InvalidLabel as error:
         raise Http404 from error
     return known([key]).get(key, 0)
-
-
-def _editable(request: Request, key: str) -> Tag:
-    """Return the tag in the path, hidden or not, if the user may change it."""
-    require_everything(request)
-    tag: Tag = get_object_or_404(Tag, pk=_tag_id(key))
-    return tag
-
-
-def _shown(request: Request, tag: Tag) -> Any:
-    return TagSerializer(get_object_or_404(tags_of(request.user), pk=tag.pk)).data
-
-
-def _merge(pk: int) -> Any:
-    return TagMergeSerializer(get_object_or_404(TagMerge, pk=pk)).data

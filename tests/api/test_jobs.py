@@ -11,7 +11,6 @@ from django.db.models import Q
 from rest_framework.test import APIClient
 
 from filestack_tags import curation
-from filestack_tags.api.jobs import JobViewSet
 from filestack_tags.api.problems import PREFIX
 from filestack_tags.curation import bulk
 from filestack_tags.models import Asset, AssetTag, BulkJob, Tag
@@ -323,7 +322,7 @@ def test_who_is_no_user_asks_for_nothing(
     api: APIClient, run: Any, ids: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Such as a host's service account: without a user a job would have no scope.
-    monkeypatch.setattr("filestack_tags.api.bodies.person", lambda request: None)
+    monkeypatch.setattr("filestack_tags.api.base.View.user", None)
     for path in (JOBS, f"{JOBS}preview/"):
         assert run(api, path, {"action": "forget"}).status_code == 403
     assert not BulkJob.objects.exists()
@@ -338,10 +337,3 @@ def test_listing_costs_the_same_however_many_there_are(
         assert len(api.get(JOBS).json()["results"]) == 5
     for pk in ("abc", "9" * 30, "0"):
         assert api.get(f"{JOBS}{pk}/").status_code == 404
-
-
-def test_every_action_of_the_view_has_its_permissions() -> None:
-    ours = {"list", "retrieve", "create"} | {
-        each.__name__ for each in JobViewSet.get_extra_actions()
-    }
-    assert set(JobViewSet.required_permissions) == ours

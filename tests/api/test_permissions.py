@@ -11,7 +11,6 @@ from rest_framework.test import APIClient, APIRequestFactory
 from rest_framework.throttling import ScopedRateThrottle
 
 from filestack_tags.api import base
-from filestack_tags.api.permissions import ActionPermissions
 from filestack_tags.api.problems import PREFIX
 from filestack_tags.models import Asset
 
@@ -144,17 +143,16 @@ def test_reading_writing_and_operating_are_throttled_apart(
 
 class _Unlisted:
     action = "explode"
-    required_permissions = {"list": ("filestack_tags.view_asset",)}
 
 
 @pytest.mark.parametrize("user", [None, AnonymousUser()])
 def test_a_request_without_user_is_denied(user: Any) -> None:
     request = Request(APIRequestFactory().get("/"))
     request.user = user
-    assert ActionPermissions().has_permission(request, _Unlisted()) is False  # type: ignore[arg-type]  # the part of a view that it uses
+    assert base.OperationPermission().has_permission(request, _Unlisted()) is False  # type: ignore[arg-type]  # the part of a view that it uses
 
 
 def test_an_action_that_lists_no_permission_is_denied_to_superusers_too() -> None:
     request = Request(APIRequestFactory().get("/"))
     request.user = person("root", is_superuser=True)
-    assert ActionPermissions().has_permission(request, _Unlisted()) is False  # type: ignore[arg-type]  # the part of a view that it uses
+    assert base.OperationPermission().has_permission(request, _Unlisted()) is False  # type: ignore[arg-type]  # the part of a view that it uses

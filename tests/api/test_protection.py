@@ -10,14 +10,14 @@ from django.test import RequestFactory
 from django.views.debug import technical_500_response
 from rest_framework.test import APIClient
 
-from filestack_tags.api.filters import AssetFilter
+from filestack_tags.api.filters import AssetFilters
 from filestack_tags.api.problems import PREFIX
 from filestack_tags.conf import get_settings
 
 pytestmark = pytest.mark.django_db
 
 
-@pytest.mark.parametrize("name", sorted({*AssetFilter.base_filters} - {"q"}))
+@pytest.mark.parametrize("name", sorted({*AssetFilters().fields} - {"q"}))
 @pytest.mark.parametrize("value", ["", " "])
 def test_an_empty_filter_is_rejected(api: APIClient, name: str, value: str) -> None:
     for path in ("assets/", "assets/count/"):

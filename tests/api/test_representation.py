@@ -19,7 +19,7 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.test import APIClient
 
 from filestack_tags.api import rendering
-from filestack_tags.api.representation import describe
+from filestack_tags.api.representation import AssetSerializer, describe
 from filestack_tags.assets import registry
 from filestack_tags.models import Asset, AssetTag, Tag, score_of
 from filestack_tags.search.planner import visible_asset_tags
@@ -100,6 +100,17 @@ def test_a_rich_asset_is_the_same_text_in_a_list_and_by_itself(api: APIClient) -
     assert api.get("/api/v1/assets/").content.decode() == (
         f'{{"next":null,"previous":null,"results":[{expected}]}}'
     )
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu"])
+@pytest.mark.django_db
+def test_assets_are_rendered_as_their_serializer_does(zone: str) -> None:
+    ids = [rich().pk, tagged("plain").pk]
+    with timezone.override(zone):
+        expected = [AssetSerializer(Asset.objects.get(pk=pk)).data for pk in ids]
+        assert rendering.JSON().render(describe(ids, "default")) == rendering.JSON().render(
+            expected
+        )
 
 
 @pytest.mark.django_db

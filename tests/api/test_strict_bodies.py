@@ -11,8 +11,8 @@ from rest_framework import serializers
 from rest_framework.test import APIClient
 
 from filestack_tags.api import fields
-from filestack_tags.api.schema.operations import OPERATIONS
 from filestack_tags.api.serializers import Body
+from filestack_tags.api.urls import router
 from filestack_tags.models import Tag
 
 from .rows import tagged
@@ -28,9 +28,12 @@ OF_ANOTHER_TYPE: dict[type[serializers.Field[Any, Any, Any, Any]], tuple[Any, ..
 
 
 def bodies() -> list[type[Body]]:
-    operations = (each for actions in OPERATIONS.values() for each in actions.values())
-    found = {each.body for each in operations if each.body is not None}
-    return sorted(found, key=lambda body: str(body.__name__))
+    found = {
+        getattr(url.callback.cls, action).operation.body
+        for url in router.urls
+        for action in url.callback.actions.values()
+    }
+    return sorted(found - {None}, key=lambda body: str(body.__name__))
 
 
 def each_field() -> Iterator[tuple[type[Body], str, Any]]:

@@ -8,7 +8,6 @@ import pytest
 from rest_framework.test import APIClient
 
 from filestack_tags import curation
-from filestack_tags.api.serializers import TagSerializer
 from filestack_tags.curation import merging
 from filestack_tags.models import Tag
 
@@ -64,13 +63,7 @@ def test_a_member_of_a_tag_that_is_not_known_is_named(
     reply = api.get(f"/api/v1/{path}", {"fields": "key,colour"})
     assert reply.status_code == 400
     assert reply.json()["parameter"] == "fields"
-    assert "'colour'" in reply.json()["detail"]
-
-
-def test_the_documented_tag_has_the_members_that_are_shown() -> None:
-    from filestack_tags.api.schema.shapes import ListedTagSerializer
-
-    assert tuple(ListedTagSerializer().fields) == TagSerializer.Meta.fields
+    assert "colour" in reply.json()["detail"]
 
 
 @pytest.mark.parametrize(
