@@ -338,7 +338,7 @@ def test_no_secret_is_anywhere(
         shake(emulator, settings, django_capture_on_commit_callbacks)
         answers = deliver(client, django_capture_on_commit_callbacks)
         call_policies = list(signed)
-        circuit_breaker.note("filestack", [circuit_breaker.Call(tries=False, error=None)])
+        circuit_breaker.record("filestack", [circuit_breaker.Call(is_trial=False, error=None)])
         client.force_login(User.objects.create_superuser("root"))
         permit, uploaded = uploads(client, emulator)
         pages = [*look(client), *uploaded]

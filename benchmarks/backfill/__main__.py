@@ -114,13 +114,15 @@ def _walked() -> int:
 
     from filestack_tags.tagging import backfill, leases, pipeline
 
-    def refuse(asset_ids: list[int], **options: Any) -> list[leases.Refusal]:
-        return [leases.Refusal(pk, "tagged") for pk in asset_ids]
+    def refuse(asset_ids: list[int], **options: Any) -> list[leases.LeaseRefused]:
+        return [leases.LeaseRefused(pk, "tagged") for pk in asset_ids]
 
     row = backfill.start(backfill.Options())
     # Nothing is in flight, so there is nothing to wait for.
     with patch.object(leases, "claim", refuse), patch.object(pipeline, "PAUSE", 0.0):
-        backfill.run(row, concurrency=500, tell=lambda row: None, is_stopped=lambda: False)
+        backfill.run(
+            row, concurrency=500, report_progress=lambda row: None, is_stopped=lambda: False
+        )
     return sum(row.counts.values())
 
 

@@ -12,9 +12,9 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from filestack_tags.filestack.payloads import event_key
+from filestack_tags.models import WebhookDelivery
 from filestack_tags.testing.payloads import fp_delete, fp_overwrite, fp_upload, fs_workflow
 from filestack_tags.webhooks import inbox, processing
-from filestack_tags.webhooks.inserting import insert_or_count
 
 Make = Callable[[str], Mapping[str, Any]]
 
@@ -67,8 +67,10 @@ def _apply(events: Sequence[Mapping[str, Any]]) -> int:
     for event in events:
         body = json.dumps(event).encode()
         key, action = event_key(body)
-        said = {"event_key": key, "action": action, "headers": {}, "raw_body": body}
-        ids.append(insert_or_count(**said, at=timezone.now())[0])
+        delivery = WebhookDelivery.objects.create(
+            event_key=key, action=action, raw_body=body, due_at=timezone.now()
+        )
+        ids.append(delivery.pk)
     with CaptureQueriesContext(connection) as captured:
         outcomes = processing.process(ids)
     if wrong := [one.state for one in outcomes if one.state != "processed"]:

@@ -131,7 +131,7 @@ class ReviewForm(forms.Form):
         if not name:
             return None
         try:
-            tag_id = tags.known([label_key(name)]).get(label_key(name))
+            tag_id = tags.existing_ids([label_key(name)]).get(label_key(name))
         except InvalidLabel as error:
             raise forms.ValidationError(str(error)) from error
         if tag_id is None:
@@ -193,7 +193,7 @@ class TagForm(ChangesModelForm):
             keys = [label_key(label) for label in labels]
         except InvalidLabel as error:
             raise forms.ValidationError(str(error)) from error
-        holders = tags.known(keys)
+        holders = tags.existing_ids(keys)
         taken = sorted(key for key, holder in holders.items() if holder != self.instance.pk)
         if taken:
             raise forms.ValidationError(

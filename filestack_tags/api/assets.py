@@ -15,7 +15,7 @@ from rest_framework.response import Response
 
 from filestack_tags import tasks
 from filestack_tags.assets.registry import Facts, amend, forget
-from filestack_tags.assets.tags import known
+from filestack_tags.assets.tags import existing_ids
 from filestack_tags.assets.visibility import scope_of, sees_everything
 from filestack_tags.conf import get_settings
 from filestack_tags.db.replicas import read_alias
@@ -262,7 +262,7 @@ class AssetViewSet(View):
         """Return the confidences of `tag` on the assets that match the other parameters."""
         key = label_key(self.query["tag"])
         query = search_of({**self.query, "tag": ()})
-        counts = histogram(known([key]).get(key, 0), query, **self._options())
+        counts = histogram(existing_ids([key]).get(key, 0), query, **self._options())
         bars = [{"confidence": value, "count": number} for value, number in counts.items()]
         return self.respond({"tag": key, "total": sum(counts.values()), "counts": bars})
 

@@ -16,7 +16,7 @@ from rest_framework.response import Response
 
 from filestack_tags import curation, tasks
 from filestack_tags.assets.sensitive import withheld
-from filestack_tags.assets.tags import known
+from filestack_tags.assets.tags import existing_ids
 from filestack_tags.assets.visibility import scope_of, tags_of
 from filestack_tags.curation import merging
 from filestack_tags.db.text import fold, label_key
@@ -255,7 +255,7 @@ class TagViewSet(View):
     def merge(self, request: Request, key: str) -> Response:
         """Merge the tag into another, which later replies and searches use at once."""
         tag, into = self._editable(key), label_key(self.body["into"])
-        target = known([into]).get(into)
+        target = existing_ids([into]).get(into)
         if target is None:
             raise ValidationError({"into": [_("There is no such tag.")]})
         merge = tasks.merge(tag.pk, target, user=self.user)
@@ -271,7 +271,7 @@ class TagViewSet(View):
     def merge_preview(self, request: Request, key: str) -> Response:
         """Return what merging the tag into `into` would do. Changes nothing."""
         tag, into = self._editable(key), label_key(self.query["into"])
-        target = known([into]).get(into)
+        target = existing_ids([into]).get(into)
         if target is None:
             raise ParameterError(_("There is no such tag."), parameter="into")
         return self.respond(merging.preview(tag.pk, target))
@@ -326,4 +326,4 @@ def tag_id(text: str) -> int:
         key = label_key(text)
     except InvalidLabel as error:
         raise Http404 from error
-    return known([key]).get(key, 0)
+    return existing_ids([key]).get(key, 0)

@@ -8,7 +8,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from functools import partial
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from django.db import IntegrityError
@@ -16,7 +15,7 @@ from django.db.models import CharField, Q, QuerySet
 from django.utils import timezone
 
 from filestack_tags.db.datetimes import kept
-from filestack_tags.db.rowsets import update
+from filestack_tags.db.set_based import update_rows
 from filestack_tags.db.text import reference_digest, storable, storable_json
 from filestack_tags.db.transactions import alias, atomic, locked, on_commit, retrying
 from filestack_tags.exceptions import OutOfScope
@@ -328,14 +327,12 @@ def _present_or_not(asset_ids: Collection[int], *, deleted_at: datetime | None) 
             return ids
         for asset in changed:
             asset.changed_at = timezone.now()
-        columns = ("deleted_at", "changed_at", "tagging_state", "due_at")
-        values = attrgetter("pk", *columns)
-        update(Asset, columns, [values(asset) for asset in changed])
+        update_rows(changed, ("deleted_at", "changed_at", "tagging_state", "due_at"))
         rescore(hidden=ids) if deleted_at else rescore(shown=ids)
     return ids
 
 
-def rest_state(asset: Asset) -> str:
+def idle_state(asset: Asset) -> str:
     """Return the state of an asset that is not being tagged, derived from its tags."""
     if not asset.tags_version:
         return Asset.State.NEW
@@ -377,7 +374,7 @@ def change_content(asset: Asset, said: Mapping[str, Any], at: datetime) -> bool:
     refresh(asset, said, at)
     asset.content_version += 1
     asset.content_changed_at = at
-    asset.tagging_state = rest_state(asset)
+    asset.tagging_state = idle_state(asset)
     asset.due_at = None
     return True
 
@@ -398,7 +395,7 @@ def hide(asset: Asset, at: datetime) -> bool:
     if asset.deleted_at:
         return False
     asset.deleted_at = at
-    asset.tagging_state = rest_state(asset)
+    asset.tagging_state = idle_state(asset)
     asset.due_at = None
     return True
 
@@ -428,7 +425,7 @@ def rescore(*, hidden: Collection[int] = (), shown: Collection[int] = ()) -> Non
             of_both.append((rows, forgotten))
             for tag_id in rows.values_list("tag_id", flat=True):
                 counts[tag_id] += -1 if forgotten else 1
-    tags.hold(counts)
+    tags.lock(counts)
     for rows, forgotten in of_both:
         rows.update(score=score_in_sql(forgotten=forgotten))
-    tags.shift_counts(counts)
+    tags.adjust_counts(counts)

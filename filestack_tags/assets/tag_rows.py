@@ -1,165 +1,107 @@
-"""Upsert: insert and update the tag rows of replies, each kind in one statement.
-
-Raw SQL, because ``bulk_create(update_conflicts=True)`` can neither leave reviewed rows alone nor
-skip rows with equal values, and takes twice as long. Rows that are known to be new are copied on
-PostgreSQL: with ``ON CONFLICT`` it writes each of them to the WAL twice.
-"""
+"""Tag rows: replace the unreviewed tags of assets with those of their newest results."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 
-from django.db import connections
-from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models.constants import OnConflict
+from django.db.models import Q
 
-from filestack_tags.db import prepared_statements
-from filestack_tags.db.rowsets import among, unnested
+from filestack_tags.db.set_based import check_references, insert_rows, update_rows
 from filestack_tags.db.transactions import alias
-from filestack_tags.models import AssetTag
+from filestack_tags.models import Asset, AssetTag, score_of
 
-MAX_ROWS = 100
-"""Rows of one statement with a parameter for each value: SQLite's oldest limit is 999."""
+from . import tags
 
-UNIQUE = ("asset_id", "tag_id")
-CHANGING = ("confidence", "score", "source", "run_id")
-SAID = CHANGING[:3]
-COLUMNS = (*UNIQUE, *CHANGING, "decision")
-UNDECIDED = int(AssetTag.Decision.NONE)
-KINDS = ("bigint", "integer", "smallint", "smallint", "smallint", "bigint")
+BATCH = 100
+"""Rows deleted in one statement: SQLite's oldest limit is 999 parameters."""
 
-Row = tuple[int, int, int, int, int, int]
-"""Asset, tag, confidence, score, source, run."""
-Held = tuple[int, int, int]
-"""Confidence, source, decision."""
+UNREVIEWED = AssetTag.Decision.NONE
+CHANGED = ("confidence", "score", "source", "run")
+"""The columns that a new result writes on an existing row."""
 
 
-def present(asset_ids: Collection[int]) -> dict[int, dict[int, Held]]:
-    """Return the rows that assets have: ``{asset id: {tag id: the row's values}}``."""
-    if not asset_ids:
-        return {}
-    connection = connections[alias()]
-    table = connection.ops.quote_name(AssetTag._meta.db_table)
-    wanted, parameters = among("asset_id", sorted(asset_ids))
-    held: dict[int, dict[int, Held]] = {asset_id: {} for asset_id in asset_ids}
-    with prepared_statements.cursor(alias()) as cursor:
-        cursor.execute(
-            f"SELECT asset_id, tag_id, confidence, source, decision FROM {table} WHERE {wanted}",  # noqa: S608  contains no values
-            parameters,
-        )
-        for asset_id, tag_id, *said in cursor.fetchall():
-            held[asset_id][tag_id] = tuple(said)
-    return held
+@dataclass(frozen=True)
+class TagResult:
+    """The tags that an asset has according to a run: ``{tag id: (confidence, source)}``."""
+
+    run_id: int
+    tags: Mapping[int, tuple[int, int]]
 
 
-def write(added: Sequence[Row], changed: Sequence[Row]) -> None:
-    """Insert the rows that :func:`present` did not find, and update those that it found.
+def replace(assets: Mapping[int, Asset], results: Mapping[int, TagResult]) -> None:
+    """Replace the unreviewed tags of assets, and count.
 
-    Call it in a transaction that has held the assets' locks since :func:`present`, with rows in the
-    order of assets and tags. Do not pass rows that a user reviewed.
+    Call it in the transaction that holds the assets' locks. Reviewed rows are never changed, and
+    unchanged rows are not written.
+
+    Args:
+        assets: the assets, by id.
+        results: the new tags of some of them, by asset id.
 
     Raises:
-        IntegrityError: on PostgreSQL, when an added row exists after all: another process wrote it
-            without the asset's lock. The next :func:`present` will find it.
+        IntegrityError: when a tag does not exist, or when another process wrote a row without the
+            asset's lock.
     """
-    if added and _can_copy():
-        _copy(added)
-        upsert(changed)
-    else:
-        upsert(sorted((*added, *changed)))
-
-
-def _can_copy() -> bool:
-    if connections[alias()].vendor != "postgresql":
-        return False
-    from django.db.backends.postgresql.psycopg_any import is_psycopg3  # needs a driver
-
-    return bool(is_psycopg3)
-
-
-def _copy(rows: Sequence[Row]) -> None:
-    connection = connections[alias()]
-    quote = connection.ops.quote_name
-    columns = ", ".join(map(quote, COLUMNS))
-    line = "%d\t" * len(KINDS) + f"{UNDECIDED}\n"
-    with (
-        connection.wrap_database_errors,
-        prepared_statements.cursor(alias()) as cursor,
-        cursor.copy(f"COPY {quote(AssetTag._meta.db_table)} ({columns}) FROM STDIN") as copy,
-    ):
-        copy.write("".join([line % row for row in rows]))
-
-
-def upsert(rows: Sequence[Row]) -> None:
-    """Insert the rows, and update existing rows whose values differ.
-
-    The same conditions as for :func:`write` apply. PostgreSQL and SQLite leave rows that a user
-    reviewed unchanged, and do not write rows with equal values.
-    """
-    if not rows:
-        return
-    connection = connections[alias()]
-    quote = connection.ops.quote_name
-    table = quote(AssetTag._meta.db_table)
-    columns = ", ".join(map(quote, COLUMNS))
-    suffix = _on_conflict(connection, table)
-    with prepared_statements.cursor(alias()) as cursor:
-        for source, parameters in _sources(connection, rows):
-            cursor.execute(f"INSERT INTO {table} ({columns}) {source} {suffix}", parameters)
-
-
-def remove(pairs: Iterable[tuple[int, int]]) -> None:
-    """Delete the unreviewed rows of these (asset id, tag id) pairs, in a transaction as above."""
-    tags_of: defaultdict[int, list[int]] = defaultdict(list)
-    for asset_id, tag_id in sorted(pairs):
-        tags_of[asset_id].append(tag_id)
-    if not tags_of:
-        return
-    connection = connections[alias()]
-    table = connection.ops.quote_name(AssetTag._meta.db_table)
-    undecided = f"decision = {UNDECIDED}"
-    with prepared_statements.cursor(alias()) as cursor:
-        if connection.vendor == "postgresql":
-            pairs = [(asset, tag) for asset, tags in tags_of.items() for tag in tags]
-            source, parameters = unnested((("asset", KINDS[0]), ("tag", KINDS[1])), pairs)
-            cursor.execute(
-                f"DELETE FROM {table} USING {source}"  # noqa: S608  contains no values
-                f" WHERE asset_id = new.asset AND tag_id = new.tag AND {undecided}",
-                parameters,
+    rows = _rows_of(results)
+    added: list[AssetTag] = []
+    changed: list[AssetTag] = []
+    removed: list[tuple[int, int]] = []
+    counts: Counter[int] = Counter()
+    for asset_id, result in sorted(results.items()):
+        is_archived = assets[asset_id].deleted_at is not None
+        existing = rows[asset_id]
+        for tag_id, (confidence, source) in sorted(result.tags.items()):
+            row = existing.get(tag_id)
+            if row is not None and (row[2] != UNREVIEWED or row[:2] == (confidence, source)):
+                continue
+            written = AssetTag(
+                asset_id=asset_id,
+                tag_id=tag_id,
+                confidence=confidence,
+                score=score_of(confidence, UNREVIEWED, forgotten=is_archived),
+                source=source,
+                run_id=result.run_id,
             )
-            return
-        # One statement for each asset: not every database uses the index for a list of pairs.
-        for asset_id, tag_ids in tags_of.items():
-            for start in range(0, len(tag_ids), MAX_ROWS):
-                some, parameters = among("tag_id", tag_ids[start : start + MAX_ROWS])
-                cursor.execute(
-                    f"DELETE FROM {table} WHERE asset_id = %s AND {some} AND {undecided}",  # noqa: S608  contains no values
-                    [asset_id, *parameters],
-                )
+            (added if row is None else changed).append(written)
+            if row is None and not is_archived:
+                counts[tag_id] += 1
+        for tag_id, (_, _, decision) in existing.items():
+            if decision == UNREVIEWED and tag_id not in result.tags:
+                removed.append((asset_id, tag_id))
+                if not is_archived:
+                    counts[tag_id] -= 1
+    tags.lock({row.tag_id for row in (*added, *changed)} | {tag_id for _, tag_id in removed})
+    _delete(removed)
+    insert_rows(added)
+    update_rows(changed, CHANGED)
+    if added:
+        check_references()
+    tags.adjust_counts(counts)
 
 
-def _sources(
-    connection: BaseDatabaseWrapper, rows: Sequence[Row]
-) -> Iterator[tuple[str, list[Any]]]:
-    """Yield the rows to insert, as SQL and its parameters."""
-    if connection.vendor == "postgresql":
-        names = (*UNIQUE, *CHANGING)
-        new, parameters = unnested(list(zip(names, KINDS, strict=True)), rows)
-        yield f"SELECT {', '.join(names)}, {UNDECIDED} FROM {new}", parameters  # noqa: S608  contains no values
-        return
-    for start in range(0, len(rows), MAX_ROWS):
-        batch = rows[start : start + MAX_ROWS]
-        values = ", ".join([f"(%s, %s, %s, %s, %s, %s, {UNDECIDED})"] * len(batch))
-        yield f"VALUES {values}", [value for row in batch for value in row]
+def _rows_of(asset_ids: Collection[int]) -> dict[int, dict[int, tuple[int, int, int]]]:
+    """Return ``{asset id: {tag id: (confidence, source, decision)}}``."""
+    rows: dict[int, dict[int, tuple[int, int, int]]] = {pk: {} for pk in asset_ids}
+    if rows:
+        stored = AssetTag.objects.using(alias()).filter(asset__in=asset_ids)
+        columns = ("asset_id", "tag_id", "confidence", "source", "decision")
+        for asset_id, tag_id, *values in stored.values_list(*columns):
+            rows[asset_id][tag_id] = tuple(values)
+    return rows
 
 
-def _on_conflict(connection: BaseDatabaseWrapper, table: str) -> str:
-    suffix = connection.ops.on_conflict_suffix_sql((), OnConflict.UPDATE, CHANGING, UNIQUE)
-    if not connection.features.supports_update_conflicts_with_target:
-        return suffix  # MariaDB has no WHERE here; it skips rows with equal values itself
-    quote = connection.ops.quote_name
-    said = " OR ".join(f"{table}.{quote(name)} <> excluded.{quote(name)}" for name in SAID)
-    undecided = f"{table}.{quote('decision')} = {UNDECIDED}"
-    return f"{suffix} WHERE {undecided} AND ({said})"
+def _delete(pairs: list[tuple[int, int]]) -> None:
+    """Delete the unreviewed rows of (asset id, tag id) pairs."""
+    for start in range(0, len(pairs), BATCH):
+        tag_ids: dict[int, list[int]] = {}
+        for asset_id, tag_id in pairs[start : start + BATCH]:
+            tag_ids.setdefault(asset_id, []).append(tag_id)
+        conditions: Iterable[Q] = (
+            Q(asset=asset_id, tag__in=ids) for asset_id, ids in tag_ids.items()
+        )
+        rows = AssetTag.objects.using(alias()).filter(reduce(or_, conditions))
+        rows.filter(decision=UNREVIEWED).delete()

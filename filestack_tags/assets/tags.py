@@ -14,8 +14,6 @@ from collections.abc import Iterable, Mapping
 from django.db import connections
 from django.db.models import Case, F, Value, When
 
-from filestack_tags.db import prepared_statements
-from filestack_tags.db.rowsets import among, unnested
 from filestack_tags.db.text import label_key, label_name
 from filestack_tags.db.transactions import alias, locked
 from filestack_tags.models import Tag, TagAlias
@@ -37,7 +35,7 @@ def resolve(names: Iterable[str]) -> dict[str, int]:
     spelling: dict[str, str] = {}
     for name in names:
         spelling.setdefault(label_key(name), name)
-    ids = known(spelling)
+    ids = existing_ids(spelling)
     missing = sorted(spelling.keys() - ids.keys())
     if missing:
         Tag.objects.using(alias()).bulk_create(
@@ -45,49 +43,38 @@ def resolve(names: Iterable[str]) -> dict[str, int]:
             ignore_conflicts=True,
             batch_size=BATCH,
         )
-        ids |= known(missing)
+        ids |= existing_ids(missing)
     return ids
 
 
-def known(keys: Iterable[str]) -> dict[str, int]:
+def existing_ids(keys: Iterable[str]) -> dict[str, int]:
     """Return ``{key: tag id}`` for those keys that are a tag or an alias of one.
 
     An alias takes precedence over the tag with that key, which is being merged into the alias's
     tag.
     """
     ordered = sorted(keys)
-    connection = connections[alias()]
-    quote = connection.ops.quote_name
-    size = (
-        len(ordered) if connection.vendor == "postgresql" else BATCH
-    )  # one array holds all of them
     ids: dict[str, int] = {}
-    for start in range(0, len(ordered), max(size, 1)):
-        batch = ordered[start : start + size]
-        wanted, parameters = among(quote("key"), batch, "text")
-        # Raw SQL: every reply runs this, and building two querysets takes longer than both queries.
-        statement = " UNION ALL ".join(
-            f"SELECT {quote('key')}, {rank}, {column} FROM {quote(model._meta.db_table)}"  # noqa: S608  contains no values
-            f" WHERE {wanted}"
-            for rank, model, column in ((0, Tag, "id"), (1, TagAlias, "tag_id"))
-        )
-        with prepared_statements.cursor(alias()) as cursor:
-            cursor.execute(statement, parameters * 2)
-            ids.update((key, pk) for key, _, pk in sorted(cursor.fetchall()))
+    for start in range(0, len(ordered), BATCH):
+        batch = ordered[start : start + BATCH]
+        tags = Tag.objects.using(alias()).filter(key__in=batch)
+        ids.update(tags.values_list("key", "pk"))
+        aliases = TagAlias.objects.using(alias()).filter(key__in=batch)
+        ids.update(aliases.values_list("key", "tag_id"))
     return ids
 
 
-def hold(tag_ids: Iterable[int]) -> None:
+def lock(tag_ids: Iterable[int]) -> None:
     """On MariaDB, lock tags in the order of their ids before writing asset tag rows.
 
     There, every row whose index entries change locks its tag, in the order of the rows. On other
-    databases nothing is needed until :func:`shift_counts`.
+    databases nothing is needed until :func:`adjust_counts`.
     """
     if connections[alias()].vendor == "mysql":
         _lock(set(tag_ids))
 
 
-def shift_counts(changes: Mapping[int, int]) -> None:
+def adjust_counts(changes: Mapping[int, int]) -> None:
     """Add to ``asset_count`` of each tag id; a count never falls below zero.
 
     Do it last: the tags stay locked until the transaction ends, and almost every reply shares some
@@ -95,7 +82,7 @@ def shift_counts(changes: Mapping[int, int]) -> None:
     """
     counted = {tag_id: change for tag_id, change in sorted(changes.items()) if change}
     if connections[alias()].vendor == "postgresql":
-        _shift_at_once(counted)
+        _adjust_together(counted)
         return
     _lock(counted)
     by_change: defaultdict[int, list[int]] = defaultdict(list)
@@ -115,20 +102,18 @@ def _lock(tag_ids: Iterable[int]) -> None:
     list(rows.values_list("pk", flat=True))  # evaluated for its locks
 
 
-def _shift_at_once(counted: Mapping[int, int]) -> None:
-    """Lock in the order of the ids and count, in one statement."""
-    if not counted:
+def _adjust_together(changes: Mapping[int, int]) -> None:
+    """Lock in the order of the ids and count, in one statement of PostgreSQL."""
+    if not changes:
         return
     connection = connections[alias()]
     table = connection.ops.quote_name(Tag._meta.db_table)
-    shift, parameters = unnested(
-        (("tag_id", "integer"), ("change", "integer")), counted.items()
-    )
-    with prepared_statements.cursor(alias()) as cursor:
+    with connection.cursor() as cursor:
         cursor.execute(
-            f"WITH held AS MATERIALIZED (SELECT id, change FROM {table}"  # noqa: S608  contains no values
-            f" JOIN {shift} ON id = tag_id ORDER BY id FOR NO KEY UPDATE OF {table})"
+            f"WITH locked AS MATERIALIZED (SELECT id, change FROM {table}"  # noqa: S608  contains no values
+            " JOIN unnest(%s::integer[], %s::integer[]) AS new (tag_id, change) ON id = tag_id"
+            f" ORDER BY id FOR NO KEY UPDATE OF {table})"
             f" UPDATE {table} AS tag SET asset_count = GREATEST(tag.asset_count + change, 0)"
-            " FROM held WHERE tag.id = held.id",
-            parameters,
+            " FROM locked WHERE tag.id = locked.id",
+            [[*changes], [*changes.values()]],
         )

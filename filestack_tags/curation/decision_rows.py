@@ -154,11 +154,11 @@ def write(
     """Write the changes and log them; return ``{pair: id of the log entry}``.
 
     Call it in the transaction that holds the assets' locks, with each pair once. Counts come last,
-    as :func:`.tags.shift_counts` requires.
+    as :func:`.tags.adjust_counts` requires.
     """
     if not changes:
         return {}
-    tags.hold({change.pair[1] for change in changes})
+    tags.lock({change.pair[1] for change in changes})
     rows, counts = [], Counter[int]()
     for change in changes:
         asset_id, tag_id = change.pair
@@ -173,7 +173,7 @@ def write(
     entries = TagDecision.objects.using(alias()).bulk_create(
         [_entry(change, act, signature, now) for change in changes]
     )
-    tags.shift_counts(counts)
+    tags.adjust_counts(counts)
     on_commit(partial(_announce, changes, held.forgotten))
     outbox.note(outbox.DECIDED, _told(changes, act))
     return {change.pair: entry.pk for change, entry in zip(changes, entries, strict=True)}

@@ -154,7 +154,7 @@ def _lock(tag_id: int) -> Tag:
 
 
 def _require_free(key: str, tag: Tag) -> None:
-    holder = tags.known([key]).get(key)
+    holder = tags.existing_ids([key]).get(key)
     others = Tag.objects.using(alias()).filter(key=key).exclude(pk=tag.pk)
     if holder not in (None, tag.pk) or others.exists():
         raise CurationError(f"Another tag is called {key!r}; tags have to be merged for that.")

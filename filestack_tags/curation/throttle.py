@@ -33,7 +33,7 @@ def count_new_tag(name: str, *, user: Any) -> None:
         LimitExceeded: if the user, or all users with the same scope, created too many.
     """
     key = label_key(name)
-    if user is None or tags.known([key]):
+    if user is None or tags.existing_ids([key]):
         return
     settings = get_settings()
     wait = _take("tags", str(user.pk), settings.NEW_TAGS_PER_HOUR, HOUR)

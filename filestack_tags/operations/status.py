@@ -164,7 +164,7 @@ class _Standing:
     @cached_property
     def budgets(self) -> tuple[Budget, ...]:
         settings = get_settings()
-        spent = tagging_budget.spent()
+        spent = tagging_budget.usage()
         return (
             Budget("day", spent.today, settings.BUDGET_PER_DAY),
             Budget("month", spent.month, settings.BUDGET_PER_MONTH),

@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from filestack_tags.conf import get_settings
 from filestack_tags.db.transactions import alias, on_commit
-from filestack_tags.models import OutboundMessage, TaggingRun, WebhookEndpoint
+from filestack_tags.models import OutboundMessage, WebhookEndpoint
 
 TAGGED, FAILED, DECIDED = EVENTS = tuple(OutboundMessage.Event.values)
 """The events: new tags were applied, an asset could not be tagged, a user decided."""
@@ -70,12 +70,6 @@ def note(event: str, told: Iterable[Mapping[str, Any]]) -> None:
     ]
     OutboundMessage.objects.using(alias()).bulk_create(messages, batch_size=BATCH)
     on_commit(_wake)
-
-
-def note_failure(run: TaggingRun) -> None:
-    """Write a message that an asset could not be tagged; see :func:`note`."""
-    told = {"asset_id": run.asset_id, "run_id": run.pk, "error_code": run.error_code}
-    note(FAILED, [told])
 
 
 def wake_by(waker: Callable[[], object]) -> None:

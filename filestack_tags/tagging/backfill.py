@@ -24,14 +24,14 @@ from filestack_tags.search.deadline import in_background, time_limit
 from filestack_tags.search.planner import read
 
 from . import budget, leases, pipeline
-from .leases import Refusal, Work
-from .queue import Outcome
+from .leases import Lease, LeaseRefused
+from .results import Outcome
 from .taggers import get_tagger, is_paid
 
 READ_AHEAD = 500
 """Assets looked up at once."""
 
-NOTED_EVERY = 2.0
+SAVED_EVERY = 2.0
 """Seconds between saves of its progress."""
 
 LONGEST_RETRY = timedelta(minutes=10)
@@ -120,7 +120,7 @@ def estimate(options: Options, *, going_on: Backfill | None = None) -> Estimate:
             calls -= _repeated(assets) if settings.REUSE_TAGS_BY_HASH else 0
     price = settings.PRICE_PER_CALL
     cost = None if price is None or not calls else calls * price
-    return Estimate(number, calls, cost, budget.spent().left())
+    return Estimate(number, calls, cost, budget.usage().left())
 
 
 def _repeated(assets: AssetQuerySet) -> int:
@@ -152,7 +152,7 @@ def run(
     backfill: Backfill,
     *,
     concurrency: int | None = None,
-    tell: Callable[[Backfill], None],
+    report_progress: Callable[[Backfill], None],
     is_stopped: Callable[[], bool],
 ) -> str:
     """Process a backfill's assets; return why it ended.
@@ -165,38 +165,37 @@ def run(
     Args:
         backfill: where it continues and saves its progress.
         concurrency: calls in flight; defaults to the setting ``TAGGING_CONCURRENCY``.
-        tell: called after each asset, with the backfill's counts.
+        report_progress: called after each asset, with the backfill's counts.
         is_stopped: called frequently.
     """
-    walk = _Walk(backfill, tell)
+    walk = _Walk(backfill, report_progress)
     backfill.state = Backfill.State.RUNNING
-    walk.note()
+    walk.save()
     try:
         pipeline.run(
             walk,
             concurrency=concurrency or get_settings().TAGGING_CONCURRENCY,
-            tell=walk.tell,
-            is_stopped=lambda: bool(walk.held) or is_stopped(),
-            gives_back=lambda: True,
-            to_rest=True,
+            report_progress=walk.record,
+            is_stopped=lambda: bool(walk.blocked_by) or is_stopped(),
+            to_idle=True,
         )
     finally:
-        is_done = not (walk.held or is_stopped()) and not walk.may_have_more()
+        is_done = not (walk.blocked_by or is_stopped()) and not walk.may_have_more()
         backfill.state = Backfill.State.FINISHED if is_done else Backfill.State.STOPPED
         backfill.finished_at = timezone.now() if is_done else None
-        walk.note()
-    return walk.held or ("" if is_done else "stopped")
+        walk.save()
+    return walk.blocked_by or ("" if is_done else "stopped")
 
 
 class _Walk:
     """The supply of a backfill: its assets, newest first, then those to be retried."""
 
-    def __init__(self, backfill: Backfill, tell: Callable[[Backfill], None]) -> None:
+    def __init__(self, backfill: Backfill, report_progress: Callable[[Backfill], None]) -> None:
         self._backfill = backfill
-        self._tell = tell
+        self._report_progress = report_progress
         self._options = Options(**backfill.options)
         self._counts = Counter(backfill.counts)
-        self._request = leases.Request(
+        self._request = leases.LeaseRequest(
             TaggingRun.Trigger.COMMAND,
             tagger=self._options.tagger,
             force=self._options.force or self._options.outdated,
@@ -208,8 +207,8 @@ class _Walk:
         self._pending: set[int] = set()
         self._is_read = False
         self._lowest = backfill.position
-        self._noted = monotonic()
-        self.held = ""
+        self._saved = monotonic()
+        self.blocked_by = ""
 
     def candidates(self, limit: int) -> list[int]:
         now = timezone.now()
@@ -223,37 +222,37 @@ class _Walk:
                 self._next.append(pk)
         return self._next[:limit]
 
-    def claim(self, asset_ids: Sequence[int]) -> list[Work | Refusal]:
+    def acquire(self, asset_ids: Sequence[int]) -> list[Lease | LeaseRefused]:
         del self._next[: len(asset_ids)]
         self._pending.update(asset_ids)
         self._lowest = min([*asset_ids, *([] if self._lowest is None else [self._lowest])])
-        return leases.claim(asset_ids, request=self._request) if asset_ids else []
+        return leases.acquire(asset_ids, request=self._request) if asset_ids else []
 
     def may_have_more(self) -> bool:
         return bool(self._next or self._retries or not self._is_read)
 
-    def tell(self, outcome: Outcome) -> None:
+    def record(self, outcome: Outcome) -> None:
         pk = outcome.asset_id or 0
-        if outcome.held:
-            self.held = outcome.held
+        if outcome.blocked_by:
+            self.blocked_by = outcome.blocked_by
             return
         soon = timezone.now() + LONGEST_RETRY
         if outcome.retry_at and outcome.retry_at <= soon:
             heappush(self._retries, (outcome.retry_at, pk))
-            if outcome.made:  # it is queued: the first free process retries it
+            if outcome.was_called:  # it is queued: the first free process retries it
                 self._pending.discard(pk)
             return
         self._pending.discard(pk)
         self._counts[_word(outcome)] += 1
-        if monotonic() - self._noted >= NOTED_EVERY:
-            self.note()
+        if monotonic() - self._saved >= SAVED_EVERY:
+            self.save()
         self._backfill.counts = dict(self._counts)
-        self._tell(self._backfill)
+        self._report_progress(self._backfill)
 
     @retrying
-    def note(self) -> None:
+    def save(self) -> None:
         """Save the progress: every asset above the highest unfinished one is done."""
-        self._noted = monotonic()
+        self._saved = monotonic()
         self._backfill.counts = dict(self._counts)
         if self._pending:
             self._backfill.position = max(self._pending) + 1
@@ -292,7 +291,7 @@ def _word(outcome: Outcome) -> str:
     if outcome.retry_at:
         return "left"  # left to the workers
     if outcome.state in (TaggingRun.State.SUCCEEDED, TaggingRun.State.SUPERSEDED):
-        return "tagged" if outcome.made else "shared"
+        return "tagged" if outcome.was_called else "shared"
     if outcome.state == Asset.State.FAILED:
         return "failed"
-    return "started" if outcome.made else "skipped"
+    return "started" if outcome.was_called else "skipped"

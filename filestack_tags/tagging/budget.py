@@ -21,7 +21,7 @@ from filestack_tags.models import Spending
 
 
 @dataclass(frozen=True)
-class Spent:
+class Usage:
     """Tagging calls made today and in this calendar month (UTC)."""
 
     today: int
@@ -34,13 +34,13 @@ class Spent:
             (settings.BUDGET_PER_DAY, self.today),
             (settings.BUDGET_PER_MONTH, self.month),
         )
-        lefts = [limit - spent for limit, spent in limits if limit is not None]
-        return max(min(lefts), 0) if lefts else None
+        remaining = [limit - calls for limit, calls in limits if limit is not None]
+        return max(min(remaining), 0) if remaining else None
 
 
-def spent() -> Spent:
+def usage() -> Usage:
     """Return the calls made so far."""
-    return _spent(today())
+    return _usage_until(today())
 
 
 def today() -> date:
@@ -64,20 +64,20 @@ def open_day(moment: datetime) -> date:
     return day
 
 
-def reserve(wanted: int, day: date) -> int:
-    """Count up to ``wanted`` calls, as many as the budget allows; return how many.
+def reserve(calls: int, day: date) -> int:
+    """Count up to that many calls, as many as the budget allows; return how many.
 
     Call it in the transaction that opens the calls' runs. Concurrent calls wait for it to end.
     """
-    if not wanted:
+    if not calls:
         return 0
     row = locked(Spending.objects.filter(day=day)).get()
-    left = _spent(day).left()
-    granted = wanted if left is None else min(wanted, left)
+    left = _usage_until(day).left()
+    granted = calls if left is None else min(calls, left)
     if granted:
         row.calls += granted
         row.save(using=alias(), update_fields=("calls",))
-    if granted < wanted:
+    if granted < calls:
         metrics.count("budget.exhausted")
     return granted
 
@@ -94,7 +94,7 @@ def refund(moments: Iterable[datetime]) -> None:
         row.update(calls=left)
 
 
-def _spent(day: date) -> Spent:
+def _usage_until(day: date) -> Usage:
     days = Spending.objects.using(alias()).filter(day__gte=day.replace(day=1), day__lte=day)
     counted = dict(days.values_list("day", "calls"))
-    return Spent(today=counted.get(day, 0), month=sum(counted.values()))
+    return Usage(today=counted.get(day, 0), month=sum(counted.values()))

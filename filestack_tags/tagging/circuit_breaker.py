@@ -70,27 +70,27 @@ def open_circuits() -> list[Circuit]:
     return list(Circuit.objects.using(alias()).exclude(opened_at=None))
 
 
-def admit(tagger: str, wanted: int) -> tuple[int, bool]:
-    """Return how many of ``wanted`` calls may be made, and whether they test an open circuit.
+def acquire(tagger: str, calls: int) -> tuple[int, bool]:
+    """Return how many of ``calls`` may be made, and whether they test an open circuit.
 
     That is all, none, or the one trial call. Call it in a transaction. Only one process makes the
     trial call, within the duration of a lease.
     """
     row = Circuit.objects.using(alias()).filter(tagger=tagger).first()
     if row is None or row.opened_at is None:
-        return wanted, False
+        return calls, False
     now = shared_now()
-    if not wanted or row.retry_at is None or row.retry_at > now:
+    if not calls or row.retry_at is None or row.retry_at > now:
         return 0, False
-    held = locked(Circuit.objects.filter(pk=row.pk), skip_held=True).first()
-    if held is None:
+    row = locked(Circuit.objects.filter(pk=row.pk), skip_held=True).first()
+    if row is None:
         return 0, False
-    if held.opened_at is None:
-        return wanted, False
-    if held.retry_at is None or held.retry_at > now:
+    if row.opened_at is None:
+        return calls, False
+    if row.retry_at is None or row.retry_at > now:
         return 0, False
-    held.retry_at = now + timedelta(seconds=get_settings().LEASE_SECONDS)
-    held.save(using=alias(), update_fields=("retry_at",))
+    row.retry_at = now + timedelta(seconds=get_settings().LEASE_SECONDS)
+    row.save(using=alias(), update_fields=("retry_at",))
     return 1, True
 
 
@@ -114,12 +114,12 @@ def allowed(concurrency: int) -> int:
 class Call:
     """A finished call: whether it tested an open circuit, its error if any, and its asset."""
 
-    tries: bool
+    is_trial: bool
     error: TaggerError | None
     asset_id: int | None = None
 
 
-def note(tagger: str, calls: Iterable[Call]) -> None:
+def record(tagger: str, calls: Iterable[Call]) -> None:
     """Record how calls ended.
 
     Failures of calls that were admitted before the circuit opened do not prolong the pause. Their
@@ -132,7 +132,7 @@ def note(tagger: str, calls: Iterable[Call]) -> None:
     refused = [call for call in made if call.error and trips(call.error)]
     row = Circuit.objects.using(alias()).filter(tagger=tagger).first()
     if refused or (answered and row and (row.failures or row.opened_at)):
-        _note(tagger, answered, refused)
+        _record(tagger, answered, refused)
 
 
 @retrying
@@ -148,12 +148,12 @@ def close(tagger: str) -> bool:
 
 
 @retrying
-def _note(tagger: str, answered: list[Call], refused: list[Call]) -> None:
+def _record(tagger: str, answered: list[Call], refused: list[Call]) -> None:
     with atomic():
         Circuit.objects.using(alias()).get_or_create(tagger=tagger)
         row = locked(Circuit.objects.filter(tagger=tagger)).get()
         is_closed = row.opened_at is None
-        refused = [call for call in refused if call.tries or is_closed]
+        refused = [call for call in refused if call.is_trial or is_closed]
         errors = [call.error for call in refused if call.error]
         if any(map(_opens_at_once, errors)):
             _open(row, errors)
@@ -169,7 +169,7 @@ def _note(tagger: str, answered: list[Call], refused: list[Call]) -> None:
 def _closes(row: Circuit, answered: Call) -> bool:
     """Whether a reply proves that calls may be made, or resets the count of rejections."""
     has_access = answered.error is None and row.error_code in OF_A_FILE
-    return answered.tries or row.opened_at is None or has_access
+    return answered.is_trial or row.opened_at is None or has_access
 
 
 def _count(row: Circuit, refused: Iterable[Call]) -> None:
@@ -215,9 +215,11 @@ def _open(row: Circuit, errors: list[TaggerError]) -> None:
     delay = min(
         settings.CIRCUIT_DELAY * 2 ** min(row.opened_times, 20), settings.CIRCUIT_DELAY_MAX
     )
-    told = [kept(error.retry_at) for error in errors if error.retry_at]
+    resumes_at = [kept(error.retry_at) for error in errors if error.retry_at]
     row.retry_at = (
-        min(max(told), now + LONGEST_WAIT) if told else now + timedelta(seconds=delay)
+        min(max(resumes_at), now + LONGEST_WAIT)
+        if resumes_at
+        else now + timedelta(seconds=delay)
     )
     row.error_code = errors[-1].code[:50]
     row.reason = storable(str(errors[-1]))

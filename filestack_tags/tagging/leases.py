@@ -1,6 +1,6 @@
-"""Claims: lease assets for tagging, many at once.
+"""Leases: lease assets for tagging, many at once.
 
-A claim is one short transaction. It leases the assets, opens a run for each, and counts the calls
+Leasing is one short transaction. It leases the assets, opens a run for each, and counts the calls
 that are about to be made. If the process crashes afterwards, its leases expire.
 """
 
@@ -9,22 +9,21 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from operator import attrgetter
 
 from django.db.models import F
 from django.utils import timezone
 
 from filestack_tags import metrics
-from filestack_tags.assets.registry import rest_state
+from filestack_tags.assets.registry import idle_state
 from filestack_tags.conf import get_settings
-from filestack_tags.db.rowsets import update
+from filestack_tags.db.set_based import update_rows
 from filestack_tags.db.transactions import alias, atomic, locked, retrying
 from filestack_tags.error_codes import ErrorCode
 from filestack_tags.filestack.payloads import parse_tags_reply
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, TaggingRun
 
-from . import budget, circuit_breaker
+from . import budget, circuit_breaker, results
 from .taggers import TaggerReply, is_paid, tagger_names
 
 SLACK = timedelta(seconds=5)
@@ -35,16 +34,16 @@ SHARED_WAIT = timedelta(seconds=5)
 
 OPEN_STATES = (Asset.State.QUEUED, Asset.State.RUNNING)
 
-CLAIMED = (
+LEASED = (
     *("tagging_state", "attempts", "due_at"),
     *("last_error", "error_code"),
     *("queued_by", "queued_for", "fresh_since", "changed_at"),
 )
-"""The columns that a claim writes on an asset."""
+"""The columns that leasing writes on an asset."""
 
 
 @dataclass(frozen=True)
-class Request:
+class LeaseRequest:
     """Request to tag idle assets now, without queueing them first.
 
     Args:
@@ -62,10 +61,10 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Work:
-    """A claimed asset: the tagger to call, and the run that the reply belongs to.
+class Lease:
+    """A leased asset: the tagger to call, and the run that the reply belongs to.
 
-    ``tries`` marks the trial call of an open circuit. ``fresh`` means that the tagger must not
+    ``is_trial`` marks the trial call of an open circuit. ``fresh`` means that the tagger must not
     answer from a cache. ``job_id`` is set when a job that was started earlier is to be polled.
     ``shared`` is the reply itself, when another asset with the same bytes has it.
     """
@@ -74,38 +73,44 @@ class Work:
     run_id: int
     tagger: str
     source: Source
-    tries: bool = False
+    is_trial: bool = False
     job_id: str | None = None
     shared: TaggerReply | None = None
     fresh: bool = False
 
 
 @dataclass(frozen=True)
-class Refusal:
-    """Why an asset was not claimed: its state, or what blocks it.
+class LeaseRefused:
+    """Why an asset was not leased: its state, or what blocks it.
 
-    ``held`` is ``circuit`` or ``budget`` if the asset stays queued because of that. ``retry_at`` is
-    when to try again.
+    ``blocked_by`` is ``circuit`` or ``budget`` if the asset stays queued because of that.
+    ``retry_at`` is when to try again.
     """
 
     asset_id: int
     state: str
-    held: str = ""
+    blocked_by: str = ""
     retry_at: datetime | None = None
+
+    def outcome(self) -> results.Outcome:
+        """Return the outcome for the asset."""
+        return results.Outcome(
+            self.state, self.retry_at, self.asset_id, self.blocked_by, was_called=False
+        )
 
 
 @retrying
-def claim(
-    asset_ids: Collection[int], *, request: Request | None = None, skip_held: bool = False
-) -> list[Work | Refusal]:
-    """Claim assets that are queued and due, or whose lease expired; explain each refusal.
+def acquire(
+    asset_ids: Collection[int], *, request: LeaseRequest | None = None, skip_held: bool = False
+) -> list[Lease | LeaseRefused]:
+    """Lease assets that are queued and due, or whose lease expired; explain each refusal.
 
-    Concurrent calls claim different assets. The claim passes the circuit breaker and counts the
+    Concurrent calls lease different assets. They pass the circuit breaker and counts the
     calls against the budget; assets whose call is not admitted are unchanged.
 
     Args:
         asset_ids: the assets, about fifty at a time.
-        request: claims idle assets as well.
+        request: leases idle assets as well.
         skip_held: silently leave out assets that another transaction has locked.
     """
     now = timezone.now()
@@ -113,24 +118,24 @@ def claim(
     with atomic():
         rows = locked(Asset.objects.filter(pk__in=sorted(asset_ids)), skip_held=skip_held)
         assets = {asset.pk: asset for asset in rows.order_by("pk")}
-        claimed = _Claim(request, now, day).make([*assets.values()])
+        leased = _Acquisition(request, now, day).make([*assets.values()])
     if not skip_held:
-        claimed += [Refusal(pk, "gone") for pk in asset_ids if pk not in assets]
-    return claimed
+        leased += [LeaseRefused(pk, "gone") for pk in asset_ids if pk not in assets]
+    return leased
 
 
 @retrying
-def release(works: Sequence[Work], *, to_rest: bool = False) -> None:
-    """Release assets whose calls were not made, as if they had not been claimed.
+def release(leased: Sequence[Lease], *, to_idle: bool = False) -> None:
+    """Release assets whose calls were not made, as if they had not been leased.
 
-    They are queued again, or become idle with ``to_rest``. The calls are returned to the budget of
-    the day on which they were claimed. Idempotent.
+    They are queued again, or become idle with ``to_idle``. The calls are returned to the budget of
+    the day on which they were leased. Idempotent.
     """
-    claimed = {work.run_id: work for work in works if work.job_id is None}
+    run_ids = sorted(lease.run_id for lease in leased if lease.job_id is None)
     with atomic():
-        rows = locked(Asset.objects.filter(pk__in=sorted(work.asset_id for work in works)))
+        rows = locked(Asset.objects.filter(pk__in=sorted(lease.asset_id for lease in leased)))
         assets = {asset.pk: asset for asset in rows.order_by("pk")}
-        runs = TaggingRun.objects.using(alias()).filter(pk__in=sorted(claimed))
+        runs = TaggingRun.objects.using(alias()).filter(pk__in=run_ids)
         not_made = [run for run in runs if run.state == TaggingRun.State.STARTED]
         running = {
             pk: asset
@@ -144,38 +149,37 @@ def release(works: Sequence[Work], *, to_rest: bool = False) -> None:
                 continue
             asset = running[run.asset_id]
             asset.attempts = max(asset.attempts - 1, 0)
-            asset.tagging_state = rest_state(asset) if to_rest else Asset.State.QUEUED
-            if to_rest:
+            asset.tagging_state = idle_state(asset) if to_idle else Asset.State.QUEUED
+            if to_idle:
                 asset.due_at = None
         _write([*running.values()])
         _close(not_made, ErrorCode.RELEASED, "Stopped before the call was made.")
         budget.refund(run.started_at for run in not_made if _is_call(run))
 
 
-def held_up() -> set[str]:
-    """Return the taggers whose assets cannot be claimed now: open circuits, or no budget left."""
+def blocked_taggers() -> set[str]:
+    """Return the taggers whose assets cannot be leased now: open circuits, or no budget left."""
     settings = get_settings()
-    held = circuit_breaker.blocked()
-    if budget.spent().left() == 0:
-        known = {settings.TAGGER, *tagger_names()}
-        held |= {tagger for tagger in known if is_paid(tagger)}
-    return held
+    blocked = circuit_breaker.blocked()
+    if budget.usage().left() == 0:
+        blocked |= {name for name in {settings.TAGGER, *tagger_names()} if is_paid(name)}
+    return blocked
 
 
-class _Claim:
-    """One claim, inside its transaction and with its assets locked."""
+class _Acquisition:
+    """One acquisition, inside its transaction and with its assets locked."""
 
-    def __init__(self, request: Request | None, now: datetime, day: date) -> None:
+    def __init__(self, request: LeaseRequest | None, now: datetime, day: date) -> None:
         self._settings = get_settings()
         # The runs start now, and are counted on the day of this same moment.
         self._now = now
         self._lease = self._now + timedelta(seconds=self._settings.LEASE_SECONDS)
         self._request = request
         self._day = day
-        self._refusals: list[Refusal] = []
-        self._tries: set[int] = set()
+        self._refusals: list[LeaseRefused] = []
+        self._trials: set[int] = set()
 
-    def make(self, assets: Sequence[Asset]) -> list[Work | Refusal]:
+    def make(self, assets: Sequence[Asset]) -> list[Lease | LeaseRefused]:
         wanted = [asset for asset in assets if self._is_wanted(asset)]
         started = _started(wanted)
         jobs = _jobs(wanted, started)
@@ -189,29 +193,29 @@ class _Claim:
         followed = [asset for asset in admitted if asset.pk in jobs]
         for asset in followed:
             asset.due_at = self._lease
-        asked, shared = self._paid_or_shared(_without(admitted, followed))
-        self._lease_to_call([*asked, *shared])
-        over = {asset.pk for asset in (*given_up, *asked, *shared)}
+        to_call, shared = self._paid_or_shared(_without(admitted, followed))
+        self._lease_for_call([*to_call, *shared])
+        over = {asset.pk for asset in (*given_up, *to_call, *shared)}
         _close(
             # A result that still arrives is applied.
             [run for pk in over for run in started.get(pk, ())],
             ErrorCode.ABANDONED,
             ErrorCode.ABANDONED.english_meaning,
         )
-        runs = self._open_runs(asked, shared)
-        _write([*given_up, *followed, *asked, *shared])
+        runs = self._open_runs(to_call, shared)
+        _write([*given_up, *followed, *to_call, *shared])
         return [
-            *(self._work(asset, jobs[asset.pk]) for asset in followed),
-            *(self._work(asset, runs[asset.pk]) for asset in asked),
-            *(self._work(asset, runs[asset.pk], shared[asset][1]) for asset in shared),
+            *(self._leased(asset, jobs[asset.pk]) for asset in followed),
+            *(self._leased(asset, runs[asset.pk]) for asset in to_call),
+            *(self._leased(asset, runs[asset.pk], shared[asset][1]) for asset in shared),
             *self._refusals,
         ]
 
     def _refuse(
-        self, asset: Asset, *, held: str = "", retry_at: datetime | None = None
+        self, asset: Asset, *, blocked_by: str = "", retry_at: datetime | None = None
     ) -> None:
         state = "gone" if asset.deleted_at else asset.tagging_state
-        self._refusals.append(Refusal(asset.pk, state, held, retry_at))
+        self._refusals.append(LeaseRefused(asset.pk, state, blocked_by, retry_at))
 
     def _is_wanted(self, asset: Asset) -> bool:
         request = self._request
@@ -248,13 +252,13 @@ class _Claim:
             tagger = jobs[asset.pk].tagger if asset.pk in jobs else self._tagger(asset)
             by_tagger.setdefault(tagger, []).append(asset)
         admitted: list[Asset] = []
-        for tagger, those in sorted(by_tagger.items()):
-            number, tries = circuit_breaker.admit(tagger, len(those))
-            if tries:
-                self._tries |= {asset.pk for asset in those[:number]}
-            admitted += those[:number]
-            for asset in those[number:]:
-                self._refuse(asset, held="circuit")
+        for tagger, group in sorted(by_tagger.items()):
+            number, is_trial = circuit_breaker.acquire(tagger, len(group))
+            if is_trial:
+                self._trials |= {asset.pk for asset in group[:number]}
+            admitted += group[:number]
+            for asset in group[number:]:
+                self._refuse(asset, blocked_by="circuit")
         return admitted
 
     def _paid_or_shared(
@@ -264,12 +268,12 @@ class _Claim:
         shared, waiting = self._same_bytes(assets)
         for asset in waiting:
             self._refuse(asset, retry_at=self._now + SHARED_WAIT)
-        asked = _without(assets, [*shared, *waiting])
-        paid = [asset for asset in asked if is_paid(self._tagger(asset))]
+        to_call = _without(assets, [*shared, *waiting])
+        paid = [asset for asset in to_call if is_paid(self._tagger(asset))]
         granted = budget.reserve(len(paid), self._day)
         for asset in paid[granted:]:
-            self._refuse(asset, held="budget")
-        return _without(asked, paid[granted:]), shared
+            self._refuse(asset, blocked_by="budget")
+        return _without(to_call, paid[granted:]), shared
 
     def _same_bytes(
         self, assets: Sequence[Asset]
@@ -330,14 +334,14 @@ class _Claim:
             or self._can_share(asset)
         )
 
-    def _lease_to_call(self, assets: Iterable[Asset]) -> None:
+    def _lease_for_call(self, assets: Iterable[Asset]) -> None:
         for asset in assets:
             asset.tagging_state = Asset.State.RUNNING
             asset.attempts += 1
             asset.due_at = self._lease
 
     def _open_runs(
-        self, asked: Sequence[Asset], shared: Mapping[Asset, tuple[int, TaggerReply]]
+        self, to_call: Sequence[Asset], shared: Mapping[Asset, tuple[int, TaggerReply]]
     ) -> dict[int, TaggingRun]:
         runs = [
             TaggingRun(
@@ -349,20 +353,22 @@ class _Claim:
                 shared_from_id=shared[asset][0] if asset in shared else None,
                 sha256=asset.sha256 if self._can_share(asset) else None,
             )
-            for asset in (*asked, *shared)
+            for asset in (*to_call, *shared)
         ]
         opened = TaggingRun.objects.using(alias()).bulk_create(runs)
         return {run.asset_id: run for run in opened}
 
-    def _work(self, asset: Asset, run: TaggingRun, shared: TaggerReply | None = None) -> Work:
+    def _leased(
+        self, asset: Asset, run: TaggingRun, shared: TaggerReply | None = None
+    ) -> Lease:
         source = Source.of(asset.kind, asset.reference)
-        tries = asset.pk in self._tries
+        is_trial = asset.pk in self._trials
         fresh = self._must_be_fresh(asset)
-        return Work(asset.pk, run.pk, run.tagger, source, tries, run.job_id, shared, fresh)
+        return Lease(asset.pk, run.pk, run.tagger, source, is_trial, run.job_id, shared, fresh)
 
 
 def is_due(asset: Asset, now: datetime) -> bool:
-    """Whether an asset is ready to be claimed, or its lease expired.
+    """Whether an asset is ready to be leased, or its lease expired.
 
     An asset without attempts is always due, whatever the clock of the host that queued it.
     """
@@ -416,9 +422,7 @@ def _write(assets: Sequence[Asset]) -> None:
     now = timezone.now()
     for asset in assets:
         asset.changed_at = now
-    values = attrgetter("pk", *CLAIMED)
-    if assets:
-        update(Asset, CLAIMED, [values(asset) for asset in assets])
+    update_rows(assets, LEASED)
 
 
 def _is_call(run: TaggingRun) -> bool:

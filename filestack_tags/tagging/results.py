@@ -1,205 +1,415 @@
-"""Results: write taggers' replies to assets, exactly once and never over a newer one.
+"""Results: write taggers' answers to runs and assets, exactly once and never over a newer result.
 
-Apply waiting replies together if possible: each statement then handles all of them, and they share
-one commit.
+Answers that are available together are applied together, in one transaction: replies with tags,
+failures, and jobs that were started.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from itertools import chain
 from typing import Any
 
 from django.db import IntegrityError, InterfaceError, OperationalError
+from django.dispatch import Signal
 from django.utils import timezone
 
+from filestack_tags import metrics
 from filestack_tags.assets import tag_rows, tags
+from filestack_tags.conf import get_settings
 from filestack_tags.db.datetimes import kept
-from filestack_tags.db.rowsets import check_references
+from filestack_tags.db.set_based import update_rows
 from filestack_tags.db.text import label_key, storable
-from filestack_tags.db.transactions import alias, atomic, locked, on_commit
+from filestack_tags.db.transactions import (
+    alias,
+    atomic,
+    is_reachable,
+    locked,
+    on_commit,
+    retrying,
+)
 from filestack_tags.error_codes import ErrorCode
-from filestack_tags.models import Asset, AssetTag, TaggingRun, score_of
+from filestack_tags.exceptions import TaggerError
+from filestack_tags.models import Asset, AssetTag, TaggingRun
 from filestack_tags.outbound import outbox
-from filestack_tags.signals import asset_tagged
+from filestack_tags.signals import asset_tagged, tagging_failed
 
-from . import rules, run_rows
-from .run_rows import AssetStanding, RunStanding
-from .taggers import TaggerReply, TagScore
+from . import circuit_breaker, retries, rules
+from .taggers import PendingJob, TaggerReply, TagScore
 
 GIVEN_UP = frozenset({ErrorCode.ABANDONED, ErrorCode.WORKFLOW_DEADLINE})
 """Error codes of runs that were closed without a result. A result that still arrives is applied."""
 
 SOURCES = {"auto": int(AssetTag.Source.AUTO), "user": int(AssetTag.Source.USER)}
 
-NONE = int(AssetTag.Decision.NONE)
 AT_ONCE = 50
 """Results in one transaction: more gain little and hold their locks longer."""
+
+ASSET_COLUMNS = (
+    *("tagging_state", "due_at", "attempts", "last_error", "error_code"),
+    *("current_run", "tags_version", "tags_at", "changed_at"),
+)
+RUN_COLUMNS = (
+    *("state", "error_code", "error_text", "notes", "rule_results", "raw_reply"),
+    *("http_status", "version", "result_at", "finished_at", "job_id", "workflow_id"),
+)
+"""The columns that applying results writes."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """A tagger's reply to a run, and when it was given."""
+    """A tagger's answer to a run: a reply, a job that it started, or an error.
+
+    ``result_at`` is the time of a reply; it defaults to now.
+    """
 
     run_id: int
-    reply: TaggerReply
-    result_at: datetime
+    answer: TaggerReply | PendingJob | TaggerError
+    result_at: datetime | None = None
 
 
-Shown = tuple[RunStanding, TaggerReply]
-"""The run whose result an asset shows, and its reply."""
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a run or an asset.
+
+    ``state`` is the run's state after a reply, otherwise the asset's. ``retry_at`` is when to try
+    again, if set. ``blocked_by`` is ``circuit`` or ``budget`` if the asset waits for one of them.
+    ``was_called`` is false if no call was made for it.
+    """
+
+    state: str
+    retry_at: datetime | None = None
+    asset_id: int | None = None
+    blocked_by: str = ""
+    was_called: bool = True
 
 
-def apply(run_id: int, reply: TaggerReply, *, result_at: datetime) -> str:
-    """Close a run with ``reply`` and update the asset's tags; return the run's state.
-
-    See :func:`apply_all`.
+def apply(
+    run_id: int,
+    answer: TaggerReply | PendingJob | TaggerError,
+    *,
+    result_at: datetime | None = None,
+) -> Outcome:
+    """Apply one result; see :func:`apply_all`.
 
     Raises:
         InvalidLabel: when a label of the reply cannot be a tag.
         TaggingRun.DoesNotExist: when there is no such run.
     """
-    (state,) = apply_all([Result(run_id, reply, result_at)])
-    if isinstance(state, Exception):
-        raise state
-    return state
+    (outcome,) = apply_all([Result(run_id, answer, result_at)])
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
 
 
-def apply_all(results: Sequence[Result]) -> list[str | Exception]:
-    """Close runs with their replies; return each run's state, or the error that kept it open.
+def apply_all(results: Sequence[Result]) -> list[Outcome | Exception]:
+    """Apply results; return the outcome of each, or the error that kept its run open.
 
     Uses a transaction for every :data:`AT_ONCE` results, with the assets' rows locked. A run is
-    applied once: later calls change nothing. If an asset has several results, the newest by
-    (content version, ``result_at``) is applied, unless the asset already shows a newer one. The
-    other runs are stored as *superseded*. Rows that a user reviewed are never changed, and
-    unchanged rows are not written. A reply without tags keeps the tags of the same content.
-    ``asset_tagged`` is sent for every result of the present content that was applied, that has no
-    tags, or for which rules were evaluated.
+    closed once: later calls change nothing.
 
-    A result that cannot be applied does not affect the others. Inside a transaction, pass
-    :data:`AT_ONCE` results at most: its locks last until the end, and more results would lock
-    assets after tags.
+    * A reply closes its run. If an asset has several, the newest by (content version,
+      ``result_at``) is applied, unless the asset already shows a newer one; the other runs are
+      stored as *superseded*. Rows that a user reviewed are never changed. A reply without tags
+      keeps the tags of the same content. ``asset_tagged`` is sent for every result of the present
+      content that was applied, that has no tags, or for which rules were evaluated.
+    * An error closes its run, and the asset keeps its tags. The asset is queued again if a retry
+      can help and attempts are left; otherwise it has failed and ``tagging_failed`` is sent.
+    * A job keeps its run open for the job's webhook. The asset is due when to poll the job.
+
+    A result that cannot be applied does not affect the others. After a deadlock or a lost
+    connection the transaction is retried. Inside a transaction, pass :data:`AT_ONCE` results at
+    most: its locks last until the end, and more results would lock assets after tags.
 
     Raises:
-        OperationalError: when the database deadlocked or is unreachable. Retrying all of them is
-            safe.
+        OperationalError: when the database stayed unreachable. Retrying all of them is safe.
     """
-    states: list[str | Exception] = []
+    outcomes: list[Outcome | Exception] = []
     for start in range(0, len(results), AT_ONCE):
-        states += _apply_or_halve(results[start : start + AT_ONCE])
-    return states
+        outcomes += _apply_or_split(results[start : start + AT_ONCE])
+    return outcomes
 
 
-def _apply_or_halve(results: Sequence[Result]) -> list[str | Exception]:
+def _apply_or_split(results: Sequence[Result]) -> list[Outcome | Exception]:
+    """Apply results; by bisection, find those that cannot be applied."""
     try:
         return [*_apply(results)]
-    except (OperationalError, InterfaceError):
-        raise
-    except Exception as error:  # noqa: BLE001  # returned to the caller after the others were applied
+    except IntegrityError as error:
+        problem: Exception = error
         if len(results) == 1:
-            return _apply_once_more(results, error)
+            # A tag may have been merged away since its name was resolved.
+            try:
+                return [*_apply(results)]
+            except IntegrityError as again:
+                problem = again
+    except (OperationalError, InterfaceError) as error:
+        if not is_reachable():
+            raise
+        problem = error
+    except Exception as error:  # noqa: BLE001  # returned to the caller after the others were applied
+        problem = error
+    if len(results) == 1:
+        return [problem]
     half = len(results) // 2
-    return _apply_or_halve(results[:half]) + _apply_or_halve(results[half:])
+    return _apply_or_split(results[:half]) + _apply_or_split(results[half:])
 
 
-def _apply_once_more(results: Sequence[Result], error: Exception) -> list[str | Exception]:
-    """Resolve the names again if a tag was merged away since they were resolved."""
-    if not isinstance(error, IntegrityError):
-        return [error]
-    try:
-        return [*_apply(results)]
-    except IntegrityError as again:
-        return [again]
-
-
-def _apply(results: Sequence[Result]) -> list[str]:
+@retrying
+def _apply(results: Sequence[Result]) -> list[Outcome]:
     """Apply results in one transaction, all or none."""
-    ids = _tag_ids(results)
+    tag_ids = _tag_ids(results)
     with atomic():
-        assets, runs = run_rows.lock({result.run_id for result in results})
+        assets, runs = lock_runs({result.run_id for result in results})
         for result in results:
             if result.run_id not in runs:
                 raise TaggingRun.DoesNotExist(f"There is no run {result.run_id}.")
-        closed, shown = _close(results, assets, runs)
-        if closed:
-            run_rows.write_runs(closed)
-            _settle_all([assets[pk] for pk in sorted({run.asset_id for run in closed})])
-            present = [
-                run
-                for run in closed
-                if run.content_version == assets[run.asset_id].content_version
-                and (run.state == TaggingRun.State.SUCCEEDED or run.rule_results)
-            ]
-            announce(run.id for run in present)
-            outbox.note(outbox.TAGGED, map(_message, present))
-            tags.shift_counts(_write(assets, shown, ids))
-    return [runs[result.run_id].state for result in results]
+        batch = _Batch(assets, runs, tag_ids)
+        outcomes = batch.apply(results)
+    batch.count()
+    return outcomes
 
 
 def _tag_ids(results: Sequence[Result]) -> dict[str, int]:
     """Return ``{label as received: tag id}``, creating missing tags."""
-    names = dict.fromkeys(score.name for result in results for score in result.reply.scores)
+    names = dict.fromkeys(
+        score.name
+        for result in results
+        if isinstance(result.answer, TaggerReply)
+        for score in result.answer.scores
+    )
     ids = tags.resolve(names)
     return {name: ids[label_key(name)] for name in names}
 
 
-def _close(
-    results: Sequence[Result],
-    assets: Mapping[int, AssetStanding],
-    runs: Mapping[int, RunStanding],
-) -> tuple[list[RunStanding], dict[int, Shown]]:
-    """Close the open runs, newest result first; return them, and what each asset now shows.
+class _Batch:
+    """Results that are applied together, with their assets and runs locked."""
 
-    Results without tags are applied last, so that they see the tags of the same batch.
-    """
-    now = timezone.now()
-    closed: list[RunStanding] = []
-    shown: dict[int, Shown] = {}
-    moments = [(result, kept(result.result_at)) for result in results]
-    moments.sort(
-        key=lambda item: (
-            runs[item[0].run_id].content_version,
-            item[0].reply.has_tags,
-            item[1],
-        ),
-        reverse=True,
-    )
-    for result, result_at in moments:
-        run, reply = runs[result.run_id], result.reply
-        if run.state != TaggingRun.State.STARTED and run.error_code not in GIVEN_UP:
-            continue
-        asset = assets[run.asset_id]
-        if reply.has_tags:
-            newest = (asset.tags_version, asset.tags_at or result_at)
-            superseded = asset.id in shown or (run.content_version, result_at) < newest
-            is_shown = not superseded
-        else:
-            superseded = run.content_version < asset.content_version
-            is_shown = not superseded and _answers_request(run, asset)
-        run.state = TaggingRun.State.SUPERSEDED if superseded else TaggingRun.State.SUCCEEDED
-        run.rule_results = rules.said_of(reply)
-        run.raw_reply = storable(reply.raw)
-        run.http_status = reply.status
-        run.version = reply.version
-        run.error_code = run.error_text = ""
-        run.notes = storable(reply.notes)
-        run.result_at = result_at
-        run.finished_at = now
-        closed.append(run)
-        if is_shown:
-            asset.tags_version = run.content_version
-            # Without tags there is no tag time: any tags of this content replace them.
-            asset.tags_at = result_at if reply.has_tags else None
-            asset.current_run_id = run.id
-            shown[asset.id] = (run, reply)
-    return closed, shown
+    def __init__(
+        self,
+        assets: Mapping[int, Asset],
+        runs: Mapping[int, TaggingRun],
+        tag_ids: Mapping[str, int],
+    ) -> None:
+        self._assets = assets
+        self._runs = runs
+        self._tag_ids = tag_ids
+        self._now = timezone.now()
+        self._changed_runs: dict[int, TaggingRun] = {}
+        self._changed_assets: dict[int, Asset] = {}
+        self._tags: dict[int, tag_rows.TagResult] = {}
+        self._retries: dict[int, datetime] = {}
+        self._given_up: list[TaggingRun] = []
+        self._metrics: list[tuple[str, dict[str, str]]] = []
+
+    def apply(self, results: Sequence[Result]) -> list[Outcome]:
+        """Write the results; return the outcome of each."""
+        answers = [(result.run_id, result.answer) for result in results]
+        replied = self._close_replied(results)
+        errors = [(pk, answer) for pk, answer in answers if isinstance(answer, TaggerError)]
+        jobs = {pk: answer for pk, answer in answers if isinstance(answer, PendingJob)}
+        superseded: list[TaggingRun] = []
+        if jobs:
+            timed_out, superseded = self._keep_open(jobs)
+            errors += timed_out
+        failed = [
+            (run, error) for pk, error in errors if (run := self._close_failed(pk, error))
+        ]
+        update_rows([*self._changed_runs.values()], RUN_COLUMNS)
+        self._settle([*replied, *superseded], failed)
+        update_rows([*self._changed_assets.values()], ASSET_COLUMNS)
+        self._announce(replied, [run for run, _ in failed])
+        if self._tags:
+            tag_rows.replace(self._assets, self._tags)
+        return [self._outcome(result) for result in results]
+
+    def count(self) -> None:
+        """Count the results in the metrics."""
+        for name, labels in self._metrics:
+            metrics.count(name, **labels)
+
+    def _outcome(self, result: Result) -> Outcome:
+        run = self._runs[result.run_id]
+        if isinstance(result.answer, TaggerReply):
+            return Outcome(run.state)
+        asset = self._assets[run.asset_id]
+        return Outcome(asset.tagging_state, retry_at=self._retries.get(run.pk))
+
+    def _close_replied(self, results: Iterable[Result]) -> list[TaggingRun]:
+        """Close the open runs that have a reply, newest result first; return them.
+
+        Replies without tags are applied last, so that they see the tags of the same batch.
+        """
+        replies = [
+            (self._runs[result.run_id], result.answer, kept(result.result_at or self._now))
+            for result in results
+            if isinstance(result.answer, TaggerReply)
+        ]
+        replies.sort(
+            key=lambda item: (item[0].content_version, item[1].has_tags, item[2]), reverse=True
+        )
+        closed = []
+        for run, reply, result_at in replies:
+            if run.state != TaggingRun.State.STARTED and run.error_code not in GIVEN_UP:
+                continue
+            asset = self._assets[run.asset_id]
+            if reply.has_tags:
+                newest = (asset.tags_version, asset.tags_at or result_at)
+                is_older = (run.content_version, result_at) < newest
+                is_superseded = asset.pk in self._tags or is_older
+                is_shown = not is_superseded
+            else:
+                is_superseded = run.content_version < asset.content_version
+                is_shown = not is_superseded and _answers_request(run, asset)
+            run.state = (
+                TaggingRun.State.SUPERSEDED if is_superseded else TaggingRun.State.SUCCEEDED
+            )
+            run.rule_results = rules.evaluate(reply)
+            run.raw_reply = storable(reply.raw)
+            run.http_status = reply.status
+            run.version = reply.version
+            run.error_code = run.error_text = ""
+            run.notes = storable(reply.notes)
+            run.result_at = result_at
+            self._close(run)
+            self._metrics.append(("tagging.completed", {"state": run.state}))
+            closed.append(run)
+            if is_shown:
+                asset.tags_version = run.content_version
+                # Without tags there is no tag time: any tags of this content replace them.
+                asset.tags_at = result_at if reply.has_tags else None
+                asset.current_run = run
+                tag_scores = _by_tag(reply.scores, self._tag_ids)
+                self._tags[asset.pk] = tag_rows.TagResult(run.pk, tag_scores)
+        return closed
+
+    def _keep_open(
+        self, jobs: Mapping[int, PendingJob]
+    ) -> tuple[list[tuple[int, TaggerError]], list[TaggingRun]]:
+        """Keep runs open for their jobs' webhooks, and poll the jobs if none arrives.
+
+        Return the errors of jobs that did not finish in time, and the runs that were superseded: a
+        job's webhook arrived before the answer that names the job, and opened its own run.
+        """
+        same_jobs = TaggingRun.objects.using(alias()).filter(
+            job_id__in=[job.job_id for job in jobs.values()]
+        )
+        others = {
+            (run.job_id, run.workflow_id, run.asset_id): run.pk
+            for run in same_jobs.only("job_id", "workflow_id", "asset")
+        }
+        timed_out: list[tuple[int, TaggerError]] = []
+        superseded: list[TaggingRun] = []
+        for run_id, job in jobs.items():
+            run = self._runs[run_id]
+            if run.state != TaggingRun.State.STARTED:
+                continue
+            if run.job_id is None:
+                other = others.get((job.job_id, job.workflow_id, run.asset_id))
+                if other is not None:
+                    run.state = TaggingRun.State.SUPERSEDED
+                    run.error_text = f"Run {other} holds the result of this job."
+                    self._close(run)
+                    superseded.append(run)
+                    continue
+                run.job_id, run.workflow_id = job.job_id, job.workflow_id
+                self._changed_runs[run.pk] = run
+            if self._now >= retries.deadline(run):
+                error = TaggerError(
+                    "The workflow job did not finish in time.",
+                    code=ErrorCode.WORKFLOW_DEADLINE,
+                )
+                timed_out.append((run.pk, error))
+            else:
+                self._change(run).due_at = retries.poll_at(run, self._now)
+        return timed_out, superseded
+
+    def _close_failed(self, run_id: int, error: TaggerError) -> TaggingRun | None:
+        """Close a run that failed; return it. If only the poll of its job failed, poll again."""
+        run = self._runs[run_id]
+        if run.state != TaggingRun.State.STARTED:
+            return None
+        code, text = storable(error.code, 50), storable(str(error))
+        asset = self._change(run)
+        asset.last_error, asset.error_code = text, code
+        if run.job_id is not None and error.retryable and self._now < retries.deadline(run):
+            asset.due_at = max(
+                retries.retry_at(asset.attempts, error, self._now),
+                retries.poll_at(run, self._now),
+            )
+            self._retries[run.pk] = asset.due_at
+            return None
+        run.state = TaggingRun.State.FAILED
+        run.error_code, run.error_text = code, text
+        run.http_status = error.status
+        run.raw_reply = storable(error.raw_reply)
+        run.rule_results = rules.evaluate_failure(error.raw_reply)
+        self._close(run)
+        return run
+
+    def _close(self, run: TaggingRun) -> None:
+        run.finished_at = self._now
+        self._changed_runs[run.pk] = run
+        self._change(run)
+
+    def _change(self, run: TaggingRun) -> Asset:
+        """Return the run's asset, which will be written."""
+        asset = self._assets[run.asset_id]
+        self._changed_assets[asset.pk] = asset
+        asset.changed_at = self._now
+        return asset
+
+    def _settle(
+        self, closed: Iterable[TaggingRun], failed: Iterable[tuple[TaggingRun, TaggerError]]
+    ) -> None:
+        """Set the state of assets whose runs were closed, unless another run is active on them."""
+        active = active_on(
+            asset.pk
+            for asset in self._changed_assets.values()
+            if asset.tagging_state == Asset.State.RUNNING
+        )
+        for run in closed:
+            if run.asset_id not in active:
+                settle(self._assets[run.asset_id])
+        for run, error in failed:
+            self._settle_failed(run, error, is_active=run.asset_id in active)
+
+    def _settle_failed(self, run: TaggingRun, error: TaggerError, *, is_active: bool) -> None:
+        asset = self._assets[run.asset_id]
+        is_running = asset.tagging_state == Asset.State.RUNNING and not is_active
+        can_retry = error.retryable or error.code in circuit_breaker.AT_ONCE
+        name = "tagging.failed"
+        if is_running and can_retry and asset.attempts < get_settings().MAX_ATTEMPTS:
+            name = "tagging.retried"
+            asset.tagging_state = Asset.State.QUEUED
+            asset.due_at = retries.retry_at(asset.attempts, error, self._now)
+            self._retries[run.pk] = asset.due_at
+        elif is_running or asset.tagging_state in (Asset.State.NEW, Asset.State.STALE):
+            asset.tagging_state = Asset.State.FAILED
+            asset.due_at = None
+            self._given_up.append(run)
+        self._metrics.append((name, {"code": error.code}))
+
+    def _announce(self, replied: Iterable[TaggingRun], failed: Iterable[TaggingRun]) -> None:
+        """Send the signals and messages about results of the present contents."""
+        present = [run for run in replied if self._is_present(run)]
+        tagged = [
+            run
+            for run in present
+            if run.state == TaggingRun.State.SUCCEEDED or run.rule_results
+        ]
+        evaluated = [run for run in failed if self._is_present(run) and run.rule_results]
+        _send(asset_tagged, [*tagged, *evaluated])
+        _send(tagging_failed, self._given_up)
+        outbox.note(outbox.TAGGED, map(_message, tagged))
+        outbox.note(outbox.FAILED, map(_failure_message, self._given_up))
+
+    def _is_present(self, run: TaggingRun) -> bool:
+        return run.content_version == self._assets[run.asset_id].content_version
 
 
-def _answers_request(run: RunStanding, asset: AssetStanding) -> bool:
+def _answers_request(run: TaggingRun, asset: Asset) -> bool:
     """Whether a result without tags is the final answer for a content that was to be tagged here.
 
     Then the tags of an earlier content are removed, and the asset is not tagged again, which would
@@ -207,113 +417,6 @@ def _answers_request(run: RunStanding, asset: AssetStanding) -> bool:
     """
     was_requested = run.trigger != TaggingRun.Trigger.WORKFLOW
     return was_requested and asset.tags_version < run.content_version
-
-
-def _settle_all(assets: Sequence[AssetStanding]) -> None:
-    """Settle assets whose runs have been closed, and save the changes."""
-    now = timezone.now()
-    running = [asset.id for asset in assets if asset.tagging_state == Asset.State.RUNNING]
-    held = run_rows.started(running) if running else set()
-    for asset in assets:
-        asset.changed_at = now
-        if asset.id not in held:
-            _rest(asset)
-    run_rows.write_assets(assets)
-
-
-def _message(run: RunStanding) -> dict[str, Any]:
-    """Return the outbound message for a result. No tag names: they may be private."""
-    return {"asset_id": run.asset_id, "run_id": run.id, "rules": run.rule_results}
-
-
-def announce(run_ids: Iterable[int]) -> None:
-    """Send ``asset_tagged`` for runs with a result, once the transaction has committed."""
-    ids = list(run_ids)
-    if ids:
-        on_commit(partial(_announce, ids))
-
-
-def _announce(run_ids: Sequence[int]) -> None:
-    if not asset_tagged.has_listeners(TaggingRun):
-        return
-    runs = TaggingRun.objects.using(alias()).select_related("asset").in_bulk(run_ids)
-    for run_id in run_ids:
-        if run := runs.get(run_id):
-            asset_tagged.send_robust(sender=TaggingRun, asset=run.asset, run=run)
-
-
-def lock_run(run_id: int) -> tuple[TaggingRun, Asset]:
-    """Lock the run's asset, then the run, and return both with current values."""
-    # A join would lock the run first on MariaDB; what a subquery reads is not locked.
-    asset_id = TaggingRun.objects.filter(pk=run_id).values("asset_id")[:1]
-    asset = locked(Asset.objects.filter(pk=asset_id)).get()
-    return locked(TaggingRun.objects.filter(pk=run_id)).get(), asset
-
-
-def is_held_by_another(asset: Asset, run: TaggingRun) -> bool:
-    """Whether another run is active on the asset, so that this one must not change its state."""
-    started = TaggingRun.objects.using(alias()).filter(
-        asset=asset, state=TaggingRun.State.STARTED
-    )
-    return asset.tagging_state == Asset.State.RUNNING and started.exclude(pk=run.pk).exists()
-
-
-def settle(asset: Asset, run: TaggingRun) -> None:
-    """Set an asset to idle if its tags describe its present content and no other run is active."""
-    if not is_held_by_another(asset, run):
-        _rest(asset)
-
-
-def _rest(asset: Asset | AssetStanding) -> None:
-    if asset.deleted_at:
-        return
-    if asset.tags_version == asset.content_version:
-        asset.tagging_state = Asset.State.TAGGED
-        asset.due_at = None
-        asset.attempts = 0
-        asset.last_error = asset.error_code = ""
-    elif asset.tagging_state == Asset.State.RUNNING:
-        # The file was overwritten in the meantime, so the reply describes its earlier content.
-        asset.tagging_state = Asset.State.QUEUED
-        asset.due_at = timezone.now()
-
-
-def _write(
-    assets: Mapping[int, AssetStanding], shown: Mapping[int, Shown], ids: Mapping[str, int]
-) -> Counter[int]:
-    """Write the replies to the assets' rows, except reviewed ones.
-
-    Return ``{tag id: change of its asset count}``.
-    """
-    present = tag_rows.present(shown)
-    added: list[tag_rows.Row] = []
-    changed: list[tag_rows.Row] = []
-    lost: list[tuple[int, int]] = []
-    counts: Counter[int] = Counter()
-    for asset_id, (run, reply) in sorted(shown.items()):
-        wanted = _by_tag(reply.scores, ids)
-        forgotten = assets[asset_id].deleted_at is not None
-        rows = present[asset_id]
-        for tag_id, (confidence, source) in sorted(wanted.items()):
-            row = rows.get(tag_id)
-            if row is not None and (row[2] != NONE or row[:2] == (confidence, source)):
-                continue
-            score = score_of(confidence, NONE, forgotten=forgotten)
-            said = (asset_id, tag_id, confidence, score, source, run.id)
-            (added if row is None else changed).append(said)
-            if row is None and not forgotten:
-                counts[tag_id] += 1
-        for tag_id, (_, _, decision) in rows.items():
-            if decision == NONE and tag_id not in wanted:
-                lost.append((asset_id, tag_id))
-                if not forgotten:
-                    counts[tag_id] -= 1
-    tags.hold(row[1] for row in chain(added, changed, lost))
-    tag_rows.remove(lost)
-    tag_rows.write(added, changed)
-    if added or changed:
-        check_references()
-    return counts
 
 
 def _by_tag(scores: Iterable[TagScore], ids: Mapping[str, int]) -> dict[int, tuple[int, int]]:
@@ -326,7 +429,85 @@ def _by_tag(scores: Iterable[TagScore], ids: Mapping[str, int]) -> dict[int, tup
     for score in scores:
         tag_id = ids[score.name]
         offer = (score.confidence, SOURCES[score.source])
-        held = best.get(tag_id)
-        if held is None or (offer[1], offer[0]) > (held[1], held[0]):
+        current = best.get(tag_id)
+        if current is None or (offer[1], offer[0]) > (current[1], current[0]):
             best[tag_id] = offer
     return best
+
+
+def _message(run: TaggingRun) -> dict[str, Any]:
+    """Return the outbound message for a result. No tag names: they may be private."""
+    return {"asset_id": run.asset_id, "run_id": run.pk, "rules": run.rule_results}
+
+
+def _failure_message(run: TaggingRun) -> dict[str, Any]:
+    return {"asset_id": run.asset_id, "run_id": run.pk, "error_code": run.error_code}
+
+
+def _send(signal: Signal, runs: Iterable[TaggingRun]) -> None:
+    """Send a signal for runs, once the transaction has committed."""
+    ids = [run.pk for run in runs]
+    if ids:
+        on_commit(partial(_send_now, signal, ids))
+
+
+def _send_now(signal: Signal, run_ids: Sequence[int]) -> None:
+    if not signal.has_listeners(TaggingRun):
+        return
+    runs = TaggingRun.objects.using(alias()).select_related("asset").in_bulk(run_ids)
+    for run_id in run_ids:
+        if run := runs.get(run_id):
+            signal.send_robust(sender=TaggingRun, asset=run.asset, run=run)
+
+
+def lock_run(run_id: int) -> tuple[TaggingRun, Asset]:
+    """Lock the run's asset, then the run, and return both with current values.
+
+    Raises:
+        TaggingRun.DoesNotExist: when there is no such run.
+    """
+    assets, runs = lock_runs([run_id])
+    if run_id not in runs:
+        raise TaggingRun.DoesNotExist(f"There is no run {run_id}.")
+    return runs[run_id], assets[runs[run_id].asset_id]
+
+
+def lock_runs(run_ids: Collection[int]) -> tuple[dict[int, Asset], dict[int, TaggingRun]]:
+    """Lock the runs' assets in the order of their ids, then the runs; return both by id.
+
+    Return current values, read under the lock. Runs that do not exist are left out.
+    """
+    ids = sorted(run_ids)
+    # A run never changes its asset. A join would lock the runs first on MariaDB.
+    runs = TaggingRun.objects.using(alias()).filter(pk__in=ids)
+    asset_ids = sorted(set(runs.values_list("asset_id", flat=True)))
+    assets = locked(Asset.objects.filter(pk__in=asset_ids)).order_by("pk")
+    assets_by_id = {asset.pk: asset for asset in assets}
+    locked_runs = locked(TaggingRun.objects.filter(pk__in=ids)).order_by("pk")
+    return assets_by_id, {run.pk: run for run in locked_runs}
+
+
+def active_on(asset_ids: Iterable[int]) -> set[int]:
+    """Return which of the assets have an open run."""
+    ids = [*asset_ids]
+    if not ids:
+        return set()
+    runs = TaggingRun.objects.using(alias()).filter(
+        asset__in=ids, state=TaggingRun.State.STARTED
+    )
+    return set(runs.values_list("asset_id", flat=True))
+
+
+def settle(asset: Asset) -> None:
+    """Set an asset without an active run to idle, if its tags describe its present content."""
+    if asset.deleted_at:
+        return
+    if asset.tags_version == asset.content_version:
+        asset.tagging_state = Asset.State.TAGGED
+        asset.due_at = None
+        asset.attempts = 0
+        asset.last_error = asset.error_code = ""
+    elif asset.tagging_state == Asset.State.RUNNING:
+        # The file was overwritten in the meantime, so the reply describes its earlier content.
+        asset.tagging_state = Asset.State.QUEUED
+        asset.due_at = timezone.now()

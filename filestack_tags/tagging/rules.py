@@ -18,7 +18,7 @@ from .taggers import TaggerReply
 logger = logging.getLogger(__name__)
 
 
-def said_of(reply: TaggerReply) -> dict[str, bool]:
+def evaluate(reply: TaggerReply) -> dict[str, bool]:
     """Return ``{name: whether the rule holds}`` for every valid rule.
 
     Each task's output is checked separately; a rule holds if it holds for one of them, see
@@ -28,7 +28,7 @@ def said_of(reply: TaggerReply) -> dict[str, bool]:
     return _evaluate(rules, outputs(reply)) if rules else {}
 
 
-def said_of_failure(raw: str) -> dict[str, bool]:
+def evaluate_failure(raw: str) -> dict[str, bool]:
     """Return the same for the results of a failed job, ``{}`` if no task has a result."""
     found = _task_outputs(_received(raw))
     return _evaluate(_read(tuple(get_settings().RULES.items())), found) if found else {}

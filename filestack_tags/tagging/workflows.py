@@ -32,7 +32,7 @@ def described(workflow_id: str) -> str:
     return f"{names[0]} ({workflow_id})" if names else workflow_id
 
 
-def makes_known(workflow_id: str) -> bool:
+def registers_files(workflow_id: str) -> bool:
     """Whether a job of this workflow that was not started here registers its file.
 
     Depends on ``REGISTER_FROM_WORKFLOWS``: names, ids, or patterns of either.

@@ -32,7 +32,7 @@ from filestack_tags.models import Asset, BulkJob, TaggingRun, TagMerge
 from filestack_tags.operations import heartbeat, retention
 from filestack_tags.outbound import delivery, outbox
 from filestack_tags.search import statistics
-from filestack_tags.tagging import abandoned_runs, pipeline, queue
+from filestack_tags.tagging import abandoned_runs, pipeline, queue, results
 from filestack_tags.webhooks import inbox, processing
 
 from .broker import publish
@@ -92,7 +92,7 @@ def tag_asset(asset_id: int) -> str:
     return pipeline.work(asset_id, _try_again, soft_limit.is_reached)
 
 
-def _try_again(outcome: queue.Outcome) -> None:
+def _try_again(outcome: results.Outcome) -> None:
     if outcome.retry_at and outcome.asset_id:
         publish(tag_asset, outcome.asset_id, at=outcome.retry_at)
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from operator import attrgetter
 
 from django.utils import timezone
 
 from filestack_tags.assets import registry
 from filestack_tags.conf import get_settings
-from filestack_tags.db.rowsets import update
+from filestack_tags.db.set_based import update_rows
 from filestack_tags.db.text import reference_digest
 from filestack_tags.models import Asset, TaggingRun
 from filestack_tags.tagging.queue import wants_tagging
@@ -52,8 +51,7 @@ def apply(events: Sequence[ReceivedEvent]) -> dict[int, HandlerResult]:
         if assets[digest] is not new[digest].asset
     ]
     if existing:
-        values = attrgetter("pk", *WRITTEN)
-        update(Asset, WRITTEN, [values(file.asset) for file in existing])
+        update_rows([file.asset for file in existing], WRITTEN)
         turned = [file.asset for file in existing if file.turned]
         registry.rescore(
             hidden=[asset.pk for asset in turned if asset.deleted_at],

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from random import sample
+from typing import Any
 
 from django.db.models import F
 from django.utils import timezone
@@ -19,14 +20,12 @@ from django.utils import timezone
 from filestack_tags import metrics
 from filestack_tags.conf import get_settings
 from filestack_tags.db.text import storable
-from filestack_tags.db.transactions import alias, atomic, retrying
+from filestack_tags.db.transactions import alias, retrying
 from filestack_tags.error_codes import ErrorCode
 from filestack_tags.exceptions import WebhookSignatureInvalid
 from filestack_tags.filestack.payloads import event_key
 from filestack_tags.filestack.security import verify_webhook, verify_webhook_chunks
 from filestack_tags.models import WebhookDelivery
-
-from .inserting import insert_or_count
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +63,10 @@ def receive(body: bytes, headers: Mapping[str, str]) -> Receipt:
         body, headers, settings.WEBHOOK_SECRETS, tolerance=settings.WEBHOOK_TOLERANCE
     )
     key, action = event_key(body)
-    delivery_id, created = _store(key, action, body, headers)
+    now = timezone.now()
+    delivery_id, created = _store(
+        key, headers, action=storable(action, 100), raw_body=body, received_at=now, due_at=now
+    )
     metrics.count("webhook.duplicate" if not created else "webhook.received")
     return Receipt(delivery_id, duplicate=not created)
 
@@ -74,14 +76,15 @@ def _kept(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 @retrying
-def _store(key: str, action: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bool]:
-    return insert_or_count(
-        event_key=key,
-        action=storable(action, 100),
-        headers=_kept(headers),
-        raw_body=body,
-        at=timezone.now(),
+def _store(key: str, headers: Mapping[str, str], **values: Any) -> tuple[int, bool]:
+    """Store a delivery, or count a duplicate if its event is stored; return its id, and which."""
+    rows = WebhookDelivery.objects.using(alias())
+    delivery, is_new = rows.get_or_create(
+        event_key=key, defaults={"headers": _kept(headers), **values}
     )
+    if not is_new:
+        rows.filter(pk=delivery.pk).update(duplicates=F("duplicates") + 1)
+    return delivery.pk, is_new
 
 
 def record_too_large(start: bytes, rest: Iterable[bytes], headers: Mapping[str, str]) -> str:
@@ -122,25 +125,18 @@ def record_too_large(start: bytes, rest: Iterable[bytes], headers: Mapping[str, 
     return f": it has {size}"
 
 
-@retrying
 def _store_too_large(key: str, size: int, headers: Mapping[str, str]) -> None:
     limit = get_settings().WEBHOOK_MAX_SIZE
-    with atomic():
-        delivery, is_new = WebhookDelivery.objects.using(alias()).get_or_create(
-            event_key=key,
-            defaults={
-                "headers": _kept(headers),
-                "raw_body": b"",
-                "state": WebhookDelivery.State.FAILED,
-                "due_at": None,
-                "error": f"The body has {size} bytes, more than WEBHOOK_MAX_SIZE, {limit} bytes.",
-                "error_code": ErrorCode.TOO_LARGE,
-                "processed_at": timezone.now(),
-            },
-        )
-        if not is_new:
-            rows = WebhookDelivery.objects.using(alias()).filter(pk=delivery.pk)
-            rows.update(duplicates=F("duplicates") + 1)
+    _store(
+        key,
+        headers,
+        raw_body=b"",
+        state=WebhookDelivery.State.FAILED,
+        due_at=None,
+        error=f"The body has {size} bytes, more than WEBHOOK_MAX_SIZE, {limit} bytes.",
+        error_code=ErrorCode.TOO_LARGE,
+        processed_at=timezone.now(),
+    )
 
 
 def due(limit: int = AT_ONCE) -> list[int]:

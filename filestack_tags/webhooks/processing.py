@@ -19,6 +19,7 @@ from django.db import DataError, OperationalError
 from filestack_tags import metrics
 from filestack_tags.concurrency.backoff import backoff
 from filestack_tags.conf import get_settings
+from filestack_tags.db.set_based import update_rows
 from filestack_tags.db.text import storable
 from filestack_tags.db.transactions import alias, atomic, retrying
 from filestack_tags.error_codes import ErrorCode
@@ -151,7 +152,7 @@ def _handle(
             delivery.close(result.state)
             delivery.outcome = storable(f"{result.text}{note}")
             delivery.asset_id = result.asset_id
-        WebhookDelivery.objects.using(alias()).bulk_update(closed, WebhookDelivery.LEASE_FIELDS)
+        update_rows(closed, WebhookDelivery.LEASE_FIELDS)
     return handled
 
 

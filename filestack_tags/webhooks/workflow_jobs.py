@@ -13,15 +13,15 @@ from functools import cached_property
 
 from django.db.models import Q
 
-from filestack_tags import metrics
 from filestack_tags.assets import registry, tags
+from filestack_tags.db.set_based import update_rows
 from filestack_tags.db.text import reference_digest
 from filestack_tags.db.transactions import alias, locked
 from filestack_tags.exceptions import PayloadError, TaggerError
 from filestack_tags.filestack.options import file_hosts
 from filestack_tags.filestack.payloads import WorkflowJob
 from filestack_tags.models import Asset, TaggingRun
-from filestack_tags.tagging import queue, results, workflows
+from filestack_tags.tagging import results, workflows
 from filestack_tags.tagging.taggers import TaggerReply
 from filestack_tags.tagging.taggers.filestack import job_error, result_of, without_tags
 
@@ -82,7 +82,7 @@ class _JobEvent:
         """Whether the job registers its file, if it was not started here."""
         return bool(
             self.digest
-            and workflows.makes_known(self.job.workflow_id)
+            and workflows.registers_files(self.job.workflow_id)
             and not _why_ignored(self.job)
         )
 
@@ -278,11 +278,10 @@ def _new_run(job: _JobEvent, asset: Asset) -> TaggingRun:
 def _apply_to_runs(
     jobs: Sequence[tuple[_JobEvent, TaggingRun]],
 ) -> dict[int, HandlerResult]:
-    """Apply the results of jobs to their runs, which are locked; failures first."""
+    """Apply the results of jobs to their runs, which are locked."""
     handled: dict[int, HandlerResult] = {}
     changed: list[TaggingRun] = []
-    finished: list[tuple[_JobEvent, TaggingRun, TaggerReply]] = []
-    failed: list[tuple[TaggingRun, TaggerError]] = []
+    finished: list[tuple[_JobEvent, TaggingRun, TaggerReply | TaggerError]] = []
     for job, run in jobs:
         if run.state != TaggingRun.State.STARTED and run.error_code not in results.GIVEN_UP:
             text = (
@@ -299,39 +298,33 @@ def _apply_to_runs(
             changed.append(run)
         if job.job.is_under_way:
             text = _in_progress(job.job)
-        elif (reply := _reply_of(job.job, run)) is None:
-            error = job_error(job.job)
-            failed.append((run, error))
-            text = f"Nothing was applied: {error}"
+            handled[job.pk] = HandlerResult(PROCESSED, text, run.asset_id)
         else:
-            finished.append((job, run, reply))
-            continue
-        handled[job.pk] = HandlerResult(PROCESSED, text, run.asset_id)
-    if changed:
-        columns = ("job_id", "workflow_id", "delivery")
-        TaggingRun.objects.using(alias()).bulk_update(changed, columns)
-    for run, error in failed:
-        queue.fail(run.pk, error)
-    states = results.apply_all(
-        [results.Result(run.pk, reply, job.result_at) for job, run, reply in finished]
+            finished.append((job, run, _answer_of(job.job, run)))
+    update_rows(changed, ("job_id", "workflow_id", "delivery"))
+    outcomes = results.apply_all(
+        [results.Result(run.pk, answer, job.result_at) for job, run, answer in finished]
     )
-    for (job, run, reply), state in zip(finished, states, strict=True):
-        if isinstance(state, Exception):
-            raise state
-        metrics.count("tagging.completed", state=state)
-        text = _outcome_of(job.job, reply, state)
+    for (job, run, answer), outcome in zip(finished, outcomes, strict=True):
+        if isinstance(outcome, Exception):
+            raise outcome
+        text = (
+            f"Nothing was applied: {answer}"
+            if isinstance(answer, TaggerError)
+            else _outcome_of(job.job, answer, outcome.state)
+        )
         handled[job.pk] = HandlerResult(PROCESSED, text, run.asset_id)
     return handled
 
 
-def _reply_of(job: WorkflowJob, run: TaggingRun) -> TaggerReply | None:
-    """Return the result of a finished job; None if it failed without tags."""
+def _answer_of(job: WorkflowJob, run: TaggingRun) -> TaggerReply | TaggerError:
+    """Return the result of a finished job, or why it failed without tags."""
     try:
         return result_of(job)
-    except TaggerError:
+    except TaggerError as error:
         if run.trigger == TaggingRun.Trigger.WORKFLOW and not _lost_tags(job):
             return without_tags(job)  # the asset's own tagging continues
-        return None
+        return error
 
 
 def _outcome_of(job: WorkflowJob, reply: TaggerReply, state: str) -> str:

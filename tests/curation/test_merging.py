@@ -205,7 +205,7 @@ class TestAMerge:
         counted_rightly()
         late = asset(0)
         AssetTag.objects.create(asset=late, tag=tag("cats"), confidence=99, score=99)
-        tags.shift_counts({tag("cats").pk: 1})
+        tags.adjust_counts({tag("cats").pk: 1})
         TagMerge.objects.update(changed_at=timezone.now() - timedelta(hours=1))
         assert merging.unfinished() == [begun.pk]
         tasks.merge_tags(begun.pk)

@@ -79,7 +79,7 @@ def test_one_result_applied_by_all_at_once_is_applied_once() -> None:
     states = at_once(
         lambda _: results.apply(run.pk, scripted.reply({"sky": 90, "sea": 5}), result_at=at)
     )
-    assert states == ["succeeded"] * WRITERS
+    assert [outcome.state for outcome in states] == ["succeeded"] * WRITERS
     assert counts() == {"sky": 1, "sea": 1}
 
 
@@ -204,7 +204,7 @@ def test_neither_a_sweep_nor_a_task_waits_for_what_somebody_writes() -> None:
 
     def look() -> tuple[list[int], set[int], list[int]]:
         try:
-            claimed = leases.claim([held, free], skip_held=True)
+            claimed = leases.acquire([held, free], skip_held=True)
             return inbox.due(), set(queue.due()), [work.asset_id for work in claimed]
         finally:
             connections.close_all()

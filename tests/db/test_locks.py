@@ -99,7 +99,7 @@ def everything(script: Any, settings: Any) -> None:
         script[:] = [ServerError("Filestack answered 502."), scripted.reply({"sky": 90})]
         assert queue.tag(pk).retry_at
         later(hours=1)
-        assert isinstance(leases.claim([pk])[0], leases.Work)  # and its process dies
+        assert isinstance(leases.acquire([pk])[0], leases.Lease)  # and its process dies
         later(hours=1)
         assert queue.tag(pk).state == TaggingRun.State.SUCCEEDED
         assert inbox.replay([delivery]) == [delivery]
@@ -125,7 +125,7 @@ def everything(script: Any, settings: Any) -> None:
 
         # A job whose answer is lost: its webhook finds the run by the file.
         queue.request([pk], tagger="workflow")
-        assert isinstance(leases.claim([pk])[0], leases.Work)
+        assert isinstance(leases.acquire([pk])[0], leases.Lease)
         process(fs_workflow("h", tags={"sea": 60}, job_id="job-4"))
         assert TaggingRun.objects.get(job_id="job-4").trigger == TaggingRun.Trigger.CODE
 

@@ -5,13 +5,9 @@ from __future__ import annotations
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
-from django.utils import timezone
 
 from filestack_tags.db import prepared_statements
-from filestack_tags.models import TaggingRun
 from filestack_tags.search.pages import find
-from filestack_tags.tagging import results
-from tests import scripted
 from tests.search.test_planner import an_asset
 
 pytestmark = pytest.mark.django_db
@@ -52,29 +48,3 @@ def test_a_search_asked_often_is_prepared_and_is_readable_when_logged(monkeypatc
     with CaptureQueriesContext(connection) as queries:
         find("sky sea>=71 -sand")
     assert ">= 71" in queries.captured_queries[-1]["sql"]
-
-
-@on_postgresql
-def test_what_writes_a_reply_is_prepared(monkeypatch, tags_of):
-    asset = an_asset("often tagged")
-    monkeypatch.setitem(connection.settings_dict, "OPTIONS", {"prepare_threshold": 1})
-    monkeypatch.setattr(connection.connection, "prepare_threshold", 1)
-    for number in range(3):
-        run = TaggingRun.objects.create(
-            asset=asset, tagger="t", trigger="code", content_version=1
-        )
-        reply = scripted.reply({"sky": 90 - number, f"name {number}": 50})
-        results.apply(run.pk, reply, result_at=timezone.now())
-    assert tags_of(asset) == {"sky": 88, "name 2": 50}
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT statement FROM pg_prepared_statements")
-        prepared_now = "\n".join(statement for (statement,) in cursor.fetchall())
-    for begin in (
-        'SELECT "key", 0, id',
-        'UPDATE "filestack_tags_taggingrun"',
-        'UPDATE "filestack_tags_asset"',
-        'DELETE FROM "filestack_tags_assettag"',
-        'INSERT INTO "filestack_tags_assettag"',
-        "WITH held",
-    ):
-        assert begin in prepared_now

@@ -21,7 +21,7 @@ from filestack_tags.exceptions import EndpointError, FileNotFound
 from filestack_tags.models import OutboundMessage, Tag, TaggingRun, WebhookEndpoint
 from filestack_tags.operations import retention
 from filestack_tags.outbound import delivery, http, outbox
-from filestack_tags.tagging import queue
+from filestack_tags.tagging import results
 from tests.api.rows import tagged
 from tests.outbound.receiver import Receiver, receiving
 
@@ -59,7 +59,7 @@ def failed_run() -> TaggingRun:
     run = TaggingRun.objects.create(
         asset=asset, tagger="scripted", trigger="code", content_version=1
     )
-    queue.fail(run.pk, FileNotFound("It is gone."))
+    results.apply(run.pk, FileNotFound("It is gone."))
     return run
 
 

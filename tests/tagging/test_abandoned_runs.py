@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db
 def run(asset: Asset, script: Any) -> TaggingRun:
     """A run that was started three leases ago, by a process that crashed."""
     queue.request([asset.pk])
-    leases.claim([asset.pk])
+    leases.acquire([asset.pk])
     started_at = timezone.now() - 3 * timedelta(seconds=get_settings().LEASE_SECONDS)
     TaggingRun.objects.update(started_at=started_at)
     return TaggingRun.objects.get()

@@ -56,7 +56,7 @@ def run(
     ended = backfill.run(
         row,
         concurrency=concurrency,
-        tell=lambda found: told.append(found.pk),
+        report_progress=lambda found: told.append(found.pk),
         is_stopped=lambda: len(told) >= stop_after,
     )
     row.refresh_from_db()
@@ -132,7 +132,7 @@ def test_killed_and_resumed_it_leaves_none_out(
     script: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registered(9)
-    monkeypatch.setattr(backfill, "NOTED_EVERY", 0)
+    monkeypatch.setattr(backfill, "SAVED_EVERY", 0)
 
     def die(found: Backfill) -> None:
         if found.counts == {"tagged": 4}:
@@ -140,7 +140,7 @@ def test_killed_and_resumed_it_leaves_none_out(
 
     row = backfill.start(backfill.Options())
     with pytest.raises(SystemExit):
-        backfill.run(row, concurrency=1, tell=die, is_stopped=lambda: False)
+        backfill.run(row, concurrency=1, report_progress=die, is_stopped=lambda: False)
     row, ended = run(Backfill.objects.get())
     assert ended == ""
     assert set(Asset.objects.values_list("tagging_state", flat=True)) == {"tagged"}
@@ -197,7 +197,7 @@ def test_it_stops_where_no_more_calls_are_allowed_and_goes_on_later(
 def test_what_others_are_at_work_on_is_left_to_them(script: Any) -> None:
     ids = registered(3)
     queue.request(ids[:1])
-    leases.claim(ids[:1])
+    leases.acquire(ids[:1])
     assert run()[0].counts == {"tagged": 2}
 
 

@@ -41,15 +41,15 @@ def budget(settings: Any, **limits: int) -> None:
 def test_every_call_is_a_run_and_is_counted(queued: list[int]) -> None:
     for pk in queued:
         queue.tag(pk)
-    assert tagging_budget.spent() == tagging_budget.Spent(today=6, month=6)
+    assert tagging_budget.usage() == tagging_budget.Usage(today=6, month=6)
     assert TaggingRun.objects.count() == len(scripted.asked) == 6
-    assert tagging_budget.spent().left() is None
+    assert tagging_budget.usage().left() is None
 
 
 def test_a_tagger_that_costs_nothing_is_not_counted(asset: Asset, script: Any) -> None:
     queue.request([asset.pk])
     queue.tag(asset.pk)
-    assert tagging_budget.spent().today == 0
+    assert tagging_budget.usage().today == 0
 
 
 @pytest.mark.parametrize("limit", ["BUDGET_PER_DAY", "BUDGET_PER_MONTH"])
@@ -57,15 +57,15 @@ def test_the_budget_stops_calls_and_leaves_the_rest_queued(
     settings: Any, queued: list[int], limit: str
 ) -> None:
     budget(settings, **{limit: 4})
-    claimed = leases.claim(queued)
-    assert [type(item) for item in claimed] == [leases.Work] * 4 + [leases.Refusal] * 2
+    claimed = leases.acquire(queued)
+    assert [type(item) for item in claimed] == [leases.Lease] * 4 + [leases.LeaseRefused] * 2
     held = claimed[4]
-    assert isinstance(held, leases.Refusal)
-    assert (held.held, held.state) == ("budget", Asset.State.QUEUED)
+    assert isinstance(held, leases.LeaseRefused)
+    assert (held.blocked_by, held.state) == ("budget", Asset.State.QUEUED)
     left = Asset.objects.get(pk=queued[5])
     assert (left.tagging_state, left.attempts) == (Asset.State.QUEUED, 0)
     assert queue.waiting(10) == queue.due(10) == []
-    assert tagging_budget.spent().left() == 0
+    assert tagging_budget.usage().left() == 0
 
 
 def test_more_budget_is_used_at_once(settings: Any, queued: list[int]) -> None:
@@ -90,20 +90,20 @@ def test_the_next_day_and_the_next_month_have_their_own(settings: Any) -> None:
 
 
 def test_what_is_given_back_was_not_spent(queued: list[int]) -> None:
-    works = [item for item in leases.claim(queued) if isinstance(item, leases.Work)]
-    queue.land([(works[0], scripted.reply({"sky": 90}))])
+    works = [item for item in leases.acquire(queued) if isinstance(item, leases.Lease)]
+    queue.apply_replies([(works[0], scripted.reply({"sky": 90}))])
     leases.release(works)
-    assert tagging_budget.spent().today == 1
+    assert tagging_budget.usage().today == 1
     states = dict(Asset.objects.values_list("pk", "tagging_state"))
     assert [states[pk] for pk in queued] == [Asset.State.TAGGED] + [Asset.State.QUEUED] * 5
     assert set(Asset.objects.values_list("attempts", flat=True)) == {0}
     assert TaggingRun.objects.filter(error_code=ErrorCode.RELEASED).count() == 5
-    assert [type(item) for item in leases.claim(queued[1:])] == [leases.Work] * 5
+    assert [type(item) for item in leases.acquire(queued[1:])] == [leases.Lease] * 5
 
 
 def test_what_is_given_back_may_go_to_rest(queued: list[int]) -> None:
-    works = [item for item in leases.claim(queued) if isinstance(item, leases.Work)]
-    leases.release(works, to_rest=True)
+    works = [item for item in leases.acquire(queued) if isinstance(item, leases.Lease)]
+    leases.release(works, to_idle=True)
     assert set(Asset.objects.values_list("tagging_state", "due_at")) == {("new", None)}
 
 
@@ -139,10 +139,10 @@ def test_calls_are_given_back_to_the_day_on_which_they_were_claimed(
     moment, later = BOUNDARIES[boundary]
     with time_machine.travel(moment, tick=False) as clock:
         Asset.objects.update(due_at=timezone.now())
-        works = [item for item in leases.claim(queued) if isinstance(item, leases.Work)]
+        works = [item for item in leases.acquire(queued) if isinstance(item, leases.Lease)]
         assert len(works) == 4
         clock.shift(later)
-        queue.land([(works[0], scripted.reply({"sky": 90}))])
+        queue.apply_replies([(works[0], scripted.reply({"sky": 90}))])
         leases.release(works)
         leases.release(works)  # changes nothing
     # Exactly one call was made, on the day of the claim.
@@ -150,18 +150,18 @@ def test_calls_are_given_back_to_the_day_on_which_they_were_claimed(
         moment.date(): 1
     }
     with time_machine.travel(moment, tick=False):
-        left = tagging_budget.spent().left()
+        left = tagging_budget.usage().left()
         assert left == 3
         Asset.objects.filter(tagging_state=Asset.State.QUEUED).update(due_at=timezone.now())
-        claimed = leases.claim(queued[1:])
-    assert sum(isinstance(item, leases.Work) for item in claimed) == left
+        claimed = leases.acquire(queued[1:])
+    assert sum(isinstance(item, leases.Lease) for item in claimed) == left
 
 
 def test_giving_back_more_than_was_counted_leaves_nothing(queued: list[int]) -> None:
-    works = [item for item in leases.claim(queued) if isinstance(item, leases.Work)]
+    works = [item for item in leases.acquire(queued) if isinstance(item, leases.Lease)]
     Spending.objects.update(calls=2)
     leases.release(works)
-    assert tagging_budget.spent().today == 0
+    assert tagging_budget.usage().today == 0
     Spending.objects.all().delete()
     leases.release(works)
-    assert tagging_budget.spent().today == 0
+    assert tagging_budget.usage().today == 0

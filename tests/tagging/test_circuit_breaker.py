@@ -44,15 +44,15 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[time_machine.Traveller]:
 files = itertools.count(100)
 
 
-def note(*errors: TaggerError | None, tries: bool = False) -> None:
+def note(*errors: TaggerError | None, is_trial: bool = False) -> None:
     """Record calls for as many different files."""
-    calls = [circuit_breaker.Call(tries, error, next(files)) for error in errors]
-    circuit_breaker.note("filestack", calls)
+    calls = [circuit_breaker.Call(is_trial, error, next(files)) for error in errors]
+    circuit_breaker.record("filestack", calls)
 
 
 def admitted(wanted: int = 10) -> int:
     with atomic():
-        number, tries = circuit_breaker.admit("filestack", wanted)
+        number, tries = circuit_breaker.acquire("filestack", wanted)
         assert not tries or number == 1
         return number
 
@@ -91,8 +91,8 @@ def test_denials_open_it_when_several_come_in_a_row(clock: Any) -> None:
 @pytest.mark.parametrize("error", [AccessDenied("no"), PolicyRejected("no")], ids=repr)
 def test_one_file_alone_never_opens_it(clock: Any, error: TaggerError) -> None:
     for _ in range(50):
-        circuit_breaker.note(
-            "filestack", [circuit_breaker.Call(tries=False, error=error, asset_id=7)]
+        circuit_breaker.record(
+            "filestack", [circuit_breaker.Call(is_trial=False, error=error, asset_id=7)]
         )
     assert admitted() == 10
     for _ in range(3):
@@ -105,9 +105,9 @@ def test_one_file_alone_never_opens_it(clock: Any, error: TaggerError) -> None:
 def test_a_rate_limit_is_of_the_account_whichever_file_it_refuses(clock: Any) -> None:
     for _ in range(5):
         call = circuit_breaker.Call(
-            tries=False, error=RateLimited("Too many calls."), asset_id=7
+            is_trial=False, error=RateLimited("Too many calls."), asset_id=7
         )
-        circuit_breaker.note("filestack", [call])
+        circuit_breaker.record("filestack", [call])
     assert admitted() == 0
 
 
@@ -148,7 +148,7 @@ def test_each_vain_try_doubles_the_delay_up_to_the_longest(clock: Any) -> None:
     delays = []
     for _ in range(9):
         clock.shift(1)
-        note(InvalidApplication("no"), tries=True)
+        note(InvalidApplication("no"), is_trial=True)
         delays.append((row().retry_at - timezone.now()).total_seconds())
         clock.shift(3600)
     assert delays == [60, 120, 240, 480, 960, 1920, 3600, 3600, 3600]
@@ -158,7 +158,7 @@ def test_an_answer_to_the_try_closes_it(clock: Any) -> None:
     note(InvalidApplication("no"))
     clock.shift(61)
     assert admitted() == 1
-    note(FileNotFound("this file is gone, but the account is known"), tries=True)
+    note(FileNotFound("this file is gone, but the account is known"), is_trial=True)
     assert admitted() == 10
     assert (row().opened_at, row().reason, row().failures) == (None, "", 0)
 
@@ -169,7 +169,7 @@ def test_calls_come_back_little_by_little_once_it_closed(clock: Any) -> None:
     clock.shift(61)
     assert circuit_breaker.allowed(64) == 64  # of which admit() lets one through
     assert admitted() == 1
-    note(None, tries=True)
+    note(None, is_trial=True)
     found = []
     for _ in range(7):
         found.append((circuit_breaker.allowed(64), circuit_breaker.allowed(1)))
@@ -251,7 +251,7 @@ def test_while_all_are_closed_no_clock_is_asked(django_assert_num_queries: Any) 
     with django_assert_num_queries(1):
         assert not circuit_breaker.blocked()
     with django_assert_num_queries(1):
-        assert circuit_breaker.admit("filestack", 9) == (9, False)
+        assert circuit_breaker.acquire("filestack", 9) == (9, False)
 
 
 def test_after_the_last_call_allowed_nobody_calls_until_filestack_said(

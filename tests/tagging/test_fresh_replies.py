@@ -170,6 +170,6 @@ def test_a_forced_request_is_not_answered_by_an_earlier_reply(account: Account) 
     assert len(account.app.tagged) == 2
     # Several files with the same bytes in one forced request still need one call.
     assert queue.request(ids, force=True) == ids
-    (work,) = [item for item in leases.claim(ids) if isinstance(item, leases.Work)]
+    (work,) = [item for item in leases.acquire(ids) if isinstance(item, leases.Lease)]
     assert work.fresh
     assert work.shared is None

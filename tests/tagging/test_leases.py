@@ -32,12 +32,14 @@ def registered(number: int, **facts: Any) -> list[int]:
     ]
 
 
-def works(ids: list[int], **options: Any) -> list[leases.Work]:
-    return [item for item in leases.claim(ids, **options) if isinstance(item, leases.Work)]
+def works(ids: list[int], **options: Any) -> list[leases.Lease]:
+    return [item for item in leases.acquire(ids, **options) if isinstance(item, leases.Lease)]
 
 
-def refusals(ids: list[int], **options: Any) -> list[leases.Refusal]:
-    return [item for item in leases.claim(ids, **options) if isinstance(item, leases.Refusal)]
+def refusals(ids: list[int], **options: Any) -> list[leases.LeaseRefused]:
+    return [
+        item for item in leases.acquire(ids, **options) if isinstance(item, leases.LeaseRefused)
+    ]
 
 
 def reply() -> TaggerReply:
@@ -70,9 +72,9 @@ def test_assets_at_rest_are_claimed_on_request_alone(script: Any) -> None:
     ids = [new, tagged, queued, gone]
     by_id = {item.asset_id: item.state for item in refusals([new, tagged, gone])}
     assert by_id == {new: "new", tagged: "tagged", gone: "gone"}
-    backfill = leases.Request(TaggingRun.Trigger.COMMAND)
+    backfill = leases.LeaseRequest(TaggingRun.Trigger.COMMAND)
     assert [work.asset_id for work in works(ids, request=backfill)] == [new, queued]
-    again = leases.Request(TaggingRun.Trigger.COMMAND, force=True)
+    again = leases.LeaseRequest(TaggingRun.Trigger.COMMAND, force=True)
     assert [work.asset_id for work in works(ids, request=again)] == [tagged]
     assert TaggingRun.objects.get(asset=new).trigger == TaggingRun.Trigger.COMMAND
 
@@ -98,7 +100,7 @@ def test_a_job_is_asked_about_again_and_an_abandoned_run_is_replaced(
     assert again.run_id != first.run_id
     assert TaggingRun.objects.get(pk=first.run_id).error_code == "abandoned"
     # Its process was only slow: the result is used anyway.
-    assert queue.land([(first, reply())])[0].state == TaggingRun.State.SUCCEEDED
+    assert queue.apply_replies([(first, reply())])[0].state == TaggingRun.State.SUCCEEDED
 
 
 class TestTheSameBytes:
@@ -109,38 +111,40 @@ class TestTheSameBytes:
     def test_are_tagged_by_one_call(self) -> None:
         first, second = registered(2, sha256="ab" * 32)
         queue.request([first])
-        queue.land([(works([first])[0], reply())])
+        queue.apply_replies([(works([first])[0], reply())])
         queue.request([second])
         (work,) = works([second])
         assert work.shared is not None
-        assert queue.land([(work, work.shared)])[0].state == TaggingRun.State.SUCCEEDED
+        assert queue.apply_replies([(work, work.shared)])[0].state == TaggingRun.State.SUCCEEDED
         assert AssetTag.objects.filter(asset=second, tag__key="sky", confidence=90).exists()
         run = TaggingRun.objects.get(asset=second)
         assert run.shared_from == TaggingRun.objects.get(asset=first)
         assert (run.raw_reply, run.version) == (SKY, 2)
-        assert budget.spent().today == 1
+        assert budget.usage().today == 1
 
     def test_wait_for_the_call_that_is_under_way(self) -> None:
         ids = registered(3, sha256="ab" * 32)
         queue.request(ids)
-        claimed = leases.claim(ids)
+        claimed = leases.acquire(ids)
         assert [type(item) for item in claimed] == [
-            leases.Work, leases.Refusal, leases.Refusal,
+            leases.Lease, leases.LeaseRefused, leases.LeaseRefused,
         ]  # fmt: skip
-        assert all(item.retry_at for item in claimed[1:] if isinstance(item, leases.Refusal))
-        assert budget.spent().today == 1
-        assert isinstance(leases.claim(ids[1:2])[0], leases.Refusal)
+        assert all(
+            item.retry_at for item in claimed[1:] if isinstance(item, leases.LeaseRefused)
+        )
+        assert budget.usage().today == 1
+        assert isinstance(leases.acquire(ids[1:2])[0], leases.LeaseRefused)
 
     def test_are_asked_about_again_where_a_newer_answer_is_wanted(self) -> None:
         first, second, third = registered(3, sha256="ab" * 32)
         queue.request([first])
-        queue.land([(works([first])[0], reply())])
-        fresh = leases.Request(
+        queue.apply_replies([(works([first])[0], reply())])
+        fresh = leases.LeaseRequest(
             TaggingRun.Trigger.COMMAND, force=True, fresh_since=timezone.now()
         )
         (work,) = works([second], request=fresh)
         assert work.shared is None
-        queue.land([(work, reply())])
+        queue.apply_replies([(work, reply())])
         assert works([third], request=fresh)[0].shared is not None
 
     @pytest.mark.parametrize(
@@ -156,7 +160,7 @@ class TestTheSameBytes:
     ) -> None:
         first, second = registered(2, sha256="ab" * 32)
         queue.request([first])
-        queue.land([(works([first])[0], reply())])
+        queue.apply_replies([(works([first])[0], reply())])
         settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | change
         queue.request([second])
         assert works([second])[0].shared is None
@@ -164,7 +168,7 @@ class TestTheSameBytes:
     def test_are_not_shared_once_the_file_changed(self) -> None:
         first, second = registered(2, sha256="ab" * 32)
         queue.request([first])
-        queue.land([(works([first])[0], reply())])
+        queue.apply_replies([(works([first])[0], reply())])
         registry.content_changed(first, facts=registry.Facts(), at=timezone.now())
         queue.request([second])
         assert works([second])[0].shared is None
@@ -204,6 +208,6 @@ def test_files_whose_digest_is_asked_for_are_tagged_by_one_call(settings: Any) -
         pipeline.work(first, lambda outcome: None)
         Asset.objects.filter(tagging_state="queued").update(due_at=timezone.now())
         pipeline.work(second, lambda outcome: None)
-    assert len(looked) == budget.spent().today == 1
+    assert len(looked) == budget.usage().today == 1
     known = set(Asset.objects.values_list("sha256", "tagging_state", "size"))
     assert known == {(hashlib.sha256(picture).hexdigest(), "tagged", len(picture))}

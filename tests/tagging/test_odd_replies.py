@@ -220,8 +220,8 @@ def test_whatever_job_is_named_it_is_kept_or_refused(script: Any, answer: Any) -
     assert run.job_id or ended(pk).error_code == "tagger_error" or run.error_text
 
 
-def works(number: int) -> list[leases.Work]:
-    return [item for item in leases.claim(queued(number)) if isinstance(item, leases.Work)]
+def works(number: int) -> list[leases.Lease]:
+    return [item for item in leases.acquire(queued(number)) if isinstance(item, leases.Lease)]
 
 
 @pytest.mark.django_db
@@ -259,18 +259,18 @@ class TestTheDatabase:
     def test_a_reply_that_it_does_not_take_loses_no_other(
         self, script: Any, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
     ) -> None:
-        write = results.run_rows.write_runs
+        write = results.update_rows
 
-        def refuse(runs: Any) -> None:
-            if any(run.raw_reply == "bad" for run in runs):
+        def refuse(rows: Any, names: Any) -> None:
+            if any(getattr(row, "raw_reply", "") == "bad" for row in rows):
                 raise error('null value in column "secret_column"')
-            write(runs)
+            write(rows, names)
 
-        monkeypatch.setattr(results.run_rows, "write_runs", refuse)
+        monkeypatch.setattr(results, "update_rows", refuse)
         several = works(5)
         answers = [scripted.reply({"sky": 90})] * 4
         bad = replace(answers[0], raw="bad")
-        outcomes = queue.land(
+        outcomes = queue.apply_replies(
             list(zip(several, [*answers[:2], bad, *answers[2:]], strict=True))
         )
         assert [outcome.state == "succeeded" for outcome in outcomes] == [
@@ -287,7 +287,7 @@ class TestTheDatabase:
         Asset.objects.filter(pk=several[1].asset_id).delete()
         answers: list[Any] = [TaggerError("no"), PendingJob("wf", "job-1", raw="{}")]
         answers += [scripted.reply({"sky": 90}), TaggerError("no")]
-        outcomes = queue.land(list(zip(several, answers, strict=True)))
+        outcomes = queue.apply_replies(list(zip(several, answers, strict=True)))
         assert [outcome.state for outcome in outcomes[2:]] == ["succeeded", "failed"]
 
     @pytest.mark.parametrize("error", [OperationalError, IntegrityError, RuntimeError])
@@ -314,23 +314,27 @@ class TestTheDatabase:
         pipeline.run(
             Supply(ids),
             concurrency=2,
-            tell=lambda outcome: None,
+            report_progress=lambda outcome: None,
             is_stopped=lambda: bool(asked),
-            gives_back=lambda: True,
         )
         applied = AssetTag.objects.count()
         assert applied == len(asked) > 0
-        assert budget.spent().today >= applied
+        assert budget.usage().today >= applied
 
     def test_an_error_of_the_caller_loses_no_answer(self, script: Any) -> None:
         ids = queued(4)
         script[:] = [scripted.reply({"sky": 90})]
 
-        def tell(outcome: queue.Outcome) -> None:
+        def report_progress(outcome: results.Outcome) -> None:
             raise RuntimeError("no")
 
         with pytest.raises(RuntimeError, match="no"):
-            pipeline.run(Supply(ids), concurrency=4, tell=tell, is_stopped=lambda: False)
+            pipeline.run(
+                Supply(ids),
+                concurrency=4,
+                report_progress=report_progress,
+                is_stopped=lambda: False,
+            )
         assert AssetTag.objects.count() == 4
 
 
@@ -344,8 +348,8 @@ class Supply:
         ids, self._ids = self._ids, []
         return ids
 
-    def claim(self, asset_ids: Any) -> Any:
-        return leases.claim(asset_ids)
+    def acquire(self, asset_ids: Any) -> Any:
+        return leases.acquire(asset_ids)
 
     def may_have_more(self) -> bool:
         return False

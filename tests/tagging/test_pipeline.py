@@ -18,6 +18,7 @@ from filestack_tags.exceptions import InvalidApplication, ServerError
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, Circuit, TaggingRun
 from filestack_tags.tagging import budget, circuit_breaker, leases, pipeline, queue, rate_limit
+from filestack_tags.tagging.results import Outcome
 from filestack_tags.tagging.taggers import PendingJob
 from tests import scripted
 
@@ -30,8 +31,8 @@ def queued(number: int) -> list[int]:
     return ids
 
 
-def work(asset_id: int) -> list[queue.Outcome]:
-    told: list[queue.Outcome] = []
+def work(asset_id: int) -> list[Outcome]:
+    told: list[Outcome] = []
     pipeline.work(asset_id, told.append)
     return told
 
@@ -86,7 +87,7 @@ def test_the_budget_ends_it(script: Any, settings: Any, monkeypatch: Any) -> Non
     settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"BUDGET_PER_DAY": 5}
     work(queued(9)[0])
     assert sorted(states()) == ["queued"] * 4 + ["tagged"] * 5
-    assert len(scripted.asked) == budget.spent().today == 5
+    assert len(scripted.asked) == budget.usage().today == 5
 
 
 def test_the_rate_only_slows_it_down(script: Any, settings: Any) -> None:
@@ -134,7 +135,7 @@ def test_what_waited_for_a_circuit_does_not_come_at_once(
     monkeypatch.setattr(circuit_breaker, "RECOVERY", timedelta(seconds=1.5))
     name = settings.FILESTACK_TAGS["TAGGER"]
     ids = queued(70)
-    circuit_breaker.note(
+    circuit_breaker.record(
         name, [circuit_breaker.Call(False, error=InvalidApplication("The key is unknown."))]
     )
     work(ids[0])
@@ -183,11 +184,10 @@ def test_after_its_slice_it_asks_for_another_task(
 
 
 def test_a_task_that_arrives_meanwhile_leaves_its_asset_to_the_one_at_work(
-    script: Any,
+    script: Any, settings: Any
 ) -> None:
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"TAGGING_CONCURRENCY": 1}
     (first, second) = queued(2)
-    later = timezone.now() + queue.SWEEP_AFTER
-    Asset.objects.filter(pk=second).update(due_at=later, attempts=1)
     arrived: list[str] = []
 
     def meanwhile(source: Source) -> Any:
@@ -198,7 +198,7 @@ def test_a_task_that_arrives_meanwhile_leaves_its_asset_to_the_one_at_work(
         thread.join()
         return scripted.reply({"sky": 90})
 
-    script[:] = [meanwhile]
+    script[:] = [meanwhile, scripted.reply({"sky": 90})]
     told = work(first)
     assert arrived == [Asset.State.QUEUED]
     assert [one.asset_id for one in told] == [first, second]
@@ -208,14 +208,14 @@ def test_a_task_that_arrives_meanwhile_leaves_its_asset_to_the_one_at_work(
 def test_answers_are_kept_while_the_database_is_away(
     script: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    land, failures = queue.land, [OperationalError("gone"), OperationalError("still")]
+    land, failures = queue.apply_replies, [OperationalError("gone"), OperationalError("still")]
 
     def away(answers: Any) -> Any:
         if failures:
             raise failures.pop()
         return land(answers)
 
-    monkeypatch.setattr(queue, "land", away)
+    monkeypatch.setattr(queue, "apply_replies", away)
     monkeypatch.setattr(pipeline, "PAUSE", 0.01)
     work(queued(1)[0])
     assert states() == ["tagged"]
@@ -250,26 +250,6 @@ def test_a_task_whose_asset_was_taken_along_costs_neither_a_permit_nor_a_claim(
     work(ids[0])
     asked: list[int] = []
     monkeypatch.setattr(rate_limit, "permits", asked.append)
-    monkeypatch.setattr(leases, "claim", asked.append)
+    monkeypatch.setattr(leases, "acquire", asked.append)
     assert [(one.asset_id, one.state) for one in work(ids[1])] == [(ids[1], "tagged")]
     assert not asked
-
-
-def test_tasks_that_came_too_late_keep_no_asset_from_being_taken_along(
-    script: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"TAGGING_CONCURRENCY": 1}
-    done, *others = queued(4)
-    work(done)
-    queue.request(others, force=True)
-    for pk in (done, others[0], done):  # as threads of the same process leave them
-        pipeline._desk.ask(pk)
-    pipeline._desk.leave()
-    claimed: list[list[int]] = []
-    claim = leases.claim
-    monkeypatch.setattr(
-        leases, "claim", lambda ids, **kw: (claimed.append([*ids]), claim(ids, **kw))[1]
-    )
-    work(others[1])
-    assert states() == ["tagged"] * 4
-    assert done not in [pk for ids in claimed for pk in ids]

@@ -114,8 +114,8 @@ def test_files_of_another_app_do_not_hold_up_the_others(
     ids = queued(12)
     script[:] = [by_file({f"h{number}" for number in refused})]
     if together:
-        works = [item for item in leases.claim(ids) if isinstance(item, leases.Work)]
-        queue.land([(work, answer_of(script[0], work.source)) for work in works])
+        works = [item for item in leases.acquire(ids) if isinstance(item, leases.Lease)]
+        queue.apply_replies([(work, answer_of(script[0], work.source)) for work in works])
     else:
         for pk in ids:
             queue.tag(pk)

@@ -52,6 +52,12 @@ def result(run: TaggingRun, seconds: float = 0, **tags: int) -> Result:
     return Result(run.pk, scripted.reply(tags), START + timedelta(seconds=seconds))
 
 
+def states_of(results_to_apply: list[Result]) -> list[Any]:
+    """Apply results; return the state of each run, or the error that kept it open."""
+    outcomes = results.apply_all(results_to_apply)
+    return [item if isinstance(item, Exception) else item.state for item in outcomes]
+
+
 def rows_of(asset: Asset) -> set[tuple[Any, ...]]:
     columns = ("tag__key", "confidence", "score", "source", "decision")
     return set(AssetTag.objects.filter(asset=asset).values_list(*columns))
@@ -92,13 +98,15 @@ class Together(TestCase):
         for batch in told:
             # Which of two results of the same time wins is not defined.
             unique = list({item[:3]: item for item in batch}.values())
-            shown = results.apply_all(self.given_results(together, unique))
+            shown = states_of(self.given_results(together, unique))
             order = sorted(range(len(unique)), key=lambda n: unique[n][1:3], reverse=True)
             singly = self.given_results(one_by_one, unique)
             states: dict[int, str] = {}
             for number in order:
                 one = singly[number]
-                states[number] = results.apply(one.run_id, one.reply, result_at=one.result_at)
+                states[number] = results.apply(
+                    one.run_id, one.answer, result_at=one.result_at
+                ).state
             assert shown == [states[number] for number in range(len(unique))]
             for a, b in zip(together, one_by_one, strict=True):
                 assert rows_of(a) == rows_of(b)
@@ -117,7 +125,7 @@ class Together(TestCase):
         library = self.library()
         decided = {asset.pk: {row for row in rows_of(asset) if row[4]} for asset in library}
         unique = list({item[:3]: item for item in told}.values())
-        states = results.apply_all(self.given_results(library, unique))
+        states = states_of(self.given_results(library, unique))
         for which, asset in enumerate(library):
             mine = [n for n, item in enumerate(unique) if item[0] == which]
             newest = max(mine, key=lambda n: unique[n][1:3], default=None)
@@ -146,10 +154,10 @@ class TestTogether:
         def statements(count: int) -> int:
             given = [result(new_run(new_asset()), sky=n, sea=9) for n in range(count)]
             with CaptureQueriesContext(connection) as captured:
-                assert set(results.apply_all(given)) == {State.SUCCEEDED}
+                assert set(states_of(given)) == {State.SUCCEEDED}
             return len(captured)
 
-        results.apply_all([result(new_run(new_asset()), sky=1, sea=1)])  # creates the tags
+        states_of([result(new_run(new_asset()), sky=1, sea=1)])  # creates the tags
         few, many = statements(2), statements(results.AT_ONCE)
         if connection.vendor == "postgresql":
             assert many == few
@@ -158,23 +166,23 @@ class TestTogether:
 
     def test_more_results_than_one_transaction_takes_are_all_applied(self) -> None:
         given = [result(new_run(new_asset()), sky=9) for _ in range(results.AT_ONCE + 1)]
-        assert results.apply_all(given) == [State.SUCCEEDED] * len(given)
+        assert states_of(given) == [State.SUCCEEDED] * len(given)
         assert Tag.objects.get().asset_count == len(given)
-        assert results.apply_all([]) == []
+        assert states_of([]) == []
 
     def test_one_run_given_twice_is_applied_once(self, asset: Asset, tags_of: Any) -> None:
         run = new_run(asset)
         given = [result(run, sky=9), result(run, sea=8)]
-        assert results.apply_all(given) == [State.SUCCEEDED] * 2
+        assert states_of(given) == [State.SUCCEEDED] * 2
         assert tags_of(asset) == {"sky": 9}
         assert dict(Tag.objects.values_list("key", "asset_count")) == {"sky": 1, "sea": 0}
 
     def test_results_that_change_nothing_write_no_row(self) -> None:
         made = [new_asset() for _ in range(3)]
-        results.apply_all([result(new_run(asset), sky=9, sea=8) for asset in made])
+        states_of([result(new_run(asset), sky=9, sea=8) for asset in made])
         again = [result(new_run(asset), 1, sea=8, sky=9) for asset in made]
         with CaptureQueriesContext(connection) as captured:
-            results.apply_all(again)
+            states_of(again)
         written = [
             query["sql"]
             for query in captured.captured_queries
@@ -187,10 +195,10 @@ class TestTogether:
         Asset.objects.update(tagging_state=Asset.State.RUNNING)
         given = [result(new_run(asset), sky=9) for asset in (busy, rested, rested)]
         other = new_run(busy)
-        results.apply_all(given)
+        states_of(given)
         states = dict(Asset.objects.values_list("pk", "tagging_state"))
         assert states == {busy.pk: Asset.State.RUNNING, rested.pk: Asset.State.TAGGED}
-        results.apply_all([result(other, sky=9)])
+        states_of([result(other, sky=9)])
         busy.refresh_from_db()
         assert busy.tagging_state == Asset.State.TAGGED
 
@@ -199,7 +207,7 @@ class TestTogether:
         abandoned = new_run(new_asset(), state=State.FAILED, error_code=code)
         failed = new_run(new_asset(), state=State.FAILED, error_code="timeout")
         given = [result(abandoned, sky=9), result(failed, sky=9)]
-        assert results.apply_all(given) == [State.SUCCEEDED, State.FAILED]
+        assert states_of(given) == [State.SUCCEEDED, State.FAILED]
         abandoned.refresh_from_db()
         assert (abandoned.error_code, abandoned.result_at) == ("", START)
         assert Tag.objects.get().asset_count == 1
@@ -216,9 +224,7 @@ class TestTogether:
         asset_tagged.connect(hear)
         try:
             with django_capture_on_commit_callbacks(execute=True):
-                results.apply_all(
-                    [result(older, sky=1), result(newer, 1, sky=2), result(other, sky=3)]
-                )
+                states_of([result(older, sky=1), result(newer, 1, sky=2), result(other, sky=3)])
                 assert heard == []
         finally:
             asset_tagged.disconnect(hear)
@@ -240,7 +246,7 @@ class TestBadResults:
         made = [new_run(new_asset()) for _ in range(5)]
         given = [result(run, sky=9, sea=8) for run in made]
         given[2] = Result(made[2].pk, scripted.reply(wrong), START)
-        states = results.apply_all(given)
+        states = states_of(given)
         assert isinstance(states[2], error)
         assert [*states[:2], *states[3:]] == [State.SUCCEEDED] * 4
         made[2].refresh_from_db()
@@ -250,7 +256,7 @@ class TestBadResults:
 
     def test_a_run_that_is_gone_is_told_apart(self) -> None:
         run = new_run(new_asset())
-        gone, applied = results.apply_all([Result(0, scripted.reply({}), START), result(run)])
+        gone, applied = states_of([Result(0, scripted.reply({}), START), result(run)])
         assert isinstance(gone, TaggingRun.DoesNotExist)
         assert applied == State.SUCCEEDED
         with pytest.raises(TaggingRun.DoesNotExist, match="no run 0"):
@@ -286,7 +292,7 @@ class TestBadResults:
 
     def apply_around_gone(self) -> list[Any]:
         given = [result(new_run(new_asset()), **{name: 9}) for name in ("sky", "gone", "sea")]
-        return results.apply_all(given)
+        return states_of(given)
 
     def test_a_deadlock_is_for_the_caller_to_try_again(
         self, monkeypatch: pytest.MonkeyPatch
@@ -296,8 +302,8 @@ class TestBadResults:
 
         given = [result(new_run(new_asset()), sky=9) for _ in range(3)]
         with monkeypatch.context() as patch:
-            patch.setattr(tags, "shift_counts", deadlock)
+            patch.setattr(tags, "adjust_counts", deadlock)
             with pytest.raises(OperationalError):
-                results.apply_all(given)
+                states_of(given)
         assert not AssetTag.objects.exists()
-        assert results.apply_all(given) == [State.SUCCEEDED] * 3
+        assert states_of(given) == [State.SUCCEEDED] * 3

@@ -266,7 +266,11 @@ def test_a_workflow_is_called_by_its_name(settings: Any) -> None:
     assert workflows.taggers_of("wf-1") == ["workflow:look", "workflow"]
     assert workflows.taggers_of("wf-3") == []
     assert [workflows.described(key) for key in ("wf-2", "wf-3")] == ["glance (wf-2)", "wf-3"]
-    assert [workflows.makes_known(key) for key in ("wf-1", "wf-2", "")] == [False, True, False]
+    assert [workflows.registers_files(key) for key in ("wf-1", "wf-2", "")] == [
+        False,
+        True,
+        False,
+    ]
 
 
 def test_without_an_id_there_is_no_workflow_to_run(settings: Any) -> None:

@@ -45,7 +45,7 @@ class TargetForm(forms.Form):
         """Return the id of the tag."""
         name: str = self.cleaned_data["target"]
         try:
-            tag_ids = tags.known([label_key(name)])
+            tag_ids = tags.existing_ids([label_key(name)])
         except InvalidLabel as error:
             raise forms.ValidationError(str(error)) from error
         if not tag_ids:

@@ -210,7 +210,7 @@ def preview(request: Request, *, user: AbstractBaseUser | None) -> Preview:
         assets=assets,
         calls=calls,
         cost=None if price is None or not calls else calls * price,
-        left=budget.spent().left(),
+        left=budget.usage().left(),
         can_be_undone=request.action in UNDONE,
     )
 
@@ -446,7 +446,7 @@ def _tag(request: Request, query: Query, user: Any) -> str:
     if request.action == Action.ADD:
         return label_name(request.tag)
     named = tags_named_to(user).using(alias())
-    tag = named.filter(pk=tags.known([key]).get(key, 0)).first()
+    tag = named.filter(pk=tags.existing_ids([key]).get(key, 0)).first()
     if tag is None or not tags_within([tag.pk], _scope(user), alias()):
         raise BulkError(f"There is no tag {request.tag!r}.", parameter="tag")
     if tag.hidden and not query.include_hidden:

@@ -113,7 +113,7 @@ def _next(waiting: QuerySet[AssetTag]) -> list[int]:
 def _merge_batch(merge: TagMerge, ids: list[int]) -> None:
     with atomic():
         forgotten = rows.lock_assets(ids)
-        tags.hold((merge.source_id, merge.target_id))
+        tags.lock((merge.source_id, merge.target_id))
         source = rows.present(merge.source_id, forgotten)
         target = rows.present(merge.target_id, source)
         known = rows.kept(merge, Side.SOURCE, source)
@@ -174,7 +174,7 @@ def _undo_batch(merge: TagMerge, ids: list[int]) -> int:
     restored, except a target's row that a user or a newer result has changed since.
     """
     forgotten = rows.lock_assets(ids)
-    tags.hold((merge.source_id, merge.target_id))
+    tags.lock((merge.source_id, merge.target_id))
     source = rows.kept(merge, Side.SOURCE, ids)
     target = rows.kept(merge, Side.TARGET, ids)
     now = rows.present(merge.target_id, forgotten)
@@ -230,7 +230,7 @@ def _count(
             counts[tag_id] += sign * sum(
                 said.counts and not forgotten[pk] for pk, said in there.items()
             )
-    tags.shift_counts(counts)
+    tags.adjust_counts(counts)
 
 
 def _note(

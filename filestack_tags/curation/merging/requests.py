@@ -172,7 +172,7 @@ def _require_latest(merge: TagMerge) -> None:
 def _bring_back_source(merge: TagMerge) -> None:
     aliases = TagAlias.objects.using(alias())
     key = merge.source_fields["key"]
-    holder = tags.known([key]).get(key)
+    holder = tags.existing_ids([key]).get(key)
     if holder not in (None, merge.target_id, merge.source_id) or _is_named(
         merge.target_id, key
     ):

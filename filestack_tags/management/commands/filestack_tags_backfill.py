@@ -93,9 +93,15 @@ class Command(AppCommand):
             self.stdout.write("Nothing was tagged.")
             return
         row = row or backfill.start(chosen)
-        with _stop_signals() as stopped, self._progress(estimate.assets, options) as tell:
+        with (
+            _stop_signals() as stopped,
+            self._progress(estimate.assets, options) as report_progress,
+        ):
             ended = backfill.run(
-                row, concurrency=options["concurrency"], tell=tell, is_stopped=stopped.is_set
+                row,
+                concurrency=options["concurrency"],
+                report_progress=report_progress,
+                is_stopped=stopped.is_set,
             )
         self._report(row, ended)
 
@@ -132,7 +138,7 @@ class Command(AppCommand):
             began = spoke = monotonic()
             before: int | None = None
 
-            def tell(row: Backfill) -> None:
+            def report_progress(row: Backfill) -> None:
                 nonlocal spoke, before
                 done = sum(row.counts.values())
                 before = done - 1 if before is None else before
@@ -143,7 +149,7 @@ class Command(AppCommand):
                     self.stdout.write(_line(done - before, total, now - began))
                     self.stdout.flush()
 
-            yield tell
+            yield report_progress
 
     def _report(self, row: Backfill, ended: str) -> None:
         said = [

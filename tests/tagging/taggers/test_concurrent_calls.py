@@ -1,19 +1,18 @@
-"""Calls in flight: many at once, collected in the order they end."""
+"""Calls in calls: many at once, collected in the order they end."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from filestack_tags.exceptions import ServerError, TaggerError
 from filestack_tags.filestack.sources import Source
-from filestack_tags.tagging.taggers import TaggerReply, concurrent_calls
-from filestack_tags.tagging.taggers.concurrent_calls import InFlight
+from filestack_tags.tagging.taggers import TaggerReply
+from filestack_tags.tagging.taggers.concurrent_calls import ConcurrentCalls
 from tests import scripted
 
 HERE = "tests.tagging.taggers.test_concurrent_calls"
@@ -80,12 +79,12 @@ def _closed_gate(settings: Any) -> Iterator[None]:
     gate.opened.set()  # its threads end
 
 
-def collect(flight: InFlight[Any], number: int) -> dict[Any, Any]:
+def collect(calls: ConcurrentCalls[Any], number: int) -> dict[Any, Any]:
     ended: dict[Any, Any] = {}
     while len(ended) < number:
-        landed = flight.landed(10)
-        assert landed, "a call did not end"
-        ended |= {one.key: one.answer for one in landed}
+        answers = calls.collect(10)
+        assert answers, "a call did not end"
+        ended |= dict(answers)
     return ended
 
 
@@ -94,29 +93,29 @@ def label(answer: Any) -> str:
 
 
 def test_as_many_are_made_at_once_as_are_allowed_and_no_more() -> None:
-    with InFlight[int](3) as flight:
+    with ConcurrentCalls[int](3) as calls:
         for number in range(7):
-            flight.start(number, "gated", Source.handle(f"h{number}"))
-        assert len(flight) == 7
+            calls.start(number, "gated", Source.handle(f"h{number}"))
+        assert len(calls) == 7
         gate.wait_for(3)
-        assert flight.landed(0.2) == []  # time for one too many to arrive
+        assert calls.collect(0.2) == []  # time for one too many to arrive
         assert gate.most == 3
         gate.opened.set()
-        ended = collect(flight, 7)
+        ended = collect(calls, 7)
         assert {key: label(answer) for key, answer in ended.items()} == {
             number: f"h{number}" for number in range(7)
         }
-        assert len(flight) == 0
+        assert len(calls) == 0
     assert gate.most == 3
 
 
 def test_what_a_call_raised_is_its_answer() -> None:
     gate.opened.set()
-    with InFlight[str](2) as flight:
-        flight.start("failed", "gated", Source.handle("bad"))
-        flight.start("unknown", "no.such.tagger", SOURCE)
-        flight.start("no job", "blocking", SOURCE, "job-1")
-        ended = collect(flight, 3)
+    with ConcurrentCalls[str](2) as calls:
+        calls.start("failed", "gated", Source.handle("bad"))
+        calls.start("unknown", "no.such.tagger", SOURCE)
+        calls.start("no job", "blocking", SOURCE, "job-1")
+        ended = collect(calls, 3)
     assert isinstance(ended["failed"], ServerError)
     assert "There is no tagger" in str(ended["unknown"])
     assert isinstance(ended["no job"], TaggerError)
@@ -124,71 +123,56 @@ def test_what_a_call_raised_is_its_answer() -> None:
 
 
 def test_a_job_is_asked_about_in_the_same_way() -> None:
-    with InFlight[str](1) as flight:
-        flight.start("job", "gated", SOURCE, "job-7")
-        assert label(collect(flight, 1)["job"]) == "job-7"
+    with ConcurrentCalls[str](1) as calls:
+        calls.start("job", "gated", SOURCE, "job-7")
+        assert label(collect(calls, 1)["job"]) == "job-7"
 
 
 def test_a_tagger_that_blocks_is_called_from_a_thread_of_its_own() -> None:
-    with InFlight[str](1) as flight:
-        flight.start("x", "blocking", SOURCE)
-        assert label(collect(flight, 1)["x"]).startswith("filestack_tags-tagger")
+    with ConcurrentCalls[str](1) as calls:
+        calls.start("x", "blocking", SOURCE)
+        assert label(collect(calls, 1)["x"]).startswith("filestack_tags-tagger")
 
 
 def test_calls_that_nobody_waits_for_any_more_are_abandoned() -> None:
-    with InFlight[str](1) as flight:
-        flight.start("x", "gated", SOURCE)
-        flight.start("y", "gated", SOURCE)
-        assert flight.landed(0.05) == []
+    with ConcurrentCalls[str](1) as calls:
+        calls.start("x", "gated", SOURCE)
+        calls.start("y", "gated", SOURCE)
+        assert calls.collect(0.05) == []
     gate.opened.set()
     gate.wait_for(0)
     assert gate.most == 1  # the second call was not made
-    with InFlight[str](1) as flight:
-        assert flight.landed(0.05) == []
+    with ConcurrentCalls[str](1) as calls:
+        assert calls.collect(0.05) == []
 
 
-def test_after_the_first_answer_the_others_are_waited_for_only_a_moment(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    clock = [1000.0]
-    monkeypatch.setattr(concurrent_calls, "monotonic", lambda: clock[0])
-    gate.opened.set()
-    with InFlight[int](2) as flight:
-        answers, waits = flight._ended, []
-
-        def get(timeout: float) -> Any:
-            waits.append(timeout)
-            return answers.get(timeout=10 if len(waits) % 2 else 0)
-
-        monkeypatch.setattr(flight, "_ended", SimpleNamespace(put=answers.put, get=get))
-        for late in (0.0, 5.0):  # seconds between its end and the check
-            flight.start(1, "gated", SOURCE)
-            while answers.empty():
-                time.sleep(0.001)
-            gate.opened.clear()
-            flight.start(2, "gated", SOURCE)
-            clock[0] += late
-            assert [one.key for one in flight.landed(60)] == [1]
-            gate.opened.set()
-            flight.landed(60)
-            del waits[2:]
-            assert waits == [60, pytest.approx(0 if late else concurrent_calls.LINGER)]
-            waits.clear()
-
-
-def test_a_call_waits_for_its_moment_without_taking_a_place() -> None:
-    gate.opened.set()
-    with InFlight[str](1) as flight:
+def test_after_the_first_answer_the_others_are_waited_for_only_a_moment() -> None:
+    with ConcurrentCalls[str](2) as calls:
+        calls.start("fast", "blocking", SOURCE)
+        calls.start("slow", "gated", SOURCE)
         began = time.monotonic()
-        flight.start("later", "gated", Source.handle("later"), at=began + 1.5)
-        flight.start("now", "gated", Source.handle("now"))
-        assert [one.key for one in flight.landed(10)] == ["now"]
-        assert [one.key for one in flight.landed(10)] == ["later"]
-        assert time.monotonic() - began >= 1.5
+        assert [key for key, _ in calls.collect(60)] == ["fast"]
+        assert time.monotonic() - began < 10
+        gate.opened.set()
+        assert [key for key, _ in calls.collect(60)] == ["slow"]
 
 
-def test_a_call_whose_moment_has_not_come_can_be_withdrawn() -> None:
-    with InFlight[str](1) as flight:
-        flight.start("later", "gated", Source.handle("later"), at=time.monotonic() + 60)
-        assert flight.withdraw() == ["later"]
-        assert len(flight) == 0
+def test_a_call_is_not_made_before_its_moment() -> None:
+    gate.opened.set()
+    with ConcurrentCalls[str](1) as calls:
+        began = time.monotonic()
+        calls.start("later", "gated", SOURCE, at=began + 0.5)
+        assert calls.collect(0.1) == []
+        assert [key for key, _ in calls.collect(10)] == ["later"]
+        assert time.monotonic() - began >= 0.5
+
+
+def test_calls_that_have_not_begun_can_be_canceled() -> None:
+    with ConcurrentCalls[str](1) as calls:
+        calls.start("first", "gated", SOURCE)
+        gate.wait_for(1)
+        calls.start("second", "gated", SOURCE)
+        assert calls.cancel() == ["second"]
+        assert len(calls) == 1
+        gate.opened.set()
+        assert [key for key, _ in calls.collect(10)] == ["first"]
