@@ -79,7 +79,7 @@ CELERY_BEAT_SCHEDULE = {
     # Resumes the work of crashed processes.
     "sweep": {"task": "filestack_tags.sweep", "schedule": 60.0},
     # Counts tags for the search planner.
-    "statistics": {"task": "filestack_tags.refresh_statistics", "schedule": 3600.0},
+    "refresh-statistics": {"task": "filestack_tags.refresh_statistics", "schedule": 3600.0},
     # Deletes old deliveries and raw replies.
     "prune": {"task": "filestack_tags.prune", "schedule": 86400.0},
 }

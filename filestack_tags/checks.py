@@ -285,7 +285,7 @@ def check_operations(
             )
         ]
     with atomic():
-        problems = report().needs
+        problems = report().problems
     return [
         Warning(problem.text, id=f"filestack_tags.{_PROBLEMS[problem.code]}")
         for problem in problems

@@ -1,7 +1,7 @@
 """Signal handlers for rows of host models that hold a file.
 
 Django sends signals for ``save()``, ``create()``, ``delete()`` and ``QuerySet.delete()``. Changes
-by ``bulk_create()``, ``update()`` and SQL are found by ``filestack_tags_model_files``.
+by ``bulk_create()``, ``update()`` and SQL are found by ``filestack_tags_sync_model_files``.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ def _saved(*, instance: Model, raw: bool, using: str, **kwargs: Any) -> None:
         return
     for field in _fields(instance, kwargs):
         name = str(getattr(instance, field.file) or "")
-        if tasks.note_model_file(field, _key(field, instance), name, is_new=field.name in new):
+        if tasks.record_model_file(
+            field, _key(field, instance), name, is_new=field.name in new
+        ):
             setattr(instance, field.attname, None)
 
 

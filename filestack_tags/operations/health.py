@@ -22,7 +22,7 @@ from filestack_tags.db.transactions import outside_transactions
 from filestack_tags.exceptions import ConfigurationError
 from filestack_tags.search.totals import Total
 
-from .status import Concern, Snapshot, concerns, snapshot
+from .status import Problem, Snapshot, problems, snapshot
 
 logger = logging.getLogger(__name__)
 
@@ -53,11 +53,11 @@ def ready(request: HttpRequest) -> JsonResponse:
     try:
         if _may_see_figures(request):
             taken = snapshot()
-            return JsonResponse(_status(taken.concerns) | {"figures": _figures(taken)})
-        return JsonResponse(_status(concerns()))
+            return JsonResponse(_status(taken.problems) | {"figures": _figures(taken)})
+        return JsonResponse(_status(problems()))
     except Error as error:
         # Log no error text, which may contain the address of the database.
-        logger.warning("The database cannot be asked: %s", type(error).__name__)
+        logger.warning("The database cannot be queried: %s", type(error).__name__)
         return _unavailable("database")
     except ConfigurationError:
         return _unavailable("configuration")  # the system checks have details
@@ -74,14 +74,14 @@ def _may_see_figures(request: HttpRequest) -> bool:
     except Error:
         raise
     except Exception as error:  # noqa: BLE001  # external session stores may be unreachable
-        logger.warning("It is not known who asks: %s", type(error).__name__)
+        logger.warning("The user of a health request cannot be read: %s", type(error).__name__)
         return False
 
 
-def _status(found: tuple[Concern, ...]) -> dict[str, Any]:
-    if not found:
+def _status(current: tuple[Problem, ...]) -> dict[str, Any]:
+    if not current:
         return {"status": "ok"}
-    return {"status": "degraded", "reasons": sorted({concern.code for concern in found})}
+    return {"status": "degraded", "reasons": sorted({problem.code for problem in current})}
 
 
 def _figures(taken: Snapshot) -> Mapping[str, Any]:
@@ -113,7 +113,7 @@ def _figures(taken: Snapshot) -> Mapping[str, Any]:
             beat.name: {"at": beat.at, "age": round(beat.age, 1), "found": beat.found}
             for beat in taken.beats
         },
-        "concerns": [concern.text for concern in taken.concerns],
+        "problems": [problem.text for problem in taken.problems],
     }
 
 

@@ -1,6 +1,6 @@
 """Heartbeats: each scheduled task records when it last finished.
 
-So any process can see in the database whether it still runs; see :mod:`.status`.
+The report shows which of them is overdue; see :mod:`.scheduled_tasks`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ def beat(name: str, /, **found: int) -> dict[str, int]:
     """Record that ``name`` finished now, and what it found; return that.
 
     Args:
-        name: ``sweep``, ``statistics``, ``prune``, or a scheduled task of the host project; at most
-            50 characters.
+        name: of one of the :data:`~.scheduled_tasks.SCHEDULED_TASKS`, or of a scheduled task of the
+            host project; at most 50 characters.
         found: counts of what it did.
     """
     Heartbeat.objects.using(alias()).update_or_create(

@@ -1,4 +1,4 @@
-"""On-call report: current problems, their causes and fixes. Read-only.
+"""Return the on-call report: current problems, their causes and fixes. Read-only.
 
 :func:`report` adds to a :func:`~.status.snapshot` the failures by reason, the jobs in progress,
 and the scheduled tasks that are overdue. Every statement reads a bounded number of rows.
@@ -7,14 +7,15 @@ and the scheduled tasks that are overdue. Every statement reads a bounded number
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Count, QuerySet
+from django.utils import timezone
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import ngettext
 
 from filestack_tags.db.transactions import alias
 from filestack_tags.models import (
@@ -27,31 +28,22 @@ from filestack_tags.models import (
     WebhookDelivery,
 )
 
-from .status import COUNT_LIMIT, SWEEP_OVERDUE, Beat, Concern, Snapshot, snapshot
+from .scheduled_tasks import SCHEDULED_TASKS, ScheduledTask
+from .status import COUNT_LIMIT, Problem, Snapshot, snapshot
 
 QUEUE_LATE = timedelta(minutes=15)
 INBOX_LATE = timedelta(minutes=5)
 """How long work may wait before it is reported as a problem."""
 
-SILENT = timedelta(minutes=2)
-"""A backfill saves its progress every few seconds; after this long its process is gone."""
+STALLED_AFTER = timedelta(minutes=2)
+"""A backfill saves its progress every few seconds; after this long its process has stopped."""
 
 SHOWN = 10
 """Number of jobs, merges and backfills shown of each kind, newest first."""
 
-CLOCKWORK = {
-    "sweep": (SWEEP_OVERDUE, gettext_lazy("finds work that lost its task; every minute")),
-    "statistics": (
-        timedelta(days=1),
-        gettext_lazy("counts what searches are planned by; every few hours"),
-    ),
-    "prune": (timedelta(days=2), gettext_lazy("deletes what is old enough; once a day")),
-}
-"""The scheduled tasks: after how long each is overdue, and what it does."""
-
 
 @dataclass(frozen=True)
-class Pile:
+class FailureGroup:
     """Failures with the same reason, which are not retried automatically: code and count."""
 
     code: str
@@ -59,54 +51,44 @@ class Pile:
 
 
 @dataclass(frozen=True)
-class Clock:
-    """A scheduled task: its last heartbeat, what it does, whether it is overdue."""
-
-    name: str
-    says: str
-    beat: Beat | None
-    is_overdue: bool
-
-
-@dataclass(frozen=True)
 class Report:
     """The on-call report.
 
     Args:
-        standing: the figures.
-        dead_assets: failed assets by reason, the most frequent first; counted among the newest
+        snapshot: the figures.
+        failed_assets: failed assets by reason, the most frequent first; counted among the newest
             :data:`~.status.COUNT_LIMIT`.
-        dead_deliveries: failed deliveries, likewise.
+        failed_deliveries: failed deliveries, likewise.
         jobs: bulk jobs that wait or run.
         merges: merges of tags in progress.
-        backfills: backfills that run, or whose process is gone.
-        clocks: the scheduled tasks.
-        needs: problems that need attention, the most urgent first.
+        backfills: backfills that run, or whose process has stopped.
+        scheduled_tasks: the tasks that Celery beat runs.
+        problems: what needs attention, the most urgent first.
     """
 
-    standing: Snapshot
-    dead_assets: tuple[Pile, ...]
-    dead_deliveries: tuple[Pile, ...]
+    snapshot: Snapshot
+    failed_assets: tuple[FailureGroup, ...]
+    failed_deliveries: tuple[FailureGroup, ...]
     jobs: tuple[BulkJob, ...]
     merges: tuple[TagMerge, ...]
     backfills: tuple[Backfill, ...]
-    clocks: tuple[Clock, ...]
-    needs: tuple[Concern, ...]
+    scheduled_tasks: tuple[ScheduledTask, ...]
+    problems: tuple[Problem, ...]
 
 
 def report() -> Report:
     """Return the on-call report. Runs seven statements, besides those of a snapshot."""
-    standing = snapshot()
+    status = snapshot()
     database = alias()
     jobs = BulkJob.objects.using(database).filter(due_at__isnull=False, state__in=OPEN_STATES)
     merges = TagMerge.objects.using(database).filter(state__in=AT_WORK)
     backfills = Backfill.objects.using(database).filter(state=Backfill.State.RUNNING)
     running = tuple(backfills.order_by("-pk")[:SHOWN])
-    clocks = tuple(_clocks(standing))
+    scheduled = _scheduled_tasks(status)
     return Report(
-        standing=standing,
-        dead_assets=_piles(dead_assets()),
-        dead_deliveries=_piles(dead_deliveries()),
+        snapshot=status,
+        failed_assets=_by_reason(failed_assets()),
+        failed_deliveries=_by_reason(failed_deliveries()),
         jobs=tuple(
             jobs.defer("asset_ids")
             .select_related("requested_by", "undoes")
@@ -114,110 +96,108 @@ def report() -> Report:
         ),
         merges=tuple(merges.order_by("-pk")[:SHOWN]),
         backfills=running,
-        clocks=clocks,
-        needs=tuple(_needs(standing, clocks, running)),
+        scheduled_tasks=scheduled,
+        problems=tuple(_problems(status, scheduled, running)),
     )
 
 
-def dead_assets() -> QuerySet[Asset]:
+def failed_assets() -> QuerySet[Asset]:
     """Return the failed assets, which are not retried automatically."""
     return Asset.objects.using(alias()).filter(tagging_state=Asset.State.FAILED)
 
 
-def dead_deliveries() -> QuerySet[WebhookDelivery]:
+def failed_deliveries() -> QuerySet[WebhookDelivery]:
     """Return the failed deliveries, which are not retried automatically."""
     return WebhookDelivery.objects.using(alias()).filter(state=WebhookDelivery.State.FAILED)
 
 
-def is_silent(backfill: Backfill, standing: Snapshot) -> bool:
-    """Whether a running backfill has saved no progress for :data:`SILENT`: its process is gone."""
-    return standing.at - backfill.changed_at > SILENT
+def is_stalled(backfill: Backfill, now: datetime) -> bool:
+    """Whether a running backfill has saved no progress for :data:`STALLED_AFTER`."""
+    return now - backfill.changed_at > STALLED_AFTER
 
 
-def _piles(dead: QuerySet[Any]) -> tuple[Pile, ...]:
+def _by_reason(failed: QuerySet[Any]) -> tuple[FailureGroup, ...]:
     # Not a subquery with a limit, which MariaDB rejects.
-    last = dead.order_by("-pk").values_list("pk", flat=True)
-    earliest = last[COUNT_LIMIT - 1 : COUNT_LIMIT].first()
+    ids = failed.order_by("-pk").values_list("pk", flat=True)
+    earliest = ids[COUNT_LIMIT - 1 : COUNT_LIMIT].first()
     if earliest is not None:
-        dead = dead.filter(pk__gte=earliest)
-    counted = dead.order_by().values_list("error_code").annotate(rows=Count("*"))
-    return tuple(Pile(code, rows) for code, rows in counted.order_by("-rows", "error_code"))
+        failed = failed.filter(pk__gte=earliest)
+    counted = failed.order_by().values_list("error_code").annotate(rows=Count("*"))
+    return tuple(FailureGroup(*row) for row in counted.order_by("-rows", "error_code"))
 
 
-def _clocks(standing: Snapshot) -> Iterator[Clock]:
-    beats = {beat.name: beat for beat in standing.beats}
-    for name, (limit, says) in CLOCKWORK.items():
-        beat = beats.pop(name, None)
-        is_overdue = beat is not None and beat.age > limit.total_seconds()
-        yield Clock(name, str(says), beat, is_overdue)
-    yield from (Clock(name, "", beat, is_overdue=False) for name, beat in beats.items())
+def _scheduled_tasks(status: Snapshot) -> tuple[ScheduledTask, ...]:
+    beats = {beat.name: beat for beat in status.beats}
+    ours = [replace(task, beat=beats.pop(task.name, None)) for task in SCHEDULED_TASKS]
+    return (*ours, *(ScheduledTask(name, beat=beat) for name, beat in beats.items()))
 
 
-def _needs(
-    standing: Snapshot, clocks: tuple[Clock, ...], backfills: tuple[Backfill, ...]
-) -> Iterator[Concern]:
-    yield from standing.concerns
-    if standing.inbox_lag > INBOX_LATE.total_seconds():
-        yield Concern(
+def _problems(
+    status: Snapshot, scheduled: tuple[ScheduledTask, ...], backfills: tuple[Backfill, ...]
+) -> Iterator[Problem]:
+    yield from status.problems
+    if status.inbox_lag > INBOX_LATE.total_seconds():
+        yield Problem(
             "inbox_late",
             _(
-                "A delivery has waited for %(long)s. Look whether a worker runs, and takes the "
-                "queue of filestack_tags.process_inbox."
+                "A delivery has been waiting for %(duration)s. Check that a worker is running and "
+                "consumes the queue of filestack_tags.process_inbox."
             )
-            % {"long": long(standing, standing.inbox_lag)},
+            % {"duration": humanize(status.inbox_lag)},
         )
     may_call = not {"circuit_open", "budget_exhausted"} & {
-        concern.code for concern in standing.concerns
+        problem.code for problem in status.problems
     }
-    if may_call and standing.queue_age > QUEUE_LATE.total_seconds():
-        yield Concern(
+    if may_call and status.queue_age > QUEUE_LATE.total_seconds():
+        yield Problem(
             "queue_late",
             _(
-                "An asset has waited for %(long)s, though calls may be made. Look whether a worker "
-                "runs, and takes the queue of filestack_tags.tag_asset. If it does, more workers, "
-                "TAGGING_CONCURRENCY or RATE_LIMIT make the queue shorter."
+                "An asset has been waiting for %(duration)s although calls are allowed. Check that "
+                "a worker is running and consumes the queue of filestack_tags.tag_asset. If it "
+                "does, add workers, or raise TAGGING_CONCURRENCY or RATE_LIMIT."
             )
-            % {"long": long(standing, standing.queue_age)},
+            % {"duration": humanize(status.queue_age)},
         )
-    if standing.failed_deliveries.count:
+    if status.failed_deliveries.count:
         text = ngettext(
-            "%(count)s delivery failed, and is not tried again by itself.",
-            "%(count)s deliveries failed, and are not tried again by themselves.",
-            standing.failed_deliveries.count,
+            "%(count)s delivery failed and is not retried automatically.",
+            "%(count)s deliveries failed and are not retried automatically.",
+            status.failed_deliveries.count,
         )
-        yield Concern("dead_deliveries", text % {"count": standing.failed_deliveries})
-    if standing.failed_assets.count:
+        yield Problem("failed_deliveries", text % {"count": status.failed_deliveries})
+    if status.failed_assets.count:
         text = ngettext(
-            "%(count)s asset could not be tagged, and is not tried again by itself.",
-            "%(count)s assets could not be tagged, and are not tried again by themselves.",
-            standing.failed_assets.count,
+            "%(count)s asset could not be tagged and is not retried automatically.",
+            "%(count)s assets could not be tagged and are not retried automatically.",
+            status.failed_assets.count,
         )
-        yield Concern("dead_assets", text % {"count": standing.failed_assets})
-    for clock in clocks:
-        if clock.is_overdue and clock.beat is not None and clock.name != "sweep":
-            yield Concern(
-                "clock_overdue",
+        yield Problem("failed_assets", text % {"count": status.failed_assets})
+    for task in scheduled:
+        if task.is_overdue and task.beat and task.name != "sweep":
+            yield Problem(
+                "task_overdue",
                 _(
-                    "%(name)s has not run for %(long)s. Look whether Celery beat runs, and has the "
-                    "task in CELERY_BEAT_SCHEDULE."
+                    "%(name)s has not run for %(duration)s. Check that Celery beat is running and "
+                    "that CELERY_BEAT_SCHEDULE has the task."
                 )
-                % {"name": clock.name, "long": long(standing, clock.beat.age)},
+                % {"name": task.name, "duration": humanize(task.beat.age)},
             )
     for backfill in backfills:
-        if is_silent(backfill, standing):
-            yield Concern(
-                "backfill_silent",
+        if is_stalled(backfill, status.at):
+            yield Problem(
+                "backfill_stalled",
                 _(
-                    "Backfill %(id)d has noted nothing for %(long)s: its process is gone. "
-                    "manage.py filestack_tags_backfill --resume goes on where it was."
+                    "Backfill %(id)d has saved no progress for %(duration)s: its process has "
+                    "stopped. Continue it with manage.py filestack_tags_backfill --resume."
                 )
                 % {
                     "id": backfill.pk,
-                    "long": timesince(backfill.changed_at, standing.at, depth=1),
+                    "duration": timesince(backfill.changed_at, status.at, depth=1),
                 },
             )
 
 
-def long(standing: Snapshot, seconds: float) -> str:
-    """Return a duration in words, such as ``20 minutes``, ending at the snapshot."""
-    return timesince(standing.at - timedelta(seconds=seconds), standing.at, depth=1)
+def humanize(seconds: float) -> str:
+    """Return a duration in words, such as ``20 minutes``."""
+    now = timezone.now()
+    return timesince(now - timedelta(seconds=seconds), now, depth=1)

@@ -1,7 +1,7 @@
-"""Operations: the current status of the app for operators. Read-only.
+"""Return the current status of the app for operators. Read-only.
 
-:func:`snapshot` returns the figures, :func:`concerns` the problems that need attention. Every
-statement is served by an index and reads a bounded number of rows, however many assets there are.
+:func:`snapshot` returns the figures, :func:`problems` what needs attention. Every statement uses an
+index and reads a bounded number of rows, however many assets there are.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cached_property
 
 from django.db.models import Count, QuerySet
 from django.utils import timezone
@@ -32,7 +31,7 @@ RECENT = timedelta(hours=24)
 TOP_CODES = 10
 
 SWEEP_OVERDUE = timedelta(minutes=5)
-"""Five missed sweeps."""
+"""After how long a recovery task that should run every minute is reported."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class Beat:
 
 
 @dataclass(frozen=True)
-class Concern:
+class Problem:
     """A problem that needs attention: a fixed code, and a text with its cause and fix."""
 
     code: str
@@ -84,7 +83,7 @@ class Snapshot:
         circuits: every tagger that rejected calls, with an open or closed circuit.
         budgets: today and this calendar month (UTC).
         beats: heartbeats of the scheduled tasks.
-        concerns: problems that need attention.
+        problems: what needs attention.
     """
 
     at: datetime
@@ -99,40 +98,40 @@ class Snapshot:
     circuits: tuple[Circuit, ...]
     budgets: tuple[Budget, ...]
     beats: tuple[Beat, ...]
-    concerns: tuple[Concern, ...]
+    problems: tuple[Problem, ...]
 
 
 def snapshot() -> Snapshot:
     """Return the current status. Fourteen statements; 36 ms with a million rows of each kind."""
-    standing = _Standing(timezone.now())
+    now = timezone.now()
+    circuits, budgets, beats = _circuits(), _budgets(), _beats(now)
     assets = Asset.objects.using(alias())
     states = WebhookDelivery.State
-    received, processing = _open(states.RECEIVED), _open(states.PROCESSING)
+    received, processing = _deliveries(states.RECEIVED), _deliveries(states.PROCESSING)
     return Snapshot(
-        at=standing.now,
+        at=now,
         queued=_count(assets.filter(tagging_state=Asset.State.QUEUED)),
         running=_count(assets.filter(tagging_state=Asset.State.RUNNING)),
-        queue_age=_age(
-            assets.filter(due_at__lte=standing.now).order_by("due_at"), "due_at", standing.now
-        ),
+        queue_age=_age(assets.filter(due_at__lte=now).order_by("due_at"), "due_at", now),
         failed_assets=_count(assets.filter(tagging_state=Asset.State.FAILED)),
         open_deliveries=_sum(_count(received), _count(processing)),
         inbox_lag=max(
-            _age(rows.filter(processed_at=None).order_by("id"), "received_at", standing.now)
+            _age(rows.filter(processed_at=None).order_by("id"), "received_at", now)
             for rows in (received, processing)
         ),
-        failed_deliveries=_count(_open(states.FAILED)),
-        failures=_failures(standing.now),
-        circuits=standing.circuits,
-        budgets=standing.budgets,
-        beats=standing.beats,
-        concerns=tuple(standing.concerns()),
+        failed_deliveries=_count(_deliveries(states.FAILED)),
+        failures=_failures(now),
+        circuits=circuits,
+        budgets=budgets,
+        beats=beats,
+        problems=tuple(_problems(now, circuits, budgets, beats)),
     )
 
 
-def concerns() -> tuple[Concern, ...]:
-    """Return the problems that need attention. Three statements on tables of a few rows."""
-    return tuple(_Standing(timezone.now()).concerns())
+def problems() -> tuple[Problem, ...]:
+    """Return what needs attention. Three statements on tables of a few rows."""
+    now = timezone.now()
+    return tuple(_problems(now, _circuits(), _budgets(), _beats(now)))
 
 
 def not_configured() -> str:
@@ -147,89 +146,84 @@ def not_configured() -> str:
         return ""
     return _(
         "No file can be tagged: FILESTACK_TAGS lacks %(names)s. Copy the values from the Filestack "
-        "portal, or tag without an account by the setting TAGGER = 'local'."
+        "portal, or set TAGGER to 'local' to tag without an account."
     ) % {"names": ", ".join(missing)}
 
 
-@dataclass(frozen=True)
-class _Standing:
-    """The contents of a few small tables, each read once."""
-
-    now: datetime
-
-    @cached_property
-    def circuits(self) -> tuple[Circuit, ...]:
-        return tuple(Circuit.objects.using(alias()).order_by("tagger"))
-
-    @cached_property
-    def budgets(self) -> tuple[Budget, ...]:
-        settings = get_settings()
-        spent = tagging_budget.usage()
-        return (
-            Budget("day", spent.today, settings.BUDGET_PER_DAY),
-            Budget("month", spent.month, settings.BUDGET_PER_MONTH),
-        )
-
-    @cached_property
-    def beats(self) -> tuple[Beat, ...]:
-        return tuple(
-            Beat(row.name, row.at, max((self.now - row.at).total_seconds(), 0.0), row.found)
-            for row in Heartbeat.objects.using(alias()).order_by("name")
-        )
-
-    def concerns(self) -> Iterator[Concern]:
-        if text := not_configured():
-            yield Concern("not_configured", text)
-        yield from (_open_circuit(row) for row in self.circuits if row.opened_at is not None)
-        yield from (_used_up(budget) for budget in self.budgets if budget.left == 0)
-        swept = next((beat for beat in self.beats if beat.name == "sweep"), None)
-        if swept is None:
-            yield Concern(
-                "sweep_overdue",
-                _(
-                    "The sweep has never run, so work that lost its task is not found again. "
-                    "Add filestack_tags.sweep to CELERY_BEAT_SCHEDULE and run beat, or run "
-                    "filestack_tags_sweep from cron."
-                ),
-            )
-        elif swept.age > SWEEP_OVERDUE.total_seconds():
-            yield Concern(
-                "sweep_overdue",
-                _(
-                    "The sweep has not run for %(ago)s, so work that lost its task is not found "
-                    "again. See whether Celery beat, the broker and a worker are running."
-                )
-                % {"ago": timesince(swept.at, self.now)},
-            )
+def _circuits() -> tuple[Circuit, ...]:
+    return tuple(Circuit.objects.using(alias()).order_by("tagger"))
 
 
-def _open_circuit(row: Circuit) -> Concern:
-    return Concern(
-        "circuit_open",
-        _("The tagger %(tagger)s is not asked for tags until %(next)s: %(reason)s")
-        % {
-            "tagger": row.tagger,
-            "next": row.retry_at.isoformat(" ", "minutes") if row.retry_at else "–",
-            "reason": row.reason,
-        },
+def _budgets() -> tuple[Budget, ...]:
+    settings = get_settings()
+    usage = tagging_budget.usage()
+    return (
+        Budget("day", usage.today, settings.BUDGET_PER_DAY),
+        Budget("month", usage.month, settings.BUDGET_PER_MONTH),
     )
 
 
-def _used_up(budget: Budget) -> Concern:
+def _beats(now: datetime) -> tuple[Beat, ...]:
+    return tuple(
+        Beat(row.name, row.at, max((now - row.at).total_seconds(), 0.0), row.found)
+        for row in Heartbeat.objects.using(alias()).order_by("name")
+    )
+
+
+def _problems(
+    now: datetime,
+    circuits: tuple[Circuit, ...],
+    budgets: tuple[Budget, ...],
+    beats: tuple[Beat, ...],
+) -> Iterator[Problem]:
+    if text := not_configured():
+        yield Problem("not_configured", text)
+    for row in circuits:
+        if row.opened_at is not None:
+            yield Problem(
+                "circuit_open",
+                _("Calls to the tagger %(tagger)s are paused until %(next)s: %(reason)s")
+                % {
+                    "tagger": row.tagger,
+                    "next": row.retry_at.isoformat(" ", "minutes") if row.retry_at else "–",
+                    "reason": row.reason,
+                },
+            )
     texts = {
         "day": _(
-            "The budget of %(limit)d calls for this day (UTC) is used up; assets wait until "
-            "tomorrow, or until BUDGET_PER_DAY is raised."
+            "The budget of %(limit)d calls for today (UTC) is used up. Assets wait until tomorrow, "
+            "or until you raise BUDGET_PER_DAY."
         ),
         "month": _(
-            "The budget of %(limit)d calls for this month (UTC) is used up; assets wait until "
-            "the next, or until BUDGET_PER_MONTH is raised."
+            "The budget of %(limit)d calls for this month (UTC) is used up. Assets wait until next "
+            "month, or until you raise BUDGET_PER_MONTH."
         ),
     }
-    return Concern("budget_exhausted", texts[budget.period] % {"limit": budget.limit})
+    for budget in budgets:
+        if budget.left == 0:
+            yield Problem("budget_exhausted", texts[budget.period] % {"limit": budget.limit})
+    last = next((beat for beat in beats if beat.name == "sweep"), None)
+    if last is None:
+        yield Problem(
+            "sweep_overdue",
+            _(
+                "The recovery task has never run, so work that lost its task is not resumed. Add "
+                "filestack_tags.sweep to CELERY_BEAT_SCHEDULE and run Celery beat, or run "
+                "filestack_tags_sweep from cron."
+            ),
+        )
+    elif last.age > SWEEP_OVERDUE.total_seconds():
+        yield Problem(
+            "sweep_overdue",
+            _(
+                "The recovery task (sweep) has not run for %(duration)s, so work that lost its "
+                "task is not resumed. Check that Celery beat, the broker and a worker are running."
+            )
+            % {"duration": timesince(last.at, now)},
+        )
 
 
-def _open(state: str) -> QuerySet[WebhookDelivery]:
+def _deliveries(state: str) -> QuerySet[WebhookDelivery]:
     return WebhookDelivery.objects.using(alias()).filter(state=state)
 
 

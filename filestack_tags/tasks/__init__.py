@@ -235,7 +235,7 @@ def refresh_statistics() -> float:
     See :func:`filestack_tags.search.statistics.refresh`.
     """
     share = statistics.refresh().share
-    heartbeat.beat("statistics")
+    heartbeat.beat("refresh_statistics")
     return share
 
 
@@ -300,7 +300,7 @@ def register(
     return asset, created
 
 
-def note_model_file(field: AssetOf, row_id: Any, name: str, *, is_new: bool = False) -> bool:
+def record_model_file(field: AssetOf, row_id: Any, name: str, *, is_new: bool = False) -> bool:
     """Note the file that a host row has now, to be registered; see :func:`.storing.note`.
 
     Returns whether it differs from the previous file. The task is enqueued when the surrounding
@@ -312,7 +312,7 @@ def note_model_file(field: AssetOf, row_id: Any, name: str, *, is_new: bool = Fa
     return changed
 
 
-def catch_up(
+def sync_model_files(
     field: AssetOf, rows: Collection[tuple[Any, str]], without_row: Collection[int] = ()
 ) -> None:
     """Note changes that sent no signal; see :func:`.storing.changes`."""
@@ -321,7 +321,7 @@ def catch_up(
         on_commit(partial(publish, store_model_files))
 
 
-def store_again(model_file_ids: Iterable[int]) -> int:
+def retry_model_files(model_file_ids: Iterable[int]) -> int:
     """Retry model files that failed or were left out; return how many there were."""
     count = storing.retry(model_file_ids)
     if count:

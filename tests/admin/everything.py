@@ -68,7 +68,7 @@ def make_everything(user: Any) -> dict[type[Model], Model]:
         ModelFile.objects.create(field="shop.Picture.file", row="1", name="a.jpg", due_at=None),
         Spending.objects.create(day="2026-11-30", calls=3),
         Circuit.objects.create(tagger="filestack", opened_at=timezone.now(), reason="Refused"),
-        Heartbeat.objects.create(name="statistics", found={"tags": 3}),
+        Heartbeat.objects.create(name="refresh_statistics", found={"tags": 3}),
         Backfill.objects.create(query="animal", state="finished", counts={"queued": 2}),
     ]
     return {type(row): row for row in rows}

@@ -21,7 +21,7 @@ PAGE = "/admin/filestack_tags/heartbeat/operations/"
 
 
 def _clockwork() -> None:
-    for name in ("sweep", "statistics", "prune"):
+    for name in ("sweep", "refresh_statistics", "prune"):
         heartbeat.beat(name)
 
 

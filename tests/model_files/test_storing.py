@@ -326,7 +326,7 @@ def test_what_a_passing_fault_kept_back_is_tried_again_until_attempts_are_used_u
     assert ModelFile.objects.get().state == "failed"
     filestack.faults.clear()
     with committing():
-        call_command("filestack_tags_model_files", "shop.photo", "--failed")
+        call_command("filestack_tags_sync_model_files", "shop.photo", "--failed")
     assert found("red") == [photo]
 
 
@@ -379,25 +379,25 @@ def test_a_command_makes_up_for_what_sends_no_signal(
     lost = saved(committing)
     Photo.objects.filter(pk=lost.pk)._raw_delete("default")
     with committing():
-        call_command("filestack_tags_model_files", "--dry-run")
+        call_command("filestack_tags_sync_model_files", "--dry-run")
     assert (
         "shop.photo.asset: 2 changed, 1 of deleted rows, 0 to retry."
         " Dry run: nothing was written.\n"
     ) in capsys.readouterr().out
     assert len(found("blue")) == 0
     with committing():
-        call_command("filestack_tags_model_files")
+        call_command("filestack_tags_sync_model_files")
     assert len(found("blue")) == 2
     assert Asset.objects.present().count() == 2
     assert ModelFile.objects.count() == 2
     capsys.readouterr()
     with committing():
-        call_command("filestack_tags_model_files", "shop.Photo")
+        call_command("filestack_tags_sync_model_files", "shop.Photo")
     assert capsys.readouterr().out == (
         "shop.photo.asset: 0 changed, 0 of deleted rows, 0 to retry.\n"
     )
     with pytest.raises(CommandError, match=r"There are: shop.photo.asset, shop.product.asset"):
-        call_command("filestack_tags_model_files", "shop.Nothing")
+        call_command("filestack_tags_sync_model_files", "shop.Nothing")
 
 
 def test_a_file_changed_by_update_under_way_is_noted_again(

@@ -67,7 +67,7 @@ def test_a_database_that_is_down_is_a_503_with_a_word(
     def fail() -> None:
         raise error("connection to user:password@host refused")
 
-    monkeypatch.setattr(health, "concerns", fail)
+    monkeypatch.setattr(health, "problems", fail)
     monkeypatch.setattr(health, "snapshot", fail)
     response = client.get(READY)
     assert response.status_code == 503

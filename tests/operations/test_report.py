@@ -17,7 +17,7 @@ from filestack_tags.exceptions import PayloadError, TaggerError
 from filestack_tags.models import Asset, Backfill, BulkJob, Heartbeat, TagMerge, WebhookDelivery
 from filestack_tags.operations import heartbeat
 from filestack_tags.operations import report as operations_report
-from filestack_tags.operations.report import Pile, report
+from filestack_tags.operations.report import FailureGroup, report
 from filestack_tags.tagging.queue import tag
 from filestack_tags.webhooks import inbox, processing
 from tests import scripted
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.django_db
 
 
 def codes() -> list[str]:
-    return [need.code for need in report().needs]
+    return [problem.code for problem in report().problems]
 
 
 def dead_asset(number: int, code: str) -> Asset:
@@ -53,10 +53,10 @@ def dead_delivery(key: str, code: str) -> WebhookDelivery:
 def test_nothing_needs_anybody_while_the_clockwork_runs() -> None:
     heartbeat.beat("sweep")
     found = report()
-    assert found.needs == ()
-    assert [(clock.name, clock.beat is None) for clock in found.clocks] == [
+    assert found.problems == ()
+    assert [(task.name, task.beat is None) for task in found.scheduled_tasks] == [
         ("sweep", False),
-        ("statistics", True),
+        ("refresh_statistics", True),
         ("prune", True),
     ]
 
@@ -67,22 +67,25 @@ def test_what_is_dead_is_counted_by_reason_the_most_frequent_first() -> None:
         dead_asset(number, code)
     dead_delivery("1", "payload")
     found = report()
-    assert found.dead_assets == (
-        Pile("file_not_found", 2),
-        Pile("", 1),
-        Pile("workflow_failed", 1),
+    assert found.failed_assets == (
+        FailureGroup("file_not_found", 2),
+        FailureGroup("", 1),
+        FailureGroup("workflow_failed", 1),
     )
-    assert found.dead_deliveries == (Pile("payload", 1),)
-    assert [need.code for need in found.needs] == ["dead_deliveries", "dead_assets"]
-    assert "4 assets could not be tagged" in found.needs[1].text
-    assert "1 delivery failed" in found.needs[0].text
+    assert found.failed_deliveries == (FailureGroup("payload", 1),)
+    assert [problem.code for problem in found.problems] == [
+        "failed_deliveries",
+        "failed_assets",
+    ]
+    assert "4 assets could not be tagged" in found.problems[1].text
+    assert "1 delivery failed" in found.problems[0].text
 
 
 def test_the_dead_are_counted_among_the_newest_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operations_report, "COUNT_LIMIT", 2)
     for number, code in enumerate(["old", "new", "new"]):
         dead_asset(number, code)
-    assert report().dead_assets == (Pile("new", 2),)
+    assert report().failed_assets == (FailureGroup("new", 2),)
 
 
 def test_what_waits_too_long_needs_somebody_unless_calls_may_not_be_made(
@@ -94,8 +97,8 @@ def test_what_waits_too_long_needs_somebody_unless_calls_may_not_be_made(
     Asset.objects.filter(pk=asset.pk).update(tagging_state="queued", due_at=late)
     WebhookDelivery.objects.create(event_key="1", raw_body=b"{}", received_at=late)
     found = report()
-    assert [need.code for need in found.needs] == ["inbox_late", "queue_late"]
-    assert "20\xa0minutes" in found.needs[1].text
+    assert [problem.code for problem in found.problems] == ["inbox_late", "queue_late"]
+    assert "20\xa0minutes" in found.problems[1].text
     settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"BUDGET_PER_DAY": 0}
     assert codes() == ["budget_exhausted", "inbox_late"]
 
@@ -107,11 +110,11 @@ def test_a_clockwork_that_stopped_is_overdue_and_one_that_never_ran_is_not() -> 
     assert codes() == []
     Heartbeat.objects.exclude(name="sweep").update(at=timezone.now() - timedelta(days=3))
     found = report()
-    assert [need.code for need in found.needs] == ["clock_overdue"]
-    assert "prune has not run for 3\xa0days" in found.needs[0].text
-    assert {clock.name: clock.is_overdue for clock in found.clocks} == {
+    assert [problem.code for problem in found.problems] == ["task_overdue"]
+    assert "prune has not run for 3\xa0days" in found.problems[0].text
+    assert {task.name: task.is_overdue for task in found.scheduled_tasks} == {
         "sweep": False,
-        "statistics": False,
+        "refresh_statistics": False,
         "prune": True,
         "nightly-import": False,
     }
@@ -131,9 +134,9 @@ def test_what_is_under_way_is_shown_and_a_silent_backfill_needs_somebody() -> No
     Backfill.objects.create(state=Backfill.State.STOPPED)
     found = report()
     assert (found.jobs, found.merges, found.backfills) == ((job,), (merge,), (running,))
-    assert found.needs == ()
+    assert found.problems == ()
     Backfill.objects.update(changed_at=timezone.now() - timedelta(hours=2))
-    assert codes() == ["backfill_silent"]
+    assert codes() == ["backfill_stalled"]
 
 
 def test_a_report_takes_as_many_statements_for_much_as_for_nothing() -> None:

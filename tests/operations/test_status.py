@@ -23,7 +23,7 @@ from filestack_tags.models import (
 )
 from filestack_tags.operations import heartbeat, status
 from filestack_tags.operations.sinks.gauges import GAUGES, readings
-from filestack_tags.operations.status import concerns, snapshot
+from filestack_tags.operations.status import problems, snapshot
 from filestack_tags.search.totals import Total
 
 pytestmark = pytest.mark.django_db
@@ -157,7 +157,7 @@ def test_a_snapshot_takes_as_many_statements_for_much_as_for_nothing() -> None:
     assert all("LIMIT" in sql for sql in counts)
 
 
-def test_an_open_circuit_is_a_concern_with_its_reason(settings: Any) -> None:
+def test_an_open_circuit_is_a_problem_with_its_reason(settings: Any) -> None:
     heartbeat.beat("sweep")
     Circuit.objects.create(
         tagger="filestack",
@@ -167,15 +167,15 @@ def test_an_open_circuit_is_a_concern_with_its_reason(settings: Any) -> None:
         reason="Check API_KEY: Filestack does not know this application.",
     )
     Circuit.objects.create(tagger="workflow", failures=2)
-    (concern,) = concerns()
-    assert concern.code == "circuit_open"
-    assert "filestack" in concern.text
-    assert "Check API_KEY" in concern.text
+    (problem,) = problems()
+    assert problem.code == "circuit_open"
+    assert "filestack" in problem.text
+    assert "Check API_KEY" in problem.text
     shown = read(snapshot())
     assert (shown["circuit.open filestack"], shown["circuit.open workflow"]) == (1, 0)
 
 
-def test_a_budget_that_is_used_up_is_a_concern(settings: Any) -> None:
+def test_a_budget_that_is_used_up_is_a_problem(settings: Any) -> None:
     heartbeat.beat("sweep")
     Spending.objects.create(day=date(2026, 3, 10), calls=7)
     Spending.objects.create(day=date(2026, 3, 1), calls=3)
@@ -184,26 +184,26 @@ def test_a_budget_that_is_used_up_is_a_concern(settings: Any) -> None:
         "BUDGET_PER_DAY": 7,
         "BUDGET_PER_MONTH": 100,
     }
-    (concern,) = concerns()
-    assert concern.code == "budget_exhausted"
-    assert "BUDGET_PER_DAY" in concern.text
+    (problem,) = problems()
+    assert problem.code == "budget_exhausted"
+    assert "BUDGET_PER_DAY" in problem.text
     shown = read(snapshot())
     assert (shown["budget.used day"], shown["budget.used month"]) == (7, 10)
     assert (shown["budget.left day"], shown["budget.left month"]) == (0, 90)
     settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"BUDGET_PER_DAY": None}
-    assert concerns() == ()
+    assert problems() == ()
     assert "budget.left day" not in read(snapshot())
 
 
-def test_a_sweep_that_does_not_run_is_a_concern_until_it_does() -> None:
-    assert [concern.code for concern in concerns()] == ["sweep_overdue"]
+def test_a_sweep_that_does_not_run_is_a_problem_until_it_does() -> None:
+    assert [problem.code for problem in problems()] == ["sweep_overdue"]
     tasks.sweep()
-    assert concerns() == ()
+    assert problems() == ()
     Heartbeat.objects.update(at=ago(299))
-    assert concerns() == ()
+    assert problems() == ()
     Heartbeat.objects.update(at=ago(12 * 60))
-    (concern,) = concerns()
-    assert "12\xa0minutes" in concern.text
+    (problem,) = problems()
+    assert "12\xa0minutes" in problem.text
 
 
 def test_the_sweep_and_the_statistics_leave_what_they_found(
@@ -215,7 +215,7 @@ def test_the_sweep_and_the_statistics_leave_what_they_found(
     beats = {beat.name: (beat.at, beat.found) for beat in snapshot().beats}
     assert beats == {
         "sweep": (timezone.now(), {"deliveries": 0, "assets": 1}),
-        "statistics": (timezone.now(), {}),
+        "refresh_statistics": (timezone.now(), {}),
     }
     assert [(one.value, one.labels) for one in told if one.name == "sweep.found"] == [
         (1, {"what": "assets"})

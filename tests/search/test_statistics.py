@@ -112,7 +112,7 @@ def test_the_task_refreshes_and_says_how_far_it_was_off() -> None:
 def test_the_command_refreshes_or_only_checks() -> None:
     def run(*args: Any) -> str:
         out = StringIO()
-        call_command("filestack_tags_statistics", *args, stdout=out)
+        call_command("filestack_tags_refresh_statistics", *args, stdout=out)
         return out.getvalue()
 
     tagged("a", sky=90, sea=50)

@@ -22,7 +22,7 @@ from filestack_tags.admin.lookups import ids_in
 from filestack_tags.db.text import storable
 from filestack_tags.error_codes import ErrorCode
 from filestack_tags.operations import report
-from filestack_tags.operations.report import Pile, Report
+from filestack_tags.operations.report import FailureGroup, Report
 from filestack_tags.operations.status import COUNT_LIMIT
 from filestack_tags.search.language.tree import Fact, Query, conjunction
 from filestack_tags.tagging import circuit_breaker
@@ -38,12 +38,12 @@ PLACES = {
     "circuit_open": "circuits",
     "budget_exhausted": "budget",
     "sweep_overdue": "clocks",
-    "clock_overdue": "clocks",
+    "task_overdue": "clocks",
     "inbox_late": "standing",
     "queue_late": "standing",
-    "dead_deliveries": "deliveries",
-    "dead_assets": "assets",
-    "backfill_silent": "work",
+    "failed_deliveries": "deliveries",
+    "failed_assets": "assets",
+    "backfill_stalled": "work",
 }
 """The section of the page for each problem."""
 
@@ -78,31 +78,32 @@ def operations_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
         | {
             "may": may,
             "report": found,
-            "at": found.standing.at,
+            "at": found.snapshot.at,
             **_report_context(found, request.user),
         },
     )
 
 
 def _report_context(found: Report, user: Any) -> dict[str, Any]:
-    status = found.standing
+    status = found.snapshot
     return {
-        "needs": [(concern, PLACES[concern.code]) for concern in found.needs],
-        "queue_age": _age(found, status.queue_age),
-        "inbox_lag": _age(found, status.inbox_lag),
+        "problems": [(problem, PLACES[problem.code]) for problem in found.problems],
+        "queue_age": _age(status.queue_age),
+        "inbox_lag": _age(status.inbox_lag),
         "failures": [
             (code, runs, ErrorCode.of_run(code)) for code, runs in status.failures.items()
         ],
         "assets": [
-            (pile, ErrorCode.of_run(pile.code), *_links(pile)) for pile in found.dead_assets
+            (group, ErrorCode.of_run(group.code), *_links(group))
+            for group in found.failed_assets
         ],
         "deliveries": [
             (
-                pile,
-                ErrorCode.of_delivery(pile.code),
-                urlencode({"error_code__exact": pile.code}),
+                group,
+                ErrorCode.of_delivery(group.code),
+                urlencode({"error_code__exact": group.code}),
             )
-            for pile in found.dead_deliveries
+            for group in found.failed_deliveries
         ],
         "limit": number_format(COUNT_LIMIT, force_grouping=True),
         "is_capped": {
@@ -113,24 +114,24 @@ def _report_context(found: Report, user: Any) -> dict[str, Any]:
         "backfills": [
             (
                 row,
-                report.is_silent(row, status),
+                report.is_stalled(row, status.at),
                 _counts(row.counts),
                 timesince(row.changed_at, status.at),
             )
             for row in found.backfills
         ],
-        "clocks": [
-            (clock, clock.beat and _age(found, clock.beat.age), _counts(clock.beat.found))
-            if clock.beat
-            else (clock, "", "")
-            for clock in found.clocks
+        "scheduled_tasks": [
+            (task, _age(task.beat.age), _counts(task.beat.found))
+            if task.beat
+            else (task, "", "")
+            for task in found.scheduled_tasks
         ],
     }
 
 
-def _links(pile: Pile) -> tuple[str, str]:
+def _links(group: FailureGroup) -> tuple[str, str]:
     """Return the query strings for the assets of a failure group: to show and to re-tag them."""
-    terms = [Fact("status", "failed"), *([Fact("error", pile.code)] if pile.code else [])]
+    terms = [Fact("status", "failed"), *([Fact("error", group.code)] if group.code else [])]
     query = str(Query(conjunction(terms)))
     return urlencode({"q": query}), urlencode({"query": query, "action": "retag"})
 
@@ -151,7 +152,7 @@ def _replay(model_admin: Any, request: HttpRequest) -> HttpResponse:
     if not _may(request, "replay_webhookdelivery"):
         raise PermissionDenied
     code = storable(request.POST["replay"])
-    dead = report.dead_deliveries().filter(error_code=code)
+    dead = report.failed_deliveries().filter(error_code=code)
     dead_ids = list(dead.order_by("pk").values_list("pk", flat=True)[: REPLAYED + 1])
     if "confirmed" not in request.POST:
         return TemplateResponse(
@@ -185,12 +186,12 @@ def _may(request: HttpRequest, permission: str) -> bool:
     return request.user.has_perm(f"filestack_tags.{permission}")
 
 
-def _age(found: Report, seconds: float) -> str:
+def _age(seconds: float) -> str:
     """Return an age or duration in words; in seconds if that is more precise."""
     if seconds < 120:
         count = round(seconds)
         return ngettext("%(count)d second", "%(count)d seconds", count) % {"count": count}
-    return report.long(found.standing, seconds)
+    return report.humanize(seconds)
 
 
 def _counts(counts: Any) -> str:

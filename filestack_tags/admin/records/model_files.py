@@ -36,7 +36,7 @@ class ModelFileAdmin(UnscopedAdmin):
 
     @admin.action(description=_("Try selected files again"), permissions=["try"])
     def try_again(self, request: HttpRequest, queryset: QuerySet[ModelFile]) -> None:
-        count = tasks.store_again(list(queryset.values_list("pk", flat=True)))
+        count = tasks.retry_model_files(list(queryset.values_list("pk", flat=True)))
         text = ngettext(
             "%(count)d file is tried again.", "%(count)d files are tried again.", count
         )

@@ -36,12 +36,12 @@ def test_every_screen_says_what_is_missing_and_how_to_get_it(
 ) -> None:
     _with(settings, **({"TAGGER": "filestack"} | changes))
     text = f"No file can be tagged: FILESTACK_TAGS lacks {names}."
-    needs = root.get(f"{APP}heartbeat/operations/").context["needs"]
-    assert needs[0][0].text.startswith(text)
+    problems = root.get(f"{APP}heartbeat/operations/").context["problems"]
+    assert problems[0][0].text.startswith(text)
     for place in (APP, f"{APP}asset/", f"{APP}asset/add/"):
         shown = page(root.get(place)).text
         assert text in shown, place
-        assert "TAGGER = 'local'" in shown, place
+        assert "TAGGER to 'local'" in shown, place
     added = root.post(f"{APP}asset/add/", {"reference": "handle123456"}, follow=True)
     assert any(text in str(message) for message in added.context["messages"])
 

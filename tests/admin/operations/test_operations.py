@@ -76,7 +76,7 @@ def test_the_admin_opens_before_the_first_migration(
     def fail() -> None:
         raise ProgrammingError('relation "filestack_tags_circuit" does not exist')
 
-    monkeypatch.setattr(tags, "concerns", fail)
+    monkeypatch.setattr(tags, "problems", fail)
     assert "messagelist" not in page(client_of("view_circuit").get(APP)).html
 
 

@@ -81,7 +81,7 @@ def test_the_page_says_what_needs_somebody_with_cures_and_links(
         "3 things need you",
         "Check API_KEY",
         "If the file was deleted, archive its asset.",
-        "The delivery's page says what is wrong with it.",
+        "The delivery shows what is invalid.",
         "1,200 tagged",
         "a → b",
         "export: csv",

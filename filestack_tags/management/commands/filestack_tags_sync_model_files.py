@@ -42,7 +42,7 @@ class Command(AppCommand):
                 noted += len(rows)
                 dropped += len(without_row)
                 if not dry_run:
-                    tasks.catch_up(field, rows, without_row)
+                    tasks.sync_model_files(field, rows, without_row)
             if failed:
                 tried = _failed(field, dry_run=dry_run)
             counts = f"{noted:,} changed, {dropped:,} of deleted rows, {tried:,} to retry"
@@ -70,4 +70,8 @@ def _failed(field: AssetOf, *, dry_run: bool) -> int:
         field=storing.label_of(field),
         state__in=(ModelFile.State.FAILED, ModelFile.State.LEFT_OUT),
     )
-    return closed.count() if dry_run else tasks.store_again(closed.values_list("pk", flat=True))
+    return (
+        closed.count()
+        if dry_run
+        else tasks.retry_model_files(closed.values_list("pk", flat=True))
+    )

@@ -23,7 +23,7 @@ class Command(AppCommand):
     def handle(self, *args: Any, check: bool, **options: Any) -> None:
         found = statistics.drift() if check else statistics.refresh()
         if not check:
-            heartbeat.beat("statistics")
+            heartbeat.beat("refresh_statistics")
         self.stdout.write(
             f"{found.rows} rows {'are' if check else 'were'} off by {found.assets} assets, "
             f"{found.share:.1%} of {found.counted}."
