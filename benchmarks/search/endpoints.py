@@ -129,6 +129,7 @@ def _run_row(pk: int) -> dict[str, Any]:
         "raw_reply": "{}",
         "error_code": "",
         "error_text": "",
+        "notes": "",
         "delivery_id": pk,
         "started_at": MOMENT,
         "finished_at": MOMENT,

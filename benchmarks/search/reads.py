@@ -11,9 +11,9 @@ from django.contrib.auth import get_user_model
 from django.db import connection
 from rest_framework.test import APIClient
 
+from filestack_tags.search import search as tag_search
 from filestack_tags.search.completion import complete
-from filestack_tags.search.facets import Facets, histogram
-from filestack_tags.search.pages import find
+from filestack_tags.search.facets import Facets
 from filestack_tags.search.totals import Total
 
 from .designs.app import App
@@ -160,7 +160,7 @@ class Reads:
         self._measure("Completion", typed, designs, None)
 
         def counted(search: Search) -> Any:
-            return histogram(search.every[0][0])
+            return tag_search.Search().histogram(search.every[0][0])
 
         def right(search: Search, answer: Any) -> bool:
             return sum(dict(answer).values()) == len(self._oracle.having(search.every[0][0]))
@@ -172,7 +172,9 @@ class Reads:
         for cell, text in WALKS.items():
             searches = [Search(str(number)) for number in range(WALKED)]
             designs: dict[str, Timed] = {
-                "app": timed(lambda search, text=text: find(text, size=PAGE).ids)
+                "app": timed(
+                    lambda search, text=text: tag_search.Search(text).page(size=PAGE).ids
+                )
             }
             self._measure(cell, searches, designs, lambda search, ids: not ids)
 

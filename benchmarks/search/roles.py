@@ -9,7 +9,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from filestack_tags.models import AssetTag, TaggingRun
-from filestack_tags.search.pages import find
+from filestack_tags.search import Search
 from filestack_tags.tagging import results
 from filestack_tags.tagging.taggers import TaggerReply, TagScore
 
@@ -22,7 +22,7 @@ def search() -> Callable[[str], None]:
     """Answer a search with a page of assets."""
 
     def do(text: str) -> None:
-        find(text).assets()
+        Search(text).page().assets()
 
     return do
 

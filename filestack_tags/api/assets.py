@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -29,11 +30,7 @@ from filestack_tags.filestack.calls import (
 from filestack_tags.filestack.hosts import require_public
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset
-from filestack_tags.search.deadline import time_limit
-from filestack_tags.search.facets import facets, histogram
-from filestack_tags.search.hints import hints
-from filestack_tags.search.pages import find
-from filestack_tags.search.totals import total
+from filestack_tags.search import Search
 
 from .base import CREATED, View, lock_asset, operation, row_id
 from .fields import (
@@ -52,7 +49,7 @@ from .filters import (
     AssetListParameters,
     FacetParameters,
     HistogramParameters,
-    search_of,
+    query_of,
 )
 from .pagination import links_of
 from .problems import INVALID_QUERY, SEARCH_TIMEOUT, ParameterError
@@ -194,29 +191,28 @@ class AssetViewSet(View):
     )
     def list(self, request: Request) -> Response:
         """Return a page of the assets that match the parameters, newest first by default."""
-        values, query, options = self.query, search_of(self.query), self._options()
+        values, search = self.query, self._search(self.query)
         if values["order_tag"] is not None and values["order"] != "confidence":
             raise ParameterError(
                 _('"order_tag" requires order=confidence.'), parameter="order_tag"
             )
         included = values["include"] or ()
         content: dict[str, Any] = {}
-        with time_limit(read_alias(Asset), query):
-            page = find(
-                query,
+        with search.time_limit():
+            # First, because they look up more names than the others.
+            hints = search.hints() if "hints" in included else ()
+            page = search.page(
                 order=values["order"],
                 tag=values["order_tag"],
                 size=values["page_size"],
                 cursor=values["cursor"] or None,
-                **options,
             )
             if "total" in included:
-                content["total"] = TotalSerializer(total(query, **options)).data
+                content["total"] = TotalSerializer(search.total()).data
             if "facets" in included:
-                content["facets"] = FacetsSerializer(facets(query, **options)).data
+                content["facets"] = FacetsSerializer(search.facets()).data
             if "hints" in included:
-                found = hints(query, **options, using=page.using)
-                content["hints"] = HintSerializer(found, many=True).data
+                content["hints"] = HintSerializer(hints, many=True).data
         results = describe(page.ids, page.using, values["fields"])
         return Response(links_of(page, request) | content | {"results": results})
 
@@ -237,7 +233,7 @@ class AssetViewSet(View):
     @action(detail=False)
     def count(self, request: Request) -> Response:
         """Return how many assets match the parameters, or a lower bound if it is not exact."""
-        return self.respond(total(search_of(self.query), **self._options()))
+        return self.respond(self._search(self.query).total())
 
     @operation(
         "view_asset",
@@ -248,8 +244,8 @@ class AssetViewSet(View):
     @action(detail=False)
     def facets(self, request: Request) -> Response:
         """Return the most frequent tags of the assets that match the parameters."""
-        limit = self.query["limit"]
-        return self.respond(facets(search_of(self.query), limit=limit, **self._options()))
+        search = self._search(self.query)
+        return self.respond(search.facets(limit=self.query["limit"]))
 
     @operation(
         "view_asset",
@@ -261,8 +257,8 @@ class AssetViewSet(View):
     def histogram(self, request: Request) -> Response:
         """Return the confidences of `tag` on the assets that match the other parameters."""
         key = label_key(self.query["tag"])
-        query = search_of({**self.query, "tag": ()})
-        counts = histogram(existing_ids([key]).get(key, 0), query, **self._options())
+        search = self._search({**self.query, "tag": ()})
+        counts = search.histogram(existing_ids([key]).get(key, 0))
         bars = [{"confidence": value, "count": number} for value, number in counts.items()]
         return self.respond({"tag": key, "total": sum(counts.values()), "counts": bars})
 
@@ -296,13 +292,9 @@ class AssetViewSet(View):
         """Queue the asset for tagging. A running asset is unchanged."""
         return queued(self, self.asset(pk).pk)
 
-    def _options(self) -> dict[str, Any]:
-        """Return the search options for the user."""
-        user = self.request.user
-        return {
-            "include_hidden": user.has_perm("filestack_tags.search_hidden"),
-            "within": scope_of(user),
-        }
+    def _search(self, values: Mapping[str, Any]) -> Search:
+        """Return the user's search for the values of :class:`AssetFilters`."""
+        return Search(query_of(values), user=self.request.user)
 
 
 def registered(

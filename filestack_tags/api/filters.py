@@ -24,7 +24,7 @@ from filestack_tags.search.language.tree import (
     negation,
 )
 from filestack_tags.search.pages import ORDERS
-from filestack_tags.search.planner import read
+from filestack_tags.search.parsing import parse_query
 
 from .fields import Choice, CommaSeparated, Number, Repeatable, TagName, Text
 from .problems import ParameterError
@@ -141,7 +141,7 @@ FACTS = {
 """Parameters that are a field of the search language, with their comparison."""
 
 
-def search_of(query: Mapping[str, Any]) -> Query:
+def query_of(query: Mapping[str, Any]) -> Query:
     """Return the search for the values of :class:`AssetFilters`.
 
     Raises:
@@ -155,7 +155,7 @@ def search_of(query: Mapping[str, Any]) -> Query:
             return has
         return HasTag(has.label, confidence=Comparison(">=", minimum))
 
-    search = read(query["q"] or "")
+    search = parse_query(query["q"] or "")
     every, some, no = (
         [term(_has_tag(text)) for text in query[name]]
         for name in ("tag", "tag_any", "tag_none")
@@ -204,7 +204,7 @@ def _fact(name: str, texts: list[str] | str | None) -> Node | None:
 
 def _check_limits(name: str, query: Query) -> None:
     try:
-        read(str(query))
+        parse_query(str(query))
     except SearchError as error:
         # Its position is in the generated text, which the client never wrote.
         raise ParameterError(error.message, parameter=name) from error

@@ -29,7 +29,7 @@ from filestack_tags.db import prepared_statements
 from filestack_tags.db.datetimes import read_times_in_c
 from filestack_tags.models import Asset, AssetTag
 from filestack_tags.search.hydration import sooner
-from filestack_tags.search.tables import tables_of
+from filestack_tags.search.tables import Tables
 
 from .fields import EnumName
 
@@ -172,7 +172,7 @@ def _asset(row: Row, tags: list[dict[str, Any]], moment: Moment) -> dict[str, An
 def _tags(ids: Iterable[int], using: str) -> defaultdict[int, list[dict[str, Any]]]:
     """Return the visible tags by asset, most confident first.
 
-    The rule of visibility is that of ``search.planner.visible_asset_tags``. With that queryset,
+    The rule of visibility is that of ``search.visible.visible_asset_tags``. With that queryset,
     databases read all existing tags for the tags of a page; here each is looked up by its id.
     """
     key_column = connections[using].ops.quote_name("key")
@@ -187,7 +187,7 @@ def _tags(ids: Iterable[int], using: str) -> defaultdict[int, list[dict[str, Any
     with prepared_statements.cursor(using) as cursor:
         cursor.execute(
             f"SELECT r.asset_id, t.name, t.{key_column}, r.confidence, r.source, r.decision"
-            f" FROM {tables_of(using).asset_tag} r {_joined_tag(using)}"
+            f" FROM {Tables(using).asset_tag} r {_joined_tag(using)}"
             f" WHERE {rule} AND {wanted}",
             (get_settings().MIN_CONFIDENCE, *parameters),
         )
@@ -211,7 +211,7 @@ def _tags(ids: Iterable[int], using: str) -> defaultdict[int, list[dict[str, Any
 
 def _joined_tag(using: str) -> str:
     """Return the join of asset tags ``r`` with their tags ``t``, looked up one by one."""
-    table, own = tables_of(using).tag, "t.id = r.tag_id AND t.hidden = FALSE"
+    table, own = Tables(using).tag, "t.id = r.tag_id AND t.hidden = FALSE"
     vendor = connections[using].vendor
     if vendor == "postgresql":
         return f"CROSS JOIN LATERAL (SELECT t.* FROM {table} t WHERE {own} OFFSET 0) t"
@@ -237,7 +237,7 @@ class _Statement(NamedTuple):
 def _assets(ids: Iterable[int], using: str) -> Sequence[Row]:
     statement = _statement(using)
     connection = connections[using]
-    wanted, parameters = prepared_statements.among(f"{tables_of(using).asset}.id", ids, using)
+    wanted, parameters = prepared_statements.among(f"{Tables(using).asset}.id", ids, using)
     with prepared_statements.cursor(using) as cursor:
         if settings.USE_TZ:
             # Whatever their time zone, they are shown in that of the request.

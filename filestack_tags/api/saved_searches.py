@@ -14,7 +14,6 @@ from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from filestack_tags.assets.visibility import scope_of
 from filestack_tags.curation import saved_searches
 from filestack_tags.curation.saved_searches import Wanted
 from filestack_tags.db.text import MAX_LABEL_LENGTH
@@ -159,10 +158,9 @@ class SavedSearchViewSet(View):
         """Return a page of the assets that match now and that the user may see."""
         try:
             page = self._visible(pk).page(
+                request.user,
                 size=self.query["page_size"],
                 cursor=self.query["cursor"] or None,
-                within=scope_of(request.user),
-                include_hidden=request.user.has_perm(saved_searches.HIDDEN),
             )
         except SearchError as error:
             raise invalid_search(error, "query") from error

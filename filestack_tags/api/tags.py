@@ -197,7 +197,7 @@ class TagViewSet(View):
             self.query["q"],
             limit=self.query["limit"],
             include_hidden=self.includes_hidden(),
-            within=scope_of(request.user),
+            scope=scope_of(request.user),
         )
         return self.respond({"results": completions})
 

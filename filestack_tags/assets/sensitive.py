@@ -6,8 +6,6 @@ find only those of its rows that a user accepted or added; ``include:hidden`` fi
 Nothing is deleted.
 """
 
-# only our own table's name and integers are interpolated
-
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
@@ -18,6 +16,7 @@ from django.db.models import Count, Q, QuerySet
 
 from filestack_tags.conf import get_settings
 from filestack_tags.models import AssetTag, Tag
+from filestack_tags.models.tags import CONFIRMED
 
 from . import sensitive_labels
 
@@ -46,18 +45,18 @@ def sensitive_tags(using: str) -> Iterator[QuerySet[Tag]]:
 
 def exists(tag_ids: Collection[int]) -> Q:
     """Return the condition that an asset tag is visible, given the ids of the withheld tags."""
-    return ~Q(tag_id__in=tag_ids) | Q(decision__in=_said_yes()) if tag_ids else Q()
+    return ~Q(tag_id__in=tag_ids) | Q(decision__in=CONFIRMED) if tag_ids else Q()
 
 
 def exists_in_sql(tag_ids: Collection[int], alias: str) -> str:
     """Return :func:`exists` as SQL for the asset tag with this alias, given at least one tag."""
-    yes = ", ".join(map(str, _said_yes()))
-    among = ", ".join(map(str, sorted(tag_ids)))
-    return f"({alias}.tag_id NOT IN ({among}) OR {alias}.decision IN ({yes}))"
+    ids = ", ".join(map(str, sorted(tag_ids)))
+    return f"({alias}.tag_id NOT IN ({ids}) OR {confirmed(alias)})"
 
 
-def _said_yes() -> tuple[int, int]:
-    return int(AssetTag.Decision.ACCEPTED), int(AssetTag.Decision.ADDED)
+def confirmed(alias: str) -> str:
+    """Return the SQL condition that a user accepted or added the asset tag with this alias."""
+    return f"{alias}.decision IN ({', '.join(str(int(decision)) for decision in CONFIRMED)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +82,7 @@ def report(using: str) -> list[SensitiveTag]:
     """
     kept = withheld(using)
     rows = AssetTag._base_manager.using(using)
-    yes = rows.filter(tag_id__in=kept, decision__in=_said_yes(), score__gte=0)
+    yes = rows.filter(tag_id__in=kept, decision__in=CONFIRMED, score__gte=0)
     shown = dict(yes.values_list("tag_id").annotate(n=Count("*")))
     found = [
         SensitiveTag(

@@ -16,7 +16,7 @@ from django.db.models import Case, Q, QuerySet, Value, When
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from filestack_tags.assets.visibility import NOTHING, digest_of, scope_of
+from filestack_tags.assets.visibility import NOTHING, digest_of
 from filestack_tags.db.text import (
     is_visible,
     label_key,
@@ -26,16 +26,14 @@ from filestack_tags.db.text import (
 )
 from filestack_tags.db.transactions import alias, atomic, locked
 from filestack_tags.exceptions import SavedSearchError
-from filestack_tags.models import AssetQuerySet, SavedSearch
-from filestack_tags.search.planner import understood
+from filestack_tags.models import SavedSearch
+from filestack_tags.search import Search
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
 
 MAX_NAME = 100
 """Longest name, in characters."""
-
-HIDDEN = "filestack_tags.search_hidden"
 
 Order = SavedSearch.Order
 
@@ -103,12 +101,7 @@ def check(
 
     Raises the same errors as :func:`save`.
     """
-    understood(
-        wanted.query,
-        include_hidden=_sees_hidden(owner),
-        using=alias(),
-        within=scope_of(owner),
-    )
+    Search(wanted.query, user=owner, using=alias()).names()
     if wanted.order not in Order.values:
         raise SavedSearchError(
             _("An order is one of %(orders)s, not “%(order)s”.")
@@ -163,17 +156,6 @@ def visible_to(user: Any) -> QuerySet[SavedSearch]:
     return SavedSearch.objects.filter(seen).order_by(own_first, "name", "id")
 
 
-def assets_for(saved: SavedSearch, user: Any) -> AssetQuerySet:
-    """Return the assets that match now and that ``user`` may see; newest first, or oldest.
-
-    Uses the scope of ``user`` and their permission to search hidden tags, not those of its owner.
-
-    Raises:
-        SearchError: as :meth:`SavedSearch.assets`.
-    """
-    return saved.assets(within=scope_of(user), include_hidden=_sees_hidden(user))
-
-
 def _require_free(name: str, owner: AbstractBaseUser, saved_id: int | None) -> None:
     same = SavedSearch.objects.using(alias()).filter(owner=owner.pk)
     others = same if saved_id is None else same.exclude(pk=saved_id)
@@ -189,7 +171,3 @@ def _require_free(name: str, owner: AbstractBaseUser, saved_id: int | None) -> N
 def _looks(name: str) -> str:
     """Return a value that is equal for names that look the same."""
     return normalize("NFKC", without_ignorable(name))
-
-
-def _sees_hidden(user: Any) -> bool:
-    return bool(user.has_perm(HIDDEN))

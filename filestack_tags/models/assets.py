@@ -91,7 +91,7 @@ class AssetQuerySet(models.QuerySet["Asset"]):
             SearchTimeout: on evaluation, when it takes longer than ``SEARCH_TIMEOUT``.
         """
         return searching.search_assets(
-            self.present(), query, include_hidden=include_hidden, within=self._scope
+            self.present(), query, include_hidden=include_hidden, scope=self._scope
         )
 
     def with_visible_tags(self) -> Self:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -15,10 +14,12 @@ from filestack_tags.db.text import MAX_LABEL_LENGTH
 from filestack_tags.fields import ExactCharField
 
 from . import searching
-from .assets import Asset, AssetQuerySet
 
 if TYPE_CHECKING:
+    from filestack_tags.search import Search
     from filestack_tags.search.pages import Order, Page
+
+    from .assets import AssetQuerySet
 
 
 class SavedSearch(models.Model):
@@ -64,41 +65,36 @@ class SavedSearch(models.Model):
     def __str__(self) -> str:
         return str(self.name)
 
-    def assets(self, *, within: Q | None = None, include_hidden: bool = False) -> AssetQuerySet:
-        """Return the assets that match now, as a queryset; newest first, or oldest.
+    def search(self, user: Any = None) -> Search:
+        """Return the search, with the scope and permissions of ``user``, not of the owner.
 
-        Only :meth:`page` supports the order by confidence.
-
-        Args:
-            within: the assets that may be found at all, see
-                :func:`filestack_tags.assets.visibility.scope_of`; all of them, if None.
-            include_hidden: whether ``include:hidden`` is permitted in the search.
+        Without a user all assets are searched.
 
         Raises:
             SearchError: when the search is not valid any more: a limit was lowered, or it
                 requests hidden tags without permission.
         """
-        found = Asset.objects.within(within).search(self.query, include_hidden=include_hidden)
-        return found.order_by("id" if self.order == self.Order.OLDEST else "-id")
+        return searching.new_search(self.query, user=user)
 
-    def page(
-        self,
-        *,
-        size: int = 50,
-        cursor: str | None = None,
-        within: Q | None = None,
-        include_hidden: bool = False,
-    ) -> Page:
-        """Return one page of the assets that match now, in the saved order.
+    def assets(self, user: Any = None) -> AssetQuerySet:
+        """Return the assets of :meth:`search`, as a queryset; newest first, or oldest.
 
-        Raises the same errors as :func:`filestack_tags.search.pages.find`.
+        Only :meth:`page` supports the order by confidence.
         """
-        return searching.find(
-            self.query,
+        return (
+            self.search(user)
+            .assets()
+            .order_by("id" if self.order == self.Order.OLDEST else "-id")
+        )
+
+    def page(self, user: Any = None, *, size: int = 50, cursor: str | None = None) -> Page:
+        """Return one page of :meth:`search`, in the saved order.
+
+        Raises the same errors as :meth:`filestack_tags.search.Search.page`.
+        """
+        return self.search(user).page(
             order=cast("Order", self.order),
             tag=self.order_tag or None,
             size=size,
             cursor=cursor,
-            within=within,
-            include_hidden=include_hidden,
         )

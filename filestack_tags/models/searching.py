@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from django.db.models import Q, QuerySet
 
+    from filestack_tags.search import Search
     from filestack_tags.search.language.tree import Query
-    from filestack_tags.search.pages import Order, Page
 
     from .assets import AssetQuerySet
     from .tags import AssetTag
@@ -22,12 +22,20 @@ Assets = TypeVar("Assets", bound="AssetQuerySet")
 
 
 def search_assets(
-    assets: Assets, query: str | Query, *, include_hidden: bool, within: Q | None
+    assets: Assets, query: str | Query, *, include_hidden: bool, scope: Q | None
 ) -> Assets:
-    """See :func:`filestack_tags.search.planner.search_assets`."""
-    from filestack_tags.search import planner
+    """Return the assets that match; each evaluation looks up the tags of the search again."""
+    from filestack_tags.search.matches import Matches
 
-    return planner.search_assets(assets, query, include_hidden=include_hidden, within=within)
+    search = new_search(query, include_hidden=include_hidden, scope=scope, using=assets.db)
+    return assets.filter(Matches(search, renews_names=True))
+
+
+def new_search(query: str | Query, **options: Any) -> Search:
+    """Return a :class:`filestack_tags.search.Search`."""
+    from filestack_tags.search import Search
+
+    return Search(query, **options)
 
 
 def time_limit(where: Any, using: str) -> AbstractContextManager[None]:
@@ -35,44 +43,21 @@ def time_limit(where: Any, using: str) -> AbstractContextManager[None]:
 
     See :func:`filestack_tags.search.deadline.time_limit`.
     """
-    from filestack_tags.search import deadline, planner
+    from filestack_tags.search import deadline
+    from filestack_tags.search.matches import search_in
 
-    query = planner.searched(where)
-    return nullcontext() if query is None else deadline.time_limit(using, query)
+    search = search_in(where)
+    return nullcontext() if search is None else deadline.time_limit(using, search.query)
 
 
 def visible_tags(using: str) -> QuerySet[AssetTag]:
     """Return the asset tags that are shown, the most confident first, each with its tag.
 
-    See :func:`filestack_tags.search.planner.visible_asset_tags`.
+    See :func:`filestack_tags.search.visible.visible_asset_tags`.
     """
-    from filestack_tags.search import planner
+    from filestack_tags.search.visible import visible_asset_tags
 
     from .tags import AssetTag
 
-    rows = planner.visible_asset_tags(AssetTag.objects.using(using)).select_related("tag")
+    rows = visible_asset_tags(AssetTag.objects.using(using)).select_related("tag")
     return rows.order_by("-confidence", "tag__key")
-
-
-def find(
-    query: str,
-    *,
-    order: Order,
-    tag: str | None,
-    size: int,
-    cursor: str | None,
-    within: Q | None,
-    include_hidden: bool,
-) -> Page:
-    """See :func:`filestack_tags.search.pages.find`."""
-    from filestack_tags.search import pages
-
-    return pages.find(
-        query,
-        order=order,
-        tag=tag,
-        size=size,
-        cursor=cursor,
-        within=within,
-        include_hidden=include_hidden,
-    )

@@ -177,6 +177,10 @@ class AssetTag(models.Model):
         return f"{self.tag} {self.confidence}"
 
 
+CONFIRMED = (AssetTag.Decision.ACCEPTED, AssetTag.Decision.ADDED)
+"""The decisions of a user that show a tag whatever its confidence."""
+
+
 def score_of(confidence: int, decision: int, *, forgotten: bool) -> int:
     """Return the :attr:`AssetTag.score` of a row: the rule that every writer follows.
 

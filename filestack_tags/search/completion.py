@@ -29,7 +29,7 @@ from filestack_tags.exceptions import SearchTimeout
 from filestack_tags.models import Tag, TagAlias
 
 from .deadline import time_limit
-from .scope import counts_within, scope
+from .scope import counts_within, scope_condition
 from .sql import Fragment
 from .tag_lookup import rows_of
 
@@ -70,7 +70,7 @@ def complete(
     *,
     limit: int = 10,
     include_hidden: bool = False,
-    within: Q | None = None,
+    scope: Q | None = None,
     using: str | None = None,
 ) -> list[Completion]:
     """Return the most used tags whose name, or a word of it, begins with ``text``.
@@ -80,7 +80,7 @@ def complete(
     most used tags. Usually no query: two small ones to check for changes, at most once a second,
     and two more to reload. Thread-safe; within a process all threads see the same names.
 
-    With ``within``, only tags of those assets are found, and the counts and the order are for those
+    With ``scope``, only tags of those assets are found, and the counts and the order are for those
     assets. Once a minute that takes a query which reads all their tags.
 
     Args:
@@ -88,7 +88,7 @@ def complete(
         limit: the maximum number of tags, at least 1.
         include_hidden: whether hidden and withheld tags are found; the caller checks the
             permission.
-        within: the assets whose tags are found; see :mod:`.scope`. All, if None.
+        scope: the assets whose tags are found; see :mod:`.scope`. All, if None.
         using: alias of the database; by default the one that the router reads tags from.
 
     Raises:
@@ -99,7 +99,7 @@ def complete(
     if using is None:
         using = read_alias(Tag)
     index = _kept.setdefault(using, _Kept(using)).current()
-    condition = scope(within, using)
+    condition = scope_condition(scope, using)
     if not condition:
         return index.search(folded(text), limit, include_hidden)
     return index.search_within(folded(text), limit, include_hidden, _counts(condition, using))

@@ -15,9 +15,8 @@ from time import monotonic
 
 from filestack_tags.db import prepared_statements
 
-from .orm import MAX_SCORE
-from .sql import Stream
-from .tables import tables_of
+from .sql import MAX_SCORE, Stream
+from .tables import Tables
 
 LIFETIME = 300.0
 """Seconds for which an estimate is cached."""
@@ -85,7 +84,7 @@ def _rows(stream: Stream, known: dict[Key, int | None], using: str) -> float:
 
 
 def _counted(wanted: Iterable[Key], using: str) -> dict[Key, int | None]:
-    tables = tables_of(using)
+    tables = Tables(using)
     tags_of: dict[int, list[int]] = {}
     for _, tag_id, low in wanted:
         if tag_id != TOTAL:

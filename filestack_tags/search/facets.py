@@ -9,20 +9,20 @@ from one event, and would represent only that.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from django.db import connections
-from django.db.models import Q
 
-from filestack_tags.assets.sensitive import exists_in_sql
+from filestack_tags.assets.sensitive import confirmed, exists_in_sql
 from filestack_tags.conf import get_settings
 
-from .deadline import time_limit
-from .language.tree import Query
-from .plan import Plan, planned
-from .planner import permitted, understood
+from .plan import Plan
 from .sql import Fragment
-from .tables import tables_of
-from .tag_lookup import default_database
+from .tables import Tables
+
+if TYPE_CHECKING:
+    from .search import Search
+    from .totals import Total
 
 EXACT = 1000
 """Results up to this size are always counted in full: counting them is fast, and a smaller sample
@@ -69,136 +69,69 @@ class Facets:
     matches: int | None
 
 
-def facets(
-    query: str | Query = "",
-    *,
-    limit: int = 30,
-    sample: int = 10_000,
-    include_hidden: bool = False,
-    within: Q | None = None,
-    using: str | None = None,
-) -> Facets:
-    """Return the most frequent tags of the assets that match ``query``, with counts.
-
-    A tag counts where it is shown: not hidden, not rejected, and at or above its threshold unless a
-    user accepted or added it. The tags of the search itself are included. Tags with equal counts
-    are in the order of their creation.
-
-    Exact when at most ``sample``, or :data:`EXACT`, assets match. One query, besides those of
-    :func:`~.plan.plan`; a second one if statistics predicted far more matches than there are. For
-    an empty search without a global threshold, the counts are those stored with the tags.
-
-    Args:
-        query: the text, or the result of :func:`~.parser.parse`; "" for all assets.
-        limit: the maximum number of tags, at least 1.
-        sample: the number of assets whose tags are counted when more match, at least 1. Thousands
-            make the order and the counts reliable to about one percent.
-        include_hidden: whether ``include:hidden`` is permitted in the query; hidden tags count if
-            it is used.
-        within: the assets that may be found at all; see :mod:`.scope`. All, if None.
-        using: alias of the database; by default the one that the router reads assets from.
-
-    Raises:
-        SearchError: as :func:`~.plan.plan`.
-        SearchTimeout: when it takes longer than ``SEARCH_TIMEOUT``.
-        ValueError: when ``limit`` or ``sample`` is less than 1.
-    """
-    if limit < 1 or sample < 1:
-        raise ValueError(f"limit and sample must be at least 1, not {limit} and {sample}.")
-    using = using or default_database()
-    parsed = permitted(query, include_hidden=include_hidden)
-    with time_limit(using, parsed):
-        return _facets(parsed, limit, sample, within, using)
+def facets(search: Search, limit: int, sample: int, total: Total | None) -> Facets:
+    """See :meth:`.search.Search.facets`."""
+    with search.time_limit():
+        return _facets(search, limit, sample, total)
 
 
-def _facets(parsed: Query, limit: int, sample: int, within: Q | None, using: str) -> Facets:
-    _query, names = understood(parsed, include_hidden=True, using=using, within=within)
-    search = planned(parsed, names, using, within)
-    if search.is_empty:
+def _facets(search: Search, limit: int, sample: int, total: Total | None) -> Facets:
+    plan, withheld = search.plan(), search.names().withheld
+    include_hidden = search.query.include_hidden
+    if plan.is_empty:
         return Facets((), is_approximate=False, sample_size=0, matches=0)
-    if search.is_everything and not get_settings().MIN_CONFIDENCE:
-        return _of_all(limit, parsed.include_hidden, names.withheld, using)
+    if plan.is_everything and not get_settings().MIN_CONFIDENCE:
+        return _of_all(limit, include_hidden, withheld, search.using)
+    exact = total.count if total and total.is_exact else None
     most = max(sample, EXACT)
-    candidates = _candidates(search, most)
-    rows = _counted(search, candidates, limit, sample, parsed.include_hidden, names.withheld)
+    candidates = _candidates(plan, most, exact)
+    rows = _counted(plan, candidates, limit, sample, include_hidden, withheld)
     if not candidates.are_all and rows[0][0] <= most:
-        candidates = _Candidates(search.matches(), are_all=True)
-        rows = _counted(
-            search, candidates, limit, sample, parsed.include_hidden, names.withheld
-        )
+        candidates = _Candidates(plan.matches(), are_all=True)
+        rows = _counted(plan, candidates, limit, sample, include_hidden, withheld)
     found, edge = rows[0][:2]
     counted = [(row[2], row[3], row[4]) for row in rows if row[2] is not None]
     if found <= most:
-        exact = tuple(Facet(*row) for row in counted)
-        return Facets(exact, is_approximate=False, sample_size=found, matches=found)
+        tags = tuple(Facet(*row) for row in counted)
+        return Facets(tags, is_approximate=False, sample_size=found, matches=found)
     # With evenly spread hashes, the nth smallest one yields their number.
-    matches = round(most * HASHES / edge / candidates.covered)
+    matches = exact or round(most * HASHES / edge / candidates.covered)
     scaled = tuple(
         Facet(tag_id, name, round(count * matches / sample)) for tag_id, name, count in counted
     )
     return Facets(scaled, is_approximate=True, sample_size=sample, matches=matches)
 
 
-def histogram(
-    tag_id: int,
-    query: str | Query = "",
-    *,
-    include_hidden: bool = False,
-    within: Q | None = None,
-    using: str | None = None,
-) -> dict[int, int]:
-    """Return how many of the assets that match ``query`` have the tag, for each confidence.
-
-    Includes confidences below the tag's threshold, so that users see the effect of another
-    threshold; rejected rows do not count. Confidences without assets are left out; the others are
-    in ascending order. Exact; one query, besides those of :func:`~.plan.plan`.
-
-    Args:
-        tag_id: the tag; {} when it does not exist, or is hidden and the query has no
-            ``include:hidden``.
-        query: the text, or the result of :func:`~.parser.parse`; "" for all assets.
-        include_hidden: whether ``include:hidden`` is permitted in the query.
-        within: the assets that may be found at all; see :mod:`.scope`. All, if None.
-        using: alias of the database; by default the one that the router reads assets from.
-
-    Raises:
-        SearchError: as :func:`~.plan.plan`.
-        SearchTimeout: when it takes longer than ``SEARCH_TIMEOUT``.
-    """
-    using = using or default_database()
-    parsed = permitted(query, include_hidden=include_hidden)
-    with time_limit(using, parsed):
-        return _histogram(tag_id, parsed, within, using)
-
-
-def _histogram(tag_id: int, parsed: Query, within: Q | None, using: str) -> dict[int, int]:
-    _query, names = understood(parsed, include_hidden=True, using=using, within=within)
-    search = planned(parsed, names, using, within)
-    if search.is_empty:
-        return {}
-    tables = tables_of(using)
-    matches = Fragment("")
-    if not search.is_everything:
-        found = search.matches()
-        matches = Fragment(f"JOIN ({found.sql}) m ON m.asset_id = r.asset_id", found.params)
-    shown = "" if parsed.include_hidden else "AND t.hidden = FALSE"
-    exists = f"AND {exists_in_sql({tag_id}, 'r')}" if tag_id in names.withheld else ""
-    statement = (
-        f"SELECT r.score, COUNT(*) FROM {tables.asset_tag} r {matches.sql}"  # noqa: S608  # our own statement
-        " WHERE r.score >= 0 AND r.tag_id ="
-        f" (SELECT t.id FROM {tables.tag} t WHERE t.id = %s {shown}) {exists}"
-        " GROUP BY r.score ORDER BY r.score"
-    )
-    with connections[using].cursor() as cursor:
-        cursor.execute(statement, (*matches.params, tag_id))
-        return dict(cursor.fetchall())
+def histogram(search: Search, tag_id: int) -> dict[int, int]:
+    """See :meth:`.search.Search.histogram`."""
+    with search.time_limit():
+        plan = search.plan()
+        if plan.is_empty:
+            return {}
+        tables = Tables(search.using)
+        matches = Fragment("")
+        if not plan.is_everything:
+            rows = plan.matches()
+            matches = Fragment(f"JOIN ({rows.sql}) m ON m.asset_id = r.asset_id", rows.params)
+        shown = "" if search.query.include_hidden else "AND t.hidden = FALSE"
+        is_withheld = tag_id in search.names().withheld
+        exists = f"AND {exists_in_sql({tag_id}, 'r')}" if is_withheld else ""
+        statement = (
+            f"SELECT r.score, COUNT(*) FROM {tables.asset_tag} r {matches.sql}"  # noqa: S608  # our own statement
+            " WHERE r.score >= 0 AND r.tag_id ="
+            f" (SELECT t.id FROM {tables.tag} t WHERE t.id = %s {shown}) {exists}"
+            " GROUP BY r.score ORDER BY r.score"
+        )
+        with connections[search.using].cursor() as cursor:
+            cursor.execute(statement, (*matches.params, tag_id))
+            return dict(cursor.fetchall())
 
 
 def _of_all(limit: int, include_hidden: bool, withheld: frozenset[int], using: str) -> Facets:
     """Return the tags of all assets. Only the few with a threshold or withheld are counted."""
-    tables = tables_of(using)
+    tables = Tables(using)
     shown = "" if include_hidden else "AND t.hidden = FALSE"
-    visible = "r.score >= t.min_confidence OR (r.score >= 0 AND r.decision IN (1, 3))"
+    visible = f"r.score >= t.min_confidence OR (r.score >= 0 AND {confirmed('r')})"
     counted = "t.min_confidence > 0"
     kept_count = "COALESCE(t.min_confidence, 0) = 0"
     if withheld:
@@ -237,7 +170,7 @@ class _Candidates:
     are_all: bool = False
 
 
-def _candidates(search: Plan, most: int) -> _Candidates:
+def _candidates(plan: Plan, most: int, total: int | None) -> _Candidates:
     """Return about :data:`_SPARE` times ``most`` of the matches, or all if they are few.
 
     Selecting by hash has to read all matches, which takes a while for a tag of every third asset.
@@ -245,23 +178,26 @@ def _candidates(search: Plan, most: int) -> _Candidates:
     of many equal strides. So every asset is equally likely to be read, and no single event fills
     the sample.
     """
-    search.estimate()
-    expected = search.rows
-    for clause in search.clauses:
-        if clause is not search.driver:
-            expected *= min(clause.rows / search.total, 1)
     wanted = _SPARE * most
+    if total is not None and total <= 2 * wanted:
+        return _Candidates(plan.matches(), are_all=True)
+    plan.estimate()
+    expected = plan.rows
+    for clause in plan.clauses:
+        if clause is not plan.driver:
+            expected *= min(clause.rows / plan.total, 1)
+    expected = total or expected
     if expected <= 2 * wanted:
-        return _Candidates(search.matches(), are_all=True)
-    if connections[search.using].vendor != "postgresql":
+        return _Candidates(plan.matches(), are_all=True)
+    if connections[plan.using].vendor != "postgresql":
         bound = round(HASHES * wanted / expected)
-        matches = search.matches()
+        matches = plan.matches()
         below = f"SELECT m.asset_id FROM ({matches.sql}) m WHERE {_HASH} < {bound:d}"  # noqa: S608  # our own statement
         return _Candidates(Fragment(below, matches.params))
-    width = max(1, round(_PER_WINDOW * search.total / expected))
+    width = max(1, round(_PER_WINDOW * plan.total / expected))
     stride = max(width, round(width * expected / wanted))
-    windows = int(search.total) // stride + 1
-    within = search.matches_between("w.first", f"w.first + {width:d}")
+    windows = int(plan.total) // stride + 1
+    within = plan.matches_between("w.first", f"w.first + {width:d}")
     place = f"MOD(j * 2654435761 & 4294967295, {stride - width + 1:d})"
     return _Candidates(
         Fragment(
@@ -277,7 +213,7 @@ def _candidates(search: Plan, most: int) -> _Candidates:
 
 
 def _counted(
-    search: Plan,
+    plan: Plan,
     candidates: _Candidates,
     limit: int,
     sample: int,
@@ -297,7 +233,7 @@ def _counted(
         f" ORDER BY h LIMIT {most + 1:d}) c) p"
         f" WHERE place <= CASE WHEN found > {most:d} THEN {sample:d} ELSE {most:d} END"
     )
-    tables = tables_of(search.using)
+    tables = Tables(plan.using)
     threshold = get_settings().MIN_CONFIDENCE
     # The subqueries run once: joining the tags instead costs more than reading the rows. Most rows
     # reach every threshold and need no further check.
@@ -313,29 +249,27 @@ def _counted(
     )
     hidden = f"(SELECT t.id FROM {tables.tag} t WHERE t.hidden = TRUE)"  # noqa: S608  # our own statement
     shown = "" if include_hidden else f"HAVING r.tag_id NOT IN {hidden}"
-    visible = (
-        f"r.score >= 0 AND (r.score >= {highest} OR r.score >= {own} OR r.decision IN (1, 3))"
-    )
+    visible = f"r.score >= 0 AND (r.score >= {highest} OR r.score >= {own} OR {confirmed('r')})"
     if withheld:
         visible += f" AND {exists_in_sql(withheld, 'r')}"
     statement = (
         f"WITH s AS ({sampled}) SELECT e.found, e.edge, f.id, f.name, f.n FROM"  # noqa: S608  # our own statement
         " (SELECT COALESCE(MAX(found), 0) AS found, MAX(edge) AS edge FROM s) e LEFT JOIN ("
         "SELECT t.id, t.name, g.n FROM (SELECT r.tag_id, COUNT(*) AS n"
-        f" FROM {_rows_of_sample(search)} AND {visible} GROUP BY r.tag_id {shown}"
+        f" FROM {_rows_of_sample(plan)} AND {visible} GROUP BY r.tag_id {shown}"
         f" ORDER BY n DESC, r.tag_id LIMIT {limit:d}) g JOIN {tables.tag} t ON t.id = g.tag_id"
         ") f ON 1 = 1 ORDER BY f.n DESC, f.id"
     )
-    with connections[search.using].cursor() as cursor:
+    with connections[plan.using].cursor() as cursor:
         cursor.execute(statement, candidates.matches.params)
         rows: list[tuple[int, int, int | None, str, int]] = cursor.fetchall()
     return rows
 
 
-def _rows_of_sample(search: Plan) -> str:
+def _rows_of_sample(plan: Plan) -> str:
     """Return the rows ``r`` of the assets in ``s``, always read by their key."""
-    vendor = connections[search.using].vendor
-    rows = search.compiler.tables.asset_tag
+    vendor = connections[plan.using].vendor
+    rows = plan.compiler.tables.asset_tag
     if vendor == "postgresql":
         # With a join, it reads the whole table from some thousand assets on; it assumes that an
         # array is short.

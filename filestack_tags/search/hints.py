@@ -9,16 +9,12 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
 
-from django.db import DEFAULT_DB_ALIAS
-from django.db.models import Q
-
-from filestack_tags.conf import get_settings
 from filestack_tags.db.text import label_key
 from filestack_tags.exceptions import InvalidLabel
 
 from .completion import complete
-from .deadline import time_limit
 from .language.fields import FAMILIES, MIME_TYPES
 from .language.tree import (
     OPERATORS,
@@ -33,9 +29,11 @@ from .language.tree import (
     leaves,
     replaced,
 )
-from .planner import read
-from .scope import scope, tags_within
-from .tag_lookup import Names, resolve
+from .scope import tags_within
+from .tag_lookup import TagNames
+
+if TYPE_CHECKING:
+    from .search import Search
 
 MAX_CANDIDATES = 1000
 """How many of the most used tags are compared with an unknown name, and how many of those with the
@@ -75,60 +73,34 @@ class Hint:
     kind: str = "unknown"
 
 
-def hints(
-    query: str | Query,
-    *,
-    include_hidden: bool = False,
-    within: Q | None = None,
-    using: str = DEFAULT_DB_ALIAS,
-) -> tuple[Hint, ...]:
-    """Return what terms of ``query`` may have meant, words that are one tag first.
-
-    Tags that the user may not see, and tags without an asset in ``within``, are never suggested.
-    Takes one query, another one with ``within``, and those of :func:`~.completion.complete` for
-    similar names.
-
-    Args:
-        query: the text, or the result of :func:`~.parser.parse`.
-        include_hidden: whether ``include:hidden`` is permitted in the query.
-        within: the assets that may be found at all; see :mod:`.scope`. All, if None.
-        using: alias of the database that is queried.
-
-    Raises:
-        SearchError: when the query cannot be parsed, or a prefix matches too many tags.
-        SearchTimeout: when it takes longer than ``SEARCH_TIMEOUT``.
-    """
-    parsed = read(query) if isinstance(query, str) else query
-    with time_limit(using, parsed):
-        return tuple(_hints(parsed, include_hidden, within, using))
+def hints(search: Search, typed: Query) -> tuple[Hint, ...]:
+    """See :meth:`.search.Search.hints`."""
+    with search.time_limit():
+        return tuple(_hints(search, typed))
 
 
-def _hints(parsed: Query, include_hidden: bool, within: Q | None, using: str) -> Iterator[Hint]:
-    hidden = parsed.include_hidden and include_hidden
-    runs = [run for run in _runs(parsed.where) if len(run) > 1]
+def _hints(search: Search, typed: Query) -> Iterator[Hint]:
+    runs = [run for run in _runs(typed.where) if len(run) > 1]
     phrases = [phrase for run in runs for phrase in _phrases(run)]
-    where = conjunction((parsed.where, *phrases))
-    names = resolve(
-        where,
-        include_hidden=hidden,
-        max_tags=get_settings().SEARCH_MAX_WILDCARD_TAGS,
-        using=using,
-        within=scope(within, using),
+    names = search.names(*phrases)
+    labelled = [
+        leaf
+        for leaf in leaves(conjunction((typed.where, *phrases)))
+        if isinstance(leaf, HasTag) and leaf.label
+    ]
+    ids = tags_within(
+        (tag.id for leaf in labelled for tag in names.of(leaf)), search.scope, search.using
     )
-    labelled = [leaf for leaf in leaves(where) if isinstance(leaf, HasTag) and leaf.label]
-    ids = tags_within((tag.id for leaf in labelled for tag in names.of(leaf)), within, using)
     covered: set[HasTag] = set()
     for run in runs:
         for words, phrase in _known_phrases(run, names, ids):
             covered.update(words)
-            suggested = _with_phrase(parsed.where, words, phrase)
-            yield Hint(phrase.label, (), _text(parsed, suggested), "phrase")
+            suggested = _with_phrase(typed.where, words, phrase)
+            yield Hint(phrase.label, (), _text(typed, suggested), "phrase")
     unknown: dict[str, HasTag] = {}
-    for leaf in leaves(parsed.where):
+    for leaf in leaves(typed.where):
         if isinstance(leaf, Fact) and (whole := _partial(leaf)):
-            yield Hint(
-                str(leaf), (), _text(parsed, replaced(parsed.where, leaf, whole)), "whole"
-            )
+            yield Hint(str(leaf), (), _text(typed, replaced(typed.where, leaf, whole)), "whole")
         if not isinstance(leaf, HasTag) or not leaf.label or leaf in covered:
             continue
         if not any(tag.id in ids for tag in names.of(leaf)):
@@ -137,15 +109,13 @@ def _hints(parsed: Query, include_hidden: bool, within: Q | None, using: str) ->
         return
     some = dict(list(unknown.items())[:MAX_HINTS])
     initials = {label_key(leaf.label)[0] for leaf in some.values()}
-    candidates = _candidates(initials, hidden, within, using)
+    candidates = _candidates(search, initials)
     for name, leaf in some.items():
         near = _near(leaf, candidates)
-        yield Hint(name, near, _suggestion(parsed, leaf, near))
+        yield Hint(name, near, _suggestion(typed, leaf, near))
 
 
-def _candidates(
-    initials: set[str], include_hidden: bool, within: Q | None, using: str
-) -> dict[str, str]:
+def _candidates(search: Search, initials: set[str]) -> dict[str, str]:
     """Return keys and names of tags that may be similar to an unknown label."""
     return {
         label_key(tag.name): tag.name
@@ -153,9 +123,9 @@ def _candidates(
         for tag in complete(
             text,
             limit=MAX_CANDIDATES,
-            include_hidden=include_hidden,
-            within=within,
-            using=using,
+            include_hidden=search.query.include_hidden,
+            scope=search.scope,
+            using=search.using,
         )
     }
 
@@ -221,7 +191,7 @@ def _joined(words: Sequence[HasTag]) -> HasTag | None:
 
 
 def _known_phrases(
-    run: Sequence[HasTag], names: Names, ids: set[int]
+    run: Sequence[HasTag], names: TagNames, ids: set[int]
 ) -> Iterator[tuple[Sequence[HasTag], HasTag]]:
     """Yield words and the tag that they form, the longest match at each position."""
     start = 0

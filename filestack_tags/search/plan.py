@@ -16,16 +16,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from django.db import connections
-from django.db.models import Q
-
-from filestack_tags.conf import get_settings
 
 from .estimates import estimates, guess
-from .language.tree import And, Everything, HasTag, Node, Not, Or, Query, conjunction
-from .planner import understood
-from .scope import scope
+from .language.tree import And, Everything, HasTag, Node, Not, Or, conjunction
 from .sql import NOTHING, Compiler, Fragment, Stream, joined, needs_asset
-from .tag_lookup import Names, default_database
 
 PROBE_COST = 8
 """How many rows a join reads in the time of one probe: a rough choice, not tuned."""
@@ -57,7 +51,7 @@ class Clause:
 
 
 class Plan:
-    """The plan of one search. Made by :func:`plan`; creating it runs no query.
+    """The plan of one search. Making it takes at most one query, for statistics.
 
     ``driver`` is the clause that the search starts from, None when it walks the assets. ``probes``
     are the other terms in the order of their checks. ``is_empty`` means that nothing can match.
@@ -333,42 +327,6 @@ class Plan:
         with connections[self.using].cursor() as cursor:
             cursor.execute(f"SELECT COUNT(*) FROM ({rows.sql}) x", rows.params)
             return int(cursor.fetchone()[0])
-
-
-def plan(
-    query: str | Query,
-    *,
-    include_hidden: bool = False,
-    within: Q | None = None,
-    using: str | None = None,
-) -> Plan:
-    """Plan ``query``; takes one query for its tags, and at most one for statistics.
-
-    Args:
-        query: the text, or the result of :func:`~.parser.parse`.
-        include_hidden: whether ``include:hidden`` is permitted in the query.
-        within: the assets that may be found at all; see :mod:`.scope`. All, if None.
-        using: alias of the database that will be queried; the one to read from by default.
-
-    Raises:
-        SearchError: when the query cannot be parsed, requests hidden tags without permission, or
-            has prefixes that match more than ``SEARCH_MAX_WILDCARD_TAGS`` tags.
-    """
-    using = using or default_database()
-    parsed, names = understood(query, include_hidden=include_hidden, using=using, within=within)
-    return planned(parsed, names, using, within)
-
-
-def planned(query: Query, names: Names, using: str, within: Q | None = None) -> Plan:
-    """Return the plan of a query whose labels are resolved."""
-    compiler = Compiler(
-        names,
-        get_settings().MIN_CONFIDENCE,
-        query.include_hidden,
-        using,
-        scope(within, using),
-    )
-    return Plan(query.where, compiler)
 
 
 def _split(terms: Iterable[Node], compiler: Compiler) -> tuple[list[Clause], list[Node]]:

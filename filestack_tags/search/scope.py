@@ -1,7 +1,7 @@
 """The assets that a user may see at all, as SQL added to a search.
 
-A host defines them with a ``Q`` over assets, and every part of a search takes it as ``within``. It
-is not part of the search: no search text can widen it, and no error mentions it.
+A host defines them with a ``Q`` over assets, and every search takes it. It is not
+part of the text: no search text can widen it, and no error mentions it.
 """
 
 # ruff: noqa: S608  # names of tables and columns are put in, values never are
@@ -17,19 +17,19 @@ from django.db.models import Q
 from filestack_tags.models import Asset
 
 from .sql import FALSE, NOTHING, Fragment, among
-from .tables import tables_of
+from .tables import Tables
 from .tag_lookup import rows_of
 
 
-def scope(within: Q | None, using: str) -> Fragment:
-    """Return the condition that the asset ``a`` is in ``within``; an empty one if that is None.
+def scope_condition(scope: Q | None, using: str) -> Fragment:
+    """Return the condition that the asset ``a`` is in ``scope``; an empty one if that is None.
 
     A condition on columns of assets is checked on the row itself. One that follows relations is a
     subquery, which the database may start from, so that no asset is returned twice.
     """
-    if within is None:
+    if scope is None:
         return NOTHING
-    query = rows_of(Asset, using).filter(within).order_by().values("pk").query
+    query = rows_of(Asset, using).filter(scope).order_by().values("pk").query
     compiler = query.get_compiler(using)
     try:
         if len(query.alias_map) > 1:
@@ -44,13 +44,13 @@ def scope(within: Q | None, using: str) -> Fragment:
     return Fragment(f"({sql})", tuple(params))
 
 
-def tags_within(tag_ids: Iterable[int], within: Q | None, using: str) -> set[int]:
-    """Return which of these tags are on an asset in ``within``; all of them if it is None."""
+def tags_within(tag_ids: Iterable[int], scope: Q | None, using: str) -> set[int]:
+    """Return which of these tags are on an asset in ``scope``; all of them if it is None."""
     ids = sorted(set(tag_ids))
-    condition = scope(within, using)
+    condition = scope_condition(scope, using)
     if not ids or not condition:
         return set(ids)
-    tables = tables_of(using)
+    tables = Tables(using)
     tags = among("t.id", ids)
     with connections[using].cursor() as cursor:
         cursor.execute(
@@ -63,11 +63,11 @@ def tags_within(tag_ids: Iterable[int], within: Q | None, using: str) -> set[int
 
 
 def counts_within(condition: Fragment, using: str) -> dict[int, int]:
-    """Return how many assets that meet a condition of :func:`scope` have each tag, by its id.
+    """Return how many assets that meet a condition of :func:`scope_condition` have each tag.
 
     Tags without such assets are left out. Reads every tag of every such asset.
     """
-    tables = tables_of(using)
+    tables = Tables(using)
     with connections[using].cursor() as cursor:
         cursor.execute(
             f"SELECT p.tag_id, COUNT(*) FROM {tables.asset} a"

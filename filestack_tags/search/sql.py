@@ -5,7 +5,9 @@ turns it into a join, whose order it might then guess wrong. ``score`` is the ro
 -1 while the row is rejected or its asset is archived. So a score of 0 or more means that the asset
 visibly has the tag, without reading the asset.
 
-:mod:`.orm` defines the meaning: it compiles the same terms for the ORM.
+A term about tags reads one asset tag, with tag, confidence, source and decision in the same row. A
+user's decision is final: the thresholds do not hide a tag that was accepted or added. Rejected rows
+match only ``rejected``, whatever their confidence.
 """
 
 # ruff: noqa: S608  # names of tables and columns are put in, values never are
@@ -18,9 +20,10 @@ from typing import Any
 
 from django.db import connections
 
-from filestack_tags.assets.sensitive import exists_in_sql
+from filestack_tags.assets.sensitive import confirmed, exists_in_sql
+from filestack_tags.conf import get_settings
 from filestack_tags.filestack.sources import digests_of
-from filestack_tags.models import AssetTag
+from filestack_tags.models.tags import NOT_FOUND, AssetTag
 
 from .language.fields import UNKNOWN, mime_type
 from .language.tree import (
@@ -35,15 +38,14 @@ from .language.tree import (
     Not,
     Or,
 )
-from .orm import MAX_SCORE, MOMENT_COLUMNS, bounds_of, scores_of
-from .tables import tables_of
-from .tag_lookup import KnownTag, Names
+from .periods import bounds_of
+from .tables import Tables
+from .tag_lookup import KnownTag, TagNames
 
+MAX_SCORE = 100
+_MOMENT_COLUMNS = {"uploaded": "uploaded_at", "created": "created_at", "tagged": "tags_at"}
 _UNINDEXED = {"mysql": "{} + 0", "sqlite": "+{}"}
 """How to compare a column so that its index is not used."""
-
-NEVER_SHOWN = -1
-"""The score of rows that are rejected or whose asset is archived."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ class Stream:
 
     @property
     def is_rejected(self) -> bool:
-        return self.high == NEVER_SHOWN
+        return self.high == NOT_FOUND
 
     @property
     def is_plain(self) -> bool:
@@ -119,42 +121,55 @@ class Compiler:
 
     Args:
         names: the tags that its labels resolve to.
-        min_confidence: threshold of the tags that have no own one, 0–100.
         include_hidden: whether hidden tags count for terms that name no tag.
         using: alias of the database that will be queried.
         within: another condition on the asset ``a``; see :mod:`.scope`.
+        row: the alias of the asset's row, which facts are read from.
+        may_join: whether the database may turn a term about tags into a join. That is right for a
+            condition of a queryset, which has no plan of its own.
+        archived: whether archived assets are searched too. Their tags have no score, so that
+            confidences and decisions are compared, which is slower.
     """
 
     def __init__(
         self,
-        names: Names,
-        min_confidence: int,
+        names: TagNames,
         include_hidden: bool,
         using: str,
         within: Fragment = NOTHING,
+        *,
+        row: str = "a",
+        may_join: bool = False,
+        archived: bool = False,
     ) -> None:
         self._names = names
-        self._min_confidence = min_confidence
+        self._min_confidence = get_settings().MIN_CONFIDENCE
         self._include_hidden = include_hidden
+        self._row = row
+        self._may_join = may_join
+        self._archived = archived
         self.within = within
         self.using = using
         self.vendor = connections[using].vendor
-        self.tables = tables_of(using)
+        self.tables = Tables(using)
 
     def condition(
         self, node: Node, *, asset: str = "d.asset_id", negated: bool = False
     ) -> Fragment:
         """Return the condition of ``node`` on the asset whose id is the expression ``asset``.
 
-        Facts are read from the alias ``a``, the asset's row; see :func:`needs_asset`. The condition
-        does not check whether the asset is archived. It is never NULL if ``negated``; otherwise
-        NULL means that it is not met.
+        Facts are read from the asset's row; see :func:`needs_asset`. The condition does not check
+        whether the asset is archived. It is never NULL if ``negated``; otherwise NULL means that it
+        is not met.
         """
         match node:
             case Not(term):
                 return self.condition(term, asset=asset, negated=not negated)
             case And(terms) | Or(terms):
                 connector = "AND" if isinstance(node, And) is not negated else "OR"
+                if self.vendor == "sqlite":
+                    # Its parser overflows when thirty groups each stand behind another term.
+                    terms = tuple(sorted(terms, key=lambda term: not _is_group(term)))
                 return joined(
                     (self.condition(term, asset=asset, negated=negated) for term in terms),
                     connector,
@@ -164,9 +179,9 @@ class Compiler:
             case Everything():
                 return FALSE if negated else TRUE
             case Measure(field, comparison):
-                fact = _compared(f"a.{field}", comparison)
+                fact = _compared(f"{self._row}.{field}", comparison)
             case Moment(field, comparison):
-                fact = self._happened(f"a.{MOMENT_COLUMNS[field]}", comparison)
+                fact = self._happened(f"{self._row}.{_MOMENT_COLUMNS[field]}", comparison)
             case Fact(field, value):
                 fact = self._fact(field, value)
         return Fragment(f"NOT COALESCE({fact.sql}, FALSE)", fact.params) if negated else fact
@@ -185,7 +200,7 @@ class Compiler:
             if term.confidence is not None:
                 extra = joined((extra, _compared("{row}.confidence", term.confidence)), "AND")
             return tuple(
-                Stream(tag.id, NEVER_SHOWN, NEVER_SHOWN, False, extra_of(tag), tag.asset_count)
+                Stream(tag.id, NOT_FOUND, NOT_FOUND, False, extra_of(tag), tag.asset_count)
                 for tag in self._names.of(term)
             )
         found = []
@@ -205,10 +220,10 @@ class Compiler:
                 the index ordered by score, and sort the result.
         """
         hidden = _UNINDEXED.get(self.vendor, "{}") if ordered_by_id else "{}"
-        parts = [_scored(hidden.format(f"{alias}.score"), stream)]
+        parts = [_scored(hidden.format(self._score(alias)), stream)]
         if stream.rescues:
             sql, params = parts[0].sql, parts[0].params
-            rescued = f"({sql} OR ({alias}.score >= 0 AND {alias}.decision IN (1, 3)))"
+            rescued = f"({sql} OR ({self._score(alias)} >= 0 AND {confirmed(alias)}))"
             parts[0] = Fragment(rescued, params)
         if stream.extra:
             parts.append(Fragment(stream.extra.sql.format(row=alias), stream.extra.params))
@@ -250,7 +265,7 @@ class Compiler:
         streams = self.streams(term)
         if not streams:
             return TRUE if negated else FALSE
-        if len(streams) > 1 or not streams[0].is_plain:
+        if self._may_join or len(streams) > 1 or not streams[0].is_plain:
             return self._probe(self.of_streams(streams, "p"), asset, negated)
         score = self.score_of(streams[0], asset)
         if negated:
@@ -262,11 +277,22 @@ class Compiler:
         self, row: Fragment, asset: str, negated: bool, *, join_tag: bool = False
     ) -> Fragment:
         join = f" JOIN {self.tables.tag} t ON t.id = p.tag_id" if join_tag else ""
+        rows = f"{self.tables.asset_tag} p{join} WHERE p.asset_id = {asset} AND {row.sql}"
+        return self._exists(rows, row.params, negated=negated)
+
+    def _exists(self, rows: str, params: tuple[Any, ...], *, negated: bool = False) -> Fragment:
+        if self._may_join:
+            return Fragment(f"{'NOT ' * negated}EXISTS (SELECT 1 FROM {rows})", params)
         outcome = "IS NULL" if negated else "IS NOT NULL"
-        return Fragment(
-            f"(SELECT 1 FROM {self.tables.asset_tag} p{join}"
-            f" WHERE p.asset_id = {asset} AND {row.sql} LIMIT 1) {outcome}",
-            row.params,
+        return Fragment(f"(SELECT 1 FROM {rows} LIMIT 1) {outcome}", params)
+
+    def _score(self, alias: str) -> str:
+        if not self._archived:
+            return f"{alias}.score"
+        rejected = int(AssetTag.Decision.REJECTED)
+        return (
+            f"CASE WHEN {alias}.decision = {rejected} THEN {NOT_FOUND}"
+            f" ELSE {alias}.confidence END"
         )
 
     def _any_tag(self, term: HasTag) -> Fragment:
@@ -276,11 +302,12 @@ class Compiler:
                 parts.append(_compared("p.confidence", term.confidence))
         elif term.confidence is not None or term.decision in ("accepted", "added"):
             low, high = _range(term, 0)
-            parts.append(_scored("p.score", Stream(0, low, high)))
+            parts.append(_scored(self._score("p"), Stream(0, low, high)))
         else:
-            enough = "p.score >= COALESCE(t.min_confidence, %s)"
+            score = self._score("p")
+            enough = f"{score} >= COALESCE(t.min_confidence, %s)"
             if term.decision is None:
-                enough = f"({enough} OR p.decision IN (1, 3)) AND p.score >= 0"
+                enough = f"({enough} OR {confirmed('p')}) AND {score} >= 0"
             parts.append(Fragment(enough, (self._min_confidence,)))
         if decided := _decided(term, "p"):
             parts.append(decided)
@@ -299,40 +326,35 @@ class Compiler:
         return joined(parts, "AND")
 
     def _fact(self, field: str, value: str) -> Fragment:
+        row = self._row
         match field:
             case "status":
-                return Fragment("a.tagging_state = %s", (value,))
+                return Fragment(f"{row}.tagging_state = %s", (value,))
             case "error":
-                return Fragment("a.error_code = %s", (value,))
+                return Fragment(f"{row}.error_code = %s", (value,))
             case "type":
                 if value == UNKNOWN:
-                    return among("a.mimetype", ("", UNKNOWN))
+                    return among(f"{row}.mimetype", ("", UNKNOWN))
                 if "*" in value:
-                    return self._like("a.mimetype", value)
-                return Fragment("a.mimetype = %s", (mime_type(value),))
+                    return self._like(f"{row}.mimetype", value)
+                return Fragment(f"{row}.mimetype = %s", (mime_type(value),))
             case "kind":
-                return Fragment("a.kind = %s", (value,))
+                return Fragment(f"{row}.kind = %s", (value,))
             case "name":
-                return self._like("a.filename", value)
+                return self._like(f"{row}.filename", value)
             case "handle":
-                return among("a.digest", digests_of(value))
+                return among(f"{row}.digest", digests_of(value))
             case "by":
                 table, key, name = self.tables.user
-                return Fragment(
-                    f"(SELECT 1 FROM {table} u WHERE u.{key} = a.uploader_id"
-                    f" AND u.{name} = %s) IS NOT NULL",
-                    (value,),
-                )
+                rows = f"{table} u WHERE u.{key} = {row}.uploader_id AND u.{name} = %s"
+                return self._exists(rows, (value,))
         column, wanted = {
             "run": ("version", value[1:]),
             "tagger": ("tagger", value),
             "workflow": ("workflow_id", value),
         }[field]
-        return Fragment(
-            f"(SELECT 1 FROM {self.tables.run} r WHERE r.id = a.current_run_id"
-            f" AND r.{column} = %s) IS NOT NULL",
-            (int(wanted) if field == "run" else wanted,),
-        )
+        rows = f"{self.tables.run} r WHERE r.id = {row}.current_run_id AND r.{column} = %s"
+        return self._exists(rows, (int(wanted) if field == "run" else wanted,))
 
     def _like(self, column: str, pattern: str) -> Fragment:
         escaped = pattern.replace("!", "!!").replace("%", "!%").replace("_", "!_")
@@ -341,6 +363,10 @@ class Compiler:
             f"LOWER({column}){bytewise} LIKE LOWER(%s) ESCAPE '!'",
             (escaped.replace("*", "%"),),
         )
+
+
+def _is_group(node: Node) -> bool:
+    return isinstance(node.term if isinstance(node, Not) else node, And | Or)
 
 
 def needs_asset(node: Node) -> bool:
@@ -361,6 +387,21 @@ def among(column: str, values: Iterable[Any]) -> Fragment:
     return Fragment(f"{column} IN ({', '.join(['%s'] * len(values))})", values)
 
 
+def scores_of(comparison: Comparison[int]) -> tuple[int, int]:
+    """Return the lowest and the highest score that meet ``comparison``."""
+    match comparison.operator:
+        case ">=":
+            return comparison.value, MAX_SCORE
+        case ">":
+            return comparison.value + 1, MAX_SCORE
+        case "<=":
+            return 0, comparison.value
+        case "<":
+            return 0, comparison.value - 1
+    upper = comparison.upper
+    return comparison.value, comparison.value if upper is None else upper
+
+
 def _range(term: HasTag, threshold: int) -> tuple[int, int]:
     """Return lowest and highest score of a row that meets ``term``, which is not ``rejected``."""
     if term.confidence is not None:
@@ -377,7 +418,7 @@ def _scored(score: str, stream: Stream) -> Fragment:
 
 
 def _not_scored(score: Fragment, stream: Stream) -> Fragment:
-    known = f"COALESCE({score.sql}, {NEVER_SHOWN})"
+    known = f"COALESCE({score.sql}, {NOT_FOUND})"
     if stream.high == MAX_SCORE:
         return Fragment(f"{known} < %s", (*score.params, stream.low))
     return Fragment(f"{known} NOT BETWEEN %s AND %s", (*score.params, stream.low, stream.high))

@@ -4,12 +4,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import connections
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Model, QuerySet
 
 from filestack_tags.assets.sensitive import withheld
 from filestack_tags.db import prepared_statements
@@ -20,7 +20,7 @@ from filestack_tags.models import Asset
 from filestack_tags.translation import gettext_noop as _
 
 from .language.tree import HasTag, Node, label_text, leaves
-from .tables import tables_of
+from .tables import Tables
 
 if TYPE_CHECKING:
     from .sql import Fragment
@@ -42,7 +42,7 @@ class KnownTag:
     asset_count: int
 
 
-class Names:
+class TagNames:
     """The tags that the labels of one search resolve to; hidden ones only if they count.
 
     For tags in ``withheld``, only rows that a user accepted or added are found.
@@ -56,33 +56,35 @@ class Names:
         self._tags = tags
         self.withheld = withheld
 
+    def cover(self, where: Node) -> bool:
+        """Whether every label of ``where`` was looked up."""
+        return all(_wanted(term) in self._tags for term in _labelled(where))
+
     def of(self, term: HasTag) -> tuple[KnownTag, ...]:
         """Return the tags that ``term.label`` resolves to, () if none exist."""
         return self._tags[_wanted(term)]
 
 
-def resolve(
+def look_up(
     where: Node,
     *,
     include_hidden: bool,
     max_tags: int,
     using: str,
     within: Fragment | None = None,
-) -> Names:
+) -> TagNames:
     """Look up every label of ``where`` in one query, and one more if an alias is among them.
 
     A label resolves to the tag with that key and to the tag it is an alias of; a prefix to every
     tag with a key or an alias that begins with it. With ``within``, a condition of
-    :func:`.scope.scope`, a prefix resolves only to tags of assets in it, so that neither the limit
-    nor its error depends on other assets.
+    :func:`.scope.scope_condition`, a prefix resolves only to tags of assets in it, so that neither
+    the limit nor its error depends on other assets.
 
     Raises:
         SearchError: when prefixes match more than ``max_tags`` keys and aliases together.
     """
     labels = {
-        _wanted(leaf): label_text(leaf.label, prefix=leaf.prefix)
-        for leaf in leaves(where)
-        if isinstance(leaf, HasTag) and leaf.label
+        _wanted(term): label_text(term.label, prefix=term.prefix) for term in _labelled(where)
     }
     found = _find(labels.keys(), include_hidden, max_tags, using, within) if labels else []
     matched = {
@@ -95,7 +97,7 @@ def resolve(
         {labels[wanted]: len(matched[wanted]) for wanted in labels if wanted[1]}, max_tags
     )
     tags = {wanted: tuple(dict.fromkeys(known)) for wanted, known in matched.items()}
-    return Names(tags, frozenset() if include_hidden else withheld(using))
+    return TagNames(tags, frozenset() if include_hidden else withheld(using))
 
 
 def _require_few(matched: Mapping[str, int], max_tags: int) -> None:
@@ -127,13 +129,6 @@ def rows_of(model: type[Row], using: str) -> QuerySet[Row]:
     return model._base_manager.using(using)
 
 
-def starting_with(prefix: str, using: str) -> Q:
-    """Return the condition that ``key`` begins with ``prefix``, byte by byte."""
-    if connections[using].vendor not in _BYTEWISE:
-        return Q(key__startswith=prefix)
-    return Q(key__gte=prefix, key__lt=_end_of_range(prefix))
-
-
 def _find(
     wanted: Iterable[tuple[str, bool]],
     include_hidden: bool,
@@ -150,7 +145,8 @@ def _find(
     # query.
     connection = connections[using]
     quote = connection.ops.quote_name
-    tag, alias = tables_of(using).tag, tables_of(using).alias
+    tables = Tables(using)
+    tag, alias = tables.tag, tables.alias
     key = quote("key")
     conditions = [f"{{0}}.{key} IN ({', '.join(['%s'] * len(keys))})"] if keys else []
     values = list(keys)
@@ -165,7 +161,6 @@ def _find(
     visible = "" if include_hidden else " AND t.hidden = FALSE"
     reach: tuple[Any, ...] = ()
     if prefixes and within:
-        tables = tables_of(using)
         visible += (
             f" AND t.id IN (SELECT p.tag_id FROM {tables.asset} a JOIN {tables.asset_tag} p"
             f" ON p.asset_id = a.id WHERE {within.sql})"
@@ -208,6 +203,10 @@ def _end_of_range(prefix: str) -> str:
     if last > 0x10FFFF:
         return _end_of_range(prefix[:-1]) if len(prefix) > 1 else chr(0x10FFFF) * 201
     return prefix[:-1] + chr(0xE000 if 0xD800 <= last <= 0xDFFF else last)
+
+
+def _labelled(where: Node) -> Iterator[HasTag]:
+    return (leaf for leaf in leaves(where) if isinstance(leaf, HasTag) and leaf.label)
 
 
 def _wanted(term: HasTag) -> tuple[str, bool]:

@@ -27,6 +27,7 @@ from django.db.models import (
 
 from filestack_tags.assets.sensitive import exists, withheld
 from filestack_tags.models import Asset, AssetTag
+from filestack_tags.models.tags import CONFIRMED
 
 from .tag_lookup import rows_of
 
@@ -79,7 +80,8 @@ def staying(using: str) -> Staying:
     present = rows_of(Asset, using).filter(deleted_at=None)
     until = Case(
         When(
-            Q(decision__in=(1, 3)) | Q(tag__min_confidence__lte=F("score")), then=Value(ALWAYS)
+            Q(decision__in=CONFIRMED) | Q(tag__min_confidence__lte=F("score")),
+            then=Value(ALWAYS),
         ),
         default=F("score"),
         output_field=IntegerField(),
@@ -89,7 +91,7 @@ def staying(using: str) -> Staying:
         .filter(exists(withheld(using)), score__gte=0, tag__hidden=False)
         .filter(
             Q(tag__min_confidence=None)
-            | Q(decision__in=(1, 3))
+            | Q(decision__in=CONFIRMED)
             | Q(tag__min_confidence__lte=F("score"))
         )
         .annotate(until=until)

@@ -18,10 +18,11 @@ from filestack_tags.filestack.client import FilestackClient
 from filestack_tags.filestack.payloads import StoredFile
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetQuerySet, AssetTag, Tag, TaggingRun
+from filestack_tags.search import Search
 from filestack_tags.search.completion import complete
 from filestack_tags.search.language.parser import parse
-from filestack_tags.search.pages import Page, find
-from filestack_tags.search.totals import Total, total
+from filestack_tags.search.pages import Page
+from filestack_tags.search.totals import Total
 from filestack_tags.signals import asset_tagged
 from filestack_tags.tagging.taggers import PendingJob, Tagger, TaggerReply, TagScore, get_tagger
 from filestack_tags.testing.fixtures import Filestack, Make
@@ -34,14 +35,14 @@ def searching() -> None:
     assert_type(found.present().search(parse("-person")), AssetQuerySet)
     assert_type(found.first(), Asset | None)
     assert_type([asset.filename for asset in found], list[str])
-    assert_type(find("sky", order="best", size=50), Page)
-    assert_type(find("sky").next, str | None)
-    assert_type(total("sky"), Total)
+    assert_type(Search("sky").page(order="best", size=50), Page)
+    assert_type(Search("sky").page().next, str | None)
+    assert_type(Search("sky").total(), Total)
     assert_type([tag.name for tag in complete("sk")], list[str])
     Asset.objects.search(80)  # type: ignore[arg-type]
     Asset.objects.search("sky", hidden=True)  # type: ignore[call-arg]
-    find("sky", order="biggest")  # type: ignore[arg-type]
-    find("sky", 50)  # type: ignore[call-arg, arg-type]
+    Search("sky").page(order="biggest")  # type: ignore[arg-type]
+    Search("sky").page(50)  # type: ignore[call-arg, arg-type]
 
 
 def registering() -> None:

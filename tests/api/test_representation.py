@@ -22,7 +22,7 @@ from filestack_tags.api import rendering
 from filestack_tags.api.representation import AssetSerializer, describe
 from filestack_tags.assets import registry
 from filestack_tags.models import Asset, AssetTag, Tag, score_of
-from filestack_tags.search.planner import visible_asset_tags
+from filestack_tags.search.visible import visible_asset_tags
 
 from .rows import person, tagged
 

@@ -164,9 +164,9 @@ def test_hidden_tags_take_the_permission_when_saving_and_when_looking(ann: User)
     with pytest.raises(SearchError, match="permission"):
         save(Wanted("hidden", "sky include:hidden"), owner=ann)
     saved = save(Wanted("hidden", "sky include:hidden", shared=True), owner=may)
-    assert saved_searches.assets_for(saved, may).count() == 1
+    assert saved.assets(may).count() == 1
     with pytest.raises(SearchError, match="permission"):
-        saved_searches.assets_for(saved, ann)
+        saved.assets(ann)
 
 
 def test_a_private_one_is_seen_by_its_owner_alone(ann: User) -> None:
@@ -210,7 +210,7 @@ def test_what_it_finds_is_in_the_scope_of_who_looks(scoped: None, ann: User) -> 
     saved = save(Wanted("sky", "sky", shared=True), owner=root)
     ben = User.objects.create_user("ben")
     found = {
-        user.username: [asset.reference for asset in saved_searches.assets_for(saved, user)]
+        user.username: [asset.reference for asset in saved.assets(user)]
         for user in (ann, ben, root)
     }
     assert found == {"ann": ["in-a"], "ben": ["in-b"], "root": ["in-b", "in-a"]}

@@ -7,7 +7,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from filestack_tags.db import prepared_statements
-from filestack_tags.search.pages import find
+from filestack_tags.search import Search
 from tests.search.test_planner import an_asset
 
 pytestmark = pytest.mark.django_db
@@ -38,7 +38,7 @@ def test_a_search_asked_often_is_prepared_and_is_readable_when_logged(monkeypatc
         an_asset(f"{number}", tags={"sky": 90, "sea": 70 + number})
     monkeypatch.setitem(connection.settings_dict, "OPTIONS", {"prepare_threshold": 1})
     monkeypatch.setattr(connection.connection, "prepare_threshold", 1)
-    found = [find("sky sea>=71 -sand").ids for _ in range(4)]
+    found = [Search("sky sea>=71 -sand").page().ids for _ in range(4)]
     assert len(found[0]) == 2
     assert found == found[:1] * 4
     with connection.cursor() as cursor:
@@ -46,5 +46,5 @@ def test_a_search_asked_often_is_prepared_and_is_readable_when_logged(monkeypatc
         prepared_now = [statement for (statement,) in cursor.fetchall()]
     assert any("ORDER BY d.asset_id" in statement for statement in prepared_now)
     with CaptureQueriesContext(connection) as queries:
-        find("sky sea>=71 -sand")
+        Search("sky sea>=71 -sand").page()
     assert ">= 71" in queries.captured_queries[-1]["sql"]

@@ -33,8 +33,8 @@ from filestack_tags.db.text import is_visible, label_key  # noqa: E402
 from filestack_tags.exceptions import FilestackTagsError  # noqa: E402
 from filestack_tags.filestack.hosts import require_public  # noqa: E402
 from filestack_tags.filestack.sources import Source  # noqa: E402
+from filestack_tags.search import Search  # noqa: E402
 from filestack_tags.search.language.fields import read_fact  # noqa: E402
-from filestack_tags.search.planner import permitted  # noqa: E402
 from filestack_tags.tagging.taggers import check_tagger_name, tagger_names  # noqa: E402
 from filestack_tags.tagging.workflows import TAGGER, taggers  # noqa: E402
 from tests.search.strategies import labels, periods, queries, times, values  # noqa: E402
@@ -71,7 +71,7 @@ def check_url(text: str) -> None:
 
 
 def check_query(text: str) -> None:
-    permitted(text, include_hidden=USER in SEES_HIDDEN_TAGS)
+    Search(text, include_hidden=USER in SEES_HIDDEN_TAGS)
 
 
 def check_filter(text: str) -> None:

@@ -15,12 +15,9 @@ from django.test.utils import CaptureQueriesContext
 from filestack_tags.curation import bulk, saved_searches
 from filestack_tags.exceptions import SearchTimeout
 from filestack_tags.models import Asset, AssetTag, Tag
+from filestack_tags.search import Search
 from filestack_tags.search.completion import complete, forget
 from filestack_tags.search.deadline import in_background, time_limit
-from filestack_tags.search.facets import facets, histogram
-from filestack_tags.search.hints import hints
-from filestack_tags.search.pages import find, neighbours
-from filestack_tags.search.totals import total
 from tests.api.rows import tagged
 
 pytestmark = pytest.mark.slow
@@ -59,13 +56,13 @@ def late(slow, settings):
 
 
 PARTS = {
-    "page": lambda q: find("sky", within=q),
-    "page of a prefix": lambda q: find("sk*", within=q),
-    "neighbours": lambda q: neighbours("sky", 0, within=q),
-    "total": lambda q: total("sky", within=q),
-    "facets": lambda q: facets("sky", within=q),
-    "histogram": lambda q: histogram(Tag.objects.get(key="sky").pk, "sky", within=q),
-    "hints": lambda q: hints("sky", within=q),
+    "page": lambda q: Search("sky", scope=q).page(),
+    "page of a prefix": lambda q: Search("sk*", scope=q).page(),
+    "neighbours": lambda q: Search("sky", scope=q).neighbours(0),
+    "total": lambda q: Search("sky", scope=q).total(),
+    "facets": lambda q: Search("sky", scope=q).facets(),
+    "histogram": lambda q: Search("sky", scope=q).histogram(Tag.objects.get(key="sky").pk),
+    "hints": lambda q: Search("sky", scope=q).hints(),
     "rows": lambda q: list(Asset.objects.within(q).search("sky")),
     "count": lambda q: Asset.objects.within(q).search("sky").count(),
     "exists": lambda q: Asset.objects.within(q).search("sky").exists(),
@@ -82,7 +79,7 @@ def test_every_part_of_a_search_is_stopped_and_the_transaction_goes_on(slow, par
             PARTS[part](never(None))
         assert Tag.objects.filter(key="sea").exists()
     with time_limit("default", seconds=60):
-        assert total("sea").count == 1
+        assert Search("sea").total().count == 1
 
 
 @pytest.mark.django_db(transaction=True)
@@ -93,11 +90,11 @@ def test_outside_a_transaction_the_connection_stays_usable(limited, part):
         PARTS[part](never(None))
     assert not connection.in_atomic_block
     with time_limit("default", seconds=60):
-        assert total("sky").count == 1
+        assert Search("sky").total().count == 1
 
 
 def test_completion_offers_nothing_where_counting_takes_too_long(slow):
-    assert complete("sk", within=never(None)) == []
+    assert complete("sk", scope=never(None)) == []
     assert [tag.name for tag in complete("sk")] == ["sky", "skyline"]
 
 
@@ -114,10 +111,10 @@ def test_the_limit_does_not_outlast_the_search(limited, fails):
     tagged("one", {"sky": 90}, filename="one.jpg")
     if fails:
         with pytest.raises(SearchTimeout):
-            find("sky", within=never(None))
+            Search("sky", scope=never(None)).page()
     else:
         with suppress(SearchTimeout):  # where the machine is busy
-            assert find("sky").ids
+            assert Search("sky").page().ids
     assert host_statement() == 3**13
 
 
@@ -126,7 +123,7 @@ def test_no_limit_means_no_limit(settings):
     settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "SEARCH_TIMEOUT": None}
     tagged("one", {"sky": 90}, filename="one.jpg")
     with CaptureQueriesContext(connection) as queries:
-        assert find("sky").ids
+        assert Search("sky").page().ids
     assert len(queries) <= 2
 
 
@@ -144,7 +141,7 @@ def test_a_lower_limit_of_the_host_stays_in_effect(settings):
         cursor.execute(f"SET SESSION {name} = %s", (value,))
     try:
         with transaction.atomic(), pytest.raises(SearchTimeout):
-            find("sky", within=never(None))
+            Search("sky", scope=never(None)).page()
         with pytest.raises(OperationalError), transaction.atomic():
             host_statement()
     finally:
@@ -157,10 +154,10 @@ def test_parts_share_the_limit_of_a_block(limited):
     tagged("one", {"sky": 90}, filename="one.jpg")
     with time_limit("default", seconds=60):
         assert host_statement() == 3**13
-        assert total("sky").count == 1
+        assert Search("sky").total().count == 1
         assert host_statement() == 3**13
     with time_limit("default", seconds=0), pytest.raises(SearchTimeout):
-        total("sky")
+        Search("sky").total()
 
 
 def many() -> None:
@@ -188,12 +185,12 @@ def test_the_error_names_the_slow_terms_and_suggests_a_search_without_them(setti
     seconds = 0.0001 if connection.vendor == "mysql" else 0.001
     settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "SEARCH_TIMEOUT": seconds}
     with pytest.raises(SearchTimeout) as caught:
-        total(f"status:new ({terms})")
+        Search(f"status:new ({terms})").total()
     assert caught.value.terms == ("*@rejected:0..0", "*@rejected:1..1", "*@rejected:2..2")
     assert caught.value.suggestion == "status:new"
     assert "*@rejected:0..0" in caught.value.message
     with pytest.raises(SearchTimeout) as caught:
-        find("name:*nosuch* -w*")
+        Search("name:*nosuch* -w*").page()
     assert caught.value.terms == ("name:*nosuch*",)
     assert caught.value.suggestion == "-w*"
 

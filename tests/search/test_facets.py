@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from filestack_tags.db.text import label_key
 from filestack_tags.exceptions import SearchError
 from filestack_tags.models import Asset, AssetTag, Tag, TagStatistic
-from filestack_tags.search import estimates, statistics
+from filestack_tags.search import Search, estimates, statistics
 from filestack_tags.search import facets as module
-from filestack_tags.search.facets import HASHES, Facets, facets, histogram
+from filestack_tags.search.facets import HASHES, Facets
 from filestack_tags.search.language.tree import HasTag
-from filestack_tags.search.totals import Total, total
+from filestack_tags.search.totals import Total
 
 from .test_oracle import (
     BERLIN,
@@ -81,7 +81,7 @@ def test_totals_facets_and_histograms_equal_a_count_by_hand(data):
                 for row in asset.rows
                 if row_matches(world, query, HasTag(), row)
             )
-            counted = facets(query, include_hidden=True)
+            counted = Search(query, include_hidden=True).facets()
             assert {each.tag_id: each.count for each in counted.tags} == counts, str(query)
             order = [(-each.count, each.tag_id) for each in counted.tags]
             assert order == sorted(order)
@@ -91,9 +91,11 @@ def test_totals_facets_and_histograms_equal_a_count_by_hand(data):
             else:
                 assert str(query) in ("", "include:hidden")
 
-            assert total(query, include_hidden=True) == Total(len(found), is_exact=True)
+            assert Search(query, include_hidden=True).total() == Total(
+                len(found), is_exact=True
+            )
             cap = data.draw(st.integers(1, 3), label="cap")
-            capped = total(query, cap=cap, include_hidden=True)
+            capped = Search(query, include_hidden=True).total(cap=cap)
             assert capped.count == len(found) if capped.is_exact else capped.count == cap
             assert capped.is_exact or len(found) > cap
 
@@ -108,7 +110,9 @@ def test_totals_facets_and_histograms_equal_a_count_by_hand(data):
                 )
                 if tag.hidden and not query.include_hidden:
                     scores = Counter()
-                assert histogram(tag.pk, query, include_hidden=True) == scores, str(query)
+                assert Search(query, include_hidden=True).histogram(tag.pk) == scores, str(
+                    query
+                )
         transaction.set_rollback(True)
 
 
@@ -138,7 +142,7 @@ def hashed(pk: int) -> int:
 def test_a_large_result_is_sampled_by_a_hash_and_scaled_up(shoot, monkeypatch):
     monkeypatch.setattr(module, "EXACT", 5)
     ordered = sorted(shoot, key=hashed)
-    found = facets("sky", sample=20)
+    found = Search("sky").facets(sample=20)
     assert found.is_approximate
     assert found.sample_size == 20
     assert found.matches == round(20 * HASHES / hashed(ordered[20]))
@@ -150,11 +154,11 @@ def test_a_large_result_is_sampled_by_a_hash_and_scaled_up(shoot, monkeypatch):
 
 def test_the_number_of_matches_is_estimated_well(shoot, monkeypatch):
     monkeypatch.setattr(module, "EXACT", 5)
-    assert 50 <= facets("sky", sample=30).matches <= 72
+    assert 50 <= Search("sky").facets(sample=30).matches <= 72
 
 
 def test_a_small_sample_of_a_small_result_gives_way_to_all_of_it(shoot):
-    found = facets("sky", sample=3)
+    found = Search("sky").facets(sample=3)
     assert not found.is_approximate
     assert found.sample_size == found.matches == 60
     assert names(found) == [
@@ -164,12 +168,12 @@ def test_a_small_sample_of_a_small_result_gives_way_to_all_of_it(shoot):
 
 def test_a_sample_smaller_than_what_is_counted_in_full_is_kept_to(shoot, monkeypatch):
     monkeypatch.setattr(module, "EXACT", 40)
-    found = facets("sky", sample=10)
+    found = Search("sky").facets(sample=10)
     ordered = sorted(shoot, key=hashed)
     assert (found.is_approximate, found.sample_size) == (True, 10)
     assert found.matches == round(40 * HASHES / hashed(ordered[40]))
     assert names(found)[0] == ("Sky", found.matches)
-    assert names(facets("sky", sample=60))[0] == ("Sky", 60)
+    assert names(Search("sky").facets(sample=60))[0] == ("Sky", 60)
 
 
 def statistics_say(count: int) -> None:
@@ -184,23 +188,23 @@ def test_statistics_that_promise_too_much_cost_a_query_and_change_nothing(
     monkeypatch.setattr(module, "EXACT", 5)
     with monkeypatch.context() as all_are_looked_at:
         all_are_looked_at.setattr(module, "_SPARE", 1000)
-        expected = facets(query, sample=20)
+        expected = Search(query).facets(sample=20)
     Asset.objects.filter(pk=shoot[-1]).update(size=1)
     statistics_say(100_000)
     estimates.forget()
     with CaptureQueriesContext(connection) as queries:
-        assert facets(query, sample=20) == expected
+        assert Search(query).facets(sample=20) == expected
     tagged = [each for each in queries if "WITH s AS" in each["sql"]]
     assert len(tagged) == 2
 
 
 def test_good_statistics_leave_out_most_assets_before_anything_is_asked(shoot, monkeypatch):
     monkeypatch.setattr(module, "EXACT", 2)
-    expected = facets("sky", sample=2)
+    expected = Search("sky").facets(sample=2)
     statistics_say(60)
     estimates.forget()
     with CaptureQueriesContext(connection) as queries:
-        assert facets("sky", sample=2) == expected
+        assert Search("sky").facets(sample=2) == expected
     tagged = [each["sql"] for each in queries if "WITH s AS" in each["sql"]]
     if connection.vendor == "postgresql":
         # Ids that begin late are sparse, so that the windows may contain too few.
@@ -230,7 +234,7 @@ def test_a_sample_speaks_for_a_large_library(monkeypatch):
     count_up()
     statistics.refresh()
     with CaptureQueriesContext(connection) as queries:
-        found = facets("sky", sample=200)
+        found = Search("sky").facets(sample=200)
     assert len([each for each in queries if "WITH s AS" in each["sql"]]) == 1
     assert (found.is_approximate, found.sample_size) == (True, 200)
     assert 2600 <= found.matches <= 3400
@@ -241,10 +245,10 @@ def test_a_sample_speaks_for_a_large_library(monkeypatch):
 
 
 def test_facets_ask_one_query_besides_the_plan(shoot):
-    facets("sky sea")
+    Search("sky sea").facets()
     with CaptureQueriesContext(connection) as queries:
-        facets("sky sea")
-        histogram(1, "sky sea")
+        Search("sky sea").facets()
+        Search("sky sea").histogram(1)
     assert len(queries) == 4
 
 
@@ -253,11 +257,11 @@ def test_facets_without_a_search_take_the_counts_that_are_kept(shoot):
     Tag.objects.filter(key="sun").update(hidden=True)
     Tag.objects.filter(key="sand").update(min_confidence=95)
     with CaptureQueriesContext(connection) as queries:
-        found = facets(limit=2)
+        found = Search().facets(limit=2)
     assert names(found) == [("Sea", 99), ("Sky", 60)]
     assert (found.is_approximate, found.sample_size, found.matches) == (False, 0, None)
     assert len(queries) == 1
-    assert names(facets())[2:] == [("Surf", 2)]
+    assert names(Search().facets())[2:] == [("Surf", 2)]
 
 
 def test_facets_without_a_search_regard_a_global_threshold():
@@ -265,34 +269,37 @@ def test_facets_without_a_search_regard_a_global_threshold():
     an_asset("b", tags={"sea": {"confidence": 40, "decision": 1}})
     count_up()
     with package(MIN_CONFIDENCE=50):
-        assert names(facets()) == [("sky", 1), ("sea", 1)]
+        assert names(Search().facets()) == [("sky", 1), ("sea", 1)]
 
 
 def test_a_result_without_tags_has_no_facets_but_matches():
     an_asset("a")
     an_asset("b", tags={"sky": 90})
-    assert facets("untagged") == Facets((), is_approximate=False, sample_size=1, matches=1)
-    assert facets("sea") == Facets((), is_approximate=False, sample_size=0, matches=0)
-    assert facets("width:>=1") == Facets((), is_approximate=False, sample_size=0, matches=0)
+    assert Search("untagged").facets() == Facets(
+        (), is_approximate=False, sample_size=1, matches=1
+    )
+    assert Search("sea").facets() == Facets((), is_approximate=False, sample_size=0, matches=0)
+    assert Search("width:>=1").facets() == Facets(
+        (), is_approximate=False, sample_size=0, matches=0
+    )
 
 
 def test_an_empty_library_has_no_facets():
-    assert facets() == Facets((), is_approximate=False, sample_size=0, matches=None)
-    assert facets("tagged").matches == 0
+    assert Search().facets() == Facets((), is_approximate=False, sample_size=0, matches=None)
+    assert Search("tagged").facets().matches == 0
 
 
 def test_hidden_tags_are_among_the_facets_only_where_the_search_includes_them():
     an_asset("a", tags={"sky": 90, "secret": 80})
     Tag.objects.filter(key="secret").update(hidden=True)
     secret = Tag.objects.get(key="secret").pk
-    assert names(facets("sky", include_hidden=True)) == [("sky", 1)]
-    assert histogram(secret, include_hidden=True) == {}
+    assert names(Search("sky", include_hidden=True).facets()) == [("sky", 1)]
+    assert Search(include_hidden=True).histogram(secret) == {}
     asked = "sky include:hidden"
-    assert names(facets(asked, include_hidden=True)) == [("sky", 1), ("secret", 1)]
-    assert histogram(secret, asked, include_hidden=True) == {80: 1}
-    for function in (facets, lambda query: histogram(secret, query)):
-        with pytest.raises(SearchError):
-            function(asked)
+    assert names(Search(asked, include_hidden=True).facets()) == [("sky", 1), ("secret", 1)]
+    assert Search(asked, include_hidden=True).histogram(secret) == {80: 1}
+    with pytest.raises(SearchError):
+        Search(asked)
 
 
 def test_a_histogram_reaches_below_the_threshold_and_leaves_out_what_was_rejected():
@@ -302,12 +309,12 @@ def test_a_histogram_reaches_below_the_threshold_and_leaves_out_what_was_rejecte
     an_asset("d", tags={"sky": {"confidence": 50, "decision": 2}, "sea": 60})
     sky = Tag.objects.get(key="sky").pk
     with package(MIN_CONFIDENCE=50):
-        assert list(histogram(sky).items()) == [(20, 2), (90, 1)]
-        assert histogram(sky, "sea") == {20: 1, 90: 1}
-    assert histogram(sky, "no-such-tag") == histogram(sky + 1000) == {}
+        assert list(Search().histogram(sky).items()) == [(20, 2), (90, 1)]
+        assert Search("sea").histogram(sky) == {20: 1, 90: 1}
+    assert Search("no-such-tag").histogram(sky) == Search().histogram(sky + 1000) == {}
 
 
 @pytest.mark.parametrize("options", [{"limit": 0}, {"sample": 0}])
 def test_a_limit_or_a_sample_below_one_is_refused(options):
     with pytest.raises(ValueError, match="limit and sample must be at least 1"):
-        facets("sky", **options)
+        Search("sky").facets(**options)

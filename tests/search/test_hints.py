@@ -9,7 +9,8 @@ from django.utils import translation
 from django.utils.html import escape
 
 from filestack_tags.models import Asset
-from filestack_tags.search.hints import Hint, hints
+from filestack_tags.search import Search
+from filestack_tags.search.hints import Hint
 from filestack_tags.search.language.parser import parse
 from tests.api.rows import tagged
 
@@ -46,7 +47,7 @@ def phrases() -> Asset:
     ],
 )
 def test_words_that_are_one_tag_are_offered_first(query, phrase, suggestion):
-    assert hints(query)[0] == Hint(phrase, (), suggestion, "phrase")
+    assert Search(query).hints()[0] == Hint(phrase, (), suggestion, "phrase")
     assert str(parse(suggestion)) == suggestion
 
 
@@ -54,7 +55,7 @@ def test_words_that_are_one_tag_are_offered_first(query, phrase, suggestion):
     "query", ["clock wall", "wall OR clock", "wall>=50 clock", "wall -clock"]
 )
 def test_other_words_are_no_phrase(query):
-    assert not [hint for hint in hints(query) if hint.kind == "phrase"]
+    assert not [hint for hint in Search(query).hints() if hint.kind == "phrase"]
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,7 @@ def test_other_words_are_no_phrase(query):
     ],
 )
 def test_file_names_and_types_are_offered_as_patterns(query, suggestion):
-    assert [hint.suggestion for hint in hints(query)] == [suggestion]
+    assert [hint.suggestion for hint in Search(query).hints()] == [suggestion]
     assert Asset.objects.search(suggestion).count() == 1
 
 

@@ -10,9 +10,8 @@ from django.test.utils import CaptureQueriesContext
 from filestack_tags import curation
 from filestack_tags.exceptions import CursorError, InvalidLabel, SearchError
 from filestack_tags.models import Asset, Tag
-from filestack_tags.search import estimates, page_sql, statistics
-from filestack_tags.search.pages import Neighbours, find, neighbours
-from filestack_tags.search.plan import plan
+from filestack_tags.search import Search, estimates, page_sql, statistics
+from filestack_tags.search.pages import Neighbours
 
 from .test_planner import an_asset
 
@@ -31,10 +30,10 @@ def references(page) -> list[str]:
 
 
 def pages(query: str, **options):
-    page = find(query, **options)
+    page = Search(query).page(**options)
     yield page
     while page.next:
-        page = find(query, **options, cursor=page.next)
+        page = Search(query).page(**options, cursor=page.next)
         yield page
 
 
@@ -55,7 +54,7 @@ def test_confidence_ranks_by_the_first_required_tag_or_the_one_named():
     an_asset("c", tags={"sky": 60, "sea": 70})
     assert all_references("sky sea", order="confidence") == ["b", "c", "a"]
     assert all_references("sky sea", order="confidence", tag="SEA") == ["a", "b", "c"]
-    assert find("sky sea", order="confidence", tag="sea").confidences == [90, 80, 70]
+    assert Search("sky sea").page(order="confidence", tag="sea").confidences == [90, 80, 70]
 
 
 def test_assets_without_the_tag_that_ranks_come_last():
@@ -64,7 +63,7 @@ def test_assets_without_the_tag_that_ranks_come_last():
     an_asset("c", tags={"sky": 60, "sea": {"confidence": 99, "decision": 2}})
     an_asset("d", tags={"sea": 20})
     assert all_references("", order="confidence", tag="sea", size=1) == ["d", "b", "c", "a"]
-    page = find("", order="confidence", tag="sea")
+    page = Search("").page(order="confidence", tag="sea")
     assert page.confidences == [20, 10, None, None]
 
 
@@ -73,7 +72,7 @@ def test_best_ranks_by_whichever_term_matches_best():
     an_asset("b", tags={"sky": 95, "sea": 80})
     an_asset("c", tags={"sky": 60, "sea": 70})
     for query in ("sky sea", "sky OR sea", "s*"):
-        page = find(query, order="best")
+        page = Search(query).page(order="best")
         assert (references(page), page.confidences) == (["b", "a", "c"], [95, 90, 70])
 
 
@@ -81,7 +80,7 @@ def test_best_ranks_by_whichever_term_matches_best():
 def test_a_search_that_requires_no_tag_is_ranked_by_age(query):
     an_asset("a", tags={"sea": 50})
     an_asset("b", tags={"sea": 90})
-    page = find(query, order="best")
+    page = Search(query).page(order="best")
     assert (references(page), page.confidences) == (["b", "a"], [None, None])
 
 
@@ -110,14 +109,14 @@ def test_previous_leads_back_page_by_page(order):
     assert forward[-1].next is None
     page = forward[-1]
     for earlier in forward[-2::-1]:
-        page = find("sky", order=order, size=3, cursor=page.previous)
+        page = Search("sky").page(order=order, size=3, cursor=page.previous)
         assert (page.ids, page.confidences) == (earlier.ids, earlier.confidences)
         assert page.next
     assert page.previous is None
 
 
 def test_an_empty_page_leads_nowhere():
-    page = find("sky")
+    page = Search("sky").page()
     assert (page.ids, page.confidences, page.next, page.previous) == ([], [], None, None)
     assert page.assets() == []
 
@@ -125,7 +124,7 @@ def test_an_empty_page_leads_nowhere():
 def test_a_deleted_asset_leaves_its_place_in_a_page():
     for name in "abc":
         an_asset(name, tags={"sky": 90})
-    page = find("sky", order="oldest")
+    page = Search("sky").page(order="oldest")
     asset = Asset.objects.get(reference="b")
     asset.asset_tags.all().delete()
     asset.delete()
@@ -147,18 +146,18 @@ def test_a_deleted_asset_leaves_its_place_in_a_page():
 def test_a_cursor_that_was_changed_is_refused(change):
     for name in "abc":
         an_asset(name, tags={"sky": 90})
-    cursor = find("sky", size=1).next
+    cursor = Search("sky").page(size=1).next
     changed = change(cursor)
     with pytest.raises(CursorError, match="first page"):
-        find("sky", size=1, cursor=changed)
+        Search("sky").page(size=1, cursor=changed)
 
 
 def test_a_cursor_serves_one_search_in_one_order():
     for name in "abc":
         an_asset(name, tags={"sky": 90, "sea": 80})
-    cursor = find("sky", size=1, order="confidence", tag="sea").next
-    assert find("sky", size=1, order="confidence", tag=" SEA", cursor=cursor).ids
-    assert find(" sky ", size=2, order="confidence", tag="sea", cursor=cursor).ids
+    cursor = Search("sky").page(size=1, order="confidence", tag="sea").next
+    assert Search("sky").page(size=1, order="confidence", tag=" SEA", cursor=cursor).ids
+    assert Search(" sky ").page(size=2, order="confidence", tag="sea", cursor=cursor).ids
     for query, order, tag in (
         ("sea", "confidence", "sea"),
         ("sky", "newest", None),
@@ -167,18 +166,18 @@ def test_a_cursor_serves_one_search_in_one_order():
         ("sky", "best", None),
     ):
         with pytest.raises(CursorError, match="another search"):
-            find(query, size=1, order=order, tag=tag, cursor=cursor)
+            Search(query).page(size=1, order=order, tag=tag, cursor=cursor)
 
 
 def test_wrong_arguments_are_told():
     with pytest.raises(ValueError, match="newest, oldest, confidence, best"):
-        find("", order="random")
+        Search("").page(order="random")
     with pytest.raises(ValueError, match="at least one"):
-        find("", size=0)
+        Search("").page(size=0)
     with pytest.raises(InvalidLabel):
-        find("", order="confidence", tag="\x00")
+        Search("").page(order="confidence", tag="\x00")
     with pytest.raises(SearchError):
-        find("(")
+        Search("(").page()
 
 
 def test_a_page_takes_at_most_three_queries_and_its_assets_one(django_assert_num_queries):
@@ -187,19 +186,19 @@ def test_a_page_takes_at_most_three_queries_and_its_assets_one(django_assert_num
     statistics.refresh()
     for query in ("sky>=10", "sky OR sea", "s*"):
         with django_assert_num_queries(2):
-            page = find(query, size=2)
+            page = Search(query).page(size=2)
         with django_assert_num_queries(1):
             assert len(page.assets()) == 2
         with django_assert_num_queries(2):
-            find(query, size=2, cursor=page.next)
+            Search(query).page(size=2, cursor=page.next)
     for query, order in (("sky sea -sand>=90", "newest"), ("sky s* sea", "best")):
         estimates.forget()
         with django_assert_num_queries(3):
-            page = find(query, order=order, size=2)
+            page = Search(query).page(order=order, size=2)
         with django_assert_num_queries(2):
-            find(query, order=order, size=2, cursor=page.next)
+            Search(query).page(order=order, size=2, cursor=page.next)
     with django_assert_num_queries(1):
-        find("status:new", size=2)
+        Search("status:new").page(size=2)
 
 
 def test_many_tags_are_read_in_several_statements(monkeypatch):
@@ -218,7 +217,7 @@ def test_many_values_are_put_in_several_statements(monkeypatch):
     monkeypatch.setattr(page_sql, "MAX_PARAMS", 30)
     for order in ("newest", "best"):
         with CaptureQueriesContext(connection) as asked:
-            assert find("sky* sea*", order=order).ids
+            assert Search("sky* sea*").page(order=order).ids
         assert len(asked) > 3
         assert all_references("sky* sea*", size=4, order=order) == list("543210")
 
@@ -243,7 +242,7 @@ def test_a_rare_term_beside_the_ranking_one_is_sorted_by_and_a_common_one_walked
         an_asset(f"{number}", tags=tags | ({"whale": 5} if number < 2 else {}))
     statistics.refresh()
     for query, expected in (("sky whale", True), ("sky sea", False)):
-        made = plan(query)
+        made = Search(query).plan()
         ranking = [clause for clause in made.clauses if str(clause.node) == "sky"]
         assert page_sql._sorts(made, ranking, 10) is expected
 
@@ -251,7 +250,7 @@ def test_a_rare_term_beside_the_ranking_one_is_sorted_by_and_a_common_one_walked
 def test_statistics_of_no_asset_do_no_harm():
     Tag.objects.create(key="sky", name="sky")
     Tag.objects.create(key="sea", name="sea")
-    assert find("sky sea", order="best").ids == []
+    assert Search("sky sea").page(order="best").ids == []
 
 
 @pytest.mark.parametrize("order", ["newest", "oldest", "confidence", "best"])
@@ -263,9 +262,9 @@ def test_neighbours_are_those_of_the_pages(query, order, tag):
     for number in range(9):
         tags = {"sky": 50 + number % 3, "sea": 90 - number % 2} if number % 4 else {"sea": 70}
         an_asset(f"{number}", tags={**tags, "whale": 60} if number == 5 else tags)
-    ids = find(query, order=order, tag=tag).ids
+    ids = Search(query).page(order=order, tag=tag).ids
     for place, pk in enumerate(ids):
-        beside = neighbours(query, pk, order=order, tag=tag)
+        beside = Search(query).neighbours(pk, order=order, tag=tag)
         assert beside.previous == (ids[place - 1] if place else None)
         assert beside.next == (ids[place + 1] if place + 1 < len(ids) else None)
 
@@ -274,12 +273,12 @@ def test_neighbours_are_those_of_the_pages(query, order, tag):
 def test_an_asset_that_a_decision_took_out_of_the_result_keeps_its_place(order):
     for number in range(5):
         an_asset(f"{number}", tags={"sky": 50 + number % 3})
-    ids = find("sky", order=order).ids
+    ids = Search("sky").page(order=order).ids
     row = Asset.objects.get(pk=ids[2]).asset_tags.get()
     curation.reject(row.asset_id, row.tag_id, user=None)
-    assert ids[2] not in find("sky", order=order).ids
-    beside = neighbours("sky", ids[2], order=order)
+    assert ids[2] not in Search("sky").page(order=order).ids
+    beside = Search("sky").neighbours(ids[2], order=order)
     assert (beside.previous, beside.next) == (ids[1], ids[3])
     stranger = an_asset("stranger", tags={"sea": 10})
     if order in ("confidence", "best"):
-        assert neighbours("sky", stranger.pk, order=order) == Neighbours(None, None)
+        assert Search("sky").neighbours(stranger.pk, order=order) == Neighbours(None, None)

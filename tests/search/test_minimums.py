@@ -11,8 +11,8 @@ from django.test.utils import CaptureQueriesContext
 from filestack_tags import curation
 from filestack_tags.models import Asset, AssetTag, Tag
 from filestack_tags.search import threshold_preview
-from filestack_tags.search.planner import visible_asset_tags
 from filestack_tags.search.threshold_preview import staying
+from filestack_tags.search.visible import visible_asset_tags
 
 from .test_planner import an_asset
 

@@ -31,7 +31,7 @@ from filestack_tags.models import (
     TagStatistic,
     score_of,
 )
-from filestack_tags.search import estimates
+from filestack_tags.search import Search, estimates
 from filestack_tags.search.language.tree import (
     And,
     Comparison,
@@ -45,8 +45,6 @@ from filestack_tags.search.language.tree import (
     Query,
     negation,
 )
-from filestack_tags.search.pages import find
-from filestack_tags.search.plan import plan
 from tests import examples
 
 from .strategies import combined, comparisons, is_label, labels, tag_terms
@@ -505,6 +503,14 @@ def test_a_search_finds_what_reading_every_row_finds(data):
             }
             found = Asset.objects.search(str(query), include_hidden=True)
             assert sorted(found.values_list("pk", flat=True)) == sorted(expected), str(query)
+            expected = {
+                pk
+                for pk, asset in zip(ids, world.assets, strict=True)
+                if matches(world, query, query.where, asset)
+            }
+            search = Search(str(query), include_hidden=True)
+            found = search.assets(Asset.objects.all(), archived=True)
+            assert sorted(found.values_list("pk", flat=True)) == sorted(expected), str(query)
         transaction.set_rollback(True)
 
 
@@ -560,17 +566,17 @@ def in_order(world: World, query: Query, order: str, tag: str | None, matched):
     return sorted(ranked, key=lambda row: (-1 if row[1] is None else row[1], row[0]))[::-1]
 
 
-def walked(query: str, size: int, **options):
+def walked(search: Search, size: int, **options):
     """Every row of every page, forward and then backward."""
-    pages = [find(query, size=size, include_hidden=True, **options)]
+    pages = [search.page(size=size, **options)]
     while pages[-1].next:
         options["cursor"] = pages[-1].next
-        pages.append(find(query, size=size, include_hidden=True, **options))
+        pages.append(search.page(size=size, **options))
     forward = [list(zip(page.ids, page.confidences, strict=True)) for page in pages]
     page, backward = pages[-1], [forward[-1]]
     while page.previous:
         options["cursor"] = page.previous
-        page = find(query, size=size, include_hidden=True, **options)
+        page = search.page(size=size, **options)
         backward.insert(0, list(zip(page.ids, page.confidences, strict=True)))
     return (
         [row for rows in forward for row in rows],
@@ -611,14 +617,15 @@ def test_pages_hold_every_match_once_in_order_both_ways_whatever_the_statistics(
                 if not asset.deleted and matches(world, query, query.where, asset)
             }
             with connection.cursor() as cursor:
-                statement = plan(query, include_hidden=True).matches()
+                search = Search(str(query), include_hidden=True)
+                statement = search.plan().matches()
                 cursor.execute(statement.sql, statement.params)
                 assert sorted(pk for (pk,) in cursor.fetchall()) == sorted(matched), str(query)
             size = data.draw(st.integers(1, 4), label="size")
             names = [None, *(tag.name for tag in world.tags), "no such tag"]
             for order in ("newest", "oldest", "confidence", "best"):
                 tag = data.draw(st.sampled_from(names), label="tag")
-                forward, backward = walked(str(query), size, order=order, tag=tag)
+                forward, backward = walked(search, size, order=order, tag=tag)
                 expected = in_order(world, query, order, tag, matched)
                 assert forward == expected, (str(query), order, tag)
                 assert backward == expected, (str(query), order, tag)

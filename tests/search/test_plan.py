@@ -8,8 +8,7 @@ from django.test import override_settings
 
 from filestack_tags.exceptions import SearchError
 from filestack_tags.models import Tag, TagStatistic
-from filestack_tags.search import estimates, statistics
-from filestack_tags.search.plan import plan
+from filestack_tags.search import Search, estimates, statistics
 
 from .test_planner import an_asset
 
@@ -40,7 +39,7 @@ def library():
 
 
 def found(query: str, **options) -> int:
-    statement = plan(query, **options).matches()
+    statement = Search(query, **options).plan().matches()
     with connection.cursor() as cursor:
         cursor.execute(statement.sql, statement.params)
         return len(cursor.fetchall())
@@ -60,7 +59,7 @@ def found(query: str, **options) -> int:
 )
 @pytest.mark.usefixtures("library")
 def test_the_rarest_term_drives_and_the_rest_follow_by_rarity(query, driver, probes):
-    chosen = plan(query)
+    chosen = Search(query).plan()
     assert str(chosen.driver.node) == driver
     assert [str(node) for node in chosen.probes] == probes
 
@@ -90,18 +89,18 @@ def test_every_search_is_planned_whether_or_not_a_tag_is_required(query, number)
 
 @pytest.mark.usefixtures("library")
 def test_a_required_tag_that_does_not_exist_makes_the_answer_empty():
-    assert plan("sky nothing").is_empty
-    assert not plan("sky -nothing").is_empty
-    assert not plan("sky OR nothing").is_empty
+    assert Search("sky nothing").plan().is_empty
+    assert not Search("sky -nothing").plan().is_empty
+    assert not Search("sky OR nothing").plan().is_empty
 
 
 @pytest.mark.usefixtures("library")
 def test_a_search_for_one_tag_is_known_by_its_stream():
-    assert plan("sky>=80").single.low == 80
-    assert plan("sky>=80 sea").single is None
-    assert plan("s*").single is None
-    assert plan("sky@user").single is None
-    assert plan("status:new").single is None
+    assert Search("sky>=80").plan().single.low == 80
+    assert Search("sky>=80 sea").plan().single is None
+    assert Search("s*").plan().single is None
+    assert Search("sky@user").plan().single is None
+    assert Search("status:new").plan().single is None
 
 
 @pytest.mark.usefixtures("library")
@@ -111,7 +110,7 @@ def test_wrong_statistics_choose_another_driver_and_the_same_answer():
         wrong = {"sky": 0, "whale": 100_000}.get(tag.key, 50)
         TagStatistic.objects.create(tag=tag, score=50, assets=wrong)
     estimates.forget()
-    chosen = plan("sky sea whale")
+    chosen = Search("sky sea whale").plan()
     assert str(chosen.driver.node) == "sky"
     assert found("sky sea whale") == 1
 
@@ -122,7 +121,7 @@ def test_without_statistics_the_count_of_assets_decides():
     Tag.objects.filter(key="sea").update(asset_count=3)
     Tag.objects.filter(key="sky").update(asset_count=9)
     estimates.forget()
-    assert str(plan("sky sea").driver.node) == "sea"
+    assert str(Search("sky sea").plan().driver.node) == "sea"
 
 
 @pytest.mark.usefixtures("library")
@@ -130,47 +129,47 @@ def test_one_term_needs_no_statistics_and_several_need_one_query_once(
     django_assert_num_queries,
 ):
     with django_assert_num_queries(1):
-        plan("sky>=80")
+        Search("sky>=80").plan()
     with django_assert_num_queries(2):
-        plan("sky sea (whale OR sand)")
+        Search("sky sea (whale OR sand)").plan()
     with django_assert_num_queries(1):
-        plan("sky sea (whale OR sand)")
+        Search("sky sea (whale OR sand)").plan()
     with django_assert_num_queries(0):
-        plan("status:new -untagged")
+        Search("status:new -untagged").plan()
 
 
 @pytest.mark.usefixtures("library")
 def test_estimates_are_asked_again_after_a_while(monkeypatch, django_assert_num_queries):
-    plan("sky sea")
+    Search("sky sea").plan()
     now = estimates.monotonic()
     monkeypatch.setattr(estimates, "monotonic", lambda: now + estimates.LIFETIME + 1)
     with django_assert_num_queries(2):
-        plan("sky sea")
+        Search("sky sea").plan()
 
 
 @pytest.mark.usefixtures("library")
 def test_the_memory_of_estimates_is_bounded(monkeypatch):
     monkeypatch.setattr(estimates, "MAX_REMEMBERED", 4)
     for query in ("sky sea", "sand whale", "sky>=5 whale>=7"):
-        plan(query)
+        Search(query).plan()
         assert len(estimates._remembered) <= 4
 
 
 @pytest.mark.usefixtures("library")
 def test_explain_names_the_driver_with_estimated_and_real_rows():
-    assert plan("sky -sea sand>=50").explain(analyze=True).splitlines() == [
+    assert Search("sky -sea sand>=50").plan().explain(analyze=True).splitlines() == [
         "Driven by sand>=50: 1 tag, about 2 rows, really 2.",
         "Each asset is asked for sky, about 12 rows.",
         "Each asset is asked for -sea.",
         "Matches: 0",
     ]
-    assert plan("s*").explain() == "Driven by s*: 3 tags, about 21 rows."
+    assert Search("s*").plan().explain() == "Driven by s*: 3 tags, about 21 rows."
 
 
 @pytest.mark.usefixtures("library")
 def test_explain_says_when_assets_are_walked_and_when_nothing_can_match():
-    assert "Walks the assets" in plan("-sky").explain(analyze=True)
-    assert plan("sky nothing").explain(analyze=True).startswith("Nothing can match")
+    assert "Walks the assets" in Search("-sky").plan().explain(analyze=True)
+    assert Search("sky nothing").plan().explain(analyze=True).startswith("Nothing can match")
 
 
 @pytest.mark.usefixtures("library")
@@ -179,12 +178,12 @@ def test_hidden_tags_are_reached_only_with_permission():
     assert found("whale") == 0
     assert found("whale include:hidden", include_hidden=True) == 1
     with pytest.raises(SearchError, match="permission"):
-        plan("whale include:hidden")
+        Search("whale include:hidden").plan()
 
 
 @override_settings(FILESTACK_TAGS={"SEARCH_MAX_WILDCARD_TAGS": 2})
 @pytest.mark.usefixtures("library")
 def test_a_prefix_of_too_many_tags_is_refused_with_its_place():
     with pytest.raises(SearchError) as refused:
-        plan("whale s*")
+        Search("whale s*").plan()
     assert refused.value.position == 6

@@ -11,11 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filestack_tags.models import Asset, AssetTag, Tag, TaggingRun
+from filestack_tags.search import Search
 from filestack_tags.search.completion import complete, forget
-from filestack_tags.search.facets import facets, histogram
-from filestack_tags.search.hints import hints
 from filestack_tags.search.language.tree import Everything, HasTag, Query
-from filestack_tags.search.totals import total
 from tests.api.rows import tagged
 
 from .test_facets import count_up
@@ -61,11 +59,12 @@ def test_a_scoped_search_finds_what_reading_the_rows_in_scope_finds(data):
                 and matches(world, query, query.where, asset)
             )
             text = str(query)
-            forward, backward = walked(text, 2, order=order, within=scope)
+            search = Search(text, include_hidden=True, scope=scope)
+            forward, backward = walked(search, 2, order=order)
             assert sorted(row[0] for row in forward) == expected, text
             assert backward == forward
-            assert total(text, include_hidden=True, within=scope).count == len(expected)
-            counted = facets(text, limit=100, include_hidden=True, within=scope)
+            assert Search(text, include_hidden=True, scope=scope).total().count == len(expected)
+            counted = Search(text, include_hidden=True, scope=scope).facets(limit=100)
             for facet in counted.tags:
                 assert facet.count <= len(expected)
             assert counted.tags or not _shown(world, query, ids, expected)
@@ -100,30 +99,34 @@ OURS = Q(filename="ours")
 def test_a_tag_of_others_is_neither_completed_nor_counted_nor_hinted_at(two_tenants):
     secret = Tag.objects.get(key="secret project")
     assert [tag.name for tag in complete("secret")] == ["secret project"]
-    assert complete("secret", within=OURS) == []
-    assert [(tag.name, tag.count) for tag in complete("", within=OURS)] == [("sky", 1)]
-    assert [(tag.name, tag.count) for tag in facets("", within=OURS).tags] == [("sky", 1)]
-    assert histogram(secret.pk, "", within=OURS) == {}
-    assert histogram(Tag.objects.get(key="sky").pk, "", within=OURS) == {90: 1}
-    assert [hint.term for hint in hints('"secret project"', within=OURS)] == ["secret project"]
-    assert hints("secret-projekt", within=OURS)[0].near == ()
-    assert hints("secret-projekt")[0].near == ("secret project",)
-    assert total("sky", within=OURS).count == 1
+    assert complete("secret", scope=OURS) == []
+    assert [(tag.name, tag.count) for tag in complete("", scope=OURS)] == [("sky", 1)]
+    assert [(tag.name, tag.count) for tag in Search("", scope=OURS).facets().tags] == [
+        ("sky", 1)
+    ]
+    assert Search("", scope=OURS).histogram(secret.pk) == {}
+    assert Search("", scope=OURS).histogram(Tag.objects.get(key="sky").pk) == {90: 1}
+    assert [hint.term for hint in Search('"secret project"', scope=OURS).hints()] == [
+        "secret project"
+    ]
+    assert Search("secret-projekt", scope=OURS).hints()[0].near == ()
+    assert Search("secret-projekt").hints()[0].near == ("secret project",)
+    assert Search("sky", scope=OURS).total().count == 1
 
 
 def test_a_scope_may_follow_relations_and_ask_subqueries(two_tenants):
     ours, _ = two_tenants
     TaggingRun.objects.create(asset=ours, tagger="x", trigger="code", content_version=1)
     several = Q(runs__asset__filename="ours")
-    assert total("sky", within=several).count == 1
+    assert Search("sky", scope=several).total().count == 1
     assert Asset.objects.within(several).count() == 1
     rows = AssetTag.objects.filter(asset=OuterRef("pk"), confidence=90)
-    assert total("", within=Q(Exists(rows))).count == 1
-    assert facets("sky", within=Q(Exists(rows))).matches == 1
+    assert Search("", scope=Q(Exists(rows))).total().count == 1
+    assert Search("sky", scope=Q(Exists(rows))).facets().matches == 1
 
 
 def test_an_unscoped_search_says_the_same_as_without_the_argument(
     two_tenants, django_assert_num_queries
 ):
     with django_assert_num_queries(1):
-        assert [tag.count for tag in facets("").tags] == [2, 1]
+        assert [tag.count for tag in Search("").facets().tags] == [2, 1]

@@ -8,12 +8,11 @@ from django.db import connection
 from django.test import override_settings
 
 from filestack_tags.models import Asset, AssetTag, Tag, TagAlias
-from filestack_tags.search.plan import plan
-from filestack_tags.search.planner import read, understood
+from filestack_tags.search import Search
+from filestack_tags.search.parsing import parse_query
 from filestack_tags.search.sql import (
     FALSE,
     TRUE,
-    Compiler,
     Fragment,
     among,
     joined,
@@ -26,9 +25,10 @@ pytestmark = pytest.mark.django_db
 
 
 def compiled(query: str, *, negated: bool = False) -> Fragment:
-    parsed, names = understood(query, include_hidden=True, using="default")
-    compiler = Compiler(names, 50, parsed.include_hidden, "default")
-    return compiler.condition(parsed.where, asset="a.id", negated=negated)
+    search = Search(query, include_hidden=True)
+    with override_settings(FILESTACK_TAGS={"MIN_CONFIDENCE": 50}):
+        compiler = search.plan().compiler
+    return compiler.condition(search.query.where, asset="a.id", negated=negated)
 
 
 def selected(condition: Fragment) -> set[str]:
@@ -110,9 +110,9 @@ def test_one_value_is_compared_and_several_are_listed():
 
 
 def test_only_facts_need_the_row_of_the_asset():
-    assert not needs_asset(read("sky (sea OR -tagged) *<50").where)
-    assert needs_asset(read("sky (sea OR -width:>5)").where)
-    assert not needs_asset(read("").where)
+    assert not needs_asset(parse_query("sky (sea OR -tagged) *<50").where)
+    assert needs_asset(parse_query("sky (sea OR -width:>5)").where)
+    assert not needs_asset(parse_query("").where)
 
 
 def test_a_percent_sign_in_a_name_is_a_letter():
@@ -143,7 +143,7 @@ def test_a_label_means_a_tag_by_its_alias_too_and_once():
     an_asset("a", tags={"sky": 90})
     TagAlias.objects.create(key="skyward", tag=Tag.objects.get(key="sky"))
     assert selected(compiled("skyward")) == {"a"}
-    (stream,) = plan("sk*").driver.streams
+    (stream,) = Search("sk*").plan().driver.streams
     assert stream.tag_id == Tag.objects.get(key="sky").pk
 
 
@@ -158,7 +158,7 @@ def test_a_prefix_is_taken_by_the_letter(key):
 @override_settings(FILESTACK_TAGS={"MIN_CONFIDENCE": 50})
 def test_the_score_alone_answers_a_search_with_a_confidence():
     an_asset("a", tags={"sky": 90})
-    statement = plan("sky>=80").matches().sql
+    statement = Search("sky>=80").plan().matches().sql
     assert AssetTag._meta.db_table in statement
     assert "decision" not in statement
     assert "JOIN" not in statement

@@ -14,11 +14,7 @@ from hypothesis import strategies as st
 
 from filestack_tags.exceptions import SearchError
 from filestack_tags.models import Asset, Tag, TagAlias
-from filestack_tags.search import completion, estimates
-from filestack_tags.search.facets import facets, histogram
-from filestack_tags.search.hints import hints
-from filestack_tags.search.pages import find
-from filestack_tags.search.totals import total
+from filestack_tags.search import Search, completion, estimates
 from tests import examples
 from tests.api.rows import tagged
 
@@ -70,21 +66,21 @@ def answers(query: str, text: str) -> list[Any]:
     estimates.forget()
 
     def page(order: Any) -> Any:
-        found = find(query, order=order, size=2, within=OURS)
+        found = Search(query, scope=OURS).page(order=order, size=2)
         return found.ids, found.confidences, found.next, found.previous
 
     asked = {
         "newest": lambda: page("newest"),
         "best": lambda: page("best"),
-        "total": lambda: total(query, within=OURS),
-        "facets": lambda: facets(query, within=OURS),
-        "hints": lambda: hints(query, within=OURS),
+        "total": lambda: Search(query, scope=OURS).total(),
+        "facets": lambda: Search(query, scope=OURS).facets(),
+        "hints": lambda: Search(query, scope=OURS).hints(),
         "rows": lambda: sorted(
             Asset.objects.within(OURS).search(query).values_list("pk", flat=True)
         ),
-        "names": lambda: completion.complete(text, within=OURS),
-        "histogram": lambda: histogram(
-            getattr(Tag.objects.filter(key="sky").first(), "pk", 0), query, within=OURS
+        "names": lambda: completion.complete(text, scope=OURS),
+        "histogram": lambda: Search(query, scope=OURS).histogram(
+            getattr(Tag.objects.filter(key="sky").first(), "pk", 0)
         ),
     }
     said = []
@@ -123,7 +119,7 @@ def test_the_tags_of_others_do_not_fill_the_limit_of_a_prefix(settings):
     tagged("ours", {"zq0": 90, "zq1": 90}, filename="ours")
     tagged("theirs", {"zq2": 90, "zq3": 90, "secret": 90}, filename="theirs")
     TagAlias.objects.create(key="zqz", tag=Tag.objects.get(key="secret"))
-    assert len(find("zq* OR secret*", within=OURS).ids) == 1
+    assert len(Search("zq* OR secret*", scope=OURS).page().ids) == 1
     assert Asset.objects.within(OURS).search("zq* OR secret*").count() == 1
     with pytest.raises(SearchError, match="stands for more than 2 tags"):
-        find("zq*")
+        Search("zq*").page()

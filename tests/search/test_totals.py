@@ -7,8 +7,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from filestack_tags.exceptions import SearchError
-from filestack_tags.search import estimates
-from filestack_tags.search.totals import Total, total
+from filestack_tags.search import Search, estimates
+from filestack_tags.search.totals import Total
 
 from .test_planner import an_asset, package
 
@@ -40,7 +40,7 @@ def five_skies() -> None:
     ],
 )
 def test_one_tag_is_counted_to_the_end(five_skies, query, expected):
-    assert total(query, cap=2) == Total(expected, is_exact=True)
+    assert Search(query).total(cap=2) == Total(expected, is_exact=True)
 
 
 @pytest.mark.parametrize(
@@ -57,8 +57,8 @@ def test_one_tag_is_counted_to_the_end(five_skies, query, expected):
     ],
 )
 def test_anything_else_is_exact_up_to_the_cap(five_skies, query, expected):
-    assert total(query, cap=expected) == Total(expected, is_exact=True)
-    assert total(query, cap=expected - 1) == Total(expected - 1, is_exact=False)
+    assert Search(query).total(cap=expected) == Total(expected, is_exact=True)
+    assert Search(query).total(cap=expected - 1) == Total(expected - 1, is_exact=False)
 
 
 def test_a_threshold_does_not_hide_what_a_person_accepted():
@@ -67,7 +67,7 @@ def test_a_threshold_does_not_hide_what_a_person_accepted():
     an_asset("c", tags={"sky": {"confidence": 10, "decision": 1}})
     an_asset("d", tags={"sky": {"confidence": 90, "decision": 2}})
     with package(MIN_CONFIDENCE=50):
-        assert total("sky") == Total(2, is_exact=True)
+        assert Search("sky").total() == Total(2, is_exact=True)
 
 
 def test_a_total_reads_as_people_write_it():
@@ -77,25 +77,25 @@ def test_a_total_reads_as_people_write_it():
 
 def test_the_database_reads_one_match_more_than_the_cap(five_skies):
     with CaptureQueriesContext(connection) as queries:
-        total("sky sea", cap=3)
+        Search("sky sea").total(cap=3)
     assert "LIMIT 4" in queries[-1]["sql"]
 
 
 def test_a_total_asks_one_query_besides_the_plan(five_skies):
-    total("sky sea")
+    Search("sky sea").total()
     with CaptureQueriesContext(connection) as queries:
-        total("sky sea")
+        Search("sky sea").total()
     assert len(queries) == 2
 
 
 @pytest.mark.parametrize("cap", [0, -1])
 def test_a_cap_below_one_is_refused(cap):
     with pytest.raises(ValueError, match="cap must be at least 1"):
-        total("sky", cap=cap)
+        Search("sky").total(cap=cap)
 
 
 def test_hidden_tags_are_counted_with_permission_only():
     an_asset("a", tags={"sky": 90})
     with pytest.raises(SearchError):
-        total("sky include:hidden")
-    assert total("sky include:hidden", include_hidden=True).count == 1
+        Search("sky include:hidden").total()
+    assert Search("sky include:hidden", include_hidden=True).total().count == 1

@@ -14,11 +14,10 @@ from filestack_tags.assets import sensitive_labels
 from filestack_tags.assets.sensitive import report
 from filestack_tags.exceptions import CurationError
 from filestack_tags.models import Asset, AssetTag, Tag
+from filestack_tags.search import Search
 from filestack_tags.search import completion as completion
-from filestack_tags.search.facets import facets, histogram
-from filestack_tags.search.hints import hints
 from filestack_tags.search.language.tree import Comparison, HasTag, Query
-from filestack_tags.search.planner import visible_asset_tags
+from filestack_tags.search.visible import visible_asset_tags
 from tests.api.rows import tagged
 
 pytestmark = pytest.mark.django_db
@@ -48,9 +47,9 @@ def seen(asset: Asset) -> dict[str, Any]:
         "by confidence": Asset.objects.search("woman>=90").exists(),
         "by any tag": Asset.objects.search(SURE).exists(),
         "api": "woman" in {tag["key"] for tag in described["tags"]},
-        "facets": "woman" in {each.name for each in facets("crowd").tags},
-        "facets of all": "woman" in {each.name for each in facets("").tags},
-        "histogram": bool(histogram(woman.pk)),
+        "facets": "woman" in {each.name for each in Search("crowd").facets().tags},
+        "facets of all": "woman" in {each.name for each in Search("").facets().tags},
+        "histogram": bool(Search().histogram(woman.pk)),
         "badges": visible_asset_tags(AssetTag.objects.filter(tag=woman)).exists(),
     }
 
@@ -78,7 +77,7 @@ def test_nothing_is_withheld_by_default(settings: Any) -> None:
 def test_no_way_of_reading_shows_a_withheld_tag(crowd: Asset) -> None:
     assert set(seen(crowd).values()) == {False}
     assert completion.complete("wom") == []
-    assert hints("womann")[0].near == ()
+    assert Search("womann").hints()[0].near == ()
     assert not Asset.objects.search("woman@none").exists()
     assert Asset.objects.search("-woman").exists()
     assert AssetTag.objects.filter(tag__key="woman").exists()
@@ -95,7 +94,10 @@ def test_an_accepted_row_is_shown_and_an_approved_label_everywhere(crowd: Asset)
     curation.accept(crowd.pk, woman.pk, user=None)
     assert set(seen(crowd).values()) == {True}
     assert list(Asset.objects.search("woman")) == [crowd]
-    assert {each.name: each.count for each in facets("").tags} == {"crowd": 2, "woman": 1}
+    assert {each.name: each.count for each in Search("").facets().tags} == {
+        "crowd": 2,
+        "woman": 1,
+    }
     (row,) = report("default")
     assert (row.category, row.assets, row.withheld) == ("gender", 2, 1)
     curation.approve(woman.pk, user=None)

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 from benchmarks.search.oracle import Oracle
 from benchmarks.search.workload import PAGE, Search
-from filestack_tags.search.facets import Facets, facets
-from filestack_tags.search.pages import Page, find
-from filestack_tags.search.totals import Total, total
+from filestack_tags.search import search as tag_search
+from filestack_tags.search.facets import Facets
+from filestack_tags.search.pages import Page
+from filestack_tags.search.totals import Total
 
 
 class App:
@@ -24,7 +25,7 @@ class App:
         assert search.after is not None
         above = int((self._oracle.matches(replace(search, after=None)) >= search.after).sum())
         text = search.text(self._names)
-        self._cursors[search] = find(text, size=above).next if above else None
+        self._cursors[search] = tag_search.Search(text).page(size=above).next if above else None
 
     def ids(self, kind: str, search: Search) -> list[int]:
         """Return the ids of a page."""
@@ -35,15 +36,15 @@ class App:
         return [asset.pk for asset in self._find(kind, search).assets()]
 
     def total(self, search: Search) -> Total:
-        return total(search.text(self._names))
+        return tag_search.Search(search.text(self._names)).total()
 
     def facets(self, search: Search, sample: int) -> Facets:
-        return facets(search.text(self._names), sample=sample)
+        return tag_search.Search(search.text(self._names)).facets(sample=sample)
 
     def _find(self, kind: str, search: Search) -> Page:
         text = search.text(self._names)
         if kind.startswith("CONF"):
-            return find(
-                text, order="confidence", tag=self._names[search.every[0][0] - 1], size=PAGE
+            return tag_search.Search(text).page(
+                order="confidence", tag=self._names[search.every[0][0] - 1], size=PAGE
             )
-        return find(text, size=PAGE, cursor=self._cursors.get(search))
+        return tag_search.Search(text).page(size=PAGE, cursor=self._cursors.get(search))

@@ -53,7 +53,7 @@ from filestack_tags.exceptions import CurationError, DecidedMeanwhile, OutOfScop
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetTag
 from filestack_tags.operations.status import not_configured
-from filestack_tags.search.planner import visible_asset_tags
+from filestack_tags.search.visible import visible_asset_tags
 from filestack_tags.tagging import workflows
 
 from .cells import picture

@@ -20,13 +20,11 @@ from filestack_tags import tasks
 from filestack_tags.admin.explain import explained, hinted
 from filestack_tags.admin.review.queue import ReviewPages
 from filestack_tags.assets import registry
-from filestack_tags.assets.visibility import scope_of
 from filestack_tags.conf import get_settings
 from filestack_tags.curation import bulk
 from filestack_tags.exceptions import SearchError
 from filestack_tags.models import Asset, AssetQuerySet
-from filestack_tags.search.hints import hints
-from filestack_tags.search.planner import search_assets
+from filestack_tags.search import Search
 from filestack_tags.tagging import workflows
 
 from .changelist import AssetChangeList, KeysetChangeList, QueryOnlyChangeList
@@ -76,21 +74,10 @@ class AssetAdmin(UploadScreen, ReviewPages, AssetSearchPages):
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
         """Search in the search language; if the search is invalid, say why and show nothing."""
-        allowed = request.user.has_perm("filestack_tags.search_hidden")
         try:
-            found = search_assets(
-                queryset,
-                search_term,
-                include_hidden=allowed,
-                forgotten=asks_for_forgotten(request),
-                within=scope_of(request.user),
-            )
-            unknown = hints(
-                search_term,
-                include_hidden=allowed,
-                within=scope_of(request.user),
-                using=queryset.db,
-            )
+            search = Search(search_term, user=request.user, using=queryset.db)
+            found = search.assets(queryset, archived=asks_for_forgotten(request))
+            unknown = search.hints()
         except SearchError as error:
             if _is_list(request):
                 messages.error(request, explained(error, search_term))
@@ -123,7 +110,7 @@ class AssetAdmin(UploadScreen, ReviewPages, AssetSearchPages):
                     messages.ERROR,
                 )
                 return None
-            what = {"query": str(asked.query)}
+            what = {"query": str(asked.search)}
         else:
             ticked = request.POST.getlist(ACTION_CHECKBOX_NAME)
             what = {"asset_ids": ",".join(ticked)}

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
-from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from filestack_tags.db.text import label_key
@@ -18,10 +18,11 @@ from filestack_tags.exceptions import (
     SearchError,
     SearchTimeout,
 )
+from filestack_tags.search import Search
 from filestack_tags.search.language.tree import And, HasTag, Node, Or, Query, conjunction
-from filestack_tags.search.pages import ORDERS, Neighbours, Order, Page, find, neighbours
-from filestack_tags.search.planner import read
-from filestack_tags.search.totals import Total, total
+from filestack_tags.search.pages import ORDERS, Neighbours, Order, Page
+from filestack_tags.search.parsing import parse_query
+from filestack_tags.search.totals import Total
 
 ORDER, ORDER_TAG, CURSOR = PARAMETERS = ("order", "order_tag", "cursor")
 """The parameters for order and position, named as in the REST API."""
@@ -48,25 +49,23 @@ class Asked:
     """The search, order and position of a request.
 
     Args:
-        query: the search from its text and its filters.
+        search: the search from its text and its filters.
+        typed: the text alone.
         sorting: the order.
         cursor: the position, None for the first page.
-        include_hidden: whether ``include:hidden`` is permitted.
-        within: the assets that may be seen at all; all, if None.
         notes: messages about parts of the request that could not be applied.
     """
 
-    query: Query
+    search: Search
+    typed: Query
     sorting: Sorting = Sorting()
     cursor: str | None = None
-    include_hidden: bool = False
-    within: Q | None = None
     notes: tuple[str, ...] = ()
 
     @property
     def offered(self) -> tuple[Sorting, ...]:
         """The available orders, including this one."""
-        known = (Sorting(), Sorting("oldest"), *_by_confidence(self.query))
+        known = (Sorting(), Sorting("oldest"), *_by_confidence(self.search.query))
         return known if self.sorting in known else (*known, self.sorting)
 
 
@@ -84,8 +83,8 @@ def asked(
     text: str,
     terms: Iterable[Node],
     *,
-    include_hidden: bool,
-    within: Q | None = None,
+    user: Any,
+    using: str,
 ) -> Asked:
     """Parse a request for a list of assets.
 
@@ -95,17 +94,17 @@ def asked(
         said: the request's parameters.
         text: the search as typed.
         terms: the terms from filters.
-        include_hidden: whether ``include:hidden`` is permitted.
-        within: the assets that may be seen at all; all, if None.
+        user: the user, whose scope and permissions apply.
+        using: alias of the database.
 
     Raises:
         SearchError: when the text cannot be parsed.
     """
-    typed = read(text)
+    typed = parse_query(text)
     query = replace(typed, where=conjunction((typed.where, *terms)))
     if query != typed:
         try:  # actions on all matches need it as text
-            read(str(query))
+            parse_query(str(query))
         except SearchError as error:
             raise SearchError(
                 _("The search and the filters together exceed a limit. %(reason)s")
@@ -116,10 +115,11 @@ def asked(
         sorting = _sorting(said, query)
     except InvalidLabel as error:
         sorting, notes = Sorting(), (str(error),)
-    return Asked(query, sorting, said.get(CURSOR) or None, include_hidden, within, notes)
+    search = Search(query, user=user, using=using)
+    return Asked(search, typed, sorting, said.get(CURSOR) or None, notes)
 
 
-def listed(asked: Asked, *, size: int, cap: int, using: str) -> Listed:
+def listed(asked: Asked, *, size: int, cap: int) -> Listed:
     """Return the requested page, and the total up to ``cap``.
 
     An invalid cursor, or one at the end, leads to the first page, with a message. Nothing is
@@ -127,52 +127,31 @@ def listed(asked: Asked, *, size: int, cap: int, using: str) -> Listed:
     the page".
 
     Raises:
-        SearchError: as :func:`~filestack_tags.search.pages.find`.
+        SearchError: as :meth:`~filestack_tags.search.Search.page`.
     """
-    page, notes = _page(asked, size, using)
-    if page.next is None and page.previous is None:
-        return Listed(page, Total(len(page.ids), is_exact=True), notes)
+    page, notes = _page(asked, size)
     try:
-        counted = total(
-            asked.query,
-            cap=cap,
-            include_hidden=asked.include_hidden,
-            within=asked.within,
-            using=using,
-        )
+        counted = asked.search.total(cap=cap)
     except SearchTimeout:
         counted = Total(len(page.ids), is_exact=False)
     return Listed(page, counted, notes)
 
 
-def beside(asked: Asked, asset_id: int, *, using: str) -> Neighbours:
+def beside(asked: Asked, asset_id: int) -> Neighbours:
     """Return the neighbours of an asset in the requested list.
 
     Raises:
-        SearchError: as :func:`~filestack_tags.search.pages.find`.
+        SearchError: as :meth:`~filestack_tags.search.Search.page`.
     """
-    return neighbours(
-        asked.query,
-        asset_id,
-        order=asked.sorting.order,
-        tag=asked.sorting.tag,
-        include_hidden=asked.include_hidden,
-        within=asked.within,
-        using=using,
-    )
+    sorting = asked.sorting
+    return asked.search.neighbours(asset_id, order=sorting.order, tag=sorting.tag)
 
 
-def _page(asked: Asked, size: int, using: str) -> tuple[Page, tuple[str, ...]]:
+def _page(asked: Asked, size: int) -> tuple[Page, tuple[str, ...]]:
+    sorting = asked.sorting
     try:
-        page = find(
-            asked.query,
-            order=asked.sorting.order,
-            tag=asked.sorting.tag,
-            size=size,
-            cursor=asked.cursor,
-            include_hidden=asked.include_hidden,
-            within=asked.within,
-            using=using,
+        page = asked.search.page(
+            order=sorting.order, tag=sorting.tag, size=size, cursor=asked.cursor
         )
     except CursorError:
         note = _("That link is not to a page of this list in this order. This is the first.")
@@ -180,7 +159,7 @@ def _page(asked: Asked, size: int, using: str) -> tuple[Page, tuple[str, ...]]:
         if page.ids or asked.cursor is None:
             return page, asked.notes
         note = _("There is nothing on that page any more. This is the first.")
-    page, notes = _page(replace(asked, cursor=None), size, using)
+    page, notes = _page(replace(asked, cursor=None), size)
     return page, (*notes, note)
 
 

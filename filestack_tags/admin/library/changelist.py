@@ -28,13 +28,8 @@ from filestack_tags.admin.lookups import ValidatedChangeList
 from filestack_tags.assets.visibility import scope_of
 from filestack_tags.exceptions import SearchError, SearchTimeout
 from filestack_tags.models import Asset
-from filestack_tags.search.hints import hints
 from filestack_tags.search.language.tree import Everything, Node, Query
-from filestack_tags.search.planner import (
-    read,
-    search_assets,
-    understood,
-)
+from filestack_tags.search.parsing import parse_query
 from filestack_tags.search.totals import Total
 
 from . import browsing, terms
@@ -144,7 +139,7 @@ class AssetChangeList(ValidatedChangeList):
     def typed(self) -> Query:
         """The parsed search; the empty search if it is invalid."""
         try:
-            return read(self.query)
+            return parse_query(self.query)
         except SearchError:
             return Query()
 
@@ -164,6 +159,7 @@ class AssetChangeList(ValidatedChangeList):
 class KeysetChangeList(AssetChangeList):
     """Pages without numbers, which cost the same at any depth."""
 
+    shows_hints = True
     asked: browsing.Asked | None
     """The search, order and position, None if the search language cannot express them."""
 
@@ -194,14 +190,13 @@ class KeysetChangeList(AssetChangeList):
         self.filter_specs, self.has_filters, _unclaimed, _twice, active = self._filters
         self.has_active_filters = active
         self.clear_all_filters_qs = self.get_query_string(remove=self.get_filters_params())
-        allowed = request.user.has_perm("filestack_tags.search_hidden")
         try:
-            self._matches = self._matching(request, asked_for, include_hidden=allowed)
+            self._matches = self._matching(request, asked_for)
         except SearchError as error:
             self.problem = explained(error, self.query)
             return self.root_queryset.none()
         if self.params.get(ORDER_VAR):
-            self.unknown = ()  # Django's code path reports them
+            self.unknown = ()  # AssetAdmin.get_search_results() reports them
             return super().get_queryset(request, exclude_parameters)
         return self._matches
 
@@ -227,39 +222,18 @@ class KeysetChangeList(AssetChangeList):
             said.append(term)
         return said
 
-    def _matching(
-        self, request: HttpRequest, said: Iterable[Node], *, include_hidden: bool
-    ) -> QuerySet[Any]:
+    def _matching(self, request: HttpRequest, filters: Iterable[Node]) -> QuerySet[Any]:
         using = self.root_queryset.db
         self.asked = browsing.asked(
-            request.GET,
-            self.query,
-            said,
-            include_hidden=include_hidden,
-            within=self.scope,
+            request.GET, self.query, filters, user=request.user, using=using
         )
-        matches = self.root_queryset.filter(deleted_at=None)
-        try:
-            understood(
-                self.asked.query,
-                include_hidden=include_hidden,
-                using=using,
-                within=self.scope,
-            )
-        except SearchError:
-            # Parsed alone, so that an error has the position in the text as typed.
-            understood(
-                self.query, include_hidden=include_hidden, using=using, within=self.scope
-            )
-            raise
-        matches = search_assets(
-            matches, self.asked.query, include_hidden=include_hidden, within=self.scope
-        )
-        with suppress(SearchTimeout):
-            unknown = hints(
-                self.query, include_hidden=include_hidden, within=self.scope, using=using
-            )
-            self.unknown = tuple(hinted(tag) for tag in unknown)
+        search = self.asked.search
+        if self.shows_hints:
+            with suppress(SearchTimeout):
+                self.unknown = tuple(hinted(hint) for hint in search.hints(self.asked.typed))
+        else:
+            search.names()  # raises an error for a prefix of too many tags
+        matches = search.assets(self.root_queryset.filter(deleted_at=None))
         return self._with_related(matches).order_by("-pk")
 
     def _with_related(self, rows: QuerySet[Any]) -> QuerySet[Any]:
@@ -286,16 +260,15 @@ class KeysetChangeList(AssetChangeList):
                 messages.add_message(request, level, note)
 
     def _read_page(self, request: HttpRequest, asked: browsing.Asked) -> None:
-        using = self.root_queryset.db
         size, cap = self.list_per_page, base.COUNT_LIMIT
-        self.listed = browsing.listed(asked, size=size, cap=cap, using=using)
+        self.listed = browsing.listed(asked, size=size, cap=cap)
         self.total = self.listed.total
         self.result_count = self.total.count
         self.can_show_all = self.total.is_exact and self.result_count <= self.list_max_show_all
         if self.show_all and self.can_show_all and self.result_count > size:
             every = replace(asked, cursor=None)
             size = self.list_max_show_all
-            self.listed = browsing.listed(every, size=size, cap=cap, using=using)
+            self.listed = browsing.listed(every, size=size, cap=cap)
         self.notes += [(messages.WARNING, note) for note in self.listed.notes]
         # Through the admin's own queryset: a host may have added columns to it.
         ids = self.listed.page.ids
@@ -315,7 +288,7 @@ class KeysetChangeList(AssetChangeList):
 
         For actions on all matches.
         """
-        return None if self.asked is None or self.problem else str(self.asked.query)
+        return None if self.asked is None or self.problem else str(self.asked.search)
 
     @property
     def save_query(self) -> str:
@@ -364,6 +337,8 @@ class KeysetChangeList(AssetChangeList):
 
 class QueryOnlyChangeList(KeysetChangeList):
     """Parses the request without reading any asset."""
+
+    shows_hints = False
 
     def get_results(self, request: HttpRequest) -> None:
         self.result_list: list[Asset] = []

@@ -15,6 +15,7 @@ from filestack_tags.assets.visibility import scope_of
 from filestack_tags.db.text import label_name
 from filestack_tags.exceptions import InvalidLabel, SearchError
 from filestack_tags.models import AssetTag
+from filestack_tags.search import Search
 from filestack_tags.search.completion import complete
 from filestack_tags.search.language.fields import UNKNOWN
 from filestack_tags.search.language.tree import (
@@ -26,7 +27,6 @@ from filestack_tags.search.language.tree import (
     Query,
     disjunction,
 )
-from filestack_tags.search.planner import search_assets
 
 SUGGESTED_TAGS = 20
 """Tags suggested by the tag filter's input: the most used ones."""
@@ -113,10 +113,8 @@ class AssetTagFilter(admin.ListFilter):
         if not self.used:
             return queryset
         try:
-            query = Query(self._term())
-            return search_assets(
-                queryset, query, forgotten=asks_for_forgotten(request), within=self.scope
-            )
+            search = Search(Query(self._term()), scope=self.scope, using=queryset.db)
+            return search.assets(queryset, archived=asks_for_forgotten(request))
         except (InvalidLabel, SearchError) as error:
             messages.error(request, str(error))
             return queryset.none()
@@ -198,7 +196,7 @@ class TypeFilter(admin.SimpleListFilter):
 
 
 def _most_used_tags(scope: Q | None) -> list[str]:
-    found = complete("", limit=SUGGESTED_TAGS, within=scope)
+    found = complete("", limit=SUGGESTED_TAGS, scope=scope)
     return [tag.name for tag in found if tag.count]
 
 

@@ -28,9 +28,9 @@ from filestack_tags.assets.visibility import scope_of
 from filestack_tags.exceptions import SearchError, SearchTimeout
 from filestack_tags.operations.status import not_configured
 from filestack_tags.search.completion import complete
-from filestack_tags.search.facets import Facets, facets
+from filestack_tags.search.facets import Facets
 from filestack_tags.search.language.tree import label_text
-from filestack_tags.search.planner import read
+from filestack_tags.search.parsing import parse_query
 
 from . import browsing, saved_searches, terms
 from .asset_page import AssetPage
@@ -83,7 +83,7 @@ class AssetSearchPages(AssetPage):
             word.typed,
             limit=COMPLETIONS,
             include_hidden=allowed and "include:hidden" in text,
-            within=scope_of(request.user),
+            scope=scope_of(request.user),
         )
         tags = [
             {
@@ -178,7 +178,7 @@ class AssetSearchPages(AssetPage):
         if asked is None or changelist.problem:
             return context  # a request outside the search language has no order for neighbours
         try:
-            found = browsing.beside(asked, int(object_id), using=changelist.root_queryset.db)
+            found = browsing.beside(asked, int(object_id))
         except SearchTimeout:
             return context
         for name, pk in (("previous_url", found.previous), ("next_url", found.next)):
@@ -204,17 +204,10 @@ def _shown(changelist: Any, url: str) -> dict[str, Any]:
     if getattr(changelist, "asked", None) is None or changelist.problem:
         return {"facets": None, "tags": []}
     try:
-        found: Facets = facets(
-            changelist.asked.query,
-            limit=FACETS,
-            sample=SAMPLE,
-            include_hidden=changelist.asked.include_hidden,
-            within=changelist.asked.within,
-            using=changelist.root_queryset.db,
-        )
+        found: Facets = changelist.asked.search.facets(limit=FACETS, sample=SAMPLE)
     except SearchTimeout:
         return {"facets": None, "tags": [], "took_too_long": True}
-    typed = read(changelist.query)
+    typed = parse_query(changelist.query)
 
     def link(text: str) -> str:
         return url + str(changelist.get_query_string({SEARCH_VAR: text or None}))
@@ -241,5 +234,7 @@ def _with_minimum(request: HttpRequest, least: str) -> str:
     del said[AT_LEAST]
     value = int(least) if least.isascii() and least.isdigit() and len(least) < 4 else 0
     with suppress(SearchError):  # the list shows what is wrong with it
-        said[SEARCH_VAR] = terms.with_minimum(read(said.get(SEARCH_VAR, "")), min(value, 100))
+        said[SEARCH_VAR] = terms.with_minimum(
+            parse_query(said.get(SEARCH_VAR, "")), min(value, 100)
+        )
     return f"?{urlencode(list(said.lists()), doseq=True)}"

@@ -37,7 +37,7 @@ from filestack_tags.db.transactions import alias
 from filestack_tags.exceptions import CurationError, DecidedMeanwhile, SearchError
 from filestack_tags.models import Asset, AssetTag, Tag, TagDecision, TagStatistic
 from filestack_tags.search.deadline import time_limit
-from filestack_tags.search.planner import read
+from filestack_tags.search.parsing import parse_query
 
 from .decide import (
     DECIDED,
@@ -111,7 +111,7 @@ class Queue:
         Raises:
             SearchError: when the search cannot be parsed; SearchTimeout on leaving the block.
         """
-        return time_limit(alias(), read(self.query))
+        return time_limit(alias(), parse_query(self.query))
 
     def page(self, after: tuple[int, int] | None) -> tuple[list[AssetTag], str]:
         """Return the rows after (score, asset), and where the next page begins, if there is one."""

@@ -19,7 +19,7 @@ from filestack_tags.conf import get_settings
 from filestack_tags.db.transactions import alias, atomic, locked
 from filestack_tags.exceptions import SearchTimeout
 from filestack_tags.models import Tag
-from filestack_tags.search.facets import histogram
+from filestack_tags.search import Search
 from filestack_tags.search.threshold_preview import ALWAYS, staying
 
 
@@ -109,9 +109,8 @@ def threshold_view(model_admin: Any, request: HttpRequest, pk: int) -> HttpRespo
         )
     counts: dict[int, int] = {}
     try:
-        counts = histogram(
-            pk, "include:hidden", include_hidden=True, within=scope_of(request.user)
-        )
+        scope = scope_of(request.user)
+        counts = Search("include:hidden", scope=scope, include_hidden=True).histogram(pk)
     except SearchTimeout as error:
         messages.error(request, error.message)
     requested = form.cleaned_data.get("minimum") if form.is_valid() else tag.min_confidence

@@ -21,17 +21,13 @@ from filestack_tags.db.text import storable
 from filestack_tags.db.transactions import alias, atomic, locked, on_commit, retrying
 from filestack_tags.exceptions import FilestackTagsError
 from filestack_tags.models import OPEN_STATES, Asset, BulkJob, BulkJobItem
-from filestack_tags.search.deadline import in_background, time_limit
-from filestack_tags.search.page_sql import Row, by_id
-from filestack_tags.search.plan import plan
-from filestack_tags.search.totals import capped, total
+from filestack_tags.search.deadline import in_background
+from filestack_tags.search.totals import capped
 
 from .actions import ACTIONS, Effect
 from .requests import (
     TAGGING,
-    includes_hidden_tags,
-    scope_of_job,
-    searched,
+    search_of_job,
     tell_of_end,
     why_job_stopped,
 )
@@ -150,15 +146,9 @@ def _begin(job: BulkJob, now: datetime) -> None:
     job.state = BulkJob.State.RUNNING
     job.started_at = now
     if not job.matched_is_exact:
-        query = searched(job.action, job.query, job.parameters)
-        with time_limit(alias(), query, seconds=in_background()):
-            counted = total(
-                query,
-                cap=ALL,
-                include_hidden=includes_hidden_tags(job),
-                within=scope_of_job(job),
-                using=alias(),
-            )
+        search = search_of_job(job)
+        with search.time_limit(seconds=in_background()):
+            counted = search.total(cap=ALL)
         job.matched, job.matched_is_exact = counted.count, True
 
 
@@ -171,29 +161,21 @@ def _next(job: BulkJob) -> _Chosen:
     if job.action == Action.UNDO:
         ids = to_undo(job, BATCH)
         return _Chosen(ids, [], is_last=len(ids) < BATCH)
-    query = searched(job.action, job.query, job.parameters)
+    search = search_of_job(job)
     if job.asset_ids is not None:
         left = [pk for pk in job.asset_ids if job.position is None or pk < job.position]
         some = left[-BATCH:]
-        seen = Asset.objects.using(alias()).within(scope_of_job(job))
-        rows = seen.search(query, include_hidden=includes_hidden_tags(job))
-        with time_limit(alias(), query, seconds=in_background()):
-            found = set(rows.filter(pk__in=some).values_list("pk", flat=True))
+        with search.time_limit(seconds=in_background()):
+            found = set(search.assets().filter(pk__in=some).values_list("pk", flat=True))
         return _Chosen(
             [pk for pk in reversed(some) if pk in found],
             [pk for pk in reversed(some) if pk not in found],
             is_last=len(left) <= BATCH,
         )
-    after = Row(job.ceiling + 1 if job.position is None else job.position, None)
-    with time_limit(alias(), query, seconds=in_background()):
-        planned = plan(
-            query,
-            include_hidden=includes_hidden_tags(job),
-            within=scope_of_job(job),
-            using=alias(),
-        )
-        matches = by_id(planned, descending=True, after=after, limit=BATCH)
-    return _Chosen([row.asset_id for row in matches], [], is_last=len(matches) < BATCH)
+    position = job.ceiling + 1 if job.position is None else job.position
+    with search.time_limit(seconds=in_background()):
+        ids = search.ids_before(position, limit=BATCH)
+    return _Chosen(ids, [], is_last=len(ids) < BATCH)
 
 
 def _done(job: BulkJob, ids: Sequence[int]) -> Effect:

@@ -28,10 +28,11 @@ from filestack_tags.db.text import label_key, label_name
 from filestack_tags.db.transactions import alias, atomic, locked, retrying
 from filestack_tags.exceptions import BulkError
 from filestack_tags.models import Asset, BulkJob, TaggingRun
+from filestack_tags.search import Search
 from filestack_tags.search.language.tree import Comparison, HasTag, Query, conjunction
-from filestack_tags.search.planner import read
+from filestack_tags.search.parsing import parse_query
 from filestack_tags.search.scope import tags_within
-from filestack_tags.search.totals import Total, total
+from filestack_tags.search.totals import Total
 from filestack_tags.tagging import budget, workflows
 from filestack_tags.tagging.taggers import check_tagger_name, is_paid
 
@@ -199,10 +200,7 @@ def preview(request: Request, *, user: AbstractBaseUser | None) -> Preview:
     """
     parameters = _checked(request, user)
     settings = get_settings()
-    query = searched(request.action, request.query, parameters)
-    assets = _counted(
-        query, request.asset_ids, include_hidden=sees_hidden_tags(user), within=_scope(user)
-    )
+    assets = _counted(_search(request, parameters, user), request.asset_ids)
     tagger = parameters.get("tagger") or settings.TAGGER
     calls = assets.count if request.action in TAGGING and is_paid(tagger) else 0
     price = settings.PRICE_PER_CALL
@@ -245,18 +243,15 @@ def ask(
         raise BulkError(
             f"An idempotency key has at most {MAX_KEY} characters.", parameter="key"
         )
-    include_hidden = sees_hidden_tags(user)
-    query = searched(request.action, request.query, parameters)
-    counted = _counted(
-        query, request.asset_ids, include_hidden=include_hidden, within=_scope(user)
-    )
+    search = _search(request, parameters, user)
+    counted = _counted(search, request.asset_ids)
     newest = Asset.objects.using(alias()).order_by("-pk").values_list("pk", flat=True).first()
     ids = None if request.asset_ids is None else sorted(set(request.asset_ids))
     job = BulkJob(
         action=request.action,
         parameters=parameters,
         query=request.query.strip(),
-        include_hidden=include_hidden,
+        include_hidden=search.include_hidden,
         asset_ids=ids,
         ceiling=newest or 0,
         matched=counted.count if ids is None else len(ids),
@@ -337,13 +332,30 @@ def tell_of_end(job: BulkJob) -> None:
     metrics.observe("bulk.seconds", waited, job=job.action)
 
 
-def searched(action: str, query: str, parameters: Mapping[str, Any]) -> Query:
-    """Return the search for the assets of a job.
+def search_of_job(job: BulkJob) -> Search:
+    """Return the search for the assets of a job: hidden tags need the permission then and now."""
+    return Search(
+        _query(job.action, job.query, job.parameters),
+        scope=scope_of_job(job),
+        include_hidden=job.include_hidden and sees_hidden_tags(job.requested_by),
+        using=alias(),
+    )
+
+
+def _search(request: Request, parameters: Mapping[str, Any], user: Any) -> Search:
+    query = _query(request.action, request.query, parameters)
+    if user is None:  # code may search everything
+        return Search(query, include_hidden=True, using=alias())
+    return Search(query, user=user, using=alias())
+
+
+def _query(action: str, query: str, parameters: Mapping[str, Any]) -> Query:
+    """Return the search text of a job, narrowed to the tags that its action applies to.
 
     Raises:
         SearchError: when the search cannot be parsed.
     """
-    asked = read(query)
+    asked = parse_query(query)
     if action not in NARROWED:
         return asked
     low, high = parameters.get("confidence") or (0, 100)
@@ -363,28 +375,14 @@ def scope_of_job(job: BulkJob) -> Q | None:
     return None if _is_by_code(job) else Q(pk__in=())
 
 
-def includes_hidden_tags(job: BulkJob) -> bool:
-    """Whether a job's search may include hidden tags: both at its start and now."""
-    return job.include_hidden and sees_hidden_tags(job.requested_by)
-
-
 def _scope(user: Any) -> Q | None:
     return None if user is None else scope_of(user)
 
 
-def _counted(
-    query: Query,
-    asset_ids: tuple[int, ...] | None,
-    *,
-    include_hidden: bool,
-    within: Q | None,
-) -> Total:
+def _counted(search: Search, asset_ids: tuple[int, ...] | None) -> Total:
     if asset_ids is None:
-        return total(query, include_hidden=include_hidden, within=within, using=alias())
-    rows = (
-        Asset.objects.using(alias()).within(within).search(query, include_hidden=include_hidden)
-    )
-    return Total(rows.filter(pk__in=asset_ids).count(), is_exact=True)
+        return search.total()
+    return Total(search.assets().filter(pk__in=asset_ids).count(), is_exact=True)
 
 
 def _checked(request: Request, user: AbstractBaseUser | None) -> dict[str, Any]:
@@ -410,7 +408,7 @@ def _checked(request: Request, user: AbstractBaseUser | None) -> dict[str, Any]:
         )
     parameters: dict[str, Any] = {}
     if "tag" in takes:
-        parameters["tag"] = _tag(request, read(request.query), user)
+        parameters["tag"] = _tag(request, parse_query(request.query), user)
     if request.confidence is not None:
         low, high = request.confidence
         if not 0 <= low <= high <= 100:

@@ -10,8 +10,8 @@ from filestack_tags.db.transactions import alias
 from filestack_tags.exceptions import ConfigurationError, SearchError
 from filestack_tags.management.base import AppCommand
 from filestack_tags.models import Asset, TaggingRun
-from filestack_tags.search.deadline import in_background, time_limit
-from filestack_tags.search.planner import read
+from filestack_tags.search import Search
+from filestack_tags.search.deadline import in_background
 from filestack_tags.tagging.taggers import get_tagger
 
 BATCH = 500
@@ -43,10 +43,11 @@ class Command(AppCommand):
                 raise CommandError(str(error)) from error
         # Ids first: queueing changes the result of a search for a state.
         try:
-            assets = Asset.objects.search(options["query"]).order_by("-id")
+            search = Search(options["query"])
+            assets = search.assets().order_by("-id")
             if options["limit"] is not None:
                 assets = assets[: options["limit"]]
-            with time_limit(assets.db, read(options["query"]), seconds=in_background()):
+            with search.time_limit(seconds=in_background()):
                 ids = list(assets.values_list("pk", flat=True))
         except SearchError as error:
             pointer = " " * error.position + "^"

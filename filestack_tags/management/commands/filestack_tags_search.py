@@ -7,9 +7,8 @@ from django.core.management.base import CommandError
 
 from filestack_tags.exceptions import SearchError
 from filestack_tags.management.base import AppCommand
-from filestack_tags.search.pages import ORDERS, find
-from filestack_tags.search.plan import plan
-from filestack_tags.search.totals import total
+from filestack_tags.search import Search
+from filestack_tags.search.pages import ORDERS
 
 
 class Command(AppCommand):
@@ -38,14 +37,15 @@ class Command(AppCommand):
         if options["limit"] < 1:
             raise CommandError("--limit is 1 or more.")
         try:
+            search = Search(query)
             if options["explain"]:
-                self.stdout.write(plan(query).explain(analyze=options["analyze"]))
+                self.stdout.write(search.explain(analyze=options["analyze"]))
                 return
-            page = find(query, order=options["order"], size=options["limit"])
+            page = search.page(order=options["order"], size=options["limit"])
             for asset, confidence in zip(page.assets(), page.confidences, strict=False):
                 ranked = "" if confidence is None else f"{confidence:>4}"
                 self.stdout.write(f"{asset.pk:>10}{ranked}  {asset}")
-            self.stdout.write(f"Matches: {total(query)}")
+            self.stdout.write(f"Matches: {search.total()}")
         except SearchError as error:
             pointer = " " * error.position + "^"
             raise CommandError(f"{error.message}\n  {query}\n  {pointer}") from error

@@ -1,0 +1,71 @@
+"""The condition of a queryset that an asset matches a search."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import EmptyResultSet
+from django.db.models import BooleanField, Expression, F
+from django.db.models.sql.where import WhereNode
+
+from .sql import FALSE, Compiler
+
+if TYPE_CHECKING:
+    from .search import Search
+
+
+class Matches(Expression):
+    """The condition that an asset matches a search, compiled together with the outer query.
+
+    Args:
+        search: the search.
+        archived: whether the tags of archived assets count too, which takes longer.
+        renews_names: whether each evaluation looks up the named tags again. A queryset may be
+            evaluated long after it was made.
+    """
+
+    output_field = BooleanField()
+
+    def __init__(
+        self, search: Search, *, archived: bool = False, renews_names: bool = False
+    ) -> None:
+        super().__init__()
+        self.search = search
+        self._archived = archived
+        self._renews_names = renews_names
+        self._pk: Any = F("pk")
+
+    def get_source_expressions(self) -> list[Any]:
+        return [self._pk]
+
+    def set_source_expressions(self, exprs: Sequence[Any]) -> None:
+        (self._pk,) = exprs
+
+    def as_sql(self, compiler: Any, connection: Any, **context: Any) -> tuple[str, Any]:
+        using = connection.alias
+        search = self.search
+        is_shared = using == search.using and not self._renews_names
+        row = compiler.quote_name_unless_alias(self._pk.alias)
+        condition = Compiler(
+            search.names() if is_shared else search.look_up_names(using),
+            search.query.include_hidden,
+            using,
+            row=row,
+            may_join=True,
+            archived=self._archived,
+        ).condition(search.query.where, asset=f"{row}.id")
+        if condition == FALSE:
+            raise EmptyResultSet
+        return condition.sql, condition.params
+
+
+def search_in(where: Any) -> Search | None:
+    """Return the first search among the conditions of a Django query, or None."""
+    if isinstance(where, Matches):
+        return where.search
+    children = (
+        where.children if isinstance(where, WhereNode) else (getattr(where, "lhs", None),)
+    )
+    found = (search_in(child) for child in children if child is not None)
+    return next((search for search in found if search is not None), None)
