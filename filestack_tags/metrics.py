@@ -211,7 +211,16 @@ EVENTS = (
     _counter(
         "sweep.found",
         "The sweep enqueued again what had lost its task.",
-        what=frozenset({"assets", "deliveries"}),
+        what=frozenset(
+            {
+                "assets",
+                "bulk_jobs",
+                "deliveries",
+                "model_files",
+                "outbound_endpoints",
+                "tag_merges",
+            }
+        ),
     ),
     _counter(
         "model_files.closed",

@@ -257,7 +257,7 @@ class JobViewSet(View):
 
     def _jobs(self) -> QuerySet[BulkJob]:
         user = self.request.user
-        jobs = BulkJob.objects.select_related("requested_by").defer("asset_ids")
+        jobs = BulkJob.objects.select_related("requested_by")
         # A job reveals assets by its search and by their ids.
         if user.has_perm("filestack_tags.view_bulkjob") and sees_everything(user):
             return jobs

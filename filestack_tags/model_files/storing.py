@@ -118,8 +118,6 @@ def note(field: AssetOf, row_id: Any, name: str, *, is_new: bool = False) -> boo
                 state=ModelFile.State.WAITING,
                 due_at=timezone.now(),
                 attempts=0,
-                error="",
-                error_code="",
                 changed_at=timezone.now(),
             )
             _link(field, row_id, None)

@@ -7,7 +7,7 @@ are on the QuerySets and in :mod:`filestack_tags.search`.
 """
 
 from .assets import Asset, AssetQuerySet
-from .bulk_jobs import OPEN_STATES, BulkJob, BulkJobItem, BulkJobPart
+from .bulk_jobs import BulkJob, BulkJobItem, BulkJobPart
 from .decisions import TagDecision
 from .deliveries import WebhookDelivery
 from .leases import Leased, LeaseLost
@@ -16,13 +16,11 @@ from .operations import Backfill, Circuit, Heartbeat, Spending
 from .outbound import OutboundMessage, WebhookEndpoint
 from .runs import TaggingRun
 from .saved_searches import SavedSearch
-from .tag_merges import AT_WORK, TagMerge, TagMergeRow
+from .tag_merges import TagMerge, TagMergeRow
 from .tags import NOT_FOUND, AssetTag, Tag, TagAlias, TagStatistic, score_in_sql, score_of
 
 __all__ = [
-    "AT_WORK",
     "NOT_FOUND",
-    "OPEN_STATES",
     "Asset",
     "AssetQuerySet",
     "AssetTag",

@@ -7,13 +7,15 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from filestack_tags import metrics
 from filestack_tags.db.replicas import ReplicaManager
 from filestack_tags.fields import ExactCharField, IdentifierField
 
+from .leases import Leased, LeasedManager
 from .runs import TaggingRun
 
 
-class BulkJob(models.Model):
+class BulkJob(Leased):
     """One action on all assets that match a search; a worker does it in batches."""
 
     class Action(models.TextChoices):
@@ -34,24 +36,25 @@ class BulkJob(models.Model):
         CANCELLED = "cancelled", _("cancelled")
         FAILED = "failed", _("failed")
 
+    QUEUED = State.WAITING
+    LEASE_FIELDS = (*Leased.LEASE_FIELDS, "held", "finished_at")
+
     action = models.CharField(_("action"), max_length=20, choices=Action)
     parameters = models.JSONField(_("parameters"), default=dict, blank=True)
     """``tag``, ``confidence`` (``[low, high]``), ``tagger`` or ``format``, as the action needs."""
     query = models.TextField(_("search"), blank=True)
     include_hidden = models.BooleanField(default=False, editable=False)
     """Whether the user may write ``include:hidden`` in the search."""
-    asset_ids = models.JSONField(_("assets"), null=True, blank=True)
-    """Only these of the matching assets, in ascending order; None for all."""
+    ids_digest = ExactCharField(max_length=64, blank=True, default="", editable=False)
+    """Digest of the ids that were requested; empty for all matching assets. The ids are the job's
+    items.
+    """
     ceiling = models.BigIntegerField(_("newest asset"), default=0)
     """The highest asset id at the creation of the job: later assets are not included."""
 
     state = models.CharField(_("state"), max_length=10, choices=State, default=State.WAITING)
-    due_at = models.DateTimeField(_("due"), null=True, blank=True, default=timezone.now)
-    """When the sweep checks whether a worker is running it; None once it has ended."""
     position = models.BigIntegerField(_("position"), null=True, blank=True)
     """Assets with this id and above are done; the order is from the newest to the oldest."""
-    attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
-    """How often the next batch has failed as a whole."""
     matched = models.PositiveIntegerField(_("matching"), default=0)
     matched_is_exact = models.BooleanField(default=False, editable=False)
     done = models.PositiveIntegerField(_("done"), default=0)
@@ -62,7 +65,6 @@ class BulkJob(models.Model):
     """Why assets were skipped: ``{reason: how many}``."""
     held = models.CharField(_("held up"), max_length=20, blank=True)
     """What it waits for while it runs: ``queue`` when enough assets are queued already."""
-    error = models.TextField(_("error"), blank=True)
 
     requested_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -101,7 +103,7 @@ class BulkJob(models.Model):
     pruned_at = models.DateTimeField(_("pruned"), null=True, blank=True)
     """When the records about single assets were deleted, after which it cannot be undone."""
 
-    objects = ReplicaManager()
+    objects = LeasedManager()
 
     class Meta:
         base_manager_name = "objects"
@@ -119,18 +121,33 @@ class BulkJob(models.Model):
     @property
     def is_open(self) -> bool:
         """Whether it waits or runs."""
-        return self.state in OPEN_STATES
+        return self.due_at is not None
 
-
-OPEN_STATES = (BulkJob.State.WAITING, BulkJob.State.RUNNING)
+    def close(self, state: str, error: str = "", error_code: str = "") -> None:
+        """Set the final state and when it was reached, without saving."""
+        super().close(state, error, error_code)
+        self.held = ""
+        self.finished_at = timezone.now()
+        is_failed, is_finished = state == self.State.FAILED, state == self.State.FINISHED
+        metrics.count(
+            "bulk.failed"
+            if is_failed
+            else "bulk.finished"
+            if is_finished
+            else "bulk.cancelled",
+            job=self.action,
+        )
+        waited = (self.finished_at - self.created_at).total_seconds()
+        metrics.observe("bulk.seconds", waited, job=self.action)
 
 
 class BulkJobItem(models.Model):
-    """The result for one asset: recorded for failed and skipped ones, up to a limit, and for all of
-    a list of ids.
+    """One asset of a job: recorded for failed and skipped ones, up to a limit, and from the start
+    for all of a list of ids.
     """
 
     class Outcome(models.TextChoices):
+        PENDING = "pending", _("pending")
         CHANGED = "changed", _("changed")
         SKIPPED = "skipped", _("skipped")
         FAILED = "failed", _("failed")

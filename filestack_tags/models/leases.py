@@ -84,6 +84,12 @@ class LeasedQuerySet(models.QuerySet[Row]):
         if leases != {(row.pk, *row.lease) for row in rows}:
             raise LeaseLost
 
+    def release(self, row: Row) -> None:
+        """Let another process lease a row at once, if this process still leases it."""
+        state, attempts, due_at = row.lease
+        rows = self.using(alias()).filter(pk=row.pk, attempts=attempts, due_at=due_at)
+        rows.filter(state=state).update(due_at=timezone.now())
+
     def reopen(self, ids: Iterable[int]) -> list[int]:
         """Queue closed rows again, with all their attempts; return their ids.
 
@@ -189,6 +195,11 @@ class Leased(models.Model):
             self.state = self.QUEUED
         self.due_at = timezone.now() + delay
         self.error, self.error_code = storable(error), storable(error_code, 50)
+
+    def renew(self, seconds: float) -> None:
+        """Extend the lease after progress, without saving; the attempts start anew."""
+        self.attempts, self.due_at = 0, timezone.now() + timedelta(seconds=seconds)
+        self.lease = (self.state, self.attempts, self.due_at)
 
     def abandon(self) -> None:
         """Fail it, because the process that leased it crashed on each attempt; save it."""

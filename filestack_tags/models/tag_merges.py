@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
@@ -10,12 +12,15 @@ from django.utils.translation import gettext_lazy as _
 
 from filestack_tags.db.replicas import ReplicaManager
 from filestack_tags.db.text import MAX_LABEL_LENGTH
+from filestack_tags.db.transactions import alias
+from filestack_tags.error_codes import ErrorCode
 
 from .assets import Asset
+from .leases import Leased, LeasedManager
 from .tags import AssetTag
 
 
-class TagMerge(models.Model):
+class TagMerge(Leased):
     """One tag, the source, being merged into another, the target; see its state."""
 
     class State(models.TextChoices):
@@ -23,6 +28,9 @@ class TagMerge(models.Model):
         MERGED = "merged", _("merged")
         UNDOING = "undoing", _("being undone")
         UNDONE = "undone", _("undone")
+
+    COMPLETE = (State.MERGED, State.UNDONE)
+    """The states at the end. In another state it continues, or it stopped with an error."""
 
     # Not relations: the source is deleted, the target may be deleted by a later merge, and undoing
     # restores both with their ids.
@@ -63,14 +71,12 @@ class TagMerge(models.Model):
     )
     needs_user = models.BooleanField(default=False, editable=False)
     """Whether a user started it, or its undoing, and must still be permitted."""
-    error = models.TextField(_("error"), blank=True, default="")
-    """Why it stopped before its end; empty while it continues."""
     changed_at = models.DateTimeField(_("changed"), auto_now=True)
     """When the last batch was done, or the state changed."""
     pruned_at = models.DateTimeField(_("pruned"), null=True, blank=True)
     """When the saved rows were deleted, after which it cannot be undone."""
 
-    objects = ReplicaManager()
+    objects = LeasedManager()
 
     class Meta:
         base_manager_name = "objects"
@@ -85,16 +91,28 @@ class TagMerge(models.Model):
     @property
     def is_at_work(self) -> bool:
         """Whether a worker continues it."""
-        return self.state in AT_WORK and not self.error
+        return self.due_at is not None
 
     @property
     def can_be_undone(self) -> bool:
         """Whether it can be undone, judging by the merge alone."""
-        has_begun = self.state == TagMerge.State.UNDOING and not self.error
-        return self.pruned_at is None and self.state != TagMerge.State.UNDONE and not has_begun
+        is_undoing = self.state == TagMerge.State.UNDOING and self.is_at_work
+        return self.pruned_at is None and self.state != TagMerge.State.UNDONE and not is_undoing
 
+    def restart(self, state: str, *, user_id: Any) -> None:
+        """Merge or undo from now on, in the name of a user; does not save."""
+        self.state, self.due_at, self.attempts = state, timezone.now(), 0
+        self.error = self.error_code = ""
+        self.needs_user = user_id is not None
+        if state == TagMerge.State.UNDOING:
+            self.undone_by_id = user_id
+        else:
+            self.started_by_id = user_id
 
-AT_WORK = (TagMerge.State.MERGING, TagMerge.State.UNDOING)
+    def abandon(self) -> None:
+        """Stop it, because the worker crashed on each attempt; save it."""
+        self.close(self.state, ErrorCode.ABANDONED.english_meaning, ErrorCode.ABANDONED)
+        self.save(using=alias())
 
 
 class TagMergeRow(models.Model):

@@ -19,8 +19,6 @@ from django.utils.translation import ngettext
 
 from filestack_tags.db.transactions import alias
 from filestack_tags.models import (
-    AT_WORK,
-    OPEN_STATES,
     Asset,
     Backfill,
     BulkJob,
@@ -80,8 +78,8 @@ def report() -> Report:
     """Return the on-call report. Runs seven statements, besides those of a snapshot."""
     status = snapshot()
     database = alias()
-    jobs = BulkJob.objects.using(database).filter(due_at__isnull=False, state__in=OPEN_STATES)
-    merges = TagMerge.objects.using(database).filter(state__in=AT_WORK)
+    jobs = BulkJob.objects.using(database).exclude(due_at=None)
+    merges = TagMerge.objects.using(database).exclude(state__in=TagMerge.COMPLETE)
     backfills = Backfill.objects.using(database).filter(state=Backfill.State.RUNNING)
     running = tuple(backfills.order_by("-pk")[:SHOWN])
     scheduled = _scheduled_tasks(status)
@@ -89,11 +87,7 @@ def report() -> Report:
         snapshot=status,
         failed_assets=_by_reason(failed_assets()),
         failed_deliveries=_by_reason(failed_deliveries()),
-        jobs=tuple(
-            jobs.defer("asset_ids")
-            .select_related("requested_by", "undoes")
-            .order_by("-pk")[:SHOWN]
-        ),
+        jobs=tuple(jobs.select_related("requested_by", "undoes").order_by("-pk")[:SHOWN]),
         merges=tuple(merges.order_by("-pk")[:SHOWN]),
         backfills=running,
         scheduled_tasks=scheduled,

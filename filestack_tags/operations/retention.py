@@ -28,7 +28,6 @@ from filestack_tags.error_codes import ErrorCode
 from filestack_tags.exceptions import ConfigurationError
 from filestack_tags.filestack.security import CLOCK_SKEW
 from filestack_tags.models import (
-    OPEN_STATES,
     Asset,
     BulkJob,
     BulkJobItem,
@@ -362,7 +361,7 @@ def _old_jobs(before_exports: datetime, before_undo: datetime) -> QuerySet[BulkJ
     left = Q(Exists(_rows(BulkJobPart).filter(job=OuterRef("pk"))))
     left |= Q(Exists(_rows(BulkJobItem).filter(job=OuterRef("pk"))))
     # Jobs with pruned_at are included: their pruning was interrupted.
-    return _rows(BulkJob).exclude(state__in=OPEN_STATES).filter(is_old, left).order_by("pk")
+    return _rows(BulkJob).filter(is_old, left, due_at=None).order_by("pk")
 
 
 def _old_merges(before: datetime) -> QuerySet[TagMerge]:
@@ -386,8 +385,8 @@ def _prune_job(pk: int) -> Iterator[Pruned]:
 def _mark_job(pk: int) -> bool:
     """Mark a job so that it can no longer be undone or downloaded."""
     with atomic():
-        job = locked(BulkJob.objects.filter(pk=pk).defer("asset_ids"), skip_held=True).first()
-        undoing = _rows(BulkJob).filter(undoes=pk, state__in=OPEN_STATES)
+        job = locked(BulkJob.objects.filter(pk=pk), skip_held=True).first()
+        undoing = _rows(BulkJob).filter(undoes=pk).exclude(due_at=None)
         if job is None or undoing.exists():
             return False
         if job.pruned_at is None:

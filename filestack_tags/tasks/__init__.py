@@ -9,7 +9,7 @@ host: route ``filestack_tags.*`` as you like.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from threading import BoundedSemaphore, Event
@@ -28,7 +28,15 @@ from filestack_tags.curation import bulk, merging
 from filestack_tags.db.transactions import alias, in_transaction, on_commit
 from filestack_tags.filestack.sources import Source
 from filestack_tags.model_files import storing
-from filestack_tags.models import Asset, BulkJob, TaggingRun, TagMerge
+from filestack_tags.models import (
+    Asset,
+    BulkJob,
+    Leased,
+    ModelFile,
+    TaggingRun,
+    TagMerge,
+    WebhookDelivery,
+)
 from filestack_tags.operations import heartbeat, retention
 from filestack_tags.outbound import delivery, outbox
 from filestack_tags.search import statistics
@@ -66,6 +74,9 @@ BULK_SLICE = 10.0
 
 BULK_HINTS = 16
 """Tagging tasks enqueued for a batch; each also tags others that are due."""
+
+RECOVERED = 1000
+"""Rows of each kind that one recovery task looks at."""
 
 STORE_SLICE = 10.0
 """Seconds for which one task stores files of the host's models."""
@@ -210,22 +221,40 @@ def _deliver(endpoint_id: int) -> bool:
 
 @shared_task(name="filestack_tags.sweep", ignore_result=True)
 def sweep() -> dict[str, int]:
-    """Enqueue work that lost its task; return how many of each kind. Run it every minute."""
-    deliveries = inbox.due(limit=1000)
-    if deliveries:
-        on_commit(partial(publish, process_inbox))
-    queued = queue.due()
-    _enqueue(tag_asset, queued)
-    _enqueue(merge_tags, merging.unfinished())
-    if storing.due():
-        on_commit(partial(publish, store_model_files))
+    """Recover work that lost its task; return how much of each kind. Run it every minute.
+
+    Nothing is written to the rows: each run finds them until a worker leases them.
+    """
+    found: dict[str, int] = {}
+    for kind, (due, task, is_per_row) in _RECOVERED.items():
+        if ids := due(RECOVERED):
+            found[kind] = len(ids)
+            metrics.count("sweep.found", len(ids), what=kind)
+            if is_per_row:
+                _enqueue(task, ids)
+            else:
+                on_commit(partial(publish, task))
     abandoned_runs.close()
-    _enqueue(run_bulk_job, bulk.waiting())
-    if delivery.endpoints_due():
-        on_commit(partial(publish, send_outbound))
-    metrics.count("sweep.found", len(deliveries), what="deliveries")
-    metrics.count("sweep.found", len(queued), what="assets")
-    return heartbeat.beat("sweep", deliveries=len(deliveries), assets=len(queued))
+    return heartbeat.beat("sweep", **found)
+
+
+def _due(model: type[Leased]) -> Callable[[int], list[int]]:
+    return lambda limit: list(
+        model._default_manager.all().due().values_list("pk", flat=True)[:limit]  # type: ignore[attr-defined]  # each has a LeasedManager
+    )
+
+
+_RECOVERED: Mapping[str, tuple[Callable[[int], list[int]], Task[Any, Any], bool]] = {
+    "deliveries": (_due(WebhookDelivery), process_inbox, False),
+    "assets": (lambda limit: queue.due(), tag_asset, True),
+    "tag_merges": (_due(TagMerge), merge_tags, True),
+    "model_files": (_due(ModelFile), store_model_files, False),
+    "bulk_jobs": (_due(BulkJob), run_bulk_job, True),
+    "outbound_endpoints": (lambda limit: delivery.endpoints_due(), send_outbound, False),
+}
+"""The leased models: how to find rows that are due, the task that continues the work, and whether
+each row needs its own task.
+"""
 
 
 @shared_task(name="filestack_tags.refresh_statistics", ignore_result=True)

@@ -56,11 +56,16 @@ def asked(action: str, *, user: User | None = None, key: str = "", **how: Any) -
 
 
 def done(job: BulkJob) -> BulkJob:
+    set_due()
     for _ in range(100):
         if not bulk.step(job.pk).goes_on:
             break
     job.refresh_from_db()
     return job
+
+
+def set_due() -> None:
+    BulkJob.objects.exclude(due_at=None).update(due_at=timezone.now())
 
 
 def decisions(tag: str) -> dict[int, int]:
@@ -131,20 +136,20 @@ def test_a_worker_that_dies_in_a_batch_has_done_none_of_it(
     ids = tagged(5)
     job = asked("add_tag", tag="x")
     assert bulk.step(job.pk).goes_on
-    real = batches._note
+    real = batches._record
 
     def die(*arguments: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(batches, "_note", die)
+    monkeypatch.setattr(batches, "_record", die)
     with pytest.raises(KeyboardInterrupt):
         bulk.step(job.pk)
     job.refresh_from_db()
     assert (job.done, len(decisions("x"))) == (2, 2)
-    monkeypatch.setattr(batches, "_note", real)
-    assert bulk.waiting() == []
+    monkeypatch.setattr(batches, "_record", real)
+    assert not BulkJob.objects.due()
     with time_machine.travel(timezone.now() + timedelta(minutes=2), tick=False):
-        assert bulk.waiting() == [job.pk]
+        assert list(BulkJob.objects.due()) == [job]
         with django_capture_on_commit_callbacks(execute=True):
             tasks.sweep()
     job.refresh_from_db()
@@ -159,7 +164,7 @@ def test_a_job_that_is_cancelled_stops_after_its_batch() -> None:
     assert not bulk.cancel(job.pk)
     job = done(job)
     assert (job.state, job.done, len(decisions("x"))) == (State.CANCELLED, 2, 2)
-    assert bulk.waiting() == []
+    assert not BulkJob.objects.due()
 
 
 def test_one_asset_that_fails_keeps_no_other_from_its_change(
@@ -193,6 +198,7 @@ def test_a_batch_that_fails_as_a_whole_is_tried_again_and_then_fails_the_job(
     monkeypatch.setattr(batches, "_next", broken)
     states = []
     for _ in range(batches.TRIES):
+        set_due()
         assert not bulk.step(job.pk).goes_on
         job.refresh_from_db()
         states.append(job.state)
@@ -415,5 +421,6 @@ def test_what_jobs_come_to_is_told(
     monkeypatch.setattr(batches, "_next", None)
     broken = asked("export", format="csv")
     for _ in range(batches.TRIES):
+        set_due()
         bulk.step(broken.pk)
     assert [each[::2] for each in heard()][1] == ("bulk.failed", "export")

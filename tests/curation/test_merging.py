@@ -187,18 +187,21 @@ class TestAMerge:
         for number in range(7):
             apply(asset(number), {"cats": 80} | ({"cat": 50} if number % 2 else {}))
         begun = merging.start(tag("cats").pk, tag("cat").pk, user=None)
-        real = batches._note
+        real = batches._record
 
-        def dying(merge: TagMerge, **said: Any) -> None:
-            real(merge, **said)
+        def dying(merge: TagMerge, **said: Any) -> TagMerge:
+            saved = real(merge, **said)
             if said.get("done"):
                 raise KeyboardInterrupt
+            return saved
 
         with monkeypatch.context() as patch:
-            patch.setattr(batches, "_note", dying)
+            patch.setattr(batches, "_record", dying)
             with pytest.raises(KeyboardInterrupt):
                 merging.work(begun.pk)
         counted_rightly()
+        assert not TagMerge.objects.due()  # its lease has not ended
+        TagMerge.objects.update(due_at=timezone.now())
         assert not merging.work(begun.pk, is_stopped=lambda: True)
         begun.refresh_from_db()
         assert (begun.done, begun.state) == (2, TagMerge.State.MERGING)
@@ -206,12 +209,11 @@ class TestAMerge:
         late = asset(0)
         AssetTag.objects.create(asset=late, tag=tag("cats"), confidence=99, score=99)
         tags.adjust_counts({tag("cats").pk: 1})
-        TagMerge.objects.update(changed_at=timezone.now() - timedelta(hours=1))
-        assert merging.unfinished() == [begun.pk]
+        assert list(TagMerge.objects.due()) == [begun]
         tasks.merge_tags(begun.pk)
         begun.refresh_from_db()
         assert (begun.done, begun.both, begun.state) == (7, 3, TagMerge.State.MERGED)
-        assert merging.unfinished(silent_for=timedelta(0)) == []
+        assert begun.due_at is None
         assert counts() == {"cat": 7}
         assert rows()[late.pk, "cat"][0] == 99
 

@@ -51,7 +51,7 @@ class BulkJobAdmin(ReadOnlyAdmin):
     list_select_related = ("requested_by", "undoes")
     list_filter = ("state", "action")
     sortable_by = ()
-    heavy = ("asset_ids", "error")
+    heavy = ("error",)
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view

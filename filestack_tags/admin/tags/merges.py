@@ -23,7 +23,7 @@ from filestack_tags.assets.visibility import sees_everything
 from filestack_tags.curation import merging
 from filestack_tags.db.text import MAX_LABEL_LENGTH, label_key
 from filestack_tags.exceptions import CurationError, InvalidLabel
-from filestack_tags.models import AT_WORK, Tag, TagMerge
+from filestack_tags.models import Tag, TagMerge
 from filestack_tags.search.completion import complete
 
 SUGGESTED = 200
@@ -174,7 +174,7 @@ class TagMergeAdmin(UnscopedAdmin):
         return format_html(
             '<progress max="{}" value="{}"></progress> {} / {}',
             max(merge.assets, 1),
-            merge.done if merge.assets else int(merge.state not in AT_WORK),
+            merge.done if merge.assets else int(merge.state in TagMerge.COMPLETE),
             merge.done,
             merge.assets,
         )

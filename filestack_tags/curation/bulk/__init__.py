@@ -5,7 +5,7 @@ registered before the job was created and matches when its batch runs.
 """
 
 from .actions import REASONS
-from .batches import Step, step, waiting
+from .batches import Step, step
 from .exports import CONTENT_TYPES, download, is_in_scope, read_parts
 from .requests import (
     FORMATS,
@@ -53,5 +53,4 @@ __all__ = [
     "read_parts",
     "step",
     "undo",
-    "waiting",
 ]

@@ -1,7 +1,8 @@
 """Run a bulk job: batch by batch, newest asset first, safe against crashes.
 
-The effect of a batch and the job's new position are one transaction, which locks the job's row. If
-two workers run concurrently, one runs the batch. After a crash it is done completely or not at all.
+A worker leases the job for each batch. The effect of the batch and the job's new position are one
+transaction, which locks the job's row first. After a crash the batch is done completely or not at
+all.
 """
 
 from __future__ import annotations
@@ -9,18 +10,19 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, connections
 from django.utils import timezone
 
 from filestack_tags import metrics
+from filestack_tags.concurrency.backoff import backoff
 from filestack_tags.db.text import storable
-from filestack_tags.db.transactions import alias, atomic, locked, on_commit, retrying
+from filestack_tags.db.transactions import alias, atomic, retrying
 from filestack_tags.exceptions import FilestackTagsError
-from filestack_tags.models import OPEN_STATES, Asset, BulkJob, BulkJobItem
+from filestack_tags.models import Asset, BulkJob, BulkJobItem, LeaseLost
 from filestack_tags.search.deadline import in_background
 from filestack_tags.search.totals import capped
 
@@ -28,7 +30,6 @@ from .actions import ACTIONS, Effect
 from .requests import (
     TAGGING,
     search_of_job,
-    tell_of_end,
     why_job_stopped,
 )
 from .undoing import to_undo, undone
@@ -37,15 +38,19 @@ logger = logging.getLogger(__name__)
 
 Action = BulkJob.Action
 Outcome = BulkJobItem.Outcome
+State = BulkJob.State
 
 BATCH = 450
 """Assets in one transaction."""
 
-LEASE = timedelta(seconds=60)
-"""How long after its last batch a job counts as abandoned, and the sweep enqueues it."""
+LEASE_SECONDS = 60
+"""Seconds that a batch takes at most; after that another worker may run it."""
 
 TRIES = 3
 """How often a whole batch may fail before the job fails."""
+
+MAX_ATTEMPTS = 10
+"""How often the worker may crash in the same batch before the job fails."""
 
 MOST_FAILED = 1000
 """How many single assets may fail before the job fails."""
@@ -83,67 +88,56 @@ class _Chosen:
     is_last: bool
 
 
-def waiting(limit: int = 100) -> list[int]:
-    """Return jobs that no worker seems to be running, the longest-waiting first."""
-    jobs = BulkJob.objects.using(alias()).filter(
-        due_at__lte=timezone.now(), state__in=OPEN_STATES
-    )
-    return list(jobs.order_by("due_at").values_list("pk", flat=True)[:limit])
-
-
 def step(job_id: int) -> Step:
-    """Run the next batch of a job, if it is open and no other worker is running it.
+    """Run the next batch of a job, if it is due and no other worker is running it.
 
     Never raises because of single assets: each is recorded with its reason. If a whole batch fails,
-    the sweep retries it a few times; then the job fails.
+    it is retried a few times; then the job fails.
     """
+    leased = BulkJob.objects.acquire([job_id], seconds=LEASE_SECONDS, max_attempts=MAX_ATTEMPTS)
+    if not leased:
+        return Step()
+    (job,) = leased
     try:
-        return _step(job_id)
+        return _step(job)
+    except LeaseLost:  # canceled meanwhile
+        return Step()
     except (OperationalError, InterfaceError):
         raise
     except Exception as error:
         logger.exception("A batch of bulk job %s failed", job_id)
-        _note_failure(job_id, error)
-        return Step()
+        return _record_failure(job, error)
 
 
 @retrying
-def _step(job_id: int) -> Step:
+def _step(leased: BulkJob) -> Step:
     with atomic():
-        job = locked(BulkJob.objects.filter(pk=job_id), skip_held=True).first()
-        if job is None or not job.is_open:
-            return Step()
+        BulkJob.objects.lock_leased([leased])
+        job = BulkJob.objects.using(alias()).get(pk=leased.pk)
         now = timezone.now()
         if why := why_job_stopped(job):
-            _end(job, BulkJob.State.FAILED, f"{why} What it did before is kept.")
+            job.close(State.FAILED, f"{why} What it did before is kept.")
             job.save(using=alias())
-            on_commit(partial(tell_of_end, job))
             return Step()
-        if job.state == BulkJob.State.WAITING:
+        if job.state == State.WAITING:
             _begin(job, now)
+        job.renew(0)
         if job.action in TAGGING and _queue_is_full():
             job.held = "queue"
-            job.due_at = now + LEASE
+            job.due_at = now + QUEUE_PAUSE
             job.save(using=alias())
-            return Step(retry_at=now + QUEUE_PAUSE)
+            return Step(retry_at=job.due_at)
         chosen = _next(job)
-        effect = _done(job, chosen.ids) if chosen.ids else Effect()
+        effect = _apply(job, chosen.ids) if chosen.ids else Effect()
         effect += Effect(skipped=dict.fromkeys(chosen.unmatched, "no_match"))
-        _note(job, chosen, effect, now)
+        _record(job, chosen, effect, now)
         job.save(using=alias())
-    for word, number in (
-        ("changed", len(effect.changed)),
-        ("skipped", len(effect.skipped)),
-        ("failed", len(effect.failed)),
-    ):
-        metrics.count("bulk.assets", number, job=job.action, effect=word)
-    tell_of_end(job)
     to_tag = tuple(effect.changed) if job.action in TAGGING else ()
     return Step(goes_on=job.is_open, to_tag=to_tag)
 
 
 def _begin(job: BulkJob, now: datetime) -> None:
-    job.state = BulkJob.State.RUNNING
+    job.state = State.RUNNING
     job.started_at = now
     if not job.matched_is_exact:
         search = search_of_job(job)
@@ -162,15 +156,16 @@ def _next(job: BulkJob) -> _Chosen:
         ids = to_undo(job, BATCH)
         return _Chosen(ids, [], is_last=len(ids) < BATCH)
     search = search_of_job(job)
-    if job.asset_ids is not None:
-        left = [pk for pk in job.asset_ids if job.position is None or pk < job.position]
-        some = left[-BATCH:]
+    if job.ids_digest:
+        pending = job.items.using(alias()).filter(outcome=Outcome.PENDING).order_by("-asset_id")
+        ids = list(pending.values_list("asset_id", flat=True)[: BATCH + 1])
+        some = ids[:BATCH]
         with search.time_limit(seconds=in_background()):
             found = set(search.assets().filter(pk__in=some).values_list("pk", flat=True))
         return _Chosen(
-            [pk for pk in reversed(some) if pk in found],
-            [pk for pk in reversed(some) if pk not in found],
-            is_last=len(left) <= BATCH,
+            [pk for pk in some if pk in found],
+            [pk for pk in some if pk not in found],
+            is_last=len(ids) <= BATCH,
         )
     position = job.ceiling + 1 if job.position is None else job.position
     with search.time_limit(seconds=in_background()):
@@ -178,7 +173,7 @@ def _next(job: BulkJob) -> _Chosen:
     return _Chosen(ids, [], is_last=len(ids) < BATCH)
 
 
-def _done(job: BulkJob, ids: Sequence[int]) -> Effect:
+def _apply(job: BulkJob, ids: Sequence[int]) -> Effect:
     """Apply the action to all assets; if that fails, find the failing ones by bisection."""
     act = undone if job.action == Action.UNDO else ACTIONS[Action(job.action)]
     try:
@@ -189,14 +184,20 @@ def _done(job: BulkJob, ids: Sequence[int]) -> Effect:
     except Exception as error:
         if len(ids) == 1:
             logger.exception("Bulk job %s failed on asset %s", job.pk, ids[0])
-            return Effect(failed={ids[0]: _said(error)})
+            return Effect(failed={ids[0]: _error_text(error)})
         half = len(ids) // 2
-        return _done(job, ids[:half]) + _done(job, ids[half:])
+        return _apply(job, ids[:half]) + _apply(job, ids[half:])
 
 
-def _note(job: BulkJob, chosen: _Chosen, effect: Effect, now: datetime) -> None:
+def _record(job: BulkJob, chosen: _Chosen, effect: Effect, now: datetime) -> None:
     """Record the results of the batch on the job."""
-    _note_items(job, effect)
+    _record_items(job, effect)
+    for word, assets in (
+        ("changed", effect.changed),
+        ("skipped", effect.skipped),
+        ("failed", effect.failed),
+    ):
+        metrics.count("bulk.assets", len(assets), job=job.action, effect=word)
     ids = (*chosen.ids, *chosen.unmatched)
     if ids:
         job.position = min(ids)
@@ -205,23 +206,20 @@ def _note(job: BulkJob, chosen: _Chosen, effect: Effect, now: datetime) -> None:
     job.skipped += len(effect.skipped)
     job.failed += len(effect.failed)
     job.reasons = dict(Counter(job.reasons) + Counter(effect.skipped.values()))
-    job.attempts = 0
-    job.held = job.error = ""
+    job.held = job.error = job.error_code = ""
     job.changed_at = now
-    job.due_at = now + LEASE
     if chosen.is_last:
         job.matched = job.done
-        _end(job, BulkJob.State.FINISHED)
+        job.close(State.FINISHED)
     elif job.failed >= MOST_FAILED:
-        _end(
-            job,
-            BulkJob.State.FAILED,
+        job.close(
+            State.FAILED,
             f"{job.failed:,} assets failed, so it was stopped. What it did is kept.",
         )
 
 
-def _note_items(job: BulkJob, effect: Effect) -> None:
-    is_list = job.asset_ids is not None
+def _record_items(job: BulkJob, effect: Effect) -> None:
+    is_list = bool(job.ids_digest)
     keeps = is_list or job.action == Action.FORGET  # needed to undo it
     items = [
         *(_item(job, pk, Outcome.CHANGED) for pk in (effect.changed if keeps else ())),
@@ -242,7 +240,14 @@ def _note_items(job: BulkJob, effect: Effect) -> None:
                 room[Outcome(item.outcome)] -= 1
                 kept.append(item)
         items = kept
-    BulkJobItem.objects.using(alias()).bulk_create(items, batch_size=BATCH)
+    targeted = connections[alias()].features.supports_update_conflicts_with_target
+    BulkJobItem.objects.using(alias()).bulk_create(
+        items,
+        batch_size=BATCH,
+        update_conflicts=True,  # of a list of ids, each has its item already
+        unique_fields=("job", "asset_id") if targeted else None,
+        update_fields=("outcome", "reason", "error"),
+    )
 
 
 def _item(
@@ -258,30 +263,20 @@ def _item(
     )
 
 
-def _end(job: BulkJob, state: BulkJob.State, error: str = "") -> None:
-    job.state = state
-    job.error = error
-    job.finished_at = timezone.now()
-    job.due_at = None
-
-
 @retrying
-def _note_failure(job_id: int, error: Exception) -> None:
-    with atomic():
-        job = locked(BulkJob.objects.filter(pk=job_id)).first()
-        if job is None or not job.is_open:
-            return
-        job.attempts += 1
-        job.error = _said(error)
+def _record_failure(job: BulkJob, error: Exception) -> Step:
+    text = _error_text(error)
+    with suppress(LeaseLost), atomic():
+        BulkJob.objects.lock_leased([job])
         if job.attempts >= TRIES or isinstance(error, FilestackTagsError):
-            _end(job, BulkJob.State.FAILED, job.error)
+            job.close(State.FAILED, text)
         else:
-            job.due_at = timezone.now() + LEASE
-        job.save(using=alias())
-    tell_of_end(job)
+            job.retry(backoff(job.attempts, base=15, longest=60), text)
+        job.save(using=alias(), update_fields=BulkJob.LEASE_FIELDS)
+    return Step(retry_at=job.due_at)
 
 
-def _said(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     """Return an error as text: only messages of this package are written for users."""
     if isinstance(error, FilestackTagsError):
         return storable(str(error))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from django.db import IntegrityError
 from django.db.models import Q
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from filestack_tags import metrics
@@ -27,7 +26,7 @@ from filestack_tags.curation import throttle
 from filestack_tags.db.text import label_key, label_name
 from filestack_tags.db.transactions import alias, atomic, locked, retrying
 from filestack_tags.exceptions import BulkError
-from filestack_tags.models import Asset, BulkJob, TaggingRun
+from filestack_tags.models import Asset, BulkJob, BulkJobItem, TaggingRun
 from filestack_tags.search import Search
 from filestack_tags.search.language.tree import Comparison, HasTag, Query, conjunction
 from filestack_tags.search.parsing import parse_query
@@ -43,6 +42,9 @@ Action = BulkJob.Action
 
 MAX_IDS = 10_000
 """Maximum number of assets that a job may list by id."""
+
+INSERTED = 1000
+"""Ids inserted in one statement."""
 
 MAX_KEY = 200
 """Longest idempotency key, in characters."""
@@ -252,7 +254,7 @@ def ask(
         parameters=parameters,
         query=request.query.strip(),
         include_hidden=search.include_hidden,
-        asset_ids=ids,
+        ids_digest="" if ids is None else _digest_of_ids(ids),
         ceiling=newest or 0,
         matched=counted.count if ids is None else len(ids),
         matched_is_exact=counted.is_exact or ids is not None,
@@ -261,16 +263,23 @@ def ask(
         trigger=TaggingRun.Trigger(trigger),
         key=_key_digest(user, key) if key else None,
     )
-    return _noted(job)
+    return _insert(job, ids or ())
 
 
-def _noted(job: BulkJob) -> tuple[BulkJob, bool]:
-    """Insert the job, unless its key was used; return ``(job, created)``."""
+def _insert(job: BulkJob, ids: Sequence[int]) -> tuple[BulkJob, bool]:
+    """Insert the job with its ids, unless its key was used; return ``(job, created)``."""
     known = _with_key(job)
     if known is None:
         try:
             with atomic():
                 job.save(using=alias(), force_insert=True)
+                BulkJobItem.objects.using(alias()).bulk_create(
+                    [
+                        BulkJobItem(job=job, asset_id=pk, outcome=BulkJobItem.Outcome.PENDING)
+                        for pk in ids
+                    ],
+                    batch_size=INSERTED,
+                )
         except IntegrityError:
             known = _with_key(job)
             if known is None:
@@ -278,7 +287,7 @@ def _noted(job: BulkJob) -> tuple[BulkJob, bool]:
         else:
             metrics.count("bulk.asked", job=job.action)
             return job, True
-    same = ("action", "parameters", "query", "asset_ids", "undoes_id")
+    same = ("action", "parameters", "query", "ids_digest", "undoes_id")
     if any(getattr(known, name) != getattr(job, name) for name in same):
         raise BulkError(
             f"The idempotency key was used for another job, {known}.",
@@ -292,6 +301,10 @@ def _with_key(job: BulkJob) -> BulkJob | None:
     if job.key is None:
         return None
     return BulkJob.objects.using(alias()).filter(key=job.key).first()
+
+
+def _digest_of_ids(ids: Iterable[int]) -> str:
+    return sha256(",".join(map(str, ids)).encode()).hexdigest()
 
 
 def _key_digest(user: AbstractBaseUser | None, key: str) -> str:
@@ -309,27 +322,9 @@ def cancel(job_id: int) -> bool:
         job = locked(BulkJob.objects.filter(pk=job_id)).get()
         if not job.is_open:
             return False
-        job.state = BulkJob.State.CANCELLED
-        job.finished_at = timezone.now()
-        job.due_at = None
-        job.held = ""
-        job.save(using=alias(), update_fields=("state", "finished_at", "due_at", "held"))
-    tell_of_end(job)
+        job.close(BulkJob.State.CANCELLED)
+        job.save(using=alias())
     return True
-
-
-def tell_of_end(job: BulkJob) -> None:
-    """Report the end of a job to metrics once it is committed, if the job has ended."""
-    if job.is_open or job.finished_at is None:
-        return
-    is_failed = job.state == BulkJob.State.FAILED
-    is_finished = job.state == BulkJob.State.FINISHED
-    metrics.count(
-        "bulk.failed" if is_failed else "bulk.finished" if is_finished else "bulk.cancelled",
-        job=job.action,
-    )
-    waited = (job.finished_at - job.created_at).total_seconds()
-    metrics.observe("bulk.seconds", waited, job=job.action)
 
 
 def search_of_job(job: BulkJob) -> Search:

@@ -5,7 +5,7 @@
 it. Both keep every asset's rows correct despite concurrent changes.
 """
 
-from .batches import unfinished, work
+from .batches import work
 from .requests import Preview, preview, start, undo
 
-__all__ = ["Preview", "preview", "start", "undo", "unfinished", "work"]
+__all__ = ["Preview", "preview", "start", "undo", "work"]

@@ -1,25 +1,23 @@
 """Process the assets of a merge, forward and back.
 
-Every batch is one transaction that locks its assets, writes their rows, counts the tags and saves
-the progress. So it may stop anywhere and continue in any process. Concurrent workers wait for each
-other, and the second finds nothing left to do.
+Every batch is one transaction that locks its assets, writes their rows, counts the tags, and saves
+the progress if this process still leases the merge. So it may stop anywhere and continue in any
+process.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from datetime import timedelta
 
 from django.db import IntegrityError
 from django.db.models import ProtectedError, QuerySet
-from django.utils import timezone
 
 from filestack_tags.assets import tags
 from filestack_tags.assets.visibility import sees_everything, why_stopped
 from filestack_tags.curation.decision_rows import Said
 from filestack_tags.db.transactions import alias, atomic, locked, retrying
-from filestack_tags.models import AT_WORK, AssetTag, Tag, TagMerge, TagMergeRow
+from filestack_tags.models import AssetTag, LeaseLost, Tag, TagMerge, TagMergeRow
 from filestack_tags.search import statistics
 
 from . import rows
@@ -31,38 +29,48 @@ CHANGE_TAGS = "filestack_tags.change_tag"
 BATCH = 450
 """Assets in one transaction: as many ids as SQLite's oldest limit allows in a statement."""
 
-ABANDONED_AFTER = timedelta(minutes=1)
+LEASE_SECONDS = 60
 """A batch takes well under a second; a worker without progress for this long has crashed."""
 
-
-class _Overtaken(Exception):
-    """The merge is no longer in the state that the batch was for; the batch is rolled back."""
+MAX_ATTEMPTS = 10
+"""How often the worker may crash in the same batch before the merge stops."""
 
 
 def work(merge_id: int, *, is_stopped: Callable[[], bool] = lambda: False) -> bool:
-    """Continue a merge, or its undoing; return whether nothing is left to do.
+    """Continue a merge, or its undoing; return whether nothing is left to do for this process.
 
-    Any number of processes may call this, at any time, repeatedly. Before each batch the user who
-    started it must be active and permitted; otherwise it stops, and ``error`` says why.
+    Any number of processes may call this, at any time; one of them leases the merge. Before each
+    batch the user who started it must be active and permitted; otherwise it stops, and ``error``
+    says why.
 
     Args:
+        merge_id: the merge.
         is_stopped: called after each batch.
 
     Raises:
-        TagMerge.DoesNotExist: when there is no such merge.
         OperationalError: when the database stays unreachable; another call continues.
     """
+    leased = TagMerge.objects.acquire(
+        [merge_id], seconds=LEASE_SECONDS, max_attempts=MAX_ATTEMPTS
+    )
+    if not leased:
+        return True
+    (merge,) = leased
     steps = {State.MERGING: _merge_some, State.UNDOING: _undo_some}
-    while (merge := _read(merge_id)).is_at_work:
-        if why := _why_stopped(merge):
-            _stop(merge, why)
-            return True
-        try:
-            steps[State(merge.state)](merge)
-        except _Overtaken:
-            continue
-        if is_stopped():
-            return not _read(merge_id).is_at_work
+    try:
+        while merge.is_at_work:
+            if why := _why_stopped(merge):
+                _stop(merge, why)
+                return True
+            merge = steps[State(merge.state)](merge)
+            if merge.is_at_work and is_stopped():
+                TagMerge.objects.release(merge)
+                return False
+    except LeaseLost:
+        pass  # it was undone meanwhile, or another process has leased it
+    except Exception:
+        TagMerge.objects.release(merge)
+        raise
     return True
 
 
@@ -77,40 +85,29 @@ def _why_stopped(merge: TagMerge) -> str:
 
 @retrying
 def _stop(merge: TagMerge, why: str) -> None:
+    how = "Merge the tags again to continue, or undo the merge."
+    if merge.state == State.UNDOING:
+        how = "Undo the merge again to continue."
     with atomic():
-        held = locked(TagMerge.objects.filter(pk=merge.pk)).get()
-        if held.state == merge.state:
-            held.error = f"{why} Merge the tags again to continue, or undo the merge."
-            if held.state == State.UNDOING:
-                held.error = f"{why} Undo the merge again to continue."
-            held.save(using=alias())
-
-
-def unfinished(*, silent_for: timedelta = ABANDONED_AFTER) -> list[int]:
-    """Return unfinished merges that had no progress for some time."""
-    merges = TagMerge.objects.using(alias()).filter(
-        state__in=AT_WORK, error="", changed_at__lte=timezone.now() - silent_for
-    )
-    return list(merges.order_by("pk").values_list("pk", flat=True))
+        TagMerge.objects.lock_leased([merge])
+        merge.close(merge.state, f"{why} {how}")
+        merge.save(using=alias())
 
 
 @retrying
-def _merge_some(merge: TagMerge) -> None:
+def _merge_some(merge: TagMerge) -> TagMerge:
     source = AssetTag.objects.using(alias()).filter(tag_id=merge.source_id)
     ahead = source if merge.position is None else source.filter(asset_id__gt=merge.position)
     # Behind the walk are rows of replies that had resolved the label before the merge began.
     ids = _next(ahead) or _next(source)
-    if ids:
-        _merge_batch(merge, ids)
-    else:
-        _finish_merge(merge)
+    return _merge_batch(merge, ids) if ids else _finish_merge(merge)
 
 
 def _next(waiting: QuerySet[AssetTag]) -> list[int]:
     return list(waiting.order_by("asset_id").values_list("asset_id", flat=True)[:BATCH])
 
 
-def _merge_batch(merge: TagMerge, ids: list[int]) -> None:
+def _merge_batch(merge: TagMerge, ids: list[int]) -> TagMerge:
     with atomic():
         forgotten = rows.lock_assets(ids)
         tags.lock((merge.source_id, merge.target_id))
@@ -130,7 +127,7 @@ def _merge_batch(merge: TagMerge, ids: list[int]) -> None:
             {merge.source_id: (source, {}), merge.target_id: (target, {**target, **after})},
         )
         both = fresh & target.keys()
-        _note(
+        return _record(
             merge,
             position=max([*ids, merge.position or 0]),
             done=len(fresh),
@@ -139,32 +136,32 @@ def _merge_batch(merge: TagMerge, ids: list[int]) -> None:
         )
 
 
-def _finish_merge(merge: TagMerge) -> None:
+def _finish_merge(merge: TagMerge) -> TagMerge:
     """Delete the source, unless a late reply has just assigned it to another asset."""
     try:
         with atomic():
             held = locked(Tag.objects.filter(pk__in=(merge.source_id, merge.target_id)))
             list(held.order_by("pk").values_list("pk", flat=True))  # evaluated for its locks
             Tag.objects.using(alias()).filter(pk=merge.source_id).delete()
-            _note(merge, state=State.MERGED)
+            merged = _record(merge, state=State.MERGED)
     except (ProtectedError, IntegrityError):
-        return
+        return merge
     statistics.refresh([merge.source_id, merge.target_id])
+    return merged
 
 
 @retrying
-def _undo_some(merge: TagMerge) -> None:
-    noted = TagMergeRow.objects.using(alias()).filter(merge=merge)
-    ids = sorted(set(noted.order_by("asset_id").values_list("asset_id", flat=True)[:BATCH]))
+def _undo_some(merge: TagMerge) -> TagMerge:
+    saved = TagMergeRow.objects.using(alias()).filter(merge=merge)
+    ids = sorted(set(saved.order_by("asset_id").values_list("asset_id", flat=True)[:BATCH]))
     with atomic():
         if ids:
             done = _undo_batch(merge, ids)
-            noted.filter(asset_id__in=ids)._raw_delete(alias())
-            _note(merge, done=-done)
-        else:
-            _note(merge, state=State.UNDONE)
-    if not ids:
-        statistics.refresh([merge.source_id, merge.target_id])
+            saved.filter(asset_id__in=ids)._raw_delete(alias())
+            return _record(merge, done=-done)
+        undone = _record(merge, state=State.UNDONE)
+    statistics.refresh([merge.source_id, merge.target_id])
+    return undone
 
 
 def _undo_batch(merge: TagMerge, ids: list[int]) -> int:
@@ -233,7 +230,7 @@ def _count(
     tags.adjust_counts(counts)
 
 
-def _note(
+def _record(
     merge: TagMerge,
     *,
     position: int | None = None,
@@ -241,17 +238,22 @@ def _note(
     done: int = 0,
     both: int = 0,
     conflicts: int = 0,
-) -> None:
-    held = locked(TagMerge.objects.filter(pk=merge.pk)).get()
-    if held.state != merge.state:
-        raise _Overtaken
-    held.state = state or held.state
-    held.position = held.position if position is None else max(position, held.position or 0)
-    held.done = max(held.done + done, 0)
-    held.both += both
-    held.conflicts += conflicts
-    held.save(using=alias())
+) -> TagMerge:
+    """Save the progress and renew the lease, as the last step of a batch; return the merge.
 
-
-def _read(merge_id: int) -> TagMerge:
-    return TagMerge.objects.using(alias()).get(pk=merge_id)
+    Raises:
+        LeaseLost: when this process no longer leases the merge.
+    """
+    TagMerge.objects.lock_leased([merge])
+    current = TagMerge.objects.using(alias()).get(pk=merge.pk)
+    if position is not None:
+        current.position = max(position, current.position or 0)
+    current.done = max(current.done + done, 0)
+    current.both += both
+    current.conflicts += conflicts
+    if state:
+        current.close(state)
+    else:
+        current.renew(LEASE_SECONDS)
+    current.save(using=alias())
+    return current

@@ -12,7 +12,7 @@ from django.db.models import Q
 from filestack_tags.assets import tags
 from filestack_tags.db.transactions import alias, atomic, locked, retrying
 from filestack_tags.exceptions import CurationError
-from filestack_tags.models import AT_WORK, AssetTag, Tag, TagAlias, TagMerge
+from filestack_tags.models import AssetTag, Tag, TagAlias, TagMerge
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
@@ -75,10 +75,9 @@ def start(source_id: int, target_id: int, *, user: AbstractBaseUser | None) -> T
     with atomic():
         list(locked(Tag.objects.filter(pk__in=(source_id, target_id))).order_by("pk"))
         stopped = locked(TagMerge.objects.filter(source_id=source_id, target_id=target_id))
-        merge = stopped.filter(state=State.MERGING).exclude(error="").first()
+        merge = stopped.filter(state=State.MERGING, due_at=None).first()
         if merge is not None:
-            merge.error, merge.needs_user = "", user is not None
-            merge.started_by_id = None if user is None else user.pk
+            merge.restart(State.MERGING, user_id=None if user is None else user.pk)
             merge.save(using=alias())
             return merge
         source, target = _both(source_id, target_id)
@@ -119,7 +118,7 @@ def undo(merge_id: int, *, user: AbstractBaseUser | None) -> TagMerge:
         target_id = TagMerge.objects.using(alias()).get(pk=merge_id).target_id
         list(locked(Tag.objects.filter(pk=target_id)))  # evaluated for its lock
         merge = locked(TagMerge.objects.filter(pk=merge_id)).get()
-        if merge.state in (State.UNDOING, State.UNDONE) and not merge.error:
+        if merge.state == State.UNDONE or (merge.state == State.UNDOING and merge.is_at_work):
             return merge
         if merge.pruned_at is not None:
             raise CurationError(
@@ -128,10 +127,8 @@ def undo(merge_id: int, *, user: AbstractBaseUser | None) -> TagMerge:
             )
         _require_latest(merge)
         _bring_back_source(merge)
-        merge.state = State.UNDOING
+        merge.restart(State.UNDOING, user_id=None if user is None else user.pk)
         merge.position = None
-        merge.error, merge.needs_user = "", user is not None
-        merge.undone_by_id = None if user is None else user.pk
         merge.save(using=alias())
     return merge
 
@@ -144,9 +141,9 @@ def _both(source_id: int, target_id: int) -> tuple[Tag, Tag]:
     if len(found) < 2:
         raise CurationError("One of the tags is not there any more: has it been merged?")
     source, target = found[source_id], found[target_id]
-    under_way = TagMerge.objects.using(alias()).filter(
-        Q(source_id__in=found) | Q(target_id=source_id), state__in=AT_WORK
-    )
+    same_tags = Q(source_id__in=found) | Q(target_id=source_id)
+    under_way = TagMerge.objects.using(alias()).filter(same_tags)
+    under_way = under_way.exclude(state__in=TagMerge.COMPLETE)
     if merge := under_way.first():
         raise CurationError(
             f"The merge {merge} is at work on one of the tags: wait until it is done."
