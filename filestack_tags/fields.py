@@ -67,7 +67,7 @@ class AssetOf(_ForeignKeyToAsset):
         file: the name of the ``FileField``.
         alias: the name under which Filestack reads the field's storage. Without one, a copy of each
             file is stored at Filestack. The tagger ``local`` reads the storage itself.
-        forget: whether to archive the asset of a file that was deleted or replaced. Its tags and
+        archive: whether to archive the asset of a file that was deleted or replaced. Its tags and
             decisions are kept.
         max_size: bytes; a larger file is not stored at Filestack.
         options: ``related_name``, ``related_query_name``, ``verbose_name``, ``help_text``,
@@ -79,13 +79,13 @@ class AssetOf(_ForeignKeyToAsset):
         file: str,
         *,
         alias: str = "",
-        forget: bool = True,
+        archive: bool = True,
         max_size: int = 100 * 1024 * 1024,
         **options: Any,
     ) -> None:
         self.file = file
         self.alias = alias
-        self.forget = forget
+        self.archive = archive
         self.max_size = max_size
         fixed = {"on_delete": models.SET_NULL, "null": True, "blank": True, "editable": False}
         super().__init__("filestack_tags.Asset", **{**options, **fixed})

@@ -43,7 +43,7 @@ JOBS = frozenset(
         "accept_tag",
         "add_tag",
         "export",
-        "forget",
+        "archive",
         "reject_tag",
         "remove_tag",
         "retag",

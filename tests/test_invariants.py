@@ -45,7 +45,7 @@ from tests import examples, scripted, signed_headers
 HANDLE = "VJQTvCboRVivWJ2BpKgd"
 labels = st.sampled_from(["sky", "Sky", "sea", "no person", "straße", "STRASSE", "ﬁsh"])
 confidences = st.integers(0, 100)
-ACTS = ("accept", "reject", "withdraw", "add", "forget", "restore")
+ACTS = ("accept", "reject", "withdraw", "add", "archive", "restore")
 replies = st.builds(
     scripted.reply,
     st.dictionaries(labels, confidences, max_size=4),
@@ -88,7 +88,7 @@ class ResultProperties(TestCase):
                 apply(self.asset, step)
                 continue
             act, name = step
-            if act in ("forget", "restore"):
+            if act in ("archive", "restore"):
                 getattr(registry, act)(self.asset.pk)
             elif act == "add":
                 curation.add(self.asset.pk, name, user=None, confidence=55)
@@ -97,10 +97,10 @@ class ResultProperties(TestCase):
             ).first():
                 getattr(curation, act)(self.asset.pk, tag.pk, user=None)
         self.asset.refresh_from_db()
-        forgotten = self.asset.deleted_at is not None
+        archived = self.asset.deleted_at is not None
         rows = AssetTag.objects.filter(asset=self.asset)
         for row in rows:
-            assert row.score == score_of(row.confidence, row.decision, forgotten=forgotten)
+            assert row.score == score_of(row.confidence, row.decision, archived=archived)
         found = rows.filter(score__gte=0).values_list("tag__key", flat=True)
         assert counts_of() == dict.fromkeys(found, 1)
 

@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from filestack_tags import tasks
-from filestack_tags.assets.registry import Facts, amend, forget
+from filestack_tags.assets.registry import Facts, amend, archive
 from filestack_tags.assets.tags import existing_ids
 from filestack_tags.assets.visibility import scope_of, sees_everything
 from filestack_tags.conf import get_settings
@@ -283,7 +283,7 @@ class AssetViewSet(View):
     @operation("delete_asset", status=(204,))
     def destroy(self, request: Request, pk: str) -> Response:
         """Archive an asset. It is hidden, and restored when it is registered again."""
-        forget(self.asset(pk).pk)
+        archive(self.asset(pk).pk)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     @operation("tag_asset", returns=QueuedSerializer, status=(202,), operates=True)

@@ -279,7 +279,7 @@ def content_changed(asset_id: int, *, facts: Facts, at: datetime) -> bool:
 
 
 @retrying
-def forget(asset_id: int, *, at: datetime | None = None) -> bool:
+def archive(asset_id: int, *, at: datetime | None = None) -> bool:
     """Archive an asset, which hides it from every search; return whether it was visible.
 
     Its tags and every decision about them are kept, and :func:`restore` brings them back.
@@ -305,7 +305,7 @@ def restore(asset_id: int) -> bool:
     return True
 
 
-def forget_many(asset_ids: Collection[int]) -> set[int]:
+def archive_many(asset_ids: Collection[int]) -> set[int]:
     """Archive a few hundred assets in one transaction; return those that were visible."""
     return _present_or_not(asset_ids, deleted_at=timezone.now())
 
@@ -418,14 +418,14 @@ def rescore(*, hidden: Collection[int] = (), shown: Collection[int] = ()) -> Non
     """
     counts: Counter[int] = Counter()
     of_both: list[tuple[QuerySet[AssetTag], bool]] = []
-    for ids, forgotten in ((hidden, True), (shown, False)):
+    for ids, archived in ((hidden, True), (shown, False)):
         if ids:
             rows = AssetTag.objects.using(alias()).filter(asset__in=ids)
             rows = rows.exclude(decision=AssetTag.Decision.REJECTED)
-            of_both.append((rows, forgotten))
+            of_both.append((rows, archived))
             for tag_id in rows.values_list("tag_id", flat=True):
-                counts[tag_id] += -1 if forgotten else 1
+                counts[tag_id] += -1 if archived else 1
     tags.lock(counts)
-    for rows, forgotten in of_both:
-        rows.update(score=score_in_sql(forgotten=forgotten))
+    for rows, archived in of_both:
+        rows.update(score=score_in_sql(archived=archived))
     tags.adjust_counts(counts)

@@ -62,7 +62,7 @@ def replace(assets: Mapping[int, Asset], results: Mapping[int, TagResult]) -> No
                 asset_id=asset_id,
                 tag_id=tag_id,
                 confidence=confidence,
-                score=score_of(confidence, UNREVIEWED, forgotten=is_archived),
+                score=score_of(confidence, UNREVIEWED, archived=is_archived),
                 source=source,
                 run_id=result.run_id,
             )

@@ -58,13 +58,13 @@ class Said:
         """Whether a user gave the asset the tag, and not a tagger."""
         return self.source == AssetTag.Source.USER and self.run_id is None
 
-    def row(self, pair: Pair, *, forgotten: bool) -> AssetTag:
+    def row(self, pair: Pair, *, archived: bool) -> AssetTag:
         return AssetTag(
             asset_id=pair[0],
             tag_id=pair[1],
             confidence=self.confidence,
             tagger_confidence=self.tagger_confidence,
-            score=score_of(self.confidence, self.decision, forgotten=forgotten),
+            score=score_of(self.confidence, self.decision, archived=archived),
             source=self.source,
             decision=self.decision,
             decided_by_id=self.decided_by_id,
@@ -125,10 +125,10 @@ class Held:
     def __init__(self, pairs: Collection[Pair]) -> None:
         assets = locked(Asset.objects.filter(pk__in={asset_id for asset_id, _ in pairs}))
         deleted = assets.order_by("pk").values_list("pk", "deleted_at")
-        self.forgotten = {asset_id: deleted_at is not None for asset_id, deleted_at in deleted}
+        self.archived = {asset_id: deleted_at is not None for asset_id, deleted_at in deleted}
         """``{asset id: whether it is archived}``, for assets that exist."""
         rows = AssetTag.objects.using(alias()).filter(
-            asset_id__in=self.forgotten, tag_id__in={tag_id for _, tag_id in pairs}
+            asset_id__in=self.archived, tag_id__in={tag_id for _, tag_id in pairs}
         )
         self.rows = {
             (row.asset_id, row.tag_id): Said(
@@ -145,7 +145,7 @@ class Held:
 
     def row(self, pair: Pair) -> AssetTag | None:
         said = self.rows.get(pair)
-        return None if said is None else said.row(pair, forgotten=self.forgotten[pair[0]])
+        return None if said is None else said.row(pair, archived=self.archived[pair[0]])
 
 
 def write(
@@ -165,8 +165,8 @@ def write(
         held.rows.pop(change.pair, None)
         if change.after is not None:
             held.rows[change.pair] = change.after
-            rows.append(change.after.row(change.pair, forgotten=held.forgotten[asset_id]))
-        if not held.forgotten[asset_id]:
+            rows.append(change.after.row(change.pair, archived=held.archived[asset_id]))
+        if not held.archived[asset_id]:
             counts[tag_id] += _counts(change.after) - _counts(change.before)
     _delete([change.pair for change in changes if change.after is None])
     _upsert(rows)
@@ -174,7 +174,7 @@ def write(
         [_entry(change, act, signature, now) for change in changes]
     )
     tags.adjust_counts(counts)
-    on_commit(partial(_announce, changes, held.forgotten))
+    on_commit(partial(_announce, changes, held.archived))
     outbox.note(outbox.DECIDED, _told(changes, act))
     return {change.pair: entry.pk for change, entry in zip(changes, entries, strict=True)}
 
@@ -243,7 +243,7 @@ def _entry(change: Change, act: str, signature: Signature, now: datetime) -> Tag
     return entry
 
 
-def _announce(changes: Iterable[Change], forgotten: dict[int, bool]) -> None:
+def _announce(changes: Iterable[Change], archived: dict[int, bool]) -> None:
     if not tag_decided.has_listeners(AssetTag):
         return
     for change in changes:
@@ -255,6 +255,6 @@ def _announce(changes: Iterable[Change], forgotten: dict[int, bool]) -> None:
             )
         if said is None:
             continue
-        row = said.row(change.pair, forgotten=forgotten[change.pair[0]])
+        row = said.row(change.pair, archived=archived[change.pair[0]])
         name = Decision(row.decision).name.lower() if row.decision else ""
         tag_decided.send_robust(sender=AssetTag, asset_tag=row, decision=name)

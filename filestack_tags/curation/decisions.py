@@ -324,7 +324,7 @@ def _unknown(act: str, pairs: Sequence[Pair], held: Held) -> dict[Pair, Exceptio
     unknown: dict[Pair, Exception] = {
         pair: Asset.DoesNotExist(f"There is no asset {pair[0]}.")
         for pair in pairs
-        if pair[0] not in held.forgotten
+        if pair[0] not in held.archived
     }
     if act == Act.ADD:
         wanted = Tag.objects.using(alias()).filter(pk__in={tag_id for _asset, tag_id in pairs})

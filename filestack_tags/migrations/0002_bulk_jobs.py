@@ -35,7 +35,7 @@ class Migration(migrations.Migration):
                             ("retag", "re-tag"),
                             ("run_workflow", "run a workflow"),
                             ("export", "export"),
-                            ("forget", "forget"),
+                            ("archive", "archive"),
                             ("undo", "undo"),
                         ],
                         max_length=20,

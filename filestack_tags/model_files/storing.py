@@ -345,8 +345,8 @@ def _drop(field: AssetOf, entry_id: int) -> bool:
 def _let_go(field: AssetOf, asset_id: int | None) -> None:
     """Archive an asset that no row refers to any more."""
     still = ModelFile.objects.using(alias()).filter(asset=asset_id)
-    if asset_id is not None and field.forget and not still.exists():
-        registry.forget(asset_id)
+    if asset_id is not None and field.archive and not still.exists():
+        registry.archive(asset_id)
 
 
 def _hold(field: AssetOf, row_id: Any) -> None:

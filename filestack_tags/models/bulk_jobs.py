@@ -26,7 +26,7 @@ class BulkJob(Leased):
         RETAG = "retag", _("re-tag")
         WORKFLOW = "run_workflow", _("run a workflow")
         EXPORT = "export", _("export")
-        FORGET = "forget", _("forget")
+        ARCHIVE = "archive", _("archive")
         UNDO = "undo", _("undo")
 
     class State(models.TextChoices):

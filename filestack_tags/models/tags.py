@@ -181,20 +181,20 @@ CONFIRMED = (AssetTag.Decision.ACCEPTED, AssetTag.Decision.ADDED)
 """The decisions of a user that show a tag whatever its confidence."""
 
 
-def score_of(confidence: int, decision: int, *, forgotten: bool) -> int:
+def score_of(confidence: int, decision: int, *, archived: bool) -> int:
     """Return the :attr:`AssetTag.score` of a row: the rule that every writer follows.
 
     It is the row's confidence, or :data:`NOT_FOUND` while the tag is rejected or the asset is
-    archived (``forgotten``). So one index answers "has the tag, with at least this confidence".
+    archived (``archived``). So one index answers "has the tag, with at least this confidence".
     """
-    if forgotten or decision == AssetTag.Decision.REJECTED:
+    if archived or decision == AssetTag.Decision.REJECTED:
         return NOT_FOUND
     return confidence
 
 
-def score_in_sql(*, forgotten: bool) -> Combinable:
+def score_in_sql(*, archived: bool) -> Combinable:
     """Return :func:`score_of` as an expression over the columns of :class:`AssetTag`."""
-    if forgotten:
+    if archived:
         return Value(NOT_FOUND)
     return Case(
         When(decision=AssetTag.Decision.REJECTED, then=Value(NOT_FOUND)),

@@ -10,7 +10,7 @@ from django.http import HttpRequest
 
 from filestack_tags import curation, metrics, tasks
 from filestack_tags.assets import upload_policy
-from filestack_tags.assets.registry import Facts, forget
+from filestack_tags.assets.registry import Facts, archive
 from filestack_tags.assets.visibility import assets_of
 from filestack_tags.exceptions import SearchError, TaggerError
 from filestack_tags.fields import AssetOf
@@ -50,7 +50,7 @@ def registering() -> None:
     assert_type(asset, Asset)
     assert_type(created, bool)
     assert_type(tasks.request_tagging([asset.pk], force=True), list[int])
-    assert_type(forget(asset.pk), bool)
+    assert_type(archive(asset.pk), bool)
     assert_type(asset.deleted_at, datetime | None)
     tasks.register("HANDLE")  # type: ignore[arg-type]
     tasks.request_tagging(asset.pk)  # type: ignore[arg-type]
@@ -64,7 +64,7 @@ def files_of_models(photo: Photo) -> None:
     assert photo.asset.filename  # type: ignore[union-attr]
     found = Photo.objects.filter(asset__in=Asset.objects.search("sky"))
     assert_type(found, QuerySet[Photo, Photo])
-    AssetOf("file", alias="media", forget=False)
+    AssetOf("file", alias="media", archive=False)
     AssetOf()  # type: ignore[call-arg]
     AssetOf("file", max_size="large")  # type: ignore[arg-type]
 

@@ -169,9 +169,9 @@ def test_hidden_tags_are_searched_with_the_permission_only(client_of: Any) -> No
     assert "permission" in refused.json()["detail"]
 
 
-def test_forgotten_assets_are_neither_listed_nor_found_by_id(api: APIClient) -> None:
+def test_archived_assets_are_neither_listed_nor_found_by_id(api: APIClient) -> None:
     asset = tagged("h1", {"sky": 90})
-    registry.forget(asset.pk)
+    registry.archive(asset.pk)
     assert found(api, "") == found(api, "tag=sky") == set()
     assert api.get(f"/api/v1/assets/{asset.pk}/").status_code == 404
 

@@ -120,8 +120,8 @@ def test_the_same_key_and_body_are_the_same_job_and_another_body_is_refused(
         ({"action": "retag", "tagger": "os.system"}, "tagger"),
         ({"action": "run_workflow", "tagger": "os.abort"}, "tagger"),
         ({"action": "run_workflow", "tagger": "nobody"}, "tagger"),
-        ({"action": "forget", "asset_ids": []}, "asset_ids"),
-        ({"action": "forget", "asset_ids": [2**63]}, "asset_ids.0"),
+        ({"action": "archive", "asset_ids": []}, "asset_ids"),
+        ({"action": "archive", "asset_ids": [2**63]}, "asset_ids.0"),
     ],
 )
 def test_what_cannot_be_done_is_told_by_its_field(
@@ -160,7 +160,7 @@ def test_a_search_that_cannot_be_read_is_told_with_its_position(
     api: APIClient, run: Any, ids: list[int]
 ) -> None:
     for path in (JOBS, f"{JOBS}preview/"):
-        reply = run(api, path, {"action": "forget", "q": "sky=>80"})
+        reply = run(api, path, {"action": "archive", "q": "sky=>80"})
         assert (reply.status_code, reply.json()["position"]) == (400, 4)
     assert Asset.objects.present().count() == 3
 
@@ -255,7 +255,7 @@ def test_a_hidden_tag_is_unknown_to_who_may_not_search_it(
 def test_a_job_is_cancelled_and_cancelling_again_is_no_error(
     api: APIClient, ids: list[int]
 ) -> None:
-    job, _ = bulk.ask(bulk.Request("forget"), user=owner())
+    job, _ = bulk.ask(bulk.Request("archive"), user=owner())
     for _ in range(2):
         reply = api.post(f"{JOBS}{job.pk}/cancel/")
         assert (reply.status_code, reply.json()["state"]) == (200, "cancelled")
@@ -267,7 +267,7 @@ def test_a_job_is_cancelled_and_cancelling_again_is_no_error(
     [
         (REJECT, "change_asset"),
         ({"action": "retag"}, "tag_asset"),
-        ({"action": "forget"}, "delete_asset"),
+        ({"action": "archive"}, "delete_asset"),
     ],
 )
 def test_each_action_takes_its_own_permission(
@@ -291,7 +291,7 @@ def _request(body: dict[str, Any]) -> dict[str, Any]:
 def test_jobs_of_others_are_not_there_without_the_permission(
     api: APIClient, client_of: Any, ids: list[int]
 ) -> None:
-    job, _ = bulk.ask(bulk.Request("forget"), user=owner())
+    job, _ = bulk.ask(bulk.Request("archive"), user=owner())
     other = client_of(*EDITOR)
     for path in ("", "items/", "download/"):
         assert other.get(f"{JOBS}{job.pk}/{path}").status_code == 404
@@ -324,7 +324,7 @@ def test_who_is_no_user_asks_for_nothing(
     # Such as a host's service account: without a user a job would have no scope.
     monkeypatch.setattr("filestack_tags.api.base.View.user", None)
     for path in (JOBS, f"{JOBS}preview/"):
-        assert run(api, path, {"action": "forget"}).status_code == 403
+        assert run(api, path, {"action": "archive"}).status_code == 403
     assert not BulkJob.objects.exists()
 
 
@@ -332,7 +332,7 @@ def test_listing_costs_the_same_however_many_there_are(
     api: APIClient, ids: list[int], django_assert_num_queries: Any
 ) -> None:
     for _ in range(5):
-        bulk.ask(bulk.Request("forget"), user=owner())
+        bulk.ask(bulk.Request("archive"), user=owner())
     with django_assert_num_queries(5):  # session, user, permissions twice, rows
         assert len(api.get(JOBS).json()["results"]) == 5
     for pk in ("abc", "9" * 30, "0"):

@@ -58,7 +58,7 @@ WITHOUT: list[Callable[[Asset], Write]] = [
     lambda asset: ("post", f"assets/{asset.pk}/retag/", None),
     lambda asset: ("post", "tags/sky/aliases/", {"name": "new"}),
     lambda asset: ("delete", "tags/sky/aliases/heaven/", None),
-    lambda asset: ("post", "jobs/preview/", {"action": "forget"}),
+    lambda asset: ("post", "jobs/preview/", {"action": "archive"}),
 ]
 
 

@@ -145,9 +145,9 @@ def test_times_are_in_the_time_zone_of_the_request(
 
 
 @pytest.mark.django_db
-def test_assets_are_described_in_the_order_asked_for_without_forgotten_ones() -> None:
+def test_assets_are_described_in_the_order_asked_for_without_archived_ones() -> None:
     ids = [tagged(f"h{number}", {"sky": 90}).pk for number in range(4)]
-    registry.forget(ids[2])
+    registry.archive(ids[2])
     asked = [ids[1], ids[2], ids[3], ids[0]]
     assert [shown["id"] for shown in describe(asked, "default")] == [ids[1], ids[3], ids[0]]
 
@@ -170,7 +170,7 @@ def test_the_tags_shown_are_those_that_the_search_language_calls_visible(
                 tag=tag,
                 confidence=confidence,
                 decision=decision,
-                score=score_of(confidence, decision, forgotten=False),
+                score=score_of(confidence, decision, archived=False),
             )
     rows = visible_asset_tags(AssetTag.objects.all()).order_by("-confidence", "tag__key")
     visible = list(rows.values_list("asset_id", "tag__key"))

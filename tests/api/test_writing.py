@@ -67,9 +67,9 @@ def test_registering_notes_who_did_it(client_of: Any) -> None:
     assert reply.json()["uploader"] == "client0"
 
 
-def test_registering_a_forgotten_file_restores_it(api: APIClient) -> None:
+def test_registering_a_archived_file_restores_it(api: APIClient) -> None:
     asset = tagged(HANDLE, {"sky": 90})
-    registry.forget(asset.pk)
+    registry.archive(asset.pk)
     reply = register(api, handle=HANDLE)
     assert reply.status_code == 200
     assert [tag["key"] for tag in reply.json()["tags"]] == ["sky"]
@@ -173,7 +173,7 @@ def test_retag_makes_a_queued_asset_due_and_leaves_a_running_one_alone(api: APIC
     assert reply.json() == {"id": asset.pk, "state": "running", "queued": False}
 
 
-def test_delete_forgets_the_asset_and_keeps_its_row(api: APIClient) -> None:
+def test_delete_archives_the_asset_and_keeps_its_row(api: APIClient) -> None:
     asset = tagged(HANDLE, {"sky": 90})
     assert api.delete(f"/api/v1/assets/{asset.pk}/").status_code == 204
     asset.refresh_from_db()

@@ -94,13 +94,13 @@ def test_the_uploader_is_the_first_one_named() -> None:
     assert Asset.objects.get().uploader is None
 
 
-def test_forgetting_hides_and_restoring_brings_everything_back(
+def test_archiving_hides_and_restoring_brings_everything_back(
     asset: Asset, script: Any
 ) -> None:
     queue.request([asset.pk])
     queue.tag(asset.pk)
-    assert registry.forget(asset.pk) is True
-    assert registry.forget(asset.pk) is False
+    assert registry.archive(asset.pk) is True
+    assert registry.archive(asset.pk) is False
     assert not Asset.objects.search("sky").exists()
     assert Tag.objects.get().asset_count == 0
     assert registry.restore(asset.pk) is True
@@ -109,7 +109,7 @@ def test_forgetting_hides_and_restoring_brings_everything_back(
     assert Tag.objects.get().asset_count == 1
 
 
-def test_the_tags_of_a_forgotten_asset_have_no_score_until_it_is_restored(
+def test_the_tags_of_a_archived_asset_have_no_score_until_it_is_restored(
     asset: Asset, script: Any
 ) -> None:
     script[:] = [scripted.reply({"sky": 90, "sea": 40})]
@@ -121,21 +121,21 @@ def test_the_tags_of_a_forgotten_asset_have_no_score_until_it_is_restored(
         return dict(AssetTag.objects.values_list("tag__key", "score"))
 
     assert scores() == {"sky": 90, "sea": -1}
-    registry.forget(asset.pk)
+    registry.archive(asset.pk)
     assert scores() == {"sky": -1, "sea": -1}
     registry.restore(asset.pk)
     assert scores() == {"sky": 90, "sea": -1}
 
 
-def test_forgetting_takes_an_asset_out_of_the_queue(asset: Asset) -> None:
+def test_archiving_takes_an_asset_out_of_the_queue(asset: Asset) -> None:
     queue.request([asset.pk])
-    registry.forget(asset.pk)
+    registry.archive(asset.pk)
     asset.refresh_from_db()
     assert (asset.tagging_state, asset.due_at) == (Asset.State.NEW, None)
 
 
-def test_registering_a_forgotten_file_restores_it(asset: Asset) -> None:
-    registry.forget(asset.pk)
+def test_registering_a_archived_file_restores_it(asset: Asset) -> None:
+    registry.archive(asset.pk)
     registry.register(HANDLE, at=timezone.now() - timedelta(days=1))
     assert not Asset.objects.present().exists()
     registry.register(HANDLE)
@@ -170,7 +170,7 @@ def test_tags_are_counted_through_every_change(asset: Asset, script: Any) -> Non
 def test_an_asset_that_is_erased_leaves_its_tags_counted_right(filestack_make: Any) -> None:
     """As in the privacy guide."""
     gone, stays = filestack_make.asset({"sky": 90}), filestack_make.asset({"sky": 80})
-    registry.forget(gone.pk)
+    registry.archive(gone.pk)
     Asset.objects.filter(pk=gone.pk).exclude(deleted_at=None).delete()
     assert Tag.objects.get(key="sky").asset_count == 1
     assert Asset.objects.get() == stays

@@ -75,11 +75,11 @@ def test_a_reply_may_hold_more_tags_than_one_statement(asset: Asset, tags_of: Ta
     assert set(Tag.objects.values_list("asset_count", flat=True)) == {1}
 
 
-def test_a_reply_for_a_forgotten_asset_is_kept_out_of_searches_and_counts(
+def test_a_reply_for_a_archived_asset_is_kept_out_of_searches_and_counts(
     asset: Asset, tags_of: TagsOf
 ) -> None:
     apply(asset, sky=90)
-    registry.forget(asset.pk)
+    registry.archive(asset.pk)
     apply(asset, sky=80, sea=50)
     assert set(AssetTag.objects.values_list("score", flat=True)) == {-1}
     assert set(Tag.objects.values_list("asset_count", flat=True)) == {0}

@@ -118,7 +118,7 @@ def theirs(anna: User) -> Asset:
     curation.withdraw(asset.pk, Tag.objects.get(key="sky").pk, user=other)
     curation.accept(asset.pk, hidden.pk, user=other)
     curation.withdraw(asset.pk, hidden.pk, user=other)
-    bulk.ask(bulk.Request("forget", query="name:theirs*"), user=other)
+    bulk.ask(bulk.Request("archive", query="name:theirs*"), user=other)
     shared = saved_searches.Wanted("theirs", 'name:theirs* "Hidden Harbour"', shared=True)
     saved_searches.save(shared, owner=other)
     TagMerge.objects.create(
@@ -223,7 +223,7 @@ def test_nothing_out_of_scope_is_changed_by_any_request(anna: User, theirs: Asse
     saved = SavedSearch.objects.get().pk
     forms = [
         {"reject": tag.pk, "accept": tag.pk, "name": "x", "_save": "1"},
-        {"action": "forget", "confirmed": "yes", "_selected_action": [theirs.pk]},
+        {"action": "archive", "confirmed": "yes", "_selected_action": [theirs.pk]},
         {"action": "retag", "_selected_action": [theirs.pk]},
         {"action": "replay", "_selected_action": [WebhookDelivery.objects.get().pk]},
         {"asset": theirs.pk, "reject": Tag.objects.get(key="sky").pk},
@@ -414,7 +414,7 @@ def test_a_bulk_job_stays_in_the_scope_of_who_asked_for_it(anna: User, theirs: A
 def test_undoing_a_bulk_job_stays_in_the_scope_of_who_undoes_it(
     anna: User, theirs: Asset
 ) -> None:
-    for request in (bulk.Request("reject_tag", tag="sky"), bulk.Request("forget")):
+    for request in (bulk.Request("reject_tag", tag="sky"), bulk.Request("archive")):
         job, _ = bulk.ask(request, user=User.objects.create_superuser(request.action))
         while bulk.step(job.pk).goes_on:
             pass

@@ -260,7 +260,7 @@ def test_a_preview_says_how_many_and_what_they_cost(settings: Any) -> None:
     shown = bulk.preview(Request("retag", query="sky"), user=None)
     assert (shown.assets.count, shown.calls, shown.cost, shown.left) == (3, 3, 1.5, 7)
     assert not shown.can_be_undone
-    assert bulk.preview(Request("forget"), user=None).can_be_undone
+    assert bulk.preview(Request("archive"), user=None).can_be_undone
     assert not BulkJob.objects.exists()
 
 
@@ -290,9 +290,9 @@ def test_the_task_has_them_tagged(script: Any, django_capture_on_commit_callback
     assert states == {Asset.State.TAGGED}
 
 
-def test_what_is_forgotten_comes_back_as_it_was() -> None:
+def test_what_is_archived_comes_back_as_it_was() -> None:
     ids = tagged(3)
-    job = done(asked("forget", query="sky"))
+    job = done(asked("archive", query="sky"))
     assert (job.changed, count("sky")) == (3, 0)
     assert not Asset.objects.search("sky").exists()
     assert registry.restore_many(ids) == set(ids)
@@ -329,8 +329,8 @@ def test_no_cell_of_a_csv_is_a_formula(begin: str) -> None:
 
 def test_undo_brings_back_what_the_job_forgot_and_nothing_else() -> None:
     ids = tagged(5)
-    registry.forget(ids[0])
-    job = done(asked("forget"))
+    registry.archive(ids[0])
+    job = done(asked("archive"))
     registry.restore(ids[1])
     undoing = done(bulk.undo(job.pk, user=None))
     assert (undoing.changed, undoing.skipped, undoing.reasons) == (3, 1, {"since": 1})
@@ -385,7 +385,7 @@ def test_a_batch_takes_as_many_queries_for_many_assets_as_for_few(
 
 def test_what_cannot_be_undone_is_said() -> None:
     tagged(2)
-    job = asked("forget")
+    job = asked("archive")
     with pytest.raises(BulkError, match="goes on"):
         bulk.undo(job.pk, user=None)
     with pytest.raises(BulkError, match="cannot be undone"):
@@ -401,18 +401,18 @@ def test_what_jobs_come_to_is_told(
         return [each for each in said if each[0].startswith("bulk.")]
 
     tagged(3)
-    job = asked("forget", user=person, key="once")
-    asked("forget", user=person, key="once")
+    job = asked("archive", user=person, key="once")
+    asked("archive", user=person, key="once")
     with time_machine.travel(timezone.now() + timedelta(minutes=5)):
         done(job)
     *counts, (name, seconds, action) = heard()
     assert counts == [
-        ("bulk.asked", 1, "forget"),
-        ("bulk.assets", 2, "forgetchanged"),
-        ("bulk.assets", 1, "forgetchanged"),
-        ("bulk.finished", 1, "forget"),
+        ("bulk.asked", 1, "archive"),
+        ("bulk.assets", 2, "archivechanged"),
+        ("bulk.assets", 1, "archivechanged"),
+        ("bulk.finished", 1, "archive"),
     ]
-    assert (name, action) == ("bulk.seconds", "forget")
+    assert (name, action) == ("bulk.seconds", "archive")
     assert 300 <= seconds < 330
     undoing = bulk.undo(job.pk, user=person)
     bulk.cancel(undoing.pk)

@@ -74,7 +74,7 @@ def done(job: BulkJob) -> BulkJob:
 REQUESTS = {
     "change_asset": bulk.Request("add_tag", query="sky", tag="new"),
     "tag_asset": bulk.Request("retag"),
-    "delete_asset": bulk.Request("forget"),
+    "delete_asset": bulk.Request("archive"),
     "view_asset": bulk.Request("export"),
 }
 ENDS = [
@@ -122,7 +122,7 @@ def test_undoing_the_job_of_another_user_takes_the_permission_until_its_end(
 
 def test_a_job_without_a_user_belongs_to_code(editor: User) -> None:
     tagged()
-    assert done(bulk.ask(bulk.Request("forget"), user=None)[0]).state == State.FINISHED
+    assert done(bulk.ask(bulk.Request("archive"), user=None)[0]).state == State.FINISHED
 
 
 def test_a_job_keeps_to_what_its_user_sees_by_now(editor: User, settings: Any) -> None:

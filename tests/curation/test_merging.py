@@ -154,10 +154,10 @@ class TestAMerge:
         assert decisions() == {"cat": (80, 0)}
         assert set(TagAlias.objects.values_list("key", flat=True)) == {"cats", "kitties"}
 
-    def test_reaches_forgotten_assets_and_counts_only_present_ones(self) -> None:
+    def test_reaches_archived_assets_and_counts_only_present_ones(self) -> None:
         one = asset()
         apply(one, {"cats": 80})
-        registry.forget(one.pk)
+        registry.archive(one.pk)
         merge(tag("cats"), tag("cat"))
         assert (rows()[one.pk, "cat"][0], counts()) == (-1, {"cat": 0})
         registry.restore(one.pk)
@@ -316,10 +316,10 @@ class MergeProperties(TestCase):
     def test_any_rows_are_merged_rightly_and_undoing_restores_them(self, world: Any) -> None:
         source, target = tag("source"), tag("target")
         start = timezone.now()
-        for number, (one, two, is_forgotten) in enumerate(world):
+        for number, (one, two, is_archived) in enumerate(world):
             of = asset(number)
-            if is_forgotten:
-                registry.forget(of.pk)
+            if is_archived:
+                registry.archive(of.pk)
             for which, said in ((source, one), (target, two)):
                 if said is None:
                     continue
@@ -331,7 +331,7 @@ class MergeProperties(TestCase):
                     source=origin,
                     decision=decision,
                     decided_at=start + timedelta(seconds=confidence) if decision else None,
-                    score=score_of(confidence, decision, forgotten=is_forgotten),
+                    score=score_of(confidence, decision, archived=is_archived),
                 )
         for each in (source, target):
             count = each.asset_tags.filter(score__gte=0).count()

@@ -271,7 +271,7 @@ def test_writers_that_meet_on_assets_tags_and_new_names_never_deadlock() -> None
             if random.random() < 0.3:
                 curation.reject(asset.pk, row.tag_id, user=None)
             if random.random() < 0.2:
-                registry.forget(asset.pk)
+                registry.archive(asset.pk)
                 registry.restore(asset.pk)
 
     at_once(work)

@@ -155,7 +155,7 @@ def everything(script: Any, settings: Any) -> None:
         later(seconds=1)
         process(fp_delete("h"))
         assert registry.restore(pk)
-        assert registry.forget(pk)
+        assert registry.archive(pk)
         registry.register(Source.handle("h"), facts=facts)
         with patch.dict(handlers.HANDLERS, {"fp.export": unable}):
             failing = receive({"id": 2, "action": "fp.export", "text": {}})

@@ -219,7 +219,7 @@ def test_an_asset_that_cannot_be_changed_is_named_with_the_reason(
     run_in_bulk(page)
     ask(page, "Add a tag", Tag="archive")
     expect(page.get_by_text("It goes through 2 assets.")).to_be_visible()
-    seed.database(registry.forget, first.pk)
+    seed.database(registry.archive, first.pk)
     page.get_by_role("button", name="Do it").click()
     expect_end(page, "finished", "2 of 2")
     row = page.get_by_role("row").filter(has_text="does not exist, or does not match")

@@ -62,7 +62,7 @@ def _furnish() -> list[str]:
         "",
         "asset/",
         "asset/?view=table",
-        "asset/?presence=forgotten",
+        "asset/?presence=archived",
         f"asset/{asset.pk}/change/",
         f"asset/{asset.pk}/runs/",
         "asset/review/",

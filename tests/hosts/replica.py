@@ -105,7 +105,7 @@ def use_the_api(client: Client) -> None:
         {"action": "add_tag", "asset_ids": [4, 5], "tag": "coast"},
         {"action": "export", "q": "", "format": "csv"},
         {"action": "retag", "q": "cliff"},
-        {"action": "forget", "asset_ids": [5]},
+        {"action": "archive", "asset_ids": [5]},
     ):
         api("post", "jobs/preview/", body)
         api("post", "jobs/", body)
@@ -226,7 +226,7 @@ def use_python(user: User) -> None:
     undoing = tasks.undo_bulk_job(job.pk, user=user)
     undoing.refresh_from_db(using="default")
     tell(undoing.state, undoing.changed)
-    tell(registry.forget(asset.pk), registry.restore(asset.pk))
+    tell(registry.archive(asset.pk), registry.restore(asset.pk))
 
 
 def read_plainly(client: Client) -> None:

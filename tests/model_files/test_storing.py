@@ -130,7 +130,7 @@ def test_a_row_loaded_before_does_not_take_the_asset_away(
     assert kept.asset_id is not None
 
 
-def test_another_file_is_another_asset_and_the_first_is_forgotten(
+def test_another_file_is_another_asset_and_the_first_is_archived(
     filestack: EmulatorApp, committing: Committing
 ) -> None:
     photo = saved(committing)

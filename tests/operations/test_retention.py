@@ -247,16 +247,16 @@ class TestLeftovers:
         assert BulkJob.objects.get(pk=young.pk).pruned_at is None
         assert retention.prune(exports=1).export_parts == 3
 
-    def test_what_an_old_job_noted_goes_and_with_it_the_way_to_undo_forgetting(self) -> None:
+    def test_what_an_old_job_noted_goes_and_with_it_the_way_to_undo_archiving(self) -> None:
         asset = tagged("h", {"sky": 90})
         accepted = self.done("accept_tag", tag="sky", asset_ids=(asset.pk,), days=91)
-        forgotten = self.done("forget", days=91)
-        assert bulk.can_be_undone(forgotten)
+        archived = self.done("archive", days=91)
+        assert bulk.can_be_undone(archived)
         assert retention.prune().job_items == 2
-        for job in (accepted, forgotten):
+        for job in (accepted, archived):
             job.refresh_from_db()
         with pytest.raises(BulkError, match="so old"):
-            bulk.undo(forgotten.pk, user=None)
+            bulk.undo(archived.pk, user=None)
         # Its decisions are in the log, which is never pruned.
         undoing = bulk.undo(accepted.pk, user=None)
         registry.restore(asset.pk)
@@ -265,8 +265,8 @@ class TestLeftovers:
 
     def test_a_job_that_is_open_or_being_undone_is_left_alone(self) -> None:
         tagged("h", {"sky": 90})
-        forgotten = self.done("forget", days=91)
-        undoing = bulk.undo(forgotten.pk, user=None)
+        archived = self.done("archive", days=91)
+        undoing = bulk.undo(archived.pk, user=None)
         assert retention.prune() == Pruned()
         while bulk.step(undoing.pk).goes_on:
             pass

@@ -248,7 +248,7 @@ def test_previews_of_jobs_and_saved_searches_answer_with_a_problem(late):
         "asset/?q=sky&o=1",
         "asset/?tag=sky&confidence=90",
         "asset/?q=sk*",
-        "asset/?q=sky&presence=forgotten",
+        "asset/?q=sky&presence=archived",
         "asset/facets/?q=sky",
         "asset/complete/?before=sk",
         "asset/review/?tag=sky&low=0&high=100&q=sky",

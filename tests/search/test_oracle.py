@@ -315,7 +315,7 @@ def store(world: World) -> list[int]:
                 asset=asset,
                 tag=tags[row.tag],
                 confidence=row.confidence,
-                score=score_of(row.confidence, row.decision, forgotten=each.deleted),
+                score=score_of(row.confidence, row.decision, archived=each.deleted),
                 source=row.source,
                 decision=row.decision,
             )

@@ -43,7 +43,7 @@ def an_asset(reference: str, using: str = "default", **facts: object) -> Asset:
         )
         row = row if isinstance(row, dict) else {"confidence": row}
         score = score_of(
-            row["confidence"], row.get("decision", 0), forgotten=bool(asset.deleted_at)
+            row["confidence"], row.get("decision", 0), archived=bool(asset.deleted_at)
         )
         AssetTag.objects.using(using).create(asset=asset, tag=tag, score=score, **row)
     return asset

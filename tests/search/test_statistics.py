@@ -47,7 +47,7 @@ def test_a_refresh_counts_what_searches_find() -> None:
     first, forgotten = tagged("a", sky=90, sea=50), tagged("b", sky=10, sea=50)
     tagged("c", sky=90, sea=50)
     curation.reject(first.pk, tag("sea").pk, user=None)
-    registry.forget(forgotten.pk)
+    registry.archive(forgotten.pk)
     statistics.refresh()
     assert stored() == {("sky", 90): 2, ("sea", 50): 1}
 

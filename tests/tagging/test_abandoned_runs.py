@@ -36,7 +36,7 @@ def state_of(run: TaggingRun) -> str:
 def test_the_sweep_closes_the_run_of_a_file_that_was_deleted(
     asset: Asset, run: TaggingRun
 ) -> None:
-    registry.forget(asset.pk)
+    registry.archive(asset.pk)
     tasks.sweep()
     assert state_of(run) == TaggingRun.State.FAILED
     assert "worker stopped" in run.error_text
@@ -46,7 +46,7 @@ def test_the_sweep_closes_the_run_of_a_file_that_was_deleted(
 def test_its_result_is_used_should_it_still_come(
     asset: Asset, run: TaggingRun, tags_of: Any
 ) -> None:
-    registry.forget(asset.pk)
+    registry.archive(asset.pk)
     assert abandoned_runs.close() == 1
     results.apply(run.pk, scripted.reply({"sky": 90}), result_at=timezone.now())
     assert state_of(run) == TaggingRun.State.SUCCEEDED
@@ -60,7 +60,7 @@ def test_a_run_at_work_is_left_alone(asset: Asset, run: TaggingRun) -> None:
 
 def test_a_young_run_may_still_come_back(asset: Asset, run: TaggingRun) -> None:
     TaggingRun.objects.update(started_at=timezone.now())
-    registry.forget(asset.pk)
+    registry.archive(asset.pk)
     assert abandoned_runs.close() == 0
 
 
@@ -68,7 +68,7 @@ def test_a_run_that_waits_for_its_job_has_until_the_deadline(
     asset: Asset, run: TaggingRun
 ) -> None:
     TaggingRun.objects.update(job_id="job-1")
-    registry.forget(asset.pk)
+    registry.archive(asset.pk)
     assert abandoned_runs.close() == 0
     deadline = timedelta(seconds=get_settings().WORKFLOW_TIMEOUT)
     TaggingRun.objects.update(started_at=timezone.now() - deadline)

@@ -68,7 +68,7 @@ def test_assets_at_rest_are_claimed_on_request_alone(script: Any) -> None:
     queue.request([tagged])
     queue.tag(tagged)
     queue.request([queued])
-    registry.forget(gone)
+    registry.archive(gone)
     ids = [new, tagged, queued, gone]
     by_id = {item.asset_id: item.state for item in refusals([new, tagged, gone])}
     assert by_id == {new: "new", tagged: "tagged", gone: "gone"}

@@ -56,7 +56,7 @@ def test_a_queued_asset_is_asked_about_once_and_tagged(
 def test_only_what_needs_it_is_queued(asset: Asset, script: Any) -> None:
     other = registry.register(Source.handle("other"))[0]
     gone = registry.register(Source.handle("gone"))[0]
-    registry.forget(gone.pk)
+    registry.archive(gone.pk)
     assert tagging_queue.request([asset.pk, gone.pk, 10**9, other.pk]) == [asset.pk, other.pk]
     assert tagging_queue.request([asset.pk]) == []
     assert tagging_queue.request([asset.pk], force=True) == [
@@ -79,9 +79,9 @@ def test_a_request_may_name_another_tagger(asset: Asset, script: Any, settings: 
         tagging_queue.request([asset.pk], tagger="nobody")
 
 
-def test_an_asset_forgotten_meanwhile_is_not_asked_about(asset: Asset, script: Any) -> None:
+def test_an_asset_archived_meanwhile_is_not_asked_about(asset: Asset, script: Any) -> None:
     queue(asset)
-    registry.forget(asset.pk)
+    registry.archive(asset.pk)
     assert tagging_queue.tag(asset.pk).state == "gone"
     assert tagging_queue.tag(10**9).state == "gone"
     assert not scripted.asked

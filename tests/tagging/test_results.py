@@ -78,7 +78,7 @@ class Together(TestCase):
             for name, decide in (("sky", curation.reject), ("sea", curation.accept)):
                 row = curation.add(asset.pk, name, user=None, confidence=55)
                 decide(asset.pk, row.tag_id, user=None)
-        registry.forget(made[2].pk)
+        registry.archive(made[2].pk)
         return made
 
     def given_results(self, library: list[Asset], told: list[Any]) -> list[Result]:

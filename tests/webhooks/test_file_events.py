@@ -55,7 +55,7 @@ def outcome_of(work: Callable[[Sequence[int]], object], told: Sequence[dict[str,
     with transaction.atomic():
         tagged("known", sky=90, sea=40)
         tagged("hidden", sky=70)
-        registry.forget(Asset.objects.get(reference="hidden").pk, at=NOON)
+        registry.archive(Asset.objects.get(reference="hidden").pk, at=NOON)
         work(store(*told))
         found = all_there_is()
         transaction.set_rollback(True)

@@ -153,7 +153,7 @@ class AssetPage(RunHistory):
     def has_tag_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("filestack_tags.tag_asset")
 
-    def has_forget_permission(self, request: HttpRequest) -> bool:
+    def has_archive_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("filestack_tags.delete_asset")
 
     def get_form(
@@ -251,7 +251,7 @@ class AssetPage(RunHistory):
                 .select_related("tag", "user", "undone_by")[:LAST],
                 "decide_url": self._url(asset.pk, "decide") + _came_from(request),
                 "can_change": True,
-                "may_forget": self.has_forget_permission(request),
+                "may_archive": self.has_archive_permission(request),
                 "add_form": AddTagForm(prefix="add"),
                 "runs": asset.runs.defer("raw_reply")[:RECENT],
                 "deliveries": asset.deliveries.defer("raw_body", "headers")[:RECENT],

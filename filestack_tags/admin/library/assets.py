@@ -33,7 +33,7 @@ from .filters import (
     ChoiceFilter,
     PresenceFilter,
     TypeFilter,
-    asks_for_forgotten,
+    shows_archived,
 )
 from .finding import AssetSearchPages, is_query_only
 from .uploads import UploadScreen
@@ -56,8 +56,8 @@ class AssetAdmin(UploadScreen, ReviewPages, AssetSearchPages):
         "sky · sky>=80 · “no person” · beach OR sea · -person>=50 · bea* · sky@accepted · "
         "untagged · status:failed · type:image/* · name:IMG_* · uploaded:>=2026-01"
     )
-    actions = ("in_bulk", "tag_now", "retag", "forget", "restore")
-    confirmed_actions = ("forget",)
+    actions = ("in_bulk", "tag_now", "retag", "archive", "restore")
+    confirmed_actions = ("archive",)
     own_page_actions = ("delete_selected", "in_bulk")
 
     @property
@@ -76,7 +76,7 @@ class AssetAdmin(UploadScreen, ReviewPages, AssetSearchPages):
         """Search in the search language; if the search is invalid, say why and show nothing."""
         try:
             search = Search(search_term, user=request.user, using=queryset.db)
-            found = search.assets(queryset, archived=asks_for_forgotten(request))
+            found = search.assets(queryset, archived=shows_archived(request))
             unknown = search.hints()
         except SearchError as error:
             if _is_list(request):
@@ -125,13 +125,13 @@ class AssetAdmin(UploadScreen, ReviewPages, AssetSearchPages):
     def retag(self, request: HttpRequest, queryset: AssetQuerySet) -> None:
         self._request_tagging(request, queryset, force=True)
 
-    @admin.action(description=gettext_lazy("Forget selected assets"), permissions=["forget"])
-    def forget(self, request: HttpRequest, queryset: AssetQuerySet) -> None:
-        count = _count_done(registry.forget, queryset)
-        text = ngettext("%(count)d asset forgotten.", "%(count)d assets forgotten.", count)
+    @admin.action(description=gettext_lazy("Archive selected assets"), permissions=["archive"])
+    def archive(self, request: HttpRequest, queryset: AssetQuerySet) -> None:
+        count = _count_done(registry.archive, queryset)
+        text = ngettext("%(count)d asset archived.", "%(count)d assets archived.", count)
         self.message_user(request, text % {"count": count}, messages.SUCCESS)
 
-    @admin.action(description=gettext_lazy("Restore selected assets"), permissions=["forget"])
+    @admin.action(description=gettext_lazy("Restore selected assets"), permissions=["archive"])
     def restore(self, request: HttpRequest, queryset: AssetQuerySet) -> None:
         count = _count_done(registry.restore, queryset)
         text = ngettext("%(count)d asset restored.", "%(count)d assets restored.", count)
@@ -141,8 +141,8 @@ class AssetAdmin(UploadScreen, ReviewPages, AssetSearchPages):
         # Django 6.1 passes each place that shows actions; before, there was only the list.
         place = {} if action_location is None else {"action_location": action_location}
         shown: dict[str, Any] = super().get_actions(request, **place)
-        gone = asks_for_forgotten(request)
-        for name in ("in_bulk", "tag_now", "retag", "forget") if gone else ("restore",):
+        gone = shows_archived(request)
+        for name in ("in_bulk", "tag_now", "retag", "archive") if gone else ("restore",):
             shown.pop(name, None)
         # Users who may re-tag here may use any workflow, except the one that is the default tagger.
         if "retag" in shown:

@@ -114,15 +114,15 @@ class AssetTagFilter(admin.ListFilter):
             return queryset
         try:
             search = Search(Query(self._term()), scope=self.scope, using=queryset.db)
-            return search.assets(queryset, archived=asks_for_forgotten(request))
+            return search.assets(queryset, archived=shows_archived(request))
         except (InvalidLabel, SearchError) as error:
             messages.error(request, str(error))
             return queryset.none()
 
 
-def asks_for_forgotten(request: HttpRequest) -> bool:
+def shows_archived(request: HttpRequest) -> bool:
     """Whether the list shows archived assets, by :class:`PresenceFilter`."""
-    return request.GET.get("presence") == "forgotten"
+    return request.GET.get("presence") == "archived"
 
 
 class PresenceFilter(admin.SimpleListFilter):
@@ -132,7 +132,7 @@ class PresenceFilter(admin.SimpleListFilter):
     parameter_name = "presence"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [("forgotten", _("Forgotten"))]
+        return [("archived", _("Archived"))]
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
         shown = list(super().choices(changelist))
@@ -140,10 +140,10 @@ class PresenceFilter(admin.SimpleListFilter):
         yield from shown
 
     def term(self) -> Node | None:
-        return None if self.value() == "forgotten" else Everything()
+        return None if self.value() == "archived" else Everything()
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        if self.value() == "forgotten":
+        if self.value() == "archived":
             return queryset.exclude(deleted_at=None)
         return queryset.present()
 

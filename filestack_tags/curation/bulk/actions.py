@@ -21,7 +21,7 @@ Decision = AssetTag.Decision
 REASONS = {
     "same": _("it was so already"),
     "busy": _("it is being tagged already"),
-    "gone": _("it was forgotten meanwhile"),
+    "gone": _("it was archived meanwhile"),
     "no_match": _("it does not exist, or does not match"),
     "since": _("somebody changed it since"),
 }
@@ -95,11 +95,11 @@ def _export(job: BulkJob, ids: Sequence[int]) -> Effect:
     )
 
 
-def _forget(job: BulkJob, ids: Sequence[int]) -> Effect:
-    forgotten = registry.forget_many(ids)
+def _archive(job: BulkJob, ids: Sequence[int]) -> Effect:
+    archived = registry.archive_many(ids)
     return Effect(
-        [pk for pk in ids if pk in forgotten],
-        {pk: "gone" for pk in ids if pk not in forgotten},
+        [pk for pk in ids if pk in archived],
+        {pk: "gone" for pk in ids if pk not in archived},
     )
 
 
@@ -108,5 +108,5 @@ ACTIONS: Mapping[BulkJob.Action, Callable[[BulkJob, Sequence[int]], Effect]] = {
     Action.RETAG: _retag,
     Action.WORKFLOW: _retag,
     Action.EXPORT: _export,
-    Action.FORGET: _forget,
+    Action.ARCHIVE: _archive,
 }

@@ -220,7 +220,7 @@ def _record(job: BulkJob, chosen: _Chosen, effect: Effect, now: datetime) -> Non
 
 def _record_items(job: BulkJob, effect: Effect) -> None:
     is_list = bool(job.ids_digest)
-    keeps = is_list or job.action == Action.FORGET  # needed to undo it
+    keeps = is_list or job.action == Action.ARCHIVE  # needed to undo it
     items = [
         *(_item(job, pk, Outcome.CHANGED) for pk in (effect.changed if keeps else ())),
         *(_item(job, pk, Outcome.SKIPPED, reason=why) for pk, why in effect.skipped.items()),

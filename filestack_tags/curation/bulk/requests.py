@@ -66,7 +66,7 @@ TAKES: Mapping[str, frozenset[str]] = {
     Action.RETAG: frozenset({"tagger"}),
     Action.WORKFLOW: frozenset({"tagger"}),
     Action.EXPORT: frozenset({"format"}),
-    Action.FORGET: frozenset(),
+    Action.ARCHIVE: frozenset(),
 }
 """The actions that can be requested, and their parameters."""
 
@@ -74,7 +74,7 @@ PERMISSIONS: Mapping[str, str] = {
     **dict.fromkeys(TAGGED, "filestack_tags.change_asset"),
     **dict.fromkeys(TAGGING, "filestack_tags.tag_asset"),
     Action.EXPORT: "filestack_tags.view_asset",
-    Action.FORGET: "filestack_tags.delete_asset",
+    Action.ARCHIVE: "filestack_tags.delete_asset",
 }
 """The permission for each action, in addition to ``view_asset``. Admin and API check it; see
 :func:`permission`.
@@ -94,7 +94,7 @@ NOT_IN_CHARGE = _(
 )
 """The message for users who may not."""
 
-UNDONE = frozenset({*TAGGED, Action.FORGET})
+UNDONE = frozenset({*TAGGED, Action.ARCHIVE})
 """Actions that can be undone. Tagging calls and downloads cannot."""
 
 

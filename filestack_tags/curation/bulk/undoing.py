@@ -93,7 +93,7 @@ def to_undo(job: BulkJob, limit: int) -> list[int]:
     Only assets that the user who undoes it may see are included.
     """
     changed: QuerySet[Any]
-    if _forgot(job):
+    if _undoes_archiving(job):
         changed = BulkJobItem.objects.using(alias()).filter(
             job=job.undoes_id, outcome=BulkJobItem.Outcome.CHANGED
         )
@@ -108,7 +108,7 @@ def to_undo(job: BulkJob, limit: int) -> list[int]:
 
 def undone(job: BulkJob, ids: Sequence[int]) -> Effect:
     """Restore the previous state, except for assets that were changed since."""
-    if _forgot(job):
+    if _undoes_archiving(job):
         back = registry.restore_many(ids)
     else:
         decisions = _decisions(job).filter(asset_id__in=ids).values_list("pk", flat=True)
@@ -121,8 +121,8 @@ def undone(job: BulkJob, ids: Sequence[int]) -> Effect:
     )
 
 
-def _forgot(job: BulkJob) -> bool:
-    return job.undoes is not None and job.undoes.action == Action.FORGET
+def _undoes_archiving(job: BulkJob) -> bool:
+    return job.undoes is not None and job.undoes.action == Action.ARCHIVE
 
 
 def _decisions(job: BulkJob) -> QuerySet[TagDecision]:

@@ -109,9 +109,9 @@ def _next(waiting: QuerySet[AssetTag]) -> list[int]:
 
 def _merge_batch(merge: TagMerge, ids: list[int]) -> TagMerge:
     with atomic():
-        forgotten = rows.lock_assets(ids)
+        archived = rows.lock_assets(ids)
         tags.lock((merge.source_id, merge.target_id))
-        source = rows.present(merge.source_id, forgotten)
+        source = rows.present(merge.source_id, archived)
         target = rows.present(merge.target_id, source)
         known = rows.kept(merge, Side.SOURCE, source)
         fresh = source.keys() - known.keys()
@@ -119,11 +119,11 @@ def _merge_batch(merge: TagMerge, ids: list[int]) -> TagMerge:
         rows.keep(merge, Side.TARGET, {pk: target[pk] for pk in fresh & target.keys()})
         after = {pk: combined(said, target.get(pk)) for pk, said in source.items()}
         changed = {pk: after[pk] for pk, said in target.items() if after[pk] != said}
-        rows.write(merge.target_id, changed, forgotten)
+        rows.write(merge.target_id, changed, archived)
         rows.remove(target.keys(), merge.source_id)
         rows.move(source.keys() - target.keys(), merge.source_id, merge.target_id)
         _count(
-            forgotten,
+            archived,
             {merge.source_id: (source, {}), merge.target_id: (target, {**target, **after})},
         )
         both = fresh & target.keys()
@@ -170,17 +170,17 @@ def _undo_batch(merge: TagMerge, ids: list[int]) -> int:
     A row that was only moved goes back with its current values. If both tags had a row, both are
     restored, except a target's row that a user or a newer result has changed since.
     """
-    forgotten = rows.lock_assets(ids)
+    archived = rows.lock_assets(ids)
     tags.lock((merge.source_id, merge.target_id))
     source = rows.kept(merge, Side.SOURCE, ids)
     target = rows.kept(merge, Side.TARGET, ids)
-    now = rows.present(merge.target_id, forgotten)
+    now = rows.present(merge.target_id, archived)
     # Since the undoing began, replies and users reach the source again.
-    newer = rows.present(merge.source_id, forgotten)
+    newer = rows.present(merge.source_id, archived)
     back: dict[int, Said] = {}
     restored: dict[int, Said] = {}
     gone: set[int] = set()
-    for pk in source.keys() & forgotten.keys():
+    for pk in source.keys() & archived.keys():
         was, is_now = target.get(pk), now.get(pk)
         if was is None:
             left = is_now
@@ -195,12 +195,12 @@ def _undo_batch(merge: TagMerge, ids: list[int]) -> int:
                 restored[pk] = was
         if left is not None and (pk not in newer or _outlasts(left, newer[pk])):
             back[pk] = left
-    rows.write(merge.source_id, back, forgotten)
+    rows.write(merge.source_id, back, archived)
     changed = {pk: said for pk, said in restored.items() if now[pk] != said}
-    rows.write(merge.target_id, changed, forgotten)
+    rows.write(merge.target_id, changed, archived)
     rows.remove(gone, merge.target_id)
     _count(
-        forgotten,
+        archived,
         {
             merge.source_id: (newer, newer | back),
             merge.target_id: (
@@ -217,7 +217,7 @@ def _outlasts(left: Said, newer: Said) -> bool:
 
 
 def _count(
-    forgotten: Mapping[int, bool],
+    archived: Mapping[int, bool],
     changes: Mapping[int, tuple[Mapping[int, Said], Mapping[int, Said]]],
 ) -> None:
     """Count tags from ``{tag id: (rows before, rows after)}``, last, as every reply does."""
@@ -225,7 +225,7 @@ def _count(
     for tag_id, (before, after) in changes.items():
         for sign, there in ((-1, before), (+1, after)):
             counts[tag_id] += sign * sum(
-                said.counts and not forgotten[pk] for pk, said in there.items()
+                said.counts and not archived[pk] for pk, said in there.items()
             )
     tags.adjust_counts(counts)
 

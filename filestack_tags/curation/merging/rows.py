@@ -87,7 +87,7 @@ def remove(asset_ids: Collection[int], tag_id: int) -> None:
         )._raw_delete(alias())
 
 
-def write(tag_id: int, rows: Mapping[int, Said], forgotten: Mapping[int, bool]) -> None:
+def write(tag_id: int, rows: Mapping[int, Said], archived: Mapping[int, bool]) -> None:
     """Write the rows of a tag, ``{asset id: …}``, whether they exist or not."""
     targeted = connections[alias()].features.supports_update_conflicts_with_target
     AssetTag.objects.using(alias()).bulk_create(
@@ -95,7 +95,7 @@ def write(tag_id: int, rows: Mapping[int, Said], forgotten: Mapping[int, bool]) 
             AssetTag(
                 asset_id=pk,
                 tag_id=tag_id,
-                score=score_of(said.confidence, said.decision, forgotten=forgotten[pk]),
+                score=score_of(said.confidence, said.decision, archived=archived[pk]),
                 **dict(zip(SAID, values_of(said), strict=True)),
             )
             for pk, said in sorted(rows.items())

@@ -79,7 +79,7 @@ def test_what_is_changed_after_the_preview_is_previewed_again(
     ids: list[int], client_of: Any, page: Any, run: Any
 ) -> None:
     client = client_of(*EDITOR)
-    said = {"query": "sky", "action": "forget"}
+    said = {"query": "sky", "action": "archive"}
     shown = page(client.post(ASK, {**said, "preview": "1"}))
     other = {**said, "query": "sky handle:h1", "confirmed": "1"}
     again = page(client.post(ASK, {**other, "previewed": shown.inputs["previewed"]}))
@@ -100,7 +100,7 @@ def test_what_was_ticked_is_all_that_is_changed(
         client,
         ASK,
         asset_ids=form.inputs["asset_ids"],
-        action="forget",
+        action="archive",
         confirmed="1",
     )
     assert set(Asset.objects.exclude(deleted_at=None).values_list("pk", flat=True)) == set(
@@ -108,11 +108,11 @@ def test_what_was_ticked_is_all_that_is_changed(
     )
 
 
-def test_what_was_forgotten_comes_back_by_undo(
+def test_what_was_archived_comes_back_by_undo(
     ids: list[int], client_of: Any, page: Any, run: Any
 ) -> None:
     client = client_of(*EDITOR)
-    job = run(client, ASK, query="sky", action="forget", confirmed="1")["Location"]
+    job = run(client, ASK, query="sky", action="archive", confirmed="1")["Location"]
     shown = page(client.get(job))
     assert "Undo" in shown.text
     undoing = run(client, f"{JOBS}{BulkJob.objects.get().pk}/undo/")["Location"]

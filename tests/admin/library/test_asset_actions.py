@@ -158,7 +158,7 @@ def test_a_page_of_fifty_takes_as_many_queries_as_a_page_of_one(
     monkeypatch.setattr(AssetAdmin, "list_per_page", 50)
     uploader = person("ann")
     tagged("other", {"only60": 90})
-    registry.forget(Asset.objects.get().pk)
+    registry.archive(Asset.objects.get().pk)
     counts = []
     for first, last in ((0, 1), (1, 50)):
         for number in range(first, last):
@@ -212,7 +212,7 @@ def test_a_page_that_became_empty_leads_to_the_first_with_a_word(
 ) -> None:
     following = page(editor.get(LIST)).links["Next"]
     for asset in Asset.objects.exclude(reference__in=["h9", "h8", "h7"]):
-        registry.forget(asset.pk)
+        registry.archive(asset.pk)
     response = editor.get(LIST + following)
     assert listed(response) == ["h9", "h8", "h7"]
     assert said(response) == ["There is nothing on that page any more. This is the first."]
@@ -375,8 +375,8 @@ def test_two_states_are_either_of_them(editor: Client, ten: list[str]) -> None:
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
-        ({"presence": "forgotten"}, ["h0"]),
-        ({"presence": "forgotten", "q": "sea"}, []),
+        ({"presence": "archived"}, ["h0"]),
+        ({"presence": "archived", "q": "sea"}, []),
         ({"kind__exact": "nonsense"}, []),
         ({"kind__isnull": "False", "q": "sky=95"}, ["h1"]),
         ({"tagging_state__exact": "tagged", "tagging_state__isnull": "True"}, []),
@@ -386,7 +386,7 @@ def test_two_states_are_either_of_them(editor: Client, ten: list[str]) -> None:
 def test_what_cannot_be_said_is_left_to_django(
     editor: Client, ten: list[str], query: dict[str, str], expected: list[str]
 ) -> None:
-    registry.forget(Asset.objects.get(reference="h0").pk)
+    registry.archive(Asset.objects.get(reference="h0").pk)
     response = editor.get(LIST, query)
     assert listed(response) == expected
     assert not is_by_keyset(response)
@@ -575,18 +575,18 @@ def test_an_action_on_all_that_matches_reaches_what_is_on_no_page_shown(
     assert listed(response) == ["h3", "h1"]
 
 
-def test_an_action_on_all_leaves_forgotten_assets_alone(
+def test_an_action_on_all_leaves_archived_assets_alone(
     editor: Client, ten: list[str], page: Any
 ) -> None:
-    registry.forget(Asset.objects.get(reference="h3").pk)
+    registry.archive(Asset.objects.get(reference="h3").pk)
     assert said(act_on_all(editor, page, "", "retag")) == ["9 assets queued."]
 
 
-def test_forgetting_all_that_matches_asks_once_without_naming_each(
+def test_archiving_all_that_matches_asks_once_without_naming_each(
     editor: Client, ten: list[str], page: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("filestack_tags.admin.base.NAMED", 2)
-    question = page(act(editor, "?q=sea", action="forget", index=0))
+    question = page(act(editor, "?q=sea", action="archive", index=0))
     assert "5 assets are selected: Among them: h9 h7" in question.text
     assert question.text.count("h9") == question.text.count("h7") == 1
     assert "h5" not in question.text
@@ -595,13 +595,13 @@ def test_forgetting_all_that_matches_asks_once_without_naming_each(
     gone = Asset.objects.get(reference="h1")
     curation.reject(gone.pk, Tag.objects.get(key="sea").pk, user=None)  # and no longer a match
     response = editor.post(
-        f"{LIST}?q=sea", {**question.inputs, "action": "forget"}, follow=True
+        f"{LIST}?q=sea", {**question.inputs, "action": "archive"}, follow=True
     )
-    assert said(response) == ["5 assets forgotten."]
+    assert said(response) == ["5 assets archived."]
     assert listed(editor.get(LIST)) == ["h10", "h8", "h6"]
 
 
-@pytest.mark.parametrize("action", ["tag_now", "retag", "forget"])
+@pytest.mark.parametrize("action", ["tag_now", "retag", "archive"])
 @pytest.mark.parametrize(("query", "words"), [("h9", "1 asset is"), ("h*", "10 assets are")])
 def test_every_action_on_all_is_for_the_assets_that_were_counted(
     editor: Client, ten: list[str], page: Any, action: str, query: str, words: str
@@ -626,28 +626,28 @@ def test_every_action_on_all_is_for_the_assets_that_were_counted(
 def test_a_confirmation_reaches_no_asset_out_of_scope(
     editor: Client, ten: list[str], page: Any, settings: Any
 ) -> None:
-    question = page(act(editor, "", action="forget", index=0))
+    question = page(act(editor, "", action="archive", index=0))
     settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {
         "ASSET_SCOPE": "tests.admin.scopes.first"
     }
-    editor.post(LIST, {**question.inputs, "action": "forget"})
+    editor.post(LIST, {**question.inputs, "action": "archive"})
     assert Asset.objects.present().count() == 9
 
 
-def test_forgetting_more_than_are_counted_says_so(
+def test_archiving_more_than_are_counted_says_so(
     editor: Client, ten: list[str], page: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("filestack_tags.admin.base.COUNT_LIMIT", 4)
-    question = page(act(editor, "", action="forget", index=0))
+    question = page(act(editor, "", action="archive", index=0))
     assert "The first 4 of the assets that match are selected." in question.text
-    editor.post(LIST, {**question.inputs, "action": "forget"})
+    editor.post(LIST, {**question.inputs, "action": "archive"})
     assert Asset.objects.present().count() == 6
 
 
-def test_chosen_assets_are_forgotten_alone(editor: Client, ten: list[str], page: Any) -> None:
-    question = page(act(editor, "?q=sea", action="forget", index=0, select_across=0))
+def test_chosen_assets_are_archived_alone(editor: Client, ten: list[str], page: Any) -> None:
+    question = page(act(editor, "?q=sea", action="archive", index=0, select_across=0))
     assert "select_across" not in question.inputs
-    act(editor, "?q=sea", action="forget", confirmed="1", select_across=0)
+    act(editor, "?q=sea", action="archive", confirmed="1", select_across=0)
     assert Asset.objects.present().count() == 9
 
 
@@ -662,7 +662,7 @@ def test_a_bad_cursor_does_not_keep_an_action_from_being_done(
 def test_nothing_is_done_to_a_search_that_cannot_be_read(
     editor: Client, ten: list[str]
 ) -> None:
-    act(editor, "?q=sky+(", action="forget", confirmed="1")
+    act(editor, "?q=sky+(", action="archive", confirmed="1")
     assert Asset.objects.present().count() == 10
 
 

@@ -70,7 +70,7 @@ def said(response: Any) -> list[str]:
         ({"tagging_state__exact": "tagged"}, {"first", "second", "third"}),
         ({"tagging_state__exact": "failed"}, set()),
         ({"kind__exact": "url"}, set()),
-        ({"presence": "forgotten"}, set()),
+        ({"presence": "archived"}, set()),
     ],
 )
 def test_search_and_filters_narrow_the_list_together(
@@ -258,22 +258,22 @@ def test_each_workflow_is_an_action_for_who_may_tag(
     assert said(act(editor, "workflow:look", done)) == ["1 asset queued."]
     done.refresh_from_db()
     assert (done.tagging_state, done.queued_for) == ("queued", "workflow:look")
-    registry.forget(done.pk)
-    gone = editor.get(LIST, {"presence": "forgotten"}).context["action_form"]
+    registry.archive(done.pk)
+    gone = editor.get(LIST, {"presence": "archived"}).context["action_form"]
     assert "workflow:look" not in dict(gone.fields["action"].choices)
 
 
-def test_forgetting_asks_first_and_can_be_undone(editor: Client, page: Any) -> None:
+def test_archiving_asks_first_and_can_be_undone(editor: Client, page: Any) -> None:
     asset, other = tagged("h1", {"sky": 90}), tagged("h2")
-    question = page(act(editor, "forget", asset))
+    question = page(act(editor, "archive", asset))
     assert "No search will find these assets any more." in question.text
     assert question.inputs["_selected_action"] == str(asset.pk)
     assert Asset.objects.present().count() == 2
-    assert said(act(editor, "forget", asset, confirmed="1")) == ["1 asset forgotten."]
+    assert said(act(editor, "archive", asset, confirmed="1")) == ["1 asset archived."]
     assert found(editor) == {"h2"}
-    assert found(editor, presence="forgotten") == {"h1"}
-    assert found(editor, presence="forgotten", q="sky") == {"h1"}
-    response = act(editor, "restore", asset, query="?presence=forgotten")
+    assert found(editor, presence="archived") == {"h1"}
+    assert found(editor, presence="archived", q="sky") == {"h1"}
+    response = act(editor, "restore", asset, query="?presence=archived")
     assert said(response) == ["1 asset restored."]
     assert found(editor) == {"h1", "h2"}
     assert other.asset_tags.count() == 0
@@ -282,13 +282,21 @@ def test_forgetting_asks_first_and_can_be_undone(editor: Client, page: Any) -> N
 def test_actions_fit_what_is_shown(editor: Client) -> None:
     asset = tagged("h1")
     actions = editor.get(LIST).context["action_form"].fields["action"].choices
-    assert {value for value, _label in actions} == {"", "in_bulk", "tag_now", "retag", "forget"}
-    registry.forget(asset.pk)
-    gone = editor.get(LIST, {"presence": "forgotten"}).context["action_form"]
+    assert {value for value, _label in actions} == {
+        "",
+        "in_bulk",
+        "tag_now",
+        "retag",
+        "archive",
+    }
+    registry.archive(asset.pk)
+    gone = editor.get(LIST, {"presence": "archived"}).context["action_form"]
     assert {value for value, _label in gone.fields["action"].choices} == {"", "restore"}
 
 
-@pytest.mark.parametrize("action", ["tag_now", "retag", "forget", "restore", "delete_selected"])
+@pytest.mark.parametrize(
+    "action", ["tag_now", "retag", "archive", "restore", "delete_selected"]
+)
 def test_users_who_may_only_view_can_export_and_post_no_other_action(
     client_of: Any, page: Any, action: str
 ) -> None:

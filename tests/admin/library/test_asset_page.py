@@ -294,14 +294,14 @@ def test_the_buttons_of_the_page_do_what_the_actions_of_the_list_do(
     asset = tagged("h1", {"sky": 90})
     url = f"{LIST}{asset.pk}/change/"
     names = [row.get("value") for row in page(editor.get(url)).buttons if row.get("name")]
-    assert names[:2] == ["retag", "forget"]
+    assert names[:2] == ["retag", "archive"]
     data = {"_selected_action": asset.pk, "index": 0}
     assert said(editor.post(LIST, data | {"action": "retag"}, follow=True)) == [
         "1 asset queued."
     ]
-    registry.forget(asset.pk)
+    registry.archive(asset.pk)
     shown = page(editor.get(url))
-    assert "Forgotten on" in shown.text
+    assert "Archived on" in shown.text
     assert next(row["value"] for row in shown.buttons if row.get("name")) == "restore"
 
 

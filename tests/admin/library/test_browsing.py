@@ -210,7 +210,7 @@ def test_filters_narrow_the_result_whose_tags_are_counted(editor: Client, three:
 
 
 def test_what_cannot_be_counted_says_so(editor: Client, three: None, page: Any) -> None:
-    for query in ({"presence": "forgotten"}, {"q": "sky ("}):
+    for query in ({"presence": "archived"}, {"q": "sky ("}):
         assert "not counted" in page(editor.get(FACETS, query, **AS_PART)).text
     assert "No asset" in page(editor.get(FACETS, {"q": "untagged"}, **AS_PART)).text
 
@@ -262,7 +262,7 @@ def test_the_whole_question_is_one_search_for_what_is_done_with_all_of_it(
     assert text(q="sky OR sea", kind__exact="handle") == "(sky OR sea) kind:handle"
     assert text() == ""
     assert text(q="sky (") is None
-    assert text(presence="forgotten") is None
+    assert text(presence="archived") is None
 
 
 def test_tags_of_a_list_that_cannot_be_filtered_so_are_refused_in_words(

@@ -143,7 +143,7 @@ def test_archived_assets_have_no_search_whatever_is_filtered(
     client: Client, chosen: dict[str, str]
 ) -> None:
     Asset.objects.filter(reference__in=["r0", "r4"]).update(deleted_at=timezone.now())
-    reply = client.get(LIST, {**chosen, "presence": "forgotten"})
+    reply = client.get(LIST, {**chosen, "presence": "archived"})
     assert reply.status_code == 200
     changelist = reply.context["cl"]
     assert (changelist.search_text, changelist.save_query) == (None, "")

@@ -63,7 +63,7 @@ def test_what_is_searched_for_is_saved_from_the_list_and_chosen_from_its_menu(
 def test_nothing_is_offered_to_save_where_nothing_or_something_else_is_asked_for(
     client: Client, page: Any
 ) -> None:
-    for asked in ({}, {"q": "sky ("}, {"presence": "forgotten"}):
+    for asked in ({}, {"q": "sky ("}, {"presence": "archived"}):
         assert "Save this search" not in page(client.get(LIST, asked)).text
     assert "Save this search" in page(client.get(LIST, {"q": "sky"})).text
 

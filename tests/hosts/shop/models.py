@@ -28,7 +28,7 @@ class SignedPhoto(Photo):
 
 class Pictured(models.Model):
     file = models.FileField(upload_to="pictured/")
-    asset = AssetOf("file", alias="shop", forget=False, related_name="+")
+    asset = AssetOf("file", alias="shop", archive=False, related_name="+")
 
     class Meta:
         abstract = True
