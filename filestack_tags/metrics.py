@@ -60,7 +60,7 @@ class Event:
     Args:
         name: its name for :func:`count` or :func:`observe`.
         kind: whether it is counted or timed (seconds).
-        says: what it means, in one sentence.
+        description: what it means.
         labels: its labels, each with all its possible values.
         is_trouble: whether it deserves an alert.
         buckets: histogram buckets for a duration: upper bounds (seconds).
@@ -68,7 +68,7 @@ class Event:
 
     name: str
     kind: Literal["counter", "duration"]
-    says: str
+    description: str
     labels: Mapping[str, frozenset[str]] = field(default_factory=dict)
     is_trouble: bool = False
     buckets: tuple[float, ...] = ()
@@ -92,45 +92,42 @@ Listener = Callable[[Measurement], object]
 
 
 def _counter(
-    name: str, says: str, *, is_trouble: bool = False, **labels: frozenset[str]
+    name: str, description: str, *, is_trouble: bool = False, **labels: frozenset[str]
 ) -> Event:
-    return Event(name, "counter", says, labels, is_trouble)
+    return Event(name, "counter", description, labels, is_trouble)
 
 
 def _duration(
-    name: str, says: str, buckets: tuple[float, ...], **labels: frozenset[str]
+    name: str, description: str, buckets: tuple[float, ...], **labels: frozenset[str]
 ) -> Event:
-    return Event(name, "duration", says, labels, buckets=buckets)
+    return Event(name, "duration", description, labels, buckets=buckets)
 
 
 EVENTS = (
     _duration(
         "call.seconds",
-        "A tagger was asked, and answered or failed; `pending` is a job that was started or "
-        "goes on.",
+        "A tagger was called and replied or failed. `pending`: a job started or is in progress.",
         (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80),
         tagger=TAGGERS,
         outcome=CODES | {"answered", "pending"},
     ),
     _counter(
         "tagging.completed",
-        "A reply was applied to its asset, or an older one was kept as superseded.",
+        "A reply was applied to its asset, or recorded as superseded because it is older.",
         state=frozenset({"succeeded", "superseded", "failed", "started"}),
     ),
-    _counter(
-        "tagging.retried", "A run failed, and the asset is tried again later.", code=CODES
-    ),
+    _counter("tagging.retried", "A run failed, and its asset is retried later.", code=CODES),
     _counter(
         "tagging.failed",
-        "A run failed, and the asset is not tried again by itself.",
+        "A run failed, and its asset is not retried automatically.",
         is_trouble=True,
         code=CODES,
     ),
     _counter("webhook.received", "A delivery was verified and stored."),
-    _counter("webhook.duplicate", "A delivery came that was stored before."),
+    _counter("webhook.duplicate", "A delivery arrived that was already stored."),
     _counter(
         "webhook.refused",
-        "A webhook request was refused, and nothing of it stored.",
+        "A webhook request was rejected and not stored.",
         is_trouble=True,
         reason=frozenset(
             {
@@ -140,77 +137,78 @@ EVENTS = (
         ),
     ),
     _counter("webhook.processed", "A delivery was processed or ignored.", action=ACTIONS),
-    _counter("webhook.unknown_action", "A delivery's action is none that is known."),
+    _counter("webhook.unknown_action", "A delivery had an unknown action."),
     _duration(
         "webhook.seconds",
-        "From the first request of a delivery until it was processed, ignored or failed.",
+        "The time from the first request of a delivery until it was processed, ignored or failed.",
         (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 1800, 7200, 43200),
         action=ACTIONS,
     ),
-    _counter("webhook.retried", "Processing a delivery failed, and is tried again later."),
+    _counter("webhook.retried", "A delivery could not be processed and is retried later."),
     _counter(
         "webhook.failed",
-        "A delivery is not processed any more: its payload cannot be read, or too many attempts "
-        "failed.",
+        "A delivery is not retried any more: its payload is invalid, or too many attempts failed.",
         is_trouble=True,
     ),
     _counter(
         "broker.unreachable",
-        "A task could not be handed to the broker, and is left to the sweep.",
+        "A task could not be sent to the broker. The recovery task (sweep) enqueues it later.",
         is_trouble=True,
     ),
     _counter(
         "database.retried",
-        "A transaction was done again after a deadlock or a lost connection.",
+        "A transaction was retried after a deadlock or a lost connection.",
     ),
     _counter(
         "rate_limit.unreachable",
-        "Redis could not be reached, and the process kept `RATE_LIMIT` by itself.",
+        "Redis could not be reached, so the process applied `RATE_LIMIT` alone.",
         is_trouble=True,
     ),
     _counter(
         "circuit.opened",
-        "Calls to a tagger were stopped, because it would refuse every one.",
+        "Calls to a tagger were paused, because it would reject all of them.",
         is_trouble=True,
         tagger=TAGGERS,
     ),
-    _counter("circuit.closed", "A tagger is asked again.", tagger=TAGGERS),
+    _counter("circuit.closed", "Calls to a tagger were resumed.", tagger=TAGGERS),
     _counter(
         "budget.exhausted",
         "Calls were not made, because the budget is used up.",
         is_trouble=True,
     ),
-    _counter("bulk.asked", "A bulk job was asked for.", job=JOBS),
+    _counter("bulk.requested", "A bulk job was requested.", job=JOBS),
     _counter(
         "bulk.assets",
-        "A bulk job came to an asset, and changed it, left it alone, or failed on it.",
+        "A bulk job changed or skipped an asset, or failed on it.",
         job=JOBS,
         effect=frozenset({"changed", "skipped", "failed"}),
     ),
-    _counter("bulk.finished", "A bulk job went through all its assets.", job=JOBS),
-    _counter("bulk.cancelled", "A person ended a bulk job.", job=JOBS),
+    _counter("bulk.finished", "A bulk job processed all its assets.", job=JOBS),
+    _counter("bulk.cancelled", "A user canceled a bulk job.", job=JOBS),
     _counter(
         "bulk.failed",
-        "A bulk job was given up: a batch failed several times, or too many assets did.",
+        "A bulk job stopped: a batch failed several times, or too many assets failed.",
         is_trouble=True,
         job=JOBS,
     ),
     _duration(
         "bulk.seconds",
-        "From asking for a bulk job until it had finished, was cancelled or failed.",
+        "The time from the request for a bulk job until it finished, was canceled or failed.",
         (1, 5, 15, 60, 300, 900, 3600, 14400, 43200, 172800),
         job=JOBS,
     ),
-    _counter("outbound.sent", "An endpoint of ours accepted a message."),
-    _counter("outbound.retried", "An endpoint did not, and is sent the message again later."),
+    _counter("outbound.sent", "An endpoint accepted a message."),
+    _counter(
+        "outbound.retried", "An endpoint did not accept a message, which is retried later."
+    ),
     _counter(
         "outbound.failed",
-        "A message is not sent any more: too many attempts failed, or its endpoint is off.",
+        "A message is not retried any more: too many attempts failed, or its endpoint is disabled.",
         is_trouble=True,
     ),
     _counter(
         "sweep.found",
-        "The sweep enqueued again what had lost its task.",
+        "The recovery task (sweep) enqueued work that had lost its task.",
         what=frozenset(
             {
                 "assets",
@@ -224,8 +222,7 @@ EVENTS = (
     ),
     _counter(
         "model_files.closed",
-        "A file of one of the project's models became an asset, is not meant for tagging, or "
-        "failed.",
+        "A file of a host model was registered, was left out because it is not tagged, or failed.",
         result=frozenset({"known", "left_out", "failed"}),
     ),
 )
@@ -244,13 +241,13 @@ def subscribe(listener: Listener) -> Callable[[], None]:
     """
     global _listeners
     _listeners = (*_listeners, listener)
-    return lambda: _end(listener)
+    return lambda: _unsubscribe(listener)
 
 
 def count(name: str, times: int = 1, /, **labels: str) -> None:
     """Report that ``name`` happened, once or several ``times``. Never raises."""
     if _listeners and times:
-        _tell(name, times, labels)
+        _emit(name, times, labels)
 
 
 def observe(name: str, seconds: float, /, **labels: str) -> None:
@@ -259,7 +256,7 @@ def observe(name: str, seconds: float, /, **labels: str) -> None:
     Two hosts' clocks may differ, so a negative duration is reported as 0.
     """
     if _listeners:
-        _tell(name, max(seconds, 0.0), labels)
+        _emit(name, max(seconds, 0.0), labels)
 
 
 def tagger_label(tagger: str) -> str:
@@ -269,30 +266,30 @@ def tagger_label(tagger: str) -> str:
 
 
 def undeclared(name: str, problem: str) -> None:
-    """Log that an event was reported that :data:`CATALOGUE` does not declare."""
-    logger.error("The event %s is not as its catalogue says: %s", name, problem)
+    """Log that an event was reported that does not match :data:`CATALOGUE`."""
+    logger.error("The event %s does not match its declaration: %s", name, problem)
 
 
-def _end(listener: Listener) -> None:
+def _unsubscribe(listener: Listener) -> None:
     global _listeners
-    rest = list(_listeners)
-    if listener in rest:
-        rest.remove(listener)
-    _listeners = tuple(rest)
+    listeners = list(_listeners)
+    if listener in listeners:
+        listeners.remove(listener)
+    _listeners = tuple(listeners)
 
 
-def _tell(name: str, value: float, labels: Mapping[str, str]) -> None:
+def _emit(name: str, value: float, labels: Mapping[str, str]) -> None:
     event = CATALOGUE.get(name)
     if event is None:
-        undeclared(name, "it is not in it")
+        undeclared(name, "it is not declared")
         return
     if labels.keys() != event.labels.keys():
-        undeclared(name, f"its labels are {', '.join(sorted(event.labels)) or 'none'}")
+        undeclared(name, f"its labels must be {', '.join(sorted(event.labels)) or 'empty'}")
         return
     measurement = Measurement(
         event,
         value,
-        {label: _word(event, label, word) for label, word in labels.items()},
+        {label: _label_value(event, label, value) for label, value in labels.items()},
     )
     for listener in _listeners:
         try:
@@ -301,12 +298,14 @@ def _tell(name: str, value: float, labels: Mapping[str, str]) -> None:
             logger.exception("A metrics listener failed on %s", name)
 
 
-def _word(event: Event, label: str, word: str) -> str:
-    values = event.labels[label]
-    if word in values:
-        return str(word)
+def _label_value(event: Event, label: str, value: str) -> str:
+    allowed = event.labels[label]
+    if value in allowed:
+        return str(value)
     if label == "tagger":
-        return tagger_label(word)
-    if OTHER not in values:
-        undeclared(event.name, f"{label} is none of {', '.join(sorted(values))}")
+        return tagger_label(value)
+    if OTHER not in allowed:
+        undeclared(
+            event.name, f"the value of {label} must be one of {', '.join(sorted(allowed))}"
+        )
     return OTHER

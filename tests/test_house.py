@@ -192,7 +192,9 @@ def test_every_event_is_documented_with_its_labels() -> None:
         kind, labels, says = rows[event.name]
         assert kind == {"counter": "count"}.get(event.kind, event.kind), event.name
         assert re.findall(r"`(\w+)`", labels) == [*event.labels], event.name
-        assert says == event.says + (" **Trouble.**" if event.is_trouble else ""), event.name
+        assert says == event.description + (" **Trouble.**" if event.is_trouble else ""), (
+            event.name
+        )
 
 
 def test_every_label_is_documented_with_all_its_values() -> None:
@@ -209,7 +211,7 @@ def test_every_gauge_is_documented() -> None:
     rows = table_rows("docs/observability.md")
     for gauge in GAUGES.values():
         unit, labels, says = rows[gauge.name]
-        assert (unit, says) == (gauge.unit, gauge.says), gauge.name
+        assert (unit, says) == (gauge.unit, gauge.description), gauge.name
         assert re.findall(r"`(\w+)`", labels) == [*gauge.labels], gauge.name
 
 

@@ -92,7 +92,7 @@ def prune(
     outbound: int | None = None,
     runs: int | None = None,
     dry_run: bool = False,
-    tell: Callable[[Pruned], object] = lambda so_far: None,
+    report_progress: Callable[[Pruned], object] = lambda so_far: None,
 ) -> Pruned:
     """Delete old rows, and empty old raw replies; return how many of each. Idempotent.
 
@@ -117,7 +117,7 @@ def prune(
             ``OUTBOUND_RETENTION_DAYS`` when ``None``.
         runs: days; the setting ``RUN_RETENTION_DAYS`` when ``None``.
         dry_run: only count.
-        tell: called after each batch with the totals so far.
+        report_progress: called after each batch with the totals so far.
 
     Raises:
         ConfigurationError: for less than a day, or :data:`LEAST_DAYS_OF_RUNS` days for runs.
@@ -162,7 +162,7 @@ def prune(
         try:
             for batch in step:
                 done = done.plus(batch)
-                tell(done)
+                report_progress(done)
         except (DatabaseError, InterfaceError) as error:
             logger.exception("A step of pruning failed; the other steps continue")
             failure = failure or error

@@ -407,7 +407,7 @@ def test_what_jobs_come_to_is_told(
         done(job)
     *counts, (name, seconds, action) = heard()
     assert counts == [
-        ("bulk.asked", 1, "archive"),
+        ("bulk.requested", 1, "archive"),
         ("bulk.assets", 2, "archivechanged"),
         ("bulk.assets", 1, "archivechanged"),
         ("bulk.finished", 1, "archive"),
@@ -417,7 +417,7 @@ def test_what_jobs_come_to_is_told(
     undoing = bulk.undo(job.pk, user=person)
     bulk.cancel(undoing.pk)
     bulk.cancel(undoing.pk)
-    assert [each[0] for each in heard()] == ["bulk.asked", "bulk.cancelled", "bulk.seconds"]
+    assert [each[0] for each in heard()] == ["bulk.requested", "bulk.cancelled", "bulk.seconds"]
     monkeypatch.setattr(batches, "_next", None)
     broken = asked("export", format="csv")
     for _ in range(batches.TRIES):

@@ -100,8 +100,8 @@ def test_registering_says_why_a_file_is_not_tagged_and_retag_tries_at_once(
 def test_retag_tells_its_progress(three: list[Asset], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(filestack_tags_retag, "BATCH", 2)
     assert run("filestack_tags_retag", "").splitlines() == [
-        "2 of 3 assets seen, 2 queued",
-        "3 of 3 assets seen, 3 queued",
+        "2 of 3 assets checked, 2 queued",
+        "3 of 3 assets checked, 3 queued",
         "Queued 3 assets.",
     ]
 
@@ -153,7 +153,7 @@ def test_replay_takes_what_all_options_agree_on(
     )
     said = run("filestack_tags_replay", *options)
     assert said == (
-        f"{count} deliveries are processed again.\n" if count else "No delivery matches.\n"
+        f"{count} deliveries will be processed again.\n" if count else "No delivery matches.\n"
     )
     received = WebhookDelivery.objects.filter(state="received").order_by("id")
     assert list(received) == [deliveries[name] for name in expected]
@@ -164,13 +164,13 @@ def test_replay_by_id_says_how_many_were_left_alone(
 ) -> None:
     ids = [str(delivery.pk) for delivery in deliveries.values()]
     assert run("filestack_tags_replay", "--id", *ids[:2]) == (
-        "2 deliveries are processed again.\n"
+        "2 deliveries will be processed again.\n"
     )
-    expected = "processed again. 2 are still open and were left alone.\n"
+    expected = "processed again. 2 are still open and were skipped.\n"
     assert run("filestack_tags_replay", "--id", *ids, "--dry-run") == (
         f"2 deliveries would be {expected}"
     )
-    assert run("filestack_tags_replay", "--id", *ids) == f"2 deliveries are {expected}"
+    assert run("filestack_tags_replay", "--id", *ids) == f"2 deliveries will be {expected}"
 
 
 def test_replay_reads_a_few_at_a_time(
@@ -182,9 +182,9 @@ def test_replay_reads_a_few_at_a_time(
     with django_capture_on_commit_callbacks(execute=True):
         said = run("filestack_tags_replay", "--since", "2d")
     assert said.splitlines() == [
-        "2 deliveries seen …",
-        "4 deliveries seen …",
-        "4 deliveries are processed again.",
+        "2 deliveries checked …",
+        "4 deliveries checked …",
+        "4 deliveries will be processed again.",
     ]
     states = WebhookDelivery.objects.order_by("id").values_list("state", flat=True)
     assert list(states) == ["processed", "failed", "processed", "failed"]
@@ -193,15 +193,15 @@ def test_replay_reads_a_few_at_a_time(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ((), "Say which deliveries"),
-        (("--since", "yesterday"), "'yesterday' is no time: write for example 2h"),
-        (("--since", "2026-13-01"), "is no time"),
-        (("--since", "99999999999d"), "is no time"),
-        (("--since", "0001-01-01T00:00+14:00"), "No delivery can have come"),
-        (("--since", "9999-12-31T23:59-12:00"), "No delivery can have come"),
-        (("--id", "-1"), "expected at least one|is no id"),
-        (("--id", str(2**63)), "is no id of a delivery"),
-        (("--id", "x"), "is no id of a delivery"),
+        ((), "Choose deliveries"),
+        (("--since", "yesterday"), "'yesterday' is not a time. Examples: 2h"),
+        (("--since", "2026-13-01"), "is not a time"),
+        (("--since", "99999999999d"), "is not a time"),
+        (("--since", "0001-01-01T00:00+14:00"), "is in the future or before"),
+        (("--since", "9999-12-31T23:59-12:00"), "is in the future or before"),
+        (("--id", "-1"), "expected at least one|is not the id"),
+        (("--id", str(2**63)), "is not the id of a delivery"),
+        (("--id", "x"), "is not the id of a delivery"),
     ],
 )
 def test_a_replay_that_cannot_be_made_says_why(

@@ -396,7 +396,7 @@ def test_a_command_makes_up_for_what_sends_no_signal(
     assert capsys.readouterr().out == (
         "shop.photo.asset: 0 changed, 0 of deleted rows, 0 to retry.\n"
     )
-    with pytest.raises(CommandError, match=r"There are: shop.photo.asset, shop.product.asset"):
+    with pytest.raises(CommandError, match=r"Fields: shop.photo.asset, shop.product.asset"):
         call_command("filestack_tags_sync_model_files", "shop.Nothing")
 
 

@@ -156,7 +156,7 @@ def test_batches_go_past_what_stays_to_the_last(
     current = run(asset)
     Asset.objects.update(current_run=current)
     told: list[Pruned] = []
-    assert retention.prune(tell=told.append) == Pruned(deliveries=7, raw_replies=10)
+    assert retention.prune(report_progress=told.append) == Pruned(deliveries=7, raw_replies=10)
     assert keys() == {"1", "5", "9"}
     assert [so_far.deliveries for so_far in told[:3]] == [3, 6, 7]
     assert [so_far.raw_replies for so_far in told[-4:]] == [3, 6, 9, 10]
@@ -239,7 +239,7 @@ class TestLeftovers:
         assert old.parts.count() == 3
         assert retention.prune(dry_run=True).export_parts == 3
         told: list[Pruned] = []
-        assert retention.prune(tell=told.append).export_parts == 3
+        assert retention.prune(report_progress=told.append).export_parts == 3
         assert [so_far.export_parts for so_far in told] == [2, 3]
         old.refresh_from_db()
         assert (old.parts.count(), young.parts.count()) == (0, 3)
@@ -301,7 +301,7 @@ class TestLeftovers:
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            retention.prune(tell=stop)
+            retention.prune(report_progress=stop)
         merge.refresh_from_db()
         assert (merge.rows.count(), merge.pruned_at is None) == (4, False)
         assert retention.prune().merge_rows == 4
@@ -312,7 +312,7 @@ class TestCommand:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(retention, "BATCH", 1)
-        monkeypatch.setattr(filestack_tags_prune, "TOLD_EVERY", 2)
+        monkeypatch.setattr(filestack_tags_prune, "LINE_EVERY", 2)
         for number in range(3):
             delivery(str(number))
         lines = command("--deliveries", "1").splitlines()
@@ -427,7 +427,10 @@ def test_runs_are_deleted_in_batches(asset: Asset, monkeypatch: pytest.MonkeyPat
     for _ in range(5):
         run(asset, days=5)
     told: list[int] = []
-    assert retention.prune(runs=4, tell=lambda so_far: told.append(so_far.runs)).runs == 5
+    assert (
+        retention.prune(runs=4, report_progress=lambda so_far: told.append(so_far.runs)).runs
+        == 5
+    )
     assert told[:3] == [2, 4, 5]
 
 

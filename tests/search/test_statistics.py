@@ -116,6 +116,6 @@ def test_the_command_refreshes_or_only_checks() -> None:
         return out.getvalue()
 
     tagged("a", sky=90, sea=50)
-    assert run("--check") == "2 rows are off by 2 assets, 100.0% of 2.\n"
-    assert run() == "2 rows were off by 2 assets, 100.0% of 2.\n"
-    assert run("--check") == "0 rows are off by 0 assets, 0.0% of 2.\n"
+    assert run("--check") == "2 rows are wrong by 2 assets, 100.0% of 2.\n"
+    assert run() == "2 rows were wrong by 2 assets, 100.0% of 2.\n"
+    assert run("--check") == "0 rows are wrong by 0 assets, 0.0% of 2.\n"

@@ -227,8 +227,8 @@ class TestTheCommand:
         }  # fmt: skip
         registered(2)
         said = command("--dry-run")
-        assert "2 assets to tag, 2 calls, about 0.50 in all, at most 20/second." in said
-        assert "The budget allows 1 more calls for now." in said
+        assert "2 assets to tag, 2 calls, about 0.50 in total, at most 20/second." in said
+        assert "The budget currently allows 1 more calls." in said
         assert not scripted.asked
         assert not Backfill.objects.exists()
 
@@ -240,14 +240,14 @@ class TestTheCommand:
         row = Backfill.objects.get()
         assert f"filestack_tags_backfill --resume {row.pk}" in str(caught.value)
         settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"BUDGET_PER_DAY": None}
-        assert f"Going on with backfill {row.pk}: all assets" in command("--resume")
-        with pytest.raises(CommandError, match="no backfill that was stopped"):
+        assert f"Continuing backfill {row.pk}: all assets" in command("--resume")
+        with pytest.raises(CommandError, match="No backfill was stopped"):
             command("--resume")
 
     def test_gives_the_reason_of_an_open_circuit(self, paid: Any) -> None:
         registered(2)
         paid[:] = [InvalidApplication("The key is unknown.")]
-        with pytest.raises(CommandError, match=r"none is made for now\. The key is unknown\."):
+        with pytest.raises(CommandError, match=r"rejects all of them\. The key is unknown\."):
             command("--concurrency", "1")
 
     def test_lands_what_is_in_flight_when_it_is_interrupted(self, script: Any) -> None:
@@ -264,7 +264,7 @@ class TestTheCommand:
             call_command("filestack_tags_backfill", "--concurrency", "1", stdout=out)
         assert ended.value.code == 130
         assert "1 tagged." in out.getvalue()
-        assert "Stopped; nothing is lost. Go on with" in out.getvalue()
+        assert "Stopped; nothing is lost. Continue with" in out.getvalue()
         assert signal.getsignal(signal.SIGINT) is before
         assert Asset.objects.filter(tagging_state="new").count() == 3
 
@@ -294,9 +294,9 @@ class TestTheCommand:
         [
             (["sky>="], "sky>="),
             (["--tagger", "nobody"], "nobody"),
-            (["--limit", "0"], "--limit is 1 or more"),
-            (["--concurrency", "-1"], "--concurrency is 1 or more"),
-            (["--resume", "99"], "no backfill"),
+            (["--limit", "0"], "--limit must be 1 or more"),
+            (["--concurrency", "-1"], "--concurrency must be 1 or more"),
+            (["--resume", "99"], "No backfill"),
         ],
     )
     def test_explains_what_it_cannot_do(self, arguments: list[str], message: str) -> None:

@@ -285,7 +285,7 @@ def _insert(job: BulkJob, ids: Sequence[int]) -> tuple[BulkJob, bool]:
             if known is None:
                 raise
         else:
-            metrics.count("bulk.asked", job=job.action)
+            metrics.count("bulk.requested", job=job.action)
             return job, True
     same = ("action", "parameters", "query", "ids_digest", "undoes_id")
     if any(getattr(known, name) != getattr(job, name) for name in same):

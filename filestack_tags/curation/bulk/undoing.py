@@ -61,7 +61,7 @@ def undo(
             trigger=TaggingRun.Trigger(trigger),
         )
         undoing.save(using=alias(), force_insert=True)
-    metrics.count("bulk.asked", job=undoing.action)
+    metrics.count("bulk.requested", job=undoing.action)
     return undoing
 
 

@@ -21,25 +21,25 @@ from filestack_tags.tagging import backfill, circuit_breaker
 LINE_EVERY = 10.0
 """Seconds between lines of progress without a terminal."""
 
-HELD = {
+BLOCKED = {
     "budget": "The budget is used up: BUDGET_PER_DAY or BUDGET_PER_MONTH allows no more calls.",
-    "circuit": "Filestack refuses every call, so none is made for now.",
+    "circuit": "Calls are paused, because Filestack rejects all of them.",
 }
-WORDS = {
+OUTCOMES = {
     "tagged": "tagged",
-    "shared": "shared the tags of the same bytes",
-    "started": "wait for their workflow",
+    "shared": "tagged without a call, as copies of tagged files",
+    "started": "waiting for their workflow",
     "failed": "failed (search for status:failed)",
-    "left": "are tried again later by the workers",
-    "skipped": "needed nothing",
+    "left": "queued for the workers to retry",
+    "skipped": "skipped",
 }
 
 
 class Command(AppCommand):
     help = (
-        "Have every asset that matches a search tagged from here, newest first: those without "
-        "tags of their present content, or more of them by --outdated or --force. Ctrl-C lands "
-        "what is in flight; --resume goes on."
+        "Tag all assets that match a search in this process, newest first: assets without tags of "
+        "their current content, and more with --outdated or --force. Ctrl-C stops after the calls "
+        "in progress; continue with --resume."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -47,19 +47,19 @@ class Command(AppCommand):
             "query",
             nargs="?",
             default="",
-            help="a search, such as 'type:image/png'; all assets if left out",
+            help="a search, such as 'type:image/png'; all assets by default",
         )
-        parser.add_argument("--limit", type=int, help="at most this many assets")
+        parser.add_argument("--limit", type=int, help="maximum number of assets")
         parser.add_argument(
             "--concurrency",
             type=int,
             help="calls in flight; the setting TAGGING_CONCURRENCY by default",
         )
-        parser.add_argument("--tagger", default="", help="overrules the setting TAGGER")
+        parser.add_argument("--tagger", default="", help="overrides the setting TAGGER")
         parser.add_argument(
             "--outdated",
             action="store_true",
-            help="also assets whose tags another tagger or version made",
+            help="also assets that were tagged by another tagger or version",
         )
         parser.add_argument(
             "--force", action="store_true", help="also assets whose tags are up to date"
@@ -70,16 +70,18 @@ class Command(AppCommand):
             nargs="?",
             const=0,
             metavar="ID",
-            help="go on with a backfill that was stopped: the latest, or the one with this id",
+            help="continue the latest stopped backfill, or the one with this id",
         )
         parser.add_argument(
-            "--dry-run", action="store_true", help="only say how many calls, and what they cost"
+            "--dry-run",
+            action="store_true",
+            help="only show the number of calls and their cost",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         for name in ("limit", "concurrency"):
             if options[name] is not None and options[name] < 1:
-                raise CommandError(f"--{name} is 1 or more.")
+                raise CommandError(f"--{name} must be 1 or more.")
         row, chosen = self._chosen(options)
         try:
             estimate = backfill.estimate(chosen, going_on=row)
@@ -88,7 +90,7 @@ class Command(AppCommand):
             raise CommandError(f"{error.message}\n  {chosen.query}\n  {pointer}") from error
         except ConfigurationError as error:
             raise CommandError(str(error)) from error
-        self._say(estimate)
+        self._write_estimate(estimate)
         if options["dry_run"]:
             self.stdout.write("Nothing was tagged.")
             return
@@ -111,21 +113,19 @@ class Command(AppCommand):
             return None, backfill.Options(**{name: options[name] for name in names})
         row = backfill.unfinished(options["resume"] or None)
         if row is None:
-            raise CommandError(
-                "There is no backfill that was stopped; start one with a search."
-            )
-        self.stdout.write(f"Going on with backfill {row.pk}: {row.query or 'all assets'}")
+            raise CommandError("No backfill was stopped. Start one with a search.")
+        self.stdout.write(f"Continuing backfill {row.pk}: {row.query or 'all assets'}")
         return row, backfill.Options(**row.options)
 
-    def _say(self, estimate: backfill.Estimate) -> None:
-        cost = "" if estimate.cost is None else f", about {estimate.cost:,.2f} in all"
+    def _write_estimate(self, estimate: backfill.Estimate) -> None:
+        cost = "" if estimate.cost is None else f", about {estimate.cost:,.2f} in total"
         rate = get_settings().RATE_LIMIT
         at_most = f", at most {rate}" if rate and estimate.calls else ""
         self.stdout.write(
             f"{estimate.assets:,} assets to tag, {estimate.calls:,} calls{cost}{at_most}."
         )
         if estimate.left is not None and estimate.left < estimate.calls:
-            self.stdout.write(f"The budget allows {estimate.left:,} more calls for now.")
+            self.stdout.write(f"The budget currently allows {estimate.left:,} more calls.")
 
     @contextmanager
     def _progress(self, total: int, options: dict[str, Any]) -> Iterator[Any]:
@@ -135,42 +135,44 @@ class Command(AppCommand):
         with tqdm(
             total=total, unit=" assets", disable=not on_terminal, file=self.stdout
         ) as bar:
-            began = spoke = monotonic()
+            began = written_at = monotonic()
             before: int | None = None
 
             def report_progress(row: Backfill) -> None:
-                nonlocal spoke, before
+                nonlocal written_at, before
                 done = sum(row.counts.values())
                 before = done - 1 if before is None else before
                 bar.update(done - before - bar.n)
                 now = monotonic()
-                if not on_terminal and not quiet and now - spoke >= LINE_EVERY:
-                    spoke = now
+                if not on_terminal and not quiet and now - written_at >= LINE_EVERY:
+                    written_at = now
                     self.stdout.write(_line(done - before, total, now - began))
                     self.stdout.flush()
 
             yield report_progress
 
     def _report(self, row: Backfill, ended: str) -> None:
-        said = [
-            f"{row.counts[key]:,} {word}" for key, word in WORDS.items() if row.counts.get(key)
+        counts = [
+            f"{row.counts[key]:,} {text}"
+            for key, text in OUTCOMES.items()
+            if row.counts.get(key)
         ]
-        self.stdout.write(f"{', '.join(said) or 'Nothing was tagged'}.")
+        self.stdout.write(f"{', '.join(counts) or 'Nothing was tagged'}.")
         if not ended:
             return
-        again = f"Go on with: manage.py filestack_tags_backfill --resume {row.pk}"
-        if ended in HELD:
-            reasons = [found.reason for found in circuit_breaker.open_circuits()]
-            why = " ".join([HELD[ended], *(reasons if ended == "circuit" else ())])
-            raise CommandError(f"{why}\n{again}")
-        self.stdout.write(f"Stopped; nothing is lost. {again}")
+        resume = f"Continue with: manage.py filestack_tags_backfill --resume {row.pk}"
+        if ended in BLOCKED:
+            reasons = [circuit.reason for circuit in circuit_breaker.open_circuits()]
+            why = " ".join([BLOCKED[ended], *(reasons if ended == "circuit" else ())])
+            raise CommandError(f"{why}\n{resume}")
+        self.stdout.write(f"Stopped; nothing is lost. {resume}")
         raise SystemExit(130)
 
 
 def _line(done: int, total: int, seconds: float) -> str:
     rate = done / seconds if seconds else 0.0
-    left = f"{max(total - done, 0) / rate / 60:,.0f} min left" if rate else "no end in sight"
-    return f"{done:,} of {total:,} assets, {rate:,.1f} a second, {left}"
+    minutes = f"{max(total - done, 0) / rate / 60:,.0f}" if rate else "unknown"
+    return f"{done:,} of {total:,} assets, {rate:,.1f} per second, minutes left: {minutes}"
 
 
 @contextmanager

@@ -16,8 +16,8 @@ class Command(BaseCommand):
     """``manage.py filestack_tags_emulator --port 8901 --webhook-url http://127.0.0.1:8000/…``."""
 
     help = (
-        "Runs a Filestack emulator on this machine. API key, secrets and workflow come from "
-        "FILESTACK_TAGS where no option says otherwise."
+        "Run a Filestack emulator on this machine. The API key, secrets and workflow come from "
+        "FILESTACK_TAGS unless an option sets them."
     )
     requires_system_checks: list[str] = []
 
@@ -28,11 +28,11 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Serve until SIGINT or SIGTERM."""
         try:
-            run(Namespace(**options), account_from_settings(), self._say)
+            run(Namespace(**options), account_from_settings(), self._write)
         except (OSError, ValueError) as err:
             raise CommandError(str(err)) from err
 
-    def _say(self, line: str) -> None:
+    def _write(self, line: str) -> None:
         self.stdout.write(line)
         self.stdout.flush()
 

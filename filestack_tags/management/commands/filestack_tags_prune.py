@@ -9,17 +9,16 @@ from filestack_tags.management.base import AppCommand
 from filestack_tags.operations import retention
 from filestack_tags.operations.retention import Pruned
 
-TOLD_EVERY = 20
-"""Batches between two lines of progress if there is no terminal."""
+LINE_EVERY = 20
+"""Batches between two lines of progress without a terminal."""
 
 
 class Command(AppCommand):
     help = (
-        "Delete webhook deliveries that were processed or ignored, and empty raw replies whose "
-        "tags no asset shows, once they are old enough. Deliveries that failed are kept. Delete "
-        "the files of old exports, what it takes to undo old bulk jobs and merges, and outbound "
-        "webhooks that were sent or given up. The task "
-        "filestack_tags.prune does the same."
+        "Delete data that is older than its *_RETENTION_DAYS setting: processed or ignored webhook "
+        "deliveries, raw replies whose tags no asset shows, ended runs, files of exports, data to "
+        "undo bulk jobs and merges, and outbound webhooks that were sent or failed. Failed "
+        "deliveries are kept. The task filestack_tags.prune does the same."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -45,7 +44,7 @@ class Command(AppCommand):
             "--outbound", type=int, metavar="DAYS", help="instead of OUTBOUND_RETENTION_DAYS"
         )
         parser.add_argument(
-            "--dry-run", action="store_true", help="only say how many there are"
+            "--dry-run", action="store_true", help="only show how many rows would be deleted"
         )
 
     def handle(
@@ -71,29 +70,29 @@ class Command(AppCommand):
                 undo=undo,
                 outbound=outbound,
                 dry_run=dry_run,
-                tell=self.tell,
+                report_progress=self._report_progress,
             )
         except ConfigurationError as error:
             raise CommandError(str(error)) from error
         except KeyboardInterrupt:
             raise CommandError(
-                f"\nStopped. {told(self.done)} Run it again for the rest.", returncode=130
+                f"\nStopped. {_summary(self.done)} Run it again for the rest.", returncode=130
             ) from None
         if self.batches and self.stdout.isatty():
             self.stdout.write("\r", ending="")
-        self.stdout.write(told(found, "would be " if dry_run else ""))
+        self.stdout.write(_summary(found, "would be " if dry_run else ""))
 
-    def tell(self, so_far: Pruned) -> None:
+    def _report_progress(self, so_far: Pruned) -> None:
         self.done = so_far
         self.batches += 1
         if self.stdout.isatty():
-            self.stdout.write(f"\r{told(so_far)}", ending="")
+            self.stdout.write(f"\r{_summary(so_far)}", ending="")
             self.stdout.flush()
-        elif not self.batches % TOLD_EVERY:
-            self.stdout.write(told(so_far))
+        elif not self.batches % LINE_EVERY:
+            self.stdout.write(_summary(so_far))
 
 
-def told(done: Pruned, would: str = "") -> str:
+def _summary(done: Pruned, would: str = "") -> str:
     return (
         f"{done.deliveries:,} deliveries {would}deleted, "
         f"{done.raw_replies:,} raw replies {would}emptied; "

@@ -25,7 +25,7 @@ EARLIEST = 2000
 """Databases differ in their earliest date."""
 
 
-def moment(text: str) -> datetime:
+def parse_time(text: str) -> datetime:
     """Parse ``2h``, ``3d``, a date or a time in ISO 8601 as a time."""
     now = timezone.now()
     at: datetime | None = None
@@ -34,62 +34,62 @@ def moment(text: str) -> datetime:
             at = now - timedelta(**{UNITS[ago[2]]: int(ago[1])})
         elif day := parse_date(text):
             at = kept(datetime.combine(day, time.min))
-        elif given := parse_datetime(text):
-            at = kept(given)
+        elif parsed := parse_datetime(text):
+            at = kept(parsed)
     if at is None:
         raise ArgumentTypeError(
-            f"{text!r} is no time: write for example 2h, 3d, 2026-11-24 or 2026-11-24T10:30."
+            f"{text!r} is not a time. Examples: 2h, 3d, 2026-11-24, 2026-11-24T10:30."
         )
     if at.year < EARLIEST or at > now:
-        raise ArgumentTypeError(f"No delivery can have come since {text!r}.")
+        raise ArgumentTypeError(f"{text!r} is in the future or before the year {EARLIEST}.")
     return at
 
 
-def identifier(text: str) -> int:
+def parse_id(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,19}", text) or int(text) > LARGEST_ID:
-        raise ArgumentTypeError(f"{text!r} is no id of a delivery.")
+        raise ArgumentTypeError(f"{text!r} is not the id of a delivery.")
     return int(text)
 
 
 class Command(AppCommand):
     help = (
-        "Process stored webhook deliveries again: those that every option given agrees on. "
-        "Safe: each event has its effect once, and people's decisions stay."
+        "Process stored webhook deliveries again. Several options are combined with AND. Safe: "
+        "each event takes effect once, and decisions of users are kept."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--failed", action="store_true", help="those that failed")
+        parser.add_argument("--failed", action="store_true", help="failed deliveries")
         parser.add_argument(
-            "--id", type=identifier, nargs="+", metavar="ID", help="those by id"
+            "--id", type=parse_id, nargs="+", metavar="ID", help="deliveries with these ids"
         )
-        parser.add_argument("--action", help="those of one action, such as fs.workflow")
+        parser.add_argument("--action", help="deliveries of one action, such as fs.workflow")
         parser.add_argument(
             "--since",
-            type=moment,
+            type=parse_time,
             metavar="WHEN",
-            help="those received in the last 2h or 3d, or since a date or time in ISO 8601",
+            help="deliveries received in the last 2h or 3d, or since a date or time in ISO 8601",
         )
         parser.add_argument(
-            "--dry-run", action="store_true", help="only say how many would be processed"
+            "--dry-run", action="store_true", help="only show how many would be processed"
         )
 
     def handle(self, *args: Any, dry_run: bool, **options: Any) -> None:
         deliveries = _chosen(options)
         if dry_run:
-            left = deliveries.exclude(due_at=None).count()
-            count = deliveries.count() - left
-            self.stdout.write(f"{count:,} deliveries would be processed again.{_open(left)}")
+            skipped = deliveries.exclude(due_at=None).count()
+            count = deliveries.count() - skipped
+            self.stdout.write(f"{count:,} deliveries would be processed again.{_open(skipped)}")
             return
         seen = again = 0
         for ids in _batches(deliveries):
             again += len(tasks.replay(ids))
             seen += len(ids)
             if len(ids) == BATCH:
-                self.stdout.write(f"{seen:,} deliveries seen …")
+                self.stdout.write(f"{seen:,} deliveries checked …")
         if not seen:
             self.stdout.write("No delivery matches.")
             return
-        self.stdout.write(f"{again:,} deliveries are processed again.{_open(seen - again)}")
+        self.stdout.write(f"{again:,} deliveries will be processed again.{_open(seen - again)}")
 
 
 def _chosen(options: dict[str, Any]) -> QuerySet[WebhookDelivery]:
@@ -99,10 +99,10 @@ def _chosen(options: dict[str, Any]) -> QuerySet[WebhookDelivery]:
         "action": options["action"],
         "received_at__gte": options["since"],
     }
-    given = {name: value for name, value in conditions.items() if value is not None}
-    if not given:
-        raise CommandError("Say which deliveries: --failed, --id, --action or --since.")
-    return WebhookDelivery.objects.using(alias()).filter(**given)
+    filters = {name: value for name, value in conditions.items() if value is not None}
+    if not filters:
+        raise CommandError("Choose deliveries with --failed, --id, --action or --since.")
+    return WebhookDelivery.objects.using(alias()).filter(**filters)
 
 
 def _batches(deliveries: QuerySet[WebhookDelivery]) -> Iterator[list[int]]:
@@ -119,4 +119,4 @@ def _batches(deliveries: QuerySet[WebhookDelivery]) -> Iterator[list[int]]:
 
 
 def _open(count: int) -> str:
-    return f" {count:,} are still open and were left alone." if count else ""
+    return f" {count:,} are still open and were skipped." if count else ""

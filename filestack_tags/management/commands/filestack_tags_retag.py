@@ -18,9 +18,7 @@ BATCH = 500
 
 
 class Command(AppCommand):
-    help = (
-        "Have the assets that match a search tagged: those without tags, or all with --force."
-    )
+    help = "Queue the assets that match a search for tagging: untagged assets, or all with --force."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("query", help="a search, such as 'status:failed' or 'sky>=80'")
@@ -30,9 +28,9 @@ class Command(AppCommand):
         parser.add_argument(
             "--tagger", default="", help="instead of TAGGER, such as workflow:NAME or local"
         )
-        parser.add_argument("--limit", type=int, help="at most this many assets, newest first")
+        parser.add_argument("--limit", type=int, help="maximum number of assets, newest first")
         parser.add_argument(
-            "--dry-run", action="store_true", help="only say how many assets match"
+            "--dry-run", action="store_true", help="only show how many assets match"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -67,16 +65,18 @@ class Command(AppCommand):
             )
             matched += len(batch)
             if len(ids) > BATCH:
-                self.stdout.write(f"{matched} of {len(ids)} assets seen, {len(queued)} queued")
+                self.stdout.write(
+                    f"{matched} of {len(ids)} assets checked, {len(queued)} queued"
+                )
         self.stdout.write(
-            f"Queued {len(queued)} of {matched} assets; the others are queued already, or tagged "
-            "and need --force."
+            f"Queued {len(queued)} of {matched} assets. The others are already queued, or tagged "
+            "(use --force)."
             if len(queued) < matched
             else f"Queued {len(queued)} assets."
         )
-        self._tell_errors(queued)
+        self._write_error(queued)
 
-    def _tell_errors(self, queued: list[int]) -> None:
+    def _write_error(self, queued: list[int]) -> None:
         """Print the error of a first attempt that has already failed, as in eager mode."""
         for start in range(0, len(queued), BATCH):
             tried = Asset.objects.using(alias()).filter(

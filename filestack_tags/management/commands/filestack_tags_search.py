@@ -12,30 +12,32 @@ from filestack_tags.search.pages import ORDERS
 
 
 class Command(AppCommand):
-    help = "Search assets by tag and confidence; --explain says how the search is answered."
+    help = "Search assets by tag and confidence. --explain shows how the search is executed."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
             "query",
-            help="a search, such as 'sky>=80 -person'; one that starts with - goes behind --",
+            help="a search, such as 'sky>=80 -person'; write -- before a search that starts with -",
         )
         parser.add_argument("--order", choices=ORDERS, default="newest")
-        parser.add_argument("--limit", type=int, default=20, help="assets shown; 20 by default")
+        parser.add_argument(
+            "--limit", type=int, default=20, help="number of assets to show (default: 20)"
+        )
         parser.add_argument(
             "--explain",
             action="store_true",
-            help="say which term drives and how many rows each is thought to have",
+            help="show the term that the search starts from, and the estimated rows of each term",
         )
         parser.add_argument(
             "--analyze",
             action="store_true",
-            help="with --explain: count the rows too, which reads all of them",
+            help="with --explain: also count the rows, which reads all of them",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         query = options["query"]
         if options["limit"] < 1:
-            raise CommandError("--limit is 1 or more.")
+            raise CommandError("--limit must be 1 or more.")
         try:
             search = Search(query)
             if options["explain"]:

@@ -11,8 +11,8 @@ from filestack_tags.management.base import AppCommand
 
 class Command(AppCommand):
     help = (
-        "List the tags that are sensitive labels, by category: how many assets have each, and on "
-        "how many it is withheld under the setting HIDE_SENSITIVE."
+        "List the tags that are sensitive labels, by category, with the number of assets that have "
+        "each tag, and on how many HIDE_SENSITIVE hides it until its approval."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -26,7 +26,7 @@ class Command(AppCommand):
             approved = f", approved {row.approved_at:%Y-%m-%d}" if row.approved_at else ""
             self.stdout.write(
                 f"{row.category}: {row.name}: {row.assets:,} assets, "
-                f"{row.withheld:,} withheld{approved}"
+                f"{row.withheld:,} hidden{approved}"
             )
         if not rows:
-            self.stdout.write("No tag is on the list.")
+            self.stdout.write("No tag is a sensitive label.")

@@ -8,12 +8,12 @@ from filestack_tags.management.base import AppCommand
 
 class Command(AppCommand):
     help = (
-        "Enqueue webhook deliveries and assets whose task was lost: retries that fell due, "
-        "workers that died, a broker that was down. For hosts that do not run Celery beat."
+        "Enqueue work that lost its task, after a worker or the broker was down, and retries that "
+        "are due. For hosts that do not run Celery beat."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        found = tasks.sweep()
+        counts = tasks.sweep()
         self.stdout.write(
-            f"Enqueued {found['deliveries']} deliveries and {found['assets']} assets."
+            f"Enqueued {counts['deliveries']} deliveries and {counts['assets']} assets."
         )

@@ -14,9 +14,9 @@ from filestack_tags.models import ModelFile
 
 class Command(AppCommand):
     help = (
-        "Make files of the project's models known that were there before the AssetOf field, or "
-        "were changed without a signal, as by bulk_create() and update(). Safe to run again: "
-        "files that are known are left alone."
+        "Register files of the project's models that existed before the AssetOf field was added, "
+        "or were changed without a signal, for example by bulk_create() or update(). Safe to "
+        "repeat: registered files are skipped."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -24,13 +24,15 @@ class Command(AppCommand):
             "fields",
             nargs="*",
             metavar="app.Model[.field]",
-            help="only these; without, all AssetOf fields of all models",
+            help="only these fields; by default all AssetOf fields of all models",
         )
         parser.add_argument(
-            "--failed", action="store_true", help="also try again what failed or was left out"
+            "--failed",
+            action="store_true",
+            help="also retry files that failed or were left out",
         )
         parser.add_argument(
-            "--dry-run", action="store_true", help="only say how many files there are"
+            "--dry-run", action="store_true", help="only show the number of files"
         )
 
     def handle(
@@ -57,7 +59,9 @@ def _chosen(names: list[str]) -> list[AssetOf]:
     wanted = [name.lower() for name in names]
     for name in wanted:
         if not any(label == name or label.startswith(f"{name}.") for label in known):
-            raise CommandError(f"There is no {name}. There are: {', '.join(sorted(known))}.")
+            raise CommandError(
+                f"No AssetOf field matches {name!r}. Fields: {', '.join(sorted(known))}."
+            )
     return [
         field
         for label, field in sorted(known.items())

@@ -23,7 +23,7 @@ class Gauge:
 
     name: str
     unit: str
-    says: str
+    description: str
     labels: tuple[str, ...] = ()
 
 
@@ -31,23 +31,41 @@ GAUGES: Mapping[str, Gauge] = {
     gauge.name: gauge
     for gauge in (
         Gauge("assets.queued", "", "Assets that wait for a call, up to 10,000."),
-        Gauge("assets.running", "", "Assets that are being asked about, up to 10,000."),
-        Gauge("assets.failed", "", "Assets that failed for good, up to 10,000."),
-        Gauge("queue.age", "seconds", "For how long the oldest asset that is due has been so."),
-        Gauge("deliveries.open", "", "Deliveries not processed yet, up to 20,000."),
-        Gauge("deliveries.failed", "", "Deliveries that failed for good, up to 10,000."),
+        Gauge("assets.running", "", "Assets whose call is in progress, up to 10,000."),
+        Gauge(
+            "assets.failed",
+            "",
+            "Assets that failed and are not retried automatically, up to 10,000.",
+        ),
+        Gauge("queue.age", "seconds", "How long the oldest due asset has been waiting."),
+        Gauge("deliveries.open", "", "Deliveries that are not processed yet, up to 20,000."),
+        Gauge(
+            "deliveries.failed",
+            "",
+            "Deliveries that failed and are not retried automatically, up to 10,000.",
+        ),
         Gauge("inbox.lag", "seconds", "How long ago the oldest open delivery was received."),
         Gauge(
             "failures.recent",
             "",
-            "Runs that failed in the last 24 hours, of the ten most frequent codes.",
+            "Runs that failed in the last 24 hours, for the ten most frequent codes.",
             ("code",),
         ),
-        Gauge("circuit.open", "", "1 while a tagger is not asked, else 0.", ("tagger",)),
-        Gauge("budget.used", "", "Calls made this day or month (UTC).", ("period",)),
-        Gauge("budget.left", "", "Calls that may still be made, if limited.", ("period",)),
         Gauge(
-            "heartbeat.age", "seconds", "How long ago something ran by the clock.", ("name",)
+            "circuit.open",
+            "",
+            "1 while calls to a tagger are paused, otherwise 0.",
+            ("tagger",),
+        ),
+        Gauge("budget.used", "", "Calls made today or this month (UTC).", ("period",)),
+        Gauge(
+            "budget.left", "", "Calls that are still allowed, if there is a limit.", ("period",)
+        ),
+        Gauge(
+            "heartbeat.age",
+            "seconds",
+            "How long ago a scheduled task last finished.",
+            ("name",),
         ),
     )
 }

@@ -50,7 +50,7 @@ class OpenTelemetrySink:
                 f"{NAMESPACE}.{gauge.name}",
                 callbacks=[partial(self._observe, gauge)],
                 unit="s" if gauge.unit == "seconds" else "1",
-                description=gauge.says,
+                description=gauge.description,
             )
 
     def record(self, measurement: Measurement) -> None:
@@ -83,10 +83,10 @@ class OpenTelemetrySink:
 def _instrument(meter: Meter, event: Event) -> Counter | Histogram:
     name = f"{NAMESPACE}.{event.name}"
     if event.kind == "counter":
-        return meter.create_counter(name, unit="1", description=event.says)
+        return meter.create_counter(name, unit="1", description=event.description)
     return meter.create_histogram(
         name,
         unit="s",
-        description=event.says,
+        description=event.description,
         explicit_bucket_boundaries_advisory=event.buckets,
     )

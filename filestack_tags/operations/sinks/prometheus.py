@@ -87,10 +87,10 @@ def _metric(event: Event) -> Counter | Histogram:
     name = event.name.replace(".", "_")
     labels = tuple(event.labels)
     if event.kind == "counter":
-        return Counter(name, event.says, labels, namespace=NAMESPACE, registry=None)
+        return Counter(name, event.description, labels, namespace=NAMESPACE, registry=None)
     return Histogram(
         name,
-        event.says,
+        event.description,
         labels,
         namespace=NAMESPACE,
         registry=None,
@@ -102,7 +102,7 @@ def _families() -> dict[str, GaugeMetricFamily]:
     return {
         gauge.name: GaugeMetricFamily(
             "_".join(filter(None, (NAMESPACE, gauge.name.replace(".", "_"), gauge.unit))),
-            gauge.says,
+            gauge.description,
             labels=gauge.labels,
         )
         for gauge in GAUGES.values()
