@@ -73,7 +73,7 @@ def test_one_wrong_key_opens_it_and_says_why(clock: Any) -> None:
     assert admitted() == 0
     assert circuit_breaker.blocked() == {"filestack"}
     assert [str(found) for found in circuit_breaker.open_circuits()] == ["filestack"]
-    assert row().reason.startswith("The key is unknown. Check API_KEY")
+    assert row().reason.startswith("The key is unknown. Correct API_KEY")
     assert row().retry_at == timezone.now() + timedelta(seconds=60)
 
 

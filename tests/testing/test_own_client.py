@@ -104,7 +104,7 @@ def test_a_wrong_alias_path_is_named_as_one(tmp_path: Path, alias: str, path: st
     ):
         client.tags(Source.alias(alias, path))
 
-    assert "Check that this handle, URL or storage alias path exists." in str(missing.value)
+    assert "Check the handle, URL or storage alias path." in str(missing.value)
 
 
 def test_wrong_credentials_are_named(app: EmulatorApp, handle: str) -> None:
