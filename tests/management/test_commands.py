@@ -114,9 +114,10 @@ def test_a_wrong_search_is_pointed_at(db: None) -> None:
 
 
 def test_sweep_says_what_it_found(three: list[Asset], script: Any) -> None:
+    assert run("filestack_tags_sweep") == "Enqueued: nothing.\n"
     run("filestack_tags_retag", "untagged")
     Asset.objects.update(due_at=timezone.now() - timedelta(minutes=5))
-    assert run("filestack_tags_sweep") == "Enqueued 0 deliveries and 3 assets.\n"
+    assert run("filestack_tags_sweep") == "Enqueued: 3 assets.\n"
 
 
 @pytest.fixture

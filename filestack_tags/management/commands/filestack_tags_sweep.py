@@ -13,7 +13,5 @@ class Command(AppCommand):
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        counts = tasks.sweep()
-        self.stdout.write(
-            f"Enqueued {counts['deliveries']} deliveries and {counts['assets']} assets."
-        )
+        counts = [f"{count} {kind.replace('_', ' ')}" for kind, count in tasks.sweep().items()]
+        self.stdout.write(f"Enqueued: {', '.join(counts) or 'nothing'}.")
