@@ -2,9 +2,10 @@
 
 from django.urls import path
 
-from .views import webhook
+from .views import WebhookView
 
 app_name = "filestack_tags"
+webhook = WebhookView.as_view()
 urlpatterns = [
     path("webhook/", webhook, name="webhook"),
     # A redirect would lose the body, so CommonMiddleware must not append a slash.

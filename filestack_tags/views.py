@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from io import BytesIO
+from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
 from django.http.request import HttpHeaders, UnreadablePostError
+from django.http.response import HttpResponseBase
+from django.utils.decorators import method_decorator
+from django.views import View
 from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.http import require_POST
 
 from . import metrics, tasks
 from .conf import get_settings
@@ -20,7 +23,7 @@ from .db.transactions import outside_transactions
 from .exceptions import WebhookError
 from .filestack.security import SIGNATURE_HEADER
 from .webhooks import inbox
-from .webhooks.inbox import KEPT_HEADERS
+from .webhooks.inbox import KEPT_HEADERS, Receipt
 
 logger = logging.getLogger(__name__)
 
@@ -32,12 +35,9 @@ HEADERS = {name: HttpHeaders.to_wsgi_name(name) for name in (SIGNATURE_HEADER, *
 
 
 # Outside ATOMIC_REQUESTS, so that the delivery is committed before it is acknowledged.
-@outside_transactions
-@csrf_exempt
-@login_not_required
-@require_POST
-def webhook(request: HttpRequest) -> HttpResponse:
-    """Receive a Filestack webhook.
+@method_decorator((outside_transactions, csrf_exempt, login_not_required), name="dispatch")
+class WebhookView(View):
+    """Receive Filestack's webhooks.
 
     Answers 200 once the delivery is stored, also for a duplicate. After any other answer Filestack
     sends the delivery again:
@@ -45,21 +45,38 @@ def webhook(request: HttpRequest) -> HttpResponse:
     * 400: malformed headers or an incomplete body.
     * 403: a wrong signature, or one that is too old.
     * 411: a body of unknown length that the server cannot read.
-    * 413: a body above ``WEBHOOK_MAX_SIZE``.
+    * 413: a body above ``WEBHOOK_MAX_BODY``.
     * 503: no secret is configured, or middleware consumed the body.
 
-    The signature is the only authentication (docs: Webhooks).
+    The signature is the only authentication (docs: Webhooks). Override :meth:`receive` to do more
+    with a delivery, or :meth:`reject` to answer errors in another way.
     """
-    headers = _headers(request)
-    try:
-        body = _read(request, headers)
-        with reading_primary():
-            receipt = tasks.receive(body, headers)
-    except WebhookError as error:
+
+    http_method_names = ("post",)
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        headers = _headers(request)
+        try:
+            body = _read(request, headers)
+            with reading_primary():
+                receipt = self.receive(body, headers)
+        except WebhookError as error:
+            return self.reject(error)
+        return _text("Duplicate." if receipt.duplicate else "Stored.", 200)
+
+    def receive(self, body: bytes, headers: Mapping[str, str]) -> Receipt:
+        """Verify and store a delivery, and enqueue its processing.
+
+        Raises:
+            WebhookError: when it is rejected.
+        """
+        return tasks.receive(body, headers)
+
+    def reject(self, error: WebhookError) -> HttpResponseBase:
+        """Count and log a rejected request, and answer with the status of its error."""
         metrics.count("webhook.refused", reason=error.reason)
         logger.warning("A webhook was refused (%s): %s", error.reason, error)
         return _text(str(error), error.status)
-    return _text("Known already." if receipt.duplicate else "Stored.", 200)
 
 
 def _headers(request: HttpRequest) -> dict[str, str]:

@@ -7,9 +7,7 @@ from pathlib import Path
 
 from example_project.demo.visitor import Visitor
 from example_project.gallery.models import Picture
-from filestack_tags import tasks
-from filestack_tags.filestack.client import FilestackClient
-from filestack_tags.filestack.sources import Source
+from filestack_tags import FilestackClient, Source, register
 
 PHOTOS = Path(__file__).resolve().parents[1] / "photos"
 BY_WORKFLOW = "workflow"
@@ -33,7 +31,7 @@ def upload_with_workflow(photo: Path) -> Upload:
         stored = client.store_bytes(
             photo.read_bytes(), filename=photo.name, mimetype="image/jpeg"
         )
-    tasks.register(Source.handle(stored.handle), trigger="upload", tagger=BY_WORKFLOW)
+    register(Source.handle(stored.handle), trigger="upload", tagger=BY_WORKFLOW)
     return Upload(photo.name, stored.handle, BY_WORKFLOW)
 
 

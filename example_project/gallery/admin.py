@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from example_project.gallery.models import Album
-from filestack_tags.exceptions import SearchError
+from filestack_tags import SearchError
 from filestack_tags.models import Asset
 
 

@@ -9,10 +9,7 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 
 from example_project.gallery.models import Picture
-from filestack_tags import tasks
-from filestack_tags.assets.registry import Facts
-from filestack_tags.filestack.client import FilestackClient
-from filestack_tags.filestack.sources import Source
+from filestack_tags import Facts, FilestackClient, Source, register
 
 if TYPE_CHECKING:
     from django.core.files.uploadedfile import UploadedFile
@@ -30,8 +27,8 @@ def store(file: UploadedFile[bytes], title: str, user: AbstractBaseUser) -> Pict
         )
     facts = Facts(filename=stored.filename, mimetype=stored.mimetype, size=stored.size)
     with transaction.atomic():
-        asset, _ = tasks.register(
-            Source.handle(stored.handle), facts=facts, uploader=user, trigger="upload"
+        asset, _ = register(
+            Source.handle(stored.handle), facts=facts, user=user, trigger="upload"
         )
         picture, _ = Picture.objects.update_or_create(
             asset=asset, defaults={"title": title or Path(stored.filename).stem}

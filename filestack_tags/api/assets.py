@@ -314,7 +314,7 @@ def registered(
         asset, created = tasks.register(
             source,
             facts=facts,
-            uploader=view.user,
+            user=view.user,
             trigger="api",
             tag=tag,
             within=scope_of(user),

@@ -143,7 +143,7 @@ class SavedSearchViewSet(View):
     @operation("delete_savedsearch", status=(204,))
     def destroy(self, request: Request, pk: str) -> Response:
         """Delete one of the user's own searches. No asset is changed."""
-        saved_searches.delete(self._own(pk).pk, owner=self.owner)
+        saved_searches.delete(self._own(pk).pk, user=self.owner)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     @operation(
@@ -182,7 +182,7 @@ class SavedSearchViewSet(View):
 
     def _save(self, values: Wanted, saved_id: int | None = None) -> SavedSearch:
         try:
-            return saved_searches.save(values, owner=self.owner, saved_id=saved_id)
+            return saved_searches.save(values, user=self.owner, saved_id=saved_id)
         except SearchError as error:
             raise invalid_search(error, "query") from error
         except InvalidLabel as error:

@@ -24,6 +24,7 @@ from filestack_tags.models import Asset, AssetTag, score_in_sql
 from filestack_tags.signals import asset_registered
 
 from . import tags
+from .lookup import asset_id_of
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
@@ -279,13 +280,14 @@ def content_changed(asset_id: int, *, facts: Facts, at: datetime) -> bool:
 
 
 @retrying
-def archive(asset_id: int, *, at: datetime | None = None) -> bool:
-    """Archive an asset, which hides it from every search; return whether it was visible.
+def archive(asset: Asset | int, *, at: datetime | None = None) -> bool:
+    """Archive an asset (or the one with this id), which hides it from every search.
 
-    Its tags and every decision about them are kept, and :func:`restore` brings them back.
+    Its tags and every decision about them are kept, and :func:`restore` brings them back. Returns
+    whether it was visible. Idempotent.
     """
     with atomic():
-        asset = _lock(asset_id)
+        asset = _lock(asset_id_of(asset))
         if not hide(asset, kept(at) if at else timezone.now()):
             return False
         asset.save(using=alias())
@@ -294,10 +296,13 @@ def archive(asset_id: int, *, at: datetime | None = None) -> bool:
 
 
 @retrying
-def restore(asset_id: int) -> bool:
-    """Restore an archived asset; return whether it was archived."""
+def restore(asset: Asset | int) -> bool:
+    """Restore an archived asset (or the one with this id). Idempotent.
+
+    Returns whether it was archived.
+    """
     with atomic():
-        asset = _lock(asset_id)
+        asset = _lock(asset_id_of(asset))
         if not show(asset):
             return False
         asset.save(using=alias())

@@ -4,6 +4,8 @@ A decision is final for all automatic work: re-tagging, replays and version chan
 unchanged until a user changes or withdraws the decision. Each is logged as a
 :class:`~filestack_tags.models.TagDecision` in the transaction that writes it.
 
+Functions take an asset or its id, and a tag, its id or its name.
+
 ``origin`` (a :class:`TagDecision.Origin`) and ``job`` record how the decision was made.
 """
 
@@ -20,6 +22,7 @@ from django.utils.formats import localize
 from django.utils.translation import gettext as _
 
 from filestack_tags.assets import tags
+from filestack_tags.assets.lookup import asset_id_of, tag_id_of
 from filestack_tags.db.transactions import alias, atomic, retried
 from filestack_tags.exceptions import CurationError, DecidedMeanwhile
 from filestack_tags.models import Asset, AssetTag, Tag, TagDecision
@@ -47,7 +50,11 @@ Rule = Callable[[Said | None], Said | None]
 
 
 def accept(
-    asset_id: int, tag_id: int, *, user: AbstractBaseUser | None, origin: str = Origin.CODE
+    asset: Asset | int,
+    tag: Tag | int | str,
+    *,
+    user: AbstractBaseUser | None,
+    origin: str = Origin.CODE,
 ) -> AssetTag:
     """Confirm that the asset has the tag. Idempotent.
 
@@ -55,11 +62,15 @@ def accept(
         CurationError: when the asset does not have the tag; :func:`add` gives it one.
         Asset.DoesNotExist: when there is no such asset.
     """
-    return _row(decide_many(Act.ACCEPT, [(asset_id, tag_id)], user=user, origin=origin))
+    return _row(decide_many(Act.ACCEPT, [_pair(asset, tag)], user=user, origin=origin))
 
 
 def reject(
-    asset_id: int, tag_id: int, *, user: AbstractBaseUser | None, origin: str = Origin.CODE
+    asset: Asset | int,
+    tag: Tag | int | str,
+    *,
+    user: AbstractBaseUser | None,
+    origin: str = Origin.CODE,
 ) -> AssetTag:
     """Reject a tag of an asset. Idempotent.
 
@@ -69,12 +80,12 @@ def reject(
         CurationError: when the asset does not have the tag.
         Asset.DoesNotExist: when there is no such asset.
     """
-    return _row(decide_many(Act.REJECT, [(asset_id, tag_id)], user=user, origin=origin))
+    return _row(decide_many(Act.REJECT, [_pair(asset, tag)], user=user, origin=origin))
 
 
 def change(
-    asset_id: int,
-    tag_id: int,
+    asset: Asset | int,
+    tag: Tag | int | str,
     confidence: int,
     *,
     user: AbstractBaseUser | None,
@@ -89,12 +100,12 @@ def change(
         CurationError: when the asset does not have the tag, or ``confidence`` is not within 0–100.
         Asset.DoesNotExist: when there is no such asset.
     """
-    pairs = [(asset_id, tag_id)]
+    pairs = [_pair(asset, tag)]
     return _row(decide_many(Act.CHANGE, pairs, user=user, origin=origin, confidence=confidence))
 
 
 def add(
-    asset_id: int,
+    asset: Asset | int,
     name: str,
     *,
     user: AbstractBaseUser | None,
@@ -113,12 +124,16 @@ def add(
     """
     _require_confidence(confidence)
     (tag_id,) = retried(partial(tags.resolve, [name])).values()
-    pairs = [(asset_id, tag_id)]
+    pairs = [(asset_id_of(asset), tag_id)]
     return _row(decide_many(Act.ADD, pairs, user=user, origin=origin, confidence=confidence))
 
 
 def withdraw(
-    asset_id: int, tag_id: int, *, user: AbstractBaseUser | None, origin: str = Origin.CODE
+    asset: Asset | int,
+    tag: Tag | int | str,
+    *,
+    user: AbstractBaseUser | None,
+    origin: str = Origin.CODE,
 ) -> None:
     """Withdraw a decision. Idempotent.
 
@@ -128,7 +143,7 @@ def withdraw(
     Raises:
         Asset.DoesNotExist: when there is no such asset.
     """
-    _raise(decide_many(Act.WITHDRAW, [(asset_id, tag_id)], user=user, origin=origin))
+    _raise(decide_many(Act.WITHDRAW, [_pair(asset, tag)], user=user, origin=origin))
 
 
 def decide_many(
@@ -173,6 +188,10 @@ def decide_many(
             partial(_decide, act, batch, rule, signature, seen=seen, undecided=undecided)
         )
     return outcomes
+
+
+def _pair(asset: Asset | int, tag: Tag | int | str) -> Pair:
+    return asset_id_of(asset), tag_id_of(tag)
 
 
 def newest_decisions(asset_ids: Collection[int]) -> dict[int, int]:

@@ -58,14 +58,12 @@ class Wanted:
     shared: bool = False
 
 
-def save(
-    wanted: Wanted, *, owner: AbstractBaseUser, saved_id: int | None = None
-) -> SavedSearch:
+def save(wanted: Wanted, *, user: AbstractBaseUser, saved_id: int | None = None) -> SavedSearch:
     """Save a search under a name, or change one of the owner's; return it.
 
     Args:
         wanted: the new values.
-        owner: the owner, whose permissions the search is checked with.
+        user: the owner, whose permissions the search is checked with.
         saved_id: the saved search to change; None creates one.
 
     Raises:
@@ -74,34 +72,34 @@ def save(
         InvalidLabel: when ``order_tag`` cannot be a tag.
         SavedSearch.DoesNotExist: when the owner has none with that id.
     """
-    values = check(wanted, owner=owner, saved_id=saved_id)
+    values = check(wanted, user=user, saved_id=saved_id)
     now = timezone.now()
     try:
         with atomic():
-            saved = SavedSearch(owner_id=owner.pk, created_at=now)
+            saved = SavedSearch(owner_id=user.pk, created_at=now)
             if saved_id is not None:
                 saved = locked(SavedSearch.objects.filter(pk=saved_id)).get()
-                if saved.owner_id != owner.pk:
+                if saved.owner_id != user.pk:
                     raise SavedSearch.DoesNotExist
             for name, value in values.items():
                 setattr(saved, name, value)
-            saved.scope_digest = digest_of(owner)
+            saved.scope_digest = digest_of(user)
             saved.changed_at = now
             saved.save(using=alias())
     except IntegrityError:  # saved by a concurrent request
-        _require_free(values["name"], owner, saved_id)
+        _require_free(values["name"], user, saved_id)
         raise
     return saved
 
 
 def check(
-    wanted: Wanted, *, owner: AbstractBaseUser, saved_id: int | None = None
+    wanted: Wanted, *, user: AbstractBaseUser, saved_id: int | None = None
 ) -> dict[str, Any]:
     """Return what :func:`save` would write, by column. Changes nothing.
 
     Raises the same errors as :func:`save`.
     """
-    Search(wanted.query, user=owner, using=alias()).names()
+    Search(wanted.query, user=user, using=alias()).names()
     if wanted.order not in Order.values:
         raise SavedSearchError(
             _("An order is one of %(orders)s, not “%(order)s”.")
@@ -126,7 +124,7 @@ def check(
         )
     if not is_visible(name):
         raise SavedSearchError(_("A name needs a visible character."), parameter="name")
-    _require_free(name, owner, saved_id)
+    _require_free(name, user, saved_id)
     return {
         "name": name,
         "query": storable(wanted.query).strip(),
@@ -136,9 +134,9 @@ def check(
     }
 
 
-def delete(saved_id: int, *, owner: AbstractBaseUser) -> bool:
+def delete(saved_id: int, *, user: AbstractBaseUser) -> bool:
     """Delete one of the owner's searches; return whether it existed. Idempotent."""
-    owned = SavedSearch.objects.using(alias()).filter(pk=saved_id, owner=owner.pk)
+    owned = SavedSearch.objects.using(alias()).filter(pk=saved_id, owner=user.pk)
     deleted, _rows = owned.delete()
     return bool(deleted)
 
@@ -156,8 +154,8 @@ def visible_to(user: Any) -> QuerySet[SavedSearch]:
     return SavedSearch.objects.filter(seen).order_by(own_first, "name", "id")
 
 
-def _require_free(name: str, owner: AbstractBaseUser, saved_id: int | None) -> None:
-    same = SavedSearch.objects.using(alias()).filter(owner=owner.pk)
+def _require_free(name: str, user: AbstractBaseUser, saved_id: int | None) -> None:
+    same = SavedSearch.objects.using(alias()).filter(owner=user.pk)
     others = same if saved_id is None else same.exclude(pk=saved_id)
     looks = _looks(name)
     if any(_looks(other) == looks for other in others.values_list("name", flat=True)):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from django.utils import timezone
 
 from filestack_tags.assets import tags
+from filestack_tags.assets.lookup import tag_id_of
 from filestack_tags.db.text import label_key, label_name
 from filestack_tags.db.transactions import alias, atomic, locked, retrying
 from filestack_tags.exceptions import CurationError
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @retrying
-def rename(tag_id: int, name: str) -> Tag:
+def rename(tag: Tag | int | str, name: str) -> Tag:
     """Rename a tag; its previous name becomes an alias, so replies still reach it.
 
     Raises:
@@ -27,7 +28,7 @@ def rename(tag_id: int, name: str) -> Tag:
     """
     key = label_key(name)
     with atomic():
-        tag = _lock(tag_id)
+        tag = _lock(tag)
         former = tag.key
         tag.name = label_name(name)
         if key != former:
@@ -41,7 +42,7 @@ def rename(tag_id: int, name: str) -> Tag:
 
 
 @retrying
-def set_minimum(tag_id: int, confidence: int | None) -> Tag:
+def set_minimum(tag: Tag | int | str, confidence: int | None) -> Tag:
     """Set the minimum confidence of a tag, or ``None`` for the global minimum.
 
     It applies when reading; nothing is deleted, and it can be changed back.
@@ -52,30 +53,32 @@ def set_minimum(tag_id: int, confidence: int | None) -> Tag:
     if confidence is not None and not 0 <= confidence <= 100:
         raise CurationError(f"A confidence is between 0 and 100, not {confidence}.")
     with atomic():
-        tag = _lock(tag_id)
+        tag = _lock(tag)
         tag.min_confidence = confidence
         tag.save(using=alias(), update_fields=("min_confidence",))
     return tag
 
 
 @retrying
-def hide(tag_id: int, *, hidden: bool = True) -> Tag:
+def hide(tag: Tag | int | str, *, hidden: bool = True) -> Tag:
     """Hide a tag from pages and searches, or show it again. Nothing is deleted."""
     with atomic():
-        tag = _lock(tag_id)
+        tag = _lock(tag)
         tag.hidden = hidden
         tag.save(using=alias(), update_fields=("hidden",))
     return tag
 
 
 @retrying
-def approve(tag_id: int, *, user: AbstractBaseUser | None, approved: bool = True) -> Tag:
+def approve(
+    tag: Tag | int | str, *, user: AbstractBaseUser | None, approved: bool = True
+) -> Tag:
     """Approve showing a sensitive label wherever it occurs, or withdraw that. Idempotent.
 
     It has an effect while the setting ``HIDE_SENSITIVE`` is on; nothing else is changed.
     """
     with atomic():
-        tag = _lock(tag_id)
+        tag = _lock(tag)
         if approved == (tag.approved_at is not None):
             return tag
         tag.approved_at = timezone.now() if approved else None
@@ -111,7 +114,7 @@ def never_show(names: Iterable[str]) -> list[Tag]:
 
 
 @retrying
-def add_alias(tag_id: int, name: str) -> TagAlias:
+def add_alias(tag: Tag | int | str, name: str) -> TagAlias:
     """Add an alias to a tag, for searches and later replies. Idempotent.
 
     Raises:
@@ -120,7 +123,7 @@ def add_alias(tag_id: int, name: str) -> TagAlias:
     """
     key = label_key(name)
     with atomic():
-        tag = _lock(tag_id)
+        tag = _lock(tag)
         if key == tag.key:
             raise CurationError(f"{name!r} is the tag's own name.")
         _require_free(key, tag)
@@ -143,10 +146,10 @@ def remove_alias(alias_id: int) -> bool:
     return bool(removed)
 
 
-def _lock(tag_id: int) -> Tag:
-    tag = locked(Tag.objects.filter(pk=tag_id)).get()
+def _lock(tag: Tag | int | str) -> Tag:
+    tag = locked(Tag.objects.filter(pk=tag_id_of(tag))).get()
     merges = TagMerge.objects.using(alias()).filter(
-        source_id=tag_id, state=TagMerge.State.MERGING
+        source_id=tag.pk, state=TagMerge.State.MERGING
     )
     if merges.exists():
         raise CurationError(f"{tag.name!r} is being merged into another tag.")

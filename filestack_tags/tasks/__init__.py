@@ -21,6 +21,7 @@ from django.db import connections
 
 from filestack_tags import metrics
 from filestack_tags.assets import registry
+from filestack_tags.assets.lookup import asset_id_of, tag_id_of
 from filestack_tags.concurrency.debounce import Wakeups
 from filestack_tags.concurrency.lanes import Lanes
 from filestack_tags.conf import get_settings
@@ -33,6 +34,7 @@ from filestack_tags.models import (
     BulkJob,
     Leased,
     ModelFile,
+    Tag,
     TaggingRun,
     TagMerge,
     WebhookDelivery,
@@ -278,24 +280,32 @@ def prune() -> dict[str, int]:
 
 
 def request_tagging(
-    asset_ids: Iterable[int],
+    assets: Asset | int | Iterable[Asset | int],
     *,
     trigger: str = TaggingRun.Trigger.CODE,
     force: bool = False,
     tagger: str = "",
 ) -> list[int]:
-    """Queue assets for tagging; return the ids that were queued. Part of the public API.
+    """Queue assets for tagging, and return the ids of those that were queued.
 
-    Left out are unknown and archived assets, those already queued or running, and, unless
-    ``force``, those whose tags describe the present content. The tasks are enqueued when the
-    surrounding transaction commits, one for each ``TAGGING_CONCURRENCY`` assets. ``tagger``
-    overrides the setting ``TAGGER``: ``workflow`` runs the workflow of ``WORKFLOW_ID``,
-    ``workflow:NAME`` one of ``WORKFLOWS``.
+    The tasks are enqueued when the surrounding transaction commits, one for each
+    ``TAGGING_CONCURRENCY`` assets. Unknown and archived assets are left out, and so are those
+    already queued or running. Without ``force``, assets with tags of their present content are left
+    out too.
+
+    Args:
+        assets: one asset or several, such as a search; or their ids.
+        trigger: how the tagging was requested, for the log of runs.
+        force: whether to tag assets again whose tags are up to date.
+        tagger: overrides the setting ``TAGGER``. ``workflow`` runs the workflow of
+            ``WORKFLOW_ID``, ``workflow:NAME`` one of ``WORKFLOWS``.
 
     Raises:
         ConfigurationError: when there is no such tagger.
     """
-    queued = queue.request(asset_ids, trigger=trigger, force=force, tagger=tagger)
+    several = (assets,) if isinstance(assets, Asset | int) else assets
+    ids = [asset_id_of(asset) for asset in several]
+    queued = queue.request(ids, trigger=trigger, force=force, tagger=tagger)
     _have_tagged(queued)
     return queued
 
@@ -304,24 +314,35 @@ def register(
     source: Source,
     *,
     facts: registry.Facts | None = None,
-    uploader: AbstractBaseUser | None = None,
+    user: AbstractBaseUser | None = None,
     trigger: str = TaggingRun.Trigger.CODE,
     tag: bool | None = None,
     tagger: str = "",
     within: Q | None = None,
 ) -> tuple[Asset, bool]:
-    """Register a file and tag it; return ``(asset, created)``. Part of the public API.
+    """Register a file, and tag it if it never was; return ``(asset, created)``.
+
+    The task is enqueued when the surrounding transaction commits. Idempotent: an existing asset is
+    refreshed with ``facts``, and an archived one is restored.
 
     If tasks run eagerly (``CELERY_TASK_ALWAYS_EAGER``), the asset is returned as it is after the
-    first attempt. If that failed, ``tagging_state`` is ``queued`` or ``failed`` and ``last_error``
-    explains why; ``filestack_tags_retag`` or :func:`request_tagging` retries at once, even while it
-    waits for its next attempt.
+    first attempt. If that failed, ``tagging_state`` is ``queued`` or ``failed``, and ``last_error``
+    explains why. :func:`request_tagging` retries at once, even while the asset waits for its next
+    attempt.
 
-    Idempotent: an existing asset is refreshed with ``facts``, and tagged only if it never was.
-    ``tag`` overrides the ``AUTO_TAG`` settings, ``tagger`` the setting ``TAGGER``; ``within`` is
-    the scope of the user who registers it. See :func:`.registry.register`.
+    Args:
+        source: the file.
+        facts: what is known about it.
+        user: who uploaded it. The first registration that names a user wins.
+        trigger: how the file was registered, for the log of runs.
+        tag: overrides the ``AUTO_TAG`` settings.
+        tagger: overrides the setting ``TAGGER``.
+        within: the scope of the user who registers it; see :func:`.visibility.scope_of`.
+
+    Raises:
+        OutOfScope: when the asset is not in ``within``, or would not be afterwards.
     """
-    asset, created = registry.register(source, facts=facts, uploader=uploader, within=within)
+    asset, created = registry.register(source, facts=facts, uploader=user, within=within)
     wanted = queue.wants_tagging(asset) if tag is None else tag
     if wanted and asset.tagging_state in (Asset.State.NEW, Asset.State.STALE):
         request_tagging([asset.pk], trigger=trigger, tagger=tagger)
@@ -404,13 +425,15 @@ def start_bulk_job(
     return job, created
 
 
-def merge(source_id: int, target_id: int, *, user: AbstractBaseUser | None) -> TagMerge:
+def merge(
+    source: Tag | int | str, target: Tag | int | str, *, user: AbstractBaseUser | None
+) -> TagMerge:
     """Start merging a tag into another; return the merge. See :func:`.merging.start`.
 
     Raises:
         CurationError: when the two cannot be merged.
     """
-    begun = merging.start(source_id, target_id, user=user)
+    begun = merging.start(tag_id_of(source), tag_id_of(target), user=user)
     _enqueue(merge_tags, [begun.pk])
     return begun
 

@@ -45,7 +45,7 @@ def make_everything(user: Any) -> dict[type[Model], Model]:
         pass
     endpoint = delivery.save_endpoint(url="https://example.com/", events=outbox.EVENTS)
     search = saved_searches.save(
-        saved_searches.Wanted(name="Animals", query="animal"), owner=user
+        saved_searches.Wanted(name="Animals", query="animal"), user=user
     )
     rows: list[Model] = [
         asset,

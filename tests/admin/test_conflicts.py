@@ -111,7 +111,7 @@ def _saved_search_form(user: User) -> Form:
     form = Form()
     form.row = saved_searches.save(
         saved_searches.Wanted(name="Sky", query="sky", order="confidence", order_tag="sky"),
-        owner=user,
+        user=user,
     )
     form.url = f"/admin/filestack_tags/savedsearch/{form.row.pk}/change/"
     form.values = {

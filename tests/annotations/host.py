@@ -2,30 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, assert_type
 
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 
-from filestack_tags import curation, metrics, tasks
+from filestack_tags import (
+    Facts,
+    FilestackClient,
+    Search,
+    SearchError,
+    Source,
+    Tagger,
+    TaggerReply,
+    TagScore,
+    archive,
+    curation,
+    metrics,
+    register,
+    request_tagging,
+    restore,
+    tasks,
+)
 from filestack_tags.assets import upload_policy
-from filestack_tags.assets.registry import Facts, archive
 from filestack_tags.assets.visibility import assets_of
-from filestack_tags.exceptions import SearchError, TaggerError
+from filestack_tags.exceptions import TaggerError, WebhookError
 from filestack_tags.fields import AssetOf
-from filestack_tags.filestack.client import FilestackClient
 from filestack_tags.filestack.payloads import StoredFile
-from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetQuerySet, AssetTag, Tag, TaggingRun
-from filestack_tags.search import Search
 from filestack_tags.search.completion import complete
 from filestack_tags.search.language.parser import parse
 from filestack_tags.search.pages import Page
 from filestack_tags.search.totals import Total
 from filestack_tags.signals import asset_tagged
-from filestack_tags.tagging.taggers import PendingJob, Tagger, TaggerReply, TagScore, get_tagger
+from filestack_tags.tagging.taggers import PendingJob, get_tagger
 from filestack_tags.testing.fixtures import Filestack, Make
+from filestack_tags.views import WebhookView
+from filestack_tags.webhooks.inbox import Receipt
 from tests.hosts.shop.models import Photo
 
 
@@ -46,15 +61,19 @@ def searching() -> None:
 
 
 def registering() -> None:
-    asset, created = tasks.register(Source.handle("HANDLE"), facts=Facts(filename="a.jpg"))
+    asset, created = register(Source.handle("HANDLE"), facts=Facts(filename="a.jpg"))
     assert_type(asset, Asset)
     assert_type(created, bool)
-    assert_type(tasks.request_tagging([asset.pk], force=True), list[int])
-    assert_type(archive(asset.pk), bool)
+    assert_type(request_tagging(asset, force=True), list[int])
+    assert_type(request_tagging(Asset.objects.search("sky")), list[int])
+    assert_type(archive(asset), bool)
+    assert_type(restore(asset.pk), bool)
     assert_type(asset.deleted_at, datetime | None)
-    tasks.register("HANDLE")  # type: ignore[arg-type]
-    tasks.request_tagging(asset.pk)  # type: ignore[arg-type]
-    tasks.request_tagging([asset.pk], True)  # type: ignore[call-arg, arg-type]
+    register("HANDLE")  # type: ignore[arg-type]
+    request_tagging("HANDLE")  # type: ignore[arg-type]
+    request_tagging([asset.pk], True)  # type: ignore[call-arg, arg-type]
+    archive("HANDLE")  # type: ignore[arg-type]
+    assert_type(tasks.replay([1]), list[int])
     Facts(size="12")  # type: ignore[arg-type]
     Source("path", "a.jpg")  # type: ignore[arg-type]
 
@@ -72,8 +91,10 @@ def files_of_models(photo: Photo) -> None:
 def deciding(asset: Asset, tag: Tag, request: HttpRequest) -> None:
     if not request.user.is_authenticated:
         return
-    curation.accept(asset.pk, tag.pk, user=request.user)
+    assert_type(curation.accept(asset, "sky", user=request.user), AssetTag)
+    curation.reject(asset.pk, tag, user=request.user)
     curation.accept(asset.pk, tag.pk)  # type: ignore[call-arg]
+    assert_type(curation.rename("sky", "Sky"), Tag)
     assert_type([row.confidence for row in AssetTag.objects.filter(asset=asset)], list[int])
     assert_type(assets_of(request.user), AssetQuerySet)
 
@@ -126,6 +147,14 @@ def uploading() -> None:
         assert_type(stored, StoredFile)
         client.store_bytes("text", filename="a", mimetype="b")  # type: ignore[arg-type]
     assert upload_policy.permit is not None
+
+
+class OwnWebhookView(WebhookView):
+    def receive(self, body: bytes, headers: Mapping[str, str]) -> Receipt:
+        return super().receive(body, headers)
+
+    def reject(self, error: WebhookError) -> HttpResponse:
+        return HttpResponse(status=error.status)
 
 
 def errors() -> None:

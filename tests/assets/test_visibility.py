@@ -120,7 +120,7 @@ def theirs(anna: User) -> Asset:
     curation.withdraw(asset.pk, hidden.pk, user=other)
     bulk.ask(bulk.Request("archive", query="name:theirs*"), user=other)
     shared = saved_searches.Wanted("theirs", 'name:theirs* "Hidden Harbour"', shared=True)
-    saved_searches.save(shared, owner=other)
+    saved_searches.save(shared, user=other)
     TagMerge.objects.create(
         source_id=hidden.pk,
         target_id=0,

@@ -70,7 +70,7 @@ class TestAnything(TestCase):
         for body in sent:
             response = self.signed(body)
             assert response.status_code == 200
-            assert response.content in (b"Stored.\n", b"Known already.\n")
+            assert response.content in (b"Stored.\n", b"Duplicate.\n")
         self.assert_at_an_end()
         before = list(WebhookDelivery.objects.values_list("pk", "state"))
         with self.captureOnCommitCallbacks(execute=True):

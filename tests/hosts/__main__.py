@@ -35,7 +35,7 @@ HANDLE = "VJQTvCboRVivWJ2BpKgd"
 def deliver(client: Client, url: str, event: dict[str, object]) -> None:
     body = json.dumps(event).encode()
     headers = signed_headers(body)
-    for expected in (b"Stored.\n", b"Known already.\n"):
+    for expected in (b"Stored.\n", b"Duplicate.\n"):
         response = client.post(url, body, content_type="application/json", headers=headers)
         assert (response.status_code, response.content) == (200, expected), response.content
 

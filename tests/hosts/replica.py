@@ -213,10 +213,10 @@ def use_python(user: User) -> None:
     curation.add_alias(added.pk, "another")
     curation.never_show(["never"])
     tell(tasks.merge(added.pk, tag_id, user=user).state)
-    saved = saved_searches.save(saved_searches.Wanted("Python", "cliff"), owner=user)
+    saved = saved_searches.save(saved_searches.Wanted("Python", "cliff"), user=user)
     tell(
         saved.name,
-        saved_searches.save(saved_searches.Wanted("P2"), owner=user, saved_id=saved.pk),
+        saved_searches.save(saved_searches.Wanted("P2"), user=user, saved_id=saved.pk),
     )
     request = bulk.Request("add_tag", query="cliff", tag="bulk")
     tell(bulk.preview(request, user=user).assets.count)

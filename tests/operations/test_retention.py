@@ -94,7 +94,7 @@ def test_an_event_is_known_for_as_long_as_filestack_may_send_it_again(deliver: A
     deliver(event)
     with time_machine.travel(timezone.now() + timedelta(hours=12, minutes=36), tick=False):
         retention.prune(deliveries=retention.LEAST_DAYS)
-        assert deliver(event).content == b"Known already.\n"
+        assert deliver(event).content == b"Duplicate.\n"
 
 
 @pytest.mark.parametrize(

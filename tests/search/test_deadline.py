@@ -227,7 +227,7 @@ def test_the_api_answers_with_a_problem(late, path):
 def test_previews_of_jobs_and_saved_searches_answer_with_a_problem(late):
     client = client_of("view_asset", "tag_asset", "view_savedsearch", "add_savedsearch")
     saved = saved_searches.save(
-        saved_searches.Wanted("Skies", "sky"), owner=User.objects.get(username="anna")
+        saved_searches.Wanted("Skies", "sky"), user=User.objects.get(username="anna")
     )
     reply = client.get(f"/api/v1/saved-searches/{saved.pk}/assets/")
     assert (reply.status_code, reply.json()["type"]) == (400, PREFIX + "search-timeout")

@@ -19,7 +19,7 @@ from django.urls import resolve, reverse
 
 from filestack_tags import tasks
 from filestack_tags.models import WebhookDelivery
-from filestack_tags.views import webhook
+from filestack_tags.views import WebhookView
 from filestack_tags.webhooks import inbox
 from tests import signed_headers
 
@@ -204,7 +204,7 @@ def test_a_body_that_did_not_come_is_no_wrong_signature(
     )
     del request.environ["CONTENT_LENGTH"]
     request = type(request)(request.environ | {"wsgi.input": BytesIO(BODY)} | environ)
-    response = webhook(request)
+    response = WebhookView.as_view()(request)
     assert response.status_code == status
     assert reason in response.content.decode()
 
@@ -251,7 +251,7 @@ def test_a_chunked_body_is_stored_under_asgi(length: int) -> None:
     parts = [body[start : start + 50_000] for start in range(0, len(body), 50_000)]
     chunks = [parts[0][:1], parts[0][1:], *parts[1:]]
     assert post_by_asgi(*chunks, signed=body) == (200, "Stored.\n")
-    assert post_by_asgi(*chunks, signed=body) == (200, "Known already.\n")
+    assert post_by_asgi(*chunks, signed=body) == (200, "Duplicate.\n")
     assert bytes(WebhookDelivery.objects.get().raw_body) == body
 
 

@@ -62,7 +62,7 @@ def test_a_delivery_is_stored_whole_but_not_its_signature(deliver: Any, payload:
 def test_the_same_event_twice_is_stored_once_and_counted(deliver: Any, payload: Any) -> None:
     body = payload("webhook_fs_workflow_tags.json")
     assert deliver(body).content == b"Stored.\n"
-    assert deliver(body).content == b"Known already.\n"
+    assert deliver(body).content == b"Duplicate.\n"
     (delivery,) = WebhookDelivery.objects.all()
     assert delivery.duplicates == 1
     assert TaggingRun.objects.count() == 1
@@ -233,7 +233,7 @@ def test_the_request_itself_only_stores(
     body = payload("webhook_fs_workflow_tags.json")
     headers = signed_headers(body)
     # A look-up, and the insert inside a savepoint or the count of duplicates; nothing else.
-    for answer, queries in ((b"Stored.\n", 4), (b"Known already.\n", 2)):
+    for answer, queries in ((b"Stored.\n", 4), (b"Duplicate.\n", 2)):
         with django_assert_num_queries(queries):
             response = client.post(URL, body, content_type="application/json", headers=headers)
         assert response.content == answer

@@ -118,7 +118,7 @@ def test_a_body_of_any_form_is_stored_or_refused_with_its_own_reason(
             assert served.post(payload)[0] == 200
         else:
             assert (status, text) == (200, "Stored.\n")
-            assert served.post(payload) == (200, "Known already.\n")
+            assert served.post(payload) == (200, "Duplicate.\n")
         assert served.rows()[0][0] == before + number + 1
     too_large = {"server": name, "ocr": "x" * (8 * 1024 * 1024)}
     status, text = served.post(too_large, chunked=name != "runserver")
@@ -130,4 +130,4 @@ def test_a_body_of_any_form_is_stored_or_refused_with_its_own_reason(
 def test_an_address_without_slash_is_accepted(migrated: Path, debug: str) -> None:
     for served in serve(SERVERS["gunicorn"], migrated, SERVED_DEBUG=debug):
         assert served.post({"debug": debug}, path="/webhook")[0] == 200
-        assert served.post({"debug": debug}, path="/webhook/") == (200, "Known already.\n")
+        assert served.post({"debug": debug}, path="/webhook/") == (200, "Duplicate.\n")

@@ -328,6 +328,6 @@ class TestIdentity:
         for handle in ("first", "second"):
             body = fs_workflow(handle, tags={"sky": 60}, job_id="job-1")["text"]
             deliver(body)
-            assert deliver(body).content == b"Known already.\n"
+            assert deliver(body).content == b"Duplicate.\n"
         assert WebhookDelivery.objects.count() == 2
         assert Asset.objects.filter(tagging_state=Asset.State.TAGGED).count() == 2

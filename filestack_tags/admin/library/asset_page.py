@@ -187,7 +187,7 @@ class AssetPage(RunHistory):
         asset, created = tasks.register(
             Source.parse(said["reference"]),
             facts=Facts(filename=said["filename"] or None, mimetype=said["mimetype"] or None),
-            uploader=current_user(request),
+            user=current_user(request),
             trigger="admin",
             # Without the permission the field is not shown, and AUTO_TAG decides.
             tag=said["tag"] if self.has_tag_permission(request) else None,

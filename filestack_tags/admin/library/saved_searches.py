@@ -69,7 +69,7 @@ class SavedSearchForm(ChangesModelForm):
         if self.errors:
             return cleaned
         try:
-            saved_searches.check(self.wanted(), owner=self.owner, saved_id=self.instance.pk)
+            saved_searches.check(self.wanted(), user=self.owner, saved_id=self.instance.pk)
         except SearchError as error:
             self.add_error("query", _told(error))
         except SavedSearchError as error:
@@ -109,11 +109,11 @@ class SavedSearchAdmin(BaseAdmin):
         self, request: HttpRequest, obj: SavedSearch, form: SavedSearchForm, change: bool
     ) -> None:
         owner: Any = request.user
-        obj.pk = saved_searches.save(form.wanted(), owner=owner, saved_id=obj.pk).pk
+        obj.pk = saved_searches.save(form.wanted(), user=owner, saved_id=obj.pk).pk
 
     def delete_model(self, request: HttpRequest, obj: SavedSearch) -> None:
         owner: Any = request.user
-        saved_searches.delete(obj.pk, owner=owner)
+        saved_searches.delete(obj.pk, user=owner)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         for saved in queryset:

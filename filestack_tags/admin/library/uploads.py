@@ -155,7 +155,7 @@ class UploadScreen(AssetPage):
                 facts=upload_policy.confirmed(
                     said["handle"], facts, user=request.user, request=request
                 ),
-                uploader=cast("AbstractBaseUser", request.user),  # admin pages require a login
+                user=cast("AbstractBaseUser", request.user),  # admin pages require a login
                 trigger="admin",
                 within=scope_of(request.user),
             )
