@@ -54,7 +54,7 @@ def _saved(*, instance: Model, raw: bool, using: str, **kwargs: Any) -> None:
 def _deleted(*, instance: Model, using: str, **kwargs: Any) -> None:
     if using == alias():
         for field in asset_fields(type(instance)):
-            storing.gone(field, _key(field, instance))
+            storing.row_deleted(field, _key(field, instance))
 
 
 def _fields(instance: Model, said: dict[str, Any]) -> list[AssetOf]:

@@ -271,17 +271,17 @@ class JobViewSet(View):
         job: BulkJob = get_object_or_404(jobs, pk=row_id(pk))
         if to_act or to_end:
             self._require(bulk.permission(job))
-        if to_end and not bulk.is_in_charge(job, self.request.user):
-            raise PermissionDenied(bulk.NOT_IN_CHARGE)
+        if to_end and not bulk.can_manage(job, self.request.user):
+            raise PermissionDenied(bulk.CANNOT_MANAGE)
         if to_read and not bulk.is_in_scope(job, self.request.user):
             raise Http404
         return job
 
-    def _requested(self) -> bulk.Request:
+    def _requested(self) -> bulk.BulkRequest:
         body = self.body
         self._require(bulk.PERMISSIONS[body["action"]])
         ids, confidence = body.get("asset_ids"), body.get("confidence")
-        return bulk.Request(
+        return bulk.BulkRequest(
             action=body["action"],
             query=body.get("q", ""),
             asset_ids=None if ids is None else tuple(ids),

@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from filestack_tags.curation import saved_searches
-from filestack_tags.curation.saved_searches import Wanted
+from filestack_tags.curation.saved_searches import SavedSearchInput
 from filestack_tags.db.text import MAX_LABEL_LENGTH
 from filestack_tags.db.transactions import locked
 from filestack_tags.exceptions import (
@@ -122,7 +122,7 @@ class SavedSearchViewSet(View):
     )
     def create(self, request: Request) -> Response:
         """Save a search under a new name of the user's."""
-        saved = self._save(Wanted(**self.body))
+        saved = self._save(SavedSearchInput(**self.body))
         return self.respond(saved, location=("savedsearch-detail", {"pk": saved.pk}))
 
     @operation(
@@ -138,7 +138,7 @@ class SavedSearchViewSet(View):
         values = {name: getattr(saved, name) for name in names}
         if changes.get("order", SavedSearch.Order.CONFIDENCE) != SavedSearch.Order.CONFIDENCE:
             values["order_tag"] = ""  # other orders have none
-        return self.respond(self._save(Wanted(**{**values, **changes}), saved.pk))
+        return self.respond(self._save(SavedSearchInput(**{**values, **changes}), saved.pk))
 
     @operation("delete_savedsearch", status=(204,))
     def destroy(self, request: Request, pk: str) -> Response:
@@ -180,7 +180,7 @@ class SavedSearchViewSet(View):
             raise PermissionDenied(_("Only the owner can change or delete a saved search."))
         return saved
 
-    def _save(self, values: Wanted, saved_id: int | None = None) -> SavedSearch:
+    def _save(self, values: SavedSearchInput, saved_id: int | None = None) -> SavedSearch:
         try:
             return saved_searches.save(values, user=self.owner, saved_id=saved_id)
         except SearchError as error:

@@ -37,7 +37,7 @@ WRITTEN = (
 
 
 @dataclass(frozen=True)
-class Said:
+class TagValues:
     """The values of an asset tag row."""
 
     confidence: int
@@ -85,13 +85,13 @@ class Signature:
     def user_id(self) -> int | None:
         return None if self.user is None else self.user.pk
 
-    def under(self, said: Said | None, now: datetime) -> Said | None:
+    def under(self, values: TagValues | None, now: datetime) -> TagValues | None:
         """Sign a decision, or clear the signature of a row without one."""
-        if said is None:
+        if values is None:
             return None
-        if said.decision == Decision.NONE:
-            return replace(said, decided_by_id=None, decided_at=None)
-        return replace(said, decided_by_id=self.user_id, decided_at=now)
+        if values.decision == Decision.NONE:
+            return replace(values, decided_by_id=None, decided_at=None)
+        return replace(values, decided_by_id=self.user_id, decided_at=now)
 
 
 @dataclass(frozen=True)
@@ -114,12 +114,12 @@ class Change:
     """A row before and after (``None``: no row), and which decision that undoes."""
 
     pair: Pair
-    before: Said | None
-    after: Said | None
+    before: TagValues | None
+    after: TagValues | None
     undoes: int | None = None
 
 
-class Held:
+class LockedRows:
     """The assets of a batch, locked in the order of their ids, and their rows for the batch."""
 
     def __init__(self, pairs: Collection[Pair]) -> None:
@@ -131,7 +131,7 @@ class Held:
             asset_id__in=self.archived, tag_id__in={tag_id for _, tag_id in pairs}
         )
         self.rows = {
-            (row.asset_id, row.tag_id): Said(
+            (row.asset_id, row.tag_id): TagValues(
                 confidence=row.confidence,
                 source=row.source,
                 decision=row.decision,
@@ -144,12 +144,16 @@ class Held:
         }
 
     def row(self, pair: Pair) -> AssetTag | None:
-        said = self.rows.get(pair)
-        return None if said is None else said.row(pair, archived=self.archived[pair[0]])
+        values = self.rows.get(pair)
+        return None if values is None else values.row(pair, archived=self.archived[pair[0]])
 
 
 def write(
-    changes: Sequence[Change], held: Held, act: str, signature: Signature, now: datetime
+    changes: Sequence[Change],
+    locked_rows: LockedRows,
+    act: str,
+    signature: Signature,
+    now: datetime,
 ) -> dict[Pair, int]:
     """Write the changes and log them; return ``{pair: id of the log entry}``.
 
@@ -162,11 +166,11 @@ def write(
     rows, counts = [], Counter[int]()
     for change in changes:
         asset_id, tag_id = change.pair
-        held.rows.pop(change.pair, None)
+        locked_rows.rows.pop(change.pair, None)
         if change.after is not None:
-            held.rows[change.pair] = change.after
-            rows.append(change.after.row(change.pair, archived=held.archived[asset_id]))
-        if not held.archived[asset_id]:
+            locked_rows.rows[change.pair] = change.after
+            rows.append(change.after.row(change.pair, archived=locked_rows.archived[asset_id]))
+        if not locked_rows.archived[asset_id]:
             counts[tag_id] += _counts(change.after) - _counts(change.before)
     _delete([change.pair for change in changes if change.after is None])
     _upsert(rows)
@@ -174,28 +178,30 @@ def write(
         [_entry(change, act, signature, now) for change in changes]
     )
     tags.adjust_counts(counts)
-    on_commit(partial(_announce, changes, held.archived))
-    outbox.note(outbox.DECIDED, _told(changes, act))
+    on_commit(partial(_announce, changes, locked_rows.archived))
+    outbox.record(outbox.DECIDED, _messages(changes, act))
     return {change.pair: entry.pk for change, entry in zip(changes, entries, strict=True)}
 
 
-def _told(changes: Sequence[Change], act: str) -> Iterator[dict[str, Any]]:
+def _messages(changes: Sequence[Change], act: str) -> Iterator[dict[str, Any]]:
     """Yield the outbound message of each decision; ``decision`` is empty if withdrawn."""
     ids = {change.pair[1] for change in changes}
     keys = dict(Tag.objects.using(alias()).filter(pk__in=ids).values_list("pk", "key"))
     for change in changes:
-        said = change.after
+        values = change.after
         yield {
             "asset_id": change.pair[0],
             "tag": keys.get(change.pair[1], ""),
             "act": act,
-            "decision": Decision(said.decision).name.lower() if said and said.decision else "",
-            "confidence": None if said is None else said.confidence,
+            "decision": Decision(values.decision).name.lower()
+            if values and values.decision
+            else "",
+            "confidence": None if values is None else values.confidence,
         }
 
 
-def _counts(said: Said | None) -> bool:
-    return said is not None and said.counts
+def _counts(values: TagValues | None) -> bool:
+    return values is not None and values.counts
 
 
 def _upsert(rows: Sequence[AssetTag]) -> None:
@@ -247,14 +253,14 @@ def _announce(changes: Iterable[Change], archived: dict[int, bool]) -> None:
     if not tag_decided.has_listeners(AssetTag):
         return
     for change in changes:
-        said = change.after
-        if said is None and change.before is not None:
+        values = change.after
+        if values is None and change.before is not None:
             # A deleted row is reported with its last values, without the decision.
-            said = replace(
+            values = replace(
                 change.before, decision=Decision.NONE, decided_by_id=None, decided_at=None
             )
-        if said is None:
+        if values is None:
             continue
-        row = said.row(change.pair, archived=archived[change.pair[0]])
+        row = values.row(change.pair, archived=archived[change.pair[0]])
         name = Decision(row.decision).name.lower() if row.decision else ""
         tag_decided.send_robust(sender=AssetTag, asset_tag=row, decision=name)

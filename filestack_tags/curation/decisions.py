@@ -31,11 +31,11 @@ from .decision_rows import (
     AT_ONCE,
     Change,
     Decision,
-    Held,
+    LockedRows,
     Outcome,
     Pair,
-    Said,
     Signature,
+    TagValues,
     write,
 )
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 Act = TagDecision.Act
 Origin = TagDecision.Origin
 
-Rule = Callable[[Said | None], Said | None]
+Rule = Callable[[TagValues | None], TagValues | None]
 """Maps the old values of a row to the new ones; ``None`` is no row. May raise CurationError."""
 
 
@@ -216,29 +216,29 @@ def _decide(
     now = timezone.now()
     changes: dict[Pair, Change] = {}
     with atomic():
-        held = Held(pairs)
-        unknown = _unknown(act, pairs, held)
+        locked_rows = LockedRows(pairs)
+        unknown = _unknown(act, pairs, locked_rows)
         errors: dict[Pair, Exception] = {**unknown}
         for pair in dict.fromkeys(pairs):
-            said = held.rows.get(pair)
-            if undecided and said is not None and said.decision != Decision.NONE:
+            values = locked_rows.rows.get(pair)
+            if undecided and values is not None and values.decision != Decision.NONE:
                 continue
             try:
-                becomes = said if pair in unknown else rule(said)
+                becomes = values if pair in unknown else rule(values)
             except CurationError as error:
                 errors[pair] = error
                 continue
-            if becomes != said:
-                changes[pair] = Change(pair, said, signature.under(becomes, now))
+            if becomes != values:
+                changes[pair] = Change(pair, values, signature.under(becomes, now))
         if seen is not None:
             refused = _decided_meanwhile(changes, signature, seen)
             errors |= refused
             changes = {pair: each for pair, each in changes.items() if pair not in refused}
-        written = write([*changes.values()], held, act, signature, now)
+        written = write([*changes.values()], locked_rows, act, signature, now)
     return [
         Outcome(*pair, error=errors[pair])
         if pair in errors
-        else Outcome(*pair, asset_tag=held.row(pair), decision_id=written.get(pair))
+        else Outcome(*pair, asset_tag=locked_rows.row(pair), decision_id=written.get(pair))
         for pair in pairs
     ]
 
@@ -292,62 +292,62 @@ def _rule(act: str, confidence: int | None) -> Rule:
     raise CurationError(f"{act!r} is not a decision that can be made of many asset tags.")
 
 
-def _accepted(said: Said | None) -> Said:
-    said = _there(said)
-    return replace(said, decision=Decision.ADDED if said.by_hand else Decision.ACCEPTED)
+def _accepted(values: TagValues | None) -> TagValues:
+    values = _there(values)
+    return replace(values, decision=Decision.ADDED if values.by_hand else Decision.ACCEPTED)
 
 
-def _rejected(said: Said | None) -> Said:
-    return replace(_there(said), decision=Decision.REJECTED)
+def _rejected(values: TagValues | None) -> TagValues:
+    return replace(_there(values), decision=Decision.REJECTED)
 
 
-def _added(confidence: int, said: Said | None) -> Said:
-    if said is None:
-        return Said(confidence, decision=Decision.ADDED)
-    return _accepted(said)
+def _added(confidence: int, values: TagValues | None) -> TagValues:
+    if values is None:
+        return TagValues(confidence, decision=Decision.ADDED)
+    return _accepted(values)
 
 
-def _changed(confidence: int, said: Said | None) -> Said:
-    said = _accepted(said)
-    machine = None if said.by_hand else _machine(said)
+def _changed(confidence: int, values: TagValues | None) -> TagValues:
+    values = _accepted(values)
+    machine = None if values.by_hand else _machine(values)
     return replace(
-        said,
+        values,
         confidence=confidence,
         tagger_confidence=None if confidence == machine else machine,
     )
 
 
-def _withdrawn(said: Said | None) -> Said | None:
-    if said is None or said.decision == Decision.NONE:
-        return said
-    if said.by_hand:
+def _withdrawn(values: TagValues | None) -> TagValues | None:
+    if values is None or values.decision == Decision.NONE:
+        return values
+    if values.by_hand:
         return None
     return replace(
-        said, confidence=_machine(said), tagger_confidence=None, decision=Decision.NONE
+        values, confidence=_machine(values), tagger_confidence=None, decision=Decision.NONE
     )
 
 
-def _machine(said: Said) -> int:
+def _machine(values: TagValues) -> int:
     """Return the tagger's confidence, whatever a user changed."""
-    return said.confidence if said.tagger_confidence is None else said.tagger_confidence
+    return values.confidence if values.tagger_confidence is None else values.tagger_confidence
 
 
-def _there(said: Said | None) -> Said:
-    if said is None:
+def _there(values: TagValues | None) -> TagValues:
+    if values is None:
         raise CurationError("The asset does not have this tag.")
-    return said
+    return values
 
 
-def _unknown(act: str, pairs: Sequence[Pair], held: Held) -> dict[Pair, Exception]:
+def _unknown(act: str, pairs: Sequence[Pair], locked_rows: LockedRows) -> dict[Pair, Exception]:
     """Return errors for pairs whose asset or, if it is to be added, tag does not exist."""
     unknown: dict[Pair, Exception] = {
         pair: Asset.DoesNotExist(f"There is no asset {pair[0]}.")
         for pair in pairs
-        if pair[0] not in held.archived
+        if pair[0] not in locked_rows.archived
     }
     if act == Act.ADD:
-        wanted = Tag.objects.using(alias()).filter(pk__in={tag_id for _asset, tag_id in pairs})
-        existing = set(wanted.values_list("pk", flat=True))
+        rows = Tag.objects.using(alias()).filter(pk__in={tag_id for _asset, tag_id in pairs})
+        existing = set(rows.values_list("pk", flat=True))
         for pair in pairs:
             if pair[1] not in existing:
                 unknown[pair] = CurationError(f"There is no tag {pair[1]}.")

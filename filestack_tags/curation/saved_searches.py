@@ -39,7 +39,7 @@ Order = SavedSearch.Order
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class SavedSearchInput:
     """The values to save.
 
     Args:
@@ -58,11 +58,13 @@ class Wanted:
     shared: bool = False
 
 
-def save(wanted: Wanted, *, user: AbstractBaseUser, saved_id: int | None = None) -> SavedSearch:
+def save(
+    data: SavedSearchInput, *, user: AbstractBaseUser, saved_id: int | None = None
+) -> SavedSearch:
     """Save a search under a name, or change one of the owner's; return it.
 
     Args:
-        wanted: the new values.
+        data: the new values.
         user: the owner, whose permissions the search is checked with.
         saved_id: the saved search to change; None creates one.
 
@@ -72,7 +74,7 @@ def save(wanted: Wanted, *, user: AbstractBaseUser, saved_id: int | None = None)
         InvalidLabel: when ``order_tag`` cannot be a tag.
         SavedSearch.DoesNotExist: when the owner has none with that id.
     """
-    values = check(wanted, user=user, saved_id=saved_id)
+    values = check(data, user=user, saved_id=saved_id)
     now = timezone.now()
     try:
         with atomic():
@@ -93,29 +95,29 @@ def save(wanted: Wanted, *, user: AbstractBaseUser, saved_id: int | None = None)
 
 
 def check(
-    wanted: Wanted, *, user: AbstractBaseUser, saved_id: int | None = None
+    data: SavedSearchInput, *, user: AbstractBaseUser, saved_id: int | None = None
 ) -> dict[str, Any]:
     """Return what :func:`save` would write, by column. Changes nothing.
 
     Raises the same errors as :func:`save`.
     """
-    Search(wanted.query, user=user, using=alias()).names()
-    if wanted.order not in Order.values:
+    Search(data.query, user=user, using=alias()).names()
+    if data.order not in Order.values:
         raise SavedSearchError(
             _("An order is one of %(orders)s, not “%(order)s”.")
-            % {"orders": ", ".join(Order.values), "order": wanted.order},
+            % {"orders": ", ".join(Order.values), "order": data.order},
             parameter="order",
         )
     order_tag = ""
-    if wanted.order_tag.strip():
-        order_tag = label_name(wanted.order_tag)
+    if data.order_tag.strip():
+        order_tag = label_name(data.order_tag)
         label_key(order_tag)  # the normalized key may be too long even if the name is not
-    if order_tag and wanted.order != Order.CONFIDENCE:
+    if order_tag and data.order != Order.CONFIDENCE:
         raise SavedSearchError(
             _("A tag to order by needs the order “confidence”."),
             parameter="order_tag",
         )
-    name = " ".join(storable(wanted.name).split())
+    name = " ".join(storable(data.name).split())
     if not 0 < len(name) <= MAX_NAME:
         raise SavedSearchError(
             _("A name has 1 to %(limit)d characters, not %(length)d.")
@@ -127,10 +129,10 @@ def check(
     _require_free(name, user, saved_id)
     return {
         "name": name,
-        "query": storable(wanted.query).strip(),
-        "order": wanted.order,
+        "query": storable(data.query).strip(),
+        "order": data.order,
         "order_tag": order_tag,
-        "shared": wanted.shared,
+        "shared": data.shared,
     }
 
 

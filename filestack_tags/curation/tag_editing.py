@@ -100,17 +100,17 @@ def never_show(names: Iterable[str]) -> list[Tag]:
     names = list(names)
     ids = tags.resolve(names)
     with atomic():
-        held = list(locked(Tag.objects.filter(pk__in=set(ids.values()))).order_by("pk"))
-        keys = {tag.pk: tag.key for tag in held}
+        locked_tags = list(locked(Tag.objects.filter(pk__in=set(ids.values()))).order_by("pk"))
+        keys = {tag.pk: tag.key for tag in locked_tags}
         for key, pk in ids.items():
             if keys.get(pk) != key:
                 raise CurationError(
                     f"{key!r} is an alias of {keys.get(pk)!r}: hide that tag, or remove the alias."
                 )
-        for tag in held:
+        for tag in locked_tags:
             tag.hidden = True
             tag.save(using=alias(), update_fields=("hidden",))
-    return held
+    return locked_tags
 
 
 @retrying
@@ -139,10 +139,10 @@ def remove_alias(alias_id: int) -> bool:
         CurationError: while the tag that had this name is being merged.
     """
     with atomic():
-        found = TagAlias.objects.using(alias()).filter(pk=alias_id)
-        if Tag.objects.using(alias()).filter(key__in=found.values("key")).exists():
+        aliases_found = TagAlias.objects.using(alias()).filter(pk=alias_id)
+        if Tag.objects.using(alias()).filter(key__in=aliases_found.values("key")).exists():
             raise CurationError("The tag of this name is being merged: wait until it is done.")
-        removed, _ = found.delete()
+        removed, _ = aliases_found.delete()
     return bool(removed)
 
 
@@ -158,6 +158,6 @@ def _lock(tag: Tag | int | str) -> Tag:
 
 def _require_free(key: str, tag: Tag) -> None:
     holder = tags.existing_ids([key]).get(key)
-    others = Tag.objects.using(alias()).filter(key=key).exclude(pk=tag.pk)
-    if holder not in (None, tag.pk) or others.exists():
+    same_key = Tag.objects.using(alias()).filter(key=key).exclude(pk=tag.pk)
+    if holder not in (None, tag.pk) or same_key.exists():
         raise CurationError(f"Another tag is called {key!r}; tags have to be merged for that.")

@@ -18,11 +18,11 @@ from .decision_rows import (
     AT_ONCE,
     Change,
     Decision,
-    Held,
+    LockedRows,
     Outcome,
     Pair,
-    Said,
     Signature,
+    TagValues,
     write,
 )
 
@@ -68,12 +68,12 @@ def undo_many(
     undoing decision; ``None`` if it was undone before.
     """
     signature = Signature(user, origin, job)
-    found = TagDecision.objects.using(alias())
+    rows = TagDecision.objects.using(alias())
     outcomes: list[Outcome] = []
     latest_first = sorted(set(decision_ids), reverse=True)
     for start in range(0, len(latest_first), AT_ONCE):
         ids = latest_first[start : start + AT_ONCE]
-        decisions = found.in_bulk(ids)
+        decisions = rows.in_bulk(ids)
         for pk in ids:
             if pk not in decisions:
                 missing = TagDecision.DoesNotExist(f"There is no decision {pk}.")
@@ -100,24 +100,24 @@ def _undo(decisions: Sequence[TagDecision], signature: Signature) -> list[Outcom
     changes: list[Change] = []
     errors: dict[Pair, Exception] = {}
     with atomic():
-        held = Held(pairs)
+        locked_rows = LockedRows(pairs)
         logs = _logs(pairs)
-        known = _known({tag_id for _, tag_id in pairs})
+        existing_tags = _existing_tags({tag_id for _, tag_id in pairs})
         for pair, decision in zip(pairs, decisions, strict=True):
-            log, said = logs[pair], held.rows.get(pair)
+            log, values = logs[pair], locked_rows.rows.get(pair)
             if any(entry.undoes_id == decision.pk for entry in log):
                 continue
             try:
-                _require_last(decision, log, said, is_known=pair[1] in known)
+                _require_last(decision, log, values, is_known=pair[1] in existing_tags)
             except CurationError as error:
                 errors[pair] = error
                 continue
-            changes.append(Change(pair, said, _before(decision), undoes=decision.pk))
-        written = write(changes, held, TagDecision.Act.UNDO, signature, timezone.now())
+            changes.append(Change(pair, values, _before(decision), undoes=decision.pk))
+        written = write(changes, locked_rows, TagDecision.Act.UNDO, signature, timezone.now())
     return [
         Outcome(*pair, error=errors[pair])
         if pair in errors
-        else Outcome(*pair, asset_tag=held.row(pair), decision_id=written.get(pair))
+        else Outcome(*pair, asset_tag=locked_rows.row(pair), decision_id=written.get(pair))
         for pair in pairs
     ]
 
@@ -137,13 +137,17 @@ def _pair(decision: TagDecision) -> Pair:
     return decision.asset_id, decision.tag_id or 0
 
 
-def _known(tag_ids: Collection[int]) -> set[int]:
+def _existing_tags(tag_ids: Collection[int]) -> set[int]:
     """Return the tags that were not merged into others."""
     return set(Tag.objects.using(alias()).filter(pk__in=tag_ids).values_list("pk", flat=True))
 
 
 def _require_last(
-    decision: TagDecision, log: Sequence[TagDecision], said: Said | None, *, is_known: bool
+    decision: TagDecision,
+    log: Sequence[TagDecision],
+    values: TagValues | None,
+    *,
+    is_known: bool,
 ) -> None:
     """Check that the row is as the decision left it.
 
@@ -162,16 +166,19 @@ def _require_last(
                 " undo that decision first."
             )
         last = earlier[undone]
-    if not is_known or (said.decision if said else Decision.NONE) != decision.after_decision:
+    if (
+        not is_known
+        or (values.decision if values else Decision.NONE) != decision.after_decision
+    ):
         raise CurationError(
             "The tag of the asset is not as this decision left it: its tag was merged."
         )
 
 
-def _before(decision: TagDecision) -> Said | None:
+def _before(decision: TagDecision) -> TagValues | None:
     if decision.before_confidence is None or decision.before_source is None:
         return None
-    return Said(
+    return TagValues(
         confidence=decision.before_confidence,
         source=decision.before_source,
         decision=decision.before_decision,

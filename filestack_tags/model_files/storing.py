@@ -88,7 +88,7 @@ def all_fields() -> list[AssetOf]:
 
 
 @retrying
-def note(field: AssetOf, row_id: Any, name: str, *, is_new: bool = False) -> bool:
+def record_file(field: AssetOf, row_id: Any, name: str, *, is_new: bool = False) -> bool:
     """Note the file that a row has now; return whether there is work to do for it.
 
     Call it in the transaction that saves the row. A file that was replaced or removed loses its
@@ -100,19 +100,19 @@ def note(field: AssetOf, row_id: Any, name: str, *, is_new: bool = False) -> boo
         name: of the file; empty when the row has none.
         is_new: whether the bytes are new although the name may be the same.
     """
-    known = ModelFile.objects.using(alias()).filter(field=label_of(field), row=str(row_id))
-    noted = known.first()
+    rows = ModelFile.objects.using(alias()).filter(field=label_of(field), row=str(row_id))
+    entry = rows.first()
     if not name:
-        return noted is not None and _drop(field, noted.pk)
-    if noted is not None and noted.name == name and not is_new:
+        return entry is not None and _drop(field, entry.pk)
+    if entry is not None and entry.name == name and not is_new:
         return False
     with atomic():
         _hold(field, row_id)
-        noted, created = ModelFile.objects.using(alias()).get_or_create(
+        entry, created = ModelFile.objects.using(alias()).get_or_create(
             field=label_of(field), row=str(row_id), defaults={"name": name}
         )
         if not created:
-            ModelFile.objects.using(alias()).filter(pk=noted.pk).update(
+            ModelFile.objects.using(alias()).filter(pk=entry.pk).update(
                 name=name,
                 version=F("version") + 1,
                 state=ModelFile.State.WAITING,
@@ -124,20 +124,20 @@ def note(field: AssetOf, row_id: Any, name: str, *, is_new: bool = False) -> boo
     return True
 
 
-def gone(field: AssetOf, row_id: Any) -> None:
+def row_deleted(field: AssetOf, row_id: Any) -> None:
     """Archive the asset of a deleted row, if its field says so."""
-    known = ModelFile.objects.using(alias()).filter(field=label_of(field), row=str(row_id))
-    for pk in known.values_list("pk", flat=True):
+    rows = ModelFile.objects.using(alias()).filter(field=label_of(field), row=str(row_id))
+    for pk in rows.values_list("pk", flat=True):
         _drop(field, pk)
 
 
-def catch_up(
+def sync(
     field: AssetOf, rows: Collection[tuple[Any, str]], without_row: Collection[int]
 ) -> int:
     """Note the changes that :func:`changes` found; return how many files there is work for."""
     for pk in without_row:
         _drop(field, pk)
-    return sum(note(field, row_id, name) and bool(name) for row_id, name in rows)
+    return sum(record_file(field, row_id, name) and bool(name) for row_id, name in rows)
 
 
 def retry(entry_ids: Iterable[int]) -> int:
@@ -171,11 +171,11 @@ def changes(field: AssetOf) -> Iterator[tuple[list[tuple[Any, str]], list[int]]]
         )
         yield [(pk, str(n or "")) for pk, n in found if names.get(str(pk), "") != (n or "")], []
     position = 0
-    while held := list(
+    while current := list(
         entries.filter(pk__gt=position).order_by("pk").values_list("pk", "row")[:AT_ONCE]
     ):
-        position = held[-1][0]
-        ids = {pk: _row_id(field, row) for pk, row in held}
+        position = current[-1][0]
+        ids = {pk: _row_id(field, row) for pk, row in current}
         there = set(rows.filter(pk__in=[*ids.values()]).values_list("pk", flat=True))
         yield [], [pk for pk, row_id in ids.items() if row_id not in there]
 
@@ -249,32 +249,32 @@ def _link_asset(field: AssetOf, entry: ModelFile, offer: _Offer) -> Stored | Non
     row_id = _row_id(field, entry.row)
     with atomic():
         row = locked(field.model._base_manager.filter(pk=row_id)).first()
-        held = locked(ModelFile.objects.filter(pk=entry.pk)).first()
-        if held is None:
+        current = locked(ModelFile.objects.filter(pk=entry.pk)).first()
+        if current is None:
             return None
         if row is None:
-            _drop(field, held.pk)
+            _drop(field, current.pk)
             return None
-        if (held.state, held.attempts, held.due_at) != entry.lease:
+        if (current.state, current.attempts, current.due_at) != entry.lease:
             return None  # the file changed, or the lease expired
         name = str(getattr(row, field.file) or "")
-        if name != held.name:  # with update(), which sends no signals
-            note(field, row_id, name)
+        if name != current.name:  # with update(), which sends no signals
+            record_file(field, row_id, name)
             return None
         asset, created = registry.register(offer.source, facts=offer.facts)
-        if field.alias and not created and held.version > 1:
+        if field.alias and not created and current.version > 1:
             registry.content_changed(asset.pk, facts=offer.facts, at=timezone.now())
         _link(field, row_id, asset.pk)
-        before, held.asset = held.asset_id, asset
-        held.sha256 = offer.sha256
-        held.close(ModelFile.State.KNOWN)
-        held.save(using=alias())
+        before, current.asset = current.asset_id, asset
+        current.sha256 = offer.sha256
+        current.close(ModelFile.State.KNOWN)
+        current.save(using=alias())
         if before not in (None, asset.pk):
             _let_go(field, before)
         asset.refresh_from_db(using=alias())
-        wanted = [asset.pk] if queue.wants_tagging(asset) else []
-        to_tag = queue.request(wanted, trigger=TaggingRun.Trigger.UPLOAD)
-    return Stored(held.state, tuple(to_tag))
+        asset_ids = [asset.pk] if queue.wants_tagging(asset) else []
+        to_tag = queue.request(asset_ids, trigger=TaggingRun.Trigger.UPLOAD)
+    return Stored(current.state, tuple(to_tag))
 
 
 def _discard(entry: ModelFile, offer: _Offer) -> Stored:
@@ -327,11 +327,11 @@ def _save(entry: ModelFile) -> Stored:
 
 @retrying
 def _drop(field: AssetOf, entry_id: int) -> bool:
-    noted = ModelFile.objects.using(alias()).filter(pk=entry_id).first()
-    if noted is None:
+    entry = ModelFile.objects.using(alias()).filter(pk=entry_id).first()
+    if entry is None:
         return False
     with atomic():
-        _hold(field, _row_id(field, noted.row))
+        _hold(field, _row_id(field, entry.row))
         entry = locked(ModelFile.objects.filter(pk=entry_id)).first()
         if entry is None:
             return False

@@ -87,7 +87,7 @@ def save_endpoint(
         endpoint.url, endpoint.events = url, known
         endpoint.description, endpoint.is_active = description, is_active
         endpoint.save(using=alias())
-    outbox.forget()
+    outbox.clear_cache()
     return endpoint
 
 
@@ -107,7 +107,7 @@ def check_endpoint(*, url: str, events: Iterable[str]) -> list[str]:
 def delete_endpoint(endpoint_id: int) -> None:
     """Delete an endpoint with its messages. Idempotent."""
     WebhookEndpoint.objects.using(alias()).filter(pk=endpoint_id).delete()
-    outbox.forget()
+    outbox.clear_cache()
 
 
 @retrying
@@ -247,7 +247,7 @@ def headers_of(message: OutboundMessage, secrets: Iterable[str]) -> dict[str, st
 def _deactivate(endpoint: WebhookEndpoint) -> None:
     endpoint.is_active = False
     endpoint.save(using=alias(), update_fields=("is_active",))
-    outbox.forget()
+    outbox.clear_cache()
 
 
 @retrying

@@ -152,8 +152,8 @@ def _address(parts: SplitResult, deadline: Deadline, *, insecure: bool) -> str:
         OSError: when it has none, or the resolver does not answer in time.
     """
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    found = resolve(parts.hostname or "", port, deadline)
-    addresses = [address.partition("%")[0] for address in found]
-    if not insecure and not all(is_public(ip_address(each)) for each in addresses):
+    resolved = resolve(parts.hostname or "", port, deadline)
+    addresses = [address.partition("%")[0] for address in resolved]
+    if not insecure and not all(is_public(ip_address(address)) for address in addresses):
         raise EndpointError("The host has an address that is not public.")
     return addresses[0]

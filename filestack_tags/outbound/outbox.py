@@ -33,16 +33,16 @@ BATCH = 500
 
 
 @dataclass(frozen=True)
-class _Known:
+class _CachedEndpoints:
     until: float
     endpoints: tuple[tuple[int, frozenset[str]], ...]
 
 
-_memory: dict[str, _Known] = {}
+_cache: dict[str, _CachedEndpoints] = {}
 _wakers: list[Callable[[], object]] = []
 
 
-def note(event: str, told: Iterable[Mapping[str, Any]]) -> None:
+def record(event: str, payloads: Iterable[Mapping[str, Any]]) -> None:
     """Write a message of ``event`` for each item of ``told`` and each endpoint that subscribes to
     it.
 
@@ -52,8 +52,8 @@ def note(event: str, told: Iterable[Mapping[str, Any]]) -> None:
         event: one of :data:`EVENTS`.
         told: the ``data`` of each message. Not evaluated if no endpoint subscribes to the event.
     """
-    wanted = [pk for pk, events in _endpoints() if event in events]
-    if not wanted:
+    endpoint_ids = [pk for pk, events in _endpoints() if event in events]
+    if not endpoint_ids:
         return
     now = timezone.now()
     moment = now.isoformat(timespec="milliseconds")
@@ -65,21 +65,21 @@ def note(event: str, told: Iterable[Mapping[str, Any]]) -> None:
             due_at=now,
             created_at=now,
         )
-        for data in told
-        for pk in wanted
+        for data in payloads
+        for pk in endpoint_ids
     ]
     OutboundMessage.objects.using(alias()).bulk_create(messages, batch_size=BATCH)
     on_commit(_wake)
 
 
-def wake_by(waker: Callable[[], object]) -> None:
+def on_new_messages(waker: Callable[[], object]) -> None:
     """Call ``waker`` after each commit that wrote messages."""
     _wakers.append(waker)
 
 
-def forget() -> None:
+def clear_cache() -> None:
     """Drop this process's cache of endpoints, for example after one was changed."""
-    _memory.clear()
+    _cache.clear()
 
 
 def _wake() -> None:
@@ -91,10 +91,10 @@ def _endpoints() -> tuple[tuple[int, frozenset[str]], ...]:
     if not get_settings().OUTBOUND_WEBHOOKS:
         return ()
     using, now = alias(), monotonic()
-    known = _memory.get(using)
-    if known is None or known.until <= now:
+    cached = _cache.get(using)
+    if cached is None or cached.until <= now:
         rows = WebhookEndpoint.objects.using(using).filter(is_active=True)
-        found = rows.order_by("pk").values_list("pk", "events")
-        endpoints = tuple((pk, frozenset(events)) for pk, events in found)
-        known = _memory[using] = _Known(now + REMEMBERED, endpoints)
-    return known.endpoints
+        subscriptions = rows.order_by("pk").values_list("pk", "events")
+        endpoints = tuple((pk, frozenset(events)) for pk, events in subscriptions)
+        cached = _cache[using] = _CachedEndpoints(now + REMEMBERED, endpoints)
+    return cached.endpoints

@@ -402,8 +402,8 @@ class _Batch:
         evaluated = [run for run in failed if self._is_present(run) and run.rule_results]
         _send(asset_tagged, [*tagged, *evaluated])
         _send(tagging_failed, self._given_up)
-        outbox.note(outbox.TAGGED, map(_message, tagged))
-        outbox.note(outbox.FAILED, map(_failure_message, self._given_up))
+        outbox.record(outbox.TAGGED, map(_message, tagged))
+        outbox.record(outbox.FAILED, map(_failure_message, self._given_up))
 
     def _is_present(self, run: TaggingRun) -> bool:
         return run.content_version == self._assets[run.asset_id].content_version

@@ -351,12 +351,12 @@ def register(
 
 
 def record_model_file(field: AssetOf, row_id: Any, name: str, *, is_new: bool = False) -> bool:
-    """Note the file that a host row has now, to be registered; see :func:`.storing.note`.
+    """Note the file that a host row has now, to be registered; see :func:`.storing.record_file`.
 
     Returns whether it differs from the previous file. The task is enqueued when the surrounding
     transaction commits.
     """
-    changed = storing.note(field, row_id, name, is_new=is_new)
+    changed = storing.record_file(field, row_id, name, is_new=is_new)
     if changed and name:
         on_commit(partial(publish, store_model_files))
     return changed
@@ -366,7 +366,7 @@ def sync_model_files(
     field: AssetOf, rows: Collection[tuple[Any, str]], without_row: Collection[int] = ()
 ) -> None:
     """Note changes that sent no signal; see :func:`.storing.changes`."""
-    changed = storing.catch_up(field, rows, without_row)
+    changed = storing.sync(field, rows, without_row)
     if changed:
         on_commit(partial(publish, store_model_files))
 
@@ -410,7 +410,7 @@ def resend(message_ids: Iterable[int]) -> list[int]:
 
 
 def start_bulk_job(
-    request: bulk.Request,
+    request: bulk.BulkRequest,
     *,
     user: AbstractBaseUser | None,
     trigger: str = TaggingRun.Trigger.CODE,
@@ -418,9 +418,9 @@ def start_bulk_job(
 ) -> tuple[BulkJob, bool]:
     """Start a bulk action on all assets that match a search; return ``(job, created)``.
 
-    See :func:`.bulk.ask`. The job is started when the surrounding transaction commits.
+    See :func:`.bulk.create`. The job is started when the surrounding transaction commits.
     """
-    job, created = bulk.ask(request, user=user, trigger=trigger, key=key)
+    job, created = bulk.create(request, user=user, trigger=trigger, key=key)
     _enqueue(run_bulk_job, [job.pk] if job.is_open else ())
     return job, created
 
@@ -483,4 +483,4 @@ _outbound_wakeups = Wakeups(
     inline=lambda: bool(send_outbound.app.conf.task_always_eager),
     interval=WAKE_INTERVAL,
 )
-outbox.wake_by(_outbound_wakeups.ring)
+outbox.on_new_messages(_outbound_wakeups.ring)

@@ -37,7 +37,7 @@ def make_everything(user: Any) -> dict[type[Model], Model]:
     animal, dog, hound = (Tag.objects.get(key=key) for key in ("animal", "dog", "hound"))
     curation.add_alias(animal.pk, "beast")
     curation.accept(asset.pk, dog.pk, user=user)
-    job, _created = bulk.ask(bulk.Request(action="add_tag", tag="new"), user=user)
+    job, _created = bulk.create(bulk.BulkRequest(action="add_tag", tag="new"), user=user)
     # A worker would end it while its page is open.
     BulkJob.objects.filter(pk=job.pk).update(due_at=timezone.now() + timedelta(days=1))
     merge = merging.start(hound.pk, dog.pk, user=user)
@@ -45,7 +45,7 @@ def make_everything(user: Any) -> dict[type[Model], Model]:
         pass
     endpoint = delivery.save_endpoint(url="https://example.com/", events=outbox.EVENTS)
     search = saved_searches.save(
-        saved_searches.Wanted(name="Animals", query="animal"), user=user
+        saved_searches.SavedSearchInput(name="Animals", query="animal"), user=user
     )
     rows: list[Model] = [
         asset,

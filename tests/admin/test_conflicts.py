@@ -110,7 +110,9 @@ def _saved_search_form(user: User) -> Form:
     tagged("h1", {"sky": 90})
     form = Form()
     form.row = saved_searches.save(
-        saved_searches.Wanted(name="Sky", query="sky", order="confidence", order_tag="sky"),
+        saved_searches.SavedSearchInput(
+            name="Sky", query="sky", order="confidence", order_tag="sky"
+        ),
         user=user,
     )
     form.url = f"/admin/filestack_tags/savedsearch/{form.row.pk}/change/"

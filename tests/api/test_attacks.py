@@ -195,10 +195,10 @@ def tenant(settings: Any, monkeypatch: pytest.MonkeyPatch) -> User:
     curation.hide(ids[f"secret {HIDDEN}"], hidden=True)
     curation.add_alias(ids["sky"], "heaven")
     for owner, word in ((user, "sky"), (root, FOREIGN)):
-        wanted = saved_searches.Wanted(name=word, query=word, shared=True)
+        wanted = saved_searches.SavedSearchInput(name=word, query=word, shared=True)
         saved_searches.save(wanted, user=owner)
-        bulk.ask(bulk.Request("accept_tag", query=word, tag="sky"), user=owner)
-        bulk.ask(bulk.Request("export", query=word, format="csv"), user=owner)
+        bulk.create(bulk.BulkRequest("accept_tag", query=word, tag="sky"), user=owner)
+        bulk.create(bulk.BulkRequest("export", query=word, format="csv"), user=owner)
     merging.start(ids[f"{FOREIGN} tag"], ids["sea"], user=root)
     return user
 

@@ -189,7 +189,7 @@ def test_what_came_of_each_asset_is_paged(
 def test_an_export_is_downloaded_once_it_is_finished(
     api: APIClient, run: Any, ids: list[int]
 ) -> None:
-    job, _ = bulk.ask(bulk.Request("export", query="sky"), user=owner())
+    job, _ = bulk.create(bulk.BulkRequest("export", query="sky"), user=owner())
     early = api.get(f"{JOBS}{job.pk}/download/")
     assert (early.status_code, early.json()["type"]) == (409, PREFIX + "conflict")
     done = run(api, JOBS, {"action": "export", "q": "sky", "format": "jsonl"})
@@ -224,7 +224,7 @@ def test_an_export_is_read_while_the_scope_is_what_it_was_asked_with(
 
 
 def test_a_client_that_is_no_user_has_no_jobs(run: Any, ids: list[int]) -> None:
-    bulk.ask(bulk.Request("export", query="sky"), user=None)
+    bulk.create(bulk.BulkRequest("export", query="sky"), user=None)
 
     class Machine(AnonymousUser):
         is_authenticated = True
@@ -255,7 +255,7 @@ def test_a_hidden_tag_is_unknown_to_who_may_not_search_it(
 def test_a_job_is_cancelled_and_cancelling_again_is_no_error(
     api: APIClient, ids: list[int]
 ) -> None:
-    job, _ = bulk.ask(bulk.Request("archive"), user=owner())
+    job, _ = bulk.create(bulk.BulkRequest("archive"), user=owner())
     for _ in range(2):
         reply = api.post(f"{JOBS}{job.pk}/cancel/")
         assert (reply.status_code, reply.json()["state"]) == (200, "cancelled")
@@ -278,7 +278,7 @@ def test_each_action_takes_its_own_permission(
         assert run(lacking, path, body).status_code == 403
         assert run(client_of(needed), path, body).status_code == 403  # without view_asset
     assert not BulkJob.objects.exists()
-    job, _ = bulk.ask(bulk.Request(**_request(body)), user=owner())
+    job, _ = bulk.create(bulk.BulkRequest(**_request(body)), user=owner())
     assert lacking.post(f"{JOBS}{job.pk}/cancel/").status_code == 403
     assert lacking.post(f"{JOBS}{job.pk}/undo/").status_code == 403
 
@@ -291,7 +291,7 @@ def _request(body: dict[str, Any]) -> dict[str, Any]:
 def test_jobs_of_others_are_not_there_without_the_permission(
     api: APIClient, client_of: Any, ids: list[int]
 ) -> None:
-    job, _ = bulk.ask(bulk.Request("archive"), user=owner())
+    job, _ = bulk.create(bulk.BulkRequest("archive"), user=owner())
     other = client_of(*EDITOR)
     for path in ("", "items/", "download/"):
         assert other.get(f"{JOBS}{job.pk}/{path}").status_code == 404
@@ -305,7 +305,7 @@ def test_jobs_of_others_are_not_there_without_the_permission(
 def test_jobs_of_others_are_ended_by_who_may_change_jobs_alone(
     client_of: Any, ids: list[int]
 ) -> None:
-    job, _ = bulk.ask(bulk.Request("export", format="csv"), user=person("ann"))
+    job, _ = bulk.create(bulk.BulkRequest("export", format="csv"), user=person("ann"))
     looking = client_of("view_asset", "view_bulkjob")
     for path in ("cancel/", "undo/"):
         refused = looking.post(f"{JOBS}{job.pk}/{path}")
@@ -332,7 +332,7 @@ def test_listing_costs_the_same_however_many_there_are(
     api: APIClient, ids: list[int], django_assert_num_queries: Any
 ) -> None:
     for _ in range(5):
-        bulk.ask(bulk.Request("archive"), user=owner())
+        bulk.create(bulk.BulkRequest("archive"), user=owner())
     with django_assert_num_queries(5):  # session, user, permissions twice, rows
         assert len(api.get(JOBS).json()["results"]) == 5
     for pk in ("abc", "9" * 30, "0"):

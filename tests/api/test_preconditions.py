@@ -38,7 +38,7 @@ def asset(api: APIClient) -> Asset:
     tagged("h2", {"sea": 90})
     curation.add_alias(Tag.objects.get(key="sky").pk, "heaven")
     user = User.objects.get(username="client0")
-    saved_searches.save(saved_searches.Wanted(name="mine", query="sky"), user=user)
+    saved_searches.save(saved_searches.SavedSearchInput(name="mine", query="sky"), user=user)
     return made
 
 

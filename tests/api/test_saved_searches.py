@@ -10,7 +10,7 @@ from rest_framework.test import APIClient
 
 from filestack_tags import curation
 from filestack_tags.api.problems import PREFIX
-from filestack_tags.curation.saved_searches import Wanted, save
+from filestack_tags.curation.saved_searches import SavedSearchInput, save
 from filestack_tags.models import SavedSearch, Tag
 
 from .rows import person, tagged
@@ -57,7 +57,7 @@ def test_what_it_finds_comes_in_pages_in_the_saved_order(
 ) -> None:
     for number in range(3):
         tagged(f"h{number}", {"sky": 60 + number})
-    wanted = Wanted("by sky", "sky", order="confidence", order_tag="sky")
+    wanted = SavedSearchInput("by sky", "sky", order="confidence", order_tag="sky")
     saved = save(wanted, user=owner())
     first = api.get(f"{SAVED}{saved.pk}/assets/", {"page_size": 2}).json()
     assert [asset["reference"] for asset in first["results"]] == ["h2", "h1"]
@@ -115,14 +115,16 @@ def test_a_search_that_cannot_be_read_is_told_with_its_position(api: APIClient) 
     reply = api.post(SAVED, {"name": "a", "query": "sky=>80"}, format="json")
     assert reply.json()["type"] == PREFIX + "invalid-query"
     assert (reply.json()["parameter"], reply.json()["position"]) == ("query", 4)
-    saved = save(Wanted("hidden", "a include:hidden"), user=person("x", "search_hidden"))
+    saved = save(
+        SavedSearchInput("hidden", "a include:hidden"), user=person("x", "search_hidden")
+    )
     SavedSearch.objects.filter(pk=saved.pk).update(shared=True)
     reply = api.get(f"{SAVED}{saved.pk}/assets/")
     assert (reply.status_code, reply.json()["parameter"]) == (400, "query")
 
 
 def test_a_name_that_is_taken_is_a_conflict(api: APIClient) -> None:
-    save(Wanted("taken"), user=owner())
+    save(SavedSearchInput("taken"), user=owner())
     reply = api.post(SAVED, {"name": "taken"}, format="json")
     assert (reply.status_code, reply.json()["type"]) == (409, PREFIX + "conflict")
 
@@ -130,7 +132,7 @@ def test_a_name_that_is_taken_is_a_conflict(api: APIClient) -> None:
 def test_others_read_what_is_shared_and_change_nothing(api: APIClient) -> None:
     other = person("other")
     shared, private = (
-        save(Wanted(name, shared=name == "shared"), user=other)
+        save(SavedSearchInput(name, shared=name == "shared"), user=other)
         for name in ("shared", "private")
     )
     assert api.get(f"{SAVED}{shared.pk}/").json()["owner"] == "other"
@@ -142,7 +144,7 @@ def test_others_read_what_is_shared_and_change_nothing(api: APIClient) -> None:
 
 
 def test_each_request_takes_its_permission(client_of: Any) -> None:
-    saved = save(Wanted("s", shared=True), user=person("x"))
+    saved = save(SavedSearchInput("s", shared=True), user=person("x"))
     place = f"{SAVED}{saved.pk}/"
     for method, path, needed in (
         ("get", SAVED, "view"),
@@ -171,7 +173,7 @@ def test_hidden_tags_are_found_by_who_may(client_of: Any) -> None:
     tagged("one", {"sky": 90})
     curation.hide(Tag.objects.get().pk, hidden=True)
     api = client_of("view_asset", "search_hidden", *EVERYTHING)
-    saved = save(Wanted("h", "sky include:hidden"), user=owner())
+    saved = save(SavedSearchInput("h", "sky include:hidden"), user=owner())
     assert len(api.get(f"{SAVED}{saved.pk}/assets/").json()["results"]) == 1
 
 
@@ -180,8 +182,8 @@ def test_listing_costs_the_same_however_many_there_are(
 ) -> None:
     other = person("other")
     for number in range(5):
-        save(Wanted(f"mine {number}"), user=owner())
-        save(Wanted(f"theirs {number}", shared=True), user=other)
+        save(SavedSearchInput(f"mine {number}"), user=owner())
+        save(SavedSearchInput(f"theirs {number}", shared=True), user=other)
     with django_assert_num_queries(5):  # session, user, permissions twice, rows
         page = api.get(SAVED, {"page_size": 4}).json()
     assert len(page["results"]) == 4

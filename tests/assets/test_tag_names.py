@@ -47,7 +47,7 @@ def asset(settings: Any) -> Asset:
             {"tags": {"auto": {SECRET: 90, LABEL: 80, "sky": 60}, "user": None}}
         )
     )
-    bulk.ask(bulk.Request("accept_tag", query="include:hidden", tag=SECRET), user=None)
+    bulk.create(bulk.BulkRequest("accept_tag", query="include:hidden", tag=SECRET), user=None)
     return made
 
 
@@ -165,6 +165,6 @@ def test_adding_a_tag_by_its_alias_does_not_name_the_hidden_tag(
 def test_a_bulk_job_about_a_hidden_tag_is_as_about_none(
     user: User, asset: Asset, name: str
 ) -> None:
-    for ask in (bulk.ask, bulk.preview):
+    for ask in (bulk.create, bulk.preview):
         with pytest.raises(BulkError, match=f"^There is no tag '{name}'"):
-            ask(bulk.Request("accept_tag", tag=name), user=user)
+            ask(bulk.BulkRequest("accept_tag", tag=name), user=user)

@@ -118,8 +118,10 @@ def theirs(anna: User) -> Asset:
     curation.withdraw(asset.pk, Tag.objects.get(key="sky").pk, user=other)
     curation.accept(asset.pk, hidden.pk, user=other)
     curation.withdraw(asset.pk, hidden.pk, user=other)
-    bulk.ask(bulk.Request("archive", query="name:theirs*"), user=other)
-    shared = saved_searches.Wanted("theirs", 'name:theirs* "Hidden Harbour"', shared=True)
+    bulk.create(bulk.BulkRequest("archive", query="name:theirs*"), user=other)
+    shared = saved_searches.SavedSearchInput(
+        "theirs", 'name:theirs* "Hidden Harbour"', shared=True
+    )
     saved_searches.save(shared, user=other)
     TagMerge.objects.create(
         source_id=hidden.pk,
@@ -397,25 +399,25 @@ def test_what_belongs_to_assets_is_in_the_scope_of_its_asset(anna: User, theirs:
 
 
 def test_a_bulk_job_stays_in_the_scope_of_who_asked_for_it(anna: User, theirs: Asset) -> None:
-    request = bulk.Request(action="reject_tag", tag="sky")
+    request = bulk.BulkRequest(action="reject_tag", tag="sky")
     assert bulk.preview(request, user=anna).assets.count == 1
-    chosen = bulk.Request(action="reject_tag", tag="sky", asset_ids=(theirs.pk,))
+    chosen = bulk.BulkRequest(action="reject_tag", tag="sky", asset_ids=(theirs.pk,))
     assert bulk.preview(chosen, user=anna).assets.count == 0
     for asked in (chosen, request):
-        job, _ = bulk.ask(asked, user=anna, trigger="api")
+        job, _ = bulk.create(asked, user=anna, trigger="api")
         while bulk.step(job.pk).goes_on:
             pass
     rejected = AssetTag.objects.filter(decision=AssetTag.Decision.REJECTED)
     assert [row.asset.reference for row in rejected] == ["mine1"]
     with pytest.raises(BulkError, match="There is no tag"):
-        bulk.ask(bulk.Request(action="reject_tag", tag="hidden harbour"), user=anna)
+        bulk.create(bulk.BulkRequest(action="reject_tag", tag="hidden harbour"), user=anna)
 
 
 def test_undoing_a_bulk_job_stays_in_the_scope_of_who_undoes_it(
     anna: User, theirs: Asset
 ) -> None:
-    for request in (bulk.Request("reject_tag", tag="sky"), bulk.Request("archive")):
-        job, _ = bulk.ask(request, user=User.objects.create_superuser(request.action))
+    for request in (bulk.BulkRequest("reject_tag", tag="sky"), bulk.BulkRequest("archive")):
+        job, _ = bulk.create(request, user=User.objects.create_superuser(request.action))
         while bulk.step(job.pk).goes_on:
             pass
         undoing = bulk.undo(job.pk, user=anna)
@@ -437,7 +439,9 @@ def test_a_threshold_is_explored_with_the_assets_in_scope(anna: User, theirs: As
 
 
 def test_a_bulk_job_whose_person_is_gone_touches_nothing(anna: User, theirs: Asset) -> None:
-    job, _ = bulk.ask(bulk.Request(action="reject_tag", tag="sky"), user=anna, trigger="api")
+    job, _ = bulk.create(
+        bulk.BulkRequest(action="reject_tag", tag="sky"), user=anna, trigger="api"
+    )
     anna.delete()
     while bulk.step(job.pk).goes_on:
         pass

@@ -27,7 +27,7 @@ from tests.api.rows import person as permitted
 pytestmark = pytest.mark.django_db
 
 State = BulkJob.State
-Request = bulk.Request
+Request = bulk.BulkRequest
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def tagged(number: int, tag: str = "sky", confidence: int = 80, **facts: Any) ->
 
 
 def asked(action: str, *, user: User | None = None, key: str = "", **how: Any) -> BulkJob:
-    return bulk.ask(Request(action, **how), user=user, key=key)[0]
+    return bulk.create(Request(action, **how), user=user, key=key)[0]
 
 
 def done(job: BulkJob) -> BulkJob:
@@ -210,13 +210,13 @@ def test_a_batch_that_fails_as_a_whole_is_tried_again_and_then_fails_the_job(
 def test_a_key_makes_asking_twice_one_job(person: User) -> None:
     tagged(1)
     request = Request("add_tag", tag="x")
-    first, created = bulk.ask(request, user=person, key="k")
-    again, created_again = bulk.ask(request, user=person, key="k")
+    first, created = bulk.create(request, user=person, key="k")
+    again, created_again = bulk.create(request, user=person, key="k")
     assert (first.pk, created, created_again) == (again.pk, True, False)
     with pytest.raises(BulkError, match="used for another job") as raised:
-        bulk.ask(Request("add_tag", tag="y"), user=person, key="k")
+        bulk.create(Request("add_tag", tag="y"), user=person, key="k")
     assert raised.value.conflict
-    other, created = bulk.ask(request, user=User.objects.create_user("other"), key="k")
+    other, created = bulk.create(request, user=User.objects.create_user("other"), key="k")
     assert created
     assert other.pk != first.pk
 
@@ -238,11 +238,11 @@ def test_a_key_makes_asking_twice_one_job(person: User) -> None:
     ],
 )
 def test_what_cannot_be_asked_for_is_refused_with_its_place(
-    request_: bulk.Request, parameter: str
+    request_: bulk.BulkRequest, parameter: str
 ) -> None:
     tagged(1)
     with pytest.raises(BulkError) as raised:
-        bulk.ask(request_, user=None)
+        bulk.create(request_, user=None)
     assert raised.value.parameter == parameter
     assert not BulkJob.objects.exists()
 

@@ -72,10 +72,10 @@ def done(job: BulkJob) -> BulkJob:
 
 
 REQUESTS = {
-    "change_asset": bulk.Request("add_tag", query="sky", tag="new"),
-    "tag_asset": bulk.Request("retag"),
-    "delete_asset": bulk.Request("archive"),
-    "view_asset": bulk.Request("export"),
+    "change_asset": bulk.BulkRequest("add_tag", query="sky", tag="new"),
+    "tag_asset": bulk.BulkRequest("retag"),
+    "delete_asset": bulk.BulkRequest("archive"),
+    "view_asset": bulk.BulkRequest("export"),
 }
 ENDS = [
     pytest.param(request, end, id=f"{request.action}-{end.__name__}")
@@ -87,10 +87,10 @@ ENDS = [
 @pytest.mark.parametrize(("request_", "end"), ENDS)
 @pytest.mark.parametrize("after_a_batch", [False, True])
 def test_a_job_fails_once_its_user_may_not_do_it(
-    editor: User, request_: bulk.Request, end: Any, *, after_a_batch: bool
+    editor: User, request_: bulk.BulkRequest, end: Any, *, after_a_batch: bool
 ) -> None:
     tagged()
-    job, _ = bulk.ask(request_, user=editor, trigger="api")
+    job, _ = bulk.create(request_, user=editor, trigger="api")
     if after_a_batch:
         bulk.step(job.pk)
     why = end(editor)
@@ -102,7 +102,7 @@ def test_a_job_fails_once_its_user_may_not_do_it(
 @pytest.mark.parametrize("end", [deactivate, delete, take("change_asset"), take("view_asset")])
 def test_a_job_that_undoes_another_fails_too(editor: User, end: Any) -> None:
     tagged()
-    job = done(bulk.ask(REQUESTS["change_asset"], user=editor, trigger="api")[0])
+    job = done(bulk.create(REQUESTS["change_asset"], user=editor, trigger="api")[0])
     undoing = bulk.undo(job.pk, user=editor, trigger="api")
     why = end(editor)
     assert done(undoing).state == State.FAILED
@@ -113,7 +113,7 @@ def test_undoing_the_job_of_another_user_takes_the_permission_until_its_end(
     editor: User,
 ) -> None:
     tagged()
-    job = done(bulk.ask(REQUESTS["change_asset"], user=None)[0])
+    job = done(bulk.create(REQUESTS["change_asset"], user=None)[0])
     editor.user_permissions.add(Permission.objects.get(codename="change_bulkjob"))
     undoing = bulk.undo(job.pk, user=editor, trigger="api")
     why = take("change_bulkjob")(editor)
@@ -122,15 +122,15 @@ def test_undoing_the_job_of_another_user_takes_the_permission_until_its_end(
 
 def test_a_job_without_a_user_belongs_to_code(editor: User) -> None:
     tagged()
-    assert done(bulk.ask(bulk.Request("archive"), user=None)[0]).state == State.FINISHED
+    assert done(bulk.create(bulk.BulkRequest("archive"), user=None)[0]).state == State.FINISHED
 
 
 def test_a_job_keeps_to_what_its_user_sees_by_now(editor: User, settings: Any) -> None:
     tagged()
     curation.hide(Tag.objects.get().pk, hidden=True)
     editor.user_permissions.add(Permission.objects.get(codename="search_hidden"))
-    request = bulk.Request("accept_tag", query="include:hidden sky", tag="sky")
-    job, _ = bulk.ask(request, user=User.objects.get(pk=editor.pk), trigger="api")
+    request = bulk.BulkRequest("accept_tag", query="include:hidden sky", tag="sky")
+    job, _ = bulk.create(request, user=User.objects.get(pk=editor.pk), trigger="api")
     bulk.step(job.pk)
     take("search_hidden")(editor)
     assert done(job).changed == 2
@@ -200,8 +200,8 @@ def test_a_merge_that_stopped_can_be_undone(editor: User) -> None:
 def test_an_idempotency_key_is_used_once_with_and_without_a_user(editor: User) -> None:
     jobs = []
     for user in (None, editor, person("other", *ALL)):
-        job, created = bulk.ask(bulk.Request("export"), user=user, key="k")
-        again, created_again = bulk.ask(bulk.Request("export"), user=user, key="k")
+        job, created = bulk.create(bulk.BulkRequest("export"), user=user, key="k")
+        again, created_again = bulk.create(bulk.BulkRequest("export"), user=user, key="k")
         assert (created, created_again, again.pk) == (True, False, job.pk)
         jobs.append(job)
     assert BulkJob.objects.count() == 3
@@ -210,4 +210,4 @@ def test_an_idempotency_key_is_used_once_with_and_without_a_user(editor: User) -
         with pytest.raises(IntegrityError), transaction.atomic():
             job.save(force_insert=True)
     editor.delete()  # whose jobs then have no user
-    assert not bulk.ask(bulk.Request("export"), user=None, key="k")[1]
+    assert not bulk.create(bulk.BulkRequest("export"), user=None, key="k")[1]

@@ -54,7 +54,7 @@ def by_rename(api: APIClient, asset: Asset) -> None:
 
 
 def by_job(api: APIClient, asset: Asset) -> None:
-    job, _ = bulk.ask(bulk.Request("add_tag", tag=QUOTED), user=None)
+    job, _ = bulk.create(bulk.BulkRequest("add_tag", tag=QUOTED), user=None)
     bulk.step(job.pk)
 
 

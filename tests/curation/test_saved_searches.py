@@ -11,7 +11,7 @@ from django.db.models import Q
 
 from filestack_tags import curation
 from filestack_tags.curation import saved_searches
-from filestack_tags.curation.saved_searches import Wanted, save
+from filestack_tags.curation.saved_searches import SavedSearchInput, save
 from filestack_tags.exceptions import InvalidLabel, SavedSearchError, SearchError
 from filestack_tags.models import Asset, SavedSearch, Tag
 from tests.api.rows import person, tagged
@@ -42,53 +42,55 @@ def scoped(settings: Any) -> None:
 
 
 def test_a_saved_search_finds_what_matches_by_now(ann: User) -> None:
-    saved = save(Wanted("  Blue \n sky ", " sky>=80 ", order="oldest"), user=ann)
+    saved = save(SavedSearchInput("  Blue \n sky ", " sky>=80 ", order="oldest"), user=ann)
     assert (saved.name, saved.query, saved.shared) == ("Blue sky", "sky>=80", False)
     tagged("first", {"sky": 90})
     tagged("second", {"sky": 60})
     tagged("third", {"sky": 80})
     assert [asset.reference for asset in saved.assets()] == ["first", "third"]
-    newest = save(Wanted("newest", "sky"), user=ann)
+    newest = save(SavedSearchInput("newest", "sky"), user=ann)
     assert [asset.reference for asset in newest.assets()] == ["third", "second", "first"]
 
 
 def test_its_pages_come_in_the_order_that_was_saved(ann: User) -> None:
     tagged("low", {"sky": 60, "sea": 90})
     tagged("high", {"sky": 90, "sea": 60})
-    wanted = Wanted("by sea", "sky sea", order="confidence", order_tag=" Sea ")
+    wanted = SavedSearchInput("by sea", "sky sea", order="confidence", order_tag=" Sea ")
     saved = save(wanted, user=ann)
     assert saved.order_tag == "Sea"
     first = saved.page(size=1)
     assert [asset.reference for asset in first.assets()] == ["low"]
     assert first.next
     assert saved.page(size=1, cursor=first.next).confidences == [60]
-    best = save(Wanted("best", "sky", order="best"), user=ann)
+    best = save(SavedSearchInput("best", "sky", order="best"), user=ann)
     assert best.page().confidences == [90, 60]
 
 
 def test_changing_one_checks_and_writes_all_of_it(ann: User) -> None:
-    saved = save(Wanted("sky", "sky", shared=True), user=ann)
-    again = save(Wanted("sky", "sky>=80"), user=ann, saved_id=saved.pk)
+    saved = save(SavedSearchInput("sky", "sky", shared=True), user=ann)
+    again = save(SavedSearchInput("sky", "sky>=80"), user=ann, saved_id=saved.pk)
     assert (again.pk, again.query, again.shared) == (saved.pk, "sky>=80", False)
     assert SavedSearch.objects.get().changed_at > saved.changed_at
     with pytest.raises(SavedSearch.DoesNotExist):
-        save(Wanted("stolen"), user=User.objects.create_user("ben"), saved_id=saved.pk)
+        save(
+            SavedSearchInput("stolen"), user=User.objects.create_user("ben"), saved_id=saved.pk
+        )
     with pytest.raises(SearchError):
-        save(Wanted("sky", "sky ("), user=ann, saved_id=saved.pk)
+        save(SavedSearchInput("sky", "sky ("), user=ann, saved_id=saved.pk)
     assert SavedSearch.objects.get().query == "sky>=80"
 
 
 @pytest.mark.parametrize(
     ("wanted", "parameter"),
     [
-        (Wanted(" \t"), "name"),
-        (Wanted("x" * 101), "name"),
-        (Wanted("a", order="random"), "order"),
-        (Wanted("a", "sky", order_tag="sky"), "order_tag"),
+        (SavedSearchInput(" \t"), "name"),
+        (SavedSearchInput("x" * 101), "name"),
+        (SavedSearchInput("a", order="random"), "order"),
+        (SavedSearchInput("a", "sky", order_tag="sky"), "order_tag"),
     ],
 )
 def test_what_cannot_be_saved_is_refused_by_its_parameter(
-    ann: User, wanted: Wanted, parameter: str
+    ann: User, wanted: SavedSearchInput, parameter: str
 ) -> None:
     with pytest.raises(SavedSearchError) as refused:
         save(wanted, user=ann)
@@ -98,17 +100,17 @@ def test_what_cannot_be_saved_is_refused_by_its_parameter(
 
 def test_a_tag_to_order_by_has_to_be_a_label(ann: User) -> None:
     with pytest.raises(InvalidLabel):
-        save(Wanted("a", "sky", order="confidence", order_tag="a\x00b"), user=ann)
+        save(SavedSearchInput("a", "sky", order="confidence", order_tag="a\x00b"), user=ann)
 
 
 def test_a_name_is_taken_once_for_each_owner(
     ann: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save(Wanted("Sky"), user=ann)
-    save(Wanted("sky"), user=ann)
-    save(Wanted("Sky"), user=User.objects.create_user("ben"))
+    save(SavedSearchInput("Sky"), user=ann)
+    save(SavedSearchInput("sky"), user=ann)
+    save(SavedSearchInput("Sky"), user=User.objects.create_user("ben"))
     with pytest.raises(SavedSearchError, match="called “Sky” already") as refused:
-        save(Wanted(" Sky"), user=ann)
+        save(SavedSearchInput(" Sky"), user=ann)
     assert (refused.value.parameter, refused.value.conflict) == ("name", True)
     # Two concurrent saves: both found the name free, and the database rejects one.
     free = saved_searches._require_free
@@ -121,40 +123,40 @@ def test_a_name_is_taken_once_for_each_owner(
 
     monkeypatch.setattr(saved_searches, "_require_free", first_free)
     with pytest.raises(SavedSearchError, match="already"):
-        save(Wanted("Sky"), user=ann)
+        save(SavedSearchInput("Sky"), user=ann)
     monkeypatch.setattr(saved_searches, "_require_free", lambda *args: None)
     with pytest.raises(IntegrityError):
-        save(Wanted("Sky"), user=ann)
+        save(SavedSearchInput("Sky"), user=ann)
     assert SavedSearch.objects.count() == 3
 
 
 @pytest.mark.parametrize("name", ["\u200b", "\u2060\u00ad", " \u200d "])
 def test_a_name_needs_a_visible_character(ann: User, name: str) -> None:
     with pytest.raises(SavedSearchError, match="visible character") as refused:
-        save(Wanted(name), user=ann)
+        save(SavedSearchInput(name), user=ann)
     assert refused.value.parameter == "name"
     assert not SavedSearch.objects.exists()
 
 
 @pytest.mark.parametrize("name", ["Sky\u200b", "S\u00adky", "\u2060Sky", "Ｓｋｙ"])
 def test_a_name_that_looks_like_another_of_the_owner_is_taken(ann: User, name: str) -> None:
-    first = save(Wanted("Sky"), user=ann)
+    first = save(SavedSearchInput("Sky"), user=ann)
     with pytest.raises(SavedSearchError, match="already") as refused:
-        save(Wanted(name), user=ann)
+        save(SavedSearchInput(name), user=ann)
     assert (refused.value.parameter, refused.value.conflict) == ("name", True)
-    other = save(Wanted("Sea"), user=ann)
+    other = save(SavedSearchInput("Sea"), user=ann)
     with pytest.raises(SavedSearchError, match="already"):
-        save(Wanted(name), user=ann, saved_id=other.pk)
-    assert save(Wanted(name), user=ann, saved_id=first.pk).pk == first.pk
-    assert save(Wanted(name), user=User.objects.create_user("ben")).pk
+        save(SavedSearchInput(name), user=ann, saved_id=other.pk)
+    assert save(SavedSearchInput(name), user=ann, saved_id=first.pk).pk == first.pk
+    assert save(SavedSearchInput(name), user=User.objects.create_user("ben")).pk
 
 
 def test_text_that_no_database_stores_is_made_storable(ann: User) -> None:
-    saved = save(Wanted("a\x00b\ud800"), user=ann)
+    saved = save(SavedSearchInput("a\x00b\ud800"), user=ann)
     saved.refresh_from_db()
     assert saved.name == "a�b�"
     with pytest.raises(SearchError, match="control characters"):
-        save(Wanted("query", 'name:"a\x00*"'), user=ann)
+        save(SavedSearchInput("query", 'name:"a\x00*"'), user=ann)
 
 
 def test_hidden_tags_take_the_permission_when_saving_and_when_looking(ann: User) -> None:
@@ -162,8 +164,8 @@ def test_hidden_tags_take_the_permission_when_saving_and_when_looking(ann: User)
     tagged("one", {"sky": 90})
     curation.hide(Tag.objects.get().pk, hidden=True)
     with pytest.raises(SearchError, match="permission"):
-        save(Wanted("hidden", "sky include:hidden"), user=ann)
-    saved = save(Wanted("hidden", "sky include:hidden", shared=True), user=may)
+        save(SavedSearchInput("hidden", "sky include:hidden"), user=ann)
+    saved = save(SavedSearchInput("hidden", "sky include:hidden", shared=True), user=may)
     assert saved.assets(may).count() == 1
     with pytest.raises(SearchError, match="permission"):
         saved.assets(ann)
@@ -171,9 +173,9 @@ def test_hidden_tags_take_the_permission_when_saving_and_when_looking(ann: User)
 
 def test_a_private_one_is_seen_by_its_owner_alone(ann: User) -> None:
     root = User.objects.create_superuser("root")
-    save(Wanted("private"), user=ann)
-    save(Wanted("b shared", shared=True), user=root)
-    save(Wanted("z own"), user=ann)
+    save(SavedSearchInput("private"), user=ann)
+    save(SavedSearchInput("b shared", shared=True), user=root)
+    save(SavedSearchInput("z own"), user=ann)
 
     def seen(user: Any) -> list[str]:
         return [saved.name for saved in saved_searches.visible_to(user)]
@@ -188,8 +190,8 @@ def test_one_is_shared_within_a_scope_and_with_who_sees_everything(
 ) -> None:
     abe, ben = User.objects.create_user("abe"), User.objects.create_user("ben")
     root = User.objects.create_superuser("root")
-    save(Wanted("of a", shared=True), user=ann)
-    save(Wanted("of all", shared=True), user=root)
+    save(SavedSearchInput("of a", shared=True), user=ann)
+    save(SavedSearchInput("of all", shared=True), user=root)
 
     def seen(user: Any) -> list[str]:
         return [saved.name for saved in saved_searches.visible_to(user)]
@@ -198,7 +200,7 @@ def test_one_is_shared_within_a_scope_and_with_who_sees_everything(
     assert seen(ben) == []
     assert seen(root) == ["of all", "of a"]
     settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "ASSET_SCOPE": f"{__name__}.nothing"}
-    save(Wanted("of nothing", shared=True), user=abe)
+    save(SavedSearchInput("of nothing", shared=True), user=abe)
     assert seen(abe) == ["of nothing"]
     assert seen(ben) == []
 
@@ -207,7 +209,7 @@ def test_what_it_finds_is_in_the_scope_of_who_looks(scoped: None, ann: User) -> 
     Asset.objects.filter(pk=tagged("in-a", {"sky": 90}).pk).update(container="a")
     Asset.objects.filter(pk=tagged("in-b", {"sky": 90}).pk).update(container="b")
     root = User.objects.create_superuser("root")
-    saved = save(Wanted("sky", "sky", shared=True), user=root)
+    saved = save(SavedSearchInput("sky", "sky", shared=True), user=root)
     ben = User.objects.create_user("ben")
     found = {
         user.username: [asset.reference for asset in saved.assets(user)]
@@ -217,10 +219,10 @@ def test_what_it_finds_is_in_the_scope_of_who_looks(scoped: None, ann: User) -> 
 
 
 def test_only_its_owner_deletes_one_and_it_goes_with_the_owner(ann: User) -> None:
-    saved = save(Wanted("shared", shared=True), user=ann)
+    saved = save(SavedSearchInput("shared", shared=True), user=ann)
     ben = User.objects.create_user("ben")
     assert not saved_searches.delete(saved.pk, user=ben)
-    save(Wanted("another"), user=ann)
+    save(SavedSearchInput("another"), user=ann)
     assert saved_searches.delete(saved.pk, user=ann)
     assert not saved_searches.delete(saved.pk, user=ann)
     ann.delete()
@@ -231,6 +233,6 @@ def test_listing_takes_one_query_however_many_there_are(
     ann: User, django_assert_num_queries: Any
 ) -> None:
     for number in range(5):
-        save(Wanted(f"search {number}", shared=True), user=ann)
+        save(SavedSearchInput(f"search {number}", shared=True), user=ann)
     with django_assert_num_queries(1):
         assert len(saved_searches.visible_to(ann)) == 5

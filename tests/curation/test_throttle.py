@@ -112,8 +112,10 @@ def test_the_limit_is_one_in_the_api_the_admin_and_bulk_jobs(
         body = {"action": "add_tag", "tag": "b"}
         assert api.post("/api/v1/jobs/", body, format="json").status_code == 429
         with pytest.raises(LimitExceeded):
-            bulk.ask(bulk.Request("add_tag", tag="b"), user=_user("editor"), trigger="admin")
-        bulk.ask(bulk.Request("add_tag", tag="b"), user=_user("editor"))  # by code
+            bulk.create(
+                bulk.BulkRequest("add_tag", tag="b"), user=_user("editor"), trigger="admin"
+            )
+        bulk.create(bulk.BulkRequest("add_tag", tag="b"), user=_user("editor"))  # by code
     assert BulkJob.objects.count() == 1
     curation.add(asset.pk, "c", user=_user("editor"))
     assert not Tag.objects.filter(key="b").exists()

@@ -92,7 +92,7 @@ def test_one_file_registered_by_all_at_once_is_one_asset() -> None:
 @pytest.mark.parametrize("name", ["", "editor"])
 def test_one_idempotency_key_used_by_all_at_once_is_one_job(name: str) -> None:
     user = person(name) if name else None
-    outcomes = at_once(lambda _: bulk.ask(bulk.Request("export"), user=user, key="k"))
+    outcomes = at_once(lambda _: bulk.create(bulk.BulkRequest("export"), user=user, key="k"))
     assert sorted(created for _, created in outcomes) == [False] * (WRITERS - 1) + [True]
     assert {job.pk for job, _ in outcomes} == {BulkJob.objects.get().pk}
 

@@ -241,7 +241,7 @@ def photos(store: Callable[[Photo], storing.Stored]) -> None:
         entry = ModelFile.objects.get()
         assert storing.retry([entry.pk]) == 0
         (changed,) = [rows for rows, _ in storing.changes(storing._field(entry.field)) if rows]
-        assert storing.catch_up(storing._field(entry.field), changed, ()) == 1
+        assert storing.sync(storing._field(entry.field), changed, ()) == 1
         photo.refresh_from_db()
         photo.file = ""
         photo.save()

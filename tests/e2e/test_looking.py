@@ -47,7 +47,7 @@ def _furnish() -> list[str]:
     curation.accept(asset.pk, tags["cat"], user=editor)
     merge = merging.start(tags["kitty"], tags["cat"], user=editor)
     assert merging.work(merge.pk)
-    job, _ = bulk.ask(bulk.Request(action="add_tag", tag="new"), user=editor)
+    job, _ = bulk.create(bulk.BulkRequest(action="add_tag", tag="new"), user=editor)
     # The worker, which polls once a minute, would end it while its page is tested.
     BulkJob.objects.filter(pk=job.pk).update(due_at=timezone.now() + timedelta(days=1))
     run = TaggingRun.objects.latest("pk")

@@ -54,7 +54,7 @@ def _trouble() -> None:
             error="django.db.utils.OperationalError: server closed the connection",
             processed_at=now,
         )
-    bulk.ask(bulk.Request("export", format="csv"), user=None)
+    bulk.create(bulk.BulkRequest("export", format="csv"), user=None)
 
 
 def _open_circuits() -> int:

@@ -25,7 +25,7 @@ THEMES_OWN = 'id="link-'
 
 def _furnish() -> dict[str, str]:
     asset, tag = Asset.objects.latest("pk"), Tag.objects.get(key="animal")
-    job, _created = bulk.ask(bulk.Request(action="add_tag", tag="new"), user=None)
+    job, _created = bulk.create(bulk.BulkRequest(action="add_tag", tag="new"), user=None)
     # The worker, which polls once a minute, would end it while its page is tested.
     BulkJob.objects.filter(pk=job.pk).update(due_at=timezone.now() + timedelta(days=1))
     return {

@@ -213,12 +213,14 @@ def use_python(user: User) -> None:
     curation.add_alias(added.pk, "another")
     curation.never_show(["never"])
     tell(tasks.merge(added.pk, tag_id, user=user).state)
-    saved = saved_searches.save(saved_searches.Wanted("Python", "cliff"), user=user)
+    saved = saved_searches.save(saved_searches.SavedSearchInput("Python", "cliff"), user=user)
     tell(
         saved.name,
-        saved_searches.save(saved_searches.Wanted("P2"), user=user, saved_id=saved.pk),
+        saved_searches.save(
+            saved_searches.SavedSearchInput("P2"), user=user, saved_id=saved.pk
+        ),
     )
-    request = bulk.Request("add_tag", query="cliff", tag="bulk")
+    request = bulk.BulkRequest("add_tag", query="cliff", tag="bulk")
     tell(bulk.preview(request, user=user).assets.count)
     job, _ = tasks.start_bulk_job(request, user=user)
     job.refresh_from_db(using="default")

@@ -122,7 +122,7 @@ def test_a_clockwork_that_stopped_is_overdue_and_one_that_never_ran_is_not() -> 
 
 def test_what_is_under_way_is_shown_and_a_silent_backfill_needs_somebody() -> None:
     heartbeat.beat("sweep")
-    job, _ = bulk.ask(bulk.Request("export", format="csv"), user=None)
+    job, _ = bulk.create(bulk.BulkRequest("export", format="csv"), user=None)
     BulkJob.objects.create(action="export", state="finished", due_at=None)
     merge = TagMerge.objects.create(
         source_id=1, target_id=2, source_name="a", target_name="b", assets=9
@@ -149,7 +149,7 @@ def test_a_report_takes_as_many_statements_for_much_as_for_nothing() -> None:
     for number in range(20):
         dead_asset(number, f"code{number}")
         dead_delivery(str(number), f"code{number}")
-        bulk.ask(bulk.Request("export", format="csv"), user=None)
+        bulk.create(bulk.BulkRequest("export", format="csv"), user=None)
         Backfill.objects.create()
     assert statements() == empty == 21
 

@@ -209,7 +209,7 @@ class TestLeftovers:
     @staticmethod
     def done(action: str, query: str = "", *, days: float, **what: Any) -> BulkJob:
         """Return a finished job that ended this many days ago."""
-        job, _ = bulk.ask(bulk.Request(action, query=query, **what), user=None)
+        job, _ = bulk.create(bulk.BulkRequest(action, query=query, **what), user=None)
         while bulk.step(job.pk).goes_on:
             pass
         ended = timezone.now() - timedelta(days=days)

@@ -34,9 +34,9 @@ State = OutboundMessage.State
 def on(settings: Any) -> Iterator[None]:
     ours = {"OUTBOUND_WEBHOOKS": True, "OUTBOUND_ALLOW_INSECURE": True}
     settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, **ours}
-    outbox.forget()
+    outbox.clear_cache()
     yield
-    outbox.forget()
+    outbox.clear_cache()
 
 
 @pytest.fixture
@@ -150,9 +150,9 @@ def test_while_it_is_off_or_nobody_listens_nothing_more_is_asked_of_the_database
 
 
 def test_many_results_are_told_of_by_one_statement(endpoint: WebhookEndpoint) -> None:
-    outbox.note(outbox.TAGGED, [])
+    outbox.record(outbox.TAGGED, [])
     with CaptureQueriesContext(connection) as asked:
-        outbox.note(outbox.TAGGED, [{"asset_id": pk} for pk in range(50)])
+        outbox.record(outbox.TAGGED, [{"asset_id": pk} for pk in range(50)])
     assert len([each for each in asked if "INSERT" in each["sql"]]) == 1
     assert OutboundMessage.objects.count() == 50
     assert OutboundMessage.objects.values("webhook_id").distinct().count() == 50
@@ -221,7 +221,7 @@ def test_what_is_put_off_is_given_up_in_the_end_too(
 ) -> None:
     settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "OUTBOUND_MAX_ATTEMPTS": 2}
     receiver.answers = [503, 503]
-    outbox.note(outbox.TAGGED, [{"asset_id": pk} for pk in range(delivery.BATCH + 5)])
+    outbox.record(outbox.TAGGED, [{"asset_id": pk} for pk in range(delivery.BATCH + 5)])
     delivery.send_due()
     due_again()
     delivery.send_due()

@@ -227,7 +227,7 @@ def test_the_api_answers_with_a_problem(late, path):
 def test_previews_of_jobs_and_saved_searches_answer_with_a_problem(late):
     client = client_of("view_asset", "tag_asset", "view_savedsearch", "add_savedsearch")
     saved = saved_searches.save(
-        saved_searches.Wanted("Skies", "sky"), user=User.objects.get(username="anna")
+        saved_searches.SavedSearchInput("Skies", "sky"), user=User.objects.get(username="anna")
     )
     reply = client.get(f"/api/v1/saved-searches/{saved.pk}/assets/")
     assert (reply.status_code, reply.json()["type"]) == (400, PREFIX + "search-timeout")
@@ -281,7 +281,7 @@ def test_an_action_on_all_that_matches_is_refused_with_a_message(late):
 def test_a_bulk_job_whose_search_takes_too_long_fails_and_says_why(slow, settings):
     before = settings.FILESTACK_TAGS
     user = User.objects.create_superuser("root")
-    job, _created = bulk.ask(bulk.Request(action="retag", query="sky"), user=user)
+    job, _created = bulk.create(bulk.BulkRequest(action="retag", query="sky"), user=user)
     settings.FILESTACK_TAGS = {**before, "SEARCH_TIMEOUT": 1e-9}
     for _ in range(5):
         bulk.step(job.pk)

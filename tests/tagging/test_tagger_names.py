@@ -57,7 +57,7 @@ def test_a_waiting_job_of_a_run_that_names_a_dotted_path_fails(
 
 
 def test_a_bulk_job_that_names_a_dotted_path_fails(asset: Asset, path: str) -> None:
-    job, _ = bulk.ask(bulk.Request("retag"), user=None)
+    job, _ = bulk.create(bulk.BulkRequest("retag"), user=None)
     BulkJob.objects.update(parameters={"tagger": path})
     bulk.step(job.pk)
     job.refresh_from_db()
@@ -66,9 +66,9 @@ def test_a_bulk_job_that_names_a_dotted_path_fails(asset: Asset, path: str) -> N
 
 
 def test_a_dotted_path_in_a_request_is_rejected(asset: Asset, path: str) -> None:
-    for ask in (bulk.ask, bulk.preview):
+    for ask in (bulk.create, bulk.preview):
         with pytest.raises(ConfigurationError, match="Use one of: filestack, workflow, local"):
-            ask(bulk.Request("retag", tagger=path), user=None)
+            ask(bulk.BulkRequest("retag", tagger=path), user=None)
     with pytest.raises(ConfigurationError):
         queue.request([asset.pk], tagger=path)
     assert not is_paid(path)
@@ -79,7 +79,7 @@ def test_the_path_of_the_default_tagger_is_not_a_name_for_clients(settings: Any)
     settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"TAGGER": path}
     assert get_tagger(path).name == "scripted"
     with pytest.raises(ConfigurationError):
-        bulk.ask(bulk.Request("retag", tagger=path), user=None)
+        bulk.create(bulk.BulkRequest("retag", tagger=path), user=None)
 
 
 def test_a_custom_tagger_is_chosen_by_its_name(settings: Any, script: list[Any]) -> None:
@@ -90,7 +90,7 @@ def test_a_custom_tagger_is_chosen_by_its_name(settings: Any, script: list[Any])
     from filestack_tags.assets import registry
 
     asset, _ = registry.register(Source.handle("HANDLE"))
-    job, _ = bulk.ask(bulk.Request("retag", tagger="scripted"), user=None)
+    job, _ = bulk.create(bulk.BulkRequest("retag", tagger="scripted"), user=None)
     bulk.step(job.pk)
     queue.tag(asset.pk)
     assert (TaggingRun.objects.get().tagger, TaggingRun.objects.get().state) == (

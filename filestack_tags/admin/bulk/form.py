@@ -92,13 +92,13 @@ class BulkForm(forms.Form):
             raise forms.ValidationError(_("The selection cannot be read; select again."))
         return tuple(map(int, words)) or None
 
-    def job_request(self) -> bulk.Request:
+    def job_request(self) -> bulk.BulkRequest:
         """Return the request for the job; parameters that the action does not use are left out."""
         data = self.cleaned_data
         takes = bulk.TAKES[data["action"]]
         low, high = data.get("low"), data.get("high")
         has_range = "confidence" in takes and (low is not None or high is not None)
-        return bulk.Request(
+        return bulk.BulkRequest(
             action=data["action"],
             query=data["query"],
             asset_ids=data["asset_ids"],

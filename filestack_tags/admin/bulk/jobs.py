@@ -169,7 +169,7 @@ class BulkJobAdmin(ReadOnlyAdmin):
                 "may_download": request.user.has_perm(bulk.permission(job)),
                 "is_in_scope": bulk.is_in_scope(job, request.user),
                 "may_act": request.user.has_perm(bulk.permission(job))
-                and bulk.is_in_charge(job, request.user),
+                and bulk.can_manage(job, request.user),
                 "can_be_undone": bulk.can_be_undone(job),
             },
         )
@@ -183,8 +183,8 @@ class BulkJobAdmin(ReadOnlyAdmin):
     def cancel(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Stop a job after its current batch."""
         job = self._job(request, pk, to_act=True)
-        if not bulk.is_in_charge(job, request.user):
-            messages.error(request, bulk.NOT_IN_CHARGE)
+        if not bulk.can_manage(job, request.user):
+            messages.error(request, bulk.CANNOT_MANAGE)
         elif bulk.cancel(job.pk):
             messages.success(request, _("Cancelled. What was done is kept."))
         else:
@@ -194,8 +194,8 @@ class BulkJobAdmin(ReadOnlyAdmin):
     def undo(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Start a job that undoes this one."""
         job = self._job(request, pk, to_act=True)
-        if not bulk.is_in_charge(job, request.user):
-            messages.error(request, bulk.NOT_IN_CHARGE)
+        if not bulk.can_manage(job, request.user):
+            messages.error(request, bulk.CANNOT_MANAGE)
             return HttpResponseRedirect(self._url("change", pk))
         try:
             undoing = tasks.undo_bulk_job(job.pk, user=_person(request), trigger="admin")

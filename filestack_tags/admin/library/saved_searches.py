@@ -53,10 +53,10 @@ class SavedSearchForm(ChangesModelForm):
             ),
         }
 
-    def wanted(self) -> saved_searches.Wanted:
+    def wanted(self) -> saved_searches.SavedSearchInput:
         """Return the values to save; empty for invalid fields."""
         said = self.cleaned_data
-        return saved_searches.Wanted(
+        return saved_searches.SavedSearchInput(
             name=said.get("name", ""),
             query=said.get("query", ""),
             order=said.get("order", SavedSearch.Order.NEWEST),

@@ -1,6 +1,6 @@
 """Bulk jobs: one action on everything that matches a search, started at once and run by workers.
 
-:func:`ask` creates a job, :func:`step` runs one batch of it. An asset is included if it was
+:func:`create` creates a job, :func:`step` runs one batch of it. An asset is included if it was
 registered before the job was created and matches when its batch runs.
 """
 
@@ -8,19 +8,19 @@ from .actions import REASONS
 from .batches import Step, step
 from .exports import CONTENT_TYPES, download, is_in_scope, read_parts
 from .requests import (
+    CANNOT_MANAGE,
     FORMATS,
     MAX_IDS,
     MAX_KEY,
-    NOT_IN_CHARGE,
     PERMISSIONS,
     TAGGED,
     TAKES,
     UNDONE,
+    BulkRequest,
     Preview,
-    Request,
-    ask,
+    can_manage,
     cancel,
-    is_in_charge,
+    create,
     parameters_named_to,
     permission,
     preview,
@@ -28,24 +28,24 @@ from .requests import (
 from .undoing import can_be_undone, undo
 
 __all__ = [
+    "CANNOT_MANAGE",
     "CONTENT_TYPES",
     "FORMATS",
     "MAX_IDS",
     "MAX_KEY",
-    "NOT_IN_CHARGE",
     "PERMISSIONS",
     "REASONS",
     "TAGGED",
     "TAKES",
     "UNDONE",
+    "BulkRequest",
     "Preview",
-    "Request",
     "Step",
-    "ask",
     "can_be_undone",
+    "can_manage",
     "cancel",
+    "create",
     "download",
-    "is_in_charge",
     "is_in_scope",
     "parameters_named_to",
     "permission",

@@ -60,18 +60,18 @@ def _decide(job: BulkJob, ids: Sequence[int]) -> Effect:
     rows = AssetTag.objects.using(alias()).filter(asset__in=ids, tag=tag_id)
     decisions = dict(rows.values_list("asset_id", "decision"))
     # A decision that a user made in the meantime is not overridden by accepting.
-    wanted = [
+    undecided = [
         pk for pk in ids if job.action != Action.ACCEPT or decisions.get(pk) == Decision.NONE
     ]
     outcomes = curation.decide_many(
         ACTS[Action(job.action)],
-        [(pk, tag_id) for pk in wanted],
+        [(pk, tag_id) for pk in undecided],
         user=job.requested_by,
         origin=TagDecision.Origin.JOB,
         job=job.pk,
     )
-    changed = [each.asset_id for each in outcomes if each.decision_id is not None]
-    failed = {each.asset_id: str(each.error) for each in outcomes if each.error}
+    changed = [outcome.asset_id for outcome in outcomes if outcome.decision_id is not None]
+    failed = {outcome.asset_id: str(outcome.error) for outcome in outcomes if outcome.error}
     same = set(ids).difference(changed, failed)
     return Effect(changed, {pk: "same" for pk in ids if pk in same}, failed)
 

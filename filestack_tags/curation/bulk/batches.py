@@ -159,12 +159,12 @@ def _next(job: BulkJob) -> _Chosen:
     if job.ids_digest:
         pending = job.items.using(alias()).filter(outcome=Outcome.PENDING).order_by("-asset_id")
         ids = list(pending.values_list("asset_id", flat=True)[: BATCH + 1])
-        some = ids[:BATCH]
+        batch = ids[:BATCH]
         with search.time_limit(seconds=in_background()):
-            found = set(search.assets().filter(pk__in=some).values_list("pk", flat=True))
+            matching = set(search.assets().filter(pk__in=batch).values_list("pk", flat=True))
         return _Chosen(
-            [pk for pk in some if pk in found],
-            [pk for pk in some if pk not in found],
+            [pk for pk in batch if pk in matching],
+            [pk for pk in batch if pk not in matching],
             is_last=len(ids) <= BATCH,
         )
     position = job.ceiling + 1 if job.position is None else job.position
@@ -234,12 +234,12 @@ def _record_items(job: BulkJob, effect: Effect) -> None:
                 Outcome.FAILED: MOST_ITEMS - job.failed,
             }
         )
-        kept = []
+        limited = []
         for item in items:
             if room[Outcome(item.outcome)] > 0:
                 room[Outcome(item.outcome)] -= 1
-                kept.append(item)
-        items = kept
+                limited.append(item)
+        items = limited
     targeted = connections[alias()].features.supports_update_conflicts_with_target
     BulkJobItem.objects.using(alias()).bulk_create(
         items,

@@ -88,7 +88,7 @@ VIEW_ASSETS = "filestack_tags.view_asset"
 CHANGE_JOBS = "filestack_tags.change_bulkjob"
 """Permission to cancel and undo other users' jobs."""
 
-NOT_IN_CHARGE = _(
+CANNOT_MANAGE = _(
     "Somebody else asked for this job: to cancel or undo it takes the permission to change bulk "
     "jobs."
 )
@@ -99,7 +99,7 @@ UNDONE = frozenset({*TAGGED, Action.ARCHIVE})
 
 
 @dataclass(frozen=True)
-class Request:
+class BulkRequest:
     """A request for a bulk job.
 
     Args:
@@ -145,7 +145,7 @@ class Preview:
 
 def permission(job: BulkJob) -> str:
     """Return the permission needed for this job; for cancelling and undoing it, see
-    :func:`is_in_charge` too.
+    :func:`can_manage` too.
     """
     undone = job.undoes if job.action == Action.UNDO else None
     return PERMISSIONS[undone.action if undone else job.action]
@@ -161,7 +161,7 @@ def why_job_stopped(job: BulkJob) -> str:
         return ""
     user = job.requested_by
     permissions = [VIEW_ASSETS, permission(job)]
-    if job.undoes is not None and user is not None and not is_in_charge(job.undoes, user):
+    if job.undoes is not None and user is not None and not can_manage(job.undoes, user):
         permissions.append(CHANGE_JOBS)
     return why_stopped(user, permissions)
 
@@ -186,7 +186,7 @@ def _is_own(job: BulkJob, user: Any) -> bool:
     )
 
 
-def is_in_charge(job: BulkJob, user: Any) -> bool:
+def can_manage(job: BulkJob, user: Any) -> bool:
     """Whether ``user`` started this job, or may manage other users' jobs.
 
     Cancelling or undoing it requires that and :func:`permission`. Seeing it is not enough: users
@@ -195,10 +195,10 @@ def is_in_charge(job: BulkJob, user: Any) -> bool:
     return bool(_is_own(job, user) or user.has_perm(CHANGE_JOBS))
 
 
-def preview(request: Request, *, user: AbstractBaseUser | None) -> Preview:
-    """Return what :func:`ask` would do. Changes nothing.
+def preview(request: BulkRequest, *, user: AbstractBaseUser | None) -> Preview:
+    """Return what :func:`create` would do. Changes nothing.
 
-    Raises the same errors as :func:`ask`.
+    Raises the same errors as :func:`create`.
     """
     parameters = _checked(request, user)
     settings = get_settings()
@@ -216,8 +216,8 @@ def preview(request: Request, *, user: AbstractBaseUser | None) -> Preview:
 
 
 @retrying
-def ask(
-    request: Request,
+def create(
+    request: BulkRequest,
     *,
     user: AbstractBaseUser | None,
     trigger: str = TaggingRun.Trigger.CODE,
@@ -268,8 +268,8 @@ def ask(
 
 def _insert(job: BulkJob, ids: Sequence[int]) -> tuple[BulkJob, bool]:
     """Insert the job with its ids, unless its key was used; return ``(job, created)``."""
-    known = _with_key(job)
-    if known is None:
+    existing = _with_key(job)
+    if existing is None:
         try:
             with atomic():
                 job.save(using=alias(), force_insert=True)
@@ -281,20 +281,20 @@ def _insert(job: BulkJob, ids: Sequence[int]) -> tuple[BulkJob, bool]:
                     batch_size=INSERTED,
                 )
         except IntegrityError:
-            known = _with_key(job)
-            if known is None:
+            existing = _with_key(job)
+            if existing is None:
                 raise
         else:
             metrics.count("bulk.requested", job=job.action)
             return job, True
     same = ("action", "parameters", "query", "ids_digest", "undoes_id")
-    if any(getattr(known, name) != getattr(job, name) for name in same):
+    if any(getattr(existing, name) != getattr(job, name) for name in same):
         raise BulkError(
-            f"The idempotency key was used for another job, {known}.",
+            f"The idempotency key was used for another job, {existing}.",
             parameter="key",
             conflict=True,
         )
-    return known, False
+    return existing, False
 
 
 def _with_key(job: BulkJob) -> BulkJob | None:
@@ -337,7 +337,7 @@ def search_of_job(job: BulkJob) -> Search:
     )
 
 
-def _search(request: Request, parameters: Mapping[str, Any], user: Any) -> Search:
+def _search(request: BulkRequest, parameters: Mapping[str, Any], user: Any) -> Search:
     query = _query(request.action, request.query, parameters)
     if user is None:  # code may search everything
         return Search(query, include_hidden=True, using=alias())
@@ -350,12 +350,12 @@ def _query(action: str, query: str, parameters: Mapping[str, Any]) -> Query:
     Raises:
         SearchError: when the search cannot be parsed.
     """
-    asked = parse_query(query)
+    query_tree = parse_query(query)
     if action not in NARROWED:
-        return asked
+        return query_tree
     low, high = parameters.get("confidence") or (0, 100)
     has_tag = HasTag(parameters["tag"], confidence=Comparison("..", low, high))
-    return replace(asked, where=conjunction((asked.where, has_tag)))
+    return replace(query_tree, where=conjunction((query_tree.where, has_tag)))
 
 
 def scope_of_job(job: BulkJob) -> Q | None:
@@ -380,7 +380,7 @@ def _counted(search: Search, asset_ids: tuple[int, ...] | None) -> Total:
     return Total(search.assets().filter(pk__in=asset_ids).count(), is_exact=True)
 
 
-def _checked(request: Request, user: AbstractBaseUser | None) -> dict[str, Any]:
+def _checked(request: BulkRequest, user: AbstractBaseUser | None) -> dict[str, Any]:
     """Return the parameters in the form in which a job stores them."""
     takes = TAKES.get(request.action)
     if takes is None:
@@ -388,10 +388,10 @@ def _checked(request: Request, user: AbstractBaseUser | None) -> dict[str, Any]:
             f"There is no action {request.action!r}; there are {', '.join(TAKES)}.",
             parameter="action",
         )
-    given = {
+    names = {
         name for name in ("tag", "confidence", "tagger", "format") if _value(request, name)
     }
-    if surplus := sorted(given - takes):
+    if surplus := sorted(names - takes):
         raise BulkError(
             f"{request.action} takes no {' and no '.join(surplus)}.", parameter=surplus[0]
         )
@@ -427,12 +427,12 @@ def _checked(request: Request, user: AbstractBaseUser | None) -> dict[str, Any]:
     return parameters
 
 
-def _value(request: Request, name: str) -> Any:
+def _value(request: BulkRequest, name: str) -> Any:
     value = getattr(request, name)
     return value not in ("", None)
 
 
-def _tag(request: Request, query: Query, user: Any) -> str:
+def _tag(request: BulkRequest, query: Query, user: Any) -> str:
     if not request.tag.strip():
         raise BulkError(f"{request.action} takes the name of a tag.", parameter="tag")
     key = label_key(request.tag)
@@ -451,9 +451,9 @@ def _tag(request: Request, query: Query, user: Any) -> str:
 
 
 def _workflow(named: str) -> str:
-    known = workflows.taggers()
+    taggers = workflows.taggers()
     for tagger in (named or workflows.TAGGER, f"{workflows.TAGGER}:{named}"):
-        if tagger in known:
+        if tagger in taggers:
             return tagger
     raise BulkError(
         f"There is no workflow {named!r}; WORKFLOW_ID and WORKFLOWS name those there are.",

@@ -15,7 +15,7 @@ from django.db.models import ProtectedError, QuerySet
 
 from filestack_tags.assets import tags
 from filestack_tags.assets.visibility import sees_everything, why_stopped
-from filestack_tags.curation.decision_rows import Said
+from filestack_tags.curation.decision_rows import TagValues
 from filestack_tags.db.transactions import alias, atomic, locked, retrying
 from filestack_tags.models import AssetTag, LeaseLost, Tag, TagMerge, TagMergeRow
 from filestack_tags.search import statistics
@@ -113,12 +113,12 @@ def _merge_batch(merge: TagMerge, ids: list[int]) -> TagMerge:
         tags.lock((merge.source_id, merge.target_id))
         source = rows.present(merge.source_id, archived)
         target = rows.present(merge.target_id, source)
-        known = rows.kept(merge, Side.SOURCE, source)
-        fresh = source.keys() - known.keys()
-        rows.keep(merge, Side.SOURCE, {pk: source[pk] for pk in fresh})
-        rows.keep(merge, Side.TARGET, {pk: target[pk] for pk in fresh & target.keys()})
-        after = {pk: combined(said, target.get(pk)) for pk, said in source.items()}
-        changed = {pk: after[pk] for pk, said in target.items() if after[pk] != said}
+        saved_rows = rows.saved(merge, Side.SOURCE, source)
+        fresh = source.keys() - saved_rows.keys()
+        rows.save(merge, Side.SOURCE, {pk: source[pk] for pk in fresh})
+        rows.save(merge, Side.TARGET, {pk: target[pk] for pk in fresh & target.keys()})
+        after = {pk: combined(values, target.get(pk)) for pk, values in source.items()}
+        changed = {pk: after[pk] for pk, values in target.items() if after[pk] != values}
         rows.write(merge.target_id, changed, archived)
         rows.remove(target.keys(), merge.source_id)
         rows.move(source.keys() - target.keys(), merge.source_id, merge.target_id)
@@ -140,8 +140,10 @@ def _finish_merge(merge: TagMerge) -> TagMerge:
     """Delete the source, unless a late reply has just assigned it to another asset."""
     try:
         with atomic():
-            held = locked(Tag.objects.filter(pk__in=(merge.source_id, merge.target_id)))
-            list(held.order_by("pk").values_list("pk", flat=True))  # evaluated for its locks
+            locked_rows = locked(Tag.objects.filter(pk__in=(merge.source_id, merge.target_id)))
+            list(
+                locked_rows.order_by("pk").values_list("pk", flat=True)
+            )  # evaluated for its locks
             Tag.objects.using(alias()).filter(pk=merge.source_id).delete()
             merged = _record(merge, state=State.MERGED)
     except (ProtectedError, IntegrityError):
@@ -172,31 +174,33 @@ def _undo_batch(merge: TagMerge, ids: list[int]) -> int:
     """
     archived = rows.lock_assets(ids)
     tags.lock((merge.source_id, merge.target_id))
-    source = rows.kept(merge, Side.SOURCE, ids)
-    target = rows.kept(merge, Side.TARGET, ids)
+    source = rows.saved(merge, Side.SOURCE, ids)
+    target = rows.saved(merge, Side.TARGET, ids)
     now = rows.present(merge.target_id, archived)
     # Since the undoing began, replies and users reach the source again.
     newer = rows.present(merge.source_id, archived)
-    back: dict[int, Said] = {}
-    restored: dict[int, Said] = {}
+    back: dict[int, TagValues] = {}
+    restored: dict[int, TagValues] = {}
     gone: set[int] = set()
     for pk in source.keys() & archived.keys():
         was, is_now = target.get(pk), now.get(pk)
         if was is None:
-            left = is_now
+            restored_values = is_now
             if is_now is not None:
                 gone.add(pk)
         else:
-            left = source[pk]
+            restored_values = source[pk]
             merged = combined(source[pk], was)
             if is_now is None and not merged.decision:
-                left = None  # a newer result contains neither
+                restored_values = None  # a newer result contains neither
             elif is_now == merged:
                 restored[pk] = was
-        if left is not None and (pk not in newer or _outlasts(left, newer[pk])):
-            back[pk] = left
+        if restored_values is not None and (
+            pk not in newer or _outlasts(restored_values, newer[pk])
+        ):
+            back[pk] = restored_values
     rows.write(merge.source_id, back, archived)
-    changed = {pk: said for pk, said in restored.items() if now[pk] != said}
+    changed = {pk: values for pk, values in restored.items() if now[pk] != values}
     rows.write(merge.target_id, changed, archived)
     rows.remove(gone, merge.target_id)
     _count(
@@ -205,27 +209,27 @@ def _undo_batch(merge: TagMerge, ids: list[int]) -> int:
             merge.source_id: (newer, newer | back),
             merge.target_id: (
                 now,
-                {pk: said for pk, said in (now | restored).items() if pk not in gone},
+                {pk: values for pk, values in (now | restored).items() if pk not in gone},
             ),
         },
     )
     return len(source)
 
 
-def _outlasts(left: Said, newer: Said) -> bool:
-    return bool(left.decision) and not newer.decision
+def _outlasts(restored_values: TagValues, newer: TagValues) -> bool:
+    return bool(restored_values.decision) and not newer.decision
 
 
 def _count(
     archived: Mapping[int, bool],
-    changes: Mapping[int, tuple[Mapping[int, Said], Mapping[int, Said]]],
+    changes: Mapping[int, tuple[Mapping[int, TagValues], Mapping[int, TagValues]]],
 ) -> None:
     """Count tags from ``{tag id: (rows before, rows after)}``, last, as every reply does."""
     counts: Counter[int] = Counter()
     for tag_id, (before, after) in changes.items():
-        for sign, there in ((-1, before), (+1, after)):
+        for sign, rows_of_tag in ((-1, before), (+1, after)):
             counts[tag_id] += sign * sum(
-                said.counts and not archived[pk] for pk, said in there.items()
+                values.counts and not archived[pk] for pk, values in rows_of_tag.items()
             )
     tags.adjust_counts(counts)
 

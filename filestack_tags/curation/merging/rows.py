@@ -11,7 +11,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.db import connections
 
-from filestack_tags.curation.decision_rows import Said
+from filestack_tags.curation.decision_rows import TagValues
 from filestack_tags.db.transactions import alias, locked
 from filestack_tags.models import Asset, AssetTag, TagMerge, TagMergeRow, score_of
 
@@ -20,11 +20,11 @@ YES = frozenset({Decision.ACCEPTED, Decision.ADDED})
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
-SAID = tuple(field.name for field in fields(Said))
-values_of = attrgetter(*SAID)
+COLUMNS = tuple(field.name for field in fields(TagValues))
+values_of = attrgetter(*COLUMNS)
 
 
-def combined(source: Said, target: Said | None) -> Said:
+def combined(source: TagValues, target: TagValues | None) -> TagValues:
     """Return the target's row after the source's has been merged into it.
 
     A decision wins over none, and the newer of two over the older. The higher confidence wins,
@@ -33,26 +33,26 @@ def combined(source: Said, target: Said | None) -> Said:
     """
     if target is None:
         return source
-    decided = source if _is_newer(source, target) else target
-    surer = source if source.confidence > target.confidence else target
-    if decided.tagger_confidence is not None:
-        surer = decided
+    reviewed = source if _is_newer(source, target) else target
+    stronger = source if source.confidence > target.confidence else target
+    if reviewed.tagger_confidence is not None:
+        stronger = reviewed
     return replace(
-        surer,
+        stronger,
         source=max(source.source, target.source),
-        decision=decided.decision,
-        decided_by_id=decided.decided_by_id,
-        decided_at=decided.decided_at,
+        decision=reviewed.decision,
+        decided_by_id=reviewed.decided_by_id,
+        decided_at=reviewed.decided_at,
     )
 
 
-def is_conflict(source: Said, target: Said) -> bool:
+def is_conflict(source: TagValues, target: TagValues) -> bool:
     """Whether one was rejected and the other accepted or added."""
     decisions = {source.decision, target.decision}
     return Decision.REJECTED in decisions and bool(decisions & YES)
 
 
-def _is_newer(source: Said, target: Said) -> bool:
+def _is_newer(source: TagValues, target: TagValues) -> bool:
     if Decision.NONE in (source.decision, target.decision):
         return target.decision == Decision.NONE
     return (source.decided_at or LONG_AGO) > (target.decided_at or LONG_AGO)
@@ -66,10 +66,10 @@ def lock_assets(asset_ids: Collection[int]) -> dict[int, bool]:
     }
 
 
-def present(tag_id: int, asset_ids: Collection[int]) -> dict[int, Said]:
+def present(tag_id: int, asset_ids: Collection[int]) -> dict[int, TagValues]:
     """Return the rows of a tag on locked assets: ``{asset id: …}``."""
     rows = AssetTag.objects.using(alias()).filter(asset_id__in=asset_ids, tag_id=tag_id)
-    return {pk: Said(*said) for pk, *said in rows.values_list("asset_id", *SAID)}
+    return {pk: TagValues(*values) for pk, *values in rows.values_list("asset_id", *COLUMNS)}
 
 
 def move(asset_ids: Collection[int], tag_id: int, to: int) -> None:
@@ -87,7 +87,7 @@ def remove(asset_ids: Collection[int], tag_id: int) -> None:
         )._raw_delete(alias())
 
 
-def write(tag_id: int, rows: Mapping[int, Said], archived: Mapping[int, bool]) -> None:
+def write(tag_id: int, rows: Mapping[int, TagValues], archived: Mapping[int, bool]) -> None:
     """Write the rows of a tag, ``{asset id: …}``, whether they exist or not."""
     targeted = connections[alias()].features.supports_update_conflicts_with_target
     AssetTag.objects.using(alias()).bulk_create(
@@ -95,18 +95,18 @@ def write(tag_id: int, rows: Mapping[int, Said], archived: Mapping[int, bool]) -
             AssetTag(
                 asset_id=pk,
                 tag_id=tag_id,
-                score=score_of(said.confidence, said.decision, archived=archived[pk]),
-                **dict(zip(SAID, values_of(said), strict=True)),
+                score=score_of(values.confidence, values.decision, archived=archived[pk]),
+                **dict(zip(COLUMNS, values_of(values), strict=True)),
             )
-            for pk, said in sorted(rows.items())
+            for pk, values in sorted(rows.items())
         ],
         update_conflicts=True,
         unique_fields=("asset", "tag") if targeted else None,
-        update_fields=("score", *(name.removesuffix("_id") for name in SAID)),
+        update_fields=("score", *(name.removesuffix("_id") for name in COLUMNS)),
     )
 
 
-def keep(merge: TagMerge, side: TagMergeRow.Side, rows: Mapping[int, Said]) -> None:
+def save(merge: TagMerge, side: TagMergeRow.Side, rows: Mapping[int, TagValues]) -> None:
     """Save rows for undoing. An asset's earlier record is kept, since that is the original."""
     TagMergeRow.objects.using(alias()).bulk_create(
         [
@@ -114,26 +114,30 @@ def keep(merge: TagMerge, side: TagMergeRow.Side, rows: Mapping[int, Said]) -> N
                 merge=merge,
                 asset_id=pk,
                 side=side,
-                **dict(zip(SAID, values_of(said), strict=True)),
+                **dict(zip(COLUMNS, values_of(values), strict=True)),
             )
-            for pk, said in sorted(rows.items())
+            for pk, values in sorted(rows.items())
         ],
         ignore_conflicts=True,
     )
 
 
-def kept(
+def saved(
     merge: TagMerge, side: TagMergeRow.Side, asset_ids: Collection[int]
-) -> dict[int, Said]:
+) -> dict[int, TagValues]:
     """Return the saved rows in a form that can be written: users may have been deleted."""
     rows = TagMergeRow.objects.using(alias()).filter(
         merge=merge, side=side, asset_id__in=asset_ids
     )
-    found = {pk: Said(*said) for pk, *said in rows.values_list("asset_id", *SAID)}
-    there = _existing_users({said.decided_by_id for said in found.values()} - {None})
+    values_by_asset = {
+        pk: TagValues(*values) for pk, *values in rows.values_list("asset_id", *COLUMNS)
+    }
+    user_ids = _existing_users(
+        {values.decided_by_id for values in values_by_asset.values()} - {None}
+    )
     return {
-        pk: said if said.decided_by_id in there else replace(said, decided_by_id=None)
-        for pk, said in found.items()
+        pk: values if values.decided_by_id in user_ids else replace(values, decided_by_id=None)
+        for pk, values in values_by_asset.items()
     }
 
 

@@ -134,7 +134,7 @@ def test_an_export_is_downloaded(ids: list[int], client_of: Any, run: Any) -> No
 def test_a_job_that_waits_is_polled_and_cancelled(ids: list[int], client_of: Any) -> None:
     client = client_of(*EDITOR)
     user = person("root", is_superuser=True)
-    job, _ = bulk.ask(bulk.Request("add_tag", tag="x"), user=user)
+    job, _ = bulk.create(bulk.BulkRequest("add_tag", tag="x"), user=user)
     client.force_login(user.__class__.objects.get(pk=user.pk))
     BulkJob.objects.update(requested_by=user)
     user.is_staff = True
@@ -199,7 +199,7 @@ def test_the_list_of_jobs_takes_a_bounded_number_of_queries(
 def test_a_job_of_somebody_else_is_ended_by_who_may_change_jobs_alone(
     ids: list[int], client_of: Any, page: Any
 ) -> None:
-    job, _ = bulk.ask(bulk.Request("export", format="csv"), user=person("ann"))
+    job, _ = bulk.create(bulk.BulkRequest("export", format="csv"), user=person("ann"))
     place = f"{JOBS}{job.pk}/"
     looking = client_of("view_asset", "view_bulkjob")
     assert "Cancel the job" not in page(looking.get(f"{place}change/")).text
@@ -214,7 +214,7 @@ def test_a_job_of_somebody_else_is_ended_by_who_may_change_jobs_alone(
     job.refresh_from_db()
     assert job.state == "cancelled"
     # The permission of the action is required as well.
-    added, _ = bulk.ask(bulk.Request("add_tag", tag="x"), user=person("bob"))
+    added, _ = bulk.create(bulk.BulkRequest("add_tag", tag="x"), user=person("bob"))
     assert in_charge.post(f"{JOBS}{added.pk}/cancel/").status_code == 403
 
 

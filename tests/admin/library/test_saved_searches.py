@@ -12,7 +12,7 @@ from django.test import Client
 
 from filestack_tags.admin.library.saved_searches import SavedSearchForm
 from filestack_tags.curation import saved_searches
-from filestack_tags.curation.saved_searches import Wanted, save
+from filestack_tags.curation.saved_searches import SavedSearchInput, save
 from filestack_tags.exceptions import SavedSearchError
 from filestack_tags.models import SavedSearch
 from tests.api.rows import person, tagged
@@ -72,7 +72,7 @@ def test_without_permission_there_is_no_menu_and_no_query_for_it(
     client_of: Any, page: Any, django_assert_max_num_queries: Any
 ) -> None:
     client = client_of("view_asset")
-    save(Wanted("mine", "sky"), user=owner())
+    save(SavedSearchInput("mine", "sky"), user=owner())
     shown = page(client.get(LIST, {"q": "sky"}))
     assert "Saved searches" not in shown.text
     assert "Save this search" not in shown.text
@@ -88,8 +88,8 @@ def test_the_menu_takes_one_query_however_many_are_saved(
     with django_assert_num_queries(6):  # session, user, permissions twice, page, menu, …
         client.get(LIST)
     for number in range(10):
-        save(Wanted(f"mine {number}"), user=owner())
-        save(Wanted(f"theirs {number}", shared=True), user=others)
+        save(SavedSearchInput(f"mine {number}"), user=owner())
+        save(SavedSearchInput(f"theirs {number}", shared=True), user=others)
     with django_assert_num_queries(6):
         shown = page(client.get(LIST))
     assert "mine 9" in shown.text
@@ -98,8 +98,8 @@ def test_the_menu_takes_one_query_however_many_are_saved(
 
 def test_others_see_what_is_shared_and_cannot_change_it(client: Client, page: Any) -> None:
     other = person("other")
-    private = save(Wanted("private"), user=other)
-    shared = save(Wanted("shared", "sky", shared=True), user=other)
+    private = save(SavedSearchInput("private"), user=other)
+    shared = save(SavedSearchInput("shared", "sky", shared=True), user=other)
     listed = page(client.get(SAVED))
     assert "shared" in listed.links
     assert "private" not in listed.text
@@ -114,8 +114,8 @@ def test_others_see_what_is_shared_and_cannot_change_it(client: Client, page: An
 
 
 def test_the_owner_changes_and_deletes(client: Client) -> None:
-    first = save(Wanted("first", "sky"), user=owner())
-    second = save(Wanted("second"), user=owner())
+    first = save(SavedSearchInput("first", "sky"), user=owner())
+    second = save(SavedSearchInput("second"), user=owner())
     said = {"name": "renamed", "query": "sea", "order": "oldest", "shared": "on", "_save": "1"}
     assert client.post(f"{SAVED}{first.pk}/change/", said).status_code == 302
     first.refresh_from_db()
@@ -146,7 +146,7 @@ def test_the_owner_changes_and_deletes(client: Client) -> None:
 def test_what_cannot_be_saved_is_said_at_its_field(
     client: Client, wrong: dict[str, str], told: str
 ) -> None:
-    save(Wanted("taken"), user=owner())
+    save(SavedSearchInput("taken"), user=owner())
     said = {"name": "new", "query": "sky", "order": "newest", "_save": "1", **wrong}
     reply = client.post(ADD, said)
     assert reply.status_code == 200
@@ -157,7 +157,7 @@ def test_what_cannot_be_saved_is_said_at_its_field(
 def test_a_name_that_is_taken_meanwhile_is_said_too(
     client: Client, monkeypatch: pytest.MonkeyPatch, page: Any
 ) -> None:
-    save(Wanted("taken"), user=owner())
+    save(SavedSearchInput("taken"), user=owner())
     monkeypatch.setattr(SavedSearchForm, "clean", lambda form: form.cleaned_data)
     reply = client.post(ADD, {"name": "taken", "order": "newest", "_save": "1"}, follow=True)
     assert "called “taken” already" in page(reply).text
@@ -172,11 +172,11 @@ def test_after_saving_one_may_go_on_with_another(client: Client) -> None:
 def test_a_site_without_the_screen_has_no_menu(
     client: Client, page: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save(Wanted("mine"), user=owner())
+    save(SavedSearchInput("mine"), user=owner())
     monkeypatch.delitem(admin.site._registry, SavedSearch)
     assert "Saved searches" not in page(client.get(LIST, {"q": "sky"})).text
 
 
 def test_the_service_refuses_what_the_form_would(client: Client) -> None:
     with pytest.raises(SavedSearchError):
-        saved_searches.check(Wanted(""), user=owner())
+        saved_searches.check(SavedSearchInput(""), user=owner())

@@ -68,7 +68,7 @@ def trouble() -> None:
     WebhookDelivery.objects.create(
         event_key="other", raw_body=b"{}", state="failed", due_at=None, error_code="KeyError"
     )
-    bulk.ask(bulk.Request("export", format="csv"), user=None)
+    bulk.create(bulk.BulkRequest("export", format="csv"), user=None)
     TagMerge.objects.create(source_id=1, target_id=2, source_name="a", target_name="b")
     Backfill.objects.create(query="untagged", counts={"tagged": 1200})
 
@@ -216,5 +216,5 @@ def test_it_takes_as_many_statements_for_much_as_for_nothing(client: Client) -> 
         WebhookDelivery.objects.create(
             event_key=str(number), raw_body=b"{}", state="failed", due_at=None, error_code=code
         )
-        bulk.ask(bulk.Request("export", format="csv"), user=User.objects.get())
+        bulk.create(bulk.BulkRequest("export", format="csv"), user=User.objects.get())
     assert statements() == empty == 23
