@@ -36,10 +36,10 @@ from filestack_tags.db.replicas import reading_primary
 from filestack_tags.db.transactions import alias, atomic, locked
 from filestack_tags.models import Asset
 
-from . import preconditions
+from . import conditional
 from .pagination import KeysetPagination, NewestFirst
 from .problems import Problem, ProblemError, exception_handler
-from .rendering import JSON, etag_of, unless_known
+from .representation import JSON
 from .requests import AlwaysJSON, JSONBody
 from .serializers import Body, Parameters
 
@@ -153,10 +153,10 @@ class View(ViewSet):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         self.query = self.operation.parameters.read(request.query_params)
-        if request.method not in SAFE_METHODS and preconditions.are_given(request):
+        if request.method not in SAFE_METHODS and conditional.are_given(request):
             self.lock(**kwargs)
             etag = self._etag(request, *args, **kwargs)
-            preconditions.check(request, etag, self.modified_at(**kwargs))
+            conditional.check(request, etag, self.modified_at(**kwargs))
 
     @property
     def operation(self) -> Operation:
@@ -260,7 +260,7 @@ class View(ViewSet):
             return None
         finally:
             self.action, self.query = action, query
-        return etag_of(JSON().render(response.data))
+        return conditional.etag_of(JSON().render(response.data))
 
     def finalize_response(
         self, request: Request, response: Any, *args: Any, **kwargs: Any
@@ -269,7 +269,7 @@ class View(ViewSet):
         is_read = request.method in ("GET", "HEAD") and final.status_code == status.HTTP_200_OK
         final["X-Frame-Options"] = "DENY"
         if is_read and isinstance(final, Response):
-            final.add_post_render_callback(partial(unless_known, request))
+            final.add_post_render_callback(partial(conditional.set_etag, request))
         return final  # type: ignore[no-any-return]  # a view may stream, too
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -280,7 +280,7 @@ class View(ViewSet):
         if request.method in SAFE_METHODS:
             return super().dispatch(request, *args, **kwargs)
         with reading_primary():
-            if not preconditions.are_given(request):
+            if not conditional.are_given(request):
                 return super().dispatch(request, *args, **kwargs)
             with atomic():
                 response = super().dispatch(request, *args, **kwargs)

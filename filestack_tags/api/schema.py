@@ -16,7 +16,7 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 from rest_framework import serializers
 
-from . import preconditions, problems
+from . import conditional, problems
 from .base import Operation, View, scope_of_request
 from .fields import CommaSeparated, Repeatable
 from .problems import CONTENT_TYPE, Problem
@@ -25,7 +25,7 @@ from .serializers import Body, count
 ID = {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}
 NUMBERS = ("id", "asset")
 """Path parameters that are numbers."""
-ETAGS = {"type": "string", "pattern": preconditions.ETAGS}
+ETAGS = {"type": "string", "pattern": conditional.ETAGS}
 PRECONDITIONS: dict[str, tuple[dict[str, Any], str]] = {
     "If-Match": (ETAGS, "the ETag of a GET of this URL: 412 if the content has changed"),
     "If-None-Match": (ETAGS, "an ETag, or *: 412 if the content matches"),

@@ -14,7 +14,7 @@ from .decisions import DecisionViewSet
 from .deliveries import DeliveryViewSet
 from .jobs import JobViewSet
 from .problems import CONTENT_TYPE, NOT_FOUND
-from .rendering import JSON
+from .representation import JSON
 from .runs import AssetWorkflowViewSet, RunViewSet
 from .saved_searches import SavedSearchViewSet
 from .tags import TagMergeViewSet, TagViewSet

@@ -21,7 +21,7 @@ from django.urls import reverse
 from rest_framework.test import APIClient
 
 from filestack_tags import curation
-from filestack_tags.api import preconditions, problems
+from filestack_tags.api import conditional, problems
 from filestack_tags.api.jobs import KEY
 from filestack_tags.api.urls import router
 from filestack_tags.assets import upload_policy
@@ -124,7 +124,7 @@ def on_parameters(
     for name in sorted({*parameters, "unknown"}):
         for value in (*TEXTS, "1", "2", "hidden"):
             yield Attack(method, f"{path}?{name}={encoded(value)}", bodies[0])
-    for header in (KEY, *preconditions.HEADERS):
+    for header in (KEY, *conditional.HEADERS):
         for value in ("", "\x7f" * 5000, 'W/"', "Sun, 06 Nov 9999999 08:49:37 GMT"):
             yield Attack(method, path, bodies[0], {header: value})
 

@@ -18,7 +18,7 @@ from rest_framework.exceptions import ErrorDetail
 from rest_framework.renderers import JSONRenderer
 from rest_framework.test import APIClient
 
-from filestack_tags.api import rendering
+from filestack_tags.api import representation
 from filestack_tags.api.representation import AssetSerializer, describe
 from filestack_tags.assets import registry
 from filestack_tags.models import Asset, AssetTag, Tag, score_of
@@ -34,9 +34,9 @@ writers = pytest.mark.parametrize("writer", ["orjson", "json"])
 @pytest.fixture
 def written(monkeypatch: pytest.MonkeyPatch, writer: str) -> None:
     """Render responses with orjson, or as if it were not installed."""
-    assert rendering.orjson is not None
+    assert representation.orjson is not None
     if writer == "json":
-        monkeypatch.setattr(rendering, "orjson", None)
+        monkeypatch.setattr(representation, "orjson", None)
 
 
 def at(hour: int, microsecond: int = 0) -> datetime:
@@ -108,9 +108,9 @@ def test_assets_are_rendered_as_their_serializer_does(zone: str) -> None:
     ids = [rich().pk, tagged("plain").pk]
     with timezone.override(zone):
         expected = [AssetSerializer(Asset.objects.get(pk=pk)).data for pk in ids]
-        assert rendering.JSON().render(describe(ids, "default")) == rendering.JSON().render(
-            expected
-        )
+        assert representation.JSON().render(
+            describe(ids, "default")
+        ) == representation.JSON().render(expected)
 
 
 @pytest.mark.django_db
@@ -221,7 +221,7 @@ def test_no_assets_need_no_query_and_assets_without_their_tags_one(
     ],
 )
 def test_json_says_what_rest_framework_would(data: Any) -> None:
-    found, expected = rendering.JSON().render(data), JSONRenderer().render(data)
+    found, expected = representation.JSON().render(data), JSONRenderer().render(data)
     assert (found and json.loads(found)) == (expected and json.loads(expected))
 
 
@@ -231,11 +231,11 @@ def test_settings_of_the_host_do_not_change_the_json(monkeypatch: pytest.MonkeyP
     # UNICODE_JSON and COMPACT_JSON set these when REST framework is imported.
     monkeypatch.setattr(JSONRenderer, "ensure_ascii", True)
     monkeypatch.setattr(JSONRenderer, "compact", False)
-    assert rendering.JSON().render({"a": "ä", "b": [1]}) == '{"a":"ä","b":[1]}'.encode()
+    assert representation.JSON().render({"a": "ä", "b": [1]}) == '{"a":"ä","b":[1]}'.encode()
 
 
 @writers
 @pytest.mark.usefixtures("written")
 def test_what_is_no_json_is_an_error() -> None:
     with pytest.raises(TypeError, match="object"):
-        rendering.JSON().render({"a": object()})
+        representation.JSON().render({"a": object()})

@@ -1,4 +1,4 @@
-"""Preconditions of writes: ``If-Match``, ``If-None-Match`` and ``If-Unmodified-Since``.
+"""Conditional requests (RFC 9110, 13): ETags, 304, and the preconditions of writes.
 
 The ETag of a URL is that of a ``GET`` with the same parameters. It is weak, because it is made from
 the content and not from the bytes, and ``If-Match`` uses weak comparison.
@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from hashlib import blake2b
 
-from django.http import HttpRequest
-from django.utils.http import parse_http_date_safe
+from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
+from django.utils.cache import patch_cache_control
+from django.utils.http import parse_etags, parse_http_date_safe
 from django.utils.translation import gettext as _
 from rest_framework.request import Request
 
@@ -74,3 +76,26 @@ def _false(header: str) -> ProblemError:
         "Get the current content, then send the request again."
     )
     return ProblemError(PRECONDITION_FAILED, detail % {"header": header})
+
+
+def etag_of(content: bytes) -> str:
+    """Return the weak ``ETag`` of content, which does not depend on compression."""
+    return f'W/"{blake2b(content, digest_size=16).hexdigest()}"'
+
+
+def set_etag(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    """Add an ``ETag`` to a rendered response; answer 304 if ``If-None-Match`` contains it.
+
+    The tag is weak: it describes the content, whatever encoding is applied to the bytes. The query
+    still runs, so a cached response is never out of date; an ETag saves bandwidth, not database
+    work.
+    """
+    etag = response["ETag"] = etag_of(response.content)
+    # Responses differ by user, and permissions change: clients must revalidate.
+    patch_cache_control(response, private=True, no_cache=True)
+    etags = parse_etags(request.headers.get("If-None-Match", ""))
+    if not {"*", etag, etag.removeprefix("W/")}.intersection(etags):
+        return response
+    names = ("ETag", "Cache-Control", "Vary")
+    headers = {name: response[name] for name in names if name in response}
+    return HttpResponseNotModified(headers=headers)
