@@ -75,7 +75,7 @@ class WebhookView(View):
     def reject(self, error: WebhookError) -> HttpResponseBase:
         """Count and log a rejected request, and answer with the status of its error."""
         metrics.count("webhook.refused", reason=error.reason)
-        logger.warning("A webhook was refused (%s): %s", error.reason, error)
+        logger.warning("A webhook was rejected (%s): %s", error.reason, error)
         return _text(str(error), error.status)
 
 
@@ -147,7 +147,9 @@ def _decode_chunks(request: HttpRequest) -> None:
 
 
 def _incomplete() -> WebhookError:
-    return WebhookError("The connection ended before the whole body came.", reason="incomplete")
+    return WebhookError(
+        "The connection closed before the whole body was received.", reason="incomplete"
+    )
 
 
 def _text(message: str, status: int) -> HttpResponse:

@@ -381,7 +381,7 @@ def test_a_project_without_a_celery_app_is_warned() -> None:
         ("text_sentiment=text:a", "answers with JSON"),
         ("metadata", "answers with JSON"),
         ("imagesize", "answers with JSON"),
-        ("doc_detection=coords:true", "is charged as a call of its own"),
+        ("doc_detection=coords:true", "is charged as a separate call"),
         ("video_convert=preset:h264", "does not return a picture"),
     ],
 )

@@ -25,7 +25,7 @@ class RegisterForm(ChangesModelForm):
     """A file to register."""
 
     tag = forms.BooleanField(
-        label=gettext_lazy("Have it tagged"),
+        label=gettext_lazy("Tag this file"),
         required=False,
         initial=True,
         help_text=gettext_lazy("A file that has tags keeps them; use “Re-tag” for new ones."),

@@ -111,7 +111,7 @@ def permit(rules: UploadRules, *, now: datetime | None = None) -> UploadPermit:
     settings = get_settings()
     if not settings.API_KEY:
         raise ConfigurationError(
-            "FILESTACK_TAGS['API_KEY'] is empty: uploads have to name the app. "
+            "FILESTACK_TAGS['API_KEY'] is empty: uploads need the key of the app. "
             "Copy it from the Filestack portal."
         )
     moment = (now or timezone.now()).timestamp()

@@ -50,8 +50,8 @@ def scope_of(user: Any) -> Q | None:
     answer = hook(path)(user)
     if answer is not None and not isinstance(answer, Q):
         raise ConfigurationError(
-            f"{SETTING}['ASSET_SCOPE'] answered {type(answer).__name__}: it has to be a Q over "
-            "assets, or None for all of them."
+            f"{SETTING}['ASSET_SCOPE'] returned {type(answer).__name__}: it must return a Q over "
+            "assets, or None for all assets."
         )
     return answer
 

@@ -11,7 +11,7 @@ NO_CACHE = "cache=false"
 """The task that makes the others run again, bypassing Filestack's cache."""
 
 _JSON = "answers with JSON, so no picture is left"
-_COST = "is charged as a call of its own"
+_COST = "is charged as a separate call"
 _OTHER = "does not return a picture"
 
 REFUSED = {

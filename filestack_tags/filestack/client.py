@@ -106,7 +106,7 @@ def _failure(error: Exception, call: Call[Any]) -> FilestackTagsError:
             f"{call.name} could not be sent."
         )
     if isinstance(error, (httpx2.TimeoutException, TimeoutError)):
-        return ConnectionFailed(f"{host} did not answer {call.name} in time.")
+        return ConnectionFailed(f"{host} did not respond to {call.name} in time.")
     reason = call.secrets.hide(str(error)) if isinstance(error, httpx2.ConnectError) else ""
     return ConnectionFailed(
         f"The connection to {host} failed during {call.name}: {reason or type(error).__name__}."

@@ -141,7 +141,7 @@ def _path(text: str, position: int) -> tuple[tuple[str, ...], int]:
     following = _after_space(text, position)
     if following == position and position < len(text):
         raise RuleError(
-            "A part of a path is either in quotes or not; then comes a dot or a space.",
+            "A part of a path must be quoted as a whole; a dot or a space must follow it.",
             position=position,
         )
     return tuple(parts), following
@@ -169,7 +169,7 @@ def _operator(text: str, position: int) -> tuple[str, int]:
             iter(get_close_matches(name.casefold(), OPERATORS, n=1)), ""
         )
         meant = f" Did you mean {near}?" if near else ""
-        raise RuleError(f"{name[:20]!r} is no operator; {known}.{meant}", position=position)
+        raise RuleError(f"{name[:20]!r} is not an operator; {known}.{meant}", position=position)
     return name, _after_space(text, word.end())
 
 
@@ -197,7 +197,7 @@ def _json(written: str, position: int) -> Any:
             cure = "It is a text in quotes, a number, true, false or null."
             if '"' not in written:
                 cure += f" Did you mean {json.dumps(written[:40], ensure_ascii=False)}?"
-        raise RuleError(f"This is no JSON value. {cure}", position=position) from None
+        raise RuleError(f"This is not a JSON value. {cure}", position=position) from None
     if isinstance(value, float) and not math.isfinite(value):
         raise RuleError("The number is too large.", position=position)
     return value

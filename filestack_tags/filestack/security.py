@@ -229,7 +229,7 @@ def verify_webhook_chunks(
     if not any(matches):
         if is_empty:
             raise WebhookMalformed(
-                "The request came without its body. Check the proxies before this server.",
+                "The request has no body. Check the proxies before this server.",
                 reason="empty",
             )
         raise WebhookSignatureInvalid("No configured secret signed this webhook.")

@@ -302,7 +302,7 @@ def _failed(entry: ModelFile, error: Exception) -> Stored:
         text = f"The storage has no file {entry.name}."
     else:
         logger.error("The file of %s could not be read", entry, exc_info=error)
-        text = f"The storage raised {type(error).__name__}; the log says more."
+        text = f"The storage raised {type(error).__name__}; see the log."
     code = error.code if isinstance(error, TaggerError) else ""
     is_final = isinstance(error, (TaggerError, InvalidReference))
     is_over = is_final and not getattr(error, "retryable", False)

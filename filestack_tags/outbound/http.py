@@ -63,13 +63,13 @@ def require_usable(url: str, *, insecure: bool) -> SplitResult:
         raise EndpointError("This is not a URL.") from None
     schemes = ("https", "http") if insecure else ("https",)
     if parts.scheme not in schemes or not host or port == 0:
-        raise EndpointError(f"The URL has to begin with {schemes[0]}:// and name a host.")
+        raise EndpointError(f"The URL must begin with {schemes[0]}:// and name a host.")
     if "@" in parts.netloc or parts.fragment or len(url) > MAX_URL:
         raise EndpointError(
             f"The URL must hold no user, password or fragment, and at most {MAX_URL} characters."
         )
     if not url.isascii() or any(char.isspace() for char in url):
-        raise EndpointError("The URL has to be ASCII without spaces; encode what is not.")
+        raise EndpointError("The URL must be ASCII without spaces. Encode other characters.")
     return parts
 
 

@@ -194,7 +194,7 @@ def _opens_at_once(error: TaggerError) -> bool:
 def _close(row: Circuit) -> None:
     if row.opened_at is not None:
         metrics.count("circuit.closed", tagger=row.tagger)
-        logger.warning("Tagger %s answers again; its circuit is closed", row.tagger)
+        logger.warning("Calls to the tagger %s were resumed", row.tagger)
         if row.error_code not in OF_A_FILE:  # no rate or quota to exceed
             row.closed_at = shared_now()
     row.failures = row.opened_times = 0
@@ -209,7 +209,7 @@ def _open(row: Circuit, errors: list[TaggerError]) -> None:
     if row.opened_at is None:
         row.opened_at = now
         metrics.count("circuit.opened", tagger=row.tagger)
-        logger.error("Tagger %s is not asked for now: %s", row.tagger, errors[-1])
+        logger.error("Calls to the tagger %s are paused: %s", row.tagger, errors[-1])
     else:
         row.opened_times += 1
     delay = min(

@@ -201,7 +201,10 @@ def _apply_until_lease_ends(answers: Sequence[tuple[Lease, CallResult]]) -> list
             connection = connections[alias()]
             if connection.in_atomic_block or monotonic() >= until:
                 raise
-            logger.warning("The database is away; %s answers are kept", len(answers))
+            logger.warning(
+                "The database is unreachable; %s replies are kept until it returns",
+                len(answers),
+            )
             connection.close_if_unusable_or_obsolete()
             time.sleep(PAUSE)
 

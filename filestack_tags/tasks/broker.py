@@ -115,7 +115,7 @@ def _connection(app: Celery) -> Connection:
 def _not_sent(name: str, error: BaseException | None) -> None:
     metrics.count("broker.unreachable")
     logger.warning(
-        "%s is left to the sweep: the broker %s",
+        "%s was not sent and is left to the recovery task (sweep): the broker %s",
         name,
         f"failed ({type(error).__name__})" if error else "is not answering",
     )

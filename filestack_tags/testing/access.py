@@ -82,7 +82,7 @@ class Access:
             return
         policy, signature = credentials or ("", "")
         if is_foreign:
-            raise PolicyRefused("the handle belongs to another app, with a secret of its own")
+            raise PolicyRefused("the handle belongs to another app with its own secret")
         policies.check(policy, signature, self._account.app_secret, wanted)
 
     def _basic(self, request: Request) -> bool:

@@ -48,7 +48,7 @@ class Worker:
             try:
                 busy = self._step()
             except Exception:
-                logger.exception("%s failed; it goes on", self._name)
+                logger.exception("%s failed; the worker continues", self._name)
                 busy = False
             if not busy:
                 self._wanted.wait(LONGEST_WAIT)

@@ -22,7 +22,7 @@ def ignore(events: Sequence[ReceivedEvent]) -> dict[int, HandlerResult]:
     """Ignore events that do not affect tags."""
     return {
         received.delivery.pk: HandlerResult(
-            IGNORED, f"{received.event.action} says nothing about an asset's tags."
+            IGNORED, f"{received.event.action} does not concern the tags of an asset."
         )
         for received in events
     }

@@ -310,7 +310,7 @@ def test_jobs_of_others_are_ended_by_who_may_change_jobs_alone(
     for path in ("cancel/", "undo/"):
         refused = looking.post(f"{JOBS}{job.pk}/{path}")
         assert refused.status_code == 403
-        assert "Somebody else asked for this job" in refused.json()["detail"]
+        assert "Another user started this job" in refused.json()["detail"]
     job.refresh_from_db()
     assert job.is_open
     in_charge = client_of("view_asset", "view_bulkjob", "change_bulkjob")

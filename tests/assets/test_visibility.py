@@ -450,7 +450,7 @@ def test_a_bulk_job_whose_person_is_gone_touches_nothing(anna: User, theirs: Ass
 
 def test_a_hook_that_answers_anything_else_shows_nothing(settings: Any) -> None:
     settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "ASSET_SCOPE": f"{__name__}.nonsense"}
-    with pytest.raises(ConfigurationError, match="answered bool"):
+    with pytest.raises(ConfigurationError, match="returned bool"):
         visibility.assets_of(AnonymousUser())
 
 

@@ -293,7 +293,7 @@ class TestUndoing:
         apply(asset(0), {"a": 80, "b": 70})
         before = rows()
         first, second = merge(tag("a"), tag("b")), merge(tag("b"), tag("c"))
-        with pytest.raises(CurationError, match="b → C has to be undone first"):
+        with pytest.raises(CurationError, match="b → C must be undone first"):
             merging.undo(first.pk, user=None)
         undo(second)
         undo(first)

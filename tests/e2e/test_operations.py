@@ -80,7 +80,7 @@ def test_trouble_is_mended_by_keys_alone(
     screen("operations-reasons")
 
     page.get_by_role("button", name="Try workflow again now").press("Enter")
-    expect(page.get_by_text("workflow is asked again.")).to_be_visible()
+    expect(page.get_by_text("Calls to workflow were resumed.")).to_be_visible()
     assert seed.database(_open_circuits) == 0
 
     page.get_by_role("button", name="Replay all that failed for OperationalError").press(

@@ -253,7 +253,7 @@ class TestResults:
         assert not caught.value.retryable
 
     def test_no_answer_is_a_failed_connection(self, kind):
-        with pytest.raises(ConnectionFailed, match="did not answer tags in time") as caught:
+        with pytest.raises(ConnectionFailed, match="did not respond to tags in time") as caught:
             ask(kind, CALLS["tags"], httpx2.ReadTimeout("too slow"))
         assert caught.value.retryable
         assert caught.value.__cause__ is None
@@ -554,7 +554,7 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("raised", "message"),
         [
-            (httpx2.ConnectTimeout("t"), "did not answer tags in time"),
+            (httpx2.ConnectTimeout("t"), "did not respond to tags in time"),
             (httpx2.ConnectError("Name or service not known"), "Name or service not known"),
             (httpx2.ReadError("https://cdn/signed"), "failed during tags: ReadError"),
             (httpx2.RemoteProtocolError("x"), "RemoteProtocolError"),

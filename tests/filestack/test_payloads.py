@@ -485,7 +485,7 @@ class TestWorkflows:
     @pytest.mark.parametrize(
         ("wrong", "reason"),
         [
-            ({"jobid": None}, "neither a workflow nor a jobid"),
+            ({"jobid": None}, "no workflow and no jobid"),
             ({"jobid": "a b"}, "jobid must be"),
             ({"jobid": 7}, "jobid must be"),
             ({"jobid": "j" * 101}, "jobid must be"),

@@ -135,7 +135,7 @@ def test_a_rule_that_cannot_be_read_is_left_out_and_keeps_no_result_back(
     assert run.rule_results == {"good": True}
     assert tags_of(asset) == {"sky": 90}
     assert [record.getMessage() for record in caplog.records] == [
-        "The rule 'bad' is left out: '>' is no operator; there are eq, neq, kex, gt, gte, lt, "
+        "The rule 'bad' is left out: '>' is not an operator; there are eq, neq, kex, gt, gte, lt, "
         "lte. Did you mean gt?"
     ]
 

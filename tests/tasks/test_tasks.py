@@ -90,7 +90,7 @@ def test_a_broker_that_is_down_costs_nothing_but_time(
         asset, _ = tasks.register(HANDLE)
     end()
     assert "broker.unreachable" in counted
-    assert "left to the sweep" in caplog.text
+    assert "left to the recovery task" in caplog.text
     assert "password" not in caplog.text
     monkeypatch.undo()
     Asset.objects.update(due_at=timezone.now() - timedelta(seconds=61))

@@ -47,7 +47,7 @@ def test_a_failure_is_logged_and_it_goes_on(caplog: pytest.LogCaptureFixture) ->
     assert second.wait(30)
     worker.stop()
 
-    assert "test failed; it goes on" in caplog.text
+    assert "test failed; the worker continues" in caplog.text
 
 
 def test_it_never_starts_once_stopped() -> None:

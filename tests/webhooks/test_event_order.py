@@ -165,7 +165,7 @@ def test_a_broker_that_lets_nobody_in_is_one_that_is_down(
 
     monkeypatch.setattr(tasks.process_inbox, "apply_async", refuse)
     assert deliver(fp_upload(HANDLE)).status_code == 200
-    assert "left to the sweep" in caplog.text
+    assert "left to the recovery task" in caplog.text
 
 
 def test_a_task_that_is_due_now_names_no_time_to_wait_for(

@@ -311,7 +311,7 @@ class TestOutsideATransaction:
             tasks.receive(*request(fp_upload("h")))
         end()
         assert "broker.unreachable" in counted
-        assert "filestack_tags.process_inbox is left to the sweep" in caplog.text
+        assert "filestack_tags.process_inbox was not sent" in caplog.text
         assert "password" not in caplog.text
         assert tasks.sweep()["deliveries"] == 1
         assert WebhookDelivery.objects.get().state == State.PROCESSED

@@ -46,7 +46,7 @@ class SavedSearchForm(ChangesModelForm):
         help_texts = {
             "query": gettext_lazy("All assets when empty."),
             "order_tag": gettext_lazy(
-                "Whose confidence to order by; the first tag that is asked for when empty."
+                "The tag to order by confidence; by default the first tag of the search."
             ),
             "shared": gettext_lazy(
                 "Others who see the same assets find it in their menu, too."

@@ -45,7 +45,9 @@ class CircuitAdmin(UnscopedAdmin):
         taggers = list(queryset.values_list("tagger", flat=True))
         closed = sum(circuit_breaker.close(tagger) for tagger in taggers)
         text = ngettext(
-            "%(count)d tagger is asked again.", "%(count)d taggers are asked again.", closed
+            "Calls to %(count)d tagger were resumed.",
+            "Calls to %(count)d taggers were resumed.",
+            closed,
         )
         level = messages.SUCCESS if closed else messages.WARNING
         self.message_user(request, text % {"count": closed}, level)

@@ -141,9 +141,9 @@ def _try_again(request: HttpRequest) -> HttpResponse:
         raise PermissionDenied
     tagger = storable(request.POST["try"])
     if circuit_breaker.close(tagger):
-        messages.success(request, _("%(tagger)s is asked again.") % {"tagger": tagger})
+        messages.success(request, _("Calls to %(tagger)s were resumed.") % {"tagger": tagger})
     else:
-        messages.info(request, _("%(tagger)s is asked already.") % {"tagger": tagger})
+        messages.info(request, _("Calls to %(tagger)s are not paused.") % {"tagger": tagger})
     return HttpResponseRedirect(request.path)
 
 

@@ -92,9 +92,7 @@ class WebhookEndpointAdmin(BaseAdmin):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         if request.method == "GET" and not get_settings().OUTBOUND_WEBHOOKS:
-            messages.warning(
-                request, _("OUTBOUND_WEBHOOKS is off: nobody is told of anything.")
-            )
+            messages.warning(request, _("OUTBOUND_WEBHOOKS is off, so no webhooks are sent."))
         return super().changelist_view(request, extra_context)
 
     def save_model(

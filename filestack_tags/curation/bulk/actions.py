@@ -23,7 +23,7 @@ REASONS = {
     "busy": _("it is being tagged already"),
     "gone": _("it was archived meanwhile"),
     "no_match": _("it does not exist, or does not match"),
-    "since": _("somebody changed it since"),
+    "since": _("changed by someone since"),
 }
 """Why assets are skipped, in words."""
 

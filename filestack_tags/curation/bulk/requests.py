@@ -89,7 +89,7 @@ CHANGE_JOBS = "filestack_tags.change_bulkjob"
 """Permission to cancel and undo other users' jobs."""
 
 CANNOT_MANAGE = _(
-    "Somebody else asked for this job: to cancel or undo it takes the permission to change bulk "
+    "Another user started this job. To cancel or undo it, you need the permission to change bulk "
     "jobs."
 )
 """The message for users who may not."""

@@ -79,7 +79,7 @@ def _why_not(job: BulkJob) -> str:
     if job.action not in UNDONE:
         return f"What {job.action} did cannot be undone."
     if job.is_open:
-        return "The job goes on; cancel it first."
+        return "The job is still running. Cancel it first."
     if _is_past_undoing(job):
         return "The job is so old that what it noted to undo it was deleted."
     if not job.changed:

@@ -111,7 +111,7 @@ def undo(merge_id: int, *, user: AbstractBaseUser | None) -> TagMerge:
 
     Raises:
         TagMerge.DoesNotExist: when there is no such merge.
-        CurationError: when a later merge has to be undone first, when another tag has the source's
+        CurationError: when a later merge must be undone first, when another tag has the source's
             name now, or when the data needed was pruned.
     """
     with atomic():
@@ -122,8 +122,8 @@ def undo(merge_id: int, *, user: AbstractBaseUser | None) -> TagMerge:
             return merge
         if merge.pruned_at is not None:
             raise CurationError(
-                f"The merge {merge} cannot be undone any more: the rows as they were before it "
-                f"were deleted on {merge.pruned_at:%Y-%m-%d}, as old as UNDO_RETENTION_DAYS says."
+                f"The merge {merge} cannot be undone any more: the rows needed for that "
+                f"were deleted on {merge.pruned_at:%Y-%m-%d}, after UNDO_RETENTION_DAYS."
             )
         _require_latest(merge)
         _bring_back_source(merge)
@@ -163,7 +163,7 @@ def _require_latest(merge: TagMerge) -> None:
         Q(source_id__in=tags_of_it) | Q(target_id__in=tags_of_it), pk__gt=merge.pk
     )
     if last := later.exclude(state=State.UNDONE).order_by("-pk").first():
-        raise CurationError(f"The later merge {last} has to be undone first.")
+        raise CurationError(f"The later merge {last} must be undone first.")
 
 
 def _bring_back_source(merge: TagMerge) -> None:

@@ -130,7 +130,9 @@ def parse_metadata(data: bytes | str | Mapping[str, Any]) -> FileMetadata:
         raw=raw,
     )
     if not found.filename and not found.mimetype and found.size is None:
-        raise PayloadError("The reply has no filename, mimetype or size, so it is no metadata.")
+        raise PayloadError(
+            "The reply has no filename, mimetype or size, so it is not metadata."
+        )
     return found
 
 

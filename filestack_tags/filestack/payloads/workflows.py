@@ -98,7 +98,9 @@ def read_job(
     workflow_id = _identifier(payload, "workflow")
     job_id = _identifier(payload, "jobid") or _identifier(payload, "job")
     if not workflow_id and not job_id:
-        raise PayloadError("There is neither a workflow nor a jobid, so it is no workflow job.")
+        raise PayloadError(
+            "The payload has no workflow and no jobid, so it is not a workflow job."
+        )
     results = payload.get("results")
     if results is not None and not isinstance(results, dict):
         raise PayloadError(f"results must be an object, not {shown(results)}.")

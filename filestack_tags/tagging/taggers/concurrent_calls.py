@@ -140,8 +140,8 @@ def _call(tagger: Tagger, source: Source, job_id: str | None, *, fresh: bool) ->
         return tagger.tag(source, **options_of(tagger, fresh=fresh))
     if not isinstance(tagger, JobTagger):
         raise TaggerError(
-            "The tagger that started this job cannot be asked about it.",
+            "The tagger of this job cannot report its status.",
             code=ErrorCode.CONFIGURATION,
-            fix="Give it a method follow(job_id).",
+            fix="Implement a method follow(job_id).",
         )
     return tagger.follow(job_id)

@@ -205,7 +205,7 @@ def test_a_job_of_somebody_else_is_ended_by_who_may_change_jobs_alone(
     assert "Cancel the job" not in page(looking.get(f"{place}change/")).text
     for verb in ("cancel", "undo"):
         told = page(looking.post(f"{place}{verb}/", follow=True)).text
-        assert "Somebody else asked for this job" in told
+        assert "Another user started this job" in told
     job.refresh_from_db()
     assert job.is_open
     in_charge = client_of("view_asset", "view_bulkjob", "change_bulkjob")

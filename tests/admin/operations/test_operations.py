@@ -87,7 +87,7 @@ def test_an_open_circuit_is_closed_by_a_button(opened: Circuit, client_of: Any) 
     data = {"action": "try_again", "index": 0, "_selected_action": chosen}
     response = operator.post(CIRCUITS, data, follow=True)
     assert [str(message) for message in response.context["messages"]] == [
-        "1 tagger is asked again."
+        "Calls to 1 tagger were resumed."
     ]
     opened.refresh_from_db()
     assert (opened.opened_at, opened.retry_at, opened.failures) == (None, None, 0)

@@ -155,7 +155,7 @@ def test_it_is_for_those_who_see_everything(
 
 def test_a_circuit_is_tried_again_by_a_button(trouble: None, client_of: Any) -> None:
     operator = client_of(*EVERYTHING)
-    for told in ("filestack is asked again.", "filestack is asked already."):
+    for told in ("Calls to filestack were resumed.", "Calls to filestack are not paused."):
         response = operator.post(PAGE, {"try": "filestack"}, follow=True)
         assert [str(message) for message in response.context["messages"]] == [told]
     assert not Circuit.objects.exclude(opened_at=None).exists()
