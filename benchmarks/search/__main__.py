@@ -100,13 +100,7 @@ def _measure(given: argparse.Namespace, assets: int) -> int:
         mixed = [
             search for kind in ("S1", "AND", "OR", "CONF2") for search in searches[kind][:30]
         ]
-        for work in (
-            writes.replies,
-            writes.soak,
-            lambda: writes.readers(mixed),
-            writes.retag,
-        ):
-            work()
+        writes.readers(mixed)
         processes = writes.found
         for name, found in processes.items():
             print(f"{name:24} {found}", flush=True)

@@ -54,29 +54,7 @@ def bars(vendor: str) -> list[Bar]:
         Bar("HTTP, raw", "≤ 4 × raw rows and tags p50", _http_raw),
         Bar("HTTP, spread", "p95 ≤ 2 × its own p50", _http_spread),
         Bar("HTTP, stock DRF", "≥ 5 × faster p50", _http_stock),
-        Bar(
-            "replies, unnest",
-            "50 together ≥ 70 % of unnest, 50 together",
-            _replies("apply_reply, 50 together", "unnest, 50 together", 0.7),
-        ),
-        Bar(
-            "single replies, unnest",
-            "one by one ≥ 70 % of unnest, one by one",
-            _replies("apply_reply", "unnest", 0.7),
-        ),
-        Bar(
-            "replies, loop",
-            "50 together ≥ 15 × get_or_create",
-            _replies("apply_reply, 50 together", "get_or_create_loop", 15),
-        ),
-        Bar(
-            "single replies, loop",
-            "one by one ≥ 15 × get_or_create",
-            _replies("apply_reply", "get_or_create_loop", 15),
-        ),
-        Bar("deadlocks", "0, also where writers collide", _no_deadlock),
         Bar("readers beside writers", "p95 ≤ 3 × without writers, no error", _beside_writers),
-        Bar("re-tag, nothing changed", "0 dead rows", _retag),
     ]
 
 
@@ -184,32 +162,6 @@ def _http_stock(run: Run, smaller: Run | None) -> Outcome:
     return f"{times:.1f} ×", times >= 5
 
 
-def _replies(design: str, peer: str, least: float) -> Callable[[Run, Run | None], Outcome]:
-    def judge(run: Run, smaller: Run | None) -> Outcome:
-        app, other = _process(run, design), _process(run, peer)
-        times = app["per_second"] / other["per_second"]
-        measured = (
-            f"{times:.2f} × ({app['per_second']:.0f} to {other['per_second']:.0f} a second)"
-        )
-        return measured, times >= least
-
-    return judge
-
-
-def _no_deadlock(run: Run, smaller: Run | None) -> Outcome:
-    names = [
-        name
-        for name in run["processes"]
-        if name.startswith(("apply_reply", "soak", "8 readers, 2 writers"))
-    ]
-    cells = [_process(run, name) for name in names]
-    if not cells:
-        raise NotMeasured
-    deadlocks = sum(cell["deadlocks"] for cell in cells)
-    errors = sum(cell["errors"] for cell in cells)
-    return f"{deadlocks} deadlocks, {errors} errors", deadlocks == errors == 0
-
-
 def _beside_writers(run: Run, smaller: Run | None) -> Outcome:
     quiet, busy = _process(run, "8 readers"), _process(run, "8 readers, 2 writers")
     times = busy["p95"] / quiet["p95"]
@@ -218,9 +170,3 @@ def _beside_writers(run: Run, smaller: Run | None) -> Outcome:
         f"{times:.2f} × ({quiet['p95']:.1f} → {busy['p95']:.1f} ms; 1 reader {alone:.1f} ms)"
     )
     return measured, times <= 3 and busy["errors"] == 0
-
-
-def _retag(run: Run, smaller: Run | None) -> Outcome:
-    found = _process(run, "retag")
-    written = found["inserted"] + found["updated"] + found["deleted"]
-    return f"{found['dead']} dead, {written} written", found["dead"] <= 0 and not written

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from multiprocessing import get_context
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any
 
 WARM_UP = 6
@@ -20,9 +19,9 @@ its statements prepared.
 
 @dataclass
 class Job:
-    """The work of one process: ``role`` names a function of :mod:`.roles`, called with one item
-    after another for ``seconds``; with ``repeat``, again from the first. The first
-    :data:`WARM_UP` items do not count.
+    """The work of one process: ``role`` is the dotted path of a function that returns what to do
+    with an item. It is called with one item after another for ``seconds``; with ``repeat``, again
+    from the first. The first :data:`WARM_UP` items do not count.
     """
 
     role: str
@@ -58,7 +57,9 @@ def _work(job: Job, begin: Any, reports: Any) -> None:
     import django  # first in a new process
 
     django.setup()
-    do = getattr(import_module(f"{__package__}.roles"), job.role)()
+    from django.utils.module_loading import import_string  # after the setup above
+
+    do = import_string(job.role)()
     report = Report(job.role)
 
     def attempt(number: int) -> None:
@@ -82,3 +83,56 @@ def _work(job: Job, begin: Any, reports: Any) -> None:
 
     connections.close_all()
     reports.put(report)
+
+
+@dataclass
+class Observed:
+    """The results of one round of processes."""
+
+    reports: list[Report]
+    """Of the measured role."""
+    errors: list[str]
+    deadlocks: int
+
+
+def observe(jobs: Sequence[Job], role: str) -> Observed:
+    from django.db import connections  # after the caller's setup
+
+    connections.close_all()
+    before = _deadlocks()
+    connections.close_all()
+    reports = together(jobs)
+    sleep(1.1)  # servers count deadlocks with a delay of up to a second
+    return Observed(
+        [report for report in reports if report.role == role],
+        [error for report in reports for error in report.errors],
+        _deadlocks() - before,
+    )
+
+
+def summary(rounds: Sequence[Observed], size: int = 1) -> dict[str, Any]:
+    """Return rates and times of all rounds; ``size`` is how many replies are one item."""
+    times = sorted(t for seen in rounds for report in seen.reports for t in report.times)
+    rates = [sum(len(r.times) / r.elapsed for r in seen.reports) for seen in rounds]
+    errors = [error for seen in rounds for error in seen.errors]
+    return {
+        "processes": len(rounds[0].reports),
+        "n": len(times),
+        "per_second": round(size * sum(rates) / len(rates), 1),
+        "p50": round(times[len(times) // 2], 3),
+        "p95": round(times[min(len(times) - 1, int(0.95 * len(times)))], 3),
+        "max": round(times[-1], 3),
+        "errors": len(errors),
+        "deadlocks": sum(seen.deadlocks for seen in rounds),
+        **({"problem": errors[0]} if errors else {}),
+    }
+
+
+def _deadlocks() -> int:
+    from django.db import connection  # after the caller's setup
+
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+        )
+        return int(cursor.fetchone()[0])

@@ -13,7 +13,7 @@ from benchmarks.search import scratch
 
 from .surroundings import DATABASE, KEY, REDIS, SETTINGS
 
-PARTS = ("steady", "threads", "lean", "ceiling", "memory", "rate", "peers")
+PARTS = ("steady", "threads", "lean", "ceiling", "memory", "rate", "applying", "peers")
 LOGS = Path(__file__).parents[2] / "var" / "benchmarks" / "tagging"
 
 
@@ -79,7 +79,7 @@ def _measure(given: argparse.Namespace) -> int:
         print(f"Written to {report.PAGE}.")
     for name, asked, measured, verdict, _ in report.verdicts(run):
         print(f"{verdict:10} {name:26} {asked:44} {measured}")
-    wrong = [name for name, found in scenarios.found.items() if found["faults"]]
+    wrong = [name for name, found in scenarios.found.items() if found.get("faults")]
     if wrong:
         print(f"Assets failed or have wrong tags in: {', '.join(wrong)}.", file=sys.stderr)
     return 1 if wrong else 0

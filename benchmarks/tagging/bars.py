@@ -15,6 +15,7 @@ Outcome = tuple[str, bool]
 SHARE = 0.9
 OVERSHOOT = 0.02
 GROWTH = 0.05
+REPLIES = 1200
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,13 @@ def bars() -> list[Bar]:
         Bar("rate of 4 processes", f"≤ {OVERSHOOT:.0%} over the limit in any 10 s", _overshoot),
         Bar("memory", f"< {GROWTH:.0%} growth over 10,000 calls, after the warm-up", _memory),
         Bar("calls", "one for each asset, each with its tags", _once),
+        Bar("replies together", f"≥ {REPLIES:,} a second by 4 processes", _applied("replies")),
+        *(
+            Bar(f"{name} together", f"≥ {REPLIES // 2} a second by 4 processes", _applied(name))
+            for name in ("failures", "started jobs")
+        ),
+        Bar("deadlocks", "0, also where writers collide", _no_deadlock),
+        Bar("re-tag, nothing changed", "0 dead rows", _retag),
     ]
 
 
@@ -72,3 +80,27 @@ def _once(found: Found) -> Outcome:
         raise KeyError("calls")
     faults = sum(figures["faults"] for figures in measured)
     return f"{faults} faults in {sum(f['calls'] for f in measured):,} calls", not faults
+
+
+def _applied(name: str) -> Callable[[Found], Outcome]:
+    least = REPLIES if name == "replies" else REPLIES // 2
+
+    def judge(found: Found) -> Outcome:
+        reached = found[f"applying: {name}"]["per_second"]
+        return f"{reached:.0f} a second", reached >= least
+
+    return judge
+
+
+def _no_deadlock(found: Found) -> Outcome:
+    names = ("replies", "failures", "started jobs", "soak")
+    measured = [found[f"applying: {name}"] for name in names]
+    deadlocks = sum(figures["deadlocks"] for figures in measured)
+    errors = sum(figures["errors"] for figures in measured)
+    return f"{deadlocks} deadlocks, {errors} errors", deadlocks == errors == 0
+
+
+def _retag(found: Found) -> Outcome:
+    figures = found["applying: re-tag"]
+    written = figures["inserted"] + figures["updated"] + figures["deleted"]
+    return f"{figures['dead']} dead, {written} written", figures["dead"] <= 0 and not written

@@ -8,7 +8,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
-from . import rows
+from . import applying, rows
 from .processes import Meter, Sample, Upstream, upstream, workers
 from .surroundings import LIMITS
 
@@ -117,6 +117,11 @@ class Scenarios:
             ) as far:
                 figures = self._run(name, rows.Peer(), far, "emulator", options, seconds)
             self._note(name, figures)
+
+    def applying(self) -> None:
+        """Results applied by four processes, without calls."""
+        for name, figures in applying.measure().items():
+            self._note(f"applying: {name}", figures)
 
     def _one(
         self,

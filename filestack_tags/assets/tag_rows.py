@@ -19,9 +19,14 @@ from . import tags
 BATCH = 100
 """Rows deleted in one statement: SQLite's oldest limit is 999 parameters."""
 
-UNREVIEWED = AssetTag.Decision.NONE
+UNREVIEWED = int(AssetTag.Decision.NONE)
+COLUMNS = ("asset_id", "tag_id", "confidence", "score", "source", "run_id", "decision")
 CHANGED = ("confidence", "score", "source", "run")
 """The columns that a new result writes on an existing row."""
+
+
+Row = tuple[int, int, int, int, int, int, int]
+"""A value for each of :data:`COLUMNS`."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +52,8 @@ def replace(assets: Mapping[int, Asset], results: Mapping[int, TagResult]) -> No
             asset's lock.
     """
     rows = _rows_of(results)
-    added: list[AssetTag] = []
-    changed: list[AssetTag] = []
+    added: list[Row] = []
+    changed: list[Row] = []
     removed: list[tuple[int, int]] = []
     counts: Counter[int] = Counter()
     for asset_id, result in sorted(results.items()):
@@ -58,14 +63,8 @@ def replace(assets: Mapping[int, Asset], results: Mapping[int, TagResult]) -> No
             row = existing.get(tag_id)
             if row is not None and (row[2] != UNREVIEWED or row[:2] == (confidence, source)):
                 continue
-            written = AssetTag(
-                asset_id=asset_id,
-                tag_id=tag_id,
-                confidence=confidence,
-                score=score_of(confidence, UNREVIEWED, archived=is_archived),
-                source=source,
-                run_id=result.run_id,
-            )
+            score = score_of(confidence, UNREVIEWED, archived=is_archived)
+            written = (asset_id, tag_id, confidence, score, source, result.run_id, UNREVIEWED)
             (added if row is None else changed).append(written)
             if row is None and not is_archived:
                 counts[tag_id] += 1
@@ -74,10 +73,10 @@ def replace(assets: Mapping[int, Asset], results: Mapping[int, TagResult]) -> No
                 removed.append((asset_id, tag_id))
                 if not is_archived:
                     counts[tag_id] -= 1
-    tags.lock({row.tag_id for row in (*added, *changed)} | {tag_id for _, tag_id in removed})
+    tags.lock({row[1] for row in (*added, *changed, *removed)})
     _delete(removed)
-    insert_rows(added)
-    update_rows(changed, CHANGED)
+    insert_rows(AssetTag, COLUMNS, added)
+    update_rows([AssetTag(**dict(zip(COLUMNS, row, strict=True))) for row in changed], CHANGED)
     if added:
         check_references()
     tags.adjust_counts(counts)

@@ -81,7 +81,7 @@ def adjust_counts(changes: Mapping[int, int]) -> None:
     tag with others. Tags whose count changes by 0 are left alone.
     """
     counted = {tag_id: change for tag_id, change in sorted(changes.items()) if change}
-    if connections[alias()].vendor == "postgresql":
+    if _can_adjust_together():
         _adjust_together(counted)
         return
     _lock(counted)
@@ -95,6 +95,10 @@ def adjust_counts(changes: Mapping[int, int]) -> None:
             When(asset_count__gte=-change, then=F("asset_count") + change), default=Value(0)
         )
         Tag.objects.using(alias()).filter(pk__in=group).update(asset_count=floored)
+
+
+def _can_adjust_together() -> bool:
+    return connections[alias()].vendor == "postgresql"
 
 
 def _lock(tag_ids: Iterable[int]) -> None:

@@ -42,32 +42,33 @@ def update_rows(objects: Sequence[models.Model], names: Sequence[str]) -> None:
         cursor.execute(f"UPDATE {table} SET {changes} FROM {source} WHERE {same}", parameters)  # noqa: S608  contains no values
 
 
-def insert_rows(objects: Sequence[models.Model]) -> None:
-    """Insert objects of one model whose primary keys are set.
+def insert_rows(
+    model: type[models.Model], names: Sequence[str], rows: Sequence[tuple[Any, ...]]
+) -> None:
+    """Insert rows of plain values, each with a value for every named column.
 
-    On PostgreSQL the rows are copied.
+    On PostgreSQL the rows are copied, and columns that are not named get the defaults of the
+    database.
 
     Raises:
         IntegrityError: when a row exists.
     """
-    if not objects:
+    if not rows:
         return
-    model, using = type(objects[0]), alias()
+    using = alias()
     connection = connections[using]
     if not _can_copy(connection):
+        objects = [model(**dict(zip(names, row, strict=True))) for row in rows]
         model._base_manager.using(using).bulk_create(objects, batch_size=BATCH)
         return
     quote = connection.ops.quote_name
-    fields = model._meta.local_concrete_fields
-    columns = ", ".join(map(quote, _columns(fields)))
-    table = quote(model._meta.db_table)
-    values = [_values(connection, field, objects) for field in fields]
+    columns = ", ".join(map(quote, names))
     with (
         connection.wrap_database_errors,
         connection.cursor() as cursor,
-        cursor.copy(f"COPY {table} ({columns}) FROM STDIN") as copy,
+        cursor.copy(f"COPY {quote(model._meta.db_table)} ({columns}) FROM STDIN") as copy,
     ):
-        for row in zip(*values, strict=True):
+        for row in rows:
             copy.write_row(row)
 
 
