@@ -80,7 +80,7 @@ def told() -> Iterator[list[metrics.Measurement]]:
 @pytest.fixture(autouse=True)
 def _names_are_read_again() -> None:
     """Reload the names of tags; this process's index has those of another test."""
-    completion.forget()
+    completion.clear_cache()
 
 
 @pytest.fixture(autouse=True)

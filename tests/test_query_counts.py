@@ -32,7 +32,7 @@ from filestack_tags.models import (
     WebhookDelivery,
     WebhookEndpoint,
 )
-from filestack_tags.search import completion, estimates
+from filestack_tags.search import completion
 from tests.addresses import ours
 from tests.api.rows import tagged
 
@@ -125,8 +125,7 @@ def asked(client: Client, path: str) -> int | None:
     address = re.sub(r"<(?:\w+:)?\w+>", str(value_of(path)), path.replace("<key>", "sky"))
     address = f"{address}?{QUERIES[path]}" if path in QUERIES else address
     for _ in range(2):  # the first time, values may be cached
-        completion.forget()
-        estimates.forget()
+        completion.clear_cache()
         with CaptureQueriesContext(connection) as statements:
             reply = client.get(address)
         if reply.status_code != 200:

@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from filestack_tags.assets import tags
-from filestack_tags.assets.sensitive import exists, withheld
+from filestack_tags.assets.sensitive import is_approved, unapproved_ids
 from filestack_tags.conf import get_settings
 from filestack_tags.curation import Outcome, decide_many, throttle
 from filestack_tags.db.text import label_key
@@ -194,9 +194,9 @@ class AssetTagViewSet(View):
     ) -> Sequence[AssetTag]:
         """Return asset tags for the serializer, most confident first and then by key."""
         rows = AssetTag.objects.filter(asset=asset, **conditions).select_related("tag")
-        sensitive = withheld(rows.db)
+        sensitive = unapproved_ids(rows.db)
         if not include_hidden:
-            rows = rows.filter(exists(sensitive), tag__hidden=False)
+            rows = rows.filter(is_approved(sensitive), tag__hidden=False)
         names_users = self.request.user.has_perm("filestack_tags.view_tagdecision")
         if names_users:
             rows = rows.select_related("decided_by")

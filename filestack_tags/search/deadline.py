@@ -6,7 +6,7 @@ applies inside the block only; later statements and an outer transaction are not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from time import monotonic
 from typing import Any
@@ -17,8 +17,17 @@ from django.utils.translation import gettext as _
 from filestack_tags.conf import get_settings
 from filestack_tags.exceptions import SearchTimeout
 
-from .language.tree import Query
-from .slow import slow_terms, without
+from .language.tree import (
+    And,
+    Everything,
+    Fact,
+    HasTag,
+    Leaf,
+    Node,
+    Query,
+    conjunction,
+    leaves,
+)
 
 BACKGROUND_FACTOR = 10
 """Factor by which a worker or a command may exceed the time limit of a request."""
@@ -37,6 +46,9 @@ CANCELED = "57014"
 
 INTERRUPTED = 1969
 """MariaDB's error for a statement that took longer than ``max_statement_time``."""
+
+MAX_SLOW_TERMS = 3
+"""Maximum number of slow terms that an error names."""
 
 _GRANT = """
     SELECT host.text, set_config(
@@ -174,7 +186,7 @@ def _is_timeout(error: OperationalError) -> bool:
 
 
 def _timeout(query: Query | None) -> SearchTimeout:
-    terms = slow_terms(query) if query else ()
+    terms = _slow_terms(query) if query else ()
     parts = [_("The search took too long and was stopped.")]
     if terms:
         named = {"terms": ", ".join(map(str, terms))}
@@ -188,5 +200,40 @@ def _timeout(query: Query | None) -> SearchTimeout:
     return SearchTimeout(
         " ".join(parts),
         terms=tuple(map(str, terms)),
-        suggestion=without(query, terms) if query else "",
+        suggestion=_without(query, terms) if query else "",
     )
+
+
+# The terms that make a search slow, judged without the database: an error reveals nothing of it.
+
+
+def _slow_terms(query: Query) -> tuple[Leaf, ...]:
+    """Return the terms that read many rows, the most expensive kind only and each once."""
+    costs = {term: _cost(term) for term in leaves(query.where)}
+    highest = max(costs.values(), default=0)
+    slow = tuple(term for term, cost in costs.items() if highest and cost == highest)
+    return slow[:MAX_SLOW_TERMS]
+
+
+def _without(query: Query, terms: Sequence[Leaf]) -> str:
+    """Return the search without some of its terms, ``""`` if nothing would be left."""
+    required = query.where.terms if isinstance(query.where, And) else (query.where,)
+    kept = [term for term in required if not _contains(term, terms)]
+    where = conjunction(kept)
+    if len(kept) == len(required) or isinstance(where, Everything):
+        return ""
+    return str(Query(where, query.include_hidden))
+
+
+def _contains(term: Node, some: Sequence[Leaf]) -> bool:
+    return any(leaf in some for leaf in leaves(term))
+
+
+def _cost(term: Leaf) -> int:
+    if isinstance(term, Fact):
+        return 3 if term.field in ("name", "type") and "*" in term.value.rstrip("*") else 0
+    if not isinstance(term, HasTag):
+        return 0
+    if not term.label:
+        return 2 if term.decision or term.source or term.confidence else 0
+    return 1 if term.prefix else 0

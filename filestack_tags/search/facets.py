@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from django.db import connections
 
-from filestack_tags.assets.sensitive import confirmed, exists_in_sql
+from filestack_tags.assets.sensitive import confirmed, is_approved_in_sql
 from filestack_tags.conf import get_settings
 
 from .plan import Plan
@@ -76,19 +76,19 @@ def facets(search: Search, limit: int, sample: int, total: Total | None) -> Face
 
 
 def _facets(search: Search, limit: int, sample: int, total: Total | None) -> Facets:
-    plan, withheld = search.plan(), search.names().withheld
+    plan, unapproved = search.plan(), search.names().unapproved
     include_hidden = search.query.include_hidden
     if plan.is_empty:
         return Facets((), is_approximate=False, sample_size=0, matches=0)
     if plan.is_everything and not get_settings().MIN_CONFIDENCE:
-        return _of_all(limit, include_hidden, withheld, search.using)
+        return _of_all(limit, include_hidden, unapproved, search.using)
     exact = total.count if total and total.is_exact else None
     most = max(sample, EXACT)
     candidates = _candidates(plan, most, exact)
-    rows = _counted(plan, candidates, limit, sample, include_hidden, withheld)
+    rows = _counted(plan, candidates, limit, sample, include_hidden, unapproved)
     if not candidates.are_all and rows[0][0] <= most:
         candidates = _Candidates(plan.matches(), are_all=True)
-        rows = _counted(plan, candidates, limit, sample, include_hidden, withheld)
+        rows = _counted(plan, candidates, limit, sample, include_hidden, unapproved)
     found, edge = rows[0][:2]
     counted = [(row[2], row[3], row[4]) for row in rows if row[2] is not None]
     if found <= most:
@@ -114,8 +114,8 @@ def histogram(search: Search, tag_id: int) -> dict[int, int]:
             rows = plan.matches()
             matches = Fragment(f"JOIN ({rows.sql}) m ON m.asset_id = r.asset_id", rows.params)
         shown = "" if search.query.include_hidden else "AND t.hidden = FALSE"
-        is_withheld = tag_id in search.names().withheld
-        exists = f"AND {exists_in_sql({tag_id}, 'r')}" if is_withheld else ""
+        is_withheld = tag_id in search.names().unapproved
+        exists = f"AND {is_approved_in_sql({tag_id}, 'r')}" if is_withheld else ""
         statement = (
             f"SELECT r.score, COUNT(*) FROM {tables.asset_tag} r {matches.sql}"  # noqa: S608  # our own statement
             " WHERE r.score >= 0 AND r.tag_id ="
@@ -127,16 +127,16 @@ def histogram(search: Search, tag_id: int) -> dict[int, int]:
             return dict(cursor.fetchall())
 
 
-def _of_all(limit: int, include_hidden: bool, withheld: frozenset[int], using: str) -> Facets:
-    """Return the tags of all assets. Only the few with a threshold or withheld are counted."""
+def _of_all(limit: int, include_hidden: bool, unapproved: frozenset[int], using: str) -> Facets:
+    """Return the tags of all assets. Only the few with a threshold or unapproved are counted."""
     tables = Tables(using)
     shown = "" if include_hidden else "AND t.hidden = FALSE"
     visible = f"r.score >= t.min_confidence OR (r.score >= 0 AND {confirmed('r')})"
     counted = "t.min_confidence > 0"
     kept_count = "COALESCE(t.min_confidence, 0) = 0"
-    if withheld:
-        visible = f"({visible}) AND {exists_in_sql(withheld, 'r')}"
-        ids = ", ".join(map(str, sorted(withheld)))
+    if unapproved:
+        visible = f"({visible}) AND {is_approved_in_sql(unapproved, 'r')}"
+        ids = ", ".join(map(str, sorted(unapproved)))
         counted = f"({counted} OR t.id IN ({ids}))"
         kept_count += f" AND t.id NOT IN ({ids})"
     # Separate subqueries, so that PostgreSQL does not expect a count for each tag and use JIT for
@@ -218,7 +218,7 @@ def _counted(
     limit: int,
     sample: int,
     include_hidden: bool,
-    withheld: frozenset[int],
+    unapproved: frozenset[int],
 ) -> list[tuple[int, int, int | None, str, int]]:
     """Return rows of (found, edge, tag id, name, count), one without a tag if no tag is found.
 
@@ -250,8 +250,8 @@ def _counted(
     hidden = f"(SELECT t.id FROM {tables.tag} t WHERE t.hidden = TRUE)"  # noqa: S608  # our own statement
     shown = "" if include_hidden else f"HAVING r.tag_id NOT IN {hidden}"
     visible = f"r.score >= 0 AND (r.score >= {highest} OR r.score >= {own} OR {confirmed('r')})"
-    if withheld:
-        visible += f" AND {exists_in_sql(withheld, 'r')}"
+    if unapproved:
+        visible += f" AND {is_approved_in_sql(unapproved, 'r')}"
     statement = (
         f"WITH s AS ({sampled}) SELECT e.found, e.edge, f.id, f.name, f.n FROM"  # noqa: S608  # our own statement
         " (SELECT COALESCE(MAX(found), 0) AS found, MAX(edge) AS edge FROM s) e LEFT JOIN ("

@@ -17,17 +17,12 @@ from functools import cached_property
 
 from django.db import connections
 
-from .estimates import estimates, guess
 from .language.tree import And, Everything, HasTag, Node, Not, Or, conjunction
 from .sql import NOTHING, Compiler, Fragment, Stream, joined, needs_asset
+from .statistics import estimate_rows
 
 PROBE_COST = 8
 """How many rows a join reads in the time of one probe: a rough choice, not tuned."""
-
-CLEARLY_RARER = 4
-"""How many times rarer a clause must be, by its tag's count, to be the driver without consulting
-statistics.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,22 +97,12 @@ class Plan:
         asked = self.probes or self.compiler.within
         return self.driver is not None and not asked and len(self.driver.streams) == 1
 
-    @property
-    def single(self) -> Stream | None:
-        """The one stream that is the whole search, if there is one and its score is enough."""
-        if self.is_one_tag and self.driver:
-            (stream,) = self.driver.streams
-            return stream if stream.is_plain else None
-        return None
-
     def estimate(self) -> None:
-        """Look up about how many rows the clauses have: at most one query, often none."""
+        """Look up about how many rows the clauses have, in one query."""
         if self.total:
             return
-        streams = [each for clause in self.clauses for each in clause.streams]
-        sizes = sorted(sum(map(guess, clause.streams)) for clause in self.clauses)
-        clear = len(sizes) > 1 and 0 < sizes[0] * CLEARLY_RARER < sizes[1]
-        self.total, rows = estimates(streams, self.using, guessing=clear)
+        streams = [stream for clause in self.clauses for stream in clause.streams]
+        self.total, rows = estimate_rows(streams, self.using)
         sized = [
             Clause(clause.node, clause.streams, sum(rows[each] for each in clause.streams))
             for clause in self.clauses
@@ -299,29 +284,24 @@ class Plan:
         self.estimate()
         lines = []
         if self.driver is None:
-            lines.append(
-                f"Walks the assets, about {self.total:,.0f}: no required term is a tag."
-            )
+            lines.append(f"Scans about {self.total:,.0f} assets: no required term names a tag.")
         else:
-            tags = len(self.driver.streams)
-            lines.append(
-                f"Driven by {self.driver.node}: {tags} {'tag' if tags == 1 else 'tags'},"
-                f" about {self.driver.rows:,.0f} rows{self._real(analyze)}."
-            )
-        known = {clause.node: clause.rows for clause in self.clauses}
+            driver, tags = self.driver, len(self.driver.streams)
+            rows = f"about {driver.rows:,.0f} rows"
+            if analyze:
+                counted = self._count(self.tagged("1", driver.streams, probes=()))
+                rows += f", {counted:,} counted"
+            word = "tag" if tags == 1 else "tags"
+            lines.append(f"Starts from {driver.node}: {tags} {word}, {rows}.")
+        rows_of = {clause.node: clause.rows for clause in self.clauses}
         for node in self.probes:
-            rows = f", about {known[node]:,.0f} rows" if node in known else ""
-            lines.append(f"Each asset is asked for {node}{rows}.")
+            rows = f", about {rows_of[node]:,.0f} rows" if node in rows_of else ""
+            lines.append(f"Then checks {node}{rows}.")
         if self._within:
-            lines.append("Only assets within the scope are looked at.")
+            lines.append("Only assets in the scope are checked.")
         if analyze:
             lines.append(f"Matches: {self._count(self.matches()):,}")
         return "\n".join(lines)
-
-    def _real(self, analyze: bool) -> str:
-        if not (analyze and self.driver):
-            return ""
-        return f", really {self._count(self.tagged('1', self.driver.streams, probes=())):,}"
 
     def _count(self, rows: Fragment) -> int:
         with connections[self.using].cursor() as cursor:

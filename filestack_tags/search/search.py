@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 from django.db.models import Q, QuerySet
@@ -234,7 +235,7 @@ class Search:
         """
         return self.plan().explain(analyze=analyze)
 
-    def time_limit(self, *, seconds: float | None = None) -> Any:
+    def time_limit(self, *, seconds: float | None = None) -> AbstractContextManager[None]:
         """Return the time limit of a block for this search.
 
         See :func:`~filestack_tags.search.deadline.time_limit`.

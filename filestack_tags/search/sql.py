@@ -20,7 +20,7 @@ from typing import Any
 
 from django.db import connections
 
-from filestack_tags.assets.sensitive import confirmed, exists_in_sql
+from filestack_tags.assets.sensitive import confirmed, is_approved_in_sql
 from filestack_tags.conf import get_settings
 from filestack_tags.filestack.sources import digests_of
 from filestack_tags.models.tags import NOT_FOUND, AssetTag
@@ -191,9 +191,9 @@ class Compiler:
         extra = _decided(term, "{row}")
 
         def extra_of(tag: KnownTag) -> Fragment:
-            if tag.id not in self._names.withheld:
+            if tag.id not in self._names.unapproved:
                 return extra
-            known = Fragment(exists_in_sql((tag.id,), "{row}"))
+            known = Fragment(is_approved_in_sql((tag.id,), "{row}"))
             return joined((extra, known), "AND") if extra else known
 
         if term.decision == "rejected":
@@ -205,7 +205,7 @@ class Compiler:
             )
         found = []
         for tag in self._names.of(term):
-            own = 0 if tag.id in self._names.withheld else tag.min_confidence
+            own = 0 if tag.id in self._names.unapproved else tag.min_confidence
             low, high = _range(term, self._min_confidence if own is None else own)
             rescues = low > 0 and term.confidence is None and term.decision is None
             if low <= high:
@@ -311,8 +311,8 @@ class Compiler:
             parts.append(Fragment(enough, (self._min_confidence,)))
         if decided := _decided(term, "p"):
             parts.append(decided)
-        if self._names.withheld:
-            parts.append(Fragment(exists_in_sql(self._names.withheld, "p")))
+        if self._names.unapproved:
+            parts.append(Fragment(is_approved_in_sql(self._names.unapproved, "p")))
         return joined(parts, "AND")
 
     def _happened(self, column: str, comparison: Comparison[str]) -> Fragment:

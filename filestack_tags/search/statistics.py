@@ -1,8 +1,11 @@
-"""Statistics: how many assets have each tag at each score, for the search planner.
+"""Statistics: how many assets have each tag at each score, for the plans of searches.
 
 Writing replies does not update them; :func:`refresh` counts again, every few hours or after an
-import. Between two counts the rows drift, which makes searches slower but never wrong.
+import. Between two counts the rows drift, which makes searches slower but never wrong. Plans read
+them as estimates. Without statistics, the tag's asset count is used.
 """
+
+# ruff: noqa: S608  # names of tables and columns are put in, values never are
 
 from __future__ import annotations
 
@@ -14,8 +17,12 @@ from django.db import connections
 from django.db.models import Count
 
 from filestack_tags.assets.tags import BATCH
+from filestack_tags.db import prepared_statements
 from filestack_tags.db.transactions import alias, retried
 from filestack_tags.models import AssetTag, Tag, TagStatistic
+
+from .sql import MAX_SCORE, Stream
+from .tables import Tables
 
 Counts = dict[tuple[int, int], int]
 """``{(tag id, score): assets}``."""
@@ -116,3 +123,45 @@ def _batches(tag_ids: Iterable[int] | None) -> Iterator[list[int]]:
     ordered = sorted(set(tag_ids))
     for start in range(0, len(ordered), BATCH):
         yield ordered[start : start + BATCH]
+
+
+# Estimates
+
+
+def guess_rows(stream: Stream) -> float:
+    """Return about how many rows a stream has, estimated from the asset count of its tag."""
+    if stream.is_rejected:
+        # Only users reject tags, so there are few.
+        return stream.weight / 100
+    return stream.weight * (stream.high + 1 - stream.low) / (MAX_SCORE + 1)
+
+
+def estimate_rows(streams: Iterable[Stream], using: str) -> tuple[float, dict[Stream, float]]:
+    """Return about how many assets there are, and how many rows each stream has: one query."""
+    streams = tuple(streams)
+    tables = Tables(using)
+    ids_of: dict[int, set[int]] = {}
+    for stream in streams:
+        ids_of.setdefault(max(stream.low, 0), set()).add(stream.tag_id)
+    parts = [f"SELECT 0, 0, MAX(id) FROM {tables.asset}"]
+    params: list[int] = []
+    for low, ids in sorted(ids_of.items()):
+        parts.append(
+            f"SELECT tag_id, {low}, SUM(assets) FROM {tables.statistic}"
+            f" WHERE tag_id IN ({', '.join(['%s'] * len(ids))}) AND score >= %s"
+            " GROUP BY tag_id"
+        )
+        params += [*sorted(ids), low]
+    with prepared_statements.cursor(using) as cursor:
+        cursor.execute(" UNION ALL ".join(parts), params)
+        counts = {(tag_id, low): int(count or 0) for tag_id, low, count in cursor.fetchall()}
+    total = max(counts.pop((0, 0)), 1)
+    return float(total), {stream: _rows(stream, counts) for stream in streams}
+
+
+def _rows(stream: Stream, counts: dict[tuple[int, int], int]) -> float:
+    count = counts.get((stream.tag_id, max(stream.low, 0)))
+    if stream.is_rejected or count is None:
+        return guess_rows(stream)
+    share = (stream.high + 1 - stream.low) / (MAX_SCORE + 1 - stream.low)
+    return count * share

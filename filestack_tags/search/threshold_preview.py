@@ -25,7 +25,7 @@ from django.db.models import (
     When,
 )
 
-from filestack_tags.assets.sensitive import exists, withheld
+from filestack_tags.assets.sensitive import is_approved, unapproved_ids
 from filestack_tags.models import Asset, AssetTag
 from filestack_tags.models.tags import CONFIRMED
 
@@ -47,22 +47,22 @@ minimum.
 
 
 @dataclass(frozen=True, slots=True)
-class Staying:
+class ThresholdPreview:
     """Up to which global minimum tags, and assets with at least one of them, stay shown.
 
     Args:
         tags: ``{minimum: number of asset tags that stay up to it}``, and no further.
         assets: likewise for assets, by the tag that stays longest.
-        looked_at: number of assets that were read.
+        assets_read: number of assets that were read.
         is_approximate: whether those are a sample.
     """
 
     tags: Mapping[int, int]
     assets: Mapping[int, int]
-    looked_at: int
+    assets_read: int
     is_approximate: bool
 
-    def stay(self, minimum: int) -> tuple[int, int]:
+    def counts(self, minimum: int) -> tuple[int, int]:
         """Return how many tags and how many assets stay shown with this minimum."""
         return (
             sum(count for until, count in self.tags.items() if until >= minimum),
@@ -70,10 +70,10 @@ class Staying:
         )
 
 
-def staying(using: str) -> Staying:
+def preview(using: str) -> ThresholdPreview:
     """Return up to which global minimum the tags of assets would be shown.
 
-    Hidden and withheld tags, rejected rows, and rows below their tag's own minimum do not count:
+    Hidden and unapproved tags, rejected rows, and rows below their tag's own minimum do not count:
     the global minimum does not affect them. About fifteen statements, which read the rows of
     :data:`SAMPLE` assets; a few more if many ids no longer exist.
     """
@@ -88,7 +88,7 @@ def staying(using: str) -> Staying:
     )
     rows = (
         rows_of(AssetTag, using)
-        .filter(exists(withheld(using)), score__gte=0, tag__hidden=False)
+        .filter(is_approved(unapproved_ids(using)), score__gte=0, tag__hidden=False)
         .filter(
             Q(tag__min_confidence=None)
             | Q(decision__in=CONFIRMED)
@@ -102,14 +102,14 @@ def staying(using: str) -> Staying:
     chunks = _drawn(present) if is_approximate else _chunks(few)
     tags: Counter[int] = Counter()
     assets: Counter[int] = Counter()
-    looked_at = 0
+    assets_read = 0
     for ids in chunks:
-        looked_at += len(ids)
+        assets_read += len(ids)
         of_these = rows.filter(asset__in=ids)
         tags.update(dict(of_these.values_list("until").annotate(n=Count("*"))))
         best = of_these.values("asset_id").annotate(longest=Max("until"))
         assets.update(best.values_list("longest", flat=True))
-    return Staying(tags, assets, looked_at, is_approximate)
+    return ThresholdPreview(tags, assets, assets_read, is_approximate)
 
 
 def _chunks(ids: list[int]) -> Iterator[list[int]]:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Coalesce
 
-from filestack_tags.assets.sensitive import exists, withheld
+from filestack_tags.assets.sensitive import is_approved, unapproved_ids
 from filestack_tags.conf import get_settings
 from filestack_tags.models import AssetTag
 from filestack_tags.models.tags import CONFIRMED
@@ -26,4 +26,4 @@ def visible_asset_tags(rows: Rows, *, include_hidden: bool = False) -> Rows:
     shown &= Q(decision__in=CONFIRMED) | Q(confidence__gte=minimum)
     if include_hidden:
         return rows.filter(shown)
-    return rows.filter(shown, exists(withheld(rows.db)), tag__hidden=False)
+    return rows.filter(shown, is_approved(unapproved_ids(rows.db)), tag__hidden=False)

@@ -20,8 +20,8 @@ from django.utils import timezone
 from filestack_tags.conf import get_settings
 from filestack_tags.db.transactions import alias, retrying
 from filestack_tags.models import Asset, AssetQuerySet, Backfill, TaggingRun
-from filestack_tags.search.deadline import in_background, time_limit
-from filestack_tags.search.parsing import parse_query
+from filestack_tags.search import Search
+from filestack_tags.search.deadline import in_background
 
 from . import budget, leases, pipeline
 from .leases import Lease, LeaseRefused
@@ -111,7 +111,7 @@ def estimate(options: Options, *, going_on: Backfill | None = None) -> Estimate:
     assets = matching(options)
     if going_on is not None and going_on.position is not None:
         assets = assets.filter(pk__lt=going_on.position)
-    with time_limit(alias(), parse_query(options.query), seconds=in_background()):
+    with Search(options.query, using=alias()).time_limit(seconds=in_background()):
         number = assets.count()
         if options.limit is not None:
             number = min(number, options.limit)
@@ -277,7 +277,8 @@ class _Walk:
                 assets = assets.filter(pk__lt=position)
             wanted = READ_AHEAD if left is None else min(left, READ_AHEAD)
             newest = assets.order_by("-pk").values_list("pk", flat=True)
-            with time_limit(alias(), parse_query(self._options.query), seconds=in_background()):
+            search = Search(self._options.query, using=alias())
+            with search.time_limit(seconds=in_background()):
                 ids = list(newest[:wanted])
             if not ids:
                 return

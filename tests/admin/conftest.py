@@ -48,7 +48,7 @@ def names_at_hand(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Load the names of tags before a test counts queries, and never reload them."""
     for pause in ("CHECK_AFTER", "READ_AFTER"):
         monkeypatch.setattr(completion, pause, 3600.0)
-    completion.forget()
+    completion.clear_cache()
     completion.complete("")
 
 

@@ -10,7 +10,7 @@ from rest_framework.test import APIClient
 from filestack_tags import curation
 from filestack_tags.api.problems import CONFLICT
 from filestack_tags.models import Tag, TagAlias
-from filestack_tags.search.completion import forget
+from filestack_tags.search.completion import clear_cache
 
 from .rows import tagged
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def ids(db: None) -> dict[str, int]:
-    forget()
+    clear_cache()
     tagged("h1", {"Sky": 90, "skyline": 80, "complete": 60})
     tagged("h2", {"sky": 70})
     return dict(Tag.objects.values_list("key", "pk"))
@@ -47,7 +47,7 @@ def test_a_completion_says_which_minimum_applies_to_its_name(
     api: APIClient, ids: dict[str, int]
 ) -> None:
     curation.set_minimum(ids["sky"], 80)
-    forget()
+    clear_cache()
     found = api.get("/api/v1/tags/complete/?q=sky").json()["results"]
     assert [(tag["key"], tag["count"], tag["min_confidence"]) for tag in found] == [
         ("sky", 2, 80),

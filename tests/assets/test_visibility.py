@@ -81,9 +81,9 @@ def scoped(settings: Any) -> Iterator[None]:
         **settings.FILESTACK_TAGS,
         "ASSET_SCOPE": f"{__name__}.own_uploads",
     }
-    completion.forget()
+    completion.clear_cache()
     yield
-    completion.forget()
+    completion.clear_cache()
 
 
 @pytest.fixture

@@ -229,7 +229,9 @@ def test_search_shows_matches_in_order_and_how_many_there_are(
 def test_search_explains_itself(three: list[Asset], script: Any) -> None:
     queue.request([three[0].pk])
     queue.tag(three[0].pk)
-    assert run("filestack_tags_search", "sky>=80", "--explain").startswith("Driven by sky>=80")
+    assert run("filestack_tags_search", "sky>=80", "--explain").startswith(
+        "Starts from sky>=80"
+    )
     assert "Matches: 1" in run("filestack_tags_search", "sky", "--explain", "--analyze")
 
 

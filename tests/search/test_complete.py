@@ -15,16 +15,16 @@ from hypothesis import strategies as st
 from filestack_tags.db.text import label_key
 from filestack_tags.models import Tag, TagAlias
 from filestack_tags.search import completion as module
-from filestack_tags.search.completion import Completion, complete, folded, forget
+from filestack_tags.search.completion import Completion, clear_cache, complete, folded
 
 from .strategies import labels
 
 
 @pytest.fixture(autouse=True)
 def _nothing_kept():
-    forget()
+    clear_cache()
     yield
-    forget()
+    clear_cache()
 
 
 def make(name: str, count: int = 0, **fields) -> Tag:

@@ -16,7 +16,7 @@ from filestack_tags.curation import bulk, saved_searches
 from filestack_tags.exceptions import SearchTimeout
 from filestack_tags.models import Asset, AssetTag, Tag
 from filestack_tags.search import Search
-from filestack_tags.search.completion import complete, forget
+from filestack_tags.search.completion import clear_cache, complete
 from filestack_tags.search.deadline import in_background, time_limit
 from tests.api.rows import tagged
 
@@ -43,9 +43,9 @@ def limited(settings):
 
 @pytest.fixture
 def slow(db, limited):
-    forget()
+    clear_cache()
     yield tagged("one", {"sky": 90, "skyline": 80}, filename="one.jpg")
-    forget()
+    clear_cache()
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from filestack_tags.db.text import label_key
 from filestack_tags.exceptions import SearchError
 from filestack_tags.models import Asset, AssetTag, Tag, TagStatistic
-from filestack_tags.search import Search, estimates, statistics
+from filestack_tags.search import Search, statistics
 from filestack_tags.search import facets as module
 from filestack_tags.search.facets import HASHES, Facets
 from filestack_tags.search.language.tree import HasTag
@@ -36,11 +36,6 @@ from .test_oracle import (
 from .test_planner import an_asset, package
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def _no_estimates():
-    estimates.forget()
 
 
 def names(found: Facets) -> list[tuple[str, int]]:
@@ -191,7 +186,6 @@ def test_statistics_that_promise_too_much_cost_a_query_and_change_nothing(
         expected = Search(query).facets(sample=20)
     Asset.objects.filter(pk=shoot[-1]).update(size=1)
     statistics_say(100_000)
-    estimates.forget()
     with CaptureQueriesContext(connection) as queries:
         assert Search(query).facets(sample=20) == expected
     tagged = [each for each in queries if "WITH s AS" in each["sql"]]
@@ -202,7 +196,6 @@ def test_good_statistics_leave_out_most_assets_before_anything_is_asked(shoot, m
     monkeypatch.setattr(module, "EXACT", 2)
     expected = Search("sky").facets(sample=2)
     statistics_say(60)
-    estimates.forget()
     with CaptureQueriesContext(connection) as queries:
         assert Search("sky").facets(sample=2) == expected
     tagged = [each["sql"] for each in queries if "WITH s AS" in each["sql"]]

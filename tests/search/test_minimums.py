@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from filestack_tags import curation
 from filestack_tags.models import Asset, AssetTag, Tag
 from filestack_tags.search import threshold_preview
-from filestack_tags.search.threshold_preview import staying
+from filestack_tags.search.threshold_preview import preview
 from filestack_tags.search.visible import visible_asset_tags
 
 from .test_planner import an_asset
@@ -36,14 +36,14 @@ def test_what_stays_is_what_is_shown_with_that_minimum(
     library: None, settings: Any, hides: bool
 ) -> None:
     settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"HIDE_SENSITIVE": hides}
-    found = staying("default")
+    found = preview("default")
     assert not found.is_approximate
-    assert found.looked_at == Asset.objects.count()
+    assert found.assets_read == Asset.objects.count()
     for minimum in (0, 1, 15, 16, 60, 75, 76, 100):
         settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"MIN_CONFIDENCE": minimum}
         shown = visible_asset_tags(AssetTag.objects.all())
         expected = (shown.count(), shown.values("asset_id").distinct().count())
-        assert found.stay(minimum) == expected, minimum
+        assert found.counts(minimum) == expected, minimum
 
 
 def test_a_large_installation_is_sampled_and_says_so(
@@ -51,14 +51,14 @@ def test_a_large_installation_is_sampled_and_says_so(
 ) -> None:
     monkeypatch.setattr(threshold_preview, "SAMPLE", 4)
     monkeypatch.setattr(threshold_preview, "AT_ONCE", 3)
-    found = staying("default")
+    found = preview("default")
     assert found.is_approximate
-    assert 0 < found.looked_at <= 4
-    assert staying("default") == found
+    assert 0 < found.assets_read <= 4
+    assert preview("default") == found
     with CaptureQueriesContext(connection) as asked:
-        staying("default")
+        preview("default")
     assert len(asked) <= 3 * 4 + 2
 
 
 def test_nothing_stays_of_nothing() -> None:
-    assert staying("default").stay(0) == (0, 0)
+    assert preview("default").stay(0) == (0, 0)

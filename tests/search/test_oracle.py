@@ -31,7 +31,7 @@ from filestack_tags.models import (
     TagStatistic,
     score_of,
 )
-from filestack_tags.search import Search, estimates
+from filestack_tags.search import Search
 from filestack_tags.search.language.tree import (
     And,
     Comparison,
@@ -586,7 +586,6 @@ def walked(search: Search, size: int, **options):
 
 def wrong_statistics(data) -> None:
     """Store statistics unrelated to the tags, or none."""
-    estimates.forget()
     TagStatistic.objects.all().delete()
     if data.draw(st.booleans(), label="statistics"):
         TagStatistic.objects.bulk_create(

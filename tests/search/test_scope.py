@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from filestack_tags.models import Asset, AssetTag, Tag, TaggingRun
 from filestack_tags.search import Search
-from filestack_tags.search.completion import complete, forget
+from filestack_tags.search.completion import clear_cache, complete
 from filestack_tags.search.language.tree import Everything, HasTag, Query
 from tests.api.rows import tagged
 
@@ -86,11 +86,11 @@ def _shown(world, query, ids, expected) -> bool:
 @pytest.fixture
 def two_tenants(db):
     """Assets of two tenants: ours with sky, theirs with sky and with another tag."""
-    forget()
+    clear_cache()
     ours = tagged("ours1", {"sky": 90}, filename="ours")
     theirs = tagged("theirs1", {"sky": 80, "secret project": 70}, filename="theirs")
     yield ours, theirs
-    forget()
+    clear_cache()
 
 
 OURS = Q(filename="ours")

@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from filestack_tags import search as search_package
 from filestack_tags.exceptions import SearchError
 from filestack_tags.models import Asset, Tag
-from filestack_tags.search import Search, completion, estimates, statistics
+from filestack_tags.search import Search, completion, statistics
 from tests.api.rows import tagged
 
 pytestmark = pytest.mark.django_db
@@ -26,12 +26,10 @@ def library(monkeypatch):
         tagged(f"r{number}", {"sky": 90, "sea": 60 + number, "New York": 80}, filename="ours")
     tagged("other", {"sky": 70}, filename="theirs")
     statistics.refresh()
-    estimates.forget()
-    completion.forget()
+    completion.clear_cache()
     completion.complete("")
     yield
-    completion.forget()
-    estimates.forget()
+    completion.clear_cache()
 
 
 def only_ours(user: User) -> Q:
@@ -164,7 +162,6 @@ def test_the_api_looks_up_names_once_a_request(path, number):
     client = Client()
     client.force_login(User.objects.create_superuser("root"))
     client.get(path)
-    estimates.forget()
     session_and_user = 2
     assert statements(lambda: client.get(path)) - session_and_user == number
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from filestack_tags.exceptions import SearchError
 from filestack_tags.models import Asset, Tag, TagAlias
-from filestack_tags.search import Search, completion, estimates
+from filestack_tags.search import Search, completion
 from tests import examples
 from tests.api.rows import tagged
 
@@ -62,8 +62,7 @@ queries = st.lists(terms, min_size=1, max_size=4).flatmap(
 
 def answers(query: str, text: str) -> list[Any]:
     """Return everything that a tenant can learn by searching and by completion."""
-    completion.forget()
-    estimates.forget()
+    completion.clear_cache()
 
     def page(order: Any) -> Any:
         found = Search(query, scope=OURS).page(order=order, size=2)

@@ -7,17 +7,12 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from filestack_tags.exceptions import SearchError
-from filestack_tags.search import Search, estimates
+from filestack_tags.search import Search
 from filestack_tags.search.totals import Total
 
 from .test_planner import an_asset, package
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def _no_estimates():
-    estimates.forget()
 
 
 @pytest.fixture

@@ -32,13 +32,13 @@ def use(settings: Any, **said: Any) -> None:
 @pytest.fixture
 def crowd(settings: Any) -> Asset:
     use(settings, HIDE_SENSITIVE=True)
-    completion.forget()
+    completion.clear_cache()
     return tagged("h1", {"woman": 95, "crowd": 86})
 
 
 def seen(asset: Asset) -> dict[str, Any]:
     """The result for ``woman`` of each way of reading tags."""
-    completion.forget()
+    completion.clear_cache()
     woman = Tag.objects.get(key="woman")
     (described,) = describe([asset.pk], "default")
     return {

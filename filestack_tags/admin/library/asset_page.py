@@ -40,7 +40,7 @@ from filestack_tags.admin.review.decide import (
 )
 from filestack_tags.admin.sessions import post_only
 from filestack_tags.assets.registry import Facts
-from filestack_tags.assets.sensitive import withheld
+from filestack_tags.assets.sensitive import unapproved_ids
 from filestack_tags.assets.thumbnails import thumbnail_response
 from filestack_tags.assets.visibility import (
     asset_tags_named_to,
@@ -351,7 +351,7 @@ def _rows(asset: Asset, user: Any) -> list[AssetTag]:
     """Return the asset's tags that the user may see by name: visible first, rejected last."""
     rows = asset_tags_named_to(user, asset.asset_tags.select_related("tag", "decided_by"))
     visible = set(visible_asset_tags(asset.asset_tags.all()).values_list("tag_id", flat=True))
-    kept = withheld(rows.db)
+    kept = unapproved_ids(rows.db)
     ordered = list(rows.order_by("-confidence", "tag__key"))
     for row in ordered:
         row.is_visible = row.tag_id in visible  # type: ignore[attr-defined]  # for the template

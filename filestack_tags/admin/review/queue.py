@@ -30,14 +30,13 @@ from filestack_tags.admin.forms import ReviewForm
 from filestack_tags.admin.library.asset_page import AssetPage
 from filestack_tags.admin.lookups import ids_in
 from filestack_tags.admin.sessions import post_only
-from filestack_tags.assets.sensitive import withheld
-from filestack_tags.assets.visibility import assets_of, decisions_of, scope_of, tags_of
+from filestack_tags.assets.sensitive import unapproved_ids
+from filestack_tags.assets.visibility import assets_of, decisions_of, sees_everything, tags_of
 from filestack_tags.conf import get_settings
 from filestack_tags.db.transactions import alias
 from filestack_tags.exceptions import CurationError, DecidedMeanwhile, SearchError
 from filestack_tags.models import Asset, AssetTag, Tag, TagDecision, TagStatistic
-from filestack_tags.search.deadline import time_limit
-from filestack_tags.search.parsing import parse_query
+from filestack_tags.search import Search
 
 from .decide import (
     DECIDED,
@@ -68,15 +67,23 @@ LAST = 5
 class Queue:
     """The filter of the queue: a tag, a range of confidences, and a search.
 
-    ``within`` are the assets that may be seen at all; all, if None.
+    Only assets that ``user`` may see are in it.
     """
 
     tag: Tag | None
     low: int
     high: int
     query: str
-    may_search_hidden: bool
-    within: Q | None = None
+    user: Any
+
+    @cached_property
+    def search(self) -> Search:
+        """The search.
+
+        Raises:
+            SearchError: when it cannot be parsed.
+        """
+        return Search(self.query, user=self.user, using=alias())
 
     @cached_property
     def rows(self) -> QuerySet[AssetTag]:
@@ -85,7 +92,7 @@ class Queue:
         Raises:
             SearchError: when the search cannot be parsed.
         """
-        if self.tag is None or self.tag.hidden or self.tag.pk in withheld(alias()):
+        if self.tag is None or self.tag.hidden or self.tag.pk in unapproved_ids(alias()):
             return AssetTag.objects.none()
         minimum = self.tag.min_confidence
         if minimum is None:
@@ -96,13 +103,8 @@ class Queue:
             score__lte=self.high,
             decision=AssetTag.Decision.NONE,
         )
-        if self.within is not None:
-            rows = rows.filter(asset__in=Asset.objects.within(self.within))
-        if self.query:
-            found = Asset.objects.within(self.within).search(
-                self.query, include_hidden=self.may_search_hidden
-            )
-            rows = rows.filter(asset__in=found.order_by().values("pk"))
+        if self.query or self.search.scope is not None:
+            rows = rows.filter(asset__in=self.search.assets().order_by().values("pk"))
         return rows.order_by("-score", "-asset_id")
 
     def time_limit(self) -> AbstractContextManager[None]:
@@ -111,7 +113,7 @@ class Queue:
         Raises:
             SearchError: when the search cannot be parsed; SearchTimeout on leaving the block.
         """
-        return time_limit(alias(), parse_query(self.query))
+        return self.search.time_limit()
 
     def page(self, after: tuple[int, int] | None) -> tuple[list[AssetTag], str]:
         """Return the rows after (score, asset), and where the next page begins, if there is one."""
@@ -246,12 +248,12 @@ class ReviewPages(AssetPage):
 
 
 def _queue(request: HttpRequest, said: QueryDict) -> tuple[Queue, ReviewForm]:
-    within = scope_of(request.user)
     form = ReviewForm(said)
     form.is_valid()
     cleaned = form.cleaned_data
     tag = cleaned.get("tag")
-    if tag and within is not None and not tags_of(request.user).filter(pk=tag.pk).exists():
+    is_scoped = not sees_everything(request.user)
+    if tag and is_scoped and not tags_of(request.user).filter(pk=tag.pk).exists():
         form.add_error("tag", _("There is no tag %(name)s.") % {"name": said.get("tag", "")})
         tag = None
     return Queue(
@@ -259,8 +261,7 @@ def _queue(request: HttpRequest, said: QueryDict) -> tuple[Queue, ReviewForm]:
         low=cleaned.get("low", ReviewForm.LOW),
         high=cleaned.get("high", ReviewForm.HIGH),
         query=cleaned.get("q", ""),
-        may_search_hidden=request.user.has_perm("filestack_tags.search_hidden"),
-        within=within,
+        user=request.user,
     ), form
 
 
@@ -297,10 +298,10 @@ def _tags(queue: Queue, user: Any) -> list[Tag]:
     """
     found: QuerySet[Any] = tags_of(user)
     found = found.filter(hidden=False, visible_assets__gt=0)
-    if kept := withheld(found.db):
+    if kept := unapproved_ids(found.db):
         found = found.exclude(pk__in=kept)
     tags = list(found.order_by("-visible_assets", "key")[:TAGS])
-    if queue.within is not None:
+    if not sees_everything(user):
         return tags
     counts = dict(
         TagStatistic.objects.filter(
@@ -328,7 +329,7 @@ def _all_of(queue: Queue, rows: list[AssetTag]) -> list[AssetTag]:
             decision=AssetTag.Decision.NONE,
             tag__hidden=False,
         )
-        .exclude(tag__in=withheld(alias()))
+        .exclude(tag__in=unapproved_ids(alias()))
         .select_related("asset", "tag")
         .order_by("-score", "tag__key")
     )

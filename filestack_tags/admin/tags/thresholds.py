@@ -20,7 +20,7 @@ from filestack_tags.db.transactions import alias, atomic, locked
 from filestack_tags.exceptions import SearchTimeout
 from filestack_tags.models import Tag
 from filestack_tags.search import Search
-from filestack_tags.search.threshold_preview import ALWAYS, staying
+from filestack_tags.search.threshold_preview import ALWAYS, preview
 
 
 class ThresholdForm(forms.Form):
@@ -48,9 +48,9 @@ def minimum_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
     form = ThresholdForm(request.GET if "minimum" in request.GET else {"minimum": least})
     requested = form.cleaned_data.get("minimum") if form.is_valid() else None
     minimum = least if requested is None else requested
-    found = staying(alias())
-    total, all_assets = found.stay(0)
-    stay, stay_assets = found.stay(minimum)
+    found = preview(alias())
+    total, all_assets = found.counts(0)
+    stay, stay_assets = found.counts(minimum)
     most = max(found.tags.values(), default=1)
     context = {
         **model_admin.admin_site.each_context(request),

@@ -109,7 +109,7 @@ def test_the_filter_offers_the_most_used_tags_and_no_hidden_ones(
     for number in range(25):
         tagged(f"h{number}", {"everywhere": 90, f"tag{number}": 50, "secret": 90})
     curation.hide(Tag.objects.get(key="secret").pk)
-    completion.forget()
+    completion.clear_cache()
     html = page(editor.get(LIST)).html
     options = html.split("<datalist", 1)[1].split("</datalist>")[0]
     assert options.count("<option") == 20

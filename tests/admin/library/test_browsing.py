@@ -33,7 +33,7 @@ def three(db: None) -> None:
     tagged("first", {"sky": 90, "New York": 60})
     tagged("second", {"sky": 60, "sea": 95})
     tagged("third", {"sea": 40})
-    completion.forget()
+    completion.clear_cache()
 
 
 # Terms
@@ -152,7 +152,7 @@ def test_names_are_completed_as_they_are_written_in_a_search(
 
 def test_a_count_that_is_not_what_the_name_finds_says_so(editor: Client, three: None) -> None:
     curation.set_minimum(Tag.objects.get(key="sky").pk, 80)
-    completion.forget()
+    completion.clear_cache()
     (sky,) = editor.get(COMPLETE, {"before": "sk"}).json()["tags"]
     assert sky == {
         "name": "sky",
@@ -171,7 +171,7 @@ def test_a_count_that_is_not_what_the_name_finds_says_so(editor: Client, three: 
 
 def test_hidden_names_are_completed_for_who_may_and_asks(client_of: Any, three: None) -> None:
     curation.hide(Tag.objects.get(key="sea").pk)
-    completion.forget()
+    completion.clear_cache()
 
     def found(client: Client, before: str) -> list[str]:
         return [tag["name"] for tag in client.get(COMPLETE, {"before": before}).json()["tags"]]
