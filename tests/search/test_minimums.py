@@ -61,4 +61,4 @@ def test_a_large_installation_is_sampled_and_says_so(
 
 
 def test_nothing_stays_of_nothing() -> None:
-    assert preview("default").stay(0) == (0, 0)
+    assert preview("default").counts(0) == (0, 0)

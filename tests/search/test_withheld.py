@@ -113,7 +113,7 @@ def test_the_command_reports_what_is_withheld(crowd: Asset) -> None:
     out = io.StringIO()
     call_command("filestack_tags_sensitive", stdout=out)
     assert "HIDE_SENSITIVE is on" in out.getvalue()
-    assert "gender: woman: 1 assets, 1 withheld" in out.getvalue()
+    assert "gender: woman: 1 assets, 1 hidden" in out.getvalue()
 
 
 def test_a_label_can_be_hidden_before_any_reply_brings_it() -> None:

@@ -98,8 +98,8 @@ class AssetAdmin(UploadScreen, ReviewPages, AssetSearchPages):
     def in_bulk(self, request: HttpRequest, queryset: AssetQuerySet) -> HttpResponse | None:
         """Open the form for a bulk job about all matches, or about the selected assets."""
         if request.POST.get("select_across") == "1":
-            asked = getattr(self.get_changelist_instance(request), "asked", None)
-            if asked is None:
+            list_request = getattr(self.get_changelist_instance(request), "list_request", None)
+            if list_request is None:
                 self.message_user(
                     request,
                     _(
@@ -110,7 +110,7 @@ class AssetAdmin(UploadScreen, ReviewPages, AssetSearchPages):
                     messages.ERROR,
                 )
                 return None
-            what = {"query": str(asked.search)}
+            what = {"query": str(list_request.search)}
         else:
             ticked = request.POST.getlist(ACTION_CHECKBOX_NAME)
             what = {"asset_ids": ",".join(ticked)}

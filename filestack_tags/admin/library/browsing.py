@@ -45,7 +45,7 @@ class Sorting:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ListRequest:
     """The search, order and position of a request.
 
     Args:
@@ -65,12 +65,12 @@ class Asked:
     @property
     def offered(self) -> tuple[Sorting, ...]:
         """The available orders, including this one."""
-        known = (Sorting(), Sorting("oldest"), *_by_confidence(self.search.query))
-        return known if self.sorting in known else (*known, self.sorting)
+        orders = (Sorting(), Sorting("oldest"), *_by_confidence(self.search.query))
+        return orders if self.sorting in orders else (*orders, self.sorting)
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListPage:
     """A page, how many assets match, and messages about the page."""
 
     page: Page
@@ -78,20 +78,20 @@ class Listed:
     notes: tuple[str, ...] = ()
 
 
-def asked(
-    said: Mapping[str, str],
+def parse_request(
+    parameters: Mapping[str, str],
     text: str,
     terms: Iterable[Node],
     *,
     user: Any,
     using: str,
-) -> Asked:
+) -> ListRequest:
     """Parse a request for a list of assets.
 
     An unknown order, or one that cannot be applied, is replaced by the newest first.
 
     Args:
-        said: the request's parameters.
+        parameters: the parameters of the request.
         text: the search as typed.
         terms: the terms from filters.
         user: the user, whose scope and permissions apply.
@@ -112,14 +112,14 @@ def asked(
             ) from error
     notes: tuple[str, ...] = ()
     try:
-        sorting = _sorting(said, query)
+        sorting = _sorting(parameters, query)
     except InvalidLabel as error:
         sorting, notes = Sorting(), (str(error),)
     search = Search(query, user=user, using=using)
-    return Asked(search, typed, sorting, said.get(CURSOR) or None, notes)
+    return ListRequest(search, typed, sorting, parameters.get(CURSOR) or None, notes)
 
 
-def listed(asked: Asked, *, size: int, cap: int) -> Listed:
+def read_page(request: ListRequest, *, size: int, cap: int) -> ListPage:
     """Return the requested page, and the total up to ``cap``.
 
     An invalid cursor, or one at the end, leads to the first page, with a message. Nothing is
@@ -129,49 +129,49 @@ def listed(asked: Asked, *, size: int, cap: int) -> Listed:
     Raises:
         SearchError: as :meth:`~filestack_tags.search.Search.page`.
     """
-    page, notes = _page(asked, size)
+    page, notes = _page(request, size)
     try:
-        counted = asked.search.total(cap=cap)
+        total = request.search.total(cap=cap)
     except SearchTimeout:
-        counted = Total(len(page.ids), is_exact=False)
-    return Listed(page, counted, notes)
+        total = Total(len(page.ids), is_exact=False)
+    return ListPage(page, total, notes)
 
 
-def beside(asked: Asked, asset_id: int) -> Neighbours:
+def neighbours(request: ListRequest, asset_id: int) -> Neighbours:
     """Return the neighbours of an asset in the requested list.
 
     Raises:
         SearchError: as :meth:`~filestack_tags.search.Search.page`.
     """
-    sorting = asked.sorting
-    return asked.search.neighbours(asset_id, order=sorting.order, tag=sorting.tag)
+    sorting = request.sorting
+    return request.search.neighbours(asset_id, order=sorting.order, tag=sorting.tag)
 
 
-def _page(asked: Asked, size: int) -> tuple[Page, tuple[str, ...]]:
-    sorting = asked.sorting
+def _page(request: ListRequest, size: int) -> tuple[Page, tuple[str, ...]]:
+    sorting = request.sorting
     try:
-        page = asked.search.page(
-            order=sorting.order, tag=sorting.tag, size=size, cursor=asked.cursor
+        page = request.search.page(
+            order=sorting.order, tag=sorting.tag, size=size, cursor=request.cursor
         )
     except CursorError:
         note = _("That link is not to a page of this list in this order. This is the first.")
     else:
-        if page.ids or asked.cursor is None:
-            return page, asked.notes
+        if page.ids or request.cursor is None:
+            return page, request.notes
         note = _("There is nothing on that page any more. This is the first.")
-    page, notes = _page(replace(asked, cursor=None), size)
+    page, notes = _page(replace(request, cursor=None), size)
     return page, (*notes, note)
 
 
-def _sorting(said: Mapping[str, str], query: Query) -> Sorting:
-    order = said.get(ORDER, "")
+def _sorting(parameters: Mapping[str, str], query: Query) -> Sorting:
+    order = parameters.get(ORDER, "")
     if order not in ORDERS or order == "newest":
         return Sorting()
     if order == "oldest":
         return Sorting("oldest")
     offered = _by_confidence(query)
     if order == "confidence":
-        if tag := said.get(ORDER_TAG, "").strip():
+        if tag := parameters.get(ORDER_TAG, "").strip():
             key = label_key(tag)
             same = (each for each in offered if each.tag and label_key(each.tag) == key)
             return next(same, Sorting("confidence", tag))

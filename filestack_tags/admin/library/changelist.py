@@ -58,7 +58,7 @@ class AssetChangeList(ValidatedChangeList):
     unknown: tuple[SafeString, ...] = ()
     """Messages about names that are not tags."""
 
-    listed: browsing.Listed | None = None
+    list_page: browsing.ListPage | None = None
     """The page, if it was read by keyset."""
 
     total: Total
@@ -160,7 +160,7 @@ class KeysetChangeList(AssetChangeList):
     """Pages without numbers, which cost the same at any depth."""
 
     shows_hints = True
-    asked: browsing.Asked | None
+    list_request: browsing.ListRequest | None
     """The search, order and position, None if the search language cannot express them."""
 
     # Parsing the request
@@ -181,7 +181,7 @@ class KeysetChangeList(AssetChangeList):
         """Return all matches; they are only read for an action on all of them."""
         for held in (self.params, self.filter_params):
             held.pop(browsing.CURSOR, None)  # only links to pages have a cursor
-        self.asked, self._matches = None, None
+        self.list_request, self._matches = None, None
         self.scope = scope_of(request.user)
         self.notes: list[tuple[int, str]] = []
         asked_for = self._terms(request)
@@ -224,13 +224,15 @@ class KeysetChangeList(AssetChangeList):
 
     def _matching(self, request: HttpRequest, filters: Iterable[Node]) -> QuerySet[Any]:
         using = self.root_queryset.db
-        self.asked = browsing.asked(
+        self.list_request = browsing.parse_request(
             request.GET, self.query, filters, user=request.user, using=using
         )
-        search = self.asked.search
+        search = self.list_request.search
         if self.shows_hints:
             with suppress(SearchTimeout):
-                self.unknown = tuple(hinted(hint) for hint in search.hints(self.asked.typed))
+                self.unknown = tuple(
+                    hinted(hint) for hint in search.hints(self.list_request.typed)
+                )
         else:
             search.names()  # raises an error for a prefix of too many tags
         matches = search.assets(self.root_queryset.filter(deleted_at=None))
@@ -243,14 +245,14 @@ class KeysetChangeList(AssetChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         # A host's subclass may have narrowed the queryset further.
-        if self.asked is None or self.queryset is not self._matches:
+        if self.list_request is None or self.queryset is not self._matches:
             super().get_results(request)
         else:
             try:
-                self._read_page(request, self.asked)
+                self._read_page(request, self.list_request)
             except SearchError as error:
                 self.problem = explained(error, self.query)
-                self.asked, self.listed = None, None
+                self.list_request, self.list_page = None, None
                 self.queryset = self.root_queryset.none()
                 super().get_results(request)
         if (
@@ -259,19 +261,19 @@ class KeysetChangeList(AssetChangeList):
             for level, note in self.notes:
                 messages.add_message(request, level, note)
 
-    def _read_page(self, request: HttpRequest, asked: browsing.Asked) -> None:
+    def _read_page(self, request: HttpRequest, list_request: browsing.ListRequest) -> None:
         size, cap = self.list_per_page, base.COUNT_LIMIT
-        self.listed = browsing.listed(asked, size=size, cap=cap)
-        self.total = self.listed.total
+        self.list_page = browsing.read_page(list_request, size=size, cap=cap)
+        self.total = self.list_page.total
         self.result_count = self.total.count
         self.can_show_all = self.total.is_exact and self.result_count <= self.list_max_show_all
         if self.show_all and self.can_show_all and self.result_count > size:
-            every = replace(asked, cursor=None)
+            whole = replace(list_request, cursor=None)
             size = self.list_max_show_all
-            self.listed = browsing.listed(every, size=size, cap=cap)
-        self.notes += [(messages.WARNING, note) for note in self.listed.notes]
+            self.list_page = browsing.read_page(whole, size=size, cap=cap)
+        self.notes += [(messages.WARNING, note) for note in self.list_page.notes]
         # Through the admin's own queryset: a host may have added columns to it.
-        ids = self.listed.page.ids
+        ids = self.list_page.page.ids
         found = self._with_related(self.root_queryset).in_bulk(ids)
         self.result_list = [found[pk] for pk in ids if pk in found]
         self.multi_page = False
@@ -288,14 +290,16 @@ class KeysetChangeList(AssetChangeList):
 
         For actions on all matches.
         """
-        return None if self.asked is None or self.problem else str(self.asked.search)
+        return (
+            None if self.list_request is None or self.problem else str(self.list_request.search)
+        )
 
     @property
     def save_query(self) -> str:
         """The query string that passes this search to the page that saves searches."""
-        if self.asked is None or not self.search_text:
+        if self.list_request is None or not self.search_text:
             return ""
-        said = {"query": self.search_text, **self.asked.sorting.parameters}
+        said = {"query": self.search_text, **self.list_request.sorting.parameters}
         return urlencode({name: value for name, value in said.items() if value})
 
     def get_query_string(self, new_params: Any = None, remove: Any = None) -> str:
@@ -307,10 +311,10 @@ class KeysetChangeList(AssetChangeList):
     @property
     def page_links(self) -> dict[str, str]:
         """Links to the first, previous and next page and to one long page, if they exist."""
-        if self.listed is None:
+        if self.list_page is None:
             return {}
         links = {}
-        page = self.listed.page
+        page = self.list_page.page
         if page.previous:
             links["first"] = self.get_query_string()
             links["previous"] = self.get_query_string({browsing.CURSOR: page.previous})
@@ -323,15 +327,15 @@ class KeysetChangeList(AssetChangeList):
     @property
     def order_links(self) -> list[dict[str, Any]]:
         """Links to the available orders, with the current one marked."""
-        if self.asked is None:
+        if self.list_request is None:
             return []
         return [
             {
                 "name": _name(each),
                 "url": self.get_query_string({**each.parameters, ORDER_VAR: None}),
-                "is_current": self.listed is not None and each == self.asked.sorting,
+                "is_current": self.list_page is not None and each == self.list_request.sorting,
             }
-            for each in self.asked.offered
+            for each in self.list_request.offered
         ]
 
 

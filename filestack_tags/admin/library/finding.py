@@ -156,10 +156,10 @@ class AssetSearchPages(AssetPage):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         """Show an asset, with links to its neighbours in the result that led here."""
-        context = {**self._beside(request, object_id), **(extra_context or {})}
+        context = {**self._neighbours(request, object_id), **(extra_context or {})}
         return super().change_view(request, object_id, form_url, context)
 
-    def _beside(self, request: HttpRequest, object_id: str) -> dict[str, Any]:
+    def _neighbours(self, request: HttpRequest, object_id: str) -> dict[str, Any]:
         said = request.GET.get(CAME_FROM, "")
         # Always set: for a missing variable Django logs the whole context, including signed URLs.
         nothing: dict[str, Any] = {"result_url": ""}
@@ -174,11 +174,11 @@ class AssetSearchPages(AssetPage):
         except (InvalidListParameters, SuspiciousOperation):
             return nothing
         context = {"result_url": f"{self._list_url()}?{said}"}
-        asked = getattr(changelist, "asked", None)
-        if asked is None or changelist.problem:
+        list_request = getattr(changelist, "list_request", None)
+        if list_request is None or changelist.problem:
             return context  # a request outside the search language has no order for neighbours
         try:
-            found = browsing.beside(asked, int(object_id))
+            found = browsing.neighbours(list_request, int(object_id))
         except SearchTimeout:
             return context
         for name, pk in (("previous_url", found.previous), ("next_url", found.next)):
@@ -201,10 +201,10 @@ def is_query_only(request: HttpRequest) -> bool:
 
 def _shown(changelist: Any, url: str) -> dict[str, Any]:
     """Return the tags of the result with links that add, exclude and remove them."""
-    if getattr(changelist, "asked", None) is None or changelist.problem:
+    if getattr(changelist, "list_request", None) is None or changelist.problem:
         return {"facets": None, "tags": []}
     try:
-        found: Facets = changelist.asked.search.facets(limit=FACETS, sample=SAMPLE)
+        found: Facets = changelist.list_request.search.facets(limit=FACETS, sample=SAMPLE)
     except SearchTimeout:
         return {"facets": None, "tags": [], "took_too_long": True}
     typed = parse_query(changelist.query)

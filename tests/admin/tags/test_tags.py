@@ -130,7 +130,7 @@ def test_a_name_taken_in_the_meantime_is_explained_and_nothing_is_saved(
     editor: Client, sky: Tag, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The form's own check is disabled, as if the other tag was created after it."""
-    blind = SimpleNamespace(known=lambda keys: {})
+    blind = SimpleNamespace(existing_ids=lambda keys: {})
     monkeypatch.setattr("filestack_tags.admin.forms.tags", blind)
 
     response = save(editor, sky, min_confidence="60", aliases="above\nsea")
