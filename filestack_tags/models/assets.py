@@ -160,7 +160,7 @@ class Asset(models.Model):
     """When the sweep checks it again: next attempt if queued, end of the lease if running."""
     attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
     queued_by = models.CharField(_("queued by"), max_length=10, blank=True)
-    """The :class:`.ledger.TaggingRun.Trigger` of the request that queued it."""
+    """The :class:`.runs.TaggingRun.Trigger` of the request that queued it."""
     queued_for = models.CharField(_("queued for"), max_length=100, blank=True)
     """The tagger of the request; the setting ``TAGGER`` when empty."""
     fresh_since = models.DateTimeField(null=True, blank=True, editable=False)

@@ -106,7 +106,7 @@ def prune(
     * The files of exports are deleted ``exports`` days after they ended.
     * For other bulk jobs and for merges, the records about single assets are deleted ``undo`` days
       after they ended, so that they cannot be undone any more. Jobs about tags are the exception:
-      their decisions are in the log. A job or merge that is being undone is left alone.
+      their decisions are in the log. A job or merge that is being undone is skipped.
 
     Args:
         deliveries: days; the setting ``DELIVERY_RETENTION_DAYS`` when ``None``.
@@ -128,35 +128,32 @@ def prune(
     old_deliveries = _old_deliveries(
         _before(now, deliveries, settings.DELIVERY_RETENTION_DAYS, least_delivery_days())
     )
-    old_runs = _old_runs(_before(now, raw_replies, settings.RAW_REPLY_RETENTION_DAYS))
+    before_replies = _before(now, raw_replies, settings.RAW_REPLY_RETENTION_DAYS)
+    with_reply = _ended_runs(before_replies).exclude(raw_reply="")
     before_exports = _before(now, exports, settings.EXPORT_RETENTION_DAYS)
     before_undo = _before(now, undo, settings.UNDO_RETENTION_DAYS)
     old_messages = _old_messages(_before(now, outbound, settings.OUTBOUND_RETENTION_DAYS))
-    ended_runs = _without_delivery(
-        _before(now, runs, settings.RUN_RETENTION_DAYS, LEAST_DAYS_OF_RUNS)
-    )
+    before_runs = _before(now, runs, settings.RUN_RETENTION_DAYS, LEAST_DAYS_OF_RUNS)
+    ended_runs = _ended_runs(before_runs).filter(delivery=None)
+    jobs, merges = _old_jobs(before_exports, before_undo), _old_merges(before_undo)
     if dry_run:
-        shown = _shared_by_current_runs()
-        kept = sum(pk in shown for ids in _run_batches(old_runs) for pk in ids)
-        ended = sum(pk not in shown for ids in _run_batches(ended_runs) for pk in ids)
-        jobs, merges = _old_jobs(before_exports, before_undo), _old_merges(before_undo)
         return Pruned(
             deliveries=old_deliveries.count(),
-            raw_replies=old_runs.count() - kept,
+            raw_replies=sum(map(len, _run_batches(with_reply))),
             export_parts=_rows(BulkJobPart).filter(job__in=jobs).count(),
             job_items=_rows(BulkJobItem).filter(job__in=jobs).count(),
             merge_rows=_rows(TagMergeRow).filter(merge__in=merges).count(),
             messages=old_messages.count(),
-            runs=ended,
+            runs=sum(map(len, _run_batches(ended_runs))),
         )
     done = Pruned()
     failure: Exception | None = None
     for step in (
-        _prune_deliveries(old_deliveries),
-        _prune_runs(ended_runs),
-        _prune_replies(old_runs),
-        _prune_jobs(_old_jobs(before_exports, before_undo)),
-        _prune_merges(_old_merges(before_undo)),
+        (Pruned(deliveries=_delete(ids)) for ids in _delivery_batches(old_deliveries)),
+        (Pruned(runs=_delete_runs(ids, ended_runs)) for ids in _run_batches(ended_runs)),
+        (Pruned(raw_replies=_empty(ids)) for ids in _run_batches(with_reply)),
+        _prune_jobs(jobs),
+        _prune_merges(merges),
         _prune_messages(old_messages),
     ):
         try:
@@ -170,23 +167,6 @@ def prune(
         raise failure
     heartbeat.beat("prune", **asdict(done))
     return done
-
-
-def _prune_deliveries(old: QuerySet[WebhookDelivery]) -> Iterator[Pruned]:
-    for ids in _delivery_batches(old):
-        yield Pruned(deliveries=_delete(ids))
-
-
-def _prune_runs(ended: QuerySet[TaggingRun]) -> Iterator[Pruned]:
-    shown = _shared_by_current_runs()
-    for ids in _run_batches(ended):
-        yield Pruned(runs=_delete_runs([pk for pk in ids if pk not in shown], ended))
-
-
-def _prune_replies(old: QuerySet[TaggingRun]) -> Iterator[Pruned]:
-    shown = _shared_by_current_runs()
-    for ids in _run_batches(old):
-        yield Pruned(raw_replies=_empty([pk for pk in ids if pk not in shown]))
 
 
 def _prune_jobs(old: QuerySet[BulkJob]) -> Iterator[Pruned]:
@@ -216,15 +196,15 @@ def least_delivery_days() -> int:
 
 
 def _before(
-    now: datetime, given: int | None, setting: int, least: int = LEAST_DAYS
+    now: datetime, override: int | None, setting: int, least: int = LEAST_DAYS
 ) -> datetime:
-    days = setting if given is None else given
+    days = setting if override is None else override
     if days < least:
         raise ConfigurationError(
-            f"Everything is kept for {LEAST_DAYS} day or more, deliveries for "
-            f"{least_delivery_days()} and runs for {LEAST_DAYS_OF_RUNS}, not {days}: Filestack may "
-            "send an event again more than 12 hours later, and WEBHOOK_TOLERANCE accepts it; "
-            "results of workflows may come 48 hours later."
+            f"{days} is too short: keep data for {LEAST_DAYS} day or more, deliveries for "
+            f"{least_delivery_days()} and runs for {LEAST_DAYS_OF_RUNS}. Filestack may resend an "
+            "event more than 12 hours later, which WEBHOOK_TOLERANCE accepts, and results of "
+            "workflows may arrive 48 hours later."
         )
     return now - timedelta(days=min(days, MOST_DAYS))
 
@@ -247,14 +227,6 @@ def _old_messages(before: datetime) -> QuerySet[OutboundMessage]:
 def _delete_messages(message_ids: list[int]) -> int:
     rows = OutboundMessage.objects.using(alias()).filter(pk__in=message_ids, due_at=None)
     return rows._raw_delete(alias())
-
-
-def _old_runs(before: datetime) -> QuerySet[TaggingRun]:
-    return _ended_runs(before).exclude(raw_reply="")
-
-
-def _without_delivery(before: datetime) -> QuerySet[TaggingRun]:
-    return _ended_runs(before).filter(delivery=None)
 
 
 def _ended_runs(before: datetime) -> QuerySet[TaggingRun]:
@@ -280,7 +252,7 @@ def _shared_by_current_runs() -> frozenset[int | None]:
 
 
 def _delivery_batches(old: QuerySet[WebhookDelivery]) -> Iterator[list[int]]:
-    """Yield ids, oldest first, skipping rows that were left alone."""
+    """Yield ids, oldest first; rows that stay, because they are locked, are passed only once."""
     ahead = old
     while rows := list(
         ahead.order_by("received_at", "pk").values_list("received_at", "pk")[:BATCH]
@@ -292,12 +264,14 @@ def _delivery_batches(old: QuerySet[WebhookDelivery]) -> Iterator[list[int]]:
         )
 
 
-def _run_batches(old: QuerySet[TaggingRun]) -> Iterator[list[int]]:
+def _run_batches(runs: QuerySet[TaggingRun]) -> Iterator[list[int]]:
+    """Yield ids in order, without runs whose reply another asset shows."""
+    shared = _shared_by_current_runs()
     last = 0
     while ids := list(
-        old.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:BATCH]
+        runs.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:BATCH]
     ):
-        yield ids
+        yield [pk for pk in ids if pk not in shared]
         last = ids[-1]
 
 
@@ -306,22 +280,22 @@ def _delete(delivery_ids: list[int]) -> int:
     """Delete deliveries, and the references to them; return how many.
 
     Runs are locked before deliveries, as when a delivery is processed. Deliveries that are locked
-    or were reopened are left alone.
+    or were reopened are skipped.
     """
     runs = TaggingRun.objects.using(alias())
     with atomic():
         referring = runs.filter(delivery__in=delivery_ids).values_list("pk", flat=True)
-        held_runs = _hold(TaggingRun.objects.filter(pk__in=list(referring)).only("delivery"))
-        held = _hold(
+        locked_runs = _lock(TaggingRun.objects.filter(pk__in=list(referring)).only("delivery"))
+        rows = _lock(
             WebhookDelivery.objects.filter(pk__in=delivery_ids).only("state", "error_code")
         )
         closed = {
             delivery.pk
-            for delivery in held
+            for delivery in rows
             if delivery.state in CLOSED or delivery.error_code == ErrorCode.TOO_LARGE
         }
         # No new run can refer to a closed delivery, so these are all references.
-        cut = {run.pk for run in held_runs if run.delivery_id in closed}
+        cut = {run.pk for run in locked_runs if run.delivery_id in closed}
         others = runs.filter(delivery__in=closed).exclude(pk__in=cut)
         closed -= set(others.values_list("delivery", flat=True))
         runs.filter(pk__in=cut).update(delivery=None)
@@ -334,17 +308,17 @@ def _delete(delivery_ids: list[int]) -> int:
 def _delete_runs(run_ids: list[int], ended: QuerySet[TaggingRun]) -> int:
     """Delete runs; rows of tags and of the log may keep their ids as dangling references."""
     with atomic():
-        held = _hold(TaggingRun.objects.filter(pk__in=run_ids).only("pk"))
+        rows = _lock(TaggingRun.objects.filter(pk__in=run_ids).only("pk"))
         # Check again: a late result may have made an abandoned run the current one.
-        ids = list(ended.filter(pk__in=[run.pk for run in held]).values_list("pk", flat=True))
+        ids = list(ended.filter(pk__in=[run.pk for run in rows]).values_list("pk", flat=True))
         return TaggingRun.objects.filter(pk__in=ids)._raw_delete(alias()) if ids else 0
 
 
 @retrying
 def _empty(run_ids: list[int]) -> int:
     with atomic():
-        held = _hold(TaggingRun.objects.filter(pk__in=run_ids).only("pk"))
-        runs = TaggingRun.objects.using(alias()).filter(pk__in=[run.pk for run in held])
+        rows = _lock(TaggingRun.objects.filter(pk__in=run_ids).only("pk"))
+        runs = TaggingRun.objects.using(alias()).filter(pk__in=[run.pk for run in rows])
         return runs.update(raw_reply="")
 
 
@@ -358,16 +332,16 @@ def _old_jobs(before_exports: datetime, before_undo: datetime) -> QuerySet[BulkJ
     is_old = (export & Q(finished_at__lt=before_exports)) | (
         ~export & Q(finished_at__lt=before_undo)
     )
-    left = Q(Exists(_rows(BulkJobPart).filter(job=OuterRef("pk"))))
-    left |= Q(Exists(_rows(BulkJobItem).filter(job=OuterRef("pk"))))
+    remaining = Q(Exists(_rows(BulkJobPart).filter(job=OuterRef("pk"))))
+    remaining |= Q(Exists(_rows(BulkJobItem).filter(job=OuterRef("pk"))))
     # Jobs with pruned_at are included: their pruning was interrupted.
-    return _rows(BulkJob).filter(is_old, left, due_at=None).order_by("pk")
+    return _rows(BulkJob).filter(is_old, remaining, due_at=None).order_by("pk")
 
 
 def _old_merges(before: datetime) -> QuerySet[TagMerge]:
-    left = Exists(_rows(TagMergeRow).filter(merge=OuterRef("pk")))
+    remaining = Exists(_rows(TagMergeRow).filter(merge=OuterRef("pk")))
     merged = _rows(TagMerge).filter(state=TagMerge.State.MERGED, changed_at__lt=before)
-    return merged.filter(left).order_by("pk")
+    return merged.filter(remaining).order_by("pk")
 
 
 def _prune_job(pk: int) -> Iterator[Pruned]:
@@ -429,5 +403,5 @@ def _raw_delete(rows: QuerySet[Kept]) -> int:
     return rows._raw_delete(alias())
 
 
-def _hold(rows: QuerySet[Row]) -> list[Row]:
+def _lock(rows: QuerySet[Row]) -> list[Row]:
     return list(locked(rows.order_by("pk"), skip_held=True))

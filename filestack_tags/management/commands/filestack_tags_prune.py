@@ -9,6 +9,15 @@ from filestack_tags.management.base import AppCommand
 from filestack_tags.operations import retention
 from filestack_tags.operations.retention import Pruned
 
+OPTIONS = {
+    "deliveries": "DELIVERY_RETENTION_DAYS",
+    "raw_replies": "RAW_REPLY_RETENTION_DAYS",
+    "runs": "RUN_RETENTION_DAYS",
+    "exports": "EXPORT_RETENTION_DAYS",
+    "undo": "UNDO_RETENTION_DAYS",
+    "outbound": "OUTBOUND_RETENTION_DAYS",
+}
+
 LINE_EVERY = 20
 """Batches between two lines of progress without a terminal."""
 
@@ -22,53 +31,23 @@ class Command(AppCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "--deliveries", type=int, metavar="DAYS", help="instead of DELIVERY_RETENTION_DAYS"
-        )
-        parser.add_argument(
-            "--raw-replies",
-            type=int,
-            metavar="DAYS",
-            help="instead of RAW_REPLY_RETENTION_DAYS",
-        )
-        parser.add_argument(
-            "--runs", type=int, metavar="DAYS", help="instead of RUN_RETENTION_DAYS"
-        )
-        parser.add_argument(
-            "--exports", type=int, metavar="DAYS", help="instead of EXPORT_RETENTION_DAYS"
-        )
-        parser.add_argument(
-            "--undo", type=int, metavar="DAYS", help="instead of UNDO_RETENTION_DAYS"
-        )
-        parser.add_argument(
-            "--outbound", type=int, metavar="DAYS", help="instead of OUTBOUND_RETENTION_DAYS"
-        )
+        for name, setting in OPTIONS.items():
+            parser.add_argument(
+                f"--{name.replace('_', '-')}",
+                type=int,
+                metavar="DAYS",
+                help=f"instead of {setting}",
+            )
         parser.add_argument(
             "--dry-run", action="store_true", help="only show how many rows would be deleted"
         )
 
-    def handle(
-        self,
-        *args: Any,
-        deliveries: int | None,
-        raw_replies: int | None,
-        runs: int | None,
-        exports: int | None,
-        undo: int | None,
-        outbound: int | None,
-        dry_run: bool,
-        **options: Any,
-    ) -> None:
+    def handle(self, *args: Any, dry_run: bool, **options: Any) -> None:
         self.done = Pruned()
         self.batches = 0
         try:
-            found = retention.prune(
-                deliveries=deliveries,
-                raw_replies=raw_replies,
-                runs=runs,
-                exports=exports,
-                undo=undo,
-                outbound=outbound,
+            pruned = retention.prune(
+                **{name: options[name] for name in OPTIONS},
                 dry_run=dry_run,
                 report_progress=self._report_progress,
             )
@@ -80,7 +59,7 @@ class Command(AppCommand):
             ) from None
         if self.batches and self.stdout.isatty():
             self.stdout.write("\r", ending="")
-        self.stdout.write(_summary(found, "would be " if dry_run else ""))
+        self.stdout.write(_summary(pruned, "would be " if dry_run else ""))
 
     def _report_progress(self, so_far: Pruned) -> None:
         self.done = so_far
