@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import django
 import pytest
 from babel.messages.catalog import Catalog, Message
 from babel.messages.pofile import read_po
@@ -96,6 +97,19 @@ def test_no_message_of_the_code_is_left_out(
         known = {(message.context, texts(message.id)) for message in messages(language)}
         assert not used - known, "Run: make messages, and translate what is new"
         assert not known - used, "Run: make messages"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_messages_that_django_has_too_are_translated_as_there(language: str) -> None:
+    # Django merges the catalogs of all apps: another translation would change the host's pages.
+    ours = {message.id: message.string for message in messages(language) if not message.context}
+    for folder in ("conf", "contrib/admin", "contrib/auth"):
+        file = f"{folder}/locale/{language}/LC_MESSAGES/django.mo"
+        with (Path(django.__file__).parent / file).open("rb") as opened:
+            theirs = gettext.GNUTranslations(opened)
+        for text, translated in ours.items():
+            if isinstance(text, str) and theirs.gettext(text) != text:
+                assert translated == theirs.gettext(text), text
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,7 @@ class BaseAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in stubs
     ) -> HttpResponse | None:
         selected = request.POST.getlist(ACTION_CHECKBOX_NAME)
         if not all(lookups.is_id(self.model, text) for text in selected):
-            text = _("The selection cannot be read. Select again.")
+            text = _("The selection is invalid. Select the items again.")
             self.message_user(request, text, messages.ERROR)
             return None
         if SHOWN in request.POST:

@@ -37,7 +37,7 @@ def hinted(hint: Hint) -> SafeString:
     if hint.kind == "phrase":
         text = _("There is a tag “%(name)s”.") % {"name": hint.term}
     elif hint.kind == "whole":
-        text = _("“%(term)s” finds whole values only.") % {"term": hint.term}
+        text = _("“%(term)s” matches complete values only.") % {"term": hint.term}
     else:
         text = _("There is no tag “%(name)s”.") % {"name": hint.term}
     links = [

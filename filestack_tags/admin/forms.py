@@ -28,7 +28,10 @@ class RegisterForm(ChangesModelForm):
         label=gettext_lazy("Tag this file"),
         required=False,
         initial=True,
-        help_text=gettext_lazy("A file that has tags keeps them; use “Re-tag” for new ones."),
+        help_text=gettext_lazy(
+            "A file that already has tags keeps them. To get new tags, "
+            "use “Re-tag” on its page."
+        ),
     )
 
     class Meta:
@@ -39,14 +42,14 @@ class RegisterForm(ChangesModelForm):
                 "A Filestack handle, an external URL (https://…), or a path in a storage "
                 "alias (src://ALIAS/PATH)."
             ),
-            "mimetype": gettext_lazy("Such as image/jpeg; leave empty if unknown."),
+            "mimetype": gettext_lazy("For example image/jpeg. Leave empty if unknown."),
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if "tag" in self.fields and (problem := not_configured()):
             self.fields["tag"].help_text = _(
-                "%(problem)s Until then the file is registered, and stays without tags."
+                "%(problem)s Until this is fixed, files are registered but not tagged."
             ) % {"problem": problem}
 
     def clean_reference(self) -> str:
@@ -135,7 +138,7 @@ class ReviewForm(forms.Form):
         except InvalidLabel as error:
             raise forms.ValidationError(str(error)) from error
         if tag_id is None:
-            raise forms.ValidationError(_("There is no tag %(name)s.") % {"name": name})
+            raise forms.ValidationError(_("There is no tag “%(name)s”.") % {"name": name})
         return Tag.objects.get(pk=tag_id)
 
     def clean_low(self) -> int:
@@ -154,7 +157,7 @@ class TagForm(ChangesModelForm):
         label=gettext_lazy("Aliases"),
         required=False,
         widget=AdminTextareaWidget(attrs={"rows": 4, "dir": "auto"}),
-        help_text=gettext_lazy("Other labels that lead to this tag, one on each line."),
+        help_text=gettext_lazy("Other names of this tag, one per line."),
     )
 
     lines = ("aliases",)
@@ -185,7 +188,7 @@ class TagForm(ChangesModelForm):
         if name and label_key(name) in set(cleaned.get("aliases", ())) - set(
             self.known_aliases
         ):
-            self.add_error("aliases", _("The tag's own name cannot be an alias of it."))
+            self.add_error("aliases", _("The name of a tag cannot be its alias."))
         return cleaned
 
     def _require_free(self, labels: list[str]) -> list[str]:
@@ -197,6 +200,6 @@ class TagForm(ChangesModelForm):
         taken = sorted(key for key, holder in holders.items() if holder != self.instance.pk)
         if taken:
             raise forms.ValidationError(
-                _("Another tag is called %(names)s.") % {"names": ", ".join(taken)}
+                _("Another tag already uses %(names)s.") % {"names": ", ".join(taken)}
             )
         return keys

@@ -53,7 +53,7 @@ def with_login_redirect(pattern: Any, site: admin.AdminSite) -> Any:
             return view(request, *args, **kwargs)
         login = reverse("admin:login", current_app=site.name)
         if is_script(request):
-            text = _("You are logged out. Log in, then try again: nothing was changed.")
+            text = _("Your session has expired, so nothing was changed. Log in and try again.")
             reply = {"error": text, "login": login, "text": _("Log in")}
             return JsonResponse(reply, status=401)
         page = _referring_page(request) if request.method == "POST" else ""

@@ -104,7 +104,7 @@ def check(
     Search(data.query, user=user, using=alias()).names()
     if data.order not in Order.values:
         raise SavedSearchError(
-            _("An order is one of %(orders)s, not “%(order)s”.")
+            _("Unknown order “%(order)s”. Allowed orders: %(orders)s.")
             % {"orders": ", ".join(Order.values), "order": data.order},
             parameter="order",
         )
@@ -114,7 +114,7 @@ def check(
         label_key(order_tag)  # the normalized key may be too long even if the name is not
     if order_tag and data.order != Order.CONFIDENCE:
         raise SavedSearchError(
-            _("A tag to order by needs the order “confidence”."),
+            _("A tag for the order requires the order “confidence”."),
             parameter="order_tag",
         )
     name = " ".join(storable(data.name).split())
@@ -162,7 +162,7 @@ def _require_free(name: str, user: AbstractBaseUser, saved_id: int | None) -> No
     looks = _looks(name)
     if any(_looks(other) == looks for other in others.values_list("name", flat=True)):
         raise SavedSearchError(
-            _("You have a saved search called “%(name)s” already.") % {"name": name},
+            _("You already have a saved search named “%(name)s”.") % {"name": name},
             parameter="name",
             conflict=True,
         )

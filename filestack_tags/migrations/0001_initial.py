@@ -78,19 +78,19 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "failures",
-                    models.PositiveIntegerField(default=0, verbose_name="refusals in a row"),
+                    models.PositiveIntegerField(default=0, verbose_name="consecutive failures"),
                 ),
                 (
                     "opened_at",
-                    models.DateTimeField(blank=True, null=True, verbose_name="open since"),
+                    models.DateTimeField(blank=True, null=True, verbose_name="paused since"),
                 ),
                 (
                     "opened_times",
-                    models.PositiveIntegerField(default=0, verbose_name="tried in vain"),
+                    models.PositiveIntegerField(default=0, verbose_name="failed retries"),
                 ),
                 (
                     "retry_at",
-                    models.DateTimeField(blank=True, null=True, verbose_name="next try"),
+                    models.DateTimeField(blank=True, null=True, verbose_name="next retry"),
                 ),
                 (
                     "error_code",
@@ -99,8 +99,8 @@ class Migration(migrations.Migration):
                 ("reason", models.TextField(blank=True, verbose_name="reason")),
             ],
             options={
-                "verbose_name": "circuit",
-                "verbose_name_plural": "circuits",
+                "verbose_name": "circuit breaker",
+                "verbose_name_plural": "circuit breakers",
                 "ordering": ("tagger",),
             },
         ),
@@ -125,11 +125,11 @@ class Migration(migrations.Migration):
                         default=django.utils.timezone.now, verbose_name="last run"
                     ),
                 ),
-                ("found", models.JSONField(blank=True, default=dict, verbose_name="found")),
+                ("found", models.JSONField(blank=True, default=dict, verbose_name="result")),
             ],
             options={
-                "verbose_name": "heartbeat",
-                "verbose_name_plural": "heartbeats",
+                "verbose_name": "scheduled task",
+                "verbose_name_plural": "scheduled tasks",
                 "ordering": ("name",),
             },
         ),
@@ -146,8 +146,8 @@ class Migration(migrations.Migration):
                 ("calls", models.PositiveIntegerField(default=0, verbose_name="calls")),
             ],
             options={
-                "verbose_name": "spending",
-                "verbose_name_plural": "spending",
+                "verbose_name": "daily usage",
+                "verbose_name_plural": "daily usage",
                 "ordering": ("-day",),
             },
         ),
@@ -288,7 +288,7 @@ class Migration(migrations.Migration):
                 ("changed_at", models.DateTimeField(auto_now=True, verbose_name="changed")),
                 (
                     "deleted_at",
-                    models.DateTimeField(blank=True, null=True, verbose_name="deleted"),
+                    models.DateTimeField(blank=True, null=True, verbose_name="archived"),
                 ),
                 (
                     "uploader",
@@ -307,7 +307,7 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "assets",
                 "ordering": ("-id",),
                 "permissions": (
-                    ("tag_asset", "Can have assets tagged"),
+                    ("tag_asset", "Can tag assets"),
                     ("search_hidden", "Can search hidden tags"),
                 ),
             },
@@ -327,7 +327,8 @@ class Migration(migrations.Migration):
                     "min_confidence",
                     models.PositiveSmallIntegerField(
                         blank=True,
-                        help_text="Replaces the global minimum for this tag. Applied when reading.",
+                        help_text="Overrides the global minimum for this tag. Tags below "
+                        "the minimum are hidden, not deleted.",
                         null=True,
                         verbose_name="minimum confidence",
                     ),
@@ -336,7 +337,8 @@ class Migration(migrations.Migration):
                     "hidden",
                     models.BooleanField(
                         default=False,
-                        help_text="Stored, but neither shown nor found.",
+                        help_text="Hidden tags are stored, but they are not shown and "
+                        "searches do not find them.",
                         verbose_name="hidden",
                     ),
                 ),
@@ -673,7 +675,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "decided_at",
-                    models.DateTimeField(blank=True, null=True, verbose_name="decided"),
+                    models.DateTimeField(blank=True, null=True, verbose_name="reviewed"),
                 ),
                 (
                     "asset",
@@ -693,7 +695,7 @@ class Migration(migrations.Migration):
                         on_delete=django.db.models.deletion.SET_NULL,
                         related_name="+",
                         to=settings.AUTH_USER_MODEL,
-                        verbose_name="decided by",
+                        verbose_name="reviewed by",
                     ),
                 ),
                 (

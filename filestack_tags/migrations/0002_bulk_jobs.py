@@ -57,7 +57,7 @@ class Migration(migrations.Migration):
                             ("waiting", "waiting"),
                             ("running", "running"),
                             ("finished", "finished"),
-                            ("cancelled", "cancelled"),
+                            ("cancelled", "canceled"),
                             ("failed", "failed"),
                         ],
                         default="waiting",
@@ -89,7 +89,7 @@ class Migration(migrations.Migration):
                 ("skipped", models.PositiveIntegerField(default=0, verbose_name="skipped")),
                 ("failed", models.PositiveIntegerField(default=0, verbose_name="failed")),
                 ("reasons", models.JSONField(blank=True, default=dict, verbose_name="reasons")),
-                ("held", models.CharField(blank=True, max_length=20, verbose_name="held up")),
+                ("held", models.CharField(blank=True, max_length=20, verbose_name="paused")),
                 ("error", models.TextField(blank=True, verbose_name="error")),
                 (
                     "trigger",
@@ -117,7 +117,7 @@ class Migration(migrations.Migration):
                 (
                     "created_at",
                     models.DateTimeField(
-                        default=django.utils.timezone.now, verbose_name="asked for"
+                        default=django.utils.timezone.now, verbose_name="requested"
                     ),
                 ),
                 (
@@ -130,7 +130,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "finished_at",
-                    models.DateTimeField(blank=True, null=True, verbose_name="ended"),
+                    models.DateTimeField(blank=True, null=True, verbose_name="finished"),
                 ),
                 (
                     "pruned_at",
@@ -144,7 +144,7 @@ class Migration(migrations.Migration):
                         on_delete=django.db.models.deletion.SET_NULL,
                         related_name="+",
                         to=settings.AUTH_USER_MODEL,
-                        verbose_name="asked by",
+                        verbose_name="requested by",
                     ),
                 ),
                 (

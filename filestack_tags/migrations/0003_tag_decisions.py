@@ -62,7 +62,7 @@ class Migration(migrations.Migration):
                         ],
                         default="code",
                         max_length=7,
-                        verbose_name="by way of",
+                        verbose_name="origin",
                     ),
                 ),
                 (
@@ -92,12 +92,15 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("before_tagger_confidence", models.PositiveSmallIntegerField(null=True)),
-                ("before_at", models.DateTimeField(null=True, verbose_name="decided before")),
+                (
+                    "before_at",
+                    models.DateTimeField(null=True, verbose_name="previously reviewed"),
+                ),
                 ("before_run", models.BigIntegerField(null=True)),
                 (
                     "after_confidence",
                     models.PositiveSmallIntegerField(
-                        null=True, verbose_name="confidence since"
+                        null=True, verbose_name="confidence after"
                     ),
                 ),
                 (
@@ -105,7 +108,7 @@ class Migration(migrations.Migration):
                     models.PositiveSmallIntegerField(
                         choices=[(0, "none"), (1, "accepted"), (2, "rejected"), (3, "added")],
                         default=0,
-                        verbose_name="decision since",
+                        verbose_name="decision after",
                     ),
                 ),
                 (
@@ -113,7 +116,7 @@ class Migration(migrations.Migration):
                     models.PositiveSmallIntegerField(
                         choices=[(0, "auto"), (1, "user")],
                         null=True,
-                        verbose_name="source since",
+                        verbose_name="source after",
                     ),
                 ),
                 (
@@ -135,7 +138,7 @@ class Migration(migrations.Migration):
                         on_delete=django.db.models.deletion.SET_NULL,
                         related_name="+",
                         to=settings.AUTH_USER_MODEL,
-                        verbose_name="decided before by",
+                        verbose_name="previously reviewed by",
                     ),
                 ),
                 (

@@ -125,7 +125,7 @@ class Migration(migrations.Migration):
                         verbose_name="decision",
                     ),
                 ),
-                ("decided_at", models.DateTimeField(null=True, verbose_name="decided")),
+                ("decided_at", models.DateTimeField(null=True, verbose_name="reviewed")),
                 (
                     "asset",
                     models.ForeignKey(

@@ -45,7 +45,9 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "order_tag",
-                    models.CharField(blank=True, max_length=200, verbose_name="by tag"),
+                    models.CharField(
+                        blank=True, max_length=200, verbose_name="tag for the order"
+                    ),
                 ),
                 ("shared", models.BooleanField(default=False, verbose_name="shared")),
                 (

@@ -43,8 +43,8 @@ class Migration(migrations.Migration):
                     models.CharField(
                         choices=[
                             ("waiting", "waiting"),
-                            ("known", "known"),
-                            ("left_out", "left out"),
+                            ("known", "registered"),
+                            ("left_out", "skipped"),
                             ("failed", "failed"),
                         ],
                         default="waiting",

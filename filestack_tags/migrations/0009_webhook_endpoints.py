@@ -89,7 +89,7 @@ class Migration(migrations.Migration):
                         choices=[
                             ("asset.tagged", "an asset was tagged"),
                             ("asset.failed", "an asset could not be tagged"),
-                            ("tag.decided", "a person decided"),
+                            ("tag.decided", "a tag was reviewed"),
                         ],
                         max_length=30,
                         verbose_name="event",
@@ -102,7 +102,7 @@ class Migration(migrations.Migration):
                         choices=[
                             ("waiting", "waiting"),
                             ("sent", "sent"),
-                            ("dead", "given up"),
+                            ("dead", "failed"),
                         ],
                         default="waiting",
                         max_length=10,
@@ -151,9 +151,7 @@ class Migration(migrations.Migration):
                 "verbose_name": "outbound message",
                 "verbose_name_plural": "outbound messages",
                 "ordering": ("-id",),
-                "permissions": (
-                    ("resend_outboundmessage", "Can send outbound messages again"),
-                ),
+                "permissions": (("resend_outboundmessage", "Can resend outbound messages"),),
                 "indexes": [
                     models.Index(fields=["due_at"], name="fst_outbound_due"),
                     models.Index(fields=["state", "-id"], name="fst_outbound_state"),

@@ -13,7 +13,7 @@ class Migration(migrations.Migration):
             model_name="circuit",
             name="closed_at",
             field=models.DateTimeField(
-                blank=True, editable=False, null=True, verbose_name="closed"
+                blank=True, editable=False, null=True, verbose_name="resumed"
             ),
         ),
     ]

@@ -15,7 +15,7 @@ class Migration(migrations.Migration):
                 "base_manager_name": "objects",
                 "ordering": ("-id",),
                 "permissions": (
-                    ("tag_asset", "Can have assets tagged"),
+                    ("tag_asset", "Can tag assets"),
                     ("search_hidden", "Can search hidden tags"),
                 ),
                 "verbose_name": "asset",
@@ -71,8 +71,8 @@ class Migration(migrations.Migration):
             options={
                 "base_manager_name": "objects",
                 "ordering": ("tagger",),
-                "verbose_name": "circuit",
-                "verbose_name_plural": "circuits",
+                "verbose_name": "circuit breaker",
+                "verbose_name_plural": "circuit breakers",
             },
         ),
         migrations.AlterModelOptions(
@@ -80,8 +80,8 @@ class Migration(migrations.Migration):
             options={
                 "base_manager_name": "objects",
                 "ordering": ("name",),
-                "verbose_name": "heartbeat",
-                "verbose_name_plural": "heartbeats",
+                "verbose_name": "scheduled task",
+                "verbose_name_plural": "scheduled tasks",
             },
         ),
         migrations.AlterModelOptions(
@@ -98,9 +98,7 @@ class Migration(migrations.Migration):
             options={
                 "base_manager_name": "objects",
                 "ordering": ("-id",),
-                "permissions": (
-                    ("resend_outboundmessage", "Can send outbound messages again"),
-                ),
+                "permissions": (("resend_outboundmessage", "Can resend outbound messages"),),
                 "verbose_name": "outbound message",
                 "verbose_name_plural": "outbound messages",
             },
@@ -119,8 +117,8 @@ class Migration(migrations.Migration):
             options={
                 "base_manager_name": "objects",
                 "ordering": ("-day",),
-                "verbose_name": "spending",
-                "verbose_name_plural": "spending",
+                "verbose_name": "daily usage",
+                "verbose_name_plural": "daily usage",
             },
         ),
         migrations.AlterModelOptions(

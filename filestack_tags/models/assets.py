@@ -184,7 +184,7 @@ class Asset(models.Model):
 
     created_at = models.DateTimeField(_("registered"), auto_now_add=True, db_index=True)
     changed_at = models.DateTimeField(_("changed"), auto_now=True)
-    deleted_at = models.DateTimeField(_("deleted"), null=True, blank=True)
+    deleted_at = models.DateTimeField(_("archived"), null=True, blank=True)
 
     objects = ReplicaManager.from_queryset(AssetQuerySet)()
 
@@ -194,7 +194,7 @@ class Asset(models.Model):
         verbose_name_plural = _("assets")
         ordering = ("-id",)
         permissions = (
-            ("tag_asset", _("Can have assets tagged")),
+            ("tag_asset", _("Can tag assets")),
             ("search_hidden", _("Can search hidden tags")),
         )
         indexes = (

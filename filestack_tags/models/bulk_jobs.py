@@ -33,7 +33,7 @@ class BulkJob(Leased):
         WAITING = "waiting", _("waiting")
         RUNNING = "running", _("running")
         FINISHED = "finished", _("finished")
-        CANCELLED = "cancelled", _("cancelled")
+        CANCELLED = "cancelled", _("canceled")
         FAILED = "failed", _("failed")
 
     QUEUED = State.WAITING
@@ -63,7 +63,7 @@ class BulkJob(Leased):
     failed = models.PositiveIntegerField(_("failed"), default=0)
     reasons = models.JSONField(_("reasons"), default=dict, blank=True)
     """Why assets were skipped: ``{reason: how many}``."""
-    held = models.CharField(_("held up"), max_length=20, blank=True)
+    held = models.CharField(_("paused"), max_length=20, blank=True)
     """What it waits for while it runs: ``queue`` when enough assets are queued already."""
 
     requested_by = models.ForeignKey(
@@ -72,7 +72,7 @@ class BulkJob(Leased):
         null=True,
         blank=True,
         related_name="+",
-        verbose_name=_("asked by"),
+        verbose_name=_("requested by"),
     )
     scope_digest = ExactCharField(max_length=64, blank=True, default="", editable=False)
     """Digest of the user's scope at the time of the request: its results are readable only in the
@@ -96,10 +96,10 @@ class BulkJob(Leased):
         related_name="undone_by",
         verbose_name=_("undoes"),
     )
-    created_at = models.DateTimeField(_("asked for"), default=timezone.now)
+    created_at = models.DateTimeField(_("requested"), default=timezone.now)
     started_at = models.DateTimeField(_("started"), null=True, blank=True)
     changed_at = models.DateTimeField(_("last batch"), null=True, blank=True)
-    finished_at = models.DateTimeField(_("ended"), null=True, blank=True)
+    finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
     pruned_at = models.DateTimeField(_("pruned"), null=True, blank=True)
     """When the records about single assets were deleted, after which it cannot be undone."""
 

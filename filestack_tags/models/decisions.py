@@ -63,7 +63,7 @@ class TagDecision(models.Model):
         verbose_name=_("user"),
     )
     at = models.DateTimeField(_("time"), default=timezone.now)
-    origin = models.CharField(_("by way of"), max_length=7, choices=Origin, default=Origin.CODE)
+    origin = models.CharField(_("origin"), max_length=7, choices=Origin, default=Origin.CODE)
     job = models.PositiveBigIntegerField(_("job"), null=True, blank=True)
     """The job that decided, if one did."""
     undoes = models.OneToOneField(
@@ -91,17 +91,17 @@ class TagDecision(models.Model):
         # No query uses it, and the database does not search here for a deleted user.
         db_index=False,
         db_constraint=False,
-        verbose_name=_("decided before by"),
+        verbose_name=_("previously reviewed by"),
     )
-    before_at = models.DateTimeField(_("decided before"), null=True)
+    before_at = models.DateTimeField(_("previously reviewed"), null=True)
     before_run = models.BigIntegerField(null=True)
 
-    after_confidence = models.PositiveSmallIntegerField(_("confidence since"), null=True)
+    after_confidence = models.PositiveSmallIntegerField(_("confidence after"), null=True)
     after_decision = models.PositiveSmallIntegerField(
-        _("decision since"), choices=AssetTag.Decision, default=AssetTag.Decision.NONE
+        _("decision after"), choices=AssetTag.Decision, default=AssetTag.Decision.NONE
     )
     after_source = models.PositiveSmallIntegerField(
-        _("source since"), choices=AssetTag.Source, null=True
+        _("source after"), choices=AssetTag.Source, null=True
     )
 
     objects = ReplicaManager()

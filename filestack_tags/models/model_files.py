@@ -17,8 +17,8 @@ class ModelFile(Leased):
 
     class State(models.TextChoices):
         WAITING = "waiting", _("waiting")
-        KNOWN = "known", _("known")
-        LEFT_OUT = "left_out", _("left out")
+        KNOWN = "known", _("registered")
+        LEFT_OUT = "left_out", _("skipped")
         FAILED = "failed", _("failed")
 
     QUEUED = State.WAITING

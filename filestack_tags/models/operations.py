@@ -20,8 +20,8 @@ class Spending(models.Model):
 
     class Meta:
         base_manager_name = "objects"
-        verbose_name = _("spending")
-        verbose_name_plural = _("spending")
+        verbose_name = _("daily usage")
+        verbose_name_plural = _("daily usage")
         ordering = ("-day",)
 
     def __str__(self) -> str:
@@ -32,14 +32,14 @@ class Circuit(models.Model):
     """The circuit breaker of a tagger. While it is open, calls are paused."""
 
     tagger = ExactCharField(_("tagger"), max_length=100, unique=True)
-    failures = models.PositiveIntegerField(_("refusals in a row"), default=0)
+    failures = models.PositiveIntegerField(_("consecutive failures"), default=0)
     refused_assets = models.JSONField(default=list, blank=True, editable=False)
     """The assets whose access was denied in a row: each counts once in ``failures``."""
-    opened_at = models.DateTimeField(_("open since"), null=True, blank=True)
-    opened_times = models.PositiveIntegerField(_("tried in vain"), default=0)
+    opened_at = models.DateTimeField(_("paused since"), null=True, blank=True)
+    opened_times = models.PositiveIntegerField(_("failed retries"), default=0)
     """How many trial calls failed since it opened; each doubles the delay."""
-    retry_at = models.DateTimeField(_("next try"), null=True, blank=True)
-    closed_at = models.DateTimeField(_("closed"), null=True, blank=True, editable=False)
+    retry_at = models.DateTimeField(_("next retry"), null=True, blank=True)
+    closed_at = models.DateTimeField(_("resumed"), null=True, blank=True, editable=False)
     """When it last closed; concurrency grows gradually after that."""
     error_code = models.CharField(_("error code"), max_length=50, blank=True)
     reason = models.TextField(_("reason"), blank=True)
@@ -48,8 +48,8 @@ class Circuit(models.Model):
 
     class Meta:
         base_manager_name = "objects"
-        verbose_name = _("circuit")
-        verbose_name_plural = _("circuits")
+        verbose_name = _("circuit breaker")
+        verbose_name_plural = _("circuit breakers")
         ordering = ("tagger",)
 
     def __str__(self) -> str:
@@ -61,15 +61,15 @@ class Heartbeat(models.Model):
 
     name = ExactCharField(_("name"), max_length=50, unique=True)
     at = models.DateTimeField(_("last run"), default=timezone.now)
-    found = models.JSONField(_("found"), default=dict, blank=True)
+    found = models.JSONField(_("result"), default=dict, blank=True)
     """What it did, as ``{what: how many}``."""
 
     objects = ReplicaManager()
 
     class Meta:
         base_manager_name = "objects"
-        verbose_name = _("heartbeat")
-        verbose_name_plural = _("heartbeats")
+        verbose_name = _("scheduled task")
+        verbose_name_plural = _("scheduled tasks")
         ordering = ("name",)
 
     def __str__(self) -> str:

@@ -65,7 +65,7 @@ class OutboundMessage(Leased):
     class Event(models.TextChoices):
         TAGGED = "asset.tagged", _("an asset was tagged")
         FAILED = "asset.failed", _("an asset could not be tagged")
-        DECIDED = "tag.decided", _("a person decided")
+        DECIDED = "tag.decided", _("a tag was reviewed")
 
     QUEUED = State.WAITING
     LEASE_FIELDS = (*Leased.LEASE_FIELDS, "http_status", "sent_at")
@@ -96,7 +96,7 @@ class OutboundMessage(Leased):
         verbose_name = _("outbound message")
         verbose_name_plural = _("outbound messages")
         ordering = ("-id",)
-        permissions = (("resend_outboundmessage", _("Can send outbound messages again")),)
+        permissions = (("resend_outboundmessage", _("Can resend outbound messages")),)
         indexes = (
             models.Index(fields=("due_at",), name="fst_outbound_due"),
             models.Index(fields=("state", "-id"), name="fst_outbound_state"),

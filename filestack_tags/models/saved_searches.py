@@ -34,7 +34,9 @@ class SavedSearch(models.Model):
     name = ExactCharField(_("name"), max_length=100)
     query = models.TextField(_("search"), blank=True)
     order = models.CharField(_("order"), max_length=10, choices=Order, default=Order.NEWEST)
-    order_tag = models.CharField(_("by tag"), max_length=MAX_LABEL_LENGTH, blank=True)
+    order_tag = models.CharField(
+        _("tag for the order"), max_length=MAX_LABEL_LENGTH, blank=True
+    )
     """The tag whose confidence defines the order; the search's first required tag when empty."""
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL,

@@ -147,7 +147,7 @@ class TagMergeRow(models.Model):
         db_index=False,
         db_constraint=False,
     )
-    decided_at = models.DateTimeField(_("decided"), null=True)
+    decided_at = models.DateTimeField(_("reviewed"), null=True)
     run = models.ForeignKey(
         "TaggingRun",
         on_delete=models.DO_NOTHING,

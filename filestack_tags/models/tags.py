@@ -26,10 +26,17 @@ class Tag(models.Model):
         _("minimum confidence"),
         null=True,
         blank=True,
-        help_text=_("Replaces the global minimum for this tag. Applied when reading."),
+        help_text=_(
+            "Overrides the global minimum for this tag. Tags below the minimum are "
+            "hidden, not deleted."
+        ),
     )
     hidden = models.BooleanField(
-        _("hidden"), default=False, help_text=_("Stored, but neither shown nor found.")
+        _("hidden"),
+        default=False,
+        help_text=_(
+            "Hidden tags are stored, but they are not shown and searches do not find them."
+        ),
     )
     approved_at = models.DateTimeField(_("approved"), null=True, blank=True, editable=False)
     """When a user approved showing this sensitive label wherever a tagger assigned it."""
@@ -135,9 +142,9 @@ class AssetTag(models.Model):
         blank=True,
         related_name="+",
         db_index=False,
-        verbose_name=_("decided by"),
+        verbose_name=_("reviewed by"),
     )
-    decided_at = models.DateTimeField(_("decided"), null=True, blank=True)
+    decided_at = models.DateTimeField(_("reviewed"), null=True, blank=True)
     run = models.ForeignKey(
         "TaggingRun",
         on_delete=models.DO_NOTHING,

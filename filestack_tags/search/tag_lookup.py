@@ -105,11 +105,11 @@ def _require_few(matched: Mapping[str, int], max_tags: int) -> None:
     if sum(matched.values()) <= max_tags:
         return
     label = max(matched, key=lambda each: matched[each])
-    too_many = _("%(label)s stands for more than %(limit)s tags; write more of the tag.")
+    too_many = _("%(label)s matches more than %(limit)s tags. Type more of the tag.")
     if matched[label] <= max_tags:
         too_many = _(
-            "Together the prefixes stand for more than %(limit)s tags, most of them for %(label)s; "
-            "write more of the tags."
+            "Together, the prefixes match more than %(limit)s tags, most of them "
+            "%(label)s. Type more of the tags."
         )
     raise SearchError(
         too_many,

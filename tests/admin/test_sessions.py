@@ -53,7 +53,7 @@ def test_every_script_is_told_that_the_session_ended(
         response = getattr(Client(), method)(url, headers=SCRIPT)
         assert response.status_code == 401, name
         reply = response.json()
-        assert reply["error"].startswith("You are logged out."), name
+        assert reply["error"].startswith("Your session has expired"), name
         assert reply["login"] == "/admin/login/", name
 
 

@@ -83,7 +83,7 @@ def test_what_it_finds_comes_in_pages_in_the_saved_order(
             "invalid-values",
             {
                 "field": "order_tag",
-                "detail": "A tag to order by needs the order “confidence”.",
+                "detail": "A tag for the order requires the order “confidence”.",
             },
         ),
         (

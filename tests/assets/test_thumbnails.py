@@ -224,7 +224,7 @@ def test_what_has_no_picture_is_not_asked_about(
     settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | tags
     Asset.objects.filter(pk=asset.pk).update(**changes)
     assert client.get(address(asset)).status_code == 404
-    assert "no picture" in Page(client.get(f"{LIST}{asset.pk}/change/")).text
+    assert "no preview" in Page(client.get(f"{LIST}{asset.pk}/change/")).text
     assert site.requests == 0
 
 

@@ -109,7 +109,7 @@ def test_a_name_is_taken_once_for_each_owner(
     save(SavedSearchInput("Sky"), user=ann)
     save(SavedSearchInput("sky"), user=ann)
     save(SavedSearchInput("Sky"), user=User.objects.create_user("ben"))
-    with pytest.raises(SavedSearchError, match="called “Sky” already") as refused:
+    with pytest.raises(SavedSearchError, match="a saved search named “Sky”") as refused:
         save(SavedSearchInput(" Sky"), user=ann)
     assert (refused.value.parameter, refused.value.conflict) == ("name", True)
     # Two concurrent saves: both found the name free, and the database rejects one.

@@ -32,7 +32,7 @@ def test_assets_are_archived_after_a_question_and_restored(
     expect(page.get_by_role("link", name="cat.jpg")).to_have_count(0)
     page.goto(f"{LIST}?presence=archived")
     page.get_by_role("link", name="cat.jpg").click()
-    expect(page.get_by_text("no search finds it")).to_be_visible()
+    expect(page.get_by_text("Searches do not find this asset")).to_be_visible()
     screen("asset-archived")
     page.get_by_role("button", name="Restore").click()
     expect(page.get_by_text("1 asset restored.")).to_be_visible()

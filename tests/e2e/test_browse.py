@@ -169,7 +169,7 @@ def test_a_tag_is_added_excluded_and_made_surer(
     exclude.focus()
     page.keyboard.press("Enter")
     expect(box).to_have_value("sky -mountain -forest")
-    slider = page.get_by_role("slider", name="At least so sure")
+    slider = page.get_by_role("slider", name="Minimum confidence")
     slider.focus()
     # The slider waits until it rests, regardless of how long the keys take here.
     page.clock.pause_at(page.evaluate("Date.now()") / 1000 + 2)
@@ -190,7 +190,7 @@ def test_a_picture_that_is_gone_leaves_a_frame(
     seed.asset("nothingthere", {"sky": 90}, filename="gone.jpg")
     login("viewer")
     page.goto(LIST)
-    expect(page.get_by_text("no picture")).to_be_visible()
+    expect(page.get_by_text("no preview")).to_be_visible()
     expect(page.get_by_role("link", name="gone.jpg")).to_be_visible()
     assert all("404" in each for each in complaints)
     complaints.clear()
@@ -210,7 +210,7 @@ def test_it_works_without_javascript(
     page.get_by_role("link", name="Exclude mountain").click()
     expect(page.locator("#result_list tbody tr")).to_have_count(3)
     page.locator("#fst-at-least").fill("80")
-    page.get_by_role("button", name="Apply").click()
+    page.get_by_role("button", name="Apply", exact=True).click()
     expect(page.locator("#searchbar")).to_have_value("sky>=80 -mountain")
 
 

@@ -85,10 +85,10 @@ def test_all_that_match_are_tagged_by_a_job_and_that_is_undone(
     login("editor")
     choose_all_that_match(page, "letter", "60")
     ask(page, "Add a tag", Tag="archive")
-    expect(page.get_by_text("It goes through 60 assets.")).to_be_visible()
-    expect(page.get_by_text("It can be undone.")).to_be_visible()
+    expect(page.get_by_text("60 assets match.")).to_be_visible()
+    expect(page.get_by_text("You can undo the job.")).to_be_visible()
     screen("bulk-ask")
-    page.get_by_role("button", name="Do it").click()
+    page.get_by_role("button", name="Start job").click()
     expect_end(page, "finished", "60 of 60")
     screen("bulk-job")
     assert set(seed.database(_having, "archive").values()) == {AssetTag.Decision.ADDED}
@@ -119,8 +119,8 @@ def test_a_tag_is_rejected_everywhere_by_the_keyboard_alone(
     tab_to(page, page.get_by_label("Tag"))
     page.keyboard.type("letter")
     page.keyboard.press("Enter")
-    expect(page.get_by_text("It goes through 3 assets.")).to_be_visible()
-    tab_to(page, page.get_by_role("button", name="Do it"))
+    expect(page.get_by_text("3 assets match.")).to_be_visible()
+    tab_to(page, page.get_by_role("button", name="Start job"))
     page.keyboard.press("Enter")
     expect_end(page, "finished", "3 of 3")
     assert set(seed.database(_having, "letter").values()) == {AssetTag.Decision.REJECTED}
@@ -139,15 +139,17 @@ def test_a_job_says_how_far_it_is_until_it_is_cancelled(
     choose_all_that_match(page, "", "900")
     ask(page, "Add a tag", Tag="archive")
     with tasks_held():
-        page.get_by_role("button", name="Do it").click()
+        page.get_by_role("button", name="Start job").click()
         expect(page.locator("[data-fst=text]")).to_have_text("0 of 900")
         job = seed.database(BulkJob.objects.get)
         seed.database(bulk.step, job.pk)
         expect(page.locator("[data-fst=text]")).to_have_text("450 of 900")
         expect(page.locator("[data-fst=changed]")).to_have_text("450")
         screen("bulk-job-running")
-        page.get_by_role("button", name="Cancel the job").click()
-        expect(page.get_by_text("Cancelled. What was done is kept.")).to_be_visible()
+        page.get_by_role("button", name="Cancel job").click()
+        expect(
+            page.get_by_text("The job was canceled. Completed changes are kept.")
+        ).to_be_visible()
     expect_end(page, "cancelled", "450 of 900")
     page.get_by_role("button", name="Undo").click()
     expect_end(page, "finished", "450 of 450")
@@ -168,20 +170,22 @@ def test_cancelling_without_a_session_leads_to_the_login_and_back_to_the_job(
     run_in_bulk(page)
     ask(page, "Add a tag", Tag="archive")
     with tasks_held():
-        page.get_by_role("button", name="Do it").click()
+        page.get_by_role("button", name="Start job").click()
         expect(page.locator("[data-fst=text]")).to_have_text("0 of 3")
         place = page.url
         page.context.clear_cookies(name="sessionid")
-        expect(page.get_by_role("alert")).to_contain_text("You are logged out.")
-        page.get_by_role("button", name="Cancel the job").click()
+        expect(page.get_by_role("alert")).to_contain_text("Your session has expired")
+        page.get_by_role("button", name="Cancel job").click()
         page.get_by_label("Username").fill("editor")
         page.get_by_label("Password").fill(PASSWORD)
         page.get_by_role("button", name="Log in").click()
         expect(page).to_have_url(place)
         complaints.clear()  # the browser reports the 401
         assert seed.database(BulkJob.objects.get).state == BulkJob.State.WAITING
-        page.get_by_role("button", name="Cancel the job").click()
-        expect(page.get_by_text("Cancelled. What was done is kept.")).to_be_visible()
+        page.get_by_role("button", name="Cancel job").click()
+        expect(
+            page.get_by_text("The job was canceled. Completed changes are kept.")
+        ).to_be_visible()
     expect_end(page, "cancelled", "0 of 3")
     assert seed.database(_having, "archive") == {}
 
@@ -199,10 +203,10 @@ def test_a_job_that_ends_while_a_button_is_pressed_does_not_lose_what_the_button
 
     hold_until_the_page_knows_of_the_end(page, "**/cancel/", seed)
     with tasks_held():
-        page.get_by_role("button", name="Do it").click()
+        page.get_by_role("button", name="Start job").click()
         expect(page.locator("[data-fst=text]")).to_have_text("0 of 150")
-        page.get_by_role("button", name="Cancel the job").click()
-        expect(page.get_by_text("The job had ended already.")).to_be_visible()
+        page.get_by_role("button", name="Cancel job").click()
+        expect(page.get_by_text("The job has already finished.")).to_be_visible()
 
 
 @both_widths
@@ -218,15 +222,15 @@ def test_an_asset_that_cannot_be_changed_is_named_with_the_reason(
         row.locator("input.action-select").check()
     run_in_bulk(page)
     ask(page, "Add a tag", Tag="archive")
-    expect(page.get_by_text("It goes through 2 assets.")).to_be_visible()
+    expect(page.get_by_text("2 assets match.")).to_be_visible()
     seed.database(registry.archive, first.pk)
-    page.get_by_role("button", name="Do it").click()
+    page.get_by_role("button", name="Start job").click()
     expect_end(page, "finished", "2 of 2")
-    row = page.get_by_role("row").filter(has_text="does not exist, or does not match")
+    row = page.get_by_role("row").filter(has_text="does not exist or does not match")
     expect(row.get_by_role("cell").first).to_have_text("skipped")
     screen("bulk-job-skipped")
     row.get_by_role("link", name=first.filename).click()
-    expect(page.get_by_text("no search finds it")).to_be_visible()
+    expect(page.get_by_text("Searches do not find this asset")).to_be_visible()
     assert seed.database(_having, "archive") == {second.pk: AssetTag.Decision.ADDED}
 
 
@@ -241,7 +245,7 @@ def test_exports_are_downloaded_whole(
     for kind in ("CSV", "JSON lines"):
         choose_all_that_match(page, "letter", "56")
         ask(page, "Export", Format=kind)
-        page.get_by_role("button", name="Do it").click()
+        page.get_by_role("button", name="Start job").click()
         expect_end(page, "finished", "56 of 56")
         with page.expect_download() as download:
             page.get_by_role("link", name="Download").click()
@@ -275,8 +279,8 @@ def test_all_that_match_are_tagged_anew_and_by_a_workflow(
         page.locator("#action-toggle").check()
         run_in_bulk(page)
         ask(page, action)
-        expect(page.get_by_text("It cannot be undone.")).to_be_visible()
-        page.get_by_role("button", name="Do it").click()
+        expect(page.get_by_text("You cannot undo the job.")).to_be_visible()
+        page.get_by_role("button", name="Start job").click()
         expect_end(page, "finished", "2 of 2")
         for _ in range(JOB_TIME // 500):
             if seed.database(_finished) == taggers:
@@ -294,18 +298,18 @@ def test_enter_after_a_preview_previews_again(
     page.locator("#action-toggle").check()
     run_in_bulk(page)
     ask(page, "Add a tag", Tag="archive")
-    expect(page.get_by_text("It goes through 3 assets.")).to_be_visible()
+    expect(page.get_by_text("3 assets match.")).to_be_visible()
     page.get_by_label("Tag").fill("other")
     page.keyboard.press("Enter")
     page.wait_for_load_state("networkidle")
     expect(page.get_by_label("Tag")).to_have_value("other")
-    expect(page.get_by_text("You changed it after the preview")).to_have_count(0)
+    expect(page.get_by_text("The form was changed after the preview")).to_have_count(0)
     assert seed.database(BulkJob.objects.count) == 0
     page.get_by_label("Tag").fill("third")
-    page.get_by_role("button", name="Do it").click()
-    expect(page.get_by_text("You changed it after the preview")).to_be_visible()
+    page.get_by_role("button", name="Start job").click()
+    expect(page.get_by_text("The form was changed after the preview")).to_be_visible()
     assert seed.database(BulkJob.objects.count) == 0
-    page.get_by_role("button", name="Do it").click()
+    page.get_by_role("button", name="Start job").click()
     expect_end(page, "finished", "3 of 3")
     assert len(seed.database(_having, "third")) == 3
 
@@ -323,7 +327,7 @@ def test_a_job_that_ends_while_a_link_is_followed_does_not_keep_its_page_from_co
 
     hold_until_the_page_knows_of_the_end(page, "**/bulkjob/", seed)
     with tasks_held():
-        page.get_by_role("button", name="Do it").click()
+        page.get_by_role("button", name="Start job").click()
         expect(page.locator("[data-fst=text]")).to_have_text("0 of 150")
         page.locator(".breadcrumbs a[href$='/bulkjob/']").click()
         page.wait_for_url("**/bulkjob/")

@@ -199,14 +199,16 @@ def test_many_are_accepted_at_once_over_a_preview_by_keys_alone(
         seed.photo(name, {"animal": confidence})
     login("editor")
     page.goto(f"{ASSETS}review/?tag=animal")
-    tab_to(page, page.get_by_label("All with a confidence of at least"))
+    tab_to(page, page.get_by_label("Minimum confidence"))
     page.keyboard.type("60")
     page.keyboard.press("Enter")
-    expect(page.get_by_text("2 assets have animal undecided from 60 on.")).to_be_visible()
+    expect(
+        page.get_by_text("animal is unreviewed on 2 assets with a confidence of at least 60.")
+    ).to_be_visible()
     screen("review-accept-many")
-    tab_to(page, page.get_by_role("button", name="Accept animal of 2 assets"))
+    tab_to(page, page.get_by_role("button", name="Accept animal on 2 assets"))
     page.keyboard.press("Enter")
-    expect(page.get_by_text("Accepted animal of 2 assets.").first).to_be_visible()
+    expect(page.get_by_text("Accepted animal on 2 assets.").first).to_be_visible()
     expect(page.locator("[data-fst-row]")).to_have_count(1)
     assert seed.database(_asset_decisions) == {"cat.jpg": 1, "dogs.jpg": 1, "coffee.jpg": 0}
     tab_to(page, page.get_by_role("button", name="Undo the decision about animal").first)
@@ -242,7 +244,7 @@ def test_a_result_is_walked_and_decided_by_keys_alone(
     expect(page.get_by_role("link", name="Next asset")).to_have_count(0)
     press(page, "p")
     expect(title).to_contain_text("dogs.jpg")
-    page.get_by_role("link", name="Back to the result").press("Enter")
+    page.get_by_role("link", name="Back to the resultssss").press("Enter")
     expect(page).to_have_url(re.compile(r"order=best&q=animal"))
 
 
@@ -424,7 +426,7 @@ def test_the_key_that_undoes_leaves_what_was_not_decided_on_this_page(
     page.goto(f"{ASSETS}{cat.pk}/change/", wait_until="networkidle")
     said = page.locator("#fst-said")
     press(page, "u")
-    expect(said).to_have_text("You have not decided anything on this page.")
+    expect(said).to_have_text("There are no decisions to undo on this page.")
     press(page, "j")
     press(page, "r")
     expect(said).to_have_text("Rejected bed.")
@@ -437,11 +439,11 @@ def test_the_key_that_undoes_leaves_what_was_not_decided_on_this_page(
     press(page, "u")
     expect(said).to_have_text("Undid the decision about bed.")
     press(page, "u")
-    expect(said).to_have_text("You have not decided anything on this page.")
+    expect(said).to_have_text("There are no decisions to undo on this page.")
     assert _rejected(seed) == ["fox", "gnu"]
     page.reload(wait_until="networkidle")
     press(page, "u")
-    expect(said).to_have_text("You have not decided anything on this page.")
+    expect(said).to_have_text("There are no decisions to undo on this page.")
 
 
 @both_widths
@@ -460,8 +462,8 @@ def test_a_decision_without_a_session_says_so_and_logging_in_leads_back(
     press(page, "j")
     press(page, "a")
     alert = page.get_by_role("alert")
-    expect(alert).to_contain_text("You are logged out.")
-    expect(page.locator("#fst-said")).to_contain_text("You are logged out.")
+    expect(alert).to_contain_text("Your session has expired")
+    expect(page.locator("#fst-said")).to_contain_text("Your session has expired")
     screen("logged-out")
     alert.get_by_role("link", name="Log in").click()
     page.get_by_label("Username").fill("editor")

@@ -73,27 +73,29 @@ def test_trouble_is_mended_by_keys_alone(
     seed.database(_trouble)
     login("admin")
     page.goto("/admin/filestack_tags/")
-    page.get_by_role("link", name="Operations: what needs somebody").press("Enter")
-    expect(page.get_by_role("heading", name="3 things need you")).to_be_visible()
+    page.get_by_role("link", name="Operations: status and problems").press("Enter")
+    expect(page.get_by_role("heading", name="3 problems need attention")).to_be_visible()
     screen("operations")
     page.locator("#deliveries").evaluate("(part) => part.scrollIntoView()")
     screen("operations-reasons")
 
-    page.get_by_role("button", name="Try workflow again now").press("Enter")
+    page.get_by_role("button", name="Resume calls to workflow now").press("Enter")
     expect(page.get_by_text("Calls to workflow were resumed.")).to_be_visible()
     assert seed.database(_open_circuits) == 0
 
-    page.get_by_role("button", name="Replay all that failed for OperationalError").press(
-        "Enter"
-    )
+    page.get_by_role(
+        "button", name="Replay all deliveries that failed with OperationalError"
+    ).press("Enter")
     expect(page.get_by_role("heading", name="Replay deliveries?")).to_be_visible()
     screen("operations-replay")
     page.get_by_role("button", name="Yes, replay them").press("Enter")
-    expect(page.get_by_text("2 deliveries are processed again.")).to_be_visible()
-    expect(page.get_by_role("heading", name="1 thing needs you")).to_be_visible()
+    expect(page.get_by_text("2 deliveries are being replayed.")).to_be_visible()
+    expect(page.get_by_role("heading", name="1 problem needs attention")).to_be_visible()
     assert seed.database(_failed) == 0
 
-    page.get_by_role("link", name="Re-tag those that failed for workflow_failed").press("Enter")
+    page.get_by_role("link", name="Re-tag all assets that failed with workflow_failed").press(
+        "Enter"
+    )
     expect(page.get_by_label("Search")).to_have_value("status:failed error:workflow_failed")
     expect(page.get_by_label("Action")).to_have_value("retag")
 
@@ -105,22 +107,22 @@ def test_the_page_keeps_itself_up_to_date_and_the_focus_where_it_is(
     login("admin")
     page.clock.install()
     page.goto(PAGE)
-    expect(page.get_by_role("heading", name="Nothing needs you")).to_be_visible()
+    expect(page.get_by_role("heading", name="Everything is running normally")).to_be_visible()
     axe()
     seed.database(_trouble)
     page.clock.run_for(11_000)
-    expect(page.get_by_role("heading", name="3 things need you")).to_be_visible()
-    expect(page.get_by_role("status")).to_have_text("3 things need you")
-    button = page.get_by_role("button", name="Try workflow again now")
+    expect(page.get_by_role("heading", name="3 problems need attention")).to_be_visible()
+    expect(page.get_by_role("status")).to_have_text("3 problems need attention")
+    button = page.get_by_role("button", name="Resume calls to workflow now")
     button.focus()
     seed.database(_heal)
     page.clock.run_for(11_000)
-    expect(page.get_by_role("heading", name="2 things need you")).to_be_visible()
+    expect(page.get_by_role("heading", name="2 problems need attention")).to_be_visible()
     expect(button).to_be_focused()
     page.get_by_label(re.compile("Refresh every")).uncheck()
     seed.database(Asset.objects.all().delete)
     page.clock.run_for(30_000)
-    expect(page.get_by_role("heading", name="2 things need you")).to_be_visible()
+    expect(page.get_by_role("heading", name="2 problems need attention")).to_be_visible()
 
 
 def _heal() -> None:
@@ -151,10 +153,10 @@ def test_without_javascript_the_page_is_whole(
         "**/operations.js", lambda route: route.fulfill(body="", content_type="text/javascript")
     )
     page.goto(PAGE)
-    expect(page.get_by_role("heading", name="3 things need you")).to_be_visible()
-    expect(page.get_by_role("button", name="Try workflow again now")).to_have_count(0)
+    expect(page.get_by_role("heading", name="3 problems need attention")).to_be_visible()
+    expect(page.get_by_role("button", name="Resume calls to workflow now")).to_have_count(0)
     page.get_by_role("link", name="Reload").click()
-    expect(page.get_by_role("heading", name="3 things need you")).to_be_visible()
+    expect(page.get_by_role("heading", name="3 problems need attention")).to_be_visible()
 
 
 def test_a_refresh_waits_while_a_button_is_pressed(

@@ -93,7 +93,7 @@ def test_an_endpoint_is_made_told_and_told_again_by_keys_alone(
     page.keyboard.type("Send selected")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    expect(page.get_by_text("1 message is sent again.")).to_be_visible()
+    expect(page.get_by_text("1 message is being resent.")).to_be_visible()
     _wait_for(page, receiver, 2)
     assert receiver.ids[0] == receiver.ids[1]
     rows.get_by_role("link").first.press("Enter")
@@ -113,8 +113,10 @@ def test_a_secret_is_replaced_and_an_endpoint_deleted_after_a_question(
     page.get_by_role("link", name="All webhook endpoints").click()
     page.locator("#result_list").get_by_role("link").first.click()
     screen("webhook-endpoint-change")
-    page.get_by_role("button", name="Make a new secret").click()
-    expect(page.get_by_text("signed with the former secret, too")).to_be_visible()
+    page.get_by_role("button", name="Create a new secret").click()
+    expect(
+        page.get_by_text("messages are also signed with the previous secret")
+    ).to_be_visible()
     assert page.locator("code").inner_text() != former
     page.get_by_role("link", name="All webhook endpoints").click()
     page.locator("#result_list").get_by_role("link").first.click()

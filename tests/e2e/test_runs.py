@@ -58,16 +58,16 @@ def test_a_new_run_is_compared_with_the_one_before(
         "row"
     )
     expect(changes.filter(has_text="kitten")).to_have_text(
-        "kitten lost 77 –", use_inner_text=True
+        "kitten removed 77 –", use_inner_text=True
     )
-    expect(changes.filter(has_text="gained").first).to_be_visible()
+    expect(changes.filter(has_text="added").first).to_be_visible()
     expect(page.locator("pre").filter(has_text='"kitten": 77')).to_be_visible()
     for secret in ("security=", "policy", "signature"):
         assert secret not in page.content()
     screen("run-comparison")
-    page.get_by_label("is the earlier one").first.check()
+    page.get_by_label("as the earlier run").first.check()
     page.get_by_role("button", name="Compare").click()
-    expect(page.get_by_text("gained")).to_have_count(0)
+    expect(page.get_by_text("added")).to_have_count(0)
 
 
 def _states() -> list[str]:

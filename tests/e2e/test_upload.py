@@ -90,7 +90,7 @@ def test_dropped_files_become_assets_and_their_tags_fill_in(
     login("editor")
     page.goto("/admin/filestack_tags/asset/")
     page.get_by_role("link", name="Upload files").first.click()
-    expect(page.get_by_text("Types: image/*")).to_be_visible()
+    expect(page.get_by_text("Allowed types: image/*")).to_be_visible()
     axe()
     files = photos(4)
     fault(site, kind="plain_text", operation="multipart.start", text="no room")
@@ -124,7 +124,7 @@ def test_everything_is_done_by_keyboard(
     page.on("filechooser", lambda asked: None)
     page.goto(UPLOAD)
     fault(site, kind="plain_text", operation="multipart.start")
-    chooser = page.get_by_label("Drop files here, or choose them")
+    chooser = page.get_by_label("Drop files here or choose them")
     expect(chooser).to_be_visible()  # a hidden element gets no focus
     chooser.focus()
     with page.expect_file_chooser() as asked:
@@ -167,7 +167,7 @@ def test_what_is_not_taken_is_said_before_a_byte_is_sent(
     page: Page, login: Callable[[str], None], seed: Seed, tmp_path: Path
 ) -> None:
     text, empty = tmp_path / "notes.txt", tmp_path / "empty.jpg"
-    text.write_text("no picture")
+    text.write_text("no preview")
     empty.touch()
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
@@ -177,7 +177,7 @@ def test_what_is_not_taken_is_said_before_a_byte_is_sent(
     page.locator("input[type=file]").set_input_files([text, empty])
 
     items = page.locator('.fst-upload[data-state="rejected"]')
-    expect(items.nth(0)).to_contain_text("Files of this type are not taken.")
+    expect(items.nth(0)).to_contain_text("Files of this type are not allowed.")
     expect(items.nth(1)).to_contain_text("The file is empty.")
     assert not [url for url in asked if url.endswith("/permit/") or "multipart" in url]
 

@@ -488,7 +488,7 @@ def test_editors_see_what_failed_and_try_it_again(
     with committing():
         data = {"action": "try_again", "_selected_action": [entry.pk]}
         reply = admin_client.post(listed, data, follow=True)
-    assert "1 file is tried again." in reply.content.decode()
+    assert "1 file is being retried." in reply.content.decode()
     assert found("red") == [photo]
     with CaptureQueriesContext(connection) as one:
         admin_client.get(listed)

@@ -159,7 +159,7 @@ INEXPRESSIBLE = (
     # The first number has to be the lower one.
     ("job_(create|preview)", "confidence", "Confidences go from .*"),
     # It depends on the order that is stored.
-    ("savedsearch_partial_update", "order_tag", "A tag to order by needs the order .*"),
+    ("savedsearch_partial_update", "order_tag", "A tag for the order requires the order .*"),
     # Limits of the search that all parameters make together.
     ("asset_(list|count|facets|histogram)", "q", "A search has at most .*"),
 )

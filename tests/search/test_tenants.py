@@ -120,5 +120,5 @@ def test_the_tags_of_others_do_not_fill_the_limit_of_a_prefix(settings):
     TagAlias.objects.create(key="zqz", tag=Tag.objects.get(key="secret"))
     assert len(Search("zq* OR secret*", scope=OURS).page().ids) == 1
     assert Asset.objects.within(OURS).search("zq* OR secret*").count() == 1
-    with pytest.raises(SearchError, match="stands for more than 2 tags"):
+    with pytest.raises(SearchError, match="matches more than 2 tags"):
         Search("zq*").page()

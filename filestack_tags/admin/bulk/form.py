@@ -33,7 +33,7 @@ class BulkForm(forms.Form):
         required=False,
         strip=True,
         widget=forms.TextInput(attrs={"dir": "auto", "class": "vTextField"}),
-        help_text=gettext_lazy("All assets when empty."),
+        help_text=gettext_lazy("Leave empty for all assets."),
     )
     asset_ids = forms.CharField(required=False, widget=forms.HiddenInput)
     key = forms.CharField(required=False, widget=forms.HiddenInput)
@@ -44,7 +44,7 @@ class BulkForm(forms.Form):
         max_length=MAX_LABEL_LENGTH,
         widget=forms.TextInput(attrs={"dir": "auto", "class": "vTextField"}),
         help_text=gettext_lazy(
-            "A tag that is removed counts as rejected, so that no later tagging brings it back."
+            "A removed tag counts as rejected, so tagging an asset again does not add it."
         ),
     )
     low = forms.IntegerField(
@@ -89,7 +89,7 @@ class BulkForm(forms.Form):
     def clean_asset_ids(self) -> tuple[int, ...] | None:
         words = self.cleaned_data["asset_ids"].replace(",", " ").split()
         if not all(word.isascii() and word.isdigit() and len(word) < 19 for word in words):
-            raise forms.ValidationError(_("The selection cannot be read; select again."))
+            raise forms.ValidationError(_("The selection is invalid. Select the items again."))
         return tuple(map(int, words)) or None
 
     def job_request(self) -> bulk.BulkRequest:

@@ -109,7 +109,11 @@ class BulkJobAdmin(ReadOnlyAdmin):
             try:
                 if "confirmed" in request.POST and is_changed:
                     messages.warning(
-                        request, _("You changed it after the preview: look again.")
+                        request,
+                        _(
+                            "The form was changed after the preview. Check the new "
+                            "preview, then start the job."
+                        ),
                     )
                 elif "confirmed" in request.POST:
                     job, _created = tasks.start_bulk_job(
@@ -130,7 +134,7 @@ class BulkJobAdmin(ReadOnlyAdmin):
             "filestack_tags/admin/bulk_ask.html",
             {
                 **self.admin_site.each_context(request),
-                "title": _("Change all that match"),
+                "title": _("Start a bulk job"),
                 "opts": self.opts,
                 "media": self.media,
                 "form": form,
@@ -186,9 +190,9 @@ class BulkJobAdmin(ReadOnlyAdmin):
         if not bulk.can_manage(job, request.user):
             messages.error(request, bulk.CANNOT_MANAGE)
         elif bulk.cancel(job.pk):
-            messages.success(request, _("Cancelled. What was done is kept."))
+            messages.success(request, _("The job was canceled. Completed changes are kept."))
         else:
-            messages.info(request, _("The job had ended already."))
+            messages.info(request, _("The job has already finished."))
         return HttpResponseRedirect(self._url("change", pk))
 
     def undo(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -214,7 +218,7 @@ class BulkJobAdmin(ReadOnlyAdmin):
         if not bulk.is_in_scope(job, request.user):
             raise Http404
         if job.pruned_at is not None:
-            messages.error(request, _("The file is gone; export again."))
+            messages.error(request, _("The file was deleted. Start a new export."))
             return HttpResponseRedirect(self._url("change", pk))
         return bulk.download(job)
 
@@ -280,7 +284,7 @@ def job_progress(job: BulkJob) -> dict[str, Any]:
     }
     left = ""
     if job.held:
-        left = _("waits until fewer assets are queued")
+        left = _("paused until fewer assets are queued")
     elif job.state == BulkJob.State.RUNNING and job.started_at and 0 < share < 1:
         spent = timezone.now() - job.started_at
         end = timezone.now() + spent * (1 / share - 1)

@@ -85,7 +85,7 @@ class AssetPage(RunHistory):
     change_form_template = "filestack_tags/admin/asset_page.html"
     fieldsets = (
         (
-            gettext_lazy("Facts"),
+            gettext_lazy("File details"),
             {
                 "fields": (
                     "kind",
@@ -179,7 +179,7 @@ class AssetPage(RunHistory):
     # Registering
 
     def service_error_message(self, error: Exception) -> str:
-        return _("This file is not among those that you may register.")
+        return _("You do not have permission to register this file.")
 
     def save_form(self, request: HttpRequest, form: Any, change: bool) -> Asset:
         """Register the file of the form. A known file is not registered twice."""
@@ -214,7 +214,7 @@ class AssetPage(RunHistory):
             messages.warning(request, problem)
         if obj.is_new_here or "_popup" in request.POST:
             return super().response_add(request, obj, post_url_continue)
-        messages.info(request, _("This file was registered already; here it is."))
+        messages.info(request, _("This file is already registered. This is its asset."))
         return HttpResponseRedirect(self._url(obj.pk))
 
     # Viewing
@@ -292,7 +292,7 @@ class AssetPage(RunHistory):
     def file_size(self, asset: Asset) -> str:
         return "–" if asset.size is None else filesizeformat(asset.size)
 
-    @admin.display(description=gettext_lazy("pixels"))
+    @admin.display(description=gettext_lazy("dimensions"))
     def dimensions(self, asset: Asset) -> str:
         if asset.width is None and asset.height is None:
             return "–"

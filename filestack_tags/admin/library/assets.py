@@ -103,9 +103,9 @@ class AssetAdmin(UploadScreen, ReviewPages, AssetSearchPages):
                 self.message_user(
                     request,
                     _(
-                        "A bulk job takes a search, and this list is filtered or sorted in a "
-                        "way that no search can say. Take that filter away, or select page by "
-                        "page."
+                        "A bulk job needs a search, but this list has a filter or an order "
+                        "that a search cannot express. Remove the filter or the order, or "
+                        "select the assets page by page."
                     ),
                     messages.ERROR,
                 )
@@ -157,7 +157,7 @@ class AssetAdmin(UploadScreen, ReviewPages, AssetSearchPages):
     def action_checkbox(self, asset: Any) -> SafeString:
         return asset.cells.checkbox(asset)  # type: ignore[no-any-return]  # an annotation
 
-    @admin.display(description=gettext_lazy("picture"))
+    @admin.display(description=gettext_lazy("preview"))
     def picture(self, asset: Any) -> SafeString:
         return asset.cells.picture(asset)  # type: ignore[no-any-return]  # likewise
 
@@ -192,14 +192,14 @@ class AssetAdmin(UploadScreen, ReviewPages, AssetSearchPages):
         if left := len(ids) - queued:
             text = (
                 ngettext(
-                    "%(count)d asset is being tagged already.",
-                    "%(count)d assets are being tagged already.",
+                    "%(count)d asset is already being tagged.",
+                    "%(count)d assets are already being tagged.",
                     left,
                 )
                 if force
                 else ngettext(
-                    "%(count)d asset has its tags or is being tagged already.",
-                    "%(count)d assets have their tags or are being tagged already.",
+                    "%(count)d asset already has tags or is being tagged.",
+                    "%(count)d assets already have tags or are being tagged.",
                     left,
                 )
             )

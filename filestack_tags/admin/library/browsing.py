@@ -154,11 +154,14 @@ def _page(request: ListRequest, size: int) -> tuple[Page, tuple[str, ...]]:
             order=sorting.order, tag=sorting.tag, size=size, cursor=request.cursor
         )
     except CursorError:
-        note = _("That link is not to a page of this list in this order. This is the first.")
+        note = _(
+            "The link does not point to a page of this list in this order. The first "
+            "page is shown instead."
+        )
     else:
         if page.ids or request.cursor is None:
             return page, request.notes
-        note = _("There is nothing on that page any more. This is the first.")
+        note = _("The requested page is now empty. The first page is shown instead.")
     page, notes = _page(replace(request, cursor=None), size)
     return page, (*notes, note)
 

@@ -79,11 +79,11 @@ class Cells:
 def picture(asset: Asset, *, height: int, url: str) -> SafeString:
     """Return a picture of the asset, ``height`` pixels high, or a placeholder."""
     if not has_thumbnail(asset):
-        nothing = escape(_("no picture"))
+        nothing = escape(_("no preview"))
         return _safe(
             f'<span class="fst-picture fst-picture-{height:d} fst-no-picture">{nothing}</span>'
         )
-    alternative = escape(_("Picture of %(name)s") % {"name": asset})
+    alternative = escape(_("Preview of %(name)s") % {"name": asset})
     return _safe(
         f'<img class="fst-picture fst-picture-{height:d}" src="{escape(url)}" loading="lazy" '
         f'decoding="async" height="{height:d}" alt="{alternative}">'

@@ -128,7 +128,7 @@ def shows_archived(request: HttpRequest) -> bool:
 class PresenceFilter(admin.SimpleListFilter):
     """Present assets, or archived ones on request."""
 
-    title = _("presence")
+    title = _("archive status")
     parameter_name = "presence"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
@@ -136,7 +136,7 @@ class PresenceFilter(admin.SimpleListFilter):
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
         shown = list(super().choices(changelist))
-        shown[0]["display"] = _("Present")
+        shown[0]["display"] = _("Not archived")
         yield from shown
 
     def term(self) -> Node | None:
@@ -174,7 +174,7 @@ class TypeFilter(admin.SimpleListFilter):
         return [
             ("image", _("Images")),
             ("video", _("Videos")),
-            ("audio", _("Sound")),
+            ("audio", _("Audio")),
             ("application", _("Documents and applications")),
             ("unknown", _("Unknown")),
         ]

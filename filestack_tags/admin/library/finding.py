@@ -70,7 +70,9 @@ class AssetSearchPages(AssetPage):
         tag says that its count ignores the minimum confidence, which a search for it applies.
         """
         if not self.has_view_permission(request):
-            return JsonResponse({"error": _("You may not look at assets.")}, status=403)
+            return JsonResponse(
+                {"error": _("You do not have permission to view assets.")}, status=403
+            )
         before = request.GET.get("before", "")
         text = before + request.GET.get("after", "")
         if len(text) > MAX_TYPED:
@@ -106,7 +108,7 @@ class AssetSearchPages(AssetPage):
         try:
             changelist: Any = self.get_changelist_instance(request)
         except InvalidListParameters:
-            return HttpResponseBadRequest(_("The list cannot be filtered by that."))
+            return HttpResponseBadRequest(_("The list does not support this filter."))
         request.current_app = self.admin_site.name
         part = request.headers.get("X-Requested-With") == "XMLHttpRequest"
         return TemplateResponse(
@@ -116,7 +118,7 @@ class AssetSearchPages(AssetPage):
             else "filestack_tags/admin/facets_page.html",
             {
                 **({} if part else self.admin_site.each_context(request)),
-                "title": _("Tags in this result"),
+                "title": _("Tags in these results"),
                 "opts": self.opts,
                 "media": self.media,
                 "cl": changelist,

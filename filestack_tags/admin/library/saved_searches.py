@@ -44,12 +44,12 @@ class SavedSearchForm(ChangesModelForm):
             ),
         }
         help_texts = {
-            "query": gettext_lazy("All assets when empty."),
+            "query": gettext_lazy("Leave empty for all assets."),
             "order_tag": gettext_lazy(
                 "The tag to order by confidence; by default the first tag of the search."
             ),
             "shared": gettext_lazy(
-                "Others who see the same assets find it in their menu, too."
+                "Also show this search to other users who can see the same assets."
             ),
         }
 

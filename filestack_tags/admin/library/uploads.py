@@ -99,12 +99,12 @@ class UploadScreen(AssetPage):
     def upload_permit(self, request: HttpRequest) -> JsonResponse:
         """Return a policy and signature for a batch: the only response that contains them."""
         if not self.has_add_permission(request):
-            return _refused(_("You may not add assets."), 403)
+            return _refused(_("You do not have permission to add assets."), 403)
         asked = _limiter().limit(str(request.user.pk))
         if asked.limited:
             wait = int(asked.state.retry_after) + 1
             answer = _refused(
-                _("That is too often. Try again in %(seconds)d seconds.") % {"seconds": wait},
+                _("Too many requests. Try again in %(seconds)d seconds.") % {"seconds": wait},
                 429,
             )
             answer.headers["Retry-After"] = str(wait)
@@ -135,7 +135,7 @@ class UploadScreen(AssetPage):
         :func:`filestack_tags.assets.upload_policy.confirmed`.
         """
         if not self.has_add_permission(request):
-            return _refused(_("You may not add assets."), 403)
+            return _refused(_("You do not have permission to add assets."), 403)
         form = StoredForm(request.POST)
         if not form.is_valid():
             text = " ".join(str(text) for texts in form.errors.values() for text in texts)
@@ -173,13 +173,13 @@ class UploadScreen(AssetPage):
     def upload_tags(self, request: HttpRequest) -> JsonResponse:
         """Return the tagging progress of files that this user uploaded."""
         if not self.has_add_permission(request):
-            return _refused(_("You may not add assets."), 403)
+            return _refused(_("You do not have permission to add assets."), 403)
         given = request.GET.getlist("id")
         ids = [
             int(text) for text in given if text.isascii() and text.isdigit() and len(text) < 19
         ]
         if len(ids) != len(given) or len(ids) > WATCHED:
-            text = _("Name assets by their ids, %(most)d at most.") % {"most": WATCHED}
+            text = _("Invalid asset IDs. Send at most %(most)d numbers.") % {"most": WATCHED}
             return _refused(text, 400)
         found = self.get_queryset(request).filter(pk__in=ids, uploader=request.user)
         return JsonResponse({"assets": self._rows(request, list(found))})

@@ -31,7 +31,7 @@ class CircuitAdmin(UnscopedAdmin):
     fieldsets = (
         (None, {"fields": ("tagger", "is_open", "why")}),
         (
-            _("Course"),
+            _("Timeline"),
             {"fields": ("opened_at", "retry_at", "opened_times", "failures", "error_code")},
         ),
     )
@@ -40,7 +40,7 @@ class CircuitAdmin(UnscopedAdmin):
         allowed = request.user.has_perm("filestack_tags.change_circuit")
         return allowed and sees_everything(request.user)
 
-    @admin.action(description=_("Try again now"), permissions=["try"])
+    @admin.action(description=_("Resume calls now"), permissions=["try"])
     def try_again(self, request: HttpRequest, queryset: QuerySet[Circuit]) -> None:
         taggers = list(queryset.values_list("tagger", flat=True))
         closed = sum(circuit_breaker.close(tagger) for tagger in taggers)
@@ -52,7 +52,7 @@ class CircuitAdmin(UnscopedAdmin):
         level = messages.SUCCESS if closed else messages.WARNING
         self.message_user(request, text % {"count": closed}, level)
 
-    @admin.display(description=_("is asked"), boolean=True)
+    @admin.display(description=_("active"), boolean=True)
     def is_open(self, row: Circuit) -> bool:
         return row.opened_at is None
 
@@ -81,7 +81,7 @@ class HeartbeatAdmin(UnscopedAdmin):
             *super().get_urls(),
         ]
 
-    @admin.display(description=_("found"))
+    @admin.display(description=_("result"))
     def result(self, row: Heartbeat) -> str:
         return (
             ", ".join(f"{what} {number}" for what, number in sorted(row.found.items())) or "–"
@@ -95,7 +95,7 @@ class BackfillAdmin(UnscopedAdmin):
     sortable_by = ()
     fieldsets = (
         (None, {"fields": ("query", "state", "options_block", "counts_block")}),
-        (_("Course"), {"fields": ("started_at", "changed_at", "finished_at", "position")}),
+        (_("Timeline"), {"fields": ("started_at", "changed_at", "finished_at", "position")}),
     )
 
     @admin.display(description=_("options"))

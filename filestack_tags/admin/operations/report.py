@@ -172,8 +172,8 @@ def _replay(model_admin: Any, request: HttpRequest) -> HttpResponse:
     ids = ids_in(request.POST.get(SHOWN, ""))[:REPLAYED]
     replayed = len(tasks.replay(list(dead.filter(pk__in=ids).values_list("pk", flat=True))))
     text = ngettext(
-        "%(count)d delivery is processed again.",
-        "%(count)d deliveries are processed again.",
+        "%(count)d delivery is being replayed.",
+        "%(count)d deliveries are being replayed.",
         replayed,
     )
     messages.add_message(

@@ -54,12 +54,12 @@ class WebhookDeliveryAdmin(UnscopedAdmin):
     list_filter = ("state", ActionFilter)
     sortable_by = ()
     search_fields = ("event_key__exact",)
-    search_help_text = _("An event key, complete.")
+    search_help_text = _("Searches for a complete event key.")
     actions = ("replay",)
     fieldsets = (
         (None, {"fields": ("action", "state", "outcome", "asset_link", "run_links")}),
         (
-            _("Course"),
+            _("Timeline"),
             {
                 "fields": (
                     "received_at",
@@ -86,16 +86,16 @@ class WebhookDeliveryAdmin(UnscopedAdmin):
         ids = list(queryset.order_by("pk").values_list("pk", flat=True))
         replayed = len(tasks.replay(ids))
         text = ngettext(
-            "%(count)d delivery is processed again.",
-            "%(count)d deliveries are processed again.",
+            "%(count)d delivery is being replayed.",
+            "%(count)d deliveries are being replayed.",
             replayed,
         )
         level = messages.SUCCESS if replayed else messages.WARNING
         self.message_user(request, text % {"count": replayed}, level)
         if skipped := len(ids) - replayed:
             text = ngettext(
-                "%(count)d delivery is still open and was left alone.",
-                "%(count)d deliveries are still open and were left alone.",
+                "%(count)d delivery has not been processed yet and was skipped.",
+                "%(count)d deliveries have not been processed yet and were skipped.",
                 skipped,
             )
             self.message_user(request, text % {"count": skipped}, messages.WARNING)

@@ -23,22 +23,22 @@ class ModelFileAdmin(UnscopedAdmin):
     list_filter = ("state",)
     sortable_by = ()
     search_fields = ("row__exact",)
-    search_help_text = _("The primary key of a row, complete.")
+    search_help_text = _("Searches for a complete primary key.")
     actions = ("try_again",)
     fieldsets = (
         (None, {"fields": ("field", "row", "name", "asset_link", "state", "why")}),
-        (_("Course"), {"fields": ("due_at", "attempts", "changed_at", "version", "sha256")}),
+        (_("Timeline"), {"fields": ("due_at", "attempts", "changed_at", "version", "sha256")}),
     )
 
     def has_try_permission(self, request: HttpRequest) -> bool:
         allowed = request.user.has_perm("filestack_tags.change_modelfile")
         return allowed and sees_everything(request.user)
 
-    @admin.action(description=_("Try selected files again"), permissions=["try"])
+    @admin.action(description=_("Retry selected files"), permissions=["try"])
     def try_again(self, request: HttpRequest, queryset: QuerySet[ModelFile]) -> None:
         count = tasks.retry_model_files(list(queryset.values_list("pk", flat=True)))
         text = ngettext(
-            "%(count)d file is tried again.", "%(count)d files are tried again.", count
+            "%(count)d file is being retried.", "%(count)d files are being retried.", count
         )
         level = messages.SUCCESS if count else messages.WARNING
         self.message_user(request, text % {"count": count}, level)

@@ -130,7 +130,7 @@ class WebhookEndpointAdmin(BaseAdmin):
             self.log_change(request, endpoint, "secret")
             return self._redirect_to_secret(request, pk)
         if endpoint is None or request.session.pop(SECRET_TO_SHOW, None) != pk:
-            text = _("A secret is shown once. Give the endpoint a new one if it is lost.")
+            text = _("A secret is shown only once. If you lost it, create a new one.")
             messages.warning(request, text)
             return redirect(self._url("changelist"))
         response = TemplateResponse(
@@ -172,7 +172,7 @@ class OutboundMessageAdmin(UnscopedAdmin):
     list_filter = ("state", "event")
     sortable_by = ()
     search_fields = ("webhook_id__exact",)
-    search_help_text = gettext_lazy("A webhook-id, complete.")
+    search_help_text = gettext_lazy("Searches for a complete webhook-id.")
     actions = ("resend",)
     fields = (
         *("event", "endpoint", "state", "http_status", "error", "attempts"),
@@ -183,13 +183,11 @@ class OutboundMessageAdmin(UnscopedAdmin):
         allowed = request.user.has_perm("filestack_tags.resend_outboundmessage")
         return allowed and sees_everything(request.user)
 
-    @admin.action(
-        description=gettext_lazy("Send selected messages again"), permissions=["resend"]
-    )
+    @admin.action(description=gettext_lazy("Resend selected messages"), permissions=["resend"])
     def resend(self, request: HttpRequest, queryset: QuerySet[OutboundMessage]) -> None:
         resent = len(tasks.resend(queryset.order_by("pk").values_list("pk", flat=True)))
         text = ngettext(
-            "%(count)d message is sent again.", "%(count)d messages are sent again.", resent
+            "%(count)d message is being resent.", "%(count)d messages are being resent.", resent
         )
         level = messages.SUCCESS if resent else messages.WARNING
         self.message_user(request, text % {"count": resent}, level)

@@ -76,14 +76,14 @@ def _comparison(
 ) -> dict[str, Any]:
     """Return the difference, or a note that explains why there cannot be one."""
     if earlier is None or later is None:
-        return {"note": _("Two runs with a reply are needed to compare.")}
+        return {"note": _("A comparison needs two runs with a stored reply.")}
     labels = {run: labels_of(run) for run in (earlier, later)}
     unreadable = [str(run) for run, found in labels.items() if found is None]
     if unreadable:
         return {
             "note": _(
-                "There is no reply of %(runs)s that could be compared: it has none, or it was"
-                " deleted for its age."
+                "%(runs)s cannot be compared: there is no reply, or it was deleted after "
+                "its retention period."
             )
             % {"runs": ", ".join(unreadable)}
         }

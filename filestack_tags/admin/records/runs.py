@@ -59,11 +59,11 @@ class TaggingRunAdmin(ReadOnlyAdmin):
     list_filter = ("state", "trigger", TaggerFilter)
     sortable_by = ()
     search_fields = ("job_id__exact", "workflow_id__exact", "error_code__exact")
-    search_help_text = _("A job id, a workflow id or an error code, complete.")
+    search_help_text = _("Searches for a complete job ID, workflow ID or error code.")
     fieldsets = (
         (None, {"fields": ("asset_link", "state", "trigger", "tagger", "version")}),
         (
-            _("Course"),
+            _("Timeline"),
             {
                 "fields": (
                     "started_at",
@@ -78,7 +78,7 @@ class TaggingRunAdmin(ReadOnlyAdmin):
             },
         ),
         (
-            _("Answer"),
+            _("Reply"),
             {
                 "fields": (
                     "http_status",
@@ -142,7 +142,7 @@ class TaggingRunAdmin(ReadOnlyAdmin):
     def fix(self, run: TaggingRun) -> str:
         return ErrorCode.of_run(run.error_code).fix if run.error_code else "–"
 
-    @admin.display(description=_("left out"))
+    @admin.display(description=_("skipped"))
     def notes_block(self, run: TaggingRun) -> str | SafeString:
         """What was left out of the reply because it is invalid, and why."""
         return text_block(run.notes)

@@ -95,7 +95,7 @@ def decide(asset_id: int, data: QueryDict, user: AbstractBaseUser) -> DecisionRe
         tag = visible_tags.filter(pk=_number(data.get(verb, ""))).first() if verb else None
         name, tag_id = str(tag), tag.pk if tag else 0
     if not tag_id:
-        raise CurationError(_("There is no such decision, or no such tag."))
+        raise CurationError(_("The decision or the tag does not exist."))
     if verb == "change":
         confidence_form = ConfidenceForm(data)
         _require_valid(confidence_form)
@@ -112,7 +112,7 @@ def decide(asset_id: int, data: QueryDict, user: AbstractBaseUser) -> DecisionRe
     # The typed name may be an alias of a tag whose name this user must not see.
     visible_tag = visible_tags.filter(pk=tag_id).first()
     if isinstance(outcome.error, DecidedMeanwhile) and visible_tag is None:
-        raise CurationError(_("Another user decided about it. Nothing was changed."))
+        raise CurationError(_("Another user reviewed this tag. Nothing was changed."))
     if outcome.error is not None:
         raise outcome.error
     text = str(WORDS[verb]) % {"tag": visible_tag or name, "confidence": confidence or 0}
@@ -163,7 +163,7 @@ def undo(
         decisions = decisions.filter(asset=asset_id)
     decision = decisions.first()
     if decision is None:
-        raise CurationError(_("There is no such decision, or no such tag."))
+        raise CurationError(_("The decision or the tag does not exist."))
     curation.undo(decision.pk, user=user, origin=ORIGIN)
     return DecisionResult(_("Undid the decision about %(tag)s.") % {"tag": decision.tag}, None)
 

@@ -48,13 +48,13 @@ class TagDecisionAdmin(ReadOnlyAdmin):
     sortable_by = ()
     search_fields = ("tag__key",)
     search_help_text = _(
-        "Part of a tag's name or of one of its aliases, or a complete user name."
+        "Searches for part of a tag name or alias, or for a complete username."
     )
     actions = ("undo",)
     fieldsets = (
         (None, {"fields": ("at", "who", "act", "tag_link", "asset_link")}),
         (
-            _("Course"),
+            _("Timeline"),
             {"fields": ("confidences", "origin", "job", "undoes", "undone")},
         ),
     )

@@ -217,7 +217,7 @@ class ReviewPages(AssetPage):
         except (CurationError, SearchError) as error:
             messages.error(request, str(error))
         except Asset.DoesNotExist:
-            messages.error(request, _("The asset is not there any more."))
+            messages.error(request, _("The asset no longer exists."))
         else:
             messages.success(request, done.text)
             said = done.parameters(request)
@@ -254,7 +254,7 @@ def _queue(request: HttpRequest, said: QueryDict) -> tuple[Queue, ReviewForm]:
     tag = cleaned.get("tag")
     is_scoped = not sees_everything(request.user)
     if tag and is_scoped and not tags_of(request.user).filter(pk=tag.pk).exists():
-        form.add_error("tag", _("There is no tag %(name)s.") % {"name": said.get("tag", "")})
+        form.add_error("tag", _("There is no tag “%(name)s”.") % {"name": said.get("tag", "")})
         tag = None
     return Queue(
         tag=tag,
@@ -280,7 +280,7 @@ def _accept_all(queue: Queue, request: HttpRequest) -> str:
     )
     count = sum(outcome.decision_id is not None for outcome in outcomes)
     text = ngettext(
-        "Accepted %(tag)s of %(count)d asset.", "Accepted %(tag)s of %(count)d assets.", count
+        "Accepted %(tag)s on %(count)d asset.", "Accepted %(tag)s on %(count)d assets.", count
     )
     return text % {"count": count, "tag": queue.tag}
 

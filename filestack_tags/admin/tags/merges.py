@@ -49,7 +49,7 @@ class TargetForm(forms.Form):
         except InvalidLabel as error:
             raise forms.ValidationError(str(error)) from error
         if not tag_ids:
-            raise forms.ValidationError(_("There is no tag called %(name)s.") % {"name": name})
+            raise forms.ValidationError(_("There is no tag “%(name)s”.") % {"name": name})
         return next(iter(tag_ids.values()))
 
 

@@ -29,11 +29,11 @@ class NeverShowForm(forms.Form):
     """Labels, one on each line."""
 
     labels = forms.CharField(
-        label=gettext_lazy("Labels that are never to be shown"),
+        label=gettext_lazy("Tag names to hide"),
         widget=AdminTextareaWidget(attrs={"rows": 10, "dir": "auto"}),
         help_text=gettext_lazy(
-            "One on each line; also labels that no reply has brought yet. Nothing is deleted: "
-            "show a tag again by its own page."
+            "One per line. You can also enter names that no asset has yet. Nothing is "
+            "deleted; to show a tag again, edit it."
         ),
     )
 
@@ -41,7 +41,7 @@ class NeverShowForm(forms.Form):
         lines = [line for line in self.cleaned_data["labels"].splitlines() if line.strip()]
         if len(lines) > MAX_LABELS:
             raise forms.ValidationError(
-                _("At most %(limit)d labels at once.") % {"limit": MAX_LABELS}
+                _("Enter at most %(limit)d tag names at a time.") % {"limit": MAX_LABELS}
             )
         return lines
 
@@ -58,11 +58,11 @@ def never_show_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
             form.add_error("labels", str(error))
         else:
             text = ngettext(
-                "%(count)d label is hidden.", "%(count)d labels are hidden.", len(hidden)
+                "%(count)d tag name is hidden.", "%(count)d tag names are hidden.", len(hidden)
             )
             messages.success(request, text % {"count": len(hidden)})
             return HttpResponseRedirect("../?hidden__exact=1")
-    context = _context(model_admin, request, _("Never show labels")) | {"form": form}
+    context = _context(model_admin, request, _("Hide tag names")) | {"form": form}
     return render(request, "filestack_tags/admin/never_show.html", context)
 
 
@@ -86,7 +86,7 @@ def sensitive_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
                     messages.error(request, str(error))
         return HttpResponseRedirect(request.get_full_path())
     rows = report(alias())
-    context = _context(model_admin, request, _("Sensitive labels")) | {
+    context = _context(model_admin, request, _("Sensitive tags")) | {
         "rows": rows,
         "may_change": may_change,
         "is_on": get_settings().HIDE_SENSITIVE,

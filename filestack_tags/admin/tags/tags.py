@@ -41,7 +41,7 @@ class TagAdmin(BaseAdmin):
     change_list_template = "filestack_tags/admin/tag_list.html"
     list_filter = ("hidden", ("min_confidence", admin.EmptyFieldListFilter))
     search_fields = ("key",)
-    search_help_text = _("Part of a tag's name or of one of its aliases.")
+    search_help_text = _("Searches for part of a tag name or alias.")
 
     def get_urls(self) -> list[Any]:
         def view(show: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:

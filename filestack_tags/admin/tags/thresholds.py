@@ -99,7 +99,7 @@ def threshold_view(model_admin: Any, request: HttpRequest, pk: int) -> HttpRespo
                 if form.has_changed():
                     curation.set_minimum(pk, form.cleaned_data["minimum"])
                 messages.success(
-                    request, _("Saved. Nothing was deleted: it applies when reading.")
+                    request, _("The minimum was saved. Tags below it are hidden, not deleted.")
                 )
                 return HttpResponseRedirect(request.path)
     else:

@@ -19,10 +19,10 @@ Action = BulkJob.Action
 Decision = AssetTag.Decision
 
 REASONS = {
-    "same": _("it was so already"),
-    "busy": _("it is being tagged already"),
-    "gone": _("it was archived meanwhile"),
-    "no_match": _("it does not exist, or does not match"),
+    "same": _("already in this state"),
+    "busy": _("already being tagged"),
+    "gone": _("archived in the meantime"),
+    "no_match": _("does not exist or does not match"),
     "since": _("changed by someone since"),
 }
 """Why assets are skipped, in words."""

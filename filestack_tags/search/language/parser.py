@@ -177,9 +177,7 @@ def _refused(token: Token, message: str, **values: object) -> SearchError:
 def _runs_into(text: str, last: Token, token: Token) -> SearchError:
     start = start_of(token)
     if "STAR" in (last.type, token.type) or last.type == "PREFIX":
-        return _refused(
-            token, _("A * ends the beginning of a tag, as in bea*, or stands alone.")
-        )
+        return _refused(token, _("Use * after the beginning of a tag, as in bea*, or alone."))
     return SearchError(
         _("There is no space between %(left)s and %(right)s."),
         position=start,

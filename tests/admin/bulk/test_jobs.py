@@ -62,7 +62,7 @@ def test_all_that_match_are_tagged_from_the_list_over_a_preview(
     assert form.inputs["query"] == "sky"
     said = {"query": "sky", "action": "add_tag", "tag": "blue", "key": form.inputs["key"]}
     shown = page(client.post(ASK, {**said, "preview": "1"}))
-    assert "It goes through 3 assets." in shown.text
+    assert "3 assets match." in shown.text
     assert not BulkJob.objects.exists()
     first = run(client, ASK, **said, confirmed="1")
     again = run(client, ASK, **said, confirmed="1")
@@ -83,8 +83,8 @@ def test_what_is_changed_after_the_preview_is_previewed_again(
     shown = page(client.post(ASK, {**said, "preview": "1"}))
     other = {**said, "query": "sky handle:h1", "confirmed": "1"}
     again = page(client.post(ASK, {**other, "previewed": shown.inputs["previewed"]}))
-    assert "It goes through 1 asset." in again.text
-    assert "You changed it after the preview" in again.text
+    assert "1 asset matches." in again.text
+    assert "The form was changed after the preview" in again.text
     assert not BulkJob.objects.exists()
     run(client, ASK, **other, previewed=again.inputs["previewed"])
     assert BulkJob.objects.get().changed == 1
@@ -150,7 +150,7 @@ def test_a_job_that_waits_is_polled_and_cancelled(ids: list[int], client_of: Any
         ({"query": "sky=>1", "action": "export"}, "sky"),
         ({"action": "accept_tag", "tag": "never"}, "There is no tag"),
         ({"action": "add_tag"}, "takes the name of a tag"),
-        ({"action": "export", "asset_ids": "x"}, "cannot be read"),
+        ({"action": "export", "asset_ids": "x"}, "selection is invalid"),
     ],
 )
 def test_what_cannot_be_done_is_said_and_nothing_started(
@@ -202,15 +202,15 @@ def test_a_job_of_somebody_else_is_ended_by_who_may_change_jobs_alone(
     job, _ = bulk.create(bulk.BulkRequest("export", format="csv"), user=person("ann"))
     place = f"{JOBS}{job.pk}/"
     looking = client_of("view_asset", "view_bulkjob")
-    assert "Cancel the job" not in page(looking.get(f"{place}change/")).text
+    assert "Cancel job" not in page(looking.get(f"{place}change/")).text
     for verb in ("cancel", "undo"):
         told = page(looking.post(f"{place}{verb}/", follow=True)).text
         assert "Another user started this job" in told
     job.refresh_from_db()
     assert job.is_open
     in_charge = client_of("view_asset", "view_bulkjob", "change_bulkjob")
-    assert "Cancel the job" in page(in_charge.get(f"{place}change/")).text
-    assert "Cancelled." in page(in_charge.post(f"{place}cancel/", follow=True)).text
+    assert "Cancel job" in page(in_charge.get(f"{place}change/")).text
+    assert "The job was canceled." in page(in_charge.post(f"{place}cancel/", follow=True)).text
     job.refresh_from_db()
     assert job.state == "cancelled"
     # The permission of the action is required as well.
@@ -234,7 +234,7 @@ def test_an_export_is_for_the_scope_it_was_asked_with(
         "ASSET_SCOPE": f"{__name__}.only_the_first",
     }
     shown = page(client.get(place))
-    assert "You see other assets now" in shown.text
+    assert "The assets that you can see have changed" in shown.text
     assert download not in shown.html
     assert client.get(download).status_code == 404
 

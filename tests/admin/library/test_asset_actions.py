@@ -191,7 +191,10 @@ def test_a_cursor_that_was_changed_leads_to_the_first_page_with_a_word(
     for cursor in (BAD, "", "é\x00", "x" * 5000, genuine[:-1], genuine + "A"):
         response = editor.get(LIST, {"cursor": cursor})
         assert listed(response) == ["h9", "h8", "h7"]
-        notes = ["That link is not to a page of this list in this order. This is the first."]
+        notes = [
+            "The link does not point to a page of this list in this order. "
+            "The first page is shown instead."
+        ]
         assert said(response) == (notes if cursor else [])
 
 
@@ -203,7 +206,7 @@ def test_a_cursor_of_another_list_leads_to_the_first_page_with_a_word(
     foreign = following.partition("cursor=")[2].replace("%3A", ":")
     response = editor.get(LIST, {**other, "cursor": foreign})
     assert listed(response) == listed(editor.get(LIST, other))
-    assert "This is the first." in said(response)[0]
+    assert "The first page is shown instead." in said(response)[0]
 
 
 def test_a_page_that_became_empty_leads_to_the_first_with_a_word(
@@ -214,7 +217,9 @@ def test_a_page_that_became_empty_leads_to_the_first_with_a_word(
         registry.archive(asset.pk)
     response = editor.get(LIST + following)
     assert listed(response) == ["h9", "h8", "h7"]
-    assert said(response) == ["There is nothing on that page any more. This is the first."]
+    assert said(response) == [
+        "The requested page is now empty. The first page is shown instead."
+    ]
 
 
 def orders(response: Any) -> list[str]:
@@ -406,7 +411,7 @@ def test_a_column_orders_by_numbered_pages_until_another_order_is_chosen(
     monkeypatch.setattr("filestack_tags.admin.base.COUNT_LIMIT", 4)
     text = page(editor.get(LIST + by_column)).text
     assert "4+ assets" in text
-    assert "In this order or with this filter, pages end at the first 4." in text
+    assert "With this order or filter, you can only page through the first 4 assets." in text
     assert listed(editor.get(f"{LIST}{by_column}&p=2")) == ["h3"]
 
 
@@ -586,7 +591,7 @@ def test_archiving_all_that_matches_asks_once_without_naming_each(
 ) -> None:
     monkeypatch.setattr("filestack_tags.admin.base.NAMED", 2)
     question = page(act(editor, "?q=sea", action="archive", index=0))
-    assert "5 assets are selected: Among them: h9 h7" in question.text
+    assert "5 assets are selected: These include: h9 h7" in question.text
     assert question.text.count("h9") == question.text.count("h7") == 1
     assert "h5" not in question.text
     assert question.html.count('name="_selected_action"') == 1
@@ -638,7 +643,7 @@ def test_archiving_more_than_are_counted_says_so(
 ) -> None:
     monkeypatch.setattr("filestack_tags.admin.base.COUNT_LIMIT", 4)
     question = page(act(editor, "", action="archive", index=0))
-    assert "The first 4 of the assets that match are selected." in question.text
+    assert "The first 4 of the matching assets are selected." in question.text
     editor.post(LIST, {**question.inputs, "action": "archive"})
     assert Asset.objects.present().count() == 6
 

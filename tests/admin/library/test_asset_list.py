@@ -179,14 +179,14 @@ def test_a_picture_is_lazy_and_has_alternative_text(editor: Client, page: Any) -
     asset = tagged("h1", filename="בית.jpg")
     (image,) = [row for row in page(editor.get(LIST)).images if row.get("loading")]
     assert image["loading"] == "lazy"
-    assert image["alt"] == "Picture of בית.jpg"
+    assert image["alt"] == "Preview of בית.jpg"
     assert image["src"] == f"{LIST}{asset.pk}/thumbnail/?height=320&v=1"
 
 
 def test_a_file_without_picture_says_so(editor: Client, page: Any) -> None:
     tagged("h1", mimetype="application/pdf")
     shown = page(editor.get(LIST))
-    assert "no picture" in shown.text
+    assert "no preview" in shown.text
     assert not [row for row in shown.images if row.get("loading")]
 
 
@@ -200,7 +200,7 @@ def test_an_empty_list_says_how_to_begin(client_of: Any, page: Any) -> None:
 def test_a_search_without_result_leads_back_to_all(editor: Client, page: Any) -> None:
     tagged("h1", {"sky": 90})
     shown = page(editor.get(LIST, {"q": "untagged"}))
-    assert "No asset matches." in shown.text
+    assert "No assets match." in shown.text
     assert shown.links["Show all assets"] == LIST
 
 
@@ -224,7 +224,7 @@ def test_tag_now_queues_what_has_no_tags_and_reports_the_rest(editor: Client) ->
     response = act(editor, "tag_now", new, done)
     assert said(response) == [
         "1 asset queued.",
-        "1 asset has its tags or is being tagged already.",
+        "1 asset already has tags or is being tagged.",
     ]
     new.refresh_from_db()
     assert (new.tagging_state, new.queued_by) == ("queued", "admin")
@@ -236,7 +236,7 @@ def test_retag_queues_what_has_tags_too(editor: Client) -> None:
     Asset.objects.filter(pk=done.pk).update(tagging_state="running")
     assert said(act(editor, "retag", done)) == [
         "0 assets queued.",
-        "1 asset is being tagged already.",
+        "1 asset is already being tagged.",
     ]
 
 
@@ -266,7 +266,7 @@ def test_each_workflow_is_an_action_for_who_may_tag(
 def test_archiving_asks_first_and_can_be_undone(editor: Client, page: Any) -> None:
     asset, other = tagged("h1", {"sky": 90}), tagged("h2")
     question = page(act(editor, "archive", asset))
-    assert "No search will find these assets any more." in question.text
+    assert "Searches will no longer find these assets." in question.text
     assert question.inputs["_selected_action"] == str(asset.pk)
     assert Asset.objects.present().count() == 2
     assert said(act(editor, "archive", asset, confirmed="1")) == ["1 asset archived."]

@@ -101,7 +101,7 @@ def test_a_known_file_is_refreshed_and_shown_not_made_twice(editor: Client) -> N
     asset = tagged("h1", {"sky": 90}, filename="a.jpg")
     response = register(editor, reference="h1", mimetype="image/png")
     assert response.redirect_chain[-1][0] == f"{LIST}{asset.pk}/change/"
-    assert said(response) == ["This file was registered already; here it is."]
+    assert said(response) == ["This file is already registered. This is its asset."]
     asset.refresh_from_db()
     assert (asset.filename, asset.mimetype) == ("a.jpg", "image/png")
     assert not LogEntry.objects.exists()
@@ -148,7 +148,7 @@ def test_the_page_shows_facts_tags_runs_and_deliveries(editor: Client, page: Any
 def test_missing_facts_do_not_disturb_the_page(editor: Client, page: Any) -> None:
     asset = tagged("h1")
     shown = page(editor.get(f"{LIST}{asset.pk}/change/"))
-    assert "It was never tagged." in shown.text
+    assert "Not tagged yet." in shown.text
     assert "None yet." in shown.text
     assert "None" not in shown.text.replace("None yet.", "")
 
@@ -156,9 +156,9 @@ def test_missing_facts_do_not_disturb_the_page(editor: Client, page: Any) -> Non
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"tagging_state": "failed", "last_error": "It broke."}, "It could not be tagged"),
-        ({"tagging_state": "tagged"}, "It has no tags."),
-        ({"tags_version": 1, "content_version": 2}, "The file changed since it was tagged"),
+        ({"tagging_state": "failed", "last_error": "It broke."}, "Tagging failed."),
+        ({"tagging_state": "tagged"}, "No tags."),
+        ({"tags_version": 1, "content_version": 2}, "The file changed after it was tagged"),
     ],
 )
 def test_the_page_says_what_state_the_tags_are_in(
@@ -220,11 +220,11 @@ def test_a_tag_is_added_by_hand(editor: Client) -> None:
         ({"add": "1", "add-name": "x" * 201}, "at most 200"),
         ({"add": "1", "add-name": "a\x01b"}, "control characters"),
         ({"add": "1", "add-name": "a", "add-confidence": "101"}, "less than or equal to 100"),
-        ({"accept": "999999"}, "There is no such decision, or no such tag."),
-        ({"accept": "x"}, "There is no such decision, or no such tag."),
-        ({"accept": "9" * 40}, "There is no such decision, or no such tag."),
-        ({"accept": "٣"}, "There is no such decision, or no such tag."),
-        ({}, "There is no such decision, or no such tag."),
+        ({"accept": "999999"}, "The decision or the tag does not exist."),
+        ({"accept": "x"}, "The decision or the tag does not exist."),
+        ({"accept": "9" * 40}, "The decision or the tag does not exist."),
+        ({"accept": "٣"}, "The decision or the tag does not exist."),
+        ({}, "The decision or the tag does not exist."),
     ],
 )
 def test_a_decision_that_cannot_be_made_is_explained(
@@ -266,8 +266,8 @@ def test_who_may_only_look_sees_no_controls_and_cannot_post(client_of: Any, page
     assert "sky" in shown.text
     assert [row for row in shown.buttons if row.get("name")] == []
     assert "Add a tag" not in shown.text
-    assert "Last tagging runs" not in shown.text
-    assert "Last deliveries" not in shown.text
+    assert "Recent tagging runs" not in shown.text
+    assert "Recent deliveries" not in shown.text
     assert decide(viewer, asset, reject=tag_id("sky")).status_code == 403
     assert viewer.post(f"{LIST}{asset.pk}/change/", {"reference": "x"}).status_code == 403
     assert decision(asset, "sky") == "none"

@@ -198,7 +198,7 @@ def test_the_tags_of_a_result_are_counted_with_links(
     shown = [(tag["name"], tag["count"], tag["stance"]) for tag in response.context["tags"]]
     assert shown == [("sky", 2, "included"), ("New York", 1, ""), ("sea", 1, "")]
     text = page(response)
-    assert "Counted exactly." in text.text
+    assert "Exact counts." in text.text
     assert f'href="{LIST}?q=sky+sea&amp;view=table"><bdi>sea</bdi>' in text.html
     assert f'href="{LIST}?view=table" aria-current="true"><bdi>sky</bdi>' in text.html
     assert f'href="{LIST}?q=sky+-sea&amp;view=table"' in text.html
@@ -211,7 +211,7 @@ def test_filters_narrow_the_result_whose_tags_are_counted(editor: Client, three:
 
 def test_what_cannot_be_counted_says_so(editor: Client, three: None, page: Any) -> None:
     for query in ({"presence": "archived"}, {"q": "sky ("}):
-        assert "not counted" in page(editor.get(FACETS, query, **AS_PART)).text
+        assert "not available" in page(editor.get(FACETS, query, **AS_PART)).text
     assert "No asset" in page(editor.get(FACETS, {"q": "untagged"}, **AS_PART)).text
 
 
@@ -270,7 +270,7 @@ def test_tags_of_a_list_that_cannot_be_filtered_so_are_refused_in_words(
 ) -> None:
     reply = editor.get(FACETS, {"nothing_we_know": "1"})
     assert reply.status_code == 400
-    assert reply.content == b"The list cannot be filtered by that."
+    assert reply.content == b"The list does not support this filter."
 
 
 def test_a_page_costs_the_same_queries_however_many_assets_it_shows(

@@ -136,8 +136,8 @@ def test_the_owner_changes_and_deletes(client: Client) -> None:
     [
         ({"query": "sky=>80"}, "There is no comparison =&gt;. Did you mean sky&gt;=80"),
         ({"query": "sky ("}, "nothing after"),
-        ({"name": "taken"}, "called “taken” already"),
-        ({"order_tag": "sea"}, "needs the order"),
+        ({"name": "taken"}, "already have a saved search named “taken”"),
+        ({"order_tag": "sea"}, "requires the order"),
         ({"order": "confidence", "order_tag": "x" * 201}, "at most 200 characters"),
         ({"order": "confidence", "order_tag": "a\u007fb"}, "control characters"),
         ({"name": " "}, "This field is required"),
@@ -160,7 +160,7 @@ def test_a_name_that_is_taken_meanwhile_is_said_too(
     save(SavedSearchInput("taken"), user=owner())
     monkeypatch.setattr(SavedSearchForm, "clean", lambda form: form.cleaned_data)
     reply = client.post(ADD, {"name": "taken", "order": "newest", "_save": "1"}, follow=True)
-    assert "called “taken” already" in page(reply).text
+    assert "already have a saved search named “taken”" in page(reply).text
     assert SavedSearch.objects.count() == 1
 
 

@@ -83,10 +83,10 @@ def test_the_page_says_its_limits_and_holds_nothing_inline(
     response = editor.get(UPLOAD)
     shown = page(response)
 
-    assert "Types: image/png, image/jpeg. At most 3.0" in shown.text
+    assert "Allowed types: image/png, image/jpeg. Up to 3.0" in shown.text
     assert "7 files at a time" in shown.text
     assert not shown.inline
-    assert shown.links["registered"] == "/admin/filestack_tags/asset/add/"
+    assert shown.links["register"] == "/admin/filestack_tags/asset/add/"
     assert 'accept="image/png,image/jpeg"' in response.content.decode()
     assert "no-store" in response.headers["Cache-Control"]
     for secret in (settings.FILESTACK_TAGS["APP_SECRET"], "eyJ"):

@@ -43,7 +43,7 @@ def test_the_apps_index_says_why_nothing_is_tagged(
     shown = page(client_of("view_circuit", "view_asset").get(APP))
     assert REASON in shown.text
     assert "<Application>" not in shown.html
-    assert shown.links["See the circuits"] == CIRCUITS
+    assert shown.links["View paused calls"] == CIRCUITS
 
 
 def test_who_may_not_look_at_circuits_is_not_told(

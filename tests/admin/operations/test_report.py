@@ -78,7 +78,7 @@ def test_the_page_says_what_needs_somebody_with_cures_and_links(
 ) -> None:
     shown = page(client_of(*EVERYTHING).get(PAGE))
     for text in (
-        "3 things need you",
+        "3 problems need attention",
         "Check API_KEY",
         "If the file was deleted, archive its asset.",
         "The delivery shows what is invalid.",
@@ -116,8 +116,8 @@ def test_all_that_it_leads_to_opens(trouble: None, client_of: Any, page: Any) ->
 def test_nothing_needs_anybody(client_of: Any, page: Any) -> None:
     heartbeat.beat("sweep")
     text = page(client_of(*EVERYTHING).get(PAGE)).text
-    assert "Nothing needs you" in text
-    assert "things need you" not in text
+    assert "Everything is running normally" in text
+    assert "need attention" not in text
 
 
 def test_who_may_only_look_sees_no_controls_and_no_way_to_what_is_not_for_them(
@@ -143,12 +143,12 @@ def test_it_is_for_those_who_see_everything(
     trouble: None, client_of: Any, page: Any, settings: Any
 ) -> None:
     operator = client_of(*EVERYTHING)
-    assert page(operator.get(APP)).links["Operations: what needs somebody"] == PAGE
+    assert page(operator.get(APP)).links["Operations: status and problems"] == PAGE
     settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {
         "ASSET_SCOPE": f"{__name__}.nobody_sees_all"
     }
     assert operator.get(PAGE).status_code == 403
-    assert "Operations: what needs somebody" not in page(operator.get(APP)).links
+    assert "Operations: status and problems" not in page(operator.get(APP)).links
     settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"ASSET_SCOPE": ""}
     assert client_of("view_asset", "view_circuit").get(PAGE).status_code == 403
 
@@ -173,7 +173,7 @@ def test_all_of_one_reason_are_replayed_once_that_is_confirmed(
     )
     response = operator.post(PAGE, {**asked.inputs, "confirmed": "1"}, follow=True)
     assert [str(message) for message in response.context["messages"]] == [
-        "2 deliveries are processed again."
+        "2 deliveries are being replayed."
     ]
     states = dict(WebhookDelivery.objects.values_list("event_key", "state"))
     assert states == {

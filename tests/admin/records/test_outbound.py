@@ -53,7 +53,7 @@ def test_an_endpoint_is_made_and_its_secret_shown_once(client: Client, page: Any
     assert not page(client.get(place)).inline
     again = client.get(reply["Location"], follow=True)
     assert secret not in page(again).text
-    assert "A secret is shown once." in page(again).text
+    assert "A secret is shown only once." in page(again).text
     assert WebhookEndpoint.objects.count() == 1
 
 
@@ -67,7 +67,7 @@ def test_a_new_secret_is_shown_once_too(
     endpoint.refresh_from_db()
     assert delivery.secret_of(endpoint) in shown
     assert former not in shown
-    assert "signed with the former secret, too" in shown
+    assert "also signed with the previous secret" in shown
     assert delivery.secret_of(endpoint) not in page(client.get(place, follow=True)).text
     assert client.post(f"{ENDPOINTS}999999/secret/").status_code == 403
 
@@ -157,7 +157,7 @@ def test_messages_are_looked_at_and_sent_again(
         client.get(MESSAGES)
     assert '"a": 1' in page(client.get(f"{MESSAGES}{message.pk}/change/")).text
     chosen = {"action": "resend", "_selected_action": [message.pk], "index": 0}
-    assert "1 message is sent again." in page(client.post(MESSAGES, chosen, follow=True)).text
+    assert "1 message is being resent." in page(client.post(MESSAGES, chosen, follow=True)).text
     message.refresh_from_db()
     assert message.state == "waiting"
     assert "0 messages" in page(client.post(MESSAGES, chosen, follow=True)).text

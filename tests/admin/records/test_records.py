@@ -120,8 +120,8 @@ def test_replay_queues_what_is_closed_and_leaves_what_is_open(editor: Client) ->
         DELIVERIES, {"action": "replay", "index": 0, "_selected_action": chosen}, follow=True
     )
     assert [str(message) for message in response.context["messages"]] == [
-        "2 deliveries are processed again.",
-        "1 delivery is still open and was left alone.",
+        "2 deliveries are being replayed.",
+        "1 delivery has not been processed yet and was skipped.",
     ]
     failed.refresh_from_db()
     assert (failed.state, failed.attempts) == ("received", 0)

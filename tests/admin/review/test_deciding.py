@@ -140,9 +140,7 @@ def test_undoing_names_who_decided_since_and_touches_no_other_asset(editor: Clie
     curation.reject(asset.pk, sky(), user=person("bob"))
     (message,) = decide(editor, asset, undo=first.pk)
     assert message.startswith("bob decided about this tag")
-    assert decide(editor, other, undo=first.pk) == [
-        "There is no such decision, or no such tag."
-    ]
+    assert decide(editor, other, undo=first.pk) == ["The decision or the tag does not exist."]
     assert TagDecision.objects.count() == 2
 
 
@@ -189,10 +187,10 @@ def test_two_runs_are_compared_by_what_was_gained_lost_and_moved(
     assert [(move.label, move.points) for move in found.moved] == [("sea", -10)]
     assert found.small == 2
     shown = page(editor.get(f"{LIST}{asset.pk}/runs/"))
-    assert "dog gained – 70 fog lost 20 – sea -10 50 40" in shown.text
+    assert "dog added – 70 fog removed 20 – sea -10 50 40" in shown.text
     assert shown.inline == []
     turned = page(editor.get(f"{LIST}{asset.pk}/runs/?earlier={later.pk}&later={earlier.pk}"))
-    assert "fog gained" in turned.text
+    assert "fog added" in turned.text
 
 
 def test_a_run_whose_reply_was_deleted_cannot_be_compared_and_says_so(
@@ -200,11 +198,11 @@ def test_a_run_whose_reply_was_deleted_cannot_be_compared_and_says_so(
 ) -> None:
     asset = tagged("h1")
     path = f"{LIST}{asset.pk}/runs/"
-    assert "It was never tagged." in page(editor.get(path)).text
+    assert "Not tagged yet." in page(editor.get(path)).text
     pruned, other = run_of(asset, ""), run_of(asset, "[not a reply")
-    assert "Two runs with a reply are needed" in page(editor.get(path)).text
+    assert "A comparison needs two runs" in page(editor.get(path)).text
     shown = page(editor.get(f"{path}?earlier={pruned.pk}&later={other.pk}"))
-    assert f"no reply of {pruned}, {other} that could be compared" in shown.text
+    assert f"{pruned}, {other} cannot be compared" in shown.text
 
 
 def test_a_workflow_that_the_settings_name_is_run_from_the_page(
@@ -229,7 +227,7 @@ def test_two_runs_that_say_the_same_have_no_differences(editor: Client, page: An
     assert "moved by less than" not in shown
     run_of(asset, reply(sky=91, sea=50))
     shown = page(editor.get(f"{LIST}{asset.pk}/runs/")).text
-    assert "1 tag moved by less than 10 points." in shown
+    assert "The confidence of 1 tag changed by less than 10 points." in shown
     assert "No differences." not in shown
 
 

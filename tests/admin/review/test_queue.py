@@ -60,7 +60,7 @@ def test_a_search_narrows_the_queue_and_one_that_cannot_be_read_is_explained(
     tagged("b", {"sky": 60})
     assert listed(editor, "tag=sky&q=sea") == ["a sky"]
     assert "fst-note" in queue(editor, page, "tag=sky&q=(sea").html
-    assert "There is no tag nothing." in queue(editor, page, "tag=nothing").text
+    assert "There is no tag “nothing”." in queue(editor, page, "tag=nothing").text
 
 
 def test_pages_hold_every_row_once(editor: Client, page: Any) -> None:
@@ -80,7 +80,7 @@ def test_tags_are_decided_and_undone_from_the_queue(editor: Client, page: Any) -
     assert press(editor, asset=assets[0].pk, accept=sky) == ["Accepted sky."]
     assert press(editor, asset=assets[1].pk, reject=sky) == ["Rejected sky."]
     assert listed(editor) == []
-    assert "Nothing is left to decide" in queue(editor, page).text
+    assert "There are no unreviewed tags" in queue(editor, page).text
     for entry in TagDecision.objects.all():
         assert press(editor, undo=entry.pk) == ["Undid the decision about sky."]
     assert listed(editor) == ["b sky", "a sky"]
@@ -89,11 +89,11 @@ def test_tags_are_decided_and_undone_from_the_queue(editor: Client, page: Any) -
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        ({"asset": "1000000000", "accept": "1"}, "The asset is not there any more."),
-        ({"asset": "x", "accept": "1"}, "The asset is not there any more."),
-        ({"asset": "known"}, "There is no such decision"),
-        ({"undo": "1000000000"}, "There is no such decision"),
-        ({"undo": "x"}, "There is no such decision"),
+        ({"asset": "1000000000", "accept": "1"}, "The asset no longer exists."),
+        ({"asset": "x", "accept": "1"}, "The asset no longer exists."),
+        ({"asset": "known"}, "The decision or the tag does not exist"),
+        ({"undo": "1000000000"}, "The decision or the tag does not exist."),
+        ({"undo": "x"}, "The decision or the tag does not exist."),
     ],
 )
 def test_what_cannot_be_decided_is_explained(
@@ -115,7 +115,7 @@ def test_a_queue_that_is_older_than_a_decision_asks_before_it_overrides(
     data = {"state": "tag=sky", "asset": asset.pk, "accept": sky, "seen": seen}
     refused = editor.post(f"{REVIEW}decide/", data, follow=True)
     assert "bob rejected “sky” (" in str(next(iter(refused.context["messages"])))
-    assert "Accept “sky” of a anyway?" in page(refused).text
+    assert "Accept “sky” on a anyway?" in page(refused).text
     assert AssetTag.objects.get().decision == 2
     data["seen"] = refused.context["question"].seen
     editor.post(f"{REVIEW}decide/", data)
@@ -126,15 +126,15 @@ def test_all_above_a_confidence_are_accepted_after_a_preview(editor: Client, pag
     for name, confidence in (("a", 50), ("b", 70), ("c", 75)):
         tagged(name, {"sky": confidence, "sea": 70})
     shown = queue(editor, page, "tag=sky&at_least=70")
-    assert "2 assets have sky undecided" in shown.text
+    assert "sky is unreviewed on 2 assets" in shown.text
     chosen = str(shown.inputs["assets"])
     tagged("d", {"sky": 80})  # after the page counted
     curation.reject(Asset.objects.get(reference="b").pk, tag_id("sky"), user=person("bob"))
-    assert press(editor, all="1", assets=chosen) == ["Accepted sky of 1 asset."]
+    assert press(editor, all="1", assets=chosen) == ["Accepted sky on 1 asset."]
     assert AssetTag.objects.get(asset__reference="b", tag__key="sky").decision == 2
     assert listed(editor) == ["d sky", "a sky"]
     assert press(editor, all="1", assets="x,,-1,99999999999999999999") == [
-        "Accepted sky of 0 assets."
+        "Accepted sky on 0 assets."
     ]
     accepted = TagDecision.objects.filter(act="accept")
     assert set(accepted.values_list("tag__key", "origin")) == {("sky", "admin")}
@@ -148,13 +148,13 @@ def test_by_asset_all_its_undecided_tags_are_shown_together(editor: Client) -> N
 
 
 def test_without_a_tag_the_most_used_ones_are_offered(editor: Client, page: Any) -> None:
-    assert "No asset has a tag yet." in queue(editor, page, "").text
+    assert "No assets have tags yet." in queue(editor, page, "").text
     tagged("a", {"sky": 60, "sea": 70, "old harbour & pier": 50})
     curation.hide(tag_id("sea"))
     statistics.refresh()
     shown = queue(editor, page, "")
     assert "≈ 1" in shown.text
-    assert "sea" not in shown.text.split("Which tag?")[1]
+    assert "sea" not in shown.text.split("Select a tag")[1]
     link = next(url for name, url in shown.links.items() if name.startswith("old harbour"))
     assert listed(editor, str(link).lstrip("?")) == ["a old harbour & pier"]
 

@@ -34,7 +34,7 @@ def test_a_merge_is_previewed_done_and_undone(
     empty = page(editor.get(place))
     assert empty.inline == []
     preview = page(editor.get(place, {"target": " CAT"}))
-    assert "Assets 2 Of them with both tags 1" in preview.text
+    assert "Assets 2 Assets with both tags 1" in preview.text
     assert Tag.objects.filter(key="cats").exists()
     with django_capture_on_commit_callbacks(execute=True):
         response = editor.post(place, {"target": "cat"})
@@ -50,7 +50,7 @@ def test_a_merge_is_previewed_done_and_undone(
     merging.work(merge.pk)
     assert "undone" in page(editor.get(MERGES)).text
     assert Tag.objects.filter(key="cats").exists()
-    assert "Undo the merge" not in page(editor.get(response.url)).text
+    assert "Undo merge" not in page(editor.get(response.url)).text
 
 
 def test_a_page_of_a_merge_at_work_follows_it(editor: Client, cats: Tag) -> None:
@@ -58,12 +58,16 @@ def test_a_page_of_a_merge_at_work_follows_it(editor: Client, cats: Tag) -> None
     shown = editor.get(f"{MERGES}{merge.pk}/change/").content.decode()
     assert '<noscript><meta http-equiv="refresh"' in shown
     assert "js/tag_merge.js" in shown
-    assert "Undo the merge" in shown
+    assert "Undo merge" in shown
 
 
 @pytest.mark.parametrize(
     ("target", "message"),
-    [("dog", "no tag called dog"), ("cats", "merged with itself"), ("x" * 300, "at most 200")],
+    [
+        ("dog", "There is no tag “dog”"),
+        ("cats", "merged with itself"),
+        ("x" * 300, "at most 200"),
+    ],
 )
 def test_what_cannot_be_merged_is_explained(
     editor: Client, cats: Tag, page: Any, target: str, message: str
@@ -83,14 +87,14 @@ def test_an_undo_that_has_to_wait_says_for_what(editor: Client, cats: Tag) -> No
 
 def test_a_threshold_is_previewed_and_saved(editor: Client, cats: Tag, page: Any) -> None:
     place = f"{LIST}{cats.pk}/threshold/"
-    assert "2 of 2 assets stay" in page(editor.get(place)).text
+    assert "2 of 2 assets remain" in page(editor.get(place)).text
     preview = page(editor.get(place, {"minimum": "90"}))
-    assert "1 of 2 assets stay" in preview.text
+    assert "1 of 2 assets remain" in preview.text
     assert preview.inline == []
     editor.post(place, {"minimum": "90"})
     cats.refresh_from_db()
     assert cats.min_confidence == 90
-    assert "1 of 2 assets stay" in page(editor.get(place)).text
+    assert "1 of 2 assets remain" in page(editor.get(place)).text
     assert "less than or equal to 100" in page(editor.post(place, {"minimum": "101"})).text
     editor.post(place, {"minimum": ""})
     cats.refresh_from_db()
@@ -116,7 +120,7 @@ def test_sensitive_labels_are_marked_reported_and_approved(
     settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"HIDE_SENSITIVE": True}
     woman = Tag.objects.get(key="woman")
     shown = page(editor.get(f"{LIST}sensitive/"))
-    assert "1 asset tags are kept" in shown.text
+    assert "1 asset tags are hidden" in shown.text
     assert "woman gender 1 1" in shown.text
     editor.post(f"{LIST}sensitive/", {"approve": str(woman.pk)})
     assert Asset.objects.search("woman").exists()
@@ -132,7 +136,7 @@ def test_who_may_only_look_gets_no_controls(client_of: Any, cats: Tag, page: Any
     for place in (f"{LIST}sensitive/", f"{LIST}{cats.pk}/threshold/"):
         assert viewer.get(place).status_code == 200
         assert viewer.post(place, {"approve": "1", "minimum": "5"}).status_code == 403
-    assert "Undo the merge" not in page(viewer.get(f"{MERGES}{merge.pk}/change/")).text
+    assert "Undo merge" not in page(viewer.get(f"{MERGES}{merge.pk}/change/")).text
     assert viewer.post(f"{MERGES}{merge.pk}/undo/").status_code == 403
     stranger = client_of("view_asset")
     assert stranger.get(MERGES).status_code == 403
@@ -182,7 +186,7 @@ def test_the_page_of_an_asset_says_that_a_label_is_withheld(
     asset = Asset.objects.get(reference="h2")
     curator = client_of("view_asset", "search_hidden")
     shown = page(curator.get(f"/admin/filestack_tags/asset/{asset.pk}/change/")).text
-    assert shown.count("withheld until it is accepted") == 1
+    assert shown.count("hidden until approved") == 1
     assert "below the minimum" not in shown
 
 
@@ -223,10 +227,10 @@ def test_the_global_minimum_is_explored_and_set_in_the_settings(
     assert page(editor.get(LIST)).links["Global minimum"] == place
     shown = page(editor.get(place))
     assert shown.inline == []
-    assert "Counted exactly, in all 2 assets." in shown.text
-    assert "4 of 4 tags of assets stay, and 2 of 2 assets with at least one" in shown.text
+    assert "Exact counts from all 2 assets." in shown.text
+    assert "4 of 4 asset tags remain, on 2 of 2 assets" in shown.text
     preview = page(editor.get(place, {"minimum": "91"}))
-    assert "1 of 4 tags of assets stay, and 1 of 2 assets" in preview.text
+    assert "1 of 4 asset tags remain, on 1 of 2 assets" in preview.text
     assert '"MIN_CONFIDENCE": 91 }' in preview.text
     assert "whole number" in page(editor.get(place, {"minimum": "x"})).text
     assert client_of("view_asset").get(place).status_code == 403
