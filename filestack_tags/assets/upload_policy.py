@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from django.http import HttpRequest
@@ -179,7 +178,6 @@ def confirmed(handle: str, facts: Facts, *, user: Any, request: HttpRequest) -> 
     )
 
 
-@lru_cache
 def hook(path: str) -> Hook:
     """Return the function at a dotted path.
 

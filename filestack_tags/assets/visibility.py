@@ -9,7 +9,6 @@ sweeps, commands) has no scope.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
@@ -180,7 +179,6 @@ def digest_of(user: Any) -> str:
     return sha256(f"{sql} {params!r}".encode()).hexdigest()
 
 
-@lru_cache
 def hook(path: str) -> Hook:
     """Return the function at a dotted path.
 

@@ -1,6 +1,6 @@
-"""Wake-ups: debounce, so that a burst of events sends few messages.
+"""Debounce: a burst of events sends few messages.
 
-No Django, no Celery: the caller defines what a wake-up does.
+No Django, no Celery: the caller defines what is sent.
 """
 
 from __future__ import annotations
@@ -14,16 +14,15 @@ from threading import Lock, Thread
 logger = logging.getLogger(__name__)
 
 
-class Wakeups:
-    """Call ``publish`` soon after each :meth:`ring`, at most once in ``interval`` seconds.
+class Debouncer:
+    """Call ``publish`` soon after each :meth:`notify`, at most once in ``interval`` seconds.
 
-    The first ring is published at once, and those that follow together at the end of the interval,
-    so that ``publish`` always begins after the last ring. A thread does this, so a broker that
-    hangs does not delay callers; it ends when nothing rang for an interval. The interpreter waits
-    for it before it exits. While ``inline()`` is true, :meth:`ring` itself publishes.
+    The first call is published at once, and those that follow together at the end of the interval,
+    so that ``publish`` always begins after the last call. A thread does this, so a broker that
+    hangs does not delay callers; it ends after an interval without calls. The interpreter waits for
+    it before it exits. While ``inline()`` is true, :meth:`notify` itself publishes.
 
-    Safe to share among threads. A forked child starts empty; rings in its parent are published by
-    its parent.
+    Safe to share among threads. A forked child starts empty; its parent publishes its own calls.
     """
 
     def __init__(
@@ -44,29 +43,29 @@ class Wakeups:
 
     def _begin_anew(self) -> None:
         self._lock = Lock()
-        self._running = False
-        self._rung = False
+        self._is_running = False
+        self._is_notified = False
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         """Schedule a call of ``publish``; returns at once."""
         with self._lock:
-            self._rung = True
-            if self._running:
+            self._is_notified = True
+            if self._is_running:
                 return
-            self._running = True
+            self._is_running = True
         if self._inline():
             self._stop()
             self._publish()
             return
         try:
-            Thread(target=self._run, name="filestack_tags wake-ups").start()
+            Thread(target=self._run, name="filestack_tags-debounce").start()
         except RuntimeError:  # no thread can be started; the interpreter may be about to exit
             self._stop()
             self._call()
 
     def _stop(self) -> None:
         with self._lock:
-            self._running = self._rung = False
+            self._is_running = self._is_notified = False
 
     def _run(self) -> None:
         while self._take():
@@ -74,13 +73,13 @@ class Wakeups:
             self._pause(self._interval)
 
     def _take(self) -> bool:
-        """Whether there was a ring since the last call; if not, the thread ends."""
+        """Whether it was notified since the last call; if not, the thread ends."""
         with self._lock:
-            self._running, self._rung = self._rung, False
-            return self._running
+            self._is_running, self._is_notified = self._is_notified, False
+            return self._is_running
 
     def _call(self) -> None:
         try:
             self._publish()
         except Exception as error:  # noqa: BLE001  no caller is waiting for it
-            logger.error("A wake-up failed: %s", type(error).__name__)  # noqa: TRY400  its text may contain an address
+            logger.error("A notification failed: %s", type(error).__name__)  # noqa: TRY400  its text may contain an address

@@ -84,11 +84,6 @@ def label_name(text: str) -> str:
         InvalidLabel: when it has no visible character, is longer than
             :data:`MAX_LABEL_LENGTH`, or contains control characters.
     """
-    return _label_name(text if len(text) <= _MAX_KEPT else " ".join(text.split()))
-
-
-@lru_cache(maxsize=10_000)
-def _label_name(text: str) -> str:
     name = " ".join(text.split())
     while len(name) > 1 and name[0] == name[-1] == '"':
         name = name[1:-1].strip()
@@ -133,12 +128,14 @@ def label_key(text: str) -> str:
     Raises:
         InvalidLabel: as :func:`label_name`, or when normalization makes it too long.
     """
-    return _label_key(label_name(text))
+    return _label_key(text if len(text) <= _MAX_KEPT else " ".join(text.split()))
 
 
 @lru_cache(maxsize=10_000)
-def _label_key(name: str) -> str:
-    return label_name(fold(name))
+def _label_key(text: str) -> str:
+    # Cached: each label of a reply is needed four times. Without it, 20 labels take 0.3 ms each
+    # time, and a reply 1 ms more.
+    return label_name(fold(label_name(text)))
 
 
 def fold(text: str) -> str:

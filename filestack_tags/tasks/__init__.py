@@ -12,7 +12,6 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
-from threading import BoundedSemaphore, Event
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +21,9 @@ from django.db import connections
 from filestack_tags import metrics
 from filestack_tags.assets import registry
 from filestack_tags.assets.lookup import asset_id_of, tag_id_of
-from filestack_tags.concurrency.debounce import Wakeups
+from filestack_tags.concurrency.debounce import Debouncer
 from filestack_tags.concurrency.lanes import Lanes
+from filestack_tags.concurrency.single_flight import SingleFlight
 from filestack_tags.conf import get_settings
 from filestack_tags.curation import bulk, merging
 from filestack_tags.db.transactions import alias, in_transaction, on_commit
@@ -118,20 +118,11 @@ def process_inbox() -> None:
     run at once; if there are too many for one process, the surplus ones return at once.
     """
     until = monotonic() + INBOX_SLICE
-    _inbox_called.set()
-    # Set the event before trying to get a seat, so that a task that leaves its seat looks again.
-    while _inbox_called.is_set() and _inbox_seats.acquire(blocking=False):
-        try:
-            _inbox_called.clear()
-            is_done = _process_waiting(until)
-        finally:
-            _inbox_seats.release()
-        if not is_done:
-            publish(process_inbox)
-            return
+    if not _inbox_flight.run(lambda: _process_due(until)):
+        publish(process_inbox)
 
 
-def _process_waiting(until: float) -> bool:
+def _process_due(until: float) -> bool:
     """Process until none is left, or until ``until`` (monotonic); return whether none is left."""
     while ids := inbox.due():
         outcomes = processing.process(ids)
@@ -389,7 +380,7 @@ def receive(body: bytes, headers: Any) -> inbox.Receipt:
     if in_transaction():
         on_commit(partial(publish, process_inbox))
     else:
-        _inbox_wakeups.ring()
+        _inbox_debouncer.notify()
     return receipt
 
 
@@ -471,16 +462,15 @@ def _have_tagged(queued: Sequence[int]) -> None:
 
 _outbound_lanes = Lanes(_deliver, OUTBOUND_ENDPOINTS)
 
-_inbox_seats = BoundedSemaphore(INBOX_TASKS)
-_inbox_called = Event()
-_inbox_wakeups = Wakeups(
+_inbox_flight = SingleFlight(INBOX_TASKS)
+_inbox_debouncer = Debouncer(
     partial(publish, process_inbox),
     inline=lambda: bool(process_inbox.app.conf.task_always_eager),
     interval=WAKE_INTERVAL,
 )
-_outbound_wakeups = Wakeups(
+_outbound_debouncer = Debouncer(
     partial(publish, send_outbound),
     inline=lambda: bool(send_outbound.app.conf.task_always_eager),
     interval=WAKE_INTERVAL,
 )
-outbox.on_new_messages(_outbound_wakeups.ring)
+outbox.on_new_messages(_outbound_debouncer.notify)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from filestack_tags.concurrency.debounce import Wakeups
+from filestack_tags.concurrency.debounce import Debouncer
 
 LONGEST = 10.0
 """Timeout in seconds for something that should happen."""
@@ -26,8 +26,8 @@ class Bell:
         self.pausing: Queue[float] = Queue()
         self.intervals: Queue[None] = Queue()
         self.work = publish
-        self.wakeups = Wakeups(self.publish, interval=0.1, pause=self.pause)
-        self.ring = self.wakeups.ring
+        self.wakeups = Debouncer(self.publish, interval=0.1, pause=self.pause)
+        self.notify = self.wakeups.notify
 
     def publish(self) -> None:
         self.published.put(current_thread())
@@ -47,17 +47,17 @@ class Bell:
 
 def test_the_first_ring_is_published_at_once_and_by_another_thread() -> None:
     bell = Bell()
-    bell.ring()
+    bell.notify()
     assert bell.published.get(timeout=LONGEST) is not main_thread()
     bell.end_interval()
 
 
 def test_a_burst_is_published_once_more_after_its_last_ring() -> None:
     bell = Bell()
-    bell.ring()
+    bell.notify()
     bell.wait()
     for _ in range(100):
-        bell.ring()
+        bell.notify()
     assert bell.published.qsize() == 1
     bell.end_interval()
     bell.wait()
@@ -74,9 +74,9 @@ def test_a_ring_while_the_message_is_being_sent_is_published_after_it() -> None:
         assert go_on.wait(LONGEST)
 
     bell = Bell(send)
-    bell.ring()
+    bell.notify()
     assert sending.wait(LONGEST)
-    bell.ring()
+    bell.notify()
     go_on.set()
     bell.wait()
     bell.end_interval()
@@ -88,7 +88,7 @@ def test_a_ring_while_the_message_is_being_sent_is_published_after_it() -> None:
 def test_the_thread_ends_when_nothing_rings_and_the_next_ring_begins_anew() -> None:
     bell = Bell()
     for _ in range(2):
-        bell.ring()
+        bell.notify()
         thread = bell.published.get(timeout=LONGEST)
         bell.end_interval()
         thread.join(LONGEST)
@@ -103,14 +103,14 @@ def test_a_message_that_fails_is_logged_without_its_text_and_the_next_is_sent(
         raise ValueError("redis://user:password@host")
 
     bell = Bell(fail)
-    bell.ring()
+    bell.notify()
     bell.wait()
-    bell.ring()
+    bell.notify()
     bell.end_interval()
     bell.wait()
     assert bell.published.qsize() == 2
     bell.end_interval()
-    assert "A wake-up failed: ValueError" in caplog.text
+    assert "A notification failed: ValueError" in caplog.text
     assert "password" not in caplog.text
 
 
@@ -121,7 +121,7 @@ def test_without_a_thread_the_ring_itself_publishes(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Thread, "start", refuse)
     bell = Bell()
     for number in (1, 2):
-        bell.ring()
+        bell.notify()
         assert bell.published.qsize() == number
 
 
@@ -131,20 +131,20 @@ def test_inline_the_ring_itself_publishes_and_its_errors_are_the_caller_s() -> N
 
     for _ in range(2):
         with pytest.raises(ValueError):  # noqa: PT011  any would do
-            Wakeups(fail, inline=lambda: True).ring()
+            Debouncer(fail, inline=lambda: True).notify()
 
 
 PROGRAM = """
 import os, sys
-from filestack_tags.concurrency.debounce import Wakeups
-wakeups = Wakeups(lambda: os.write(1, b"%d " % os.getpid()), interval=0.2)
-wakeups.ring()
+from filestack_tags.concurrency.debounce import Debouncer
+wakeups = Debouncer(lambda: os.write(1, b"%d " % os.getpid()), interval=0.2)
+wakeups.notify()
 """
 
 
 def test_the_interpreter_waits_for_the_last_message_before_it_exits() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM + "wakeups.ring()"],
+        [sys.executable, "-c", PROGRAM + "wakeups.notify()"],
         capture_output=True, text=True, timeout=30, check=True,
     )  # fmt: skip
     assert 1 <= len(done.stdout.split()) <= 2
@@ -154,7 +154,7 @@ def test_the_interpreter_waits_for_the_last_message_before_it_exits() -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_forked_child_sends_messages_of_its_own() -> None:
     """The parent's thread is not in the child, which would wait for it forever."""
-    child = "if child := os.fork():\n    os.waitpid(child, 0)\nelse:\n    wakeups.ring()"
+    child = "if child := os.fork():\n    os.waitpid(child, 0)\nelse:\n    wakeups.notify()"
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", PROGRAM + child],
         capture_output=True, text=True, timeout=30, check=True,

@@ -74,11 +74,11 @@ def test_json_is_made_storable_all_the_way_down() -> None:
 
 def test_long_white_space_is_no_reason_to_remember_a_long_text() -> None:
     spaces = " " * 10_000
-    before = module._label_name.cache_info().currsize
+    before = module._label_key.cache_info().currsize
     for number in range(20):
         assert label_name(f"{spaces * (number + 1)}of one tag{spaces}") == "of one tag"
         assert label_key(f"{spaces * (number + 1)}Of one tag{spaces}") == "of one tag"
-    assert module._label_name.cache_info().currsize <= before + 2
+    assert module._label_key.cache_info().currsize <= before + 2
 
 
 IGNORABLE = "\u00ad\u034f\u061c\u180e\u200b\u200d\u2060\u202e\u3164\ufe0f\ufeff\uffa0\U000e0041"

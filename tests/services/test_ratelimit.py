@@ -21,6 +21,6 @@ def test_processes_share_one_rate(settings: Any) -> None:
     }  # fmt: skip
     granted = []
     for _ in range(3):
-        rate_limit._shared.cache_clear()  # as in another process, which has no cache
+        rate_limit._limiter.cache_clear()  # as in another process, which has no cache
         granted.append(len(rate_limit.permits(5)[0]))
     assert granted == [1, 0, 0]

@@ -25,9 +25,9 @@ def now(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     """A new limiter, and the clock of the library."""
     moment = [1000.0]
     monkeypatch.setattr(throttled.utils, "now_mono_f", lambda: moment[0])
-    rate_limit._alone.cache_clear()
+    rate_limit._limiter.cache_clear()
     yield moment
-    rate_limit._alone.cache_clear()
+    rate_limit._limiter.cache_clear()
 
 
 def test_without_a_limit_everything_is_permitted() -> None:

@@ -118,7 +118,7 @@ def test_a_task_too_many_in_its_process_leaves_its_work_to_one_that_is_at_it(
     processed: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A delivery stored after the other task had looked is not missed: that task looks again."""
-    monkeypatch.setattr(tasks, "_inbox_seats", tasks.BoundedSemaphore(1))
+    monkeypatch.setattr(tasks, "_inbox_flight", tasks.SingleFlight(1))
     first = receive(1)
     later: list[int] = []
     real = inbox.due
@@ -137,7 +137,7 @@ def test_a_task_too_many_in_its_process_leaves_its_work_to_one_that_is_at_it(
 
 
 def test_a_task_that_fails_leaves_its_seat(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks, "_inbox_seats", tasks.BoundedSemaphore(1))
+    monkeypatch.setattr(tasks, "_inbox_flight", tasks.SingleFlight(1))
 
     def fail(pk: int) -> Any:
         raise DatabaseError
@@ -284,7 +284,9 @@ class TestOutsideATransaction:
     ) -> None:
         rung: list[int] = []
         monkeypatch.setattr(
-            tasks._inbox_wakeups, "ring", lambda: rung.append(WebhookDelivery.objects.count())
+            tasks._inbox_debouncer,
+            "notify",
+            lambda: rung.append(WebhookDelivery.objects.count()),
         )
         for number in (1, 2, 2):  # a duplicate rings, too: the first message may be lost
             body, headers = request(fp_upload(f"h{number}", event_id=number))

@@ -32,6 +32,7 @@ SPECIFIC_IN_GROUP = 0.35
 @cache
 def class_names() -> tuple[str, ...]:
     """Return the names of the 1000 classes, in the network's order."""
+    # Cached, as the groups: reading both takes 6 ms a picture.
     return tuple(_data("class_names.txt").splitlines())
 
 
