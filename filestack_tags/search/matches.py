@@ -46,7 +46,8 @@ class Matches(Expression):
         using = connection.alias
         search = self.search
         is_shared = using == search.using and not self._renews_names
-        row = compiler.quote_name_unless_alias(self._pk.alias)
+        # Quoted as this version of Django quotes it.
+        row = compiler.compile(self._pk)[0].rpartition(".")[0]
         condition = Compiler(
             search.names() if is_shared else search.look_up_names(using),
             search.query.include_hidden,
