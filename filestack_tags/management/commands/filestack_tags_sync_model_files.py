@@ -53,20 +53,18 @@ class Command(AppCommand):
 
 
 def _chosen(names: list[str]) -> list[AssetOf]:
-    known = {storing.label_of(field): field for field in storing.all_fields()}
-    if not known:
+    fields = {storing.label_of(field): field for field in storing.all_fields()}
+    if not fields:
         raise CommandError("No model has an AssetOf field.")
-    wanted = [name.lower() for name in names]
-    for name in wanted:
-        if not any(label == name or label.startswith(f"{name}.") for label in known):
+    chosen = set() if names else set(fields)
+    for name in map(str.lower, names):
+        matches = {label for label in fields if label == name or label.startswith(f"{name}.")}
+        if not matches:
             raise CommandError(
-                f"No AssetOf field matches {name!r}. Fields: {', '.join(sorted(known))}."
+                f"No AssetOf field matches {name!r}. Fields: {', '.join(sorted(fields))}."
             )
-    return [
-        field
-        for label, field in sorted(known.items())
-        if not wanted or any(label == n or label.startswith(f"{n}.") for n in wanted)
-    ]
+        chosen |= matches
+    return [fields[label] for label in sorted(chosen)]
 
 
 def _failed(field: AssetOf, *, dry_run: bool) -> int:
