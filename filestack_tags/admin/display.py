@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from filestack_tags.assets import sensitive_labels
-from filestack_tags.db.text import storable
+from filestack_tags.db.text import sanitize_text
 
 NOTHING = SafeString("")
 
@@ -43,7 +43,9 @@ def raw_block(body: str | bytes) -> str | SafeString:
     # Invalid or too deeply nested JSON is shown unchanged.
     with suppress(ValueError, RecursionError):
         text = _indented(text)
-    block = format_html('<pre class="fst-raw" dir="ltr">{}</pre>', storable(text[:MAX_SHOWN]))
+    block = format_html(
+        '<pre class="fst-raw" dir="ltr">{}</pre>', sanitize_text(text[:MAX_SHOWN])
+    )
     if len(text) <= MAX_SHOWN:
         return block
     note = _("Only the first %(count)d characters are shown.") % {"count": MAX_SHOWN}

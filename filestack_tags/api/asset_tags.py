@@ -17,7 +17,7 @@ from filestack_tags.assets.sensitive import is_approved, unapproved_ids
 from filestack_tags.conf import get_settings
 from filestack_tags.curation import Outcome, decide_many, throttle
 from filestack_tags.db.text import label_key
-from filestack_tags.db.transactions import retried
+from filestack_tags.db.transactions import run_with_retry
 from filestack_tags.models import Asset, AssetTag, TagDecision
 
 from .base import CREATED, View, lock_asset, operation
@@ -121,7 +121,7 @@ class AssetTagViewSet(View):
         found = self.asset(asset)
         name = self.body["name"]
         throttle.count_new_tag(name, user=self.user)
-        (pk,) = retried(partial(tags.resolve, [name])).values()
+        (pk,) = run_with_retry(partial(tags.resolve, [name])).values()
         outcome = self._decide(Act.ADD, found, pk, self.body["confidence"])
         is_new = TagDecision.objects.filter(pk=outcome.decision_id or 0, before_confidence=None)
         return self.respond(

@@ -8,7 +8,7 @@ from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.request import Request
 from rest_framework.utils.urls import replace_query_param
 
-from filestack_tags.db.text import MAX_LABEL_LENGTH, storable
+from filestack_tags.db.text import MAX_LABEL_LENGTH, sanitize_text
 from filestack_tags.search.pages import Page
 
 from .problems import ParameterError
@@ -58,7 +58,7 @@ class ByKey(KeysetPagination):
     ordering = "key"
 
     def is_position(self, text: str) -> bool:
-        return len(text) <= MAX_LABEL_LENGTH and text == storable(text)
+        return len(text) <= MAX_LABEL_LENGTH and text == sanitize_text(text)
 
 
 class NewestFirst(KeysetPagination):

@@ -14,10 +14,10 @@ from django.db import IntegrityError
 from django.db.models import CharField, Q, QuerySet
 from django.utils import timezone
 
-from filestack_tags.db.datetimes import kept
+from filestack_tags.db.datetimes import to_database_time
 from filestack_tags.db.set_based import update_rows
-from filestack_tags.db.text import reference_digest, storable, storable_json
-from filestack_tags.db.transactions import alias, atomic, locked, on_commit, retrying
+from filestack_tags.db.text import reference_digest, sanitize_json, sanitize_text
+from filestack_tags.db.transactions import alias, atomic, locked, on_commit, retry_on_deadlock
 from filestack_tags.exceptions import OutOfScope
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetTag, score_in_sql
@@ -80,18 +80,18 @@ class Facts:
                     continue
                 value = value.lower()
             elif isinstance(value, str):
-                value = storable(value, MAX_LENGTHS[item.name])
+                value = sanitize_text(value, MAX_LENGTHS[item.name])
                 # Media types are case-insensitive (RFC 2045, section 5.1).
                 value = value.lower() if item.name == "mimetype" else value
             elif isinstance(value, Mapping):
-                value = storable_json(value)
+                value = sanitize_json(value)
             elif not 0 <= value <= (MAX_SIZE if item.name == "size" else MAX_DIMENSION):
                 continue
             said[item.name] = value
         return said
 
 
-@retrying
+@retry_on_deadlock
 def register(
     source: Source,
     *,
@@ -118,7 +118,7 @@ def register(
         OutOfScope: when the asset is not in ``within``, or would not be afterwards. Nothing was
             changed; new and existing files are refused alike.
     """
-    moment = kept(at) if at else timezone.now()
+    moment = to_database_time(at) if at else timezone.now()
     said = (facts or Facts()).columns()
     with atomic():
         asset, created = Asset.objects.using(alias()).get_or_create(
@@ -237,7 +237,7 @@ def describe(asset_ids: Collection[int]) -> int:
     return len(found)
 
 
-@retrying
+@retry_on_deadlock
 def _learn(asset_id: int, facts: Facts, moment: datetime) -> None:
     with atomic():
         asset = _lock(asset_id)
@@ -247,7 +247,7 @@ def _learn(asset_id: int, facts: Facts, moment: datetime) -> None:
         asset.save(using=alias())
 
 
-@retrying
+@retry_on_deadlock
 def amend(asset_id: int, facts: Facts, *, within: Q | None = None) -> None:
     """Overwrite facts with those a user stated; later events replace them. Idempotent.
 
@@ -268,18 +268,18 @@ def amend(asset_id: int, facts: Facts, *, within: Q | None = None) -> None:
         _require_within(asset, within)
 
 
-@retrying
+@retry_on_deadlock
 def content_changed(asset_id: int, *, facts: Facts, at: datetime) -> bool:
     """Record that the file behind a handle was overwritten; see :func:`change_content`."""
     with atomic():
         asset = _lock(asset_id)
-        if not change_content(asset, facts.columns(), kept(at)):
+        if not change_content(asset, facts.columns(), to_database_time(at)):
             return False
         asset.save(using=alias())
     return True
 
 
-@retrying
+@retry_on_deadlock
 def archive(asset: Asset | int, *, at: datetime | None = None) -> bool:
     """Archive an asset (or the one with this id), which hides it from every search.
 
@@ -288,14 +288,14 @@ def archive(asset: Asset | int, *, at: datetime | None = None) -> bool:
     """
     with atomic():
         asset = _lock(asset_id_of(asset))
-        if not hide(asset, kept(at) if at else timezone.now()):
+        if not hide(asset, to_database_time(at) if at else timezone.now()):
             return False
         asset.save(using=alias())
         rescore(hidden=[asset.pk])
     return True
 
 
-@retrying
+@retry_on_deadlock
 def restore(asset: Asset | int) -> bool:
     """Restore an archived asset (or the one with this id). Idempotent.
 
@@ -320,7 +320,7 @@ def restore_many(asset_ids: Collection[int]) -> set[int]:
     return _present_or_not(asset_ids, deleted_at=None)
 
 
-@retrying
+@retry_on_deadlock
 def _present_or_not(asset_ids: Collection[int], *, deleted_at: datetime | None) -> set[int]:
     with atomic():
         held = locked(Asset.objects.filter(pk__in=sorted(asset_ids))).order_by("pk")
@@ -410,7 +410,7 @@ def show(asset: Asset, at: datetime | None = None) -> bool:
 
     Filestack never reuses a handle, so an event in the same second as the deletion came before it.
     """
-    if not asset.deleted_at or (at and kept(at) < asset.deleted_at + TOLD_BY_THE):
+    if not asset.deleted_at or (at and to_database_time(at) < asset.deleted_at + TOLD_BY_THE):
         return False
     asset.deleted_at = None
     return True

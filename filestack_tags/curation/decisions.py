@@ -23,7 +23,7 @@ from django.utils.translation import gettext as _
 
 from filestack_tags.assets import tags
 from filestack_tags.assets.lookup import asset_id_of, tag_id_of
-from filestack_tags.db.transactions import alias, atomic, retried
+from filestack_tags.db.transactions import alias, atomic, run_with_retry
 from filestack_tags.exceptions import CurationError, DecidedMeanwhile
 from filestack_tags.models import Asset, AssetTag, Tag, TagDecision
 
@@ -123,7 +123,7 @@ def add(
         Asset.DoesNotExist: when there is no such asset.
     """
     _require_confidence(confidence)
-    (tag_id,) = retried(partial(tags.resolve, [name])).values()
+    (tag_id,) = run_with_retry(partial(tags.resolve, [name])).values()
     pairs = [(asset_id_of(asset), tag_id)]
     return _row(decide_many(Act.ADD, pairs, user=user, origin=origin, confidence=confidence))
 
@@ -184,7 +184,7 @@ def decide_many(
     outcomes: list[Outcome] = []
     for start in range(0, len(pairs), AT_ONCE):
         batch = pairs[start : start + AT_ONCE]
-        outcomes += retried(
+        outcomes += run_with_retry(
             partial(_decide, act, batch, rule, signature, seen=seen, undecided=undecided)
         )
     return outcomes

@@ -21,7 +21,7 @@ from filestack_tags.db.text import (
     is_visible,
     label_key,
     label_name,
-    storable,
+    sanitize_text,
     without_ignorable,
 )
 from filestack_tags.db.transactions import alias, atomic, locked
@@ -117,7 +117,7 @@ def check(
             _("A tag for the order requires the order “confidence”."),
             parameter="order_tag",
         )
-    name = " ".join(storable(data.name).split())
+    name = " ".join(sanitize_text(data.name).split())
     if not 0 < len(name) <= MAX_NAME:
         raise SavedSearchError(
             _("A name has 1 to %(limit)d characters, not %(length)d.")
@@ -129,7 +129,7 @@ def check(
     _require_free(name, user, saved_id)
     return {
         "name": name,
-        "query": storable(data.query).strip(),
+        "query": sanitize_text(data.query).strip(),
         "order": data.order,
         "order_tag": order_tag,
         "shared": data.shared,

@@ -10,7 +10,7 @@ from django.utils import timezone
 from filestack_tags.assets import tags
 from filestack_tags.assets.lookup import tag_id_of
 from filestack_tags.db.text import label_key, label_name
-from filestack_tags.db.transactions import alias, atomic, locked, retrying
+from filestack_tags.db.transactions import alias, atomic, locked, retry_on_deadlock
 from filestack_tags.exceptions import CurationError
 from filestack_tags.models import Tag, TagAlias, TagMerge
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
 
 
-@retrying
+@retry_on_deadlock
 def rename(tag: Tag | int | str, name: str) -> Tag:
     """Rename a tag; its previous name becomes an alias, so replies still reach it.
 
@@ -41,7 +41,7 @@ def rename(tag: Tag | int | str, name: str) -> Tag:
     return tag
 
 
-@retrying
+@retry_on_deadlock
 def set_minimum(tag: Tag | int | str, confidence: int | None) -> Tag:
     """Set the minimum confidence of a tag, or ``None`` for the global minimum.
 
@@ -59,7 +59,7 @@ def set_minimum(tag: Tag | int | str, confidence: int | None) -> Tag:
     return tag
 
 
-@retrying
+@retry_on_deadlock
 def hide(tag: Tag | int | str, *, hidden: bool = True) -> Tag:
     """Hide a tag from pages and searches, or show it again. Nothing is deleted."""
     with atomic():
@@ -69,7 +69,7 @@ def hide(tag: Tag | int | str, *, hidden: bool = True) -> Tag:
     return tag
 
 
-@retrying
+@retry_on_deadlock
 def approve(
     tag: Tag | int | str, *, user: AbstractBaseUser | None, approved: bool = True
 ) -> Tag:
@@ -87,7 +87,7 @@ def approve(
     return tag
 
 
-@retrying
+@retry_on_deadlock
 def never_show(names: Iterable[str]) -> list[Tag]:
     """Hide labels before any reply contains them, and existing ones. Idempotent.
 
@@ -113,7 +113,7 @@ def never_show(names: Iterable[str]) -> list[Tag]:
     return locked_tags
 
 
-@retrying
+@retry_on_deadlock
 def add_alias(tag: Tag | int | str, name: str) -> TagAlias:
     """Add an alias to a tag, for searches and later replies. Idempotent.
 
@@ -131,7 +131,7 @@ def add_alias(tag: Tag | int | str, name: str) -> TagAlias:
     return made
 
 
-@retrying
+@retry_on_deadlock
 def remove_alias(alias_id: int) -> bool:
     """Delete an alias; return whether it existed. Tags already assigned stay.
 

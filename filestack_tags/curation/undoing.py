@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from django.utils import timezone
 
-from filestack_tags.db.transactions import alias, atomic, retried
+from filestack_tags.db.transactions import alias, atomic, run_with_retry
 from filestack_tags.exceptions import CurationError
 from filestack_tags.models import Tag, TagDecision
 
@@ -79,7 +79,7 @@ def undo_many(
                 missing = TagDecision.DoesNotExist(f"There is no decision {pk}.")
                 outcomes.append(Outcome(0, 0, error=missing))
         for batch in _without_repeats([decisions[pk] for pk in ids if pk in decisions]):
-            outcomes += retried(partial(_undo, batch, signature))
+            outcomes += run_with_retry(partial(_undo, batch, signature))
     return outcomes
 
 

@@ -12,7 +12,7 @@ CLOCKS_DIFFER = timedelta(minutes=5)
 """How far the clock of another host, or Filestack's, may be ahead of this one's."""
 
 
-def kept(moment: datetime) -> datetime:
+def to_database_time(moment: datetime) -> datetime:
     """Return ``moment`` in the form that the host's database columns hold.
 
     Filestack's times are aware. Without ``USE_TZ`` they can be neither stored nor compared with

@@ -1,7 +1,7 @@
 """Normalize text before it is stored or compared. No Django.
 
 Databases differ in what they accept (PostgreSQL rejects NUL, every driver rejects lone surrogates),
-so text from outside passes through :func:`storable` once, where it enters.
+so text from outside passes through :func:`sanitize_text` once, where it enters.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ MAX_REFERENCE_LENGTH = 4096
 """Longest handle, URL or alias path, in characters."""
 
 
-def storable(text: str, max_length: int | None = None) -> str:
+def sanitize_text(text: str, max_length: int | None = None) -> str:
     """Return ``text`` in a form every database stores: no NUL, no lone surrogate.
 
     Both become U+FFFD. With ``max_length`` the text is cut to that many characters.
@@ -59,19 +59,19 @@ def storable(text: str, max_length: int | None = None) -> str:
     return clean if max_length is None else clean[:max_length]
 
 
-def storable_json(value: Any) -> Any:
+def sanitize_json(value: Any) -> Any:
     """Return ``value`` (decoded JSON) in a form every database stores and every client reads.
 
-    Strings are made :func:`storable`. Integers beyond 64 bits become strings.
+    Strings are made :func:`sanitize_text`. Integers beyond 64 bits become strings.
     """
     if isinstance(value, str):
-        return storable(value)
+        return sanitize_text(value)
     if isinstance(value, int) and not -MAX_INTEGER - 1 <= value <= MAX_INTEGER:
         return str(value)
     if isinstance(value, Mapping):
-        return {storable(str(key)): storable_json(item) for key, item in value.items()}
+        return {sanitize_text(str(key)): sanitize_json(item) for key, item in value.items()}
     if isinstance(value, Sequence):
-        return [storable_json(item) for item in value]
+        return [sanitize_json(item) for item in value]
     return value
 
 

@@ -20,7 +20,7 @@ from django.utils.functional import SimpleLazyObject
 
 from filestack_tags import metrics
 
-from .datetimes import kept
+from .datetimes import to_database_time
 
 Row = TypeVar("Row", bound=models.Model)
 Result = TypeVar("Result")
@@ -92,11 +92,11 @@ def shared_now() -> datetime:
     with connection.cursor() as cursor:
         cursor.execute(CLOCKS[connection.vendor])
         (moment,) = cursor.fetchone()
-    return kept(moment if timezone.is_aware(moment) else moment.replace(tzinfo=UTC))
+    return to_database_time(moment if timezone.is_aware(moment) else moment.replace(tzinfo=UTC))
 
 
 def locked(
-    rows: models.QuerySet[Row, Row], *, skip_held: bool = False
+    rows: models.QuerySet[Row, Row], *, skip_locked: bool = False
 ) -> models.QuerySet[Row, Row]:
     """Lock the rows until the transaction ends, if the database supports it.
 
@@ -109,19 +109,19 @@ def locked(
 
     Args:
         rows: what to lock.
-        skip_held: leave out rows that another transaction holds, instead of waiting for them.
+        skip_locked: leave out rows that another transaction holds, instead of waiting for them.
     """
     database = alias()
     features = connections[database].features
     no_key = features.has_select_for_no_key_update
     return rows.using(database).select_for_update(
-        skip_locked=skip_held and features.has_select_for_update_skip_locked,
+        skip_locked=skip_locked and features.has_select_for_update_skip_locked,
         no_key=no_key,
         of=("self",) if no_key else (),
     )
 
 
-def retried(work: Callable[[], Result]) -> Result:
+def run_with_retry(work: Callable[[], Result]) -> Result:
     """Run ``work``, with a few retries if the database deadlocks or the connection is lost.
 
     Inside a transaction it runs once: only the outermost transaction can be repeated.
@@ -155,15 +155,15 @@ def is_reachable() -> bool:
         return False
 
 
-def retrying(service: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+def retry_on_deadlock(service: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """Decorate a function that is one transaction, or that may safely run twice.
 
     However rows are locked, a deadlock remains possible: with the host's own transactions, or on an
-    index record that only the database knows. See :func:`retried`.
+    index record that only the database knows. See :func:`run_with_retry`.
     """
 
     @wraps(service)
     def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        return retried(partial(service, *args, **kwargs))
+        return run_with_retry(partial(service, *args, **kwargs))
 
     return call

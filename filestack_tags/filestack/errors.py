@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
-from filestack_tags.db.text import storable
+from filestack_tags.db.text import sanitize_text
 from filestack_tags.error_codes import ErrorCode
 from filestack_tags.exceptions import (
     AccessDenied,
@@ -59,7 +59,7 @@ class Reply:
 
     @property
     def text(self) -> str:
-        return storable(self.content.decode("utf-8", "replace"))
+        return sanitize_text(self.content.decode("utf-8", "replace"))
 
 
 def error_text(reply: Reply) -> str:

@@ -29,7 +29,7 @@ from filestack_tags.assets import registry
 from filestack_tags.assets.registry import Facts
 from filestack_tags.concurrency.backoff import backoff
 from filestack_tags.conf import get_settings
-from filestack_tags.db.transactions import alias, atomic, locked, retrying
+from filestack_tags.db.transactions import alias, atomic, locked, retry_on_deadlock
 from filestack_tags.error_codes import ErrorCode
 from filestack_tags.exceptions import (
     ConfigurationError,
@@ -87,7 +87,7 @@ def all_fields() -> list[AssetOf]:
     ]
 
 
-@retrying
+@retry_on_deadlock
 def record_file(field: AssetOf, row_id: Any, name: str, *, is_new: bool = False) -> bool:
     """Note the file that a row has now; return whether there is work to do for it.
 
@@ -243,7 +243,7 @@ def _read(field: AssetOf, name: str) -> bytes:
     return data
 
 
-@retrying
+@retry_on_deadlock
 def _link_asset(field: AssetOf, entry: ModelFile, offer: _Offer) -> Stored | None:
     """Set the row's asset; return None if the row or its file changed in the meantime."""
     row_id = _row_id(field, entry.row)
@@ -316,7 +316,7 @@ def _failed(entry: ModelFile, error: Exception) -> Stored:
     return _save(entry)
 
 
-@retrying
+@retry_on_deadlock
 def _save(entry: ModelFile) -> Stored:
     """Save the result for a file, unless it changed or another process has leased it by now."""
     with suppress(LeaseLost), atomic():
@@ -325,7 +325,7 @@ def _save(entry: ModelFile) -> Stored:
     return Stored(entry.state, retry_at=entry.due_at)
 
 
-@retrying
+@retry_on_deadlock
 def _drop(field: AssetOf, entry_id: int) -> bool:
     entry = ModelFile.objects.using(alias()).filter(pk=entry_id).first()
     if entry is None:

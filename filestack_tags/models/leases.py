@@ -20,8 +20,8 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from filestack_tags.db.replicas import ReplicaManager
-from filestack_tags.db.text import storable
-from filestack_tags.db.transactions import alias, atomic, locked, retrying
+from filestack_tags.db.text import sanitize_text
+from filestack_tags.db.transactions import alias, atomic, locked, retry_on_deadlock
 from filestack_tags.error_codes import ErrorCode
 from filestack_tags.fields import ExactCharField
 
@@ -103,12 +103,12 @@ class LeasedQuerySet(models.QuerySet[Row]):
         ]
 
 
-@retrying
+@retry_on_deadlock
 def _acquire(
     model: type[Row], ids: Sequence[int], seconds: float, max_attempts: int, *, only_new: bool
 ) -> list[Row]:
     with atomic():
-        rows = locked(model._base_manager.filter(pk__in=sorted(ids)), skip_held=True)
+        rows = locked(model._base_manager.filter(pk__in=sorted(ids)), skip_locked=True)
         due = [
             row
             for row in rows.order_by("pk")
@@ -133,7 +133,7 @@ def _acquire(
     return sorted(leased, key=lambda row: ids.index(row.pk))
 
 
-@retrying
+@retry_on_deadlock
 def _reopen(rows: LeasedQuerySet[Any], ids: Sequence[int]) -> list[int]:
     with atomic():
         held = locked(rows.model._base_manager.filter(pk__in=ids)).order_by("pk")
@@ -187,14 +187,14 @@ class Leased(models.Model):
     def close(self, state: str, error: str = "", error_code: str = "") -> None:
         """Set the final state, without saving."""
         self.state, self.due_at = state, None
-        self.error, self.error_code = storable(error), storable(error_code, 50)
+        self.error, self.error_code = sanitize_text(error), sanitize_text(error_code, 50)
 
     def retry(self, delay: timedelta, error: str, error_code: str = "") -> None:
         """Queue it for another attempt, without saving."""
         if self.LEASED:
             self.state = self.QUEUED
         self.due_at = timezone.now() + delay
-        self.error, self.error_code = storable(error), storable(error_code, 50)
+        self.error, self.error_code = sanitize_text(error), sanitize_text(error_code, 50)
 
     def renew(self, seconds: float) -> None:
         """Extend the lease after progress, without saving; the attempts start anew."""

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from django.utils import timezone
 
-from filestack_tags.db.transactions import alias, retrying
+from filestack_tags.db.transactions import alias, retry_on_deadlock
 from filestack_tags.models import Heartbeat
 
 
-@retrying
+@retry_on_deadlock
 def beat(name: str, /, **found: int) -> dict[str, int]:
     """Record that ``name`` finished now, and what it found; return that.
 

@@ -23,7 +23,14 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from filestack_tags.conf import get_settings
-from filestack_tags.db.transactions import Row, alias, atomic, locked, retried, retrying
+from filestack_tags.db.transactions import (
+    Row,
+    alias,
+    atomic,
+    locked,
+    retry_on_deadlock,
+    run_with_retry,
+)
 from filestack_tags.error_codes import ErrorCode
 from filestack_tags.exceptions import ConfigurationError
 from filestack_tags.filestack.security import CLOCK_SKEW
@@ -223,7 +230,7 @@ def _old_messages(before: datetime) -> QuerySet[OutboundMessage]:
     return messages.filter(due_at=None, created_at__lt=before)
 
 
-@retrying
+@retry_on_deadlock
 def _delete_messages(message_ids: list[int]) -> int:
     rows = OutboundMessage.objects.using(alias()).filter(pk__in=message_ids, due_at=None)
     return rows._raw_delete(alias())
@@ -275,7 +282,7 @@ def _run_batches(runs: QuerySet[TaggingRun]) -> Iterator[list[int]]:
         last = ids[-1]
 
 
-@retrying
+@retry_on_deadlock
 def _delete(delivery_ids: list[int]) -> int:
     """Delete deliveries, and the references to them; return how many.
 
@@ -304,7 +311,7 @@ def _delete(delivery_ids: list[int]) -> int:
     return len(closed)
 
 
-@retrying
+@retry_on_deadlock
 def _delete_runs(run_ids: list[int], ended: QuerySet[TaggingRun]) -> int:
     """Delete runs; rows of tags and of the log may keep their ids as dangling references."""
     with atomic():
@@ -314,7 +321,7 @@ def _delete_runs(run_ids: list[int], ended: QuerySet[TaggingRun]) -> int:
         return TaggingRun.objects.filter(pk__in=ids)._raw_delete(alias()) if ids else 0
 
 
-@retrying
+@retry_on_deadlock
 def _empty(run_ids: list[int]) -> int:
     with atomic():
         rows = _lock(TaggingRun.objects.filter(pk__in=run_ids).only("pk"))
@@ -355,11 +362,11 @@ def _prune_job(pk: int) -> Iterator[Pruned]:
         yield Pruned(job_items=number)
 
 
-@retrying
+@retry_on_deadlock
 def _mark_job(pk: int) -> bool:
     """Mark a job so that it can no longer be undone or downloaded."""
     with atomic():
-        job = locked(BulkJob.objects.filter(pk=pk), skip_held=True).first()
+        job = locked(BulkJob.objects.filter(pk=pk), skip_locked=True).first()
         undoing = _rows(BulkJob).filter(undoes=pk).exclude(due_at=None)
         if job is None or undoing.exists():
             return False
@@ -377,13 +384,13 @@ def _prune_merge(pk: int) -> Iterator[int]:
     while ids := list(
         rows.order_by("asset_id").values_list("asset_id", flat=True).distinct()[:BATCH]
     ):
-        yield retried(partial(_raw_delete, rows.filter(asset_id__in=ids)))
+        yield run_with_retry(partial(_raw_delete, rows.filter(asset_id__in=ids)))
 
 
-@retrying
+@retry_on_deadlock
 def _mark_merge(pk: int) -> bool:
     with atomic():
-        merge = locked(TagMerge.objects.filter(pk=pk), skip_held=True).first()
+        merge = locked(TagMerge.objects.filter(pk=pk), skip_locked=True).first()
         if merge is None or merge.state != TagMerge.State.MERGED:
             return False
         if merge.pruned_at is None:
@@ -395,7 +402,7 @@ def _mark_merge(pk: int) -> bool:
 
 def _delete_some(rows: QuerySet[Kept], number: int) -> int:
     ids = list(rows.order_by("pk").values_list("pk", flat=True)[:number])
-    return retried(partial(_raw_delete, rows.filter(pk__in=ids))) if ids else 0
+    return run_with_retry(partial(_raw_delete, rows.filter(pk__in=ids))) if ids else 0
 
 
 def _raw_delete(rows: QuerySet[Kept]) -> int:
@@ -404,4 +411,4 @@ def _raw_delete(rows: QuerySet[Kept]) -> int:
 
 
 def _lock(rows: QuerySet[Row]) -> list[Row]:
-    return list(locked(rows.order_by("pk"), skip_held=True))
+    return list(locked(rows.order_by("pk"), skip_locked=True))

@@ -24,7 +24,7 @@ from django.utils.crypto import salted_hmac
 from filestack_tags import metrics
 from filestack_tags.concurrency.backoff import backoff
 from filestack_tags.conf import get_settings
-from filestack_tags.db.transactions import alias, atomic, locked, retrying
+from filestack_tags.db.transactions import alias, atomic, locked, retry_on_deadlock
 from filestack_tags.exceptions import EndpointError
 from filestack_tags.models import LeaseLost, OutboundMessage, WebhookEndpoint
 from filestack_tags.models.outbound import new_nonce
@@ -110,7 +110,7 @@ def delete_endpoint(endpoint_id: int) -> None:
     outbox.clear_cache()
 
 
-@retrying
+@retry_on_deadlock
 def new_secret(endpoint_id: int, *, known: str | None = None) -> str:
     """Give an endpoint a new secret, and return it. The previous one also signs for a day.
 
@@ -250,7 +250,7 @@ def _deactivate(endpoint: WebhookEndpoint) -> None:
     outbox.clear_cache()
 
 
-@retrying
+@retry_on_deadlock
 def _record(
     messages: Sequence[OutboundMessage], result: PostResult, *, is_final: bool = False
 ) -> None:

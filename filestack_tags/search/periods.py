@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from django.conf import settings
 from django.utils import timezone
 
-from filestack_tags.db.datetimes import kept
+from filestack_tags.db.datetimes import to_database_time
 
 from .language.tree import Comparison
 
@@ -51,7 +51,7 @@ def _bounds(period: str) -> tuple[datetime, datetime]:
 
 def _bounds_of_time(text: str) -> tuple[datetime, datetime]:
     """Return the first moment of a minute, second or fraction, and the first one after it."""
-    start = kept(datetime.fromisoformat(text))
+    start = to_database_time(datetime.fromisoformat(text))
     if timezone.is_aware(start):
         start = start.astimezone(UTC)  # where no hour is skipped or repeated
     seconds, fraction = _CLOCK.findall(text)[0]

@@ -18,7 +18,7 @@ from django.db.models import Count
 
 from filestack_tags.assets.tags import BATCH
 from filestack_tags.db import prepared_statements
-from filestack_tags.db.transactions import alias, retried
+from filestack_tags.db.transactions import alias, run_with_retry
 from filestack_tags.models import AssetTag, Tag, TagStatistic
 
 from .sql import MAX_SCORE, Stream
@@ -66,7 +66,9 @@ def refresh(tag_ids: Iterable[int] | None = None) -> Drift:
     Raises:
         OperationalError: when the database stays unreachable, or deadlocks, several times.
     """
-    return sum((retried(partial(_correct, batch)) for batch in _batches(tag_ids)), Drift())
+    return sum(
+        (run_with_retry(partial(_correct, batch)) for batch in _batches(tag_ids)), Drift()
+    )
 
 
 def drift(tag_ids: Iterable[int] | None = None) -> Drift:

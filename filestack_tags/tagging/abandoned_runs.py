@@ -13,7 +13,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from filestack_tags.conf import get_settings
-from filestack_tags.db.transactions import alias, atomic, retrying
+from filestack_tags.db.transactions import alias, atomic, retry_on_deadlock
 from filestack_tags.error_codes import ErrorCode
 from filestack_tags.models import Asset, TaggingRun
 
@@ -37,7 +37,7 @@ def close(limit: int = 1000) -> int:
     return sum(map(_close, left.order_by("-id").values_list("pk", flat=True)[:limit]))
 
 
-@retrying
+@retry_on_deadlock
 def _close(run_id: int) -> bool:
     with atomic():
         run, asset = results.lock_run(run_id)

@@ -18,7 +18,7 @@ from django.db.models import Count, Q
 from django.utils import timezone
 
 from filestack_tags.conf import get_settings
-from filestack_tags.db.transactions import alias, retrying
+from filestack_tags.db.transactions import alias, retry_on_deadlock
 from filestack_tags.models import Asset, AssetQuerySet, Backfill, TaggingRun
 from filestack_tags.search import Search
 from filestack_tags.search.deadline import in_background
@@ -130,7 +130,7 @@ def _repeated(assets: AssetQuerySet) -> int:
     return int(counted["files"] - counted["contents"])
 
 
-@retrying
+@retry_on_deadlock
 def start(options: Options) -> Backfill:
     """Create and return a new backfill.
 
@@ -249,7 +249,7 @@ class _Walk:
         self._backfill.counts = dict(self._counts)
         self._report_progress(self._backfill)
 
-    @retrying
+    @retry_on_deadlock
     def save(self) -> None:
         """Save the progress: every asset above the highest unfinished one is done."""
         self._saved = monotonic()

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from filestack_tags import metrics
 from filestack_tags.conf import get_settings
-from filestack_tags.db.transactions import alias, locked, retrying
+from filestack_tags.db.transactions import alias, locked, retry_on_deadlock
 from filestack_tags.models import Spending
 
 
@@ -55,7 +55,7 @@ def day_of(moment: datetime) -> date:
     return moment.astimezone(UTC).date()
 
 
-@retrying
+@retry_on_deadlock
 def open_day(moment: datetime) -> date:
     """Create the row of a day, ahead of the transaction that counts on it; return the day."""
     day = day_of(moment)

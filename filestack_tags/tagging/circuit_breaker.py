@@ -20,9 +20,9 @@ from django.utils import timezone
 
 from filestack_tags import metrics
 from filestack_tags.conf import get_settings
-from filestack_tags.db.datetimes import CLOCKS_DIFFER, kept
-from filestack_tags.db.text import storable
-from filestack_tags.db.transactions import alias, atomic, locked, retrying, shared_now
+from filestack_tags.db.datetimes import CLOCKS_DIFFER, to_database_time
+from filestack_tags.db.text import sanitize_text
+from filestack_tags.db.transactions import alias, atomic, locked, retry_on_deadlock, shared_now
 from filestack_tags.exceptions import (
     AccessDenied,
     InvalidApplication,
@@ -82,7 +82,7 @@ def acquire(tagger: str, calls: int) -> tuple[int, bool]:
     now = shared_now()
     if not calls or row.retry_at is None or row.retry_at > now:
         return 0, False
-    row = locked(Circuit.objects.filter(pk=row.pk), skip_held=True).first()
+    row = locked(Circuit.objects.filter(pk=row.pk), skip_locked=True).first()
     if row is None:
         return 0, False
     if row.opened_at is None:
@@ -135,7 +135,7 @@ def record(tagger: str, calls: Iterable[Call]) -> None:
         _record(tagger, answered, refused)
 
 
-@retrying
+@retry_on_deadlock
 def close(tagger: str) -> bool:
     """Resume calls to a tagger at once; return whether its circuit was open."""
     with atomic():
@@ -147,7 +147,7 @@ def close(tagger: str) -> bool:
     return True
 
 
-@retrying
+@retry_on_deadlock
 def _record(tagger: str, answered: list[Call], refused: list[Call]) -> None:
     with atomic():
         Circuit.objects.using(alias()).get_or_create(tagger=tagger)
@@ -215,11 +215,11 @@ def _open(row: Circuit, errors: list[TaggerError]) -> None:
     delay = min(
         settings.CIRCUIT_DELAY * 2 ** min(row.opened_times, 20), settings.CIRCUIT_DELAY_MAX
     )
-    resumes_at = [kept(error.retry_at) for error in errors if error.retry_at]
+    resumes_at = [to_database_time(error.retry_at) for error in errors if error.retry_at]
     row.retry_at = (
         min(max(resumes_at), now + LONGEST_WAIT)
         if resumes_at
         else now + timedelta(seconds=delay)
     )
     row.error_code = errors[-1].code[:50]
-    row.reason = storable(str(errors[-1]))
+    row.reason = sanitize_text(str(errors[-1]))

@@ -17,7 +17,7 @@ from filestack_tags import metrics
 from filestack_tags.assets.registry import idle_state
 from filestack_tags.conf import get_settings
 from filestack_tags.db.set_based import update_rows
-from filestack_tags.db.transactions import alias, atomic, locked, retrying
+from filestack_tags.db.transactions import alias, atomic, locked, retry_on_deadlock
 from filestack_tags.error_codes import ErrorCode
 from filestack_tags.filestack.payloads import parse_tags_reply
 from filestack_tags.filestack.sources import Source
@@ -99,9 +99,12 @@ class LeaseRefused:
         )
 
 
-@retrying
+@retry_on_deadlock
 def acquire(
-    asset_ids: Collection[int], *, request: LeaseRequest | None = None, skip_held: bool = False
+    asset_ids: Collection[int],
+    *,
+    request: LeaseRequest | None = None,
+    skip_locked: bool = False,
 ) -> list[Lease | LeaseRefused]:
     """Lease assets that are queued and due, or whose lease expired; explain each refusal.
 
@@ -111,20 +114,20 @@ def acquire(
     Args:
         asset_ids: the assets, about fifty at a time.
         request: leases idle assets as well.
-        skip_held: silently leave out assets that another transaction has locked.
+        skip_locked: silently leave out assets that another transaction has locked.
     """
     now = timezone.now()
     day = budget.open_day(now)
     with atomic():
-        rows = locked(Asset.objects.filter(pk__in=sorted(asset_ids)), skip_held=skip_held)
+        rows = locked(Asset.objects.filter(pk__in=sorted(asset_ids)), skip_locked=skip_locked)
         assets = {asset.pk: asset for asset in rows.order_by("pk")}
         leased = _Acquisition(request, now, day).make([*assets.values()])
-    if not skip_held:
+    if not skip_locked:
         leased += [LeaseRefused(pk, "gone") for pk in asset_ids if pk not in assets]
     return leased
 
 
-@retrying
+@retry_on_deadlock
 def release(leased: Sequence[Lease], *, to_idle: bool = False) -> None:
     """Release assets whose calls were not made, as if they had not been leased.
 

@@ -245,7 +245,7 @@ class _QueuedAssets:
         others = [pk for pk in asset_ids if pk not in self._first]
         self._first = [pk for pk in self._first if pk not in first]
         leased = leases.acquire(first) if first else []
-        leased += leases.acquire(others, skip_held=True) if others else []
+        leased += leases.acquire(others, skip_locked=True) if others else []
         self._refused |= {item.asset_id for item in leased if isinstance(item, LeaseRefused)}
         return leased
 

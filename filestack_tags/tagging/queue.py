@@ -21,7 +21,13 @@ from filestack_tags.assets.registry import queue
 from filestack_tags.conf import get_settings
 from filestack_tags.db.datetimes import CLOCKS_DIFFER
 from filestack_tags.db.set_based import update_rows
-from filestack_tags.db.transactions import alias, atomic, is_reachable, locked, retrying
+from filestack_tags.db.transactions import (
+    alias,
+    atomic,
+    is_reachable,
+    locked,
+    retry_on_deadlock,
+)
 from filestack_tags.error_codes import ErrorCode
 from filestack_tags.exceptions import FilestackTagsError, RateLimited, TaggerError
 from filestack_tags.models import Asset, AssetQuerySet, TaggingRun
@@ -112,7 +118,7 @@ def request(
     return [pk for pk in ids if pk in queued]
 
 
-@retrying
+@retry_on_deadlock
 def _request(
     asset_ids: Sequence[int],
     trigger: TaggingRun.Trigger,

@@ -19,16 +19,16 @@ from django.utils import timezone
 from filestack_tags import metrics
 from filestack_tags.assets import tag_rows, tags
 from filestack_tags.conf import get_settings
-from filestack_tags.db.datetimes import kept
+from filestack_tags.db.datetimes import to_database_time
 from filestack_tags.db.set_based import update_rows
-from filestack_tags.db.text import label_key, storable
+from filestack_tags.db.text import label_key, sanitize_text
 from filestack_tags.db.transactions import (
     alias,
     atomic,
     is_reachable,
     locked,
     on_commit,
-    retrying,
+    retry_on_deadlock,
 )
 from filestack_tags.error_codes import ErrorCode
 from filestack_tags.exceptions import TaggerError
@@ -156,7 +156,7 @@ def _apply_or_split(results: Sequence[Result]) -> list[Outcome | Exception]:
     return _apply_or_split(results[:half]) + _apply_or_split(results[half:])
 
 
-@retrying
+@retry_on_deadlock
 def _apply(results: Sequence[Result]) -> list[Outcome]:
     """Apply results in one transaction, all or none."""
     tag_ids = _tag_ids(results)
@@ -242,7 +242,11 @@ class _Batch:
         Replies without tags are applied last, so that they see the tags of the same batch.
         """
         replies = [
-            (self._runs[result.run_id], result.answer, kept(result.result_at or self._now))
+            (
+                self._runs[result.run_id],
+                result.answer,
+                to_database_time(result.result_at or self._now),
+            )
             for result in results
             if isinstance(result.answer, TaggerReply)
         ]
@@ -266,11 +270,11 @@ class _Batch:
                 TaggingRun.State.SUPERSEDED if is_superseded else TaggingRun.State.SUCCEEDED
             )
             run.rule_results = rules.evaluate(reply)
-            run.raw_reply = storable(reply.raw)
+            run.raw_reply = sanitize_text(reply.raw)
             run.http_status = reply.status
             run.version = reply.version
             run.error_code = run.error_text = ""
-            run.notes = storable(reply.notes)
+            run.notes = sanitize_text(reply.notes)
             run.result_at = result_at
             self._close(run)
             self._metrics.append(("tagging.completed", {"state": run.state}))
@@ -330,7 +334,7 @@ class _Batch:
         run = self._runs[run_id]
         if run.state != TaggingRun.State.STARTED:
             return None
-        code, text = storable(error.code, 50), storable(str(error))
+        code, text = sanitize_text(error.code, 50), sanitize_text(str(error))
         asset = self._change(run)
         asset.last_error, asset.error_code = text, code
         if run.job_id is not None and error.retryable and self._now < retries.deadline(run):
@@ -343,7 +347,7 @@ class _Batch:
         run.state = TaggingRun.State.FAILED
         run.error_code, run.error_text = code, text
         run.http_status = error.status
-        run.raw_reply = storable(error.raw_reply)
+        run.raw_reply = sanitize_text(error.raw_reply)
         run.rule_results = rules.evaluate_failure(error.raw_reply)
         self._close(run)
         return run

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from filestack_tags.concurrency.backoff import backoff
 from filestack_tags.conf import get_settings
-from filestack_tags.db.datetimes import kept
+from filestack_tags.db.datetimes import to_database_time
 from filestack_tags.exceptions import TaggerError
 from filestack_tags.models import TaggingRun
 
@@ -20,7 +20,7 @@ def retry_at(attempts: int, error: TaggerError, now: datetime) -> datetime:
     base, longest = settings.RETRY_DELAY, settings.RETRY_DELAY_MAX
     if error.retry_at is None:
         return now + backoff(attempts, base=base, longest=longest)
-    resumes_at = min(max(kept(error.retry_at), now), now + LATEST)
+    resumes_at = min(max(to_database_time(error.retry_at), now), now + LATEST)
     return resumes_at + backoff(1, base=base, longest=longest)
 
 

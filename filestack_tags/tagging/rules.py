@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from filestack_tags.conf import get_settings
-from filestack_tags.db.text import storable
+from filestack_tags.db.text import sanitize_text
 from filestack_tags.exceptions import PayloadError, RuleError
 from filestack_tags.filestack.logic import Rule, parse_rule
 from filestack_tags.filestack.payloads.reading import decode
@@ -87,7 +87,7 @@ def _read(rules: tuple[tuple[str, str], ...]) -> dict[str, Rule]:
     readable: dict[str, Rule] = {}
     for name, text in rules:
         try:
-            readable[storable(name)] = parse_rule(text)
+            readable[sanitize_text(name)] = parse_rule(text)
         except RuleError as error:
             logger.warning("The rule %r is left out: %s", name, error)
     return readable

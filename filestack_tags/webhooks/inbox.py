@@ -19,8 +19,8 @@ from django.utils import timezone
 
 from filestack_tags import metrics
 from filestack_tags.conf import get_settings
-from filestack_tags.db.text import storable
-from filestack_tags.db.transactions import alias, retrying
+from filestack_tags.db.text import sanitize_text
+from filestack_tags.db.transactions import alias, retry_on_deadlock
 from filestack_tags.error_codes import ErrorCode
 from filestack_tags.exceptions import WebhookSignatureInvalid
 from filestack_tags.filestack.payloads import event_key
@@ -65,17 +65,22 @@ def receive(body: bytes, headers: Mapping[str, str]) -> Receipt:
     key, action = event_key(body)
     now = timezone.now()
     delivery_id, created = _store(
-        key, headers, action=storable(action, 100), raw_body=body, received_at=now, due_at=now
+        key,
+        headers,
+        action=sanitize_text(action, 100),
+        raw_body=body,
+        received_at=now,
+        due_at=now,
     )
     metrics.count("webhook.duplicate" if not created else "webhook.received")
     return Receipt(delivery_id, duplicate=not created)
 
 
 def _kept(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name: storable(headers[name], 200) for name in KEPT_HEADERS if name in headers}
+    return {name: sanitize_text(headers[name], 200) for name in KEPT_HEADERS if name in headers}
 
 
-@retrying
+@retry_on_deadlock
 def _store(key: str, headers: Mapping[str, str], **values: Any) -> tuple[int, bool]:
     """Store a delivery, or count a duplicate if its event is stored; return its id, and which."""
     rows = WebhookDelivery.objects.using(alias())

@@ -20,8 +20,8 @@ from filestack_tags import metrics
 from filestack_tags.concurrency.backoff import backoff
 from filestack_tags.conf import get_settings
 from filestack_tags.db.set_based import update_rows
-from filestack_tags.db.text import storable
-from filestack_tags.db.transactions import alias, atomic, retrying
+from filestack_tags.db.text import sanitize_text
+from filestack_tags.db.transactions import alias, atomic, retry_on_deadlock
 from filestack_tags.error_codes import ErrorCode
 from filestack_tags.exceptions import PayloadError
 from filestack_tags.filestack.payloads import parse_event
@@ -133,7 +133,7 @@ def _apply_alone(handler: Handler, received: ReceivedEvent) -> Outcome:
     return Outcome(delivery.pk, result.state, result.to_tag)
 
 
-@retrying
+@retry_on_deadlock
 def _handle(
     handler: Handler, events: Sequence[ReceivedEvent], note: str = ""
 ) -> dict[int, HandlerResult]:
@@ -150,7 +150,7 @@ def _handle(
         for delivery in closed:
             result = handled[delivery.pk]
             delivery.close(result.state)
-            delivery.outcome = storable(f"{result.text}{note}")
+            delivery.outcome = sanitize_text(f"{result.text}{note}")
             delivery.asset_id = result.asset_id
         update_rows(closed, WebhookDelivery.LEASE_FIELDS)
     return handled
@@ -159,11 +159,11 @@ def _handle(
 def _in_three_bytes(body: bytes) -> bytes:
     """Return a JSON body with U+FFFD for each character that MariaDB's utf8mb3 does not have."""
     payload, _ = decode(body)
-    text = storable(json.dumps(payload, ensure_ascii=False))
+    text = sanitize_text(json.dumps(payload, ensure_ascii=False))
     return re.sub("[\U00010000-\U0010ffff]", "\ufffd", text).encode()
 
 
-@retrying
+@retry_on_deadlock
 def _fail(delivery: WebhookDelivery, error: Exception) -> Outcome:
     """Record the error outside the transaction that it rolled back; retry unless it is final."""
     settings = get_settings()

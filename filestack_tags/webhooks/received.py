@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from django.utils import timezone
 
-from filestack_tags.db.datetimes import CLOCKS_DIFFER, kept
+from filestack_tags.db.datetimes import CLOCKS_DIFFER, to_database_time
 from filestack_tags.filestack.payloads import Event
 from filestack_tags.models import WebhookDelivery
 
@@ -49,4 +49,4 @@ def clamp_to_past(moment: datetime) -> datetime:
     """
     if timezone.is_aware(moment):
         moment = min(max(moment, EARLIEST), datetime.now(UTC) + CLOCKS_DIFFER)
-    return min(kept(moment), timezone.now() + CLOCKS_DIFFER)
+    return min(to_database_time(moment), timezone.now() + CLOCKS_DIFFER)

@@ -204,7 +204,7 @@ def test_neither_a_sweep_nor_a_task_waits_for_what_somebody_writes() -> None:
 
     def look() -> tuple[list[int], set[int], list[int]]:
         try:
-            claimed = leases.acquire([held, free], skip_held=True)
+            claimed = leases.acquire([held, free], skip_locked=True)
             return inbox.due(), set(queue.due()), [work.asset_id for work in claimed]
         finally:
             connections.close_all()

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filestack_tags.db import text as module
-from filestack_tags.db.text import fold, label_key, label_name, storable, storable_json
+from filestack_tags.db.text import fold, label_key, label_name, sanitize_json, sanitize_text
 from filestack_tags.exceptions import InvalidLabel
 
 anything = st.text(st.characters(exclude_categories=()), max_size=250)
@@ -15,10 +15,10 @@ anything = st.text(st.characters(exclude_categories=()), max_size=250)
 
 @given(anything)
 def test_stored_text_fits_every_database(text: str) -> None:
-    clean = storable(text)
+    clean = sanitize_text(text)
     assert "\x00" not in clean
     clean.encode()
-    assert storable(clean) == clean
+    assert sanitize_text(clean) == clean
 
 
 @given(anything)
@@ -66,10 +66,10 @@ def test_what_cannot_be_a_tag_says_why(label: str, message: str) -> None:
 
 
 def test_json_is_made_storable_all_the_way_down() -> None:
-    assert storable_json({"a\x00": [1, None, True, {"b": "\ud800"}]}) == {
+    assert sanitize_json({"a\x00": [1, None, True, {"b": "\ud800"}]}) == {
         "a�": [1, None, True, {"b": "�"}]
     }
-    assert storable("abcdef", 3) == "abc"
+    assert sanitize_text("abcdef", 3) == "abc"
 
 
 def test_long_white_space_is_no_reason_to_remember_a_long_text() -> None:

@@ -34,15 +34,15 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_at_once")
 class TestRetried:
     def test_a_deadlock_is_tried_again(self) -> None:
-        assert transactions.retried(failing(4)) == 5
+        assert transactions.run_with_retry(failing(4)) == 5
 
     def test_tries_are_bounded(self) -> None:
         with pytest.raises(OperationalError):
-            transactions.retried(failing(5))
+            transactions.run_with_retry(failing(5))
 
     def test_inside_a_transaction_there_is_one_try(self) -> None:
         with transactions.atomic(), pytest.raises(OperationalError):
-            transactions.retried(failing(1))
+            transactions.run_with_retry(failing(1))
 
     def test_a_paid_reply_survives_a_deadlock(
         self, asset: Asset, script: Any, tags_of: Any, monkeypatch: pytest.MonkeyPatch

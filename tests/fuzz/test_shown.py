@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
-from filestack_tags.db.text import storable
+from filestack_tags.db.text import sanitize_text
 from filestack_tags.models import Asset, TaggingRun, WebhookDelivery
 from tests import examples, signed_headers
 
@@ -118,7 +118,7 @@ class TestShown(TestCase):
     @example(b'{"tags":{"auto":{"sky":1}},"a":"\\ud800"}', True)
     def test_what_a_reply_holds_can_be_shown(self, body: bytes, is_good: bool) -> None:
         asset = Asset.objects.create(kind="handle", reference=HANDLE, digest="d")
-        text = storable(body.decode("utf-8", "surrogatepass"))
+        text = sanitize_text(body.decode("utf-8", "surrogatepass"))
         for raw in (text, '{"tags":{"auto":{"sky":1},"user":null}}', text):
             TaggingRun.objects.create(
                 asset=asset,
@@ -127,6 +127,6 @@ class TestShown(TestCase):
                 content_version=1,
                 state="succeeded" if is_good else "failed",
                 raw_reply=raw,
-                error_text=storable(text, 500),
+                error_text=sanitize_text(text, 500),
             )
         self.assert_shown()

@@ -16,7 +16,7 @@ from django.utils import timezone
 from standardwebhooks import WebhookVerificationError
 
 from filestack_tags import curation, tasks
-from filestack_tags.db.datetimes import kept
+from filestack_tags.db.datetimes import to_database_time
 from filestack_tags.exceptions import EndpointError, FileNotFound
 from filestack_tags.models import OutboundMessage, Tag, TaggingRun, WebhookEndpoint
 from filestack_tags.operations import retention
@@ -297,7 +297,7 @@ def test_a_receiver_that_says_when_is_left_alone_until_then(
         message = OutboundMessage.objects.get()
         assert message.state == State.WAITING
         assert message.due_at is not None
-        wait = (message.due_at - kept(datetime.now(UTC))).total_seconds()
+        wait = (message.due_at - to_database_time(datetime.now(UTC))).total_seconds()
     assert least <= wait <= most
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db.models.signals import post_init
 
-from filestack_tags.db.datetimes import kept
+from filestack_tags.db.datetimes import to_database_time
 from filestack_tags.models import Asset
 from filestack_tags.search.hydration import assets
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db
 
 
 def test_the_assets_of_a_page_equal_those_of_the_orm():
-    taken = kept(datetime(2026, 3, 1, 12, 30, 15, 250000, tzinfo=UTC))
+    taken = to_database_time(datetime(2026, 3, 1, 12, 30, 15, 250000, tzinfo=UTC))
     one = an_asset("a", uploaded_at=taken, due_at=None, upload_tags={"shoot": "7"})
     two = an_asset("b", uploaded_at=taken + timedelta(days=200), filename="لوحة.jpg")
     for made, asked in zip(assets([two.pk, one.pk], "default"), (two, one), strict=True):

@@ -12,7 +12,7 @@ from django.db import connections
 from django.test import override_settings
 from django.utils import timezone
 
-from filestack_tags.db.datetimes import kept
+from filestack_tags.db.datetimes import to_database_time
 from filestack_tags.db.text import label_key, reference_digest
 from filestack_tags.exceptions import SearchError
 from filestack_tags.models import Asset, AssetTag, Tag, TagAlias, TaggingRun, score_of
@@ -269,7 +269,9 @@ def test_days_are_those_of_the_current_time_zone(settings):
 
 
 def test_a_time_is_that_of_its_offset_or_of_the_current_time_zone(settings):
-    an_asset("a", tags_at=kept(datetime(2026, 10, 31, 23, 30, 7, 250_000, tzinfo=UTC)))
+    an_asset(
+        "a", tags_at=to_database_time(datetime(2026, 10, 31, 23, 30, 7, 250_000, tzinfo=UTC))
+    )
     with timezone.override(ZoneInfo("Europe/Berlin")):
         here = "2026-11-01T00:30" if settings.USE_TZ else "2026-10-31T23:30"
         for text in (here, f"{here}:07", f"{here}:07.2", f"{here}:07.250000"):

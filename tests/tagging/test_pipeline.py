@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from filestack_tags import tasks
 from filestack_tags.assets import registry
-from filestack_tags.db.datetimes import kept
+from filestack_tags.db.datetimes import to_database_time
 from filestack_tags.exceptions import InvalidApplication, ServerError
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, Circuit, TaggingRun
@@ -162,9 +162,9 @@ def test_what_waited_for_a_circuit_does_not_come_at_once(
     for pk in ids:  # those claimed together with the trial call
         work(pk)
     assert states() == ["tagged"] * 70
-    assert seen[0][0] < kept(closed_at) < seen[1][0]
+    assert seen[0][0] < to_database_time(closed_at) < seen[1][0]
     for at, number in seen:
-        share = (at - kept(closed_at)) / circuit_breaker.RECOVERY
+        share = (at - to_database_time(closed_at)) / circuit_breaker.RECOVERY
         assert number <= max(1, 8 * share)
     assert max(number for _, number in seen) > 4
 

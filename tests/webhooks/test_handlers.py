@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from filestack_tags import tasks
 from filestack_tags.assets import registry
-from filestack_tags.db.datetimes import kept
+from filestack_tags.db.datetimes import to_database_time
 from filestack_tags.error_codes import ErrorCode
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, TaggingRun, WebhookDelivery
@@ -326,7 +326,7 @@ def test_a_webhook_without_job_id_finds_the_run_that_waits_for_it(
     run = TaggingRun.objects.create(
         asset=asset, tagger="workflow", trigger="code", content_version=1,
         job_id="job-7", workflow_id="c516519f-3755-4fb5-85a4-15ae4b31d475",
-        started_at=kept(STARTED),
+        started_at=to_database_time(STARTED),
     )  # fmt: skip
     deliver(payload("webhook_fs_workflow_tags.json"))
     run.refresh_from_db()

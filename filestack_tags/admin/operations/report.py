@@ -19,7 +19,7 @@ from filestack_tags import tasks
 from filestack_tags.admin.base import SHOWN
 from filestack_tags.admin.bulk.jobs import describe_job, job_progress
 from filestack_tags.admin.lookups import ids_in
-from filestack_tags.db.text import storable
+from filestack_tags.db.text import sanitize_text
 from filestack_tags.error_codes import ErrorCode
 from filestack_tags.operations import report
 from filestack_tags.operations.report import FailureGroup, Report
@@ -139,7 +139,7 @@ def _links(group: FailureGroup) -> tuple[str, str]:
 def _try_again(request: HttpRequest) -> HttpResponse:
     if not _may(request, "change_circuit"):
         raise PermissionDenied
-    tagger = storable(request.POST["try"])
+    tagger = sanitize_text(request.POST["try"])
     if circuit_breaker.close(tagger):
         messages.success(request, _("Calls to %(tagger)s were resumed.") % {"tagger": tagger})
     else:
@@ -151,7 +151,7 @@ def _replay(model_admin: Any, request: HttpRequest) -> HttpResponse:
     """Replay all deliveries that failed for one reason, after a confirmation."""
     if not _may(request, "replay_webhookdelivery"):
         raise PermissionDenied
-    code = storable(request.POST["replay"])
+    code = sanitize_text(request.POST["replay"])
     dead = report.failed_deliveries().filter(error_code=code)
     dead_ids = list(dead.order_by("pk").values_list("pk", flat=True)[: REPLAYED + 1])
     if "confirmed" not in request.POST:

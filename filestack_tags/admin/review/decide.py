@@ -17,7 +17,7 @@ from filestack_tags.admin.sessions import is_script
 from filestack_tags.assets import tags
 from filestack_tags.assets.visibility import assets_of, decisions_of, tags_named_to
 from filestack_tags.curation import throttle
-from filestack_tags.db.transactions import retried
+from filestack_tags.db.transactions import run_with_retry
 from filestack_tags.exceptions import CurationError, DecidedMeanwhile
 from filestack_tags.models import Asset, Tag, TagDecision
 
@@ -90,7 +90,7 @@ def decide(asset_id: int, data: QueryDict, user: AbstractBaseUser) -> DecisionRe
         _require_valid(form)
         name, confidence = form.cleaned_data["name"], form.cleaned_data["confidence"]
         throttle.count_new_tag(name, user=user)
-        (tag_id,) = retried(partial(tags.resolve, [name])).values()
+        (tag_id,) = run_with_retry(partial(tags.resolve, [name])).values()
     else:
         tag = visible_tags.filter(pk=_number(data.get(verb, ""))).first() if verb else None
         name, tag_id = str(tag), tag.pk if tag else 0

@@ -19,8 +19,8 @@ from django.utils import timezone
 
 from filestack_tags import metrics
 from filestack_tags.concurrency.backoff import backoff
-from filestack_tags.db.text import storable
-from filestack_tags.db.transactions import alias, atomic, retrying
+from filestack_tags.db.text import sanitize_text
+from filestack_tags.db.transactions import alias, atomic, retry_on_deadlock
 from filestack_tags.exceptions import FilestackTagsError
 from filestack_tags.models import Asset, BulkJob, BulkJobItem, LeaseLost
 from filestack_tags.search.deadline import in_background
@@ -109,7 +109,7 @@ def step(job_id: int) -> Step:
         return _record_failure(job, error)
 
 
-@retrying
+@retry_on_deadlock
 def _step(leased: BulkJob) -> Step:
     with atomic():
         BulkJob.objects.lock_leased([leased])
@@ -259,11 +259,11 @@ def _item(
     error: str = "",
 ) -> BulkJobItem:
     return BulkJobItem(
-        job=job, asset_id=asset_id, outcome=outcome, reason=reason, error=storable(error)
+        job=job, asset_id=asset_id, outcome=outcome, reason=reason, error=sanitize_text(error)
     )
 
 
-@retrying
+@retry_on_deadlock
 def _record_failure(job: BulkJob, error: Exception) -> Step:
     text = _error_text(error)
     with suppress(LeaseLost), atomic():
@@ -279,5 +279,5 @@ def _record_failure(job: BulkJob, error: Exception) -> Step:
 def _error_text(error: Exception) -> str:
     """Return an error as text: only messages of this package are written for users."""
     if isinstance(error, FilestackTagsError):
-        return storable(str(error))
+        return sanitize_text(str(error))
     return f"{type(error).__name__}. The log holds the traceback."

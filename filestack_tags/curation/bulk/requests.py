@@ -24,7 +24,7 @@ from filestack_tags.assets.visibility import (
 from filestack_tags.conf import get_settings
 from filestack_tags.curation import throttle
 from filestack_tags.db.text import label_key, label_name
-from filestack_tags.db.transactions import alias, atomic, locked, retrying
+from filestack_tags.db.transactions import alias, atomic, locked, retry_on_deadlock
 from filestack_tags.exceptions import BulkError
 from filestack_tags.models import Asset, BulkJob, BulkJobItem, TaggingRun
 from filestack_tags.search import Search
@@ -215,7 +215,7 @@ def preview(request: BulkRequest, *, user: AbstractBaseUser | None) -> Preview:
     )
 
 
-@retrying
+@retry_on_deadlock
 def create(
     request: BulkRequest,
     *,
@@ -312,7 +312,7 @@ def _key_digest(user: AbstractBaseUser | None, key: str) -> str:
     return sha256(repr((None if user is None else str(user.pk), key)).encode()).hexdigest()
 
 
-@retrying
+@retry_on_deadlock
 def cancel(job_id: int) -> bool:
     """Stop a job after its current batch; return whether it was still open. Idempotent.
 

@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 
 from filestack_tags import curation, metrics
 from filestack_tags.assets import registry
-from filestack_tags.db.transactions import alias, atomic, locked, retrying
+from filestack_tags.db.transactions import alias, atomic, locked, retry_on_deadlock
 from filestack_tags.exceptions import BulkError
 from filestack_tags.models import Asset, BulkJob, BulkJobItem, TagDecision, TaggingRun
 
@@ -33,7 +33,7 @@ def can_be_undone(job: BulkJob) -> bool:
     )
 
 
-@retrying
+@retry_on_deadlock
 def undo(
     job_id: int, *, user: AbstractBaseUser | None, trigger: str = TaggingRun.Trigger.CODE
 ) -> BulkJob:

@@ -16,7 +16,7 @@ from django.db.models import ProtectedError, QuerySet
 from filestack_tags.assets import tags
 from filestack_tags.assets.visibility import sees_everything, why_stopped
 from filestack_tags.curation.decision_rows import TagValues
-from filestack_tags.db.transactions import alias, atomic, locked, retrying
+from filestack_tags.db.transactions import alias, atomic, locked, retry_on_deadlock
 from filestack_tags.models import AssetTag, LeaseLost, Tag, TagMerge, TagMergeRow
 from filestack_tags.search import statistics
 
@@ -83,7 +83,7 @@ def _why_stopped(merge: TagMerge) -> str:
     )
 
 
-@retrying
+@retry_on_deadlock
 def _stop(merge: TagMerge, why: str) -> None:
     how = "Merge the tags again to continue, or undo the merge."
     if merge.state == State.UNDOING:
@@ -94,7 +94,7 @@ def _stop(merge: TagMerge, why: str) -> None:
         merge.save(using=alias())
 
 
-@retrying
+@retry_on_deadlock
 def _merge_some(merge: TagMerge) -> TagMerge:
     source = AssetTag.objects.using(alias()).filter(tag_id=merge.source_id)
     ahead = source if merge.position is None else source.filter(asset_id__gt=merge.position)
@@ -152,7 +152,7 @@ def _finish_merge(merge: TagMerge) -> TagMerge:
     return merged
 
 
-@retrying
+@retry_on_deadlock
 def _undo_some(merge: TagMerge) -> TagMerge:
     saved = TagMergeRow.objects.using(alias()).filter(merge=merge)
     ids = sorted(set(saved.order_by("asset_id").values_list("asset_id", flat=True)[:BATCH]))

@@ -10,7 +10,7 @@ from django.db import connections
 from django.db.models import Q
 
 from filestack_tags.assets import tags
-from filestack_tags.db.transactions import alias, atomic, locked, retrying
+from filestack_tags.db.transactions import alias, atomic, locked, retry_on_deadlock
 from filestack_tags.exceptions import CurationError
 from filestack_tags.models import AssetTag, Tag, TagAlias, TagMerge
 
@@ -61,7 +61,7 @@ def preview(source_id: int, target_id: int) -> Preview:
     return Preview(assets, both, int(conflicts), (source.key, *_alias_keys(source)))
 
 
-@retrying
+@retry_on_deadlock
 def start(source_id: int, target_id: int, *, user: AbstractBaseUser | None) -> TagMerge:
     """Start merging the source into the target; return the merge, for :func:`.batches.work`.
 
@@ -102,7 +102,7 @@ def start(source_id: int, target_id: int, *, user: AbstractBaseUser | None) -> T
         )
 
 
-@retrying
+@retry_on_deadlock
 def undo(merge_id: int, *, user: AbstractBaseUser | None) -> TagMerge:
     """Start undoing a merge, finished or not; :func:`.batches.work` does the rest.
 

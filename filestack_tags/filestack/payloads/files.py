@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from filestack_tags.db.text import storable, storable_json
+from filestack_tags.db.text import sanitize_json, sanitize_text
 from filestack_tags.exceptions import PayloadError
 from filestack_tags.filestack.sources import handle_from_url
 
@@ -146,7 +146,7 @@ def _handle(*places: Mapping[str, Any]) -> str:
 
 def _workflows(payload: Mapping[str, Any]) -> dict[str, str]:
     return {
-        storable(workflow): job
+        sanitize_text(workflow): job
         for workflow, entry in mapping(payload.get("workflows")).items()
         if (job := first_text("jobid", mapping(entry)))
     }
@@ -155,5 +155,5 @@ def _workflows(payload: Mapping[str, Any]) -> dict[str, str]:
 def _upload_tags(*places: Mapping[str, Any]) -> dict[str, Any]:
     for place in places:
         if tags := mapping(place.get("upload_tags")):
-            return dict(storable_json(tags))
+            return dict(sanitize_json(tags))
     return {}

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from filestack_tags.db.text import MAX_INTEGER, storable
+from filestack_tags.db.text import MAX_INTEGER, sanitize_text
 from filestack_tags.exceptions import PayloadError
 
 MAX_DEPTH = 64
@@ -50,7 +50,7 @@ def decode(data: bytes | str | Mapping[str, Any]) -> tuple[dict[str, Any], str]:
         text.count("{") + text.count("[") > MAX_DEPTH
     ):  # with fewer it cannot be nested that deep
         _check_depth(value)
-    return value, storable(text)
+    return value, sanitize_text(text)
 
 
 def decode_leniently(
@@ -73,7 +73,7 @@ def decode_leniently(
         raise NotJSON("This is not JSON: it cannot be read.") from None
     if not isinstance(value, dict):
         raise PayloadError(f"A JSON object was expected, not {shown(value)}.")
-    return value, storable(text)
+    return value, sanitize_text(text)
 
 
 def _integer(digits: str) -> float:
@@ -135,7 +135,7 @@ def shown(value: object) -> str:
         return str(value).lower()
     if isinstance(value, int) and abs(value) > MAX_INTEGER:
         return "an integer beyond 64 bits"
-    text = storable(repr(value))
+    text = sanitize_text(repr(value))
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
@@ -149,7 +149,7 @@ def first_text(key: str, *places: Mapping[str, Any]) -> str:
     for place in places:
         value = place.get(key)
         if isinstance(value, str) and value:
-            return storable(value)
+            return sanitize_text(value)
     return ""
 
 

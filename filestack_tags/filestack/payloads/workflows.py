@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from filestack_tags.db.text import storable
+from filestack_tags.db.text import sanitize_text
 from filestack_tags.exceptions import InvalidReference, PayloadError
 from filestack_tags.filestack.sources import Source, handle_in_link
 
@@ -150,7 +150,7 @@ def _outcomes(results: Mapping[str, Any]) -> tuple[tuple[TaskTags, ...], dict[st
     tags: list[TaskTags] = []
     errors: dict[str, str] = {}
     for name, result in results.items():
-        task = storable(name)
+        task = sanitize_text(name)
         content = mapping(mapping(mapping(result).get("data")).get("tags"))
         error = mapping(result).get("error")
         if error:
@@ -165,4 +165,4 @@ def _outcomes(results: Mapping[str, Any]) -> tuple[tuple[TaskTags, ...], dict[st
 
 def _reason(error: object) -> str:
     text = error if isinstance(error, str) else json.dumps(error)
-    return storable(text, MAX_ERROR_LENGTH)
+    return sanitize_text(text, MAX_ERROR_LENGTH)

@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
 from filestack_tags import tasks
-from filestack_tags.db.datetimes import kept
+from filestack_tags.db.datetimes import to_database_time
 from filestack_tags.db.transactions import alias
 from filestack_tags.management.base import AppCommand
 from filestack_tags.models import WebhookDelivery
@@ -33,9 +33,9 @@ def parse_time(text: str) -> datetime:
         if ago := re.fullmatch(r"(\d+)([mhd])", text, re.ASCII):
             at = now - timedelta(**{UNITS[ago[2]]: int(ago[1])})
         elif day := parse_date(text):
-            at = kept(datetime.combine(day, time.min))
+            at = to_database_time(datetime.combine(day, time.min))
         elif parsed := parse_datetime(text):
-            at = kept(parsed)
+            at = to_database_time(parsed)
     if at is None:
         raise ArgumentTypeError(
             f"{text!r} is not a time. Examples: 2h, 3d, 2026-11-24, 2026-11-24T10:30."

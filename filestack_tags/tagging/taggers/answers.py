@@ -13,7 +13,7 @@ from datetime import datetime
 from numbers import Real
 from typing import Any
 
-from filestack_tags.db.text import label_key, storable
+from filestack_tags.db.text import label_key, sanitize_text
 from filestack_tags.exceptions import InvalidLabel, TaggerError
 
 from .base import PendingJob, TaggerReply, TagScore, notes_of
@@ -121,7 +121,7 @@ def _job(job: PendingJob) -> PendingJob:
     for name, least in (("job_id", 1), ("workflow_id", 0)):
         value = getattr(job, name)
         is_id = isinstance(value, str) and least <= len(value) <= MAX_ID
-        _require(value, name, is_id and storable(value) == value)
+        _require(value, name, is_id and sanitize_text(value) == value)
     _require(job.raw, "raw", isinstance(job.raw, str))
     _require_moment(job.resumes_at)
     return job
@@ -157,7 +157,7 @@ def _shown(value: Any) -> str:
     """Return a value for a message: short, and without running its code."""
     if type(value) not in PLAIN:
         return f"a value of type {_type_name(value)}"
-    text = storable(repr(value)) if not isinstance(value, int) else _integer(value)
+    text = sanitize_text(repr(value)) if not isinstance(value, int) else _integer(value)
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
@@ -166,4 +166,4 @@ def _integer(value: int) -> str:
 
 
 def _type_name(value: object) -> str:
-    return storable(type(value).__name__, 60)
+    return sanitize_text(type(value).__name__, 60)
