@@ -240,6 +240,8 @@ _counted_lock = Lock()
 def _counts(condition: Fragment, using: str) -> dict[int, int]:
     """Return how many assets of a scope have each tag, cached for at least a minute.
 
+    Counting reads every tag of the scope: about 1 s for 100,000 assets with 1.2 million tags.
+
     If counting takes too long, the previous counts are kept; without them no tag is found.
     """
     key = (using, condition.sql, repr(condition.params))

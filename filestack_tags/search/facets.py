@@ -197,7 +197,7 @@ def _candidates(plan: Plan, most: int, total: int | None) -> _Candidates:
     width = max(1, round(_PER_WINDOW * plan.total / expected))
     stride = max(width, round(width * expected / wanted))
     windows = int(plan.total) // stride + 1
-    within = plan.matches_between("w.first", f"w.first + {width:d}")
+    window = plan.matches_between("w.first", f"w.first + {width:d}")
     place = f"MOD(j * 2654435761 & 4294967295, {stride - width + 1:d})"
     return _Candidates(
         Fragment(
@@ -205,8 +205,8 @@ def _candidates(plan: Plan, most: int, total: int | None) -> _Candidates:
             f" FROM generate_series(0::bigint, {windows - 1:d}) j OFFSET 0) w"
             # No window contains more. As a LIMIT, it keeps PostgreSQL from joining the windows, and
             # the estimated cost below the threshold for JIT.
-            f" CROSS JOIN LATERAL ({within.sql} LIMIT {width:d}) l",
-            within.params,
+            f" CROSS JOIN LATERAL ({window.sql} LIMIT {width:d}) l",
+            window.params,
         ),
         width / stride,
     )

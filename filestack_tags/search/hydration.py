@@ -1,19 +1,19 @@
 """Load the assets of a page as instances, with a statement that is compiled once.
 
-50 assets take a sixth of the time of ``in_bulk()``, which was longer than finding them. Measured by
-``python -m benchmarks.search.parts``.
+50 assets take 0.8 ms of processor time instead of 4.1 ms with ``in_bulk()``. Without reading times
+in C, they take 2.1 ms. Measured by ``python -m benchmarks.search.parts``.
 """
 
 # ruff: noqa: S608  # names of tables and columns are put in, values never are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 from django.db import connections
-from django.db.models import DateTimeField, Field, JSONField
+from django.db.models import DateTimeField
 from django.db.models.base import ModelState
 from django.db.models.signals import post_init, pre_init
 
@@ -31,16 +31,16 @@ def assets(ids: Sequence[int], using: str) -> list[Asset]:
     select, names, timestamps, converters = _statement(using)
     key = names.index(Asset._meta.pk.attname)
     connection = connections[using]
-    wanted, parameters = prepared_statements.among("id", ids, using)
+    condition, parameters = prepared_statements.among("id", ids, using)
     with prepared_statements.cursor(using) as cursor:
-        # Django's own time zone conversion takes longer than everything else.
+        # Django's own time zone conversion takes 1.3 of 2.1 ms.
         zone = connection.timezone
         foreign_zone = read_times_in_c(cursor) and cursor.connection.info.timezone is not zone
-        cursor.execute(f"{select} {wanted}", parameters)
+        cursor.execute(f"{select} {condition}", parameters)
         rows = cursor.fetchall()
-    listened = pre_init.has_listeners(Asset) or post_init.has_listeners(Asset)
-    make = partial(Asset.from_db, using) if listened else partial(_made, Asset, using)
-    found = {}
+    has_receivers = pre_init.has_listeners(Asset) or post_init.has_listeners(Asset)
+    make = partial(Asset.from_db, using) if has_receivers else partial(_made, Asset, using)
+    made = {}
     for row in rows:
         values = list(row)
         for index in timestamps if foreign_zone else ():
@@ -50,8 +50,8 @@ def assets(ids: Sequence[int], using: str) -> list[Asset]:
         for index, column, converts in converters:
             for convert in converts:
                 values[index] = convert(values[index], column, connection)
-        found[values[key]] = make(names, values)
-    return [found[pk] for pk in ids if pk in found]
+        made[values[key]] = make(names, values)
+    return [made[pk] for pk in ids if pk in made]
 
 
 def _made(model: type[Asset], using: str, names: Sequence[str], values: list[Any]) -> Asset:
@@ -66,25 +66,6 @@ def _made(model: type[Asset], using: str, names: Sequence[str], values: list[Any
     made._state.db = using
     made._state.adding = False
     return made
-
-
-def sooner(field: Field[Any, Any], converts: Iterable[Converter]) -> tuple[Converter, ...]:
-    """Return the converters of a field's values; a faster one than ``converts`` for JSON.
-
-    Few files have upload tags, and parsing ``{}`` takes longer than most other columns.
-    """
-    converts = tuple(converts)
-    if not isinstance(field, JSONField):
-        return converts
-
-    def read(value: Any, column: Any, connection: Any) -> Any:
-        if value == "{}":
-            return {}
-        for convert in converts:
-            value = convert(value, column, connection)
-        return value
-
-    return (read,)
 
 
 class _Statement(NamedTuple):
@@ -111,7 +92,7 @@ def _statement(using: str) -> _Statement:
             *column.get_db_converters(connection),
         )
         if converts:
-            converters.append((index, column, sooner(field, converts)))
+            converters.append((index, column, converts))
     return _Statement(
         f"SELECT {columns} FROM {quote(table)} WHERE",
         tuple(field.attname for field in fields),

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 from django.db import connections
 
@@ -56,6 +55,8 @@ class Plan:
     def __init__(self, where: Node, compiler: Compiler) -> None:
         self.where = where
         self.compiler = compiler
+        self._assets = compiler.tables.asset
+        self._scope = (compiler.scope,) if compiler.scope else ()
         self._conditions: dict[tuple[Node, str], Fragment] = {}
         terms = where.terms if isinstance(where, And) else (where,)
         self.clauses, others = _split(terms, compiler)
@@ -63,7 +64,7 @@ class Plan:
         self.is_empty = any(not clause.streams for clause in self.clauses)
         self.driver: Clause | None = None
         if self.clauses and not self.is_empty:
-            is_filtered = bool(others or compiler.within)
+            is_filtered = bool(others or compiler.scope)
             several = any(len(clause.streams) > 1 for clause in self.clauses)
             if len(self.clauses) > 1 or (several and is_filtered):
                 self.estimate()
@@ -89,13 +90,13 @@ class Plan:
     @property
     def is_everything(self) -> bool:
         """Whether every asset that is not archived matches."""
-        return isinstance(self.where, Everything) and not self.compiler.within
+        return isinstance(self.where, Everything) and not self.compiler.scope
 
     @property
     def is_one_tag(self) -> bool:
         """Whether the search is just the rows of one tag."""
-        asked = self.probes or self.compiler.within
-        return self.driver is not None and not asked and len(self.driver.streams) == 1
+        is_filtered = bool(self.probes or self._scope)
+        return self.driver is not None and not is_filtered and len(self.driver.streams) == 1
 
     def estimate(self) -> None:
         """Look up about how many rows the clauses have, in one query."""
@@ -132,12 +133,12 @@ class Plan:
         The bounds are SQL expressions, and are assumed to be close to each other.
         """
         if self.driver is None:
-            within = Fragment(f"a.id >= {first} AND a.id < {end}")
-            return self.assets("a.id AS asset_id", within)
+            window = Fragment(f"a.id >= {first} AND a.id < {end}")
+            return self.assets("a.id AS asset_id", window)
         streams = self.driver.streams
         distinct = "DISTINCT " if len(streams) > 1 else ""
-        within = Fragment(f"d.asset_id >= {first} AND d.asset_id < {end}")
-        return self.tagged(f"{distinct}d.asset_id", streams, within, examined=0)
+        window = Fragment(f"d.asset_id >= {first} AND d.asset_id < {end}")
+        return self.tagged(f"{distinct}d.asset_id", streams, window, examined=0)
 
     def without(self, *clauses: Clause) -> tuple[Node, ...]:
         """Return the conditions on an asset, in order, except some clauses."""
@@ -152,7 +153,7 @@ class Plan:
         where = joined(
             (
                 Fragment("a.deleted_at IS NULL"),
-                *self._within,
+                *self._scope,
                 *(self.compiler.condition(node, asset="a.id") for node in self.probes),
                 *more,
             ),
@@ -194,7 +195,7 @@ class Plan:
         rejected = any(each.is_rejected for each in streams)
         join = ""
         present = NOTHING
-        if rejected or self._within or any(needs_asset(node) for node in probes):
+        if rejected or self._scope or any(needs_asset(node) for node in probes):
             join = f" JOIN {self._assets} a ON a.id = d.asset_id"
             present = Fragment("a.deleted_at IS NULL") if rejected else NOTHING
         if source:
@@ -221,7 +222,7 @@ class Plan:
             rows,
             *more,
             *((present,) if present else ()),
-            *self._within,
+            *self._scope,
             *(
                 self._condition(node, asset)
                 for node in probes
@@ -264,15 +265,6 @@ class Plan:
             self._conditions[node, asset] = self.compiler.condition(node, asset=asset)
         return self._conditions[node, asset]
 
-    @cached_property
-    def _within(self) -> tuple[Fragment, ...]:
-        within = self.compiler.within
-        return (within,) if within else ()
-
-    @cached_property
-    def _assets(self) -> str:
-        return self.compiler.tables.asset
-
     def explain(self, *, analyze: bool = False) -> str:
         """Describe the plan in words: the driver, the probes, and the numbers of rows.
 
@@ -297,7 +289,7 @@ class Plan:
         for node in self.probes:
             rows = f", about {rows_of[node]:,.0f} rows" if node in rows_of else ""
             lines.append(f"Then checks {node}{rows}.")
-        if self._within:
+        if self._scope:
             lines.append("Only assets in the scope are checked.")
         if analyze:
             lines.append(f"Matches: {self._count(self.matches()):,}")

@@ -264,7 +264,7 @@ class Search:
                 include_hidden=query.include_hidden,
                 max_tags=get_settings().SEARCH_MAX_WILDCARD_TAGS,
                 using=using,
-                within=scope_condition(self.scope, using),
+                scope=scope_condition(self.scope, using),
             )
         except SearchError as error:
             error.position = max((query.text or str(query)).find(error.found), 0)
@@ -274,7 +274,7 @@ class Search:
         """Return the plan of this search, whose compiler also knows the labels of ``more``."""
         names = self.names(*more)
         if self._plan is None:
-            within = scope_condition(self.scope, self.using)
-            compiler = Compiler(names, self.query.include_hidden, self.using, within)
+            scope = scope_condition(self.scope, self.using)
+            compiler = Compiler(names, self.query.include_hidden, self.using, scope)
             self._plan = Plan(self.query.where, compiler)
         return self._plan

@@ -123,7 +123,7 @@ class Compiler:
         names: the tags that its labels resolve to.
         include_hidden: whether hidden tags count for terms that name no tag.
         using: alias of the database that will be queried.
-        within: another condition on the asset ``a``; see :mod:`.scope`.
+        scope: another condition on the asset ``a``; see :mod:`.scope`.
         row: the alias of the asset's row, which facts are read from.
         may_join: whether the database may turn a term about tags into a join. That is right for a
             condition of a queryset, which has no plan of its own.
@@ -136,7 +136,7 @@ class Compiler:
         names: TagNames,
         include_hidden: bool,
         using: str,
-        within: Fragment = NOTHING,
+        scope: Fragment = NOTHING,
         *,
         row: str = "a",
         may_join: bool = False,
@@ -148,7 +148,7 @@ class Compiler:
         self._row = row
         self._may_join = may_join
         self._archived = archived
-        self.within = within
+        self.scope = scope
         self.using = using
         self.vendor = connections[using].vendor
         self.tables = Tables(using)

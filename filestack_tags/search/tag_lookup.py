@@ -71,12 +71,12 @@ def look_up(
     include_hidden: bool,
     max_tags: int,
     using: str,
-    within: Fragment | None = None,
+    scope: Fragment | None = None,
 ) -> TagNames:
     """Look up every label of ``where`` in one query, and one more if an alias is among them.
 
     A label resolves to the tag with that key and to the tag it is an alias of; a prefix to every
-    tag with a key or an alias that begins with it. With ``within``, a condition of
+    tag with a key or an alias that begins with it. With ``scope``, a condition of
     :func:`.scope.scope_condition`, a prefix resolves only to tags of assets in it, so that neither
     the limit nor its error depends on other assets.
 
@@ -86,7 +86,7 @@ def look_up(
     labels = {
         _wanted(term): label_text(term.label, prefix=term.prefix) for term in _labelled(where)
     }
-    found = _find(labels.keys(), include_hidden, max_tags, using, within) if labels else []
+    found = _find(labels.keys(), include_hidden, max_tags, using, scope) if labels else []
     matched = {
         (wanted, prefix): [
             tag for key, tag in found if (key.startswith(wanted) if prefix else key == wanted)
@@ -134,7 +134,7 @@ def _find(
     include_hidden: bool,
     max_tags: int,
     using: str,
-    within: Fragment | None,
+    scope: Fragment | None,
 ) -> list[tuple[str, KnownTag]]:
     keys = sorted({key for key, prefix in wanted if not prefix})
     prefixes = sorted({key for key, prefix in wanted if prefix})
@@ -160,12 +160,12 @@ def _find(
     matching = " OR ".join(conditions)
     visible = "" if include_hidden else " AND t.hidden = FALSE"
     reach: tuple[Any, ...] = ()
-    if prefixes and within:
+    if prefixes and scope:
         visible += (
             f" AND t.id IN (SELECT p.tag_id FROM {tables.asset} a JOIN {tables.asset_tag} p"
-            f" ON p.asset_id = a.id WHERE {within.sql})"
+            f" ON p.asset_id = a.id WHERE {scope.sql})"
         )
-        reach = within.params
+        reach = scope.params
     columns = "t.id, t.min_confidence, t.asset_count"
     # Aliases are few, and joining them to their tags would cost more than everything else: a row
     # without an id shows that there are some.

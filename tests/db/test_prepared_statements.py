@@ -8,7 +8,7 @@ from django.test.utils import CaptureQueriesContext
 
 from filestack_tags.db import prepared_statements
 from filestack_tags.search import Search
-from tests.search.test_planner import an_asset
+from tests.search.test_matching import an_asset
 
 pytestmark = pytest.mark.django_db
 

@@ -22,6 +22,7 @@ from filestack_tags.search.facets import HASHES, Facets
 from filestack_tags.search.language.tree import HasTag
 from filestack_tags.search.totals import Total
 
+from .test_matching import an_asset, package
 from .test_oracle import (
     BERLIN,
     MANY_WORLDS,
@@ -33,7 +34,6 @@ from .test_oracle import (
     worlds,
     wrong_statistics,
 )
-from .test_planner import an_asset, package
 
 pytestmark = pytest.mark.django_db
 

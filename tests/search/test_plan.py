@@ -10,7 +10,7 @@ from filestack_tags.exceptions import SearchError
 from filestack_tags.models import Tag, TagStatistic
 from filestack_tags.search import Search, statistics
 
-from .test_planner import an_asset
+from .test_matching import an_asset
 
 pytestmark = pytest.mark.django_db
 

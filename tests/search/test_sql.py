@@ -19,7 +19,7 @@ from filestack_tags.search.sql import (
     needs_asset,
 )
 
-from .test_planner import an_asset
+from .test_matching import an_asset
 
 pytestmark = pytest.mark.django_db
 

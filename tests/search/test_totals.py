@@ -10,7 +10,7 @@ from filestack_tags.exceptions import SearchError
 from filestack_tags.search import Search
 from filestack_tags.search.totals import Total
 
-from .test_planner import an_asset, package
+from .test_matching import an_asset, package
 
 pytestmark = pytest.mark.django_db
 

@@ -11,7 +11,7 @@ from filestack_tags.db.datetimes import to_database_time
 from filestack_tags.models import Asset
 from filestack_tags.search.hydration import assets
 
-from .test_planner import an_asset
+from .test_matching import an_asset
 
 pytestmark = pytest.mark.django_db
 

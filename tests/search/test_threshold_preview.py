@@ -14,7 +14,7 @@ from filestack_tags.search import threshold_preview
 from filestack_tags.search.threshold_preview import preview
 from filestack_tags.search.visible import visible_asset_tags
 
-from .test_planner import an_asset
+from .test_matching import an_asset
 
 pytestmark = pytest.mark.django_db
 

@@ -13,7 +13,7 @@ from filestack_tags.models import Asset, Tag
 from filestack_tags.search import Search, page_sql, statistics
 from filestack_tags.search.pages import Neighbours
 
-from .test_planner import an_asset
+from .test_matching import an_asset
 
 pytestmark = pytest.mark.django_db
 
