@@ -39,7 +39,7 @@ class AssetTagSerializer(VisibleTagSerializer):
     tagger_confidence = confidence(allow_null=True)
     decided_at = serializers.DateTimeField(allow_null=True)
     decided_by = serializers.CharField(source="reviewer", allow_null=True)
-    shown = serializers.BooleanField(source="is_shown")
+    visible = serializers.BooleanField(source="is_visible")
 
 
 class AssetTagListSerializer(serializers.Serializer[Any]):
@@ -118,16 +118,16 @@ class AssetTagViewSet(View):
     )
     def create(self, request: Request, asset: str) -> Response:
         """Add a tag to the asset by hand; an existing tag is accepted instead."""
-        found = self.asset(asset)
+        target = self.asset(asset)
         name = self.body["name"]
         throttle.count_new_tag(name, user=self.user)
         (pk,) = run_with_retry(partial(tags.resolve, [name])).values()
-        outcome = self._decide(Act.ADD, found, pk, self.body["confidence"])
+        outcome = self._decide(Act.ADD, target, pk, self.body["confidence"])
         is_new = TagDecision.objects.filter(pk=outcome.decision_id or 0, before_confidence=None)
         return self.respond(
-            self._result(found, outcome, include_hidden=False),
+            self._result(target, outcome, include_hidden=False),
             status.HTTP_201_CREATED if is_new.exists() else status.HTTP_200_OK,
-            location=("asset-tag-detail", {"asset": found.pk, "key": label_key(name)}),
+            location=("asset-tag-detail", {"asset": target.pk, "key": label_key(name)}),
         )
 
     @operation(
@@ -140,13 +140,13 @@ class AssetTagViewSet(View):
     def update(self, request: Request, asset: str, key: str) -> Response:
         """Decide about a tag of the asset, or withdraw the decision."""
         hidden = self.includes_hidden()
-        found = self.asset(asset)
+        target = self.asset(asset)
         body, pk = self.body, tag_id(key)
-        self._row(found, pk, include_hidden=hidden)  # 404 if it does not have the tag
+        self._row(target, pk, include_hidden=hidden)  # 404 if it does not have the tag
         confidence = body.get("confidence")
         act = ACTS[body.get("decision")] if confidence is None else Act.CHANGE
-        outcome = self._decide(act, found, pk, confidence)
-        return self.respond(self._result(found, outcome, include_hidden=hidden))
+        outcome = self._decide(act, target, pk, confidence)
+        return self.respond(self._result(target, outcome, include_hidden=hidden))
 
     @operation(
         "change_asset",
@@ -201,15 +201,15 @@ class AssetTagViewSet(View):
         if names_users:
             rows = rows.select_related("decided_by")
         default = get_settings().MIN_CONFIDENCE
-        found: Any = list(rows.order_by("-confidence", "tag__key"))
-        for row in found:
+        asset_tags: Any = list(rows.order_by("-confidence", "tag__key"))
+        for row in asset_tags:
             tag = row.tag
             minimum = default if tag.min_confidence is None else tag.min_confidence
             is_confident = row.confidence >= minimum and tag.pk not in sensitive
             is_rejected = row.decision == AssetTag.Decision.REJECTED
-            row.is_shown = not tag.hidden and (
+            row.is_visible = not tag.hidden and (
                 (is_confident and not is_rejected) or row.decision in VISIBLE_AT_ANY_CONFIDENCE
             )
             reviewer = row.decided_by if names_users else None
             row.reviewer = reviewer and reviewer.get_username()
-        return found  # type: ignore[no-any-return]  # with two more attributes
+        return asset_tags  # type: ignore[no-any-return]  # with two more attributes

@@ -28,22 +28,13 @@ from filestack_tags.filestack.calls import (
     MAX_UPLOAD_TAGS,
 )
 from filestack_tags.filestack.hosts import require_public
-from filestack_tags.filestack.sources import Source
+from filestack_tags.filestack.sources import STORAGE_ALIAS, Source
 from filestack_tags.models import Asset
 from filestack_tags.search import Search
 
+from . import fields
 from .base import CREATED, View, lock_asset, operation, row_id
-from .fields import (
-    Boolean,
-    Choice,
-    CommaSeparated,
-    Handle,
-    Reference,
-    StorageAlias,
-    Strings,
-    TagKeyField,
-    Text,
-)
+from .fields import Boolean, Choice, CommaSeparated, Strings, TagKeyField, Text
 from .filters import (
     AssetFilters,
     AssetListParameters,
@@ -162,11 +153,16 @@ class RegisterSerializer(FactsSerializer):
     }
 
     kind = Choice(choices=Asset.Kind.choices, required=False)
-    reference = Reference(required=False)
-    handle = Handle(required=False)
-    url = Reference("public-url", required=False)
-    alias = StorageAlias(required=False)
-    path = Reference("storage-path", required=False, trim_whitespace=False)
+    reference = fields.reference("file-reference")
+    handle = fields.handle(required=False)
+    url = fields.reference("public-url")
+    alias = Text(
+        required=False,
+        max_length=128,
+        trim_whitespace=False,
+        constraints={"pattern": f"^{STORAGE_ALIAS}$"},
+    )
+    path = fields.reference("storage-path", trim_whitespace=False)
     tag = Boolean(required=False, allow_null=True, default=None)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -225,10 +221,7 @@ class AssetViewSet(View):
         )
 
     @operation(
-        "view_asset",
-        parameters=AssetFilters,
-        returns=TotalSerializer,
-        problems=SEARCH_PROBLEMS,
+        "view_asset", parameters=AssetFilters, returns=TotalSerializer, problems=SEARCH_PROBLEMS
     )
     @action(detail=False)
     def count(self, request: Request) -> Response:

@@ -7,7 +7,6 @@ it, and :mod:`.schema` describes it in OpenAPI.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, partial
 from typing import Any, TypeVar
@@ -46,66 +45,48 @@ from .serializers import Body, Parameters
 READ, WRITE, OPERATE = (f"filestack_tags_{kind}" for kind in ("read", "write", "operate"))
 """Throttle scopes: reading, writing, and starting work or spending money."""
 
-Shape = type[BaseSerializer[Any]]
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True)
 class Operation:
-    """What an action requires, reads and returns.
+    """A decorator that declares what an action of a view requires, reads and returns.
 
     Args:
-        permissions: names of required permissions.
+        permissions: code names of the required permissions of this app.
         parameters: the query parameters.
         body: the request body.
-        returns: the response by status; None for an empty one. A mapping of media types describes
-            files.
+        returns: the response of each status in *status*, None for an empty one. A mapping of media
+            types describes files.
         problems: problems in addition to those of every such request.
         headers: request headers that are read: schema and description by name.
         operates: whether it starts work or spends money, and is throttled as :data:`OPERATE`.
     """
 
-    permissions: tuple[str, ...]
-    parameters: Parameters
-    body: type[Body] | None
-    returns: Mapping[int, Shape | Mapping[str, Any] | None]
-    problems: tuple[Problem, ...]
-    headers: Mapping[str, tuple[dict[str, Any], str]]
-    operates: bool
+    def __init__(
+        self,
+        *permissions: str,
+        parameters: type[Parameters] = Parameters,
+        body: type[Body] | None = None,
+        returns: type[BaseSerializer[Any]] | Mapping[str, Any] | None = None,
+        status: Iterable[int] = (status.HTTP_200_OK,),
+        problems: tuple[Problem, ...] = (),
+        headers: Mapping[str, tuple[dict[str, Any], str]] | None = None,
+        operates: bool = False,
+    ) -> None:
+        self.permissions = tuple(f"filestack_tags.{name}" for name in permissions)
+        self.parameters = parameters()
+        self.body = body
+        self.returns = dict.fromkeys(status, returns)
+        self.problems = problems
+        self.headers = headers or {}
+        self.operates = operates
 
-
-def operation(
-    *permissions: str,
-    parameters: type[Parameters] = Parameters,
-    body: type[Body] | None = None,
-    returns: Shape | Mapping[str, Any] | None = None,
-    status: Iterable[int] = (status.HTTP_200_OK,),
-    problems: tuple[Problem, ...] = (),
-    headers: Mapping[str, tuple[dict[str, Any], str]] | None = None,
-    operates: bool = False,
-) -> Callable[[Handler], Handler]:
-    """Declare an action of a view; see :class:`Operation`.
-
-    Args:
-        permissions: code names of permissions of this app.
-        returns: the response of each status in *status*.
-    """
-    declared = Operation(
-        permissions=tuple(f"filestack_tags.{name}" for name in permissions),
-        parameters=parameters(),
-        body=body,
-        returns=dict.fromkeys(status, returns),
-        problems=problems,
-        headers=headers or {},
-        operates=operates,
-    )
-
-    def declare(handler: Handler) -> Handler:
-        handler.operation = declared  # type: ignore[attr-defined]  # functions take attributes
+    def __call__(self, handler: Handler) -> Handler:
+        handler.operation = self  # type: ignore[attr-defined]  # functions take attributes
         return handler
 
-    return declare
 
+operation = Operation
 
 CREATED = (status.HTTP_200_OK, status.HTTP_201_CREATED)
 """The statuses of an operation that creates an object, or finds an existing one."""
@@ -228,8 +209,8 @@ class View(ViewSet):
     ) -> Response:
         """Return the requested page of *rows* in the form that the action declares."""
         pages = pagination(self.query["page_size"])
-        found = pages.paginate_queryset(rows, self.request, view=self)
-        return self.respond(pages.links() | {"results": found})
+        results = pages.paginate_queryset(rows, self.request, view=self)
+        return self.respond(pages.links() | {"results": results})
 
     def check_throttles(self, request: Request) -> None:
         """Apply the host's throttles, and ``WRITES_PER_MINUTE`` to writes."""

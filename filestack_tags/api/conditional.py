@@ -66,7 +66,7 @@ def _has(header: str, etag: str | None) -> bool:
     if header.strip() == "*":
         return True
     return etag.removeprefix("W/") in {
-        found.removeprefix("W/") for found in re.findall(_ETAG, header)
+        value.removeprefix("W/") for value in re.findall(_ETAG, header)
     }
 
 

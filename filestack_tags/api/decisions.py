@@ -65,9 +65,7 @@ class DecisionViewSet(View):
     """The log of decisions about tags that the user may see by name, the latest first."""
 
     @operation(
-        "view_tagdecision",
-        parameters=DecisionParameters,
-        returns=page_of(DecisionSerializer),
+        "view_tagdecision", parameters=DecisionParameters, returns=page_of(DecisionSerializer)
     )
     def list(self, request: Request) -> Response:
         rows = self._decisions()

@@ -85,11 +85,7 @@ class DeliveryViewSet(View):
         return self.respond(get_object_or_404(WebhookDelivery, pk=row_id(pk)))
 
     @operation(
-        VIEW,
-        "replay_webhookdelivery",
-        returns=ReplayedSerializer,
-        status=(202,),
-        operates=True,
+        VIEW, "replay_webhookdelivery", returns=ReplayedSerializer, status=(202,), operates=True
     )
     @action(detail=True, methods=["post"])
     def replay(self, request: Request, pk: str) -> Response:

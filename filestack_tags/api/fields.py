@@ -19,7 +19,7 @@ from rest_framework import serializers
 
 from filestack_tags.db.text import MAX_LABEL_LENGTH, MAX_REFERENCE_LENGTH, label_key, label_name
 from filestack_tags.exceptions import InvalidLabel
-from filestack_tags.filestack.sources import HANDLE, STORAGE_ALIAS
+from filestack_tags.filestack.sources import HANDLE
 
 NO_NUL = r"^[^\u0000]*$"
 
@@ -58,40 +58,31 @@ class TagName(Text):
             raise serializers.ValidationError(str(error)) from error
 
 
-class Reference(Text):
-    """A text that names a file, or a part of one; :class:`.Source` checks it.
-
-    Args:
-        name_format: the ``format`` in the schema.
-    """
-
-    def __init__(self, name_format: str = "file-reference", **kwargs: Any) -> None:
-        kwargs.setdefault("max_length", MAX_REFERENCE_LENGTH)
-        super().__init__(constraints={"format": name_format}, **kwargs)
-
-
-class Handle(Text):
-    """The handle of a file that Filestack stores, exactly as Filestack sent it."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(
-            constraints={"pattern": f"^{HANDLE}$"},
-            max_length=64,
-            trim_whitespace=False,
-            **kwargs,
-        )
+def search_text(**kwargs: Any) -> Text:
+    """Return an optional field with a search."""
+    return Text(
+        required=False,
+        allow_blank=True,
+        trim_whitespace=False,
+        constraints={"format": "tag-query"},
+        **kwargs,
+    )
 
 
-class StorageAlias(Text):
-    """The name of a storage alias."""
+def handle(**kwargs: Any) -> Text:
+    """Return a field with the handle of a file, exactly as Filestack sent it."""
+    pattern = {"pattern": f"^{HANDLE}$"}
+    return Text(constraints=pattern, max_length=64, trim_whitespace=False, **kwargs)
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(
-            constraints={"pattern": f"^{STORAGE_ALIAS}$"},
-            max_length=128,
-            trim_whitespace=False,
-            **kwargs,
-        )
+
+def reference(name_format: str, **kwargs: Any) -> Text:
+    """Return an optional field that names a file, or a part of it; :class:`.Source` checks it."""
+    return Text(
+        required=False,
+        max_length=MAX_REFERENCE_LENGTH,
+        constraints={"format": name_format},
+        **kwargs,
+    )
 
 
 class Integer(serializers.IntegerField):

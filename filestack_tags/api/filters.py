@@ -26,7 +26,7 @@ from filestack_tags.search.language.tree import (
 from filestack_tags.search.pages import ORDERS
 from filestack_tags.search.parsing import parse_query
 
-from .fields import Choice, CommaSeparated, Number, Repeatable, TagName, Text
+from .fields import Choice, CommaSeparated, Number, Repeatable, TagName, Text, search_text
 from .problems import ParameterError
 from .representation import FIELDS
 from .serializers import PageParameters, Parameters
@@ -75,13 +75,7 @@ def period(help_text: str) -> Text:
 
 
 class AssetFilters(Parameters):
-    q = Text(
-        required=False,
-        allow_blank=True,
-        trim_whitespace=False,
-        constraints={"format": "tag-query"},
-        help_text="a search in the search language",
-    )
+    q = search_text(help_text="a search in the search language")
     tag = tags("has all of these tags")
     tag_any = tags("has any of these tags")
     tag_none = tags("has none of these tags")

@@ -27,7 +27,7 @@ from filestack_tags.exceptions import (
 from filestack_tags.models import BulkJob, BulkJobItem
 
 from .base import View, operation, row_id
-from .fields import Choice, Confidence, Integer, TagName, Text
+from .fields import Choice, Confidence, Integer, TagName, Text, search_text
 from .pagination import NewestFirst
 from .problems import (
     CONFLICT,
@@ -106,12 +106,7 @@ class JobBody(Body):
     }
 
     action = Choice(choices=[*bulk.TAKES])
-    q = Text(
-        required=False,
-        allow_blank=True,
-        trim_whitespace=False,
-        constraints={"format": "tag-query"},
-    )
+    q = search_text()
     asset_ids = serializers.ListField(
         child=Integer(min_value=1, max_value=2**63 - 1),
         required=False,
@@ -133,7 +128,7 @@ class PreviewSerializer(serializers.Serializer[bulk.Preview]):
     assets_is_exact = serializers.BooleanField(source="assets.is_exact", read_only=True)
     calls = serializers.IntegerField(read_only=True)
     cost = serializers.FloatField(allow_null=True, read_only=True)
-    left = serializers.IntegerField(allow_null=True, read_only=True)
+    calls_left = serializers.IntegerField(source="left", allow_null=True, read_only=True)
     can_be_undone = serializers.BooleanField(read_only=True)
 
 

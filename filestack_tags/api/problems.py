@@ -78,7 +78,7 @@ SEARCH_TIMEOUT = Problem(
     ("parameter", "terms", "suggestion"),
 )
 UNKNOWN_PARAMETER = Problem(
-    "unknown-parameter", 400, gettext_lazy("Unknown parameter"), ("unknown", "known")
+    "unknown-parameter", 400, gettext_lazy("Unknown parameter"), ("unknown", "allowed")
 )
 INVALID_PARAMETER = Problem(
     "invalid-parameter", 400, gettext_lazy("Invalid parameter"), ("parameter",)
@@ -166,9 +166,9 @@ def invalid_search(error: SearchError, parameter: str) -> ProblemError:
     )
 
 
-def unknown_parameters(unknown: Iterable[str], known: Iterable[str]) -> ProblemError:
+def unknown_parameters(unknown: Iterable[str], allowed: Iterable[str]) -> ProblemError:
     """Return the error for unknown parameters, which would otherwise be ignored."""
-    names, allowed = sorted(unknown), sorted(known)
+    names, allowed = sorted(unknown), sorted(allowed)
     if not allowed:
         detail = _("Unknown parameter %(names)s. This URL accepts no parameters.")
     else:
@@ -178,7 +178,7 @@ def unknown_parameters(unknown: Iterable[str], known: Iterable[str]) -> ProblemE
         detail
         % {"names": ", ".join(f'"{name}"' for name in names), "allowed": ", ".join(allowed)},
         unknown=names,
-        known=allowed,
+        allowed=allowed,
     )
 
 
@@ -223,8 +223,8 @@ def _api_exception(exc: exceptions.APIException) -> Response:
         detail = _("Invalid values. See `errors`.")
         errors = [{"field": path, "detail": text} for path, text in _paths(exc.detail)]
         return _reply(INVALID_VALUES.body(detail, errors=errors))
-    known = (RAISED[kind] for kind in type(exc).__mro__ if kind in RAISED)
-    if (problem := next(known, None)) is not None:
+    matches = (RAISED[kind] for kind in type(exc).__mro__ if kind in RAISED)
+    if (problem := next(matches, None)) is not None:
         return _reply(problem.body(str(exc.detail), status=exc.status_code))
     # A host's own exception, which has no type here: RFC 9457, 4.2.1.
     title = HTTPStatus(exc.status_code).phrase

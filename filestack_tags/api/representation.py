@@ -120,8 +120,8 @@ def describe(
     # After the other query: a database that has to wake up answers both faster then.
     tags = _tags(ids, using) if "tags" in names else defaultdict(list)
     local = _to_local_time()
-    found = {row["id"]: _asset(row, tags[row["id"]], local, names) for row in assets}
-    return [found[pk] for pk in ids if pk in found]
+    by_id = {row["id"]: _asset(row, tags[row["id"]], local, names) for row in assets}
+    return [by_id[pk] for pk in ids if pk in by_id]
 
 
 def _asset(

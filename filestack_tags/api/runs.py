@@ -96,15 +96,14 @@ class AssetWorkflowViewSet(View):
     """The workflow runs of one asset, and starting another."""
 
     @operation(
-        "view_asset",
-        "view_taggingrun",
-        parameters=PageParameters,
-        returns=RunPageSerializer,
+        "view_asset", "view_taggingrun", parameters=PageParameters, returns=RunPageSerializer
     )
     def list(self, request: Request, asset: str) -> Response:
-        found = self.asset(asset)
+        target = self.asset(asset)
         by_workflow = Q(tagger=workflows.TAGGER) | Q(tagger__startswith=f"{workflows.TAGGER}:")
-        return self.page(TaggingRun.objects.filter(by_workflow, asset=found).defer("raw_reply"))
+        return self.page(
+            TaggingRun.objects.filter(by_workflow, asset=target).defer("raw_reply")
+        )
 
     @operation(
         "view_asset",
@@ -116,8 +115,8 @@ class AssetWorkflowViewSet(View):
     )
     def create(self, request: Request, asset: str) -> Response:
         """Queue a workflow for the asset. A running asset is unchanged."""
-        found, name = self.asset(asset), self.body["workflow"]
+        target, name = self.asset(asset), self.body["workflow"]
         tagger = f"{workflows.TAGGER}:{name}" if name else workflows.TAGGER
         if tagger not in workflows.taggers():
             raise ValidationError({"workflow": [_("There is no workflow with this name.")]})
-        return queued(self, found.pk, tagger=tagger)
+        return queued(self, target.pk, tagger=tagger)

@@ -27,7 +27,7 @@ from filestack_tags.models import SavedSearch
 
 from .assets import AssetPageSerializer
 from .base import View, operation, row_id
-from .fields import Boolean, Choice, Text
+from .fields import Boolean, Choice, Text, search_text
 from .pagination import links_of
 from .problems import CONFLICT, INVALID_QUERY, SEARCH_TIMEOUT, ProblemError, invalid_search
 from .representation import describe
@@ -63,12 +63,7 @@ class SavedSearchBody(Body):
     }
 
     name = Text(max_length=saved_searches.MAX_NAME, constraints=NAME)
-    query = Text(
-        required=False,
-        allow_blank=True,
-        trim_whitespace=False,
-        constraints={"format": "tag-query"},
-    )
+    query = search_text()
     order = Choice(required=False, choices=SavedSearch.Order.choices)
     order_tag = Text(
         required=False,
@@ -101,9 +96,7 @@ class SavedSearchViewSet(View):
         return self._visible(kwargs["pk"]).changed_at if "pk" in kwargs else None
 
     @operation(
-        "view_savedsearch",
-        parameters=PageParameters,
-        returns=page_of(SavedSearchSerializer),
+        "view_savedsearch", parameters=PageParameters, returns=page_of(SavedSearchSerializer)
     )
     def list(self, request: Request) -> Response:
         return self.page(self._rows())

@@ -62,7 +62,7 @@ class ProblemSerializer(serializers.Serializer[Any]):
     expected = serializers.ListField(child=serializers.CharField(), required=False)
     suggestion = serializers.CharField(required=False, allow_blank=True)
     unknown = serializers.ListField(child=serializers.CharField(), required=False)
-    known = serializers.ListField(child=serializers.CharField(), required=False)
+    allowed = serializers.ListField(child=serializers.CharField(), required=False)
     errors = FieldErrorSerializer(many=True, required=False)  # type: ignore[assignment]  # a field, as DRF allows
 
 
@@ -181,17 +181,17 @@ class Schema(AutoSchema):
 
     def _problems(self) -> list[Problem]:
         fields = self.operation.parameters.fields
-        found = [*ALWAYS]
+        kinds = [*ALWAYS]
         if fields or not self.is_read:
-            found.append(problems.INVALID_PARAMETER)
+            kinds.append(problems.INVALID_PARAMETER)
         if uritemplate.variables(self.path) or "asset" in fields:
-            found.append(problems.NOT_FOUND)
+            kinds.append(problems.NOT_FOUND)
         if not self.is_read:
-            found.append(problems.PRECONDITION_FAILED)
+            kinds.append(problems.PRECONDITION_FAILED)
         if self.method in ("POST", "PUT", "PATCH"):
-            found += [problems.UNSUPPORTED_MEDIA_TYPE, problems.TOO_LARGE]
-            found += [problems.MALFORMED_BODY, problems.INVALID_VALUES]
-        return [*found, *self.operation.problems]
+            kinds += [problems.UNSUPPORTED_MEDIA_TYPE, problems.TOO_LARGE]
+            kinds += [problems.MALFORMED_BODY, problems.INVALID_VALUES]
+        return [*kinds, *self.operation.problems]
 
     def _docstring(self) -> str:
         action = getattr(type(self.view), self.view.action)

@@ -22,9 +22,10 @@ from filestack_tags.exceptions import (
 )
 from filestack_tags.filestack.sources import Source
 
+from . import fields
 from .assets import registered
 from .base import CREATED, View, operation
-from .fields import Boolean, Handle, Integer, Text
+from .fields import Boolean, Integer, Text
 from .problems import NOT_CONFIGURED, UNAVAILABLE, ProblemError
 from .representation import AssetSerializer
 from .serializers import Body, count
@@ -33,7 +34,7 @@ from .serializers import Body, count
 class CompleteBody(Body):
     """Filestack's response to a client that stored a file."""
 
-    handle = Handle()
+    handle = fields.handle()
     filename = Text(required=False, allow_blank=True, max_length=1024)
     mimetype = Text(required=False, allow_blank=True, max_length=255)
     size = Integer(required=False, min_value=0, max_value=2**63 - 1)

@@ -43,7 +43,7 @@ def test_all_tags_of_an_asset_are_shown_with_what_people_said(
             "source": "auto",
             "decision": "rejected",
             "decided_by": "ann",
-            "shown": False,
+            "visible": False,
         },
         {
             "name": "Sky",
@@ -53,7 +53,7 @@ def test_all_tags_of_an_asset_are_shown_with_what_people_said(
             "source": "auto",
             "decision": "accepted",
             "decided_by": None,
-            "shown": True,
+            "visible": True,
         },
         {
             "name": "fog",
@@ -63,7 +63,7 @@ def test_all_tags_of_an_asset_are_shown_with_what_people_said(
             "source": "auto",
             "decision": "none",
             "decided_by": None,
-            "shown": False,
+            "visible": False,
         },
     ]
     alone = api.get(f"/api/v1/assets/{asset.pk}/tags/SEA/").json()
@@ -89,7 +89,7 @@ def test_hidden_and_withheld_tags_are_shown_with_the_permission_only(
     assert plain.get(f"{path}sky/").status_code == 404
     assert plain.get(f"{path}?include=hidden").status_code == 403
     rows = permitted.get(f"{path}?include=hidden").json()["results"]
-    assert [(row["key"], row["shown"]) for row in rows] == [("sky", False), ("woman", False)]
+    assert [(row["key"], row["visible"]) for row in rows] == [("sky", False), ("woman", False)]
     assert permitted.get(path).json()["results"] == []
 
 

@@ -49,7 +49,7 @@ def test_an_unknown_parameter_is_named_together_with_the_known_ones(api: APIClie
     assert body["type"] == PREFIX + "unknown-parameter"
     assert body["unknown"] == ["colour", "tags"]
     ordering = ["cursor", "page_size", "order", "order_tag", "fields", "include"]
-    assert body["known"] == sorted([*AssetFilters().fields, *ordering])
+    assert body["allowed"] == sorted([*AssetFilters().fields, *ordering])
     assert body["detail"].startswith(
         'Unknown parameter "colour", "tags". Allowed parameters: created_after, '
     )

@@ -66,7 +66,7 @@ def test_a_job_is_previewed_asked_for_followed_and_undone(
             "assets_is_exact": True,
             "calls": 0,
             "cost": None,
-            "left": None,
+            "calls_left": None,
             "can_be_undone": True,
         },
     )
