@@ -244,7 +244,7 @@ def test_a_result_is_walked_and_decided_by_keys_alone(
     expect(page.get_by_role("link", name="Next asset")).to_have_count(0)
     press(page, "p")
     expect(title).to_contain_text("dogs.jpg")
-    page.get_by_role("link", name="Back to the resultssss").press("Enter")
+    page.get_by_role("link", name="Back to the results").press("Enter")
     expect(page).to_have_url(re.compile(r"order=best&q=animal"))
 
 

@@ -90,7 +90,7 @@ def test_an_endpoint_is_made_told_and_told_again_by_keys_alone(
     tab_to(page, rows.get_by_role("checkbox"))
     page.keyboard.press("Space")
     tab_to(page, page.get_by_label("Action:"))
-    page.keyboard.type("Send selected")
+    page.keyboard.type("Resend selected")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(page.get_by_text("1 message is being resent.")).to_be_visible()

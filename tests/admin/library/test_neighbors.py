@@ -17,7 +17,7 @@ from tests.api.rows import tagged
 pytestmark = pytest.mark.django_db
 
 LIST = "/admin/filestack_tags/asset/"
-PREVIOUS, NEXT, BACK = "Previous asset", "Next asset", "Back to the resultsss"
+PREVIOUS, NEXT, BACK = "Previous asset", "Next asset", "Back to the results"
 
 
 @pytest.fixture
