@@ -148,13 +148,7 @@ class BaseAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in stubs
         try:
             return view(request, extra_context)
         except lookups.InvalidListParameters:
-            request.current_app = self.admin_site.name
-            context = {
-                **self.admin_site.each_context(request),
-                "title": _("This list cannot be shown"),
-                "opts": self.opts,
-                "media": self.media,
-            }
+            context = self.page_context(request, _("This list cannot be shown"))
             page = "filestack_tags/admin/invalid_list.html"
             return TemplateResponse(request, page, context, status=400)
 
@@ -192,12 +186,9 @@ class BaseAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in stubs
         if not across:
             queryset = queryset.filter(pk__in=request.POST.getlist(ACTION_CHECKBOX_NAME))
         ids = list(queryset.values_list("pk", flat=True)[: COUNT_LIMIT + 1])
-        request.current_app = self.admin_site.name
+        title = _description(action) % model_format_dict(self.opts)
         context = {
-            **self.admin_site.each_context(request),
-            "title": _description(action) % model_format_dict(self.opts),
-            "opts": self.opts,
-            "media": self.media,
+            **self.page_context(request, title),
             "action": name,
             "ids": ids[:COUNT_LIMIT],
             "is_capped": len(ids) > COUNT_LIMIT,
@@ -206,6 +197,16 @@ class BaseAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in stubs
             "shown": SHOWN,
         }
         return TemplateResponse(request, "filestack_tags/admin/confirm_action.html", context)
+
+    def page_context(self, request: HttpRequest, title: str) -> dict[str, Any]:
+        """Return what every page of this admin passes to its template."""
+        request.current_app = self.admin_site.name
+        return {
+            **self.admin_site.each_context(request),
+            "title": title,
+            "opts": self.opts,
+            "media": self.media,
+        }
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         """Pass our columns as methods, not by name.

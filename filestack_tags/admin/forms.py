@@ -6,6 +6,7 @@ from typing import Any
 
 from django import forms
 from django.contrib.admin.widgets import AdminTextareaWidget
+from django.db.models import Q
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -15,10 +16,27 @@ from filestack_tags.db.text import MAX_LABEL_LENGTH, label_key
 from filestack_tags.exceptions import InvalidLabel, InvalidReference
 from filestack_tags.filestack.hosts import require_public
 from filestack_tags.filestack.sources import Source
-from filestack_tags.models import Asset, Tag
+from filestack_tags.models import Asset, Tag, TagAlias
 from filestack_tags.operations.status import not_configured
 
 from .changes import ChangesModelForm
+
+
+def require_tag(name: str) -> Tag:
+    """Return the tag with this name or alias, read in one query.
+
+    Raises:
+        ValidationError: when there is none.
+    """
+    try:
+        key = label_key(name)
+    except InvalidLabel as error:
+        raise forms.ValidationError(str(error)) from error
+    aliases = TagAlias.objects.filter(key=key)
+    tag = Tag.objects.filter(Q(key=key) | Q(pk__in=aliases.values("tag"))).first()
+    if tag is None:
+        raise forms.ValidationError(_("There is no tag “%(name)s”.") % {"name": name})
+    return tag
 
 
 class RegisterForm(ChangesModelForm):
@@ -133,13 +151,7 @@ class ReviewForm(forms.Form):
         name: str = self.cleaned_data["tag"]
         if not name:
             return None
-        try:
-            tag_id = tags.existing_ids([label_key(name)]).get(label_key(name))
-        except InvalidLabel as error:
-            raise forms.ValidationError(str(error)) from error
-        if tag_id is None:
-            raise forms.ValidationError(_("There is no tag “%(name)s”.") % {"name": name})
-        return Tag.objects.get(pk=tag_id)
+        return require_tag(name)
 
     def clean_low(self) -> int:
         low: int | None = self.cleaned_data["low"]

@@ -133,10 +133,7 @@ class BulkJobAdmin(ReadOnlyAdmin):
             request,
             "filestack_tags/admin/bulk_ask.html",
             {
-                **self.admin_site.each_context(request),
-                "title": _("Start a bulk job"),
-                "opts": self.opts,
-                "media": self.media,
+                **self.page_context(request, _("Start a bulk job")),
                 "form": form,
                 "preview": shown,
                 "previewed": digest,
@@ -159,10 +156,7 @@ class BulkJobAdmin(ReadOnlyAdmin):
             request,
             "filestack_tags/admin/bulk_job.html",
             {
-                **self.admin_site.each_context(request),
-                "title": _("Bulk job %(job)s") % {"job": job},
-                "opts": self.opts,
-                "media": self.media,
+                **self.page_context(request, _("Bulk job %(job)s") % {"job": job}),
                 "job": job,
                 "what": describe_job(job, request.user),
                 "now": job_progress(job),

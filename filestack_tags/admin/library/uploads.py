@@ -81,15 +81,11 @@ class UploadScreen(AssetPage):
             upload_policy.permit(limits)
         except (ConfigurationError, UploadRefused) as error:
             problem = str(error)
-        request.current_app = self.admin_site.name
         return TemplateResponse(
             request,
             "filestack_tags/admin/upload.html",
             {
-                **self.admin_site.each_context(request),
-                "title": _("Upload files"),
-                "opts": self.opts,
-                "media": self.media,
+                **self.page_context(request, _("Upload files")),
                 "limits": limits,
                 "types": ",".join(limits.mimetypes) if limits else "",
                 "problem": problem,

@@ -52,7 +52,6 @@ def operations_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
     """Show the on-call report; POST retries a circuit, or replays deliveries."""
     if not model_admin.has_view_permission(request):
         raise PermissionDenied
-    request.current_app = model_admin.admin_site.name
     if request.method == "POST":
         if "try" in request.POST:
             return _try_again(request)
@@ -74,7 +73,7 @@ def operations_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
     return TemplateResponse(
         request,
         "filestack_tags/admin/operations.html",
-        _context(model_admin, request, _("Operations"))
+        model_admin.page_context(request, _("Operations"))
         | {
             "may": may,
             "report": found,
@@ -158,7 +157,7 @@ def _replay(model_admin: Any, request: HttpRequest) -> HttpResponse:
         return TemplateResponse(
             request,
             "filestack_tags/admin/replay.html",
-            _context(model_admin, request, _("Replay deliveries?"))
+            model_admin.page_context(request, _("Replay deliveries?"))
             | {
                 "code": code,
                 "reason": ErrorCode.of_delivery(code),
@@ -201,12 +200,3 @@ def _counts(counts: Any) -> str:
     return ", ".join(
         f"{number:,} {what}" if isinstance(number, int) else what for what, number in items
     )
-
-
-def _context(model_admin: Any, request: HttpRequest, title: str) -> dict[str, Any]:
-    return {
-        **model_admin.admin_site.each_context(request),
-        "opts": model_admin.opts,
-        "title": title,
-        "media": model_admin.media,
-    }

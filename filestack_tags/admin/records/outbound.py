@@ -137,10 +137,7 @@ class WebhookEndpointAdmin(BaseAdmin):
             request,
             "filestack_tags/admin/webhook_secret.html",
             {
-                **self.admin_site.each_context(request),
-                "title": _("Secret of the webhook endpoint"),
-                "opts": self.opts,
-                "media": self.media,
+                **self.page_context(request, _("Secret of the webhook endpoint")),
                 "endpoint": endpoint,
                 "secret": delivery.secret_of(endpoint),
             },

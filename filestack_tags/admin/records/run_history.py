@@ -45,14 +45,11 @@ class RunHistory(BaseAdmin):
         earlier = _selected_run(request, "earlier", runs) or next(
             (run for run in finished if later and run.pk < later.pk), None
         )
-        request.current_app = self.admin_site.name
         return TemplateResponse(
             request,
             "filestack_tags/admin/asset_runs.html",
             {
-                **self.admin_site.each_context(request),
-                "title": _("Tagging runs"),
-                "opts": self.opts,
+                **self.page_context(request, _("Tagging runs")),
                 "asset": asset,
                 "runs": runs,
                 "earlier": earlier,

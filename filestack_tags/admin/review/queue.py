@@ -169,14 +169,11 @@ class ReviewPages(AssetPage):
             row.seen = seen.get(row.asset_id, 0)  # type: ignore[attr-defined]  # for the template
             row.picture = picture(row.asset)  # type: ignore[attr-defined]  # likewise
             row.mark = sensitive_mark(row.tag.key)  # type: ignore[attr-defined]  # likewise
-        request.current_app = self.admin_site.name
         return TemplateResponse(
             request,
             "filestack_tags/admin/review.html",
             {
-                **self.admin_site.each_context(request),
-                "title": _("Review tags"),
-                "opts": self.opts,
+                **self.page_context(request, _("Review tags")),
                 "form": form,
                 "queue": queue,
                 "groups": _grouped(rows, by_asset=by_asset),

@@ -17,12 +17,12 @@ from django.utils.translation import gettext_lazy
 
 from filestack_tags import tasks
 from filestack_tags.admin.base import UnscopedAdmin
+from filestack_tags.admin.forms import require_tag
 from filestack_tags.admin.sessions import post_only
-from filestack_tags.assets import tags
 from filestack_tags.assets.visibility import sees_everything
 from filestack_tags.curation import merging
-from filestack_tags.db.text import MAX_LABEL_LENGTH, label_key
-from filestack_tags.exceptions import CurationError, InvalidLabel
+from filestack_tags.db.text import MAX_LABEL_LENGTH
+from filestack_tags.exceptions import CurationError
 from filestack_tags.models import Tag, TagMerge
 from filestack_tags.search.completion import complete
 
@@ -41,16 +41,8 @@ class TargetForm(forms.Form):
         ),
     )
 
-    def clean_target(self) -> int:
-        """Return the id of the tag."""
-        name: str = self.cleaned_data["target"]
-        try:
-            tag_ids = tags.existing_ids([label_key(name)])
-        except InvalidLabel as error:
-            raise forms.ValidationError(str(error)) from error
-        if not tag_ids:
-            raise forms.ValidationError(_("There is no tag “%(name)s”.") % {"name": name})
-        return next(iter(tag_ids.values()))
+    def clean_target(self) -> Tag:
+        return require_tag(self.cleaned_data["target"])
 
 
 def may_undo_merges(user: Any) -> bool:
@@ -69,21 +61,21 @@ def merge_view(model_admin: Any, request: HttpRequest, pk: int) -> HttpResponse:
     form = TargetForm(data if "target" in data else None)
     preview = target = None
     if form.is_bound and form.is_valid():
-        target = Tag.objects.filter(pk=form.cleaned_data["target"]).first()
+        target = form.cleaned_data["target"]
         try:
             if request.method == "POST":
-                merge = tasks.merge(pk, form.cleaned_data["target"], user=request.user)  # type: ignore[arg-type]  # a staff user
+                merge = tasks.merge(pk, target.pk, user=request.user)  # type: ignore[arg-type]  # a staff user
                 url = "admin:filestack_tags_tagmerge_change"
                 return HttpResponseRedirect(
                     reverse(url, args=(merge.pk,), current_app=model_admin.admin_site.name)
                 )
-            preview = merging.preview(pk, form.cleaned_data["target"])
+            preview = merging.preview(pk, target.pk)
         except CurationError as error:
             form.add_error("target", str(error))
     context = {
-        **model_admin.admin_site.each_context(request),
-        "opts": model_admin.opts,
-        "title": _("Merge “%(tag)s” into another tag") % {"tag": tag.name},
+        **model_admin.page_context(
+            request, _("Merge “%(tag)s” into another tag") % {"tag": tag.name}
+        ),
         "tag": tag,
         "target": target,
         "form": form,
@@ -93,7 +85,6 @@ def merge_view(model_admin: Any, request: HttpRequest, pk: int) -> HttpResponse:
             for tag_choice in complete("", limit=SUGGESTED, include_hidden=True)
             if tag_choice.tag_id != pk
         ],
-        "media": model_admin.media,
     }
     return render(request, "filestack_tags/admin/merge.html", context)
 

@@ -62,7 +62,7 @@ def never_show_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
             )
             messages.success(request, text % {"count": len(hidden)})
             return HttpResponseRedirect("../?hidden__exact=1")
-    context = _context(model_admin, request, _("Hide tag names")) | {"form": form}
+    context = model_admin.page_context(request, _("Hide tag names")) | {"form": form}
     return render(request, "filestack_tags/admin/never_show.html", context)
 
 
@@ -86,7 +86,7 @@ def sensitive_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
                     messages.error(request, str(error))
         return HttpResponseRedirect(request.get_full_path())
     rows = report(alias())
-    context = _context(model_admin, request, _("Sensitive tags")) | {
+    context = model_admin.page_context(request, _("Sensitive tags")) | {
         "rows": rows,
         "may_change": may_change,
         "is_on": get_settings().HIDE_SENSITIVE,
@@ -95,12 +95,3 @@ def sensitive_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
         "kept": sum(row.withheld for row in rows),
     }
     return render(request, "filestack_tags/admin/sensitive.html", context)
-
-
-def _context(model_admin: Any, request: HttpRequest, title: str) -> dict[str, Any]:
-    return {
-        **model_admin.admin_site.each_context(request),
-        "opts": model_admin.opts,
-        "title": title,
-        "media": model_admin.media,
-    }

@@ -53,9 +53,7 @@ def minimum_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
     stay, stay_assets = found.counts(minimum)
     most = max(found.tags.values(), default=1)
     context = {
-        **model_admin.admin_site.each_context(request),
-        "opts": model_admin.opts,
-        "title": _("Global minimum"),
+        **model_admin.page_context(request, _("Global minimum")),
         "form": form,
         "least": least,
         "minimum": minimum,
@@ -74,7 +72,6 @@ def minimum_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
             }
             for until in sorted(found.tags)
         ],
-        "media": model_admin.media,
     }
     return render(request, "filestack_tags/admin/minimum.html", context)
 
@@ -117,9 +114,7 @@ def threshold_view(model_admin: Any, request: HttpRequest, pk: int) -> HttpRespo
     minimum = least if requested is None else requested
     most = max(counts.values(), default=1)
     context = {
-        **model_admin.admin_site.each_context(request),
-        "opts": model_admin.opts,
-        "title": _("Threshold of “%(tag)s”") % {"tag": tag.name},
+        **model_admin.page_context(request, _("Threshold of “%(tag)s”") % {"tag": tag.name}),
         "tag": tag,
         "form": form,
         "may_change": may_change,
@@ -133,6 +128,5 @@ def threshold_view(model_admin: Any, request: HttpRequest, pk: int) -> HttpRespo
         ]
         if counts
         else [],
-        "media": model_admin.media,
     }
     return render(request, "filestack_tags/admin/threshold.html", context)
