@@ -35,20 +35,6 @@ class ExactCharField(models.CharField):  # type: ignore[type-arg]  # generic in 
         return parameters
 
 
-class IdentifierField(ExactCharField):
-    """An :class:`ExactCharField` that is only looked up by its full value, as digests are.
-
-    For an indexed ``varchar`` on PostgreSQL, Django creates a second index for ``LIKE``, which
-    makes every write slower. A different internal type avoids it.
-    """
-
-    def db_type(self, connection: BaseDatabaseWrapper) -> str | None:
-        kind = super().db_type(connection)
-        if kind is not None and connection.vendor == "postgresql":
-            return kind.replace("varchar", "character varying", 1)
-        return kind
-
-
 class AssetOf(_ForeignKeyToAsset):
     """The asset of a file that a host project's model keeps in a ``FileField`` or ``ImageField``.
 

@@ -223,7 +223,7 @@ EVENTS = (
     _counter(
         "model_files.closed",
         "A file of a host model was registered, was left out because it is not tagged, or failed.",
-        result=frozenset({"known", "left_out", "failed"}),
+        result=frozenset({"registered", "skipped", "failed"}),
     ),
 )
 

@@ -27,6 +27,7 @@ from filestack_tags.models import (
     Circuit,
     Heartbeat,
     ModelFile,
+    OutboundEndpoint,
     OutboundMessage,
     SavedSearch,
     Spending,
@@ -38,7 +39,6 @@ from filestack_tags.models import (
     TagMergeRow,
     TagStatistic,
     WebhookDelivery,
-    WebhookEndpoint,
 )
 from filestack_tags.operations.sinks.gauges import GAUGES
 
@@ -60,7 +60,7 @@ MODELS = (
     *(BulkJob, BulkJobItem, BulkJobPart),
     *(TagMerge, TagMergeRow),
     *(ModelFile, SavedSearch),
-    *(WebhookEndpoint, OutboundMessage),
+    *(OutboundEndpoint, OutboundMessage),
 )
 
 

@@ -324,7 +324,7 @@ def test_5_no_asset_stays_queued_or_running_whatever_its_tagger_does(script: Any
     states = dict(Asset.objects.values_list("pk", "tagging_state"))
     assert [states[pk] for pk in ids] == ["tagged", "failed", "failed", "failed"]
     assert not Asset.objects.exclude(due_at=None).exists()
-    assert Asset.objects.filter(tagging_state="failed", last_error="").count() == 0
+    assert Asset.objects.filter(tagging_state="failed", error="").count() == 0
 
 
 @pytest.mark.django_db

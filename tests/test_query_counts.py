@@ -21,6 +21,7 @@ from filestack_tags.models import (
     BulkJob,
     BulkJobItem,
     ModelFile,
+    OutboundEndpoint,
     OutboundMessage,
     SavedSearch,
     Spending,
@@ -30,7 +31,6 @@ from filestack_tags.models import (
     TaggingRun,
     TagMerge,
     WebhookDelivery,
-    WebhookEndpoint,
 )
 from filestack_tags.search import completion
 from tests.addresses import ours
@@ -71,7 +71,7 @@ def fill(first: int, end: int, root: User) -> None:
     tagged("h0", {"sky": 90, "sea": 70, **dict.fromkeys(words, 80)})
     sky = Tag.objects.get(key="sky")
     job, _ = BulkJob.objects.get_or_create(action="add_tag", key="k", requested_by=root)
-    endpoint, _ = WebhookEndpoint.objects.get_or_create(url="https://a.example/", events=[])
+    endpoint, _ = OutboundEndpoint.objects.get_or_create(url="https://a.example/", events=[])
     for number in range(first, end):
         delivery = WebhookDelivery.objects.create(
             event_key=f"e{number}", asset=asset, raw_body=b"{}", action="fp.upload"
@@ -111,7 +111,7 @@ def value_of(path: str) -> Any:
         "/tagdecision/|/decisions/": lambda: TagDecision.objects.earliest("pk").pk,
         "/tagmerge/|/merges/": lambda: TagMerge.objects.earliest("pk").pk,
         "/savedsearch/|/saved-searches/": lambda: SavedSearch.objects.earliest("pk").pk,
-        "/webhookendpoint/": lambda: WebhookEndpoint.objects.get().pk,
+        "/outboundendpoint/": lambda: OutboundEndpoint.objects.get().pk,
         "/outboundmessage/": lambda: OutboundMessage.objects.earliest("pk").pk,
         "/modelfile/": lambda: ModelFile.objects.earliest("pk").pk,
         "/backfill/": lambda: Backfill.objects.earliest("pk").pk,

@@ -25,7 +25,7 @@ INSERT = """
     INSERT INTO filestack_tags_asset
         (kind, reference, digest, filename, mimetype, container, key, store_status, upload_tags,
          uploaded_at, content_version, tagging_state, attempts, queued_by, queued_for,
-         last_error, error_code, tags_version, created_at, changed_at)
+         error, error_code, tags_version, created_at, updated_at)
     SELECT 'handle', 'h' || n, md5(n::text) || md5('h' || n), n || '.jpg', 'image/jpeg',
            '', '', 'Stored', '{}', now(), 1, 'new', 0, '', '', '', '', 0, now(), now()
     FROM generate_series(%s::integer, %s::integer) AS n

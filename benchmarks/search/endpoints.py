@@ -128,7 +128,7 @@ def _run_row(pk: int) -> dict[str, Any]:
         "rule_results": "{}",
         "raw_reply": "{}",
         "error_code": "",
-        "error_text": "",
+        "error": "",
         "notes": "",
         "delivery_id": pk,
         "started_at": MOMENT,

@@ -91,12 +91,12 @@ def asset_row(pk: int) -> dict[str, Any]:
         "attempts": 0,
         "queued_by": "",
         "queued_for": "",
-        "last_error": "",
+        "error": "",
         "error_code": "",
         "tags_version": 1,
         "tags_at": MOMENT,
         "created_at": MOMENT,
-        "changed_at": MOMENT,
+        "updated_at": MOMENT,
     }
 
 

@@ -26,7 +26,7 @@ def wait_until_tagged(uploads: Sequence[Upload], children: Children) -> list[Ass
         assets = _assets(uploads)
         for asset in assets.values():
             if asset.tagging_state == Asset.State.FAILED:
-                raise DemoFailed(f"{asset} could not be tagged: {asset.last_error}")
+                raise DemoFailed(f"{asset} could not be tagged: {asset.error}")
         missing = [item for item in uploads if not _is_tagged(assets.get(item.handle))]
         _show(len(uploads) - len(missing), len(uploads))
         if not missing:

@@ -177,7 +177,7 @@ class AssetViewSet(View):
             lock_asset(kwargs["pk"])
 
     def modified_at(self, **kwargs: str) -> datetime | None:
-        return self.asset(kwargs["pk"]).changed_at if "pk" in kwargs else None
+        return self.asset(kwargs["pk"]).updated_at if "pk" in kwargs else None
 
     @operation(
         "view_asset",

@@ -39,7 +39,7 @@ class DecisionSerializer(serializers.ModelSerializer[TagDecision]):
     class Meta:
         model = TagDecision
         fields = (
-            *("id", "asset", "tag", "act", "user", "at", "origin", "job"),
+            *("id", "asset", "tag", "act", "user", "created_at", "origin", "job"),
             *("before", "after", "undoes", "undone_by"),
         )
         read_only_fields = fields

@@ -55,7 +55,7 @@ class JobSerializer(serializers.ModelSerializer[BulkJob]):
         fields: tuple[str, ...] = (
             *("id", "action", "q", "parameters", "undoes", "state", "held", "error"),
             *("matched", "matched_is_exact", "done", "changed", "skipped", "failed", "reasons"),
-            *("requested_by", "created_at", "started_at", "changed_at", "finished_at"),
+            *("requested_by", "created_at", "started_at", "updated_at", "finished_at"),
         )
         read_only_fields = fields
 

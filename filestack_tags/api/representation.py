@@ -59,7 +59,7 @@ class VisibleTagSerializer(serializers.Serializer[Any]):
 class TaggingSerializer(serializers.Serializer[Any]):
     state = serializers.ChoiceField(Asset.State.choices, source="tagging_state")
     attempts = serializers.IntegerField(min_value=0)
-    last_error = serializers.CharField(allow_blank=True)
+    error = serializers.CharField(allow_blank=True)
     tagged_at = serializers.DateTimeField(source="tags_at", allow_null=True)
     stale = serializers.BooleanField(source="tags_are_stale")
 
@@ -85,7 +85,7 @@ class AssetSerializer(serializers.Serializer[Any]):
     uploaded_at = serializers.DateTimeField(required=False)
     content_version = serializers.IntegerField(min_value=0, required=False)
     created_at = serializers.DateTimeField(required=False)
-    changed_at = serializers.DateTimeField(required=False)
+    updated_at = serializers.DateTimeField(required=False)
     tagging = TaggingSerializer(source="*", required=False)
     tags = VisibleTagSerializer(source="visible_tags", many=True, required=False)
 
@@ -94,8 +94,8 @@ FIELDS = tuple(AssetSerializer().fields)
 """The members of an asset, in this order."""
 COLUMNS = tuple(name for name in FIELDS if name not in ("uploader", "tagging", "tags"))
 """The members that are columns of the same name."""
-TIMES = ("uploaded_at", "created_at", "changed_at")
-TAGGING = ("tagging_state", "attempts", "last_error", "tags_at", "tags_version")
+TIMES = ("uploaded_at", "created_at", "updated_at")
+TAGGING = ("tagging_state", "attempts", "error", "tags_at", "tags_version")
 
 
 def describe(
@@ -136,7 +136,7 @@ def _asset(
         "tagging": {
             "state": row["tagging_state"],
             "attempts": row["attempts"],
-            "last_error": row["last_error"],
+            "error": row["error"],
             "tagged_at": local(row["tags_at"]),
             # The same as Asset.tags_are_stale.
             "stale": 0 < row["tags_version"] < row["content_version"],

@@ -32,7 +32,7 @@ class RunSerializer(serializers.ModelSerializer[TaggingRun]):
         fields: tuple[str, ...] = (
             *("id", "asset", "tagger", "version", "trigger", "state", "content_version"),
             *("workflow_id", "job_id", "delivery", "shared_from", "rule_results"),
-            *("http_status", "error_code", "error_text"),
+            *("http_status", "error_code", "error"),
             *("started_at", "finished_at", "result_at"),
         )
         read_only_fields = fields

@@ -41,7 +41,7 @@ class SavedSearchSerializer(serializers.ModelSerializer[SavedSearch]):
         model = SavedSearch
         fields = (
             *("id", "name", "query", "order", "order_tag", "shared"),
-            *("owner", "created_at", "changed_at"),
+            *("owner", "created_at", "updated_at"),
         )
         read_only_fields = fields
 
@@ -93,7 +93,7 @@ class SavedSearchViewSet(View):
             locked(SavedSearch.objects.filter(pk=row_id(kwargs["pk"]))).only("pk").first()
 
     def modified_at(self, **kwargs: str) -> datetime | None:
-        return self._visible(kwargs["pk"]).changed_at if "pk" in kwargs else None
+        return self._visible(kwargs["pk"]).updated_at if "pk" in kwargs else None
 
     @operation(
         "view_savedsearch", parameters=PageParameters, returns=page_of(SavedSearchSerializer)

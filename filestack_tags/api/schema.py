@@ -31,7 +31,7 @@ PRECONDITIONS: dict[str, tuple[dict[str, Any], str]] = {
     "If-None-Match": (ETAGS, "an ETag, or *: 412 if the content matches"),
     "If-Unmodified-Since": (
         {"type": "string"},
-        "an HTTP date: 412 if changed_at is later; ignored with If-Match",
+        "an HTTP date: 412 if updated_at is later; ignored with If-Match",
     ),
 }
 ALWAYS = (

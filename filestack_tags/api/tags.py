@@ -103,7 +103,7 @@ class TagMergeSerializer(serializers.ModelSerializer[TagMerge]):
         fields = (
             *("id", "source", "target", "state", "error"),
             *("assets", "done", "both", "conflicts"),
-            *("started_at", "changed_at"),
+            *("started_at", "updated_at"),
         )
         read_only_fields = fields
 

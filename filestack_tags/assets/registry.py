@@ -331,8 +331,8 @@ def _present_or_not(asset_ids: Collection[int], *, deleted_at: datetime | None) 
         if not ids:
             return ids
         for asset in changed:
-            asset.changed_at = timezone.now()
-        update_rows(changed, ("deleted_at", "changed_at", "tagging_state", "due_at"))
+            asset.updated_at = timezone.now()
+        update_rows(changed, ("deleted_at", "updated_at", "tagging_state", "due_at"))
         rescore(hidden=ids) if deleted_at else rescore(shown=ids)
     return ids
 
@@ -392,7 +392,7 @@ def queue(
     asset.queued_by, asset.queued_for = trigger, tagger
     asset.fresh_since = fresh_since
     asset.attempts = 0
-    asset.due_at = asset.changed_at = timezone.now()
+    asset.due_at = asset.updated_at = timezone.now()
 
 
 def hide(asset: Asset, at: datetime) -> bool:

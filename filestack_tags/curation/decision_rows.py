@@ -229,9 +229,9 @@ def _entry(change: Change, act: str, signature: Signature, now: datetime) -> Tag
         tag_id=change.pair[1],
         act=act,
         user_id=signature.user_id,
-        at=now,
+        created_at=now,
         origin=signature.origin,
-        job=signature.job,
+        job_id=signature.job,
         undoes_id=change.undoes,
     )
     if (before := change.before) is not None:

@@ -272,7 +272,7 @@ def described(decision: TagDecision) -> str:
         "user": decision.user.get_username() if decision.user else _("Another user"),
         "act": decision.get_act_display(),
         "tag": decision.tag,
-        "time": localize(timezone.localtime(decision.at)),
+        "time": localize(timezone.localtime(decision.created_at)),
     }
 
 

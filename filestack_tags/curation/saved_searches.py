@@ -86,7 +86,7 @@ def save(
             for name, value in values.items():
                 setattr(saved, name, value)
             saved.scope_digest = digest_of(user)
-            saved.changed_at = now
+            saved.updated_at = now
             saved.save(using=alias())
     except IntegrityError:  # saved by a concurrent request
         _require_free(values["name"], user, saved_id)

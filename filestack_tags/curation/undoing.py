@@ -160,7 +160,7 @@ def _require_last(
         undone = last.undoes_id
         if undone is None or undone not in earlier:
             who = last.user.get_username() if last.user else "Somebody"
-            when = timezone.localtime(last.at).strftime("%Y-%m-%d %H:%M")
+            when = timezone.localtime(last.created_at).strftime("%Y-%m-%d %H:%M")
             raise CurationError(
                 f"{who} decided about this tag of the asset since, on {when}:"
                 " undo that decision first."

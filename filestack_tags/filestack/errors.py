@@ -62,7 +62,7 @@ class Reply:
         return sanitize_text(self.content.decode("utf-8", "replace"))
 
 
-def error_text(reply: Reply) -> str:
+def error(reply: Reply) -> str:
     """Return the error message in the reply, on one line, or ``""``.
 
     Recognizes ``{"error": "…"}``, ``{"error": {"msg": "…"}}`` and short plain text.
@@ -99,7 +99,7 @@ def check_not_refused(reply: Reply) -> None:
     try:
         refused = "error" in decode(reply.content)[0]
     except PayloadError:
-        refused = refusal(error_text(reply)) is not None
+        refused = refusal(error(reply)) is not None
     if refused:
         raise PayloadError("The reply is an error message.")
 
@@ -127,7 +127,7 @@ def error_for(
         problem: what is wrong with a 2xx reply.
         retryable: whether a 2xx reply may be complete the next time.
     """
-    text = error_text(reply)
+    text = error(reply)
     kind = _kind(reply.status, text, about)
     said = hide(text).rstrip(".")
     if kind is UnexpectedReply:

@@ -68,7 +68,7 @@ class _Offer:
     handle: str = ""
 
 
-class _LeftOut(Exception):
+class _Skipped(Exception):
     """A file that should not be tagged; the message says why."""
 
 
@@ -118,7 +118,7 @@ def record_file(field: AssetOf, row_id: Any, name: str, *, is_new: bool = False)
                 state=ModelFile.State.WAITING,
                 due_at=timezone.now(),
                 attempts=0,
-                changed_at=timezone.now(),
+                updated_at=timezone.now(),
             )
             _link(field, row_id, None)
     return True
@@ -142,7 +142,7 @@ def sync(
 
 def retry(entry_ids: Iterable[int]) -> int:
     """Retry files that failed or were left out; return how many there were."""
-    closed = ModelFile.objects.exclude(state=ModelFile.State.KNOWN)
+    closed = ModelFile.objects.exclude(state=ModelFile.State.REGISTERED)
     return len(closed.reopen(entry_ids))
 
 
@@ -198,8 +198,8 @@ def store(entry_id: int) -> Stored:
         field = _field(entry.field)
         offer = _offer(field, entry)
         return _link_asset(field, entry, offer) or _discard(entry, offer)
-    except _LeftOut as left_out:
-        entry.close(ModelFile.State.LEFT_OUT, str(left_out))
+    except _Skipped as skipped:
+        entry.close(ModelFile.State.SKIPPED, str(skipped))
         return _save(entry)
     except Exception as error:  # noqa: BLE001  # storages raise their library's exceptions
         return _failed(entry, error)
@@ -209,7 +209,7 @@ def _offer(field: AssetOf, entry: ModelFile) -> _Offer:
     """Return what to register the file as; stores it at Filestack if necessary."""
     mimetype = guess_type(entry.name, strict=False)[0] or ""
     if not queue.is_tagged_type(mimetype):
-        raise _LeftOut(f"Files of type {mimetype} are not tagged: see AUTO_TAG_MIMETYPES.")
+        raise _Skipped(f"Files of type {mimetype} are not tagged: see AUTO_TAG_MIMETYPES.")
     filename = PurePath(entry.name).name
     facts = Facts(filename=filename, mimetype=mimetype or None)
     if field.alias:
@@ -267,7 +267,7 @@ def _link_asset(field: AssetOf, entry: ModelFile, offer: _Offer) -> Stored | Non
         _link(field, row_id, asset.pk)
         before, current.asset = current.asset_id, asset
         current.sha256 = offer.sha256
-        current.close(ModelFile.State.KNOWN)
+        current.close(ModelFile.State.REGISTERED)
         current.save(using=alias())
         if before not in (None, asset.pk):
             _let_go(field, before)
@@ -321,7 +321,7 @@ def _save(entry: ModelFile) -> Stored:
     """Save the result for a file, unless it changed or another process has leased it by now."""
     with suppress(LeaseLost), atomic():
         ModelFile.objects.lock_leased([entry])
-        entry.save(using=alias(), update_fields=(*ModelFile.LEASE_FIELDS, "changed_at"))
+        entry.save(using=alias(), update_fields=(*ModelFile.LEASE_FIELDS, "updated_at"))
     return Stored(entry.state, retry_at=entry.due_at)
 
 

@@ -13,7 +13,7 @@ from .deliveries import WebhookDelivery
 from .leases import Leased, LeaseLost
 from .model_files import ModelFile
 from .operations import Backfill, Circuit, Heartbeat, Spending
-from .outbound import OutboundMessage, WebhookEndpoint
+from .outbound import OutboundEndpoint, OutboundMessage
 from .runs import TaggingRun
 from .saved_searches import SavedSearch
 from .tag_merges import TagMerge, TagMergeRow
@@ -33,6 +33,7 @@ __all__ = [
     "LeaseLost",
     "Leased",
     "ModelFile",
+    "OutboundEndpoint",
     "OutboundMessage",
     "SavedSearch",
     "Spending",
@@ -44,7 +45,6 @@ __all__ = [
     "TagStatistic",
     "TaggingRun",
     "WebhookDelivery",
-    "WebhookEndpoint",
     "score_in_sql",
     "score_of",
 ]

@@ -12,9 +12,10 @@ from django.utils.translation import gettext_lazy as _
 
 from filestack_tags.db.replicas import ReplicaManager
 from filestack_tags.db.text import MAX_REFERENCE_LENGTH
-from filestack_tags.fields import ExactCharField, IdentifierField
+from filestack_tags.fields import ExactCharField
 
 from . import searching
+from .leases import one_of, open_means_due
 
 if TYPE_CHECKING:
     from filestack_tags.search.language.tree import Query
@@ -125,14 +126,14 @@ class Asset(models.Model):
 
     kind = models.CharField(_("kind"), max_length=8, choices=Kind)
     reference = ExactCharField(_("reference"), max_length=MAX_REFERENCE_LENGTH)
-    digest = IdentifierField(max_length=64, unique=True, editable=False)
+    digest = ExactCharField(max_length=64, editable=False)
 
     filename = models.CharField(_("file name"), max_length=1024, blank=True)
     mimetype = models.CharField(_("type"), max_length=255, blank=True)
     size = models.BigIntegerField(_("size in bytes"), null=True, blank=True)
     width = models.PositiveIntegerField(_("width"), null=True, blank=True)
     height = models.PositiveIntegerField(_("height"), null=True, blank=True)
-    sha256 = IdentifierField(_("SHA-256"), max_length=64, null=True, blank=True, db_index=True)
+    sha256 = ExactCharField(_("SHA-256"), max_length=64, null=True, blank=True)
     """SHA-256 of the bytes, in lowercase hex, once Filestack or the host has provided it."""
     container = models.CharField(_("container"), max_length=255, blank=True)
     key = models.CharField(_("storage key"), max_length=1024, blank=True)
@@ -165,7 +166,7 @@ class Asset(models.Model):
     """The tagger of the request; the setting ``TAGGER`` when empty."""
     fresh_since = models.DateTimeField(null=True, blank=True, editable=False)
     """Set by a forced request: replies from before this time are not used."""
-    last_error = models.TextField(_("last error"), blank=True)
+    error = models.TextField(_("last error"), blank=True)
     error_code = ExactCharField(_("error code"), max_length=50, blank=True, default="")
     """The code of the last error, as on its run; empty once the asset has its tags."""
     current_run = models.ForeignKey(
@@ -183,7 +184,7 @@ class Asset(models.Model):
     """Time of the result that the tags show; an older result is not applied."""
 
     created_at = models.DateTimeField(_("registered"), auto_now_add=True, db_index=True)
-    changed_at = models.DateTimeField(_("changed"), auto_now=True)
+    updated_at = models.DateTimeField(_("changed"), auto_now=True)
     deleted_at = models.DateTimeField(_("archived"), null=True, blank=True)
 
     objects = ReplicaManager.from_queryset(AssetQuerySet)()
@@ -201,6 +202,21 @@ class Asset(models.Model):
             models.Index(fields=("tagging_state", "-id"), name="fst_asset_state"),
             models.Index(fields=("due_at",), name="fst_asset_due"),
             models.Index(fields=("mimetype", "-id"), name="fst_asset_mimetype"),
+            models.Index(fields=("sha256",), name="fst_asset_sha256"),
+        )
+        constraints = (
+            models.UniqueConstraint(fields=("digest",), name="fst_asset_digest"),
+            one_of("kind", ("handle", "url", "alias"), "fst_asset_kind"),
+            one_of(
+                "tagging_state",
+                ("new", "queued", "running", "tagged", "stale", "failed"),
+                "fst_asset_known_state",
+            ),
+            open_means_due(("queued", "running"), "fst_asset_open", field="tagging_state"),
+            models.CheckConstraint(
+                condition=models.Q(tags_version__lte=models.F("content_version")),
+                name="fst_asset_versions",
+            ),
         )
 
     def __str__(self) -> str:

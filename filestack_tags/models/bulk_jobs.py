@@ -9,9 +9,10 @@ from django.utils.translation import gettext_lazy as _
 
 from filestack_tags import metrics
 from filestack_tags.db.replicas import ReplicaManager
-from filestack_tags.fields import ExactCharField, IdentifierField
+from filestack_tags.fields import ExactCharField
 
-from .leases import Leased, LeasedManager
+from .assets import Asset
+from .leases import Leased, LeasedManager, one_of, open_means_due
 from .runs import TaggingRun
 
 
@@ -84,8 +85,8 @@ class BulkJob(Leased):
         choices=TaggingRun.Trigger,
         default=TaggingRun.Trigger.CODE,
     )
-    key = IdentifierField(
-        _("idempotency key"), max_length=64, null=True, blank=True, unique=True, editable=False
+    key = ExactCharField(
+        _("idempotency key"), max_length=64, null=True, blank=True, editable=False
     )
     """Digest of an idempotency key and of its user, or no user."""
     undoes = models.ForeignKey(
@@ -93,12 +94,12 @@ class BulkJob(Leased):
         on_delete=models.CASCADE,
         null=True,
         blank=True,
-        related_name="undone_by",
+        related_name="undo_jobs",
         verbose_name=_("undoes"),
     )
     created_at = models.DateTimeField(_("requested"), default=timezone.now)
     started_at = models.DateTimeField(_("started"), null=True, blank=True)
-    changed_at = models.DateTimeField(_("last batch"), null=True, blank=True)
+    updated_at = models.DateTimeField(_("last batch"), null=True, blank=True)
     finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
     pruned_at = models.DateTimeField(_("pruned"), null=True, blank=True)
     """When the records about single assets were deleted, after which it cannot be undone."""
@@ -113,6 +114,15 @@ class BulkJob(Leased):
         indexes = (
             models.Index(fields=("due_at",), name="fst_job_due"),
             models.Index(fields=("requested_by", "-id"), name="fst_job_person"),
+        )
+        constraints = (
+            models.UniqueConstraint(fields=("key",), name="fst_job_key"),
+            one_of(
+                "state",
+                ("waiting", "running", "finished", "cancelled", "failed"),
+                "fst_job_known_state",
+            ),
+            open_means_due(("waiting", "running"), "fst_job_open"),
         )
 
     def __str__(self) -> str:
@@ -155,8 +165,15 @@ class BulkJobItem(models.Model):
     job = models.ForeignKey(
         BulkJob, on_delete=models.CASCADE, related_name="items", db_index=False
     )
-    asset_id = models.BigIntegerField(_("asset"))
-    """The asset may be deleted, or may never have existed."""
+    # The asset may be deleted, or may never have existed: this id may dangle.
+    asset = models.ForeignKey(
+        Asset,
+        on_delete=models.DO_NOTHING,
+        related_name="+",
+        db_index=False,
+        db_constraint=False,
+        verbose_name=_("asset"),
+    )
     outcome = models.CharField(_("outcome"), max_length=10, choices=Outcome)
     reason = models.CharField(_("reason"), max_length=20, blank=True)
     """Why it was skipped: a word of :data:`filestack_tags.curation.bulk.REASONS`."""
@@ -170,10 +187,10 @@ class BulkJobItem(models.Model):
         verbose_name_plural = _("items of bulk jobs")
         ordering = ("-asset_id",)
         constraints = (
-            models.UniqueConstraint(fields=("job", "asset_id"), name="fst_jobitem_asset"),
+            models.UniqueConstraint(fields=("job", "asset"), name="fst_jobitem_asset"),
         )
         indexes = (
-            models.Index(fields=("job", "outcome", "-asset_id"), name="fst_jobitem_outcome"),
+            models.Index(fields=("job", "outcome", "-asset"), name="fst_jobitem_outcome"),
         )
 
     def __str__(self) -> str:

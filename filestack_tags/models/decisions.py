@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from filestack_tags.db.replicas import ReplicaManager
 
 from .assets import Asset
+from .bulk_jobs import BulkJob
 from .tags import AssetTag, Tag
 
 
@@ -62,10 +63,19 @@ class TagDecision(models.Model):
         db_index=False,
         verbose_name=_("user"),
     )
-    at = models.DateTimeField(_("time"), default=timezone.now)
+    created_at = models.DateTimeField(_("time"), default=timezone.now)
     origin = models.CharField(_("origin"), max_length=7, choices=Origin, default=Origin.CODE)
-    job = models.PositiveBigIntegerField(_("job"), null=True, blank=True)
-    """The job that decided, if one did."""
+    job = models.ForeignKey(
+        BulkJob,
+        on_delete=models.DO_NOTHING,
+        null=True,
+        blank=True,
+        related_name="decisions",
+        db_index=False,
+        db_constraint=False,
+        verbose_name=_("job"),
+    )
+    """The job that decided, if one did. Jobs may be deleted: the id may dangle."""
     undoes = models.OneToOneField(
         "self",
         on_delete=models.CASCADE,

@@ -7,10 +7,10 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from filestack_tags import metrics
-from filestack_tags.fields import IdentifierField
+from filestack_tags.fields import ExactCharField
 
 from .assets import Asset
-from .leases import Leased, LeasedManager
+from .leases import Leased, LeasedManager, one_of, open_means_due
 
 
 class WebhookDelivery(Leased):
@@ -26,7 +26,7 @@ class WebhookDelivery(Leased):
     QUEUED, LEASED = State.RECEIVED, State.PROCESSING
     LEASE_FIELDS = (*Leased.LEASE_FIELDS, "outcome", "asset", "processed_at")
 
-    event_key = IdentifierField(_("event key"), max_length=200, unique=True)
+    event_key = ExactCharField(_("event key"), max_length=200)
     action = models.CharField(_("action"), max_length=100, blank=True)
     headers = models.JSONField(_("headers"), default=dict)
     raw_body = models.BinaryField(_("raw body"))
@@ -56,6 +56,15 @@ class WebhookDelivery(Leased):
             models.Index(fields=("state", "-id"), name="fst_delivery_state"),
             models.Index(fields=("action", "-id"), name="fst_delivery_action"),
             models.Index(fields=("due_at",), name="fst_delivery_due"),
+        )
+        constraints = (
+            models.UniqueConstraint(fields=("event_key",), name="fst_delivery_event_key"),
+            one_of(
+                "state",
+                ("received", "processing", "processed", "ignored", "failed"),
+                "fst_delivery_known_state",
+            ),
+            open_means_due(("received", "processing"), "fst_delivery_open"),
         )
 
     def __str__(self) -> str:

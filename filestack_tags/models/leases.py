@@ -33,6 +33,21 @@ LEASE = ("state", "attempts", "due_at")
 Row = TypeVar("Row", bound="Leased")
 
 
+def one_of(field: str, values: Iterable[Any], name: str) -> models.CheckConstraint:
+    """Return the constraint that a field has one of these values."""
+    return models.CheckConstraint(condition=Q(**{f"{field}__in": [*values]}), name=name)
+
+
+def open_means_due(
+    states: Iterable[str], name: str, *, field: str = "state"
+) -> models.CheckConstraint:
+    """Return the constraint that rows in these states have a ``due_at``, and no other rows."""
+    is_open = Q(**{f"{field}__in": [*states]})
+    return models.CheckConstraint(
+        condition=(is_open & Q(due_at__isnull=False)) | (~is_open & Q(due_at=None)), name=name
+    )
+
+
 class LeaseLost(Exception):
     """The lease expired and another process has the row, or it was closed; roll back."""
 

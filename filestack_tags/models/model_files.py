@@ -9,7 +9,7 @@ from filestack_tags import metrics
 from filestack_tags.fields import ExactCharField
 
 from .assets import Asset
-from .leases import Leased, LeasedManager
+from .leases import Leased, LeasedManager, one_of, open_means_due
 
 
 class ModelFile(Leased):
@@ -17,8 +17,8 @@ class ModelFile(Leased):
 
     class State(models.TextChoices):
         WAITING = "waiting", _("waiting")
-        KNOWN = "known", _("registered")
-        LEFT_OUT = "left_out", _("skipped")
+        REGISTERED = "registered", _("registered")
+        SKIPPED = "skipped", _("skipped")
         FAILED = "failed", _("failed")
 
     QUEUED = State.WAITING
@@ -41,8 +41,8 @@ class ModelFile(Leased):
         related_name="model_files",
         verbose_name=_("asset"),
     )
-    state = models.CharField(_("state"), max_length=8, choices=State, default=State.WAITING)
-    changed_at = models.DateTimeField(_("changed"), auto_now=True)
+    state = models.CharField(_("state"), max_length=10, choices=State, default=State.WAITING)
+    updated_at = models.DateTimeField(_("changed"), auto_now=True)
 
     objects = LeasedManager()
 
@@ -53,6 +53,10 @@ class ModelFile(Leased):
         ordering = ("-id",)
         constraints = (
             models.UniqueConstraint(fields=("field", "row"), name="fst_model_file_unique"),
+            one_of(
+                "state", ("waiting", "registered", "skipped", "failed"), "fst_model_file_state"
+            ),
+            open_means_due(("waiting",), "fst_model_file_open"),
         )
         indexes = (models.Index(fields=("state", "due_at"), name="fst_model_file_due"),)
 

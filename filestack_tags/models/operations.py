@@ -60,7 +60,7 @@ class Heartbeat(models.Model):
     """When a scheduled task, such as the sweep, last finished."""
 
     name = ExactCharField(_("name"), max_length=50, unique=True)
-    at = models.DateTimeField(_("last run"), default=timezone.now)
+    finished_at = models.DateTimeField(_("last run"), default=timezone.now)
     found = models.JSONField(_("result"), default=dict, blank=True)
     """What it did, as ``{what: how many}``."""
 
@@ -92,7 +92,7 @@ class Backfill(models.Model):
     counts = models.JSONField(_("counts"), default=dict, blank=True)
     """``{outcome: how many}``."""
     started_at = models.DateTimeField(_("started"), default=timezone.now)
-    changed_at = models.DateTimeField(_("changed"), auto_now=True)
+    updated_at = models.DateTimeField(_("changed"), auto_now=True)
     finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
 
     objects = ReplicaManager()

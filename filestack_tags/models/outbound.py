@@ -13,7 +13,7 @@ from filestack_tags import metrics
 from filestack_tags.db.replicas import ReplicaManager
 from filestack_tags.fields import ExactCharField
 
-from .leases import Leased, LeasedManager
+from .leases import Leased, LeasedManager, one_of, open_means_due
 
 
 def new_nonce() -> str:
@@ -26,7 +26,7 @@ def new_webhook_id() -> str:
     return f"msg_{uuid.uuid4().hex}"
 
 
-class WebhookEndpoint(models.Model):
+class OutboundEndpoint(models.Model):
     """Another system. Its secret is not stored: see :mod:`filestack_tags.outbound.delivery`."""
 
     url = models.CharField(_("URL"), max_length=2000)
@@ -70,11 +70,9 @@ class OutboundMessage(Leased):
     QUEUED = State.WAITING
     LEASE_FIELDS = (*Leased.LEASE_FIELDS, "http_status", "sent_at")
 
-    webhook_id = ExactCharField(
-        _("webhook-id"), max_length=64, unique=True, default=new_webhook_id
-    )
+    webhook_id = ExactCharField(_("webhook-id"), max_length=64, default=new_webhook_id)
     endpoint = models.ForeignKey(
-        WebhookEndpoint,
+        OutboundEndpoint,
         on_delete=models.CASCADE,
         # An endpoint may be deleted concurrently, which must not make tagging fail.
         db_constraint=False,
@@ -100,6 +98,11 @@ class OutboundMessage(Leased):
         indexes = (
             models.Index(fields=("due_at",), name="fst_outbound_due"),
             models.Index(fields=("state", "-id"), name="fst_outbound_state"),
+        )
+        constraints = (
+            models.UniqueConstraint(fields=("webhook_id",), name="fst_outbound_webhook_id"),
+            one_of("state", ("waiting", "sent", "failed"), "fst_outbound_known_state"),
+            open_means_due(("waiting",), "fst_outbound_open"),
         )
 
     def __str__(self) -> str:

@@ -7,9 +7,10 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from filestack_tags.db.replicas import ReplicaManager
-from filestack_tags.fields import IdentifierField
+from filestack_tags.fields import ExactCharField
 
 from .assets import Asset
+from .leases import one_of
 
 
 class TaggingRun(models.Model):
@@ -39,7 +40,7 @@ class TaggingRun(models.Model):
     state = models.CharField(_("state"), max_length=10, choices=State, default=State.STARTED)
     content_version = models.PositiveIntegerField(_("content version"))
     workflow_id = models.CharField(_("workflow"), max_length=100, blank=True)
-    job_id = IdentifierField(_("job"), max_length=100, null=True, blank=True)
+    job_id = ExactCharField(_("job"), max_length=100, null=True, blank=True)
     delivery = models.ForeignKey(
         "WebhookDelivery",
         on_delete=models.SET_NULL,
@@ -61,7 +62,7 @@ class TaggingRun(models.Model):
         verbose_name=_("shared from"),
     )
     """The run of another asset with the same bytes that this reply is from: no call was made."""
-    sha256 = IdentifierField(_("SHA-256"), max_length=64, null=True, blank=True, editable=False)
+    sha256 = ExactCharField(_("SHA-256"), max_length=64, null=True, blank=True, editable=False)
     """SHA-256 of the tagged bytes. Set only if the reply certainly describes them: the digest was
     known before the call, and the call bypassed Filestack's cache. Other files with
     this digest may share the reply.
@@ -70,8 +71,8 @@ class TaggingRun(models.Model):
     """The outcome of each of the setting ``RULES`` for the result: ``{name: true or false}``."""
     raw_reply = models.TextField(_("raw reply"), blank=True)
     http_status = models.PositiveSmallIntegerField(_("HTTP status"), null=True, blank=True)
-    error_code = models.CharField(_("error code"), max_length=50, blank=True)
-    error_text = models.TextField(_("error"), blank=True)
+    error_code = ExactCharField(_("error code"), max_length=50, blank=True, default="")
+    error = models.TextField(_("error"), blank=True)
     notes = models.TextField(_("notes"), blank=True, default="")
     """What was left out of the reply because it is invalid, and why."""
     started_at = models.DateTimeField(_("started"), default=timezone.now)
@@ -92,6 +93,11 @@ class TaggingRun(models.Model):
         constraints = (
             models.UniqueConstraint(
                 fields=("job_id", "workflow_id", "asset"), name="fst_run_job_identity"
+            ),
+            one_of(
+                "state",
+                ("started", "succeeded", "superseded", "failed"),
+                "fst_run_known_state",
             ),
         )
 

@@ -48,7 +48,7 @@ class SavedSearch(models.Model):
     scope_digest = ExactCharField(max_length=64, blank=True, editable=False)
     """Digest of the owner's scope on saving: a shared search is shown only in the same scope."""
     created_at = models.DateTimeField(_("saved"), default=timezone.now)
-    changed_at = models.DateTimeField(_("changed"), default=timezone.now)
+    updated_at = models.DateTimeField(_("changed"), default=timezone.now)
 
     objects = ReplicaManager()
 

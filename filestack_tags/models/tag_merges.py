@@ -16,8 +16,8 @@ from filestack_tags.db.transactions import alias
 from filestack_tags.error_codes import ErrorCode
 
 from .assets import Asset
-from .leases import Leased, LeasedManager
-from .tags import AssetTag
+from .leases import Leased, LeasedManager, one_of
+from .tags import AssetTag, Tag
 
 
 class TagMerge(Leased):
@@ -32,10 +32,24 @@ class TagMerge(Leased):
     COMPLETE = (State.MERGED, State.UNDONE)
     """The states at the end. In another state it continues, or it stopped with an error."""
 
-    # Not relations: the source is deleted, the target may be deleted by a later merge, and undoing
-    # restores both with their ids.
-    source_id = models.IntegerField(_("source"))
-    target_id = models.IntegerField(_("target"))
+    # The source is deleted, the target may be deleted by a later merge, and undoing restores both
+    # with their ids: these ids may dangle.
+    source = models.ForeignKey(
+        Tag,
+        on_delete=models.DO_NOTHING,
+        related_name="+",
+        db_index=False,
+        db_constraint=False,
+        verbose_name=_("source"),
+    )
+    target = models.ForeignKey(
+        Tag,
+        on_delete=models.DO_NOTHING,
+        related_name="+",
+        db_index=False,
+        db_constraint=False,
+        verbose_name=_("target"),
+    )
     source_name = models.CharField(_("merged tag"), max_length=MAX_LABEL_LENGTH)
     target_name = models.CharField(_("into"), max_length=MAX_LABEL_LENGTH)
     source_fields = models.JSONField(default=dict, encoder=DjangoJSONEncoder, editable=False)
@@ -71,7 +85,7 @@ class TagMerge(Leased):
     )
     needs_user = models.BooleanField(default=False, editable=False)
     """Whether a user started it, or its undoing, and must still be permitted."""
-    changed_at = models.DateTimeField(_("changed"), auto_now=True)
+    updated_at = models.DateTimeField(_("changed"), auto_now=True)
     """When the last batch was done, or the state changed."""
     pruned_at = models.DateTimeField(_("pruned"), null=True, blank=True)
     """When the saved rows were deleted, after which it cannot be undone."""
@@ -83,7 +97,20 @@ class TagMerge(Leased):
         verbose_name = _("tag merge")
         verbose_name_plural = _("tag merges")
         ordering = ("-id",)
-        indexes = (models.Index(fields=("state", "changed_at"), name="fst_merge_state"),)
+        indexes = (
+            models.Index(fields=("state", "updated_at"), name="fst_merge_state"),
+            models.Index(fields=("due_at",), name="fst_merge_due"),
+        )
+        constraints = (
+            one_of(
+                "state", ("merging", "merged", "undoing", "undone"), "fst_merge_known_state"
+            ),
+            # A merge that stopped with an error is not due.
+            models.CheckConstraint(
+                condition=models.Q(due_at=None) | models.Q(state__in=("merging", "undoing")),
+                name="fst_merge_open",
+            ),
+        )
 
     def __str__(self) -> str:
         return f"{self.source_name} → {self.target_name}"

@@ -21,6 +21,6 @@ def beat(name: str, /, **found: int) -> dict[str, int]:
         found: counts of what it did.
     """
     Heartbeat.objects.using(alias()).update_or_create(
-        name=name, defaults={"at": timezone.now(), "found": found}
+        name=name, defaults={"finished_at": timezone.now(), "found": found}
     )
     return found

@@ -107,7 +107,7 @@ def failed_deliveries() -> QuerySet[WebhookDelivery]:
 
 def is_stalled(backfill: Backfill, now: datetime) -> bool:
     """Whether a running backfill has saved no progress for :data:`STALLED_AFTER`."""
-    return now - backfill.changed_at > STALLED_AFTER
+    return now - backfill.updated_at > STALLED_AFTER
 
 
 def _by_reason(failed: QuerySet[Any]) -> tuple[FailureGroup, ...]:
@@ -186,7 +186,7 @@ def _problems(
                 )
                 % {
                     "id": backfill.pk,
-                    "duration": timesince(backfill.changed_at, status.at, depth=1),
+                    "duration": timesince(backfill.updated_at, status.at, depth=1),
                 },
             )
 

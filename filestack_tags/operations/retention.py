@@ -347,7 +347,7 @@ def _old_jobs(before_exports: datetime, before_undo: datetime) -> QuerySet[BulkJ
 
 def _old_merges(before: datetime) -> QuerySet[TagMerge]:
     remaining = Exists(_rows(TagMergeRow).filter(merge=OuterRef("pk")))
-    merged = _rows(TagMerge).filter(state=TagMerge.State.MERGED, changed_at__lt=before)
+    merged = _rows(TagMerge).filter(state=TagMerge.State.MERGED, updated_at__lt=before)
     return merged.filter(remaining).order_by("pk")
 
 
@@ -395,7 +395,7 @@ def _mark_merge(pk: int) -> bool:
             return False
         if merge.pruned_at is None:
             merge.pruned_at = timezone.now()
-            # Not changed_at, which determines its age.
+            # Not updated_at, which determines its age.
             merge.save(using=alias(), update_fields=("pruned_at",))
     return True
 

@@ -164,9 +164,11 @@ def _budgets() -> tuple[Budget, ...]:
 
 
 def _beats(now: datetime) -> tuple[Beat, ...]:
+    rows = Heartbeat.objects.using(alias()).order_by("name")
     return tuple(
-        Beat(row.name, row.at, max((now - row.at).total_seconds(), 0.0), row.found)
-        for row in Heartbeat.objects.using(alias()).order_by("name")
+        Beat(row.name, at, max((now - at).total_seconds(), 0.0), row.found)
+        for row in rows
+        for at in (row.finished_at,)
     )
 
 

@@ -26,7 +26,7 @@ from filestack_tags.concurrency.backoff import backoff
 from filestack_tags.conf import get_settings
 from filestack_tags.db.transactions import alias, atomic, locked, retry_on_deadlock
 from filestack_tags.exceptions import EndpointError
-from filestack_tags.models import LeaseLost, OutboundMessage, WebhookEndpoint
+from filestack_tags.models import LeaseLost, OutboundEndpoint, OutboundMessage
 from filestack_tags.models.outbound import new_nonce
 
 from . import outbox
@@ -72,18 +72,18 @@ def save_endpoint(
     description: str = "",
     is_active: bool = True,
     endpoint_id: int | None = None,
-) -> WebhookEndpoint:
+) -> OutboundEndpoint:
     """Create or change an endpoint; return it. :func:`secret_of` returns its secret.
 
     Raises:
         EndpointError: when the URL cannot be used, or an event is unknown or missing.
-        WebhookEndpoint.DoesNotExist: when there is no endpoint with that id.
+        OutboundEndpoint.DoesNotExist: when there is no endpoint with that id.
     """
     known = check_endpoint(url=url, events=events)
     with atomic():
-        endpoint = WebhookEndpoint()
+        endpoint = OutboundEndpoint()
         if endpoint_id is not None:
-            endpoint = locked(WebhookEndpoint.objects.filter(pk=endpoint_id)).get()
+            endpoint = locked(OutboundEndpoint.objects.filter(pk=endpoint_id)).get()
         endpoint.url, endpoint.events = url, known
         endpoint.description, endpoint.is_active = description, is_active
         endpoint.save(using=alias())
@@ -106,7 +106,7 @@ def check_endpoint(*, url: str, events: Iterable[str]) -> list[str]:
 
 def delete_endpoint(endpoint_id: int) -> None:
     """Delete an endpoint with its messages. Idempotent."""
-    WebhookEndpoint.objects.using(alias()).filter(pk=endpoint_id).delete()
+    OutboundEndpoint.objects.using(alias()).filter(pk=endpoint_id).delete()
     outbox.clear_cache()
 
 
@@ -122,10 +122,10 @@ def new_secret(endpoint_id: int, *, known: str | None = None) -> str:
             no longer sign.
 
     Raises:
-        WebhookEndpoint.DoesNotExist: when there is no endpoint with that id.
+        OutboundEndpoint.DoesNotExist: when there is no endpoint with that id.
     """
     with atomic():
-        endpoint = locked(WebhookEndpoint.objects.filter(pk=endpoint_id)).get()
+        endpoint = locked(OutboundEndpoint.objects.filter(pk=endpoint_id)).get()
         last = endpoint.rotated_at.isoformat() if endpoint.rotated_at else ""
         if known not in (None, last):
             return ""
@@ -135,12 +135,12 @@ def new_secret(endpoint_id: int, *, known: str | None = None) -> str:
     return secret_of(endpoint)
 
 
-def secret_of(endpoint: WebhookEndpoint) -> str:
+def secret_of(endpoint: OutboundEndpoint) -> str:
     """Return the secret (``whsec_…``) that receivers verify with. Show it once, never log it."""
     return _secret(endpoint.nonce, django_settings.SECRET_KEY)
 
 
-def _secrets(endpoint: WebhookEndpoint) -> tuple[str, ...]:
+def _secrets(endpoint: OutboundEndpoint) -> tuple[str, ...]:
     nonces = [endpoint.nonce]
     rotated = endpoint.rotated_at
     if endpoint.former_nonce and rotated and timezone.now() < rotated + OVERLAP:
@@ -181,7 +181,7 @@ def deliver(endpoint_id: int) -> int:
     to ``OUTBOUND_MAX_ATTEMPTS`` times. Safe to run concurrently.
     """
     messages = _acquire(endpoint_id, BATCH)
-    endpoint = WebhookEndpoint.objects.using(alias()).filter(pk=endpoint_id).first()
+    endpoint = OutboundEndpoint.objects.using(alias()).filter(pk=endpoint_id).first()
     if endpoint is None:
         pks = [message.pk for message in messages]
         OutboundMessage.objects.using(alias()).filter(pk__in=pks).delete()
@@ -244,7 +244,7 @@ def headers_of(message: OutboundMessage, secrets: Iterable[str]) -> dict[str, st
     }
 
 
-def _deactivate(endpoint: WebhookEndpoint) -> None:
+def _deactivate(endpoint: OutboundEndpoint) -> None:
     endpoint.is_active = False
     endpoint.save(using=alias(), update_fields=("is_active",))
     outbox.clear_cache()

@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from filestack_tags.conf import get_settings
 from filestack_tags.db.transactions import alias, on_commit
-from filestack_tags.models import OutboundMessage, WebhookEndpoint
+from filestack_tags.models import OutboundEndpoint, OutboundMessage
 
 TAGGED, FAILED, DECIDED = EVENTS = tuple(OutboundMessage.Event.values)
 """The events: new tags were applied, an asset could not be tagged, a user decided."""
@@ -93,7 +93,7 @@ def _endpoints() -> tuple[tuple[int, frozenset[str]], ...]:
     using, now = alias(), monotonic()
     cached = _cache.get(using)
     if cached is None or cached.until <= now:
-        rows = WebhookEndpoint.objects.using(using).filter(is_active=True)
+        rows = OutboundEndpoint.objects.using(using).filter(is_active=True)
         subscriptions = rows.order_by("pk").values_list("pk", "events")
         endpoints = tuple((pk, frozenset(events)) for pk, events in subscriptions)
         cached = _cache[using] = _CachedEndpoints(now + REMEMBERED, endpoints)

@@ -19,7 +19,7 @@ from filestack_tags.models import Asset, TaggingRun
 
 from . import results
 
-CLOSED = ("state", "error_code", "error_text", "finished_at")
+CLOSED = ("state", "error_code", "error", "finished_at")
 """The columns that closing a run writes."""
 
 
@@ -45,7 +45,7 @@ def _close(run_id: int) -> bool:
             return False
         run.state = TaggingRun.State.FAILED
         run.error_code = ErrorCode.ABANDONED
-        run.error_text = ErrorCode.ABANDONED.english_meaning
+        run.error = ErrorCode.ABANDONED.english_meaning
         run.finished_at = timezone.now()
         run.save(using=alias(), update_fields=CLOSED)
     return True

@@ -36,8 +36,8 @@ OPEN_STATES = (Asset.State.QUEUED, Asset.State.RUNNING)
 
 LEASED = (
     *("tagging_state", "attempts", "due_at"),
-    *("last_error", "error_code"),
-    *("queued_by", "queued_for", "fresh_since", "changed_at"),
+    *("error", "error_code"),
+    *("queued_by", "queued_for", "fresh_since", "updated_at"),
 )
 """The columns that leasing writes on an asset."""
 
@@ -241,7 +241,7 @@ class _Acquisition:
         for asset in assets:
             asset.tagging_state = Asset.State.FAILED
             asset.due_at = None
-            asset.last_error = (
+            asset.error = (
                 f"Given up after {asset.attempts} attempts; the last one was abandoned."
             )
             asset.error_code = ErrorCode.ABANDONED
@@ -416,7 +416,7 @@ def _close(runs: Sequence[TaggingRun], code: str, text: str) -> None:
         TaggingRun.objects.using(alias()).filter(pk__in=sorted(run.pk for run in runs)).update(
             state=TaggingRun.State.FAILED,
             error_code=code,
-            error_text=text,
+            error=text,
             finished_at=timezone.now(),
         )
 
@@ -424,7 +424,7 @@ def _close(runs: Sequence[TaggingRun], code: str, text: str) -> None:
 def _write(assets: Sequence[Asset]) -> None:
     now = timezone.now()
     for asset in assets:
-        asset.changed_at = now
+        asset.updated_at = now
     update_rows(assets, LEASED)
 
 

@@ -48,7 +48,7 @@ AT_ONCE = 500
 
 QUEUED = (
     *("tagging_state", "queued_by", "queued_for", "fresh_since"),
-    *("attempts", "due_at", "changed_at"),
+    *("attempts", "due_at", "updated_at"),
 )
 """The columns that queueing writes on an asset."""
 

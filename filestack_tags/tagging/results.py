@@ -48,11 +48,11 @@ AT_ONCE = 50
 """Results in one transaction: more gain little and hold their locks longer."""
 
 ASSET_COLUMNS = (
-    *("tagging_state", "due_at", "attempts", "last_error", "error_code"),
-    *("current_run", "tags_version", "tags_at", "changed_at"),
+    *("tagging_state", "due_at", "attempts", "error", "error_code"),
+    *("current_run", "tags_version", "tags_at", "updated_at"),
 )
 RUN_COLUMNS = (
-    *("state", "error_code", "error_text", "notes", "rule_results", "raw_reply"),
+    *("state", "error_code", "error", "notes", "rule_results", "raw_reply"),
     *("http_status", "version", "result_at", "finished_at", "job_id", "workflow_id"),
 )
 """The columns that applying results writes."""
@@ -273,7 +273,7 @@ class _Batch:
             run.raw_reply = sanitize_text(reply.raw)
             run.http_status = reply.status
             run.version = reply.version
-            run.error_code = run.error_text = ""
+            run.error_code = run.error = ""
             run.notes = sanitize_text(reply.notes)
             run.result_at = result_at
             self._close(run)
@@ -313,7 +313,7 @@ class _Batch:
                 other = others.get((job.job_id, job.workflow_id, run.asset_id))
                 if other is not None:
                     run.state = TaggingRun.State.SUPERSEDED
-                    run.error_text = f"Run {other} holds the result of this job."
+                    run.error = f"Run {other} holds the result of this job."
                     self._close(run)
                     superseded.append(run)
                     continue
@@ -336,7 +336,7 @@ class _Batch:
             return None
         code, text = sanitize_text(error.code, 50), sanitize_text(str(error))
         asset = self._change(run)
-        asset.last_error, asset.error_code = text, code
+        asset.error, asset.error_code = text, code
         if run.job_id is not None and error.retryable and self._now < retries.deadline(run):
             asset.due_at = max(
                 retries.retry_at(asset.attempts, error, self._now),
@@ -345,7 +345,7 @@ class _Batch:
             self._retries[run.pk] = asset.due_at
             return None
         run.state = TaggingRun.State.FAILED
-        run.error_code, run.error_text = code, text
+        run.error_code, run.error = code, text
         run.http_status = error.status
         run.raw_reply = sanitize_text(error.raw_reply)
         run.rule_results = rules.evaluate_failure(error.raw_reply)
@@ -361,7 +361,7 @@ class _Batch:
         """Return the run's asset, which will be written."""
         asset = self._assets[run.asset_id]
         self._changed_assets[asset.pk] = asset
-        asset.changed_at = self._now
+        asset.updated_at = self._now
         return asset
 
     def _settle(
@@ -510,7 +510,7 @@ def settle(asset: Asset) -> None:
         asset.tagging_state = Asset.State.TAGGED
         asset.due_at = None
         asset.attempts = 0
-        asset.last_error = asset.error_code = ""
+        asset.error = asset.error_code = ""
     elif asset.tagging_state == Asset.State.RUNNING:
         # The file was overwritten in the meantime, so the reply describes its earlier content.
         asset.tagging_state = Asset.State.QUEUED

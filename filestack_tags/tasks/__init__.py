@@ -317,7 +317,7 @@ def register(
     refreshed with ``facts``, and an archived one is restored.
 
     If tasks run eagerly (``CELERY_TASK_ALWAYS_EAGER``), the asset is returned as it is after the
-    first attempt. If that failed, ``tagging_state`` is ``queued`` or ``failed``, and ``last_error``
+    first attempt. If that failed, ``tagging_state`` is ``queued`` or ``failed``, and ``error``
     explains why. :func:`request_tagging` retries at once, even while the asset waits for its next
     attempt.
 

@@ -24,7 +24,7 @@ WRITTEN = (
     *("filename", "mimetype", "size", "sha256", "container", "key", "store_status"),
     *("upload_tags", "facts_at", "content_version", "content_changed_at", "deleted_at"),
     *("tagging_state", "queued_by", "queued_for", "fresh_since"),
-    *("attempts", "due_at", "changed_at"),
+    *("attempts", "due_at", "updated_at"),
 )
 """The columns of an existing asset that events may change."""
 
@@ -93,7 +93,7 @@ class _File:
             self._effects.append(
                 (received.delivery.pk, *effect(asset, received, is_registered))
             )
-        asset.changed_at = timezone.now()
+        asset.updated_at = timezone.now()
         self.turned = was_hidden != (asset.deleted_at is not None)
 
     def results(self) -> Iterable[tuple[int, HandlerResult]]:

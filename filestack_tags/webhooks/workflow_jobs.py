@@ -373,8 +373,8 @@ def _is_before_change(moment: datetime, asset: Asset) -> bool:
     Within the second of the overwrite the order is unknown. Assume it did, unless no other call is
     planned for the asset.
     """
-    changed_at = asset.content_changed_at
-    if changed_at is None or moment >= changed_at + registry.TOLD_BY_THE:
+    updated_at = asset.content_changed_at
+    if updated_at is None or moment >= updated_at + registry.TOLD_BY_THE:
         return False
     waits_for_it = asset.tagging_state in (Asset.State.NEW, Asset.State.STALE)
-    return moment < changed_at or not waits_for_it
+    return moment < updated_at or not waits_for_it

@@ -16,7 +16,7 @@ from filestack_tags import curation
 from filestack_tags.admin.base import BaseAdmin
 from filestack_tags.admin.changes import ChangesForm
 from filestack_tags.curation import saved_searches
-from filestack_tags.models import SavedSearch, Tag, WebhookEndpoint
+from filestack_tags.models import OutboundEndpoint, SavedSearch, Tag
 from filestack_tags.outbound import delivery, outbox
 from tests.api.rows import tagged
 
@@ -130,7 +130,7 @@ def _endpoint_form(user: User) -> Form:
     form.row = delivery.save_endpoint(
         url="https://example.com/", events=EVENTS[:1], description="old"
     )
-    form.url = f"/admin/filestack_tags/webhookendpoint/{form.row.pk}/change/"
+    form.url = f"/admin/filestack_tags/outboundendpoint/{form.row.pk}/change/"
     form.values = {
         "url": (["https://a.example.com/"], ["https://b.example.com/"], lambda row: row.url),
         "description": (["A"], ["B"], lambda row: row.description),
@@ -249,7 +249,7 @@ def test_events_that_two_people_choose_are_merged(browser: Client, user: User) -
     page_a, page_b = opened(browser, form.url), opened(browser, form.url)
     submit(browser, form.url, changed(page_b, events=EVENTS[:2]))
     submit(browser, form.url, changed(page_a, events=EVENTS[2:]))
-    assert WebhookEndpoint.objects.get().events == EVENTS[1:]
+    assert OutboundEndpoint.objects.get().events == EVENTS[1:]
 
 
 def test_a_receiver_that_switched_an_endpoint_off_stays_off(
@@ -257,9 +257,9 @@ def test_a_receiver_that_switched_an_endpoint_off_stays_off(
 ) -> None:
     form = _endpoint_form(user)
     page = opened(browser, form.url)
-    WebhookEndpoint.objects.update(is_active=False)
+    OutboundEndpoint.objects.update(is_active=False)
     submit(browser, form.url, changed(page, description=["new"]))
-    endpoint = WebhookEndpoint.objects.get()
+    endpoint = OutboundEndpoint.objects.get()
     assert (endpoint.is_active, endpoint.description) == (False, "new")
 
 
@@ -268,7 +268,7 @@ def test_a_secret_made_meanwhile_stays(browser: Client, user: User) -> None:
     page = opened(browser, form.url)
     secret = delivery.new_secret(form.row.pk)
     submit(browser, form.url, changed(page, description=["new"]))
-    assert delivery.secret_of(WebhookEndpoint.objects.get()) == secret
+    assert delivery.secret_of(OutboundEndpoint.objects.get()) == secret
 
 
 def test_a_page_that_was_saved_once_can_be_saved_again(browser: Client, user: User) -> None:
@@ -293,4 +293,4 @@ def test_every_admin_that_changes_rows_uses_the_one_mechanism(rf: Any, user: Use
         if screen.has_change_permission(request):
             assert issubclass(screen.get_form(request, model()), ChangesForm), model
             checked.append(model.__name__)
-    assert sorted(checked) == ["SavedSearch", "Tag", "WebhookEndpoint"]
+    assert sorted(checked) == ["SavedSearch", "Tag", "OutboundEndpoint"]

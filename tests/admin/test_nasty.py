@@ -14,7 +14,7 @@ from django.http import QueryDict
 from django.test import Client
 from django.urls import reverse
 
-from filestack_tags.models import Asset, SavedSearch, Tag, WebhookEndpoint
+from filestack_tags.models import Asset, OutboundEndpoint, SavedSearch, Tag
 
 from .everything import make_everything, own_pages, screens
 
@@ -187,11 +187,11 @@ def _forms(rows: Any) -> dict[str, tuple[str, ...]]:
         f"{app}savedsearch/{pk['savedsearch']}/change/": (
             *("name", "query", "order", "order_tag", "initial-name", "initial-shared"),
         ),
-        f"{app}webhookendpoint/add/": ("url", "description", "events", "is_active"),
-        f"{app}webhookendpoint/{pk['webhookendpoint']}/change/": (
+        f"{app}outboundendpoint/add/": ("url", "description", "events", "is_active"),
+        f"{app}outboundendpoint/{pk['outboundendpoint']}/change/": (
             *("url", "description", "events", "initial-url", "initial-events"),
         ),
-        f"{app}webhookendpoint/{pk['webhookendpoint']}/secret/": ("rotated_at",),
+        f"{app}outboundendpoint/{pk['outboundendpoint']}/secret/": ("rotated_at",),
         f"{app}tag/{pk['tag']}/change/": (
             *("name", "min_confidence", "hidden", "aliases", "initial-name"),
             *("initial-min_confidence", "initial-hidden", "initial-aliases"),
@@ -241,6 +241,6 @@ def test_no_form_stores_what_a_database_refuses(rows: Any, root: Client) -> None
     stored = [
         *Tag.objects.values_list("name", flat=True),
         *SavedSearch.objects.values_list("name", flat=True),
-        *WebhookEndpoint.objects.values_list("description", flat=True),
+        *OutboundEndpoint.objects.values_list("description", flat=True),
     ]
     assert not [text for text in stored if "\x00" in text]

@@ -30,7 +30,7 @@ def pages(db: None) -> dict[str, str]:
         "undo-merge": f"{app}tagmerge/{pk['tagmerge']}/undo/",
         "permit": f"{app}asset/upload/permit/",
         "stored": f"{app}asset/upload/stored/",
-        "secret": f"{app}webhookendpoint/{pk['webhookendpoint']}/secret/",
+        "secret": f"{app}outboundendpoint/{pk['outboundendpoint']}/secret/",
     }
     return {**standard_pages(rows), **own_pages(rows), **forms}
 

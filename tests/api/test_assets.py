@@ -46,7 +46,7 @@ def test_an_asset_is_shown_with_its_facts_and_its_tags_most_confident_first(
     reply = api.get(f"/api/v1/assets/{asset.pk}/")
     assert reply["Content-Type"] == "application/json"
     shown = reply.json()
-    for moment in ("uploaded_at", "created_at", "changed_at"):
+    for moment in ("uploaded_at", "created_at", "updated_at"):
         assert shown.pop(moment).startswith("20")
     assert shown["tagging"].pop("tagged_at").startswith("20")
     assert shown == {
@@ -64,7 +64,7 @@ def test_an_asset_is_shown_with_its_facts_and_its_tags_most_confident_first(
         "upload_tags": {"id": "7"},
         "uploader": None,
         "content_version": 1,
-        "tagging": {"state": "tagged", "attempts": 0, "last_error": "", "stale": False},
+        "tagging": {"state": "tagged", "attempts": 0, "error": "", "stale": False},
         "tags": [
             {
                 "name": "sea",

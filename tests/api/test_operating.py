@@ -71,7 +71,7 @@ def test_a_workflow_is_run_on_an_asset_and_its_runs_are_listed(
     asset.refresh_from_db()
     assert (asset.queued_for, asset.queued_by) == ("workflow:check", "api")
     assert api.post(place, {"workflow": "check"}, format="json").json()["queued"] is True
-    Asset.objects.update(tagging_state=Asset.State.RUNNING)
+    Asset.objects.update(tagging_state=Asset.State.RUNNING, due_at=timezone.now())
     assert api.post(place, {"workflow": "check"}, format="json").json()["queued"] is False
     TaggingRun.objects.create(
         asset=asset, tagger="workflow:check", trigger="api", content_version=1

@@ -62,12 +62,13 @@ def rich() -> Asset:
         uploaded_at=at(10),
         content_version=3,
         tagging_state=Asset.State.STALE,
+        due_at=None,
         attempts=2,
-        last_error="line\nline",
+        error="line\nline",
         tags_version=2,
         tags_at=at(11, 120),
         created_at=at(12),
-        changed_at=at(13, 500000),
+        updated_at=at(13, 500000),
     )
     return asset
 
@@ -79,8 +80,8 @@ RICH = (
     '"width":4000,"height":3000,"container":"bucket","key":"a/b.jpg","store_status":"Stored",'
     '"upload_tags":{"id":"7"},"uploader":"ann@example.com",'
     f'"uploaded_at":"2026-07-01T10:30:05{Z}","content_version":3,'
-    f'"created_at":"2026-07-01T12:30:05{Z}","changed_at":"2026-07-01T13:30:05.500000{Z}",'
-    '"tagging":{"state":"stale","attempts":2,"last_error":"line\\nline",'
+    f'"created_at":"2026-07-01T12:30:05{Z}","updated_at":"2026-07-01T13:30:05.500000{Z}",'
+    '"tagging":{"state":"stale","attempts":2,"error":"line\\nline",'
     f'"tagged_at":"2026-07-01T11:30:05.000120{Z}","stale":true}},'
     '"tags":['
     '{"name":"sea","key":"sea","confidence":95,"source":"auto","decision":"accepted"},'

@@ -168,7 +168,7 @@ def test_retag_makes_a_queued_asset_due_and_leaves_a_running_one_alone(api: APIC
     assert reply.status_code == 202
     assert reply.json() == {"id": asset.pk, "state": "queued", "queued": True}
     assert Asset.objects.get().due_at <= timezone.now()
-    Asset.objects.update(tagging_state=Asset.State.RUNNING)
+    Asset.objects.update(tagging_state=Asset.State.RUNNING, due_at=timezone.now())
     reply = api.post(f"/api/v1/assets/{asset.pk}/retag/")
     assert reply.json() == {"id": asset.pk, "state": "running", "queued": False}
 
@@ -191,7 +191,7 @@ def test_what_is_known_of_a_file_is_changed_where_something_is_said(api: APIClie
     )
     assert reply.status_code == 200
     changed = {"mimetype": "image/png", "upload_tags": {"id": "8"}}
-    moment = {"changed_at": reply.json()["changed_at"]}
+    moment = {"updated_at": reply.json()["updated_at"]}
     assert reply.json() == before | changed | moment
     assert api.patch(path, {}, format="json").json()["filename"] == "a.jpg"
     assert api.patch(path, {"filename": ""}, format="json").json()["filename"] == ""

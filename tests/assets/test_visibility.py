@@ -26,6 +26,7 @@ from filestack_tags.models import (
     Circuit,
     Heartbeat,
     ModelFile,
+    OutboundEndpoint,
     OutboundMessage,
     SavedSearch,
     Spending,
@@ -34,7 +35,6 @@ from filestack_tags.models import (
     TaggingRun,
     TagMerge,
     WebhookDelivery,
-    WebhookEndpoint,
 )
 from filestack_tags.search import completion
 from filestack_tags.testing import EmulatorApp, EmulatorConfig, EmulatorServer
@@ -57,7 +57,7 @@ QUERIES = (
 """Parameters of pages that take a search, a tag or confidences."""
 
 OF_THE_INSTALLATION = (
-    *(Backfill, Circuit, Heartbeat, ModelFile, OutboundMessage, Spending, WebhookEndpoint),
+    *(Backfill, Circuit, Heartbeat, ModelFile, OutboundMessage, Spending, OutboundEndpoint),
 )
 """Models whose rows concern all users' assets, or none."""
 
@@ -129,7 +129,7 @@ def theirs(anna: User) -> Asset:
         source_name="Hidden Harbour",
         target_name="Hidden Harbour",
     )
-    endpoint = WebhookEndpoint.objects.create(url="https://theirs.example/hook")
+    endpoint = OutboundEndpoint.objects.create(url="https://theirs.example/hook")
     OutboundMessage.objects.create(
         endpoint=endpoint, event="asset.tagged", body='{"filename": "theirs.jpg"}'
     )
@@ -170,7 +170,7 @@ def addresses(asset: Asset) -> list[str]:
         "merges": TagMerge.objects.get().pk,
         "webhookdelivery": WebhookDelivery.objects.get().pk,
         "deliveries": WebhookDelivery.objects.get().pk,
-        "webhookendpoint": WebhookEndpoint.objects.get().pk,
+        "outboundendpoint": OutboundEndpoint.objects.get().pk,
     }
     placeholder = re.compile(r"(?<=/)([\w-]+)/<(?:\w+:)?\w+>")
     found = {

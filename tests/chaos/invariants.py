@@ -155,10 +155,10 @@ def assets_are_tagged_or_failed_with_a_reason(facts: Facts) -> Finding:
             continue
         if asset.tagging_state == Asset.State.TAGGED:
             tagged += 1
-        elif asset.tagging_state == Asset.State.FAILED and asset.last_error.strip():
-            failed[asset.last_error.partition(".")[0][:60]] += 1
+        elif asset.tagging_state == Asset.State.FAILED and asset.error.strip():
+            failed[asset.error.partition(".")[0][:60]] += 1
         else:
-            wrong.append(f"asset {asset.pk} is {asset.tagging_state}, {asset.last_error!r}")
+            wrong.append(f"asset {asset.pk} is {asset.tagging_state}, {asset.error!r}")
     reasons = "".join(f"; {number} × {reason!r}" for reason, number in failed.most_common(3))
     detail = f"{tagged} tagged, {failed.total()} failed{reasons}"
     return _finding("every asset is tagged, or failed with a reason", wrong, detail)

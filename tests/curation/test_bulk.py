@@ -275,7 +275,7 @@ def test_to_retag_queues_all_and_waits_while_the_queue_is_full(
     assert steps[-1].retry_at
     job.refresh_from_db()
     assert (job.held, job.changed) == ("queue", 4)
-    Asset.objects.update(tagging_state=Asset.State.TAGGED)
+    Asset.objects.update(tagging_state=Asset.State.TAGGED, due_at=None)
     job = done(job)
     assert (job.state, job.changed, job.held) == (State.FINISHED, 5, "")
 

@@ -70,7 +70,7 @@ def test_changing_one_checks_and_writes_all_of_it(ann: User) -> None:
     saved = save(SavedSearchInput("sky", "sky", shared=True), user=ann)
     again = save(SavedSearchInput("sky", "sky>=80"), user=ann, saved_id=saved.pk)
     assert (again.pk, again.query, again.shared) == (saved.pk, "sky>=80", False)
-    assert SavedSearch.objects.get().changed_at > saved.changed_at
+    assert SavedSearch.objects.get().updated_at > saved.updated_at
     with pytest.raises(SavedSearch.DoesNotExist):
         save(
             SavedSearchInput("stolen"), user=User.objects.create_user("ben"), saved_id=saved.pk

@@ -231,12 +231,12 @@ def photos(store: Callable[[Photo], storing.Stored]) -> None:
         photo = Photo.objects.create(file="photos/a.jpg")
         assert store(photo).state == ModelFile.State.WAITING  # its storage is unreachable
         clock.shift(timedelta(hours=1))
-        assert store(photo).state == ModelFile.State.KNOWN
+        assert store(photo).state == ModelFile.State.REGISTERED
         assert Photo.objects.get().asset is not None
         photo.refresh_from_db()
         photo.file = "photos/b.jpg"
         photo.save()
-        assert store(photo).state == ModelFile.State.KNOWN
+        assert store(photo).state == ModelFile.State.REGISTERED
         Photo.objects.update(file="photos/c.jpg")  # sends no signals
         entry = ModelFile.objects.get()
         assert storing.retry([entry.pk]) == 0
@@ -248,7 +248,7 @@ def photos(store: Callable[[Photo], storing.Stored]) -> None:
         assert not ModelFile.objects.exists()
         photo.file = "photos/words.txt"
         photo.save()
-        assert store(photo).state == ModelFile.State.LEFT_OUT
+        assert store(photo).state == ModelFile.State.SKIPPED
         assert storing.retry([ModelFile.objects.get().pk]) == 1
         photo.delete()
         assert not ModelFile.objects.exists()

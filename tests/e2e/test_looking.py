@@ -13,11 +13,11 @@ from filestack_tags.curation import bulk, merging
 from filestack_tags.models import (
     Asset,
     BulkJob,
+    OutboundEndpoint,
     OutboundMessage,
     Tag,
     TagDecision,
     TaggingRun,
-    WebhookEndpoint,
 )
 
 from .marks import both_widths
@@ -52,7 +52,7 @@ def _furnish() -> list[str]:
     BulkJob.objects.filter(pk=job.pk).update(due_at=timezone.now() + timedelta(days=1))
     run = TaggingRun.objects.latest("pk")
     decision = TagDecision.objects.latest("pk")
-    endpoint = WebhookEndpoint.objects.create(
+    endpoint = OutboundEndpoint.objects.create(
         url="https://example.com/hook", events=["tag.decided"], is_active=False
     )
     message = OutboundMessage.objects.create(
@@ -87,8 +87,8 @@ def _furnish() -> list[str]:
         "backfill/",
         "savedsearch/",
         "modelfile/",
-        "webhookendpoint/",
-        f"webhookendpoint/{endpoint.pk}/change/",
+        "outboundendpoint/",
+        f"outboundendpoint/{endpoint.pk}/change/",
         "outboundmessage/",
         f"outboundmessage/{message.pk}/change/",
     ]

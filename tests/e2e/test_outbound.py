@@ -54,7 +54,7 @@ def test_an_endpoint_is_made_told_and_told_again_by_keys_alone(
 ) -> None:
     cat = seed.photo("cat", {"cat": 93})
     login("editor")
-    page.goto(f"{APP}webhookendpoint/add/")
+    page.goto(f"{APP}outboundendpoint/add/")
     tab_to(page, page.get_by_label("URL"))
     page.keyboard.type(receiver.url)
     tab_to(page, page.get_by_label("Description"))
@@ -106,7 +106,7 @@ def test_a_secret_is_replaced_and_an_endpoint_deleted_after_a_question(
     page: Page, login: Callable[[str], None], seed: Seed, screen: Callable[[str], None]
 ) -> None:
     login("editor")
-    page.goto(f"{APP}webhookendpoint/add/")
+    page.goto(f"{APP}outboundendpoint/add/")
     page.get_by_label("URL").fill("http://127.0.0.1:9/")
     page.get_by_role("button", name="Save", exact=True).click()
     former = page.locator("code").inner_text()

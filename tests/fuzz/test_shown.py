@@ -127,6 +127,6 @@ class TestShown(TestCase):
                 content_version=1,
                 state="succeeded" if is_good else "failed",
                 raw_reply=raw,
-                error_text=sanitize_text(text, 500),
+                error=sanitize_text(text, 500),
             )
         self.assert_shown()

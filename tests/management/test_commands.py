@@ -86,15 +86,15 @@ def test_registering_says_why_a_file_is_not_tagged_and_retag_tries_at_once(
         )
         asset, _ = tasks.register(Source.handle(file.handle))
         assert (asset.tagging_state, asset.error_code) == ("queued", "connection_failed")
-        assert "127.0.0.1" in asset.last_error
-        assert tasks.register(Source.handle(file.handle))[0].last_error == asset.last_error
+        assert "127.0.0.1" in asset.error
+        assert tasks.register(Source.handle(file.handle))[0].error == asset.error
         assert run("filestack_tags_retag", "status:queued") == "Queued 1 assets.\n"
-        assert asset.last_error in capsys.readouterr().err
+        assert asset.error in capsys.readouterr().err
         settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"CDN_URL": server.url}
         assert run("filestack_tags_retag", "status:queued") == "Queued 1 assets.\n"
         assert capsys.readouterr().err == ""
         asset.refresh_from_db()
-        assert (asset.tagging_state, asset.last_error) == ("tagged", "")
+        assert (asset.tagging_state, asset.error) == ("tagged", "")
 
 
 def test_retag_tells_its_progress(three: list[Asset], monkeypatch: pytest.MonkeyPatch) -> None:

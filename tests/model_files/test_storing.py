@@ -236,7 +236,7 @@ def test_without_an_account_the_local_tagger_reads_the_storage_itself(
     assert list(Asset.objects.search("cat>=50")) == [product.asset]
     with committing():
         Product.objects.create(file="pictured/gone.jpg")
-    assert Asset.objects.latest("pk").last_error == (
+    assert Asset.objects.latest("pk").error == (
         "The storage 'shop' has no file pictured/gone.jpg."
     )
     assert storage_of("unknown") is None
@@ -285,7 +285,7 @@ def test_a_child_of_a_model_with_a_file_is_like_its_parent(
 @pytest.mark.parametrize(
     ("data", "name", "state", "says"),
     [
-        (b"words", "a.txt", "left_out", "Files of type text/plain are not tagged"),
+        (b"words", "a.txt", "skipped", "Files of type text/plain are not tagged"),
         (b"0" * 10_001, "a.jpg", "failed", "larger than 10000 bytes. Raise max_size"),
         (b"", "a.jpg", "failed", "The file is empty"),
     ],

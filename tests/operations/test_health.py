@@ -149,5 +149,5 @@ def test_no_transaction_is_begun_before_the_view(
 
 def test_an_old_heartbeat_is_degraded(client: Client) -> None:
     heartbeat.beat("sweep")
-    Heartbeat.objects.update(at=timezone.now() - timedelta(hours=1))
+    Heartbeat.objects.update(finished_at=timezone.now() - timedelta(hours=1))
     assert client.get(READY).json()["reasons"] == ["sweep_overdue"]

@@ -108,7 +108,9 @@ def test_a_clockwork_that_stopped_is_overdue_and_one_that_never_ran_is_not() -> 
     heartbeat.beat("prune")
     heartbeat.beat("nightly-import")
     assert codes() == []
-    Heartbeat.objects.exclude(name="sweep").update(at=timezone.now() - timedelta(days=3))
+    Heartbeat.objects.exclude(name="sweep").update(
+        finished_at=timezone.now() - timedelta(days=3)
+    )
     found = report()
     assert [problem.code for problem in found.problems] == ["task_overdue"]
     assert "prune has not run for 3\xa0days" in found.problems[0].text
@@ -128,14 +130,14 @@ def test_what_is_under_way_is_shown_and_a_silent_backfill_needs_somebody() -> No
         source_id=1, target_id=2, source_name="a", target_name="b", assets=9
     )
     TagMerge.objects.create(
-        source_id=3, target_id=4, source_name="c", target_name="d", state="merged"
+        source_id=3, target_id=4, source_name="c", target_name="d", state="merged", due_at=None
     )
     running = Backfill.objects.create()
     Backfill.objects.create(state=Backfill.State.STOPPED)
     found = report()
     assert (found.jobs, found.merges, found.backfills) == ((job,), (merge,), (running,))
     assert found.problems == ()
-    Backfill.objects.update(changed_at=timezone.now() - timedelta(hours=2))
+    Backfill.objects.update(updated_at=timezone.now() - timedelta(hours=2))
     assert codes() == ["backfill_stalled"]
 
 

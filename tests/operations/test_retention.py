@@ -27,13 +27,13 @@ from filestack_tags.models import (
     AssetTag,
     BulkJob,
     Heartbeat,
+    OutboundEndpoint,
     OutboundMessage,
     Tag,
     TagDecision,
     TaggingRun,
     TagMerge,
     WebhookDelivery,
-    WebhookEndpoint,
 )
 from filestack_tags.operations import retention
 from filestack_tags.operations.retention import Pruned
@@ -172,7 +172,7 @@ def test_pruning_twice_does_nothing_more_and_its_end_is_recorded(asset: Asset) -
         assert retention.prune() == Pruned()
         beat = Heartbeat.objects.get(name="prune")
         assert beat.found == asdict(Pruned())
-        assert beat.at == timezone.now()
+        assert beat.finished_at == timezone.now()
 
 
 def test_a_dry_run_only_counts(asset: Asset) -> None:
@@ -224,7 +224,7 @@ class TestLeftovers:
         merge = merging.start(*ids, user=None)
         assert merging.work(merge.pk)
         ended = timezone.now() - timedelta(days=days)
-        TagMerge.objects.filter(pk=merge.pk).update(changed_at=ended)
+        TagMerge.objects.filter(pk=merge.pk).update(updated_at=ended)
         merge.refresh_from_db()
         return merge
 
@@ -450,7 +450,7 @@ def test_runs_are_kept_until_no_result_can_come(asset: Asset, settings: Any, day
 def test_a_step_that_fails_does_not_stop_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     delivery("old")
     OutboundMessage.objects.create(
-        endpoint=WebhookEndpoint.objects.create(url="https://hooks.example/", events=[]),
+        endpoint=OutboundEndpoint.objects.create(url="https://hooks.example/", events=[]),
         event="asset.tagged",
         state=OutboundMessage.State.SENT,
         due_at=None,

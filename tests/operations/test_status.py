@@ -48,7 +48,7 @@ def asset(number: int, state: str, due_at: datetime | None = None) -> Asset:
         reference=source.reference,
         digest=f"{number}",
         tagging_state=state,
-        due_at=due_at,
+        due_at=(due_at or timezone.now()) if state in ("queued", "running") else None,
     )
 
 
@@ -199,9 +199,9 @@ def test_a_sweep_that_does_not_run_is_a_problem_until_it_does() -> None:
     assert [problem.code for problem in problems()] == ["sweep_overdue"]
     tasks.sweep()
     assert problems() == ()
-    Heartbeat.objects.update(at=ago(299))
+    Heartbeat.objects.update(finished_at=ago(299))
     assert problems() == ()
-    Heartbeat.objects.update(at=ago(12 * 60))
+    Heartbeat.objects.update(finished_at=ago(12 * 60))
     (problem,) = problems()
     assert "12\xa0minutes" in problem.text
 
@@ -227,7 +227,7 @@ def test_a_heartbeat_is_one_row_however_often_it_beats() -> None:
     with time_machine.travel(NOW + timedelta(hours=1), tick=False):
         assert heartbeat.beat("prune", deliveries=0) == {"deliveries": 0}
         (row,) = Heartbeat.objects.all()
-        assert (row.at, row.found) == (timezone.now(), {"deliveries": 0})
+        assert (row.finished_at, row.found) == (timezone.now(), {"deliveries": 0})
 
 
 def test_every_gauge_is_read_when_there_is_something_to_read(settings: Any) -> None:

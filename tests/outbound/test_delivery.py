@@ -18,7 +18,7 @@ from standardwebhooks import WebhookVerificationError
 from filestack_tags import curation, tasks
 from filestack_tags.db.datetimes import to_database_time
 from filestack_tags.exceptions import EndpointError, FileNotFound
-from filestack_tags.models import OutboundMessage, Tag, TaggingRun, WebhookEndpoint
+from filestack_tags.models import OutboundEndpoint, OutboundMessage, Tag, TaggingRun
 from filestack_tags.operations import retention
 from filestack_tags.outbound import delivery, http, outbox
 from filestack_tags.tagging import results
@@ -46,7 +46,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def endpoint(receiver: Receiver) -> WebhookEndpoint:
+def endpoint(receiver: Receiver) -> OutboundEndpoint:
     return delivery.save_endpoint(url=receiver.url, events=outbox.EVENTS)
 
 
@@ -67,7 +67,7 @@ def failed_run() -> TaggingRun:
 
 
 def test_a_tagged_asset_is_told_of_and_the_library_verifies_it(
-    receiver: Receiver, endpoint: WebhookEndpoint
+    receiver: Receiver, endpoint: OutboundEndpoint
 ) -> None:
     asset = tagged("h1", {"sky": 90})
     assert delivery.send_due() == 1
@@ -88,7 +88,7 @@ def test_a_tagged_asset_is_told_of_and_the_library_verifies_it(
 
 
 def test_a_failure_and_decisions_are_told_of(
-    receiver: Receiver, endpoint: WebhookEndpoint
+    receiver: Receiver, endpoint: OutboundEndpoint
 ) -> None:
     run = failed_run()
     asset = tagged("h1", {"sky": 90})
@@ -121,7 +121,7 @@ def test_an_endpoint_is_told_of_its_events_alone(receiver: Receiver) -> None:
     assert not OutboundMessage.objects.exists()
 
 
-def test_what_is_rolled_back_is_not_told(endpoint: WebhookEndpoint) -> None:
+def test_what_is_rolled_back_is_not_told(endpoint: OutboundEndpoint) -> None:
     with transaction.atomic():
         tagged("h1", {"sky": 90})
         assert OutboundMessage.objects.count() == 1
@@ -130,7 +130,7 @@ def test_what_is_rolled_back_is_not_told(endpoint: WebhookEndpoint) -> None:
 
 
 def test_while_it_is_off_or_nobody_listens_nothing_more_is_asked_of_the_database(
-    settings: Any, endpoint: WebhookEndpoint
+    settings: Any, endpoint: OutboundEndpoint
 ) -> None:
     def statements(reference: str) -> int:
         with CaptureQueriesContext(connection) as asked:
@@ -149,7 +149,7 @@ def test_while_it_is_off_or_nobody_listens_nothing_more_is_asked_of_the_database
     assert not asked.captured_queries
 
 
-def test_many_results_are_told_of_by_one_statement(endpoint: WebhookEndpoint) -> None:
+def test_many_results_are_told_of_by_one_statement(endpoint: OutboundEndpoint) -> None:
     outbox.record(outbox.TAGGED, [])
     with CaptureQueriesContext(connection) as asked:
         outbox.record(outbox.TAGGED, [{"asset_id": pk} for pk in range(50)])
@@ -162,7 +162,7 @@ def test_many_results_are_told_of_by_one_statement(endpoint: WebhookEndpoint) ->
 
 
 def test_a_message_comes_again_with_the_same_id_until_it_is_accepted(
-    receiver: Receiver, endpoint: WebhookEndpoint, told: list[Any]
+    receiver: Receiver, endpoint: OutboundEndpoint, told: list[Any]
 ) -> None:
     receiver.answers = [500, 302, 400]
     tagged("h1", {"sky": 90})
@@ -181,7 +181,7 @@ def test_a_message_comes_again_with_the_same_id_until_it_is_accepted(
 
 
 def test_attempts_end_and_a_person_may_have_it_sent_again(
-    receiver: Receiver, endpoint: WebhookEndpoint, settings: Any
+    receiver: Receiver, endpoint: OutboundEndpoint, settings: Any
 ) -> None:
     settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "OUTBOUND_MAX_ATTEMPTS": 2}
     receiver.answers = [500, 500]
@@ -200,7 +200,7 @@ def test_attempts_end_and_a_person_may_have_it_sent_again(
 
 
 def test_an_endpoint_that_is_down_is_asked_once_for_all_that_wait(
-    receiver: Receiver, endpoint: WebhookEndpoint, monkeypatch: pytest.MonkeyPatch
+    receiver: Receiver, endpoint: OutboundEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     receiver.answers = [503]
     for number in range(3):
@@ -217,7 +217,7 @@ def test_an_endpoint_that_is_down_is_asked_once_for_all_that_wait(
 
 
 def test_what_is_put_off_is_given_up_in_the_end_too(
-    receiver: Receiver, endpoint: WebhookEndpoint, settings: Any, told: list[Any]
+    receiver: Receiver, endpoint: OutboundEndpoint, settings: Any, told: list[Any]
 ) -> None:
     settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "OUTBOUND_MAX_ATTEMPTS": 2}
     receiver.answers = [503, 503]
@@ -243,7 +243,9 @@ def test_one_endpoint_that_is_down_keeps_nothing_from_another(receiver: Receiver
     assert states == {"waiting": "ConnectError", "sent": ""}
 
 
-def test_who_answers_410_is_told_no_more(receiver: Receiver, endpoint: WebhookEndpoint) -> None:
+def test_who_answers_410_is_told_no_more(
+    receiver: Receiver, endpoint: OutboundEndpoint
+) -> None:
     receiver.answers = [410]
     for number in range(2):
         tagged(f"h{number}", {"sky": 90})
@@ -283,7 +285,7 @@ def test_who_answers_410_is_told_no_more(receiver: Receiver, endpoint: WebhookEn
 )
 def test_a_receiver_that_says_when_is_left_alone_until_then(
     receiver: Receiver,
-    endpoint: WebhookEndpoint,
+    endpoint: OutboundEndpoint,
     status: int,
     retry_after: str,
     least: int,
@@ -302,7 +304,7 @@ def test_a_receiver_that_says_when_is_left_alone_until_then(
 
 
 def test_who_is_asked_for_too_much_gets_nothing_more_until_then(
-    receiver: Receiver, endpoint: WebhookEndpoint, monkeypatch: pytest.MonkeyPatch
+    receiver: Receiver, endpoint: OutboundEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither leased messages nor waiting ones are sent meanwhile."""
     receiver.answers, receiver.retry_after = [429], "3600"
@@ -317,7 +319,7 @@ def test_who_is_asked_for_too_much_gets_nothing_more_until_then(
 
 
 def test_a_message_whose_sender_died_is_sent_by_another(
-    receiver: Receiver, endpoint: WebhookEndpoint
+    receiver: Receiver, endpoint: OutboundEndpoint
 ) -> None:
     tagged("h1", {"sky": 90})
     assert len(delivery._acquire(endpoint.pk, 1)) == 1  # and then the process dies
@@ -327,14 +329,14 @@ def test_a_message_whose_sender_died_is_sent_by_another(
     assert OutboundMessage.objects.get().attempts == 2
 
 
-def test_a_message_of_an_endpoint_that_is_gone_goes_too(endpoint: WebhookEndpoint) -> None:
+def test_a_message_of_an_endpoint_that_is_gone_goes_too(endpoint: OutboundEndpoint) -> None:
     tagged("h1", {"sky": 90})
-    WebhookEndpoint.objects.filter(pk=endpoint.pk)._raw_delete("default")
+    OutboundEndpoint.objects.filter(pk=endpoint.pk)._raw_delete("default")
     assert delivery.send_due() == 0
     assert not OutboundMessage.objects.exists()
 
 
-def test_what_was_settled_by_another_stays_so(endpoint: WebhookEndpoint) -> None:
+def test_what_was_settled_by_another_stays_so(endpoint: OutboundEndpoint) -> None:
     tagged("h1", {"sky": 90})
     messages = delivery._acquire(endpoint.pk, 1)
     OutboundMessage.objects.update(state=State.SENT, due_at=None)
@@ -344,7 +346,7 @@ def test_what_was_settled_by_another_stays_so(endpoint: WebhookEndpoint) -> None
 
 
 def test_the_task_sends_after_the_commit_and_the_sweep_what_was_lost(
-    receiver: Receiver, endpoint: WebhookEndpoint, django_capture_on_commit_callbacks: Any
+    receiver: Receiver, endpoint: OutboundEndpoint, django_capture_on_commit_callbacks: Any
 ) -> None:
     with django_capture_on_commit_callbacks(execute=True):
         tagged("h1", {"sky": 90})
@@ -360,7 +362,7 @@ def test_the_task_sends_after_the_commit_and_the_sweep_what_was_lost(
 
 
 def test_a_new_secret_signs_at_once_and_the_former_one_for_a_day(
-    receiver: Receiver, endpoint: WebhookEndpoint
+    receiver: Receiver, endpoint: OutboundEndpoint
 ) -> None:
     former = delivery.secret_of(endpoint)
     fresh = delivery.new_secret(endpoint.pk)
@@ -368,7 +370,7 @@ def test_a_new_secret_signs_at_once_and_the_former_one_for_a_day(
     tagged("h1", {"sky": 90})
     delivery.send_due()
     assert receiver.verified(former) == receiver.verified(fresh)
-    WebhookEndpoint.objects.update(rotated_at=timezone.now() - timedelta(days=1, minutes=1))
+    OutboundEndpoint.objects.update(rotated_at=timezone.now() - timedelta(days=1, minutes=1))
     receiver.requests.clear()
     tagged("h2", {"sky": 90})
     delivery.send_due()
@@ -378,7 +380,7 @@ def test_a_new_secret_signs_at_once_and_the_former_one_for_a_day(
 
 
 def test_a_changed_secret_key_signs_beside_its_fallbacks(
-    receiver: Receiver, endpoint: WebhookEndpoint, settings: Any
+    receiver: Receiver, endpoint: OutboundEndpoint, settings: Any
 ) -> None:
     former = delivery.secret_of(endpoint)
     settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
@@ -389,7 +391,7 @@ def test_a_changed_secret_key_signs_beside_its_fallbacks(
 
 
 def test_a_secret_is_in_no_row_log_and_repr(
-    receiver: Receiver, endpoint: WebhookEndpoint, caplog: pytest.LogCaptureFixture
+    receiver: Receiver, endpoint: OutboundEndpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
     secret = delivery.secret_of(endpoint)
@@ -397,7 +399,7 @@ def test_a_secret_is_in_no_row_log_and_repr(
     receiver.answers = [500]
     tagged("h1", {"sky": 90})
     delivery.send_due()
-    rows = [*WebhookEndpoint.objects.values(), *OutboundMessage.objects.values()]
+    rows = [*OutboundEndpoint.objects.values(), *OutboundMessage.objects.values()]
     said = [json.dumps(rows, default=str), caplog.text, repr(endpoint)]
     assert not [text for text in said if secret in text or secret[6:] in text]
     assert "from=us" not in caplog.text
@@ -507,7 +509,7 @@ def test_a_receiver_that_does_not_answer_costs_the_timeout_alone() -> None:
 
 
 def test_old_messages_are_pruned_unless_they_wait(
-    receiver: Receiver, endpoint: WebhookEndpoint
+    receiver: Receiver, endpoint: OutboundEndpoint
 ) -> None:
     for number in range(3):
         tagged(f"h{number}", {"sky": 90})

@@ -296,6 +296,7 @@ def store(world: World) -> list[int]:
             uploaded_at=each.uploaded_at,
             tags_at=each.tagged_at,
             tagging_state=each.state,
+            due_at=each.uploaded_at if each.state in ("queued", "running") else None,
             error_code=each.error,
             deleted_at=each.uploaded_at if each.deleted else None,
         )

@@ -29,16 +29,16 @@ def main(times: int) -> None:
     from filestack_tags.filestack.sources import Source
     from filestack_tags.models import (
         Asset,
+        OutboundEndpoint,
         OutboundMessage,
         TaggingRun,
         WebhookDelivery,
-        WebhookEndpoint,
     )
     from filestack_tags.operations import retention
 
     ended = Event()
     asset, sharing = (registry.register(Source.handle(name))[0] for name in ("a", "b"))
-    endpoint = WebhookEndpoint.objects.create(url="https://hooks.example/", events=[])
+    endpoint = OutboundEndpoint.objects.create(url="https://hooks.example/", events=[])
     old = timezone.now() - timedelta(days=400)
 
     def run(of: Asset) -> TaggingRun:

@@ -39,7 +39,7 @@ def test_the_sweep_closes_the_run_of_a_file_that_was_deleted(
     registry.archive(asset.pk)
     tasks.sweep()
     assert state_of(run) == TaggingRun.State.FAILED
-    assert "worker stopped" in run.error_text
+    assert "worker stopped" in run.error
     assert abandoned_runs.close() == 0
 
 

@@ -47,7 +47,7 @@ class Account:
         assert queue.request([pk], **options) == [pk]
         pipeline.work(pk, lambda outcome: None)
         asset = Asset.objects.get(pk=pk)
-        assert asset.tagging_state == Asset.State.TAGGED, asset.last_error
+        assert asset.tagging_state == Asset.State.TAGGED, asset.error
         return set(asset.asset_tags.values_list("tag__key", flat=True))
 
 
@@ -116,7 +116,7 @@ def test_a_forced_request_for_a_queued_file_bypasses_the_cache(account: Account)
 def test_a_later_request_that_is_not_forced_may_use_the_cache_again(account: Account) -> None:
     pk = account.register(account.store(CAT))
     account.tag(pk, force=True)
-    Asset.objects.update(tagging_state=Asset.State.FAILED)
+    Asset.objects.update(tagging_state=Asset.State.FAILED, due_at=None)
     account.tag(pk)
     assert ["cache=false" in path for path in account.app.tagged] == [True, False]
 

@@ -127,8 +127,8 @@ def test_a_wrong_answer_is_named_and_not_retried(script: Any, shape: str) -> Non
     assert queue.tag(pk).state == Asset.State.FAILED
     asset = ended(pk)
     assert (asset.error_code, asset.attempts) == ("tagger_error", 1)
-    assert asset.last_error.startswith("The tagger returned ")
-    assert named in asset.last_error
+    assert asset.error.startswith("The tagger returned ")
+    assert named in asset.error
     assert len(scripted.asked) == 1
 
 
@@ -217,7 +217,7 @@ def test_whatever_job_is_named_it_is_kept_or_refused(script: Any, answer: Any) -
     (pk,) = queued()
     queue.tag(pk)
     run = TaggingRun.objects.get(asset=pk)
-    assert run.job_id or ended(pk).error_code == "tagger_error" or run.error_text
+    assert run.job_id or ended(pk).error_code == "tagger_error" or run.error
 
 
 def works(number: int) -> list[leases.Lease]:
@@ -278,8 +278,8 @@ class TestTheDatabase:
         ]  # fmt: skip
         asset = Asset.objects.get(pk=several[2].asset_id)
         assert asset.error_code == "unusable_reply"
-        assert error.__name__ in asset.last_error
-        assert "secret_column" not in asset.last_error
+        assert error.__name__ in asset.error
+        assert "secret_column" not in asset.error
 
     def test_a_run_that_cannot_be_closed_loses_no_other(self, script: Any) -> None:
         several = works(4)

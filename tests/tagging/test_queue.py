@@ -96,8 +96,7 @@ def test_a_temporary_failure_is_retried_later_and_then_settles(
         scripted.reply({"sea": 50}),
     ]
     with time_machine.travel(datetime(2026, 1, 1, tzinfo=UTC), tick=False) as clock:
-        asset.due_at = timezone.now()
-        asset.save()
+        Asset.objects.update(due_at=timezone.now())
         outcome = tagging_queue.tag(asset.pk)
         asset.refresh_from_db()
         assert asset.tagging_state == State.QUEUED
@@ -114,7 +113,7 @@ def test_a_temporary_failure_is_retried_later_and_then_settles(
         502,
     )
     asset.refresh_from_db()
-    assert (asset.tagging_state, asset.last_error) == (State.TAGGED, "")
+    assert (asset.tagging_state, asset.error) == (State.TAGGED, "")
 
 
 def test_a_retry_never_comes_before_filestack_said(asset: Asset, script: Any) -> None:
@@ -148,7 +147,7 @@ def test_retries_are_bounded_and_the_last_error_stays_readable(
     asset.refresh_from_db()
     assert TaggingRun.objects.count() == 3
     assert asset.tagging_state == State.FAILED
-    assert asset.last_error == "Filestack answered 502."
+    assert asset.error == "Filestack answered 502."
     assert asset.due_at is None
 
 
@@ -170,7 +169,7 @@ def test_a_lasting_failure_is_not_retried_and_earlier_tags_stay(
         tagging_failed.disconnect(dispatch_uid=1)
     asset.refresh_from_db()
     run = TaggingRun.objects.first()
-    assert (asset.tagging_state, asset.last_error) == (
+    assert (asset.tagging_state, asset.error) == (
         State.FAILED,
         "tags.auto gives 'sky' 101.",
     )
@@ -185,7 +184,7 @@ def test_a_missing_setting_fails_the_run_with_its_cure(asset: Asset, settings: A
     tagging_queue.tag(asset.pk)
     run = TaggingRun.objects.get()
     assert run.error_code == "configuration"
-    assert "TAGGER" in run.error_text
+    assert "TAGGER" in run.error
 
 
 def test_a_tagger_that_raises_anything_is_tried_again(asset: Asset, script: Any) -> None:
@@ -195,7 +194,7 @@ def test_a_tagger_that_raises_anything_is_tried_again(asset: Asset, script: Any)
     asset.refresh_from_db()
     assert asset.tagging_state == State.QUEUED
     assert TaggingRun.objects.get().error_code == "tagger_crashed"
-    assert "secret" not in asset.last_error
+    assert "secret" not in asset.error
 
 
 def test_two_workers_with_one_asset_ask_once(asset: Asset, script: Any) -> None:
@@ -247,7 +246,7 @@ def test_an_asset_whose_worker_always_dies_is_given_up(
         Asset.objects.update(due_at=timezone.now())
     assert tagging_queue.tag(asset.pk).state == State.FAILED
     asset.refresh_from_db()
-    assert "2 attempts" in asset.last_error
+    assert "2 attempts" in asset.error
     assert asset.due_at is None
 
 
@@ -425,7 +424,7 @@ class TestJobs:
         tagging_queue.tag(asset.pk)
         run = TaggingRun.objects.get()
         assert run.error_code == "configuration"
-        assert "follow" in run.error_text
+        assert "follow" in run.error
 
 
 @pytest.mark.parametrize(

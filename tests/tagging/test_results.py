@@ -73,7 +73,7 @@ class Together(TestCase):
 
     def library(self) -> list[Asset]:
         made = [new_asset() for _ in range(ASSETS)]
-        Asset.objects.filter(pk__in=[asset.pk for asset in made]).update(content_version=2)
+        Asset.objects.filter(pk__in=[asset.pk for asset in made]).update(content_version=3)
         for asset in made[1:]:
             for name, decide in (("sky", curation.reject), ("sea", curation.accept)):
                 row = curation.add(asset.pk, name, user=None, confidence=55)
@@ -192,7 +192,7 @@ class TestTogether:
 
     def test_a_run_that_is_at_work_keeps_its_asset_running(self) -> None:
         busy, rested = new_asset(), new_asset()
-        Asset.objects.update(tagging_state=Asset.State.RUNNING)
+        Asset.objects.update(tagging_state=Asset.State.RUNNING, due_at=timezone.now())
         given = [result(new_run(asset), sky=9) for asset in (busy, rested, rested)]
         other = new_run(busy)
         states_of(given)

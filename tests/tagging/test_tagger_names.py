@@ -39,7 +39,7 @@ def test_a_queued_asset_that_names_a_dotted_path_fails(asset: Asset, path: str) 
     queue.tag(asset.pk)
     run = TaggingRun.objects.get()
     assert (run.state, run.error_code) == (TaggingRun.State.FAILED, "configuration")
-    assert f"There is no tagger '{path}'" in run.error_text
+    assert f"There is no tagger '{path}'" in run.error
 
 
 def test_a_waiting_job_of_a_run_that_names_a_dotted_path_fails(
@@ -53,7 +53,7 @@ def test_a_waiting_job_of_a_run_that_names_a_dotted_path_fails(
     TaggingRun.objects.update(tagger=path)
     Asset.objects.update(due_at="2020-01-01T00:00Z")
     queue.tag(asset.pk)
-    assert "There is no tagger" in TaggingRun.objects.get().error_text
+    assert "There is no tagger" in TaggingRun.objects.get().error
 
 
 def test_a_bulk_job_that_names_a_dotted_path_fails(asset: Asset, path: str) -> None:

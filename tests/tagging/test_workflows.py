@@ -238,7 +238,9 @@ def test_a_poll_and_a_webhook_at_once_are_applied_once(
 ) -> None:
     for _ in range(5):
         TaggingRun.objects.all().delete()
-        Asset.objects.update(tagging_state=Asset.State.NEW, tags_version=0, tags_at=None)
+        Asset.objects.update(
+            tagging_state=Asset.State.NEW, due_at=None, tags_version=0, tags_at=None
+        )
         run = start(picture_of)
         event = told(emulator)
         Asset.objects.update(due_at=timezone.now())

@@ -36,7 +36,7 @@ def test_faults_are_answered(
     filestack.faults.add("invalid_application", operation="tags")
     asset = filestack_make.asset()
     filestack_tag_now(asset)
-    assert "Correct API_KEY" in asset.last_error
+    assert "Correct API_KEY" in asset.error
 
 
 def test_tag_now_asks_the_tagger_and_renews_the_asset(

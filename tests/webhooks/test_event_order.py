@@ -45,7 +45,9 @@ def test_a_moment_far_ahead_is_not_believed(deliver: Any, script: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "others", [{"attempts": 2}, {"state": "processed"}, {"state": "received"}], ids=str
+    "others",
+    [{"attempts": 2}, {"state": "processed", "due_at": None}, {"state": "received"}],
+    ids=str,
 )
 def test_who_loses_the_lease_on_a_delivery_undoes_what_it_did(
     deliver: Any, script: Any, monkeypatch: pytest.MonkeyPatch, others: dict[str, Any]

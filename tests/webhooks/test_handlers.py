@@ -282,7 +282,7 @@ def test_a_failed_tags_task_in_a_finished_workflow_fails_the_run(
     deliver(payload("webhook_fs_workflow_task_error.json"))
     run = TaggingRun.objects.get()
     assert run.state == TaggingRun.State.FAILED
-    assert "service temporarily unavailable" in run.error_text
+    assert "service temporarily unavailable" in run.error
     assert Asset.objects.get().tagging_state == Asset.State.FAILED
 
 

@@ -66,7 +66,7 @@ def rows() -> list[Any]:
         sorted(
             Asset.objects.values_list(
                 *("reference", "tagging_state", "content_version", "tags_version", "attempts"),
-                *("last_error", "current_run__job_id", "filename"),
+                *("error", "current_run__job_id", "filename"),
             ),
             key=str,
         ),

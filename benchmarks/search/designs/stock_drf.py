@@ -42,10 +42,10 @@ class StockAssetSerializer(serializers.ModelSerializer[Asset]):
             "uploaded_at",
             "content_version",
             "created_at",
-            "changed_at",
+            "updated_at",
             "tagging_state",
             "attempts",
-            "last_error",
+            "error",
             "tags_at",
             "tags",
         )

@@ -100,7 +100,7 @@ class AssetPage(RunHistory):
                     "uploader",
                     "uploaded_at",
                     "created_at",
-                    "changed_at",
+                    "updated_at",
                     "deleted_at",
                 )
             },
@@ -171,7 +171,7 @@ class AssetPage(RunHistory):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         shown = ("file_size", "dimensions", "upload_tags_shown", "error")
-        return (*shown, "created_at", "changed_at") if obj else ()
+        return (*shown, "created_at", "updated_at") if obj else ()
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         return {"tag": get_settings().AUTO_TAG}
@@ -304,7 +304,7 @@ class AssetPage(RunHistory):
 
     @admin.display(description=gettext_lazy("last error"))
     def error(self, asset: Asset) -> str | SafeString:
-        return text_block(asset.last_error)
+        return text_block(asset.error)
 
     # Deciding
 

@@ -70,9 +70,9 @@ class SpendingAdmin(UnscopedAdmin):
 
 @admin.register(Heartbeat)
 class HeartbeatAdmin(UnscopedAdmin):
-    list_display = ("__str__", "at", "result")
+    list_display = ("__str__", "finished_at", "result")
     sortable_by = ()
-    fields = ("name", "at", "result")
+    fields = ("name", "finished_at", "result")
 
     def get_urls(self) -> list[Any]:
         page = self.admin_site.admin_view(partial(operations_view, self))
@@ -90,12 +90,12 @@ class HeartbeatAdmin(UnscopedAdmin):
 
 @admin.register(Backfill)
 class BackfillAdmin(UnscopedAdmin):
-    list_display = ("__str__", "query", "state", "started_at", "changed_at", "finished_at")
+    list_display = ("__str__", "query", "state", "started_at", "updated_at", "finished_at")
     list_filter = ("state",)
     sortable_by = ()
     fieldsets = (
         (None, {"fields": ("query", "state", "options_block", "counts_block")}),
-        (_("Timeline"), {"fields": ("started_at", "changed_at", "finished_at", "position")}),
+        (_("Timeline"), {"fields": ("started_at", "updated_at", "finished_at", "position")}),
     )
 
     @admin.display(description=_("options"))

@@ -115,7 +115,7 @@ def _report_context(found: Report, user: Any) -> dict[str, Any]:
                 row,
                 report.is_stalled(row, status.at),
                 _counts(row.counts),
-                timesince(row.changed_at, status.at),
+                timesince(row.updated_at, status.at),
             )
             for row in found.backfills
         ],

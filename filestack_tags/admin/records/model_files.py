@@ -18,7 +18,7 @@ from filestack_tags.models import ModelFile
 
 @admin.register(ModelFile)
 class ModelFileAdmin(UnscopedAdmin):
-    list_display = ("__str__", "name", "asset_link", "state", "attempts", "changed_at")
+    list_display = ("__str__", "name", "asset_link", "state", "attempts", "updated_at")
     list_select_related = ("asset",)
     list_filter = ("state",)
     sortable_by = ()
@@ -27,7 +27,7 @@ class ModelFileAdmin(UnscopedAdmin):
     actions = ("try_again",)
     fieldsets = (
         (None, {"fields": ("field", "row", "name", "asset_link", "state", "why")}),
-        (_("Timeline"), {"fields": ("due_at", "attempts", "changed_at", "version", "sha256")}),
+        (_("Timeline"), {"fields": ("due_at", "attempts", "updated_at", "version", "sha256")}),
     )
 
     def has_try_permission(self, request: HttpRequest) -> bool:

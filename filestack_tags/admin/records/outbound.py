@@ -25,7 +25,7 @@ from filestack_tags.admin.display import raw_block
 from filestack_tags.assets.visibility import sees_everything
 from filestack_tags.conf import get_settings
 from filestack_tags.exceptions import EndpointError
-from filestack_tags.models import OutboundMessage, WebhookEndpoint
+from filestack_tags.models import OutboundEndpoint, OutboundMessage
 from filestack_tags.outbound import delivery, outbox
 
 SECRET_TO_SHOW = "filestack_tags_secret"  # noqa: S105  # a key, not a secret
@@ -45,7 +45,7 @@ class EndpointForm(ChangesModelForm):
     )
 
     class Meta:
-        model = WebhookEndpoint
+        model = OutboundEndpoint
         fields = ("url", "description", "events", "is_active")
         widgets = {"url": forms.TextInput(attrs={"class": "vTextField", "dir": "ltr"})}
 
@@ -59,7 +59,7 @@ class EndpointForm(ChangesModelForm):
         return cleaned
 
 
-@admin.register(WebhookEndpoint)
+@admin.register(OutboundEndpoint)
 class WebhookEndpointAdmin(BaseAdmin):
     """For users who may see all assets, since an endpoint receives messages about all of them."""
 
@@ -72,7 +72,7 @@ class WebhookEndpointAdmin(BaseAdmin):
         secret_view = never_cache(require_http_methods(["GET", "POST"])(self.secret_view))
         view = self.admin_site.admin_view(secret_view)
         return [
-            path("<int:pk>/secret/", view, name="filestack_tags_webhookendpoint_secret"),
+            path("<int:pk>/secret/", view, name="filestack_tags_outboundendpoint_secret"),
             *super().get_urls(),
         ]
 
@@ -96,11 +96,11 @@ class WebhookEndpointAdmin(BaseAdmin):
         return super().changelist_view(request, extra_context)
 
     def save_model(
-        self, request: HttpRequest, obj: WebhookEndpoint, form: EndpointForm, change: bool
+        self, request: HttpRequest, obj: OutboundEndpoint, form: EndpointForm, change: bool
     ) -> None:
         obj.pk = delivery.save_endpoint(**form.cleaned_data, endpoint_id=obj.pk).pk
 
-    def delete_model(self, request: HttpRequest, obj: WebhookEndpoint) -> None:
+    def delete_model(self, request: HttpRequest, obj: OutboundEndpoint) -> None:
         delivery.delete_endpoint(obj.pk)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
@@ -112,7 +112,7 @@ class WebhookEndpointAdmin(BaseAdmin):
         return [str(endpoint) for endpoint in objs], {}, set(), []
 
     def response_add(
-        self, request: HttpRequest, obj: WebhookEndpoint, post_url_continue: str | None = None
+        self, request: HttpRequest, obj: OutboundEndpoint, post_url_continue: str | None = None
     ) -> HttpResponse:
         return self._redirect_to_secret(request, obj.pk)
 
@@ -150,11 +150,11 @@ class WebhookEndpointAdmin(BaseAdmin):
         return redirect(self._url("secret", pk))
 
     def _url(self, page: str, *args: int) -> str:
-        name = f"admin:filestack_tags_webhookendpoint_{page}"
+        name = f"admin:filestack_tags_outboundendpoint_{page}"
         return reverse(name, args=args, current_app=self.admin_site.name)
 
     @admin.display(description=gettext_lazy("events"))
-    def event_names(self, endpoint: WebhookEndpoint) -> str:
+    def event_names(self, endpoint: OutboundEndpoint) -> str:
         return ", ".join(endpoint.events)
 
 

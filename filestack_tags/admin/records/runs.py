@@ -136,7 +136,7 @@ class TaggingRunAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("error"))
     def error(self, run: TaggingRun) -> str | SafeString:
-        return text_block(run.error_text)
+        return text_block(run.error)
 
     @admin.display(description=_("what to do"))
     def fix(self, run: TaggingRun) -> str:

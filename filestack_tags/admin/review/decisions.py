@@ -33,7 +33,7 @@ MAX_ERRORS = 5
 @admin.register(TagDecision)
 class TagDecisionAdmin(ReadOnlyAdmin):
     list_display = (
-        "at",
+        "created_at",
         "who",
         "act",
         "tag_link",
@@ -52,7 +52,7 @@ class TagDecisionAdmin(ReadOnlyAdmin):
     )
     actions = ("undo",)
     fieldsets = (
-        (None, {"fields": ("at", "who", "act", "tag_link", "asset_link")}),
+        (None, {"fields": ("created_at", "who", "act", "tag_link", "asset_link")}),
         (
             _("Timeline"),
             {"fields": ("confidences", "origin", "job", "undoes", "undone")},

@@ -107,7 +107,7 @@ class TagMergeAdmin(UnscopedAdmin):
         "started_by",
         "started_at",
         "undone_by",
-        "changed_at",
+        "updated_at",
     )
 
     def get_urls(self) -> list[Any]:

@@ -207,7 +207,7 @@ def _record(job: BulkJob, chosen: _Chosen, effect: Effect, now: datetime) -> Non
     job.failed += len(effect.failed)
     job.reasons = dict(Counter(job.reasons) + Counter(effect.skipped.values()))
     job.held = job.error = job.error_code = ""
-    job.changed_at = now
+    job.updated_at = now
     if chosen.is_last:
         job.matched = job.done
         job.close(State.FINISHED)
@@ -245,7 +245,7 @@ def _record_items(job: BulkJob, effect: Effect) -> None:
         items,
         batch_size=BATCH,
         update_conflicts=True,  # of a list of ids, each has its item already
-        unique_fields=("job", "asset_id") if targeted else None,
+        unique_fields=("job", "asset") if targeted else None,
         update_fields=("outcome", "reason", "error"),
     )
 

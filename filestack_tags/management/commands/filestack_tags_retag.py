@@ -82,6 +82,6 @@ class Command(AppCommand):
             tried = Asset.objects.using(alias()).filter(
                 pk__in=queued[start : start + BATCH], attempts__gt=0
             )
-            if failed := tried.exclude(last_error="").order_by("pk").first():
-                self.stderr.write(f"{failed} could not be tagged: {failed.last_error}")
+            if failed := tried.exclude(error="").order_by("pk").first():
+                self.stderr.write(f"{failed} could not be tagged: {failed.error}")
                 return

@@ -70,7 +70,7 @@ def _chosen(names: list[str]) -> list[AssetOf]:
 def _failed(field: AssetOf, *, dry_run: bool) -> int:
     closed = ModelFile.objects.using(alias()).filter(
         field=storing.label_of(field),
-        state__in=(ModelFile.State.FAILED, ModelFile.State.LEFT_OUT),
+        state__in=(ModelFile.State.FAILED, ModelFile.State.SKIPPED),
     )
     return (
         closed.count()

@@ -12,6 +12,7 @@ from django.db import connection
 from django.db.models import Count
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from filestack_tags import curation
 from filestack_tags.admin.forms import RegisterForm
@@ -369,8 +370,8 @@ def test_a_beginning_of_too_many_tags_is_marked_in_the_text_as_typed(
 
 
 def test_two_states_are_either_of_them(editor: Client, ten: list[str]) -> None:
-    Asset.objects.filter(reference="h1").update(tagging_state="failed")
-    Asset.objects.filter(reference="h2").update(tagging_state="queued")
+    Asset.objects.filter(reference="h1").update(tagging_state="failed", due_at=None)
+    Asset.objects.filter(reference="h2").update(tagging_state="queued", due_at=timezone.now())
     response = editor.get(f"{LIST}?tagging_state__exact=failed&tagging_state__exact=queued")
     assert listed(response) == ["h2", "h1"]
     assert is_by_keyset(response)
@@ -610,7 +611,7 @@ def test_archiving_all_that_matches_asks_once_without_naming_each(
 def test_every_action_on_all_is_for_the_assets_that_were_counted(
     editor: Client, ten: list[str], page: Any, action: str, query: str, words: str
 ) -> None:
-    Asset.objects.update(tagging_state="new", tags_version=0)
+    Asset.objects.update(tagging_state="new", due_at=None, tags_version=0)
     for number in range(10):
         Asset.objects.filter(reference=f"h{number}").update(filename=f"h{number}")
     place = f"?q=name:{query}"

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from django.utils import timezone
 
 from filestack_tags import curation
 from filestack_tags.assets import registry
@@ -233,7 +234,7 @@ def test_tag_now_queues_what_has_no_tags_and_reports_the_rest(editor: Client) ->
 def test_retag_queues_what_has_tags_too(editor: Client) -> None:
     new, done = tagged("new"), tagged("done", {"sky": 90})
     assert said(act(editor, "retag", new, done)) == ["2 assets queued."]
-    Asset.objects.filter(pk=done.pk).update(tagging_state="running")
+    Asset.objects.filter(pk=done.pk).update(tagging_state="running", due_at=timezone.now())
     assert said(act(editor, "retag", done)) == [
         "0 assets queued.",
         "1 asset is already being tagged.",

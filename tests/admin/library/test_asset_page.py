@@ -156,7 +156,7 @@ def test_missing_facts_do_not_disturb_the_page(editor: Client, page: Any) -> Non
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"tagging_state": "failed", "last_error": "It broke."}, "Tagging failed."),
+        ({"tagging_state": "failed", "error": "It broke."}, "Tagging failed."),
         ({"tagging_state": "tagged"}, "No tags."),
         ({"tags_version": 1, "content_version": 2}, "The file changed after it was tagged"),
     ],
@@ -168,7 +168,7 @@ def test_the_page_says_what_state_the_tags_are_in(
     Asset.objects.filter(pk=asset.pk).update(**changes)
     shown = page(editor.get(f"{LIST}{asset.pk}/change/"))
     assert words in shown.text
-    assert str(changes.get("last_error", "")) in shown.text
+    assert str(changes.get("error", "")) in shown.text
 
 
 def test_the_pages_need_no_inline_script_or_style(editor: Client, page: Any) -> None:

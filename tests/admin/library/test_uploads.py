@@ -210,7 +210,7 @@ def test_tags_and_failures_are_told_of_own_uploads_alone(
     others = tagged("h3", {"sky": 93})
     Asset.objects.filter(pk__in=(mine.pk, failed.pk)).update(uploader=me)
     Asset.objects.filter(pk=failed.pk).update(
-        tagging_state="failed", last_error="The policy lacks convert."
+        tagging_state="failed", due_at=None, error="The policy lacks convert."
     )
     query = "&".join(f"id={pk}" for pk in (mine.pk, failed.pk, others.pk))
 

@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from filestack_tags.models import OutboundMessage, WebhookEndpoint
+from filestack_tags.models import OutboundEndpoint, OutboundMessage
 from filestack_tags.outbound import delivery, outbox
 
 pytestmark = pytest.mark.django_db
 
-ENDPOINTS = "/admin/filestack_tags/webhookendpoint/"
+ENDPOINTS = "/admin/filestack_tags/outboundendpoint/"
 MESSAGES = "/admin/filestack_tags/outboundmessage/"
 EVERYTHING = (
-    *(f"{what}_webhookendpoint" for what in ("view", "add", "change", "delete")),
+    *(f"{what}_outboundendpoint" for what in ("view", "add", "change", "delete")),
     *("view_outboundmessage", "resend_outboundmessage"),
 )
 SAID = {"url": "https://example.com/hook", "events": ["asset.tagged"], "is_active": "on"}
@@ -28,7 +28,7 @@ def client(client_of: Any) -> Client:
 
 
 @pytest.fixture
-def endpoint(db: None) -> WebhookEndpoint:
+def endpoint(db: None) -> OutboundEndpoint:
     return delivery.save_endpoint(url="https://example.com/", events=outbox.EVENTS)
 
 
@@ -40,7 +40,7 @@ def nobody(user: Any) -> Any:
 
 def test_an_endpoint_is_made_and_its_secret_shown_once(client: Client, page: Any) -> None:
     reply = client.post(f"{ENDPOINTS}add/", SAID)
-    endpoint = WebhookEndpoint.objects.get()
+    endpoint = OutboundEndpoint.objects.get()
     secret = delivery.secret_of(endpoint)
     assert secret.encode() not in reply.content
     assert reply["Location"] == f"{ENDPOINTS}{endpoint.pk}/secret/"
@@ -54,11 +54,11 @@ def test_an_endpoint_is_made_and_its_secret_shown_once(client: Client, page: Any
     again = client.get(reply["Location"], follow=True)
     assert secret not in page(again).text
     assert "A secret is shown only once." in page(again).text
-    assert WebhookEndpoint.objects.count() == 1
+    assert OutboundEndpoint.objects.count() == 1
 
 
 def test_a_new_secret_is_shown_once_too(
-    client: Client, page: Any, endpoint: WebhookEndpoint
+    client: Client, page: Any, endpoint: OutboundEndpoint
 ) -> None:
     former = delivery.secret_of(endpoint)
     place = f"{ENDPOINTS}{endpoint.pk}/secret/"
@@ -73,7 +73,7 @@ def test_a_new_secret_is_shown_once_too(
 
 
 def test_a_button_pressed_twice_makes_one_secret(
-    client: Client, page: Any, endpoint: WebhookEndpoint
+    client: Client, page: Any, endpoint: OutboundEndpoint
 ) -> None:
     former = endpoint.nonce
     for _ in range(2):
@@ -91,12 +91,12 @@ def test_a_button_pressed_twice_makes_one_secret(
 
 
 def test_a_secret_is_shown_to_who_made_it_alone(
-    client: Client, client_of: Any, page: Any, endpoint: WebhookEndpoint
+    client: Client, client_of: Any, page: Any, endpoint: OutboundEndpoint
 ) -> None:
     place = f"{ENDPOINTS}{endpoint.pk}/secret/"
     client.post(place)
     endpoint.refresh_from_db()
-    looking = client_of("view_webhookendpoint")
+    looking = client_of("view_outboundendpoint")
     assert delivery.secret_of(endpoint) not in page(looking.get(place, follow=True)).text
     other = delivery.save_endpoint(url="https://example.org/", events=outbox.EVENTS)
     reply = client.get(f"{ENDPOINTS}{other.pk}/secret/", follow=True)
@@ -104,7 +104,7 @@ def test_a_secret_is_shown_to_who_made_it_alone(
 
 
 def test_an_endpoint_is_changed_and_deleted_with_its_messages(
-    client: Client, endpoint: WebhookEndpoint
+    client: Client, endpoint: OutboundEndpoint
 ) -> None:
     place = f"{ENDPOINTS}{endpoint.pk}/"
     secret = delivery.secret_of(endpoint)
@@ -123,7 +123,7 @@ def test_an_endpoint_is_changed_and_deleted_with_its_messages(
     other = delivery.save_endpoint(url="https://example.com/", events=outbox.EVENTS)
     chosen = {"action": "delete_selected", "_selected_action": [other.pk], "post": "yes"}
     client.post(ENDPOINTS, chosen)
-    assert not WebhookEndpoint.objects.exists()
+    assert not OutboundEndpoint.objects.exists()
 
 
 @pytest.mark.parametrize("wrong", [{"url": "http://example.com/"}, {"events": []}])
@@ -133,7 +133,7 @@ def test_what_cannot_be_an_endpoint_is_said_at_its_field(
     reply = client.post(f"{ENDPOINTS}add/", {**SAID, **wrong})
     assert reply.status_code == 200
     assert b"errorlist" in reply.content
-    assert not WebhookEndpoint.objects.exists()
+    assert not OutboundEndpoint.objects.exists()
 
 
 def test_the_list_says_when_nobody_is_told(client: Client, page: Any, settings: Any) -> None:
@@ -143,7 +143,7 @@ def test_the_list_says_when_nobody_is_told(client: Client, page: Any, settings: 
 
 
 def test_messages_are_looked_at_and_sent_again(
-    client: Client, page: Any, endpoint: WebhookEndpoint, django_assert_num_queries: Any
+    client: Client, page: Any, endpoint: OutboundEndpoint, django_assert_num_queries: Any
 ) -> None:
     for _ in range(3):
         message = OutboundMessage.objects.create(
@@ -164,10 +164,10 @@ def test_messages_are_looked_at_and_sent_again(
 
 
 def test_who_has_a_scope_or_no_permission_is_shown_nothing(
-    client: Client, client_of: Any, endpoint: WebhookEndpoint, settings: Any
+    client: Client, client_of: Any, endpoint: OutboundEndpoint, settings: Any
 ) -> None:
     places = (ENDPOINTS, f"{ENDPOINTS}add/", f"{ENDPOINTS}{endpoint.pk}/change/", MESSAGES)
-    looking = client_of("view_webhookendpoint")
+    looking = client_of("view_outboundendpoint")
     assert looking.get(ENDPOINTS).status_code == 200
     assert looking.post(f"{ENDPOINTS}{endpoint.pk}/secret/").status_code == 403
     for place in places:

@@ -27,7 +27,7 @@ def _alter(apps: Any, schema_editor: Any, change: str) -> None:
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("filestack_tags", "0009_webhook_endpoints"),
+        ("filestack_tags", "0001_initial"),
     ]
 
     operations = [
