@@ -19,6 +19,7 @@ from filestack_tags.curation import Outcome, decide_many, throttle
 from filestack_tags.db.text import label_key
 from filestack_tags.db.transactions import run_with_retry
 from filestack_tags.models import Asset, AssetTag, TagDecision
+from filestack_tags.models.tags import CONFIRMED
 
 from .base import CREATED, View, lock_asset, operation
 from .fields import Choice, Confidence, TagName
@@ -31,8 +32,6 @@ Act = TagDecision.Act
 
 ACTS = {"accepted": Act.ACCEPT, "rejected": Act.REJECT, None: Act.WITHDRAW}
 """The act for each decision that a client can request."""
-
-VISIBLE_AT_ANY_CONFIDENCE = frozenset({AssetTag.Decision.ACCEPTED, AssetTag.Decision.ADDED})
 
 
 class AssetTagSerializer(VisibleTagSerializer):
@@ -208,7 +207,7 @@ class AssetTagViewSet(View):
             is_confident = row.confidence >= minimum and tag.pk not in sensitive
             is_rejected = row.decision == AssetTag.Decision.REJECTED
             row.is_visible = not tag.hidden and (
-                (is_confident and not is_rejected) or row.decision in VISIBLE_AT_ANY_CONFIDENCE
+                (is_confident and not is_rejected) or row.decision in CONFIRMED
             )
             reviewer = row.decided_by if names_users else None
             row.reviewer = reviewer and reviewer.get_username()

@@ -28,7 +28,7 @@ from rest_framework import serializers
 from rest_framework.renderers import JSONRenderer
 from rest_framework.utils.encoders import JSONEncoder
 
-from filestack_tags.assets.sensitive import is_approved_in_sql, unapproved_ids
+from filestack_tags.assets.sensitive import confirmed, is_approved_in_sql, unapproved_ids
 from filestack_tags.conf import get_settings
 from filestack_tags.db import prepared_statements
 from filestack_tags.models import Asset, AssetTag
@@ -156,7 +156,7 @@ def _tags(ids: Iterable[int], using: str) -> defaultdict[int, list[dict[str, Any
     """
     key_column = connections[using].ops.quote_name("key")
     rule = (
-        "r.decision <> 2 AND (r.decision IN (1, 3)"
+        f"r.decision <> {int(AssetTag.Decision.REJECTED)} AND ({confirmed('r')}"
         " OR r.confidence >= COALESCE(t.min_confidence, %s))"
     )
     if sensitive := unapproved_ids(using):

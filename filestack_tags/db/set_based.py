@@ -24,8 +24,8 @@ BATCH = 100
 def update_rows(objects: Sequence[models.Model], names: Sequence[str]) -> None:
     """Write the named fields of locked objects, which are all of one model.
 
-    On PostgreSQL each column is sent as one array. Compared with ``bulk_update``, a first reply takes
-    2.0 instead of 7.5 ms, and a reply whose confidences moved 2.1 instead of 25 ms.
+    On PostgreSQL each column is sent as one array. Compared with ``bulk_update``, a first reply
+    takes 2.0 instead of 7.5 ms, and a reply whose confidences moved 2.1 instead of 25 ms.
     """
     if not objects:
         return

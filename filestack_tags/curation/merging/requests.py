@@ -10,6 +10,7 @@ from django.db import connections
 from django.db.models import Q
 
 from filestack_tags.assets import tags
+from filestack_tags.assets.sensitive import confirmed
 from filestack_tags.db.transactions import alias, atomic, locked, retry_on_deadlock
 from filestack_tags.exceptions import CurationError
 from filestack_tags.models import AssetTag, Tag, TagAlias, TagMerge
@@ -47,11 +48,11 @@ def preview(source_id: int, target_id: int) -> Preview:
     source, _ = _both(source_id, target_id)
     quote = connections[alias()].ops.quote_name
     table = quote(AssetTag._meta.db_table)
-    no, yes = int(Decision.REJECTED), f"({int(Decision.ACCEPTED)}, {int(Decision.ADDED)})"
+    rejected = int(Decision.REJECTED)
     statement = (
         "SELECT COUNT(*), COUNT(t.asset_id), COALESCE(SUM(CASE WHEN"  # noqa: S608  contains no values
-        f" (s.decision = {no} AND t.decision IN {yes})"
-        f" OR (t.decision = {no} AND s.decision IN {yes}) THEN 1 ELSE 0 END), 0)"
+        f" (s.decision = {rejected} AND {confirmed('t')})"
+        f" OR (t.decision = {rejected} AND {confirmed('s')}) THEN 1 ELSE 0 END), 0)"
         f" FROM {table} s LEFT JOIN {table} t ON t.asset_id = s.asset_id AND t.tag_id = %s"
         " WHERE s.tag_id = %s"
     )

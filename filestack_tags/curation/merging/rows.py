@@ -14,9 +14,9 @@ from django.db import connections
 from filestack_tags.curation.decision_rows import TagValues
 from filestack_tags.db.transactions import alias, locked
 from filestack_tags.models import Asset, AssetTag, TagMerge, TagMergeRow, score_of
+from filestack_tags.models.tags import CONFIRMED
 
 Decision = AssetTag.Decision
-YES = frozenset({Decision.ACCEPTED, Decision.ADDED})
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
@@ -49,7 +49,7 @@ def combined(source: TagValues, target: TagValues | None) -> TagValues:
 def is_conflict(source: TagValues, target: TagValues) -> bool:
     """Whether one was rejected and the other accepted or added."""
     decisions = {source.decision, target.decision}
-    return Decision.REJECTED in decisions and bool(decisions & YES)
+    return Decision.REJECTED in decisions and not decisions.isdisjoint(CONFIRMED)
 
 
 def _is_newer(source: TagValues, target: TagValues) -> bool:
