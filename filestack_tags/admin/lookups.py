@@ -98,13 +98,14 @@ def is_allowed_lookup(model: type[Model] | None, lookup: str) -> bool:
     return field is None or not names or (len(names) == 1 and names[0] in LOOKUPS)
 
 
+def is_number(text: str, *, digits: int = MAX_DIGITS - 1) -> bool:
+    """Whether a text is a number of at most *digits* ASCII digits, which fits into a column."""
+    return text.isascii() and text.isdigit() and len(text) <= digits
+
+
 def ids_in(text: str) -> list[str]:
     """Return the numbers in a comma-separated list; other words are left out."""
-    return [
-        word
-        for word in text.split(",")
-        if word.isascii() and word.isdigit() and len(word) < MAX_DIGITS
-    ]
+    return [word for word in text.split(",") if is_number(word)]
 
 
 def is_id(model: type[Model], text: str) -> bool:

@@ -10,6 +10,7 @@ from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from filestack_tags.admin.lookups import is_number
 from filestack_tags.curation import bulk
 from filestack_tags.db.text import MAX_LABEL_LENGTH
 from filestack_tags.models import BulkJob
@@ -88,7 +89,7 @@ class BulkForm(forms.Form):
 
     def clean_asset_ids(self) -> tuple[int, ...] | None:
         words = self.cleaned_data["asset_ids"].replace(",", " ").split()
-        if not all(word.isascii() and word.isdigit() and len(word) < 19 for word in words):
+        if not all(map(is_number, words)):
             raise forms.ValidationError(_("The selection is invalid. Select the items again."))
         return tuple(map(int, words)) or None
 

@@ -28,6 +28,7 @@ from django.views.decorators.http import require_safe
 from filestack_tags import tasks
 from filestack_tags.admin.base import ReadOnlyAdmin, total_text
 from filestack_tags.admin.explain import explained
+from filestack_tags.admin.lookups import is_number
 from filestack_tags.admin.sessions import post_only
 from filestack_tags.assets.visibility import assets_of, sees_everything
 from filestack_tags.curation import bulk
@@ -221,7 +222,7 @@ class BulkJobAdmin(ReadOnlyAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         text = str(pk)
-        if not (text.isascii() and text.isdigit() and len(text) < 19):
+        if not is_number(text):
             raise Http404
         jobs = self.get_queryset(request).select_related("requested_by", "undoes")
         job: BulkJob | None = jobs.filter(pk=int(text)).first()

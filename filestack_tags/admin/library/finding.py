@@ -23,7 +23,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext as _
 
-from filestack_tags.admin.lookups import InvalidListParameters
+from filestack_tags.admin.lookups import InvalidListParameters, is_number
 from filestack_tags.assets.visibility import scope_of
 from filestack_tags.exceptions import SearchError, SearchTimeout
 from filestack_tags.operations.status import not_configured
@@ -165,7 +165,7 @@ class AssetSearchPages(AssetPage):
         said = request.GET.get(CAME_FROM, "")
         # Always set: for a missing variable Django logs the whole context, including signed URLs.
         nothing: dict[str, Any] = {"result_url": ""}
-        is_id = object_id.isascii() and object_id.isdigit() and len(object_id) < 19
+        is_id = is_number(object_id)
         if not said or not is_id or not self.has_view_permission(request):
             return nothing
         asking = copy(request)
@@ -234,7 +234,7 @@ def _shown(changelist: Any, url: str) -> dict[str, Any]:
 def _with_minimum(request: HttpRequest, least: str) -> str:
     said = request.GET.copy()
     del said[AT_LEAST]
-    value = int(least) if least.isascii() and least.isdigit() and len(least) < 4 else 0
+    value = int(least) if is_number(least, digits=3) else 0
     with suppress(SearchError):  # the list shows what is wrong with it
         said[SEARCH_VAR] = terms.with_minimum(
             parse_query(said.get(SEARCH_VAR, "")), min(value, 100)

@@ -55,13 +55,13 @@ class SavedSearchForm(ChangesModelForm):
 
     def wanted(self) -> saved_searches.SavedSearchInput:
         """Return the values to save; empty for invalid fields."""
-        said = self.cleaned_data
+        cleaned = self.cleaned_data
         return saved_searches.SavedSearchInput(
-            name=said.get("name", ""),
-            query=said.get("query", ""),
-            order=said.get("order", SavedSearch.Order.NEWEST),
-            order_tag=said.get("order_tag", ""),
-            shared=said.get("shared", False),
+            name=cleaned.get("name", ""),
+            query=cleaned.get("query", ""),
+            order=cleaned.get("order", SavedSearch.Order.NEWEST),
+            order_tag=cleaned.get("order_tag", ""),
+            shared=cleaned.get("shared", False),
         )
 
     def clean(self) -> dict[str, Any]:
@@ -71,7 +71,7 @@ class SavedSearchForm(ChangesModelForm):
         try:
             saved_searches.check(self.wanted(), user=self.owner, saved_id=self.instance.pk)
         except SearchError as error:
-            self.add_error("query", _told(error))
+            self.add_error("query", _with_suggestion(error))
         except SavedSearchError as error:
             self.add_error(error.parameter, str(error))
         except InvalidLabel as error:
@@ -141,8 +141,8 @@ def link(saved: SavedSearch, admin_site_name: str) -> str:
     """Return the URL of the matching assets, in the saved order."""
     page = reverse("admin:filestack_tags_asset_changelist", current_app=admin_site_name)
     order = Sorting(cast("Order", saved.order), saved.order_tag or None).parameters
-    said = {"q": saved.query or None, **order}
-    return f"{page}?{urlencode({name: value for name, value in said.items() if value})}"
+    parameters = {"q": saved.query or None, **order}
+    return f"{page}?{urlencode({name: value for name, value in parameters.items() if value})}"
 
 
 def menu(request: HttpRequest, site: admin.AdminSite) -> dict[str, Any]:
@@ -150,9 +150,9 @@ def menu(request: HttpRequest, site: admin.AdminSite) -> dict[str, Any]:
     if not site.is_registered(SavedSearch):
         return {}
     screen = site.get_model_admin(SavedSearch)
-    shown: Iterable[SavedSearch] = ()
+    visible: Iterable[SavedSearch] = ()
     if screen.has_view_permission(request):
-        shown = saved_searches.visible_to(request.user).select_related("owner")[:MENU]
+        visible = saved_searches.visible_to(request.user).select_related("owner")[:MENU]
     return {
         "saved_searches": [
             {
@@ -160,7 +160,7 @@ def menu(request: HttpRequest, site: admin.AdminSite) -> dict[str, Any]:
                 "url": link(saved, site.name),
                 "owner": "" if saved.owner_id == request.user.pk else str(saved.owner),
             }
-            for saved in shown
+            for saved in visible
         ],
         "may_save_searches": screen.has_add_permission(request),
     }
@@ -170,7 +170,7 @@ def _is_theirs(request: HttpRequest, saved: SavedSearch | None) -> bool:
     return saved is None or saved.owner_id == request.user.pk
 
 
-def _told(error: SearchError) -> str:
+def _with_suggestion(error: SearchError) -> str:
     if not error.suggestion:
         return error.message
     return f"{error.message} {_('Did you mean')} {error.suggestion}"

@@ -21,6 +21,7 @@ from throttled import MemoryStore, Throttled, per_min
 from filestack_tags import tasks
 from filestack_tags.admin.badges import badges_of, render_badges
 from filestack_tags.admin.forms import StoredForm
+from filestack_tags.admin.lookups import is_number
 from filestack_tags.admin.sessions import post_only
 from filestack_tags.assets import upload_policy
 from filestack_tags.assets.registry import Facts
@@ -170,11 +171,8 @@ class UploadScreen(AssetPage):
         """Return the tagging progress of files that this user uploaded."""
         if not self.has_add_permission(request):
             return _refused(_("You do not have permission to add assets."), 403)
-        given = request.GET.getlist("id")
-        ids = [
-            int(text) for text in given if text.isascii() and text.isdigit() and len(text) < 19
-        ]
-        if len(ids) != len(given) or len(ids) > WATCHED:
+        ids = request.GET.getlist("id")
+        if not all(map(is_number, ids)) or len(ids) > WATCHED:
             text = _("Invalid asset IDs. Send at most %(most)d numbers.") % {"most": WATCHED}
             return _refused(text, 400)
         found = self.get_queryset(request).filter(pk__in=ids, uploader=request.user)

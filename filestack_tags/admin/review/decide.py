@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy
 
 from filestack_tags import curation
 from filestack_tags.admin.forms import AddTagForm, ConfidenceForm
+from filestack_tags.admin.lookups import is_number
 from filestack_tags.admin.sessions import is_script
 from filestack_tags.assets import tags
 from filestack_tags.assets.visibility import assets_of, decisions_of, tags_named_to
@@ -92,7 +93,7 @@ def decide(asset_id: int, data: QueryDict, user: AbstractBaseUser) -> DecisionRe
         throttle.count_new_tag(name, user=user)
         (tag_id,) = run_with_retry(partial(tags.resolve, [name])).values()
     else:
-        tag = visible_tags.filter(pk=_number(data.get(verb, ""))).first() if verb else None
+        tag = visible_tags.filter(pk=number_in(data.get(verb, ""))).first() if verb else None
         name, tag_id = str(tag), tag.pk if tag else 0
     if not tag_id:
         raise CurationError(_("The decision or the tag does not exist."))
@@ -107,7 +108,7 @@ def decide(asset_id: int, data: QueryDict, user: AbstractBaseUser) -> DecisionRe
         user=user,
         origin=ORIGIN,
         confidence=confidence,
-        seen=_number(seen) if seen else None,
+        seen=number_in(seen) if seen else None,
     )
     # The typed name may be an alias of a tag whose name this user must not see.
     visible_tag = visible_tags.filter(pk=tag_id).first()
@@ -136,17 +137,17 @@ def question(data: QueryDict, user: AbstractBaseUser) -> Question | None:
     verb, *numbers = data.get(CONFIRM, "").split(":")
     if verb not in WORDS or len(numbers) != 4:
         return None
-    asset = assets_of(user).filter(pk=_number(numbers[0])).first()
+    asset = assets_of(user).filter(pk=number_in(numbers[0])).first()
     if asset is None:
         return None
-    tag = tags_named_to(user, on=asset.pk).filter(pk=_number(numbers[1])).first()
+    tag = tags_named_to(user, on=asset.pk).filter(pk=number_in(numbers[1])).first()
     if tag is None:
         return None
     # A tag that was added by name has a row now; otherwise the decision would not have been
     # refused.
     confidence = numbers[3] if verb == "change" else ""
     act = "accept" if verb == "add" else verb
-    return Question(act, asset, tag, confidence, seen=_number(numbers[2]))
+    return Question(act, asset, tag, confidence, seen=number_in(numbers[2]))
 
 
 def undo(
@@ -157,7 +158,7 @@ def undo(
     Raises:
         CurationError: when it does not exist, or another decision was made since.
     """
-    number = _number(data.get("undo", ""))
+    number = number_in(data.get("undo", ""))
     decisions = decisions_of(user).filter(pk=number).select_related("tag")
     if asset_id is not None:
         decisions = decisions.filter(asset=asset_id)
@@ -180,6 +181,6 @@ def _require_valid(form: Any) -> None:
         )
 
 
-def _number(text: str) -> int:
+def number_in(text: str) -> int:
     """Return an id, or 0, which is never an id."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
+    return int(text) if is_number(text) else 0

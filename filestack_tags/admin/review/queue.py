@@ -28,7 +28,7 @@ from filestack_tags.admin.base import capped_total, total_text
 from filestack_tags.admin.display import sensitive_mark
 from filestack_tags.admin.forms import ReviewForm
 from filestack_tags.admin.library.asset_page import AssetPage
-from filestack_tags.admin.lookups import ids_in
+from filestack_tags.admin.lookups import ids_in, is_number
 from filestack_tags.admin.sessions import post_only
 from filestack_tags.assets.sensitive import unapproved_ids
 from filestack_tags.assets.visibility import assets_of, decisions_of, sees_everything, tags_of
@@ -46,6 +46,7 @@ from .decide import (
     conflict_message,
     current_user,
     decide,
+    number_in,
     question,
     undo,
 )
@@ -205,20 +206,20 @@ class ReviewPages(AssetPage):
         if not self._may_review(request):
             raise PermissionDenied
         state = QueryDict(request.POST.get("state", ""))
-        said: dict[str, Any] = {}
+        parameters: dict[str, Any] = {}
         try:
             done = self._do(request, state)
         except DecidedMeanwhile as error:
             messages.error(request, conflict_message(error))
-            said = confirmation_parameters(request.POST, error)
+            parameters = confirmation_parameters(request.POST, error)
         except (CurationError, SearchError) as error:
             messages.error(request, str(error))
         except Asset.DoesNotExist:
             messages.error(request, _("The asset no longer exists."))
         else:
             messages.success(request, done.text)
-            said = done.parameters(request)
-        more = f"&{urlencode(said)}" if said else ""
+            parameters = done.parameters(request)
+        more = f"&{urlencode(parameters)}" if parameters else ""
         return HttpResponseRedirect(f"{self._review_url()}?{_state(state)}{more}")
 
     def _do(self, request: HttpRequest, state: QueryDict) -> DecisionResult:
@@ -227,9 +228,7 @@ class ReviewPages(AssetPage):
             return DecisionResult(_accept_all(queue, request), None)
         if "undo" in request.POST:
             return undo(request.POST, current_user(request))
-        text = request.POST.get("asset", "")
-        number = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
-        asset = assets_of(request.user).get(pk=number)
+        asset = assets_of(request.user).get(pk=number_in(request.POST.get("asset", "")))
         return decide(asset.pk, request.POST, current_user(request))
 
     def _may_review(self, request: HttpRequest) -> bool:
@@ -244,14 +243,14 @@ class ReviewPages(AssetPage):
         return reverse(name, current_app=self.admin_site.name)
 
 
-def _queue(request: HttpRequest, said: QueryDict) -> tuple[Queue, ReviewForm]:
-    form = ReviewForm(said)
+def _queue(request: HttpRequest, data: QueryDict) -> tuple[Queue, ReviewForm]:
+    form = ReviewForm(data)
     form.is_valid()
     cleaned = form.cleaned_data
     tag = cleaned.get("tag")
     is_scoped = not sees_everything(request.user)
     if tag and is_scoped and not tags_of(request.user).filter(pk=tag.pk).exists():
-        form.add_error("tag", _("There is no tag “%(name)s”.") % {"name": said.get("tag", "")})
+        form.add_error("tag", _("There is no tag “%(name)s”.") % {"name": data.get("tag", "")})
         tag = None
     return Queue(
         tag=tag,
@@ -282,9 +281,9 @@ def _accept_all(queue: Queue, request: HttpRequest) -> str:
     return text % {"count": count, "tag": queue.tag}
 
 
-def _at_least(queue: Queue, said: QueryDict) -> QuerySet[AssetTag]:
+def _at_least(queue: Queue, data: QueryDict) -> QuerySet[AssetTag]:
     """Return the rows of the queue with at least the submitted confidence."""
-    at_least = _confidence(said.get("at_least", ""), 101)
+    at_least = _confidence(data.get("at_least", ""), 101)
     return replace(queue, low=max(queue.low, at_least)).rows
 
 
@@ -351,24 +350,23 @@ def _own_decisions(request: HttpRequest) -> list[TagDecision]:
 
 def _position(text: str) -> tuple[int, int] | None:
     score, _dash, asset = text.partition("-")
-    if all(part.isascii() and part.isdigit() and len(part) < 19 for part in (score, asset)):
+    if is_number(score) and is_number(asset):
         return int(score), int(asset)
     return None
 
 
 def _confidence(text: str, default: int) -> int:
-    is_number = text.isascii() and text.isdigit() and len(text) < 4
-    return min(int(text), 101) if is_number else default
+    return min(int(text), 101) if is_number(text, digits=3) else default
 
 
-def _state(said: QueryDict) -> str:
+def _state(data: QueryDict) -> str:
     """Return the query string of a queue, without other parameters."""
-    return _with(said)
+    return _with(data)
 
 
-def _with(said: QueryDict, **changes: str) -> str:
+def _with(data: QueryDict, **changes: str) -> str:
     state = QueryDict(mutable=True)
     for name in ("tag", "low", "high", "q", "by", "after"):
-        if value := changes.get(name, said.get(name, "")):
+        if value := changes.get(name, data.get(name, "")):
             state[name] = value
     return state.urlencode()

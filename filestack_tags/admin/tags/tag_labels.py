@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from filestack_tags import curation
+from filestack_tags.admin.lookups import is_number
 from filestack_tags.assets import sensitive_labels
 from filestack_tags.assets.sensitive import report
 from filestack_tags.assets.visibility import sees_everything
@@ -77,7 +78,7 @@ def sensitive_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
             raise PermissionDenied
         for verb in ("approve", "withhold"):
             pk = request.POST.get(verb, "")
-            if pk.isascii() and pk.isdigit() and len(pk) < 10:
+            if is_number(pk, digits=9):
                 try:
                     curation.approve(int(pk), user=request.user, approved=verb == "approve")  # type: ignore[arg-type]  # a staff user
                 except Tag.DoesNotExist:
