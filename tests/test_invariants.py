@@ -191,7 +191,7 @@ def test_1_a_result_that_changes_nothing_writes_no_row(
 ) -> None:
     apply(asset, scripted.reply({"sky": 90, "sea": 50}))
     run = TaggingRun.objects.create(asset=asset, tagger="t", trigger="code", content_version=1)
-    with django_assert_num_queries(8) as captured:
+    with django_assert_num_queries(10) as captured:
         results.apply(run.pk, scripted.reply({"sea": 50, "sky": 90}), result_at=timezone.now())
     assert not [
         query["sql"]
