@@ -386,7 +386,7 @@ def test_a_batch_takes_as_many_queries_for_many_assets_as_for_few(
 def test_what_cannot_be_undone_is_said() -> None:
     tagged(2)
     job = asked("archive")
-    with pytest.raises(BulkError, match="goes on"):
+    with pytest.raises(BulkError, match="still running"):
         bulk.undo(job.pk, user=None)
     with pytest.raises(BulkError, match="cannot be undone"):
         bulk.undo(done(asked("export")).pk, user=None)

@@ -214,7 +214,7 @@ def test_the_sweep_and_the_statistics_leave_what_they_found(
     tasks.refresh_statistics()
     beats = {beat.name: (beat.at, beat.found) for beat in snapshot().beats}
     assert beats == {
-        "sweep": (timezone.now(), {"deliveries": 0, "assets": 1}),
+        "sweep": (timezone.now(), {"assets": 1}),
         "refresh_statistics": (timezone.now(), {}),
     }
     assert [(one.value, one.labels) for one in told if one.name == "sweep.found"] == [
