@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from django.db import transaction
-from django.utils import timezone
 
 from filestack_tags import curation
 from filestack_tags.assets import registry
 from filestack_tags.assets.tags import resolve
-from filestack_tags.db.text import reference_digest
 from filestack_tags.filestack.client import FilestackClient
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, TagDecision
@@ -68,15 +66,14 @@ class Seed:
 
 
 def _papers(count: int, tags: tuple[str, ...]) -> None:
-    sources = [Source.handle(f"paper{number:05d}") for number in range(count)]
-    now = timezone.now()
     with transaction.atomic():
-        made = registry.register_new(
-            {reference_digest(each.kind, each.reference): (each, now) for each in sources}
-        )
-    for asset in made:
-        asset.filename, asset.mimetype = f"{asset.reference}.pdf", "application/pdf"
-    Asset.objects.bulk_update(made, ["filename", "mimetype"])
+        made = [
+            registry.register(
+                Source.handle(reference),
+                facts=registry.Facts(filename=f"{reference}.pdf", mimetype="application/pdf"),
+            )[0]
+            for reference in (f"paper{number:05d}" for number in range(count))
+        ]
     for tag_id in resolve(tags).values():
         pairs = [(asset.pk, tag_id) for asset in made]
         curation.decide_many(TagDecision.Act.ADD, pairs, user=None)
