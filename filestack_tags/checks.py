@@ -94,7 +94,7 @@ def _check(*tags: str, deploy: bool = False) -> Callable[..., Any]:
 def check_tagger(settings: Settings) -> Messages:
     """Check that the taggers exist and have what they need (E010, E011, E017, E018, W001–W005)."""
     yield from _tagger_messages(settings)
-    from .filestack.chains import fault_of  # not above: as in _tagger_messages
+    from .filestack.task_chains import fault_of  # not above: as in _tagger_messages
 
     for task in settings.TASKS_BEFORE_TAGS:
         if fault := fault_of(task):
@@ -124,7 +124,7 @@ def check_hosts(settings: Settings) -> Messages:
 def check_workflows(settings: Settings) -> Messages:
     """Check that rules can be parsed and workflows can be run (E020, E021)."""
     from .filestack.calls import is_identifier  # not above: as in _tagger_messages
-    from .filestack.logic import parse_rule
+    from .filestack.workflow_logic import parse_rule
 
     for name, text in settings.RULES.items():
         try:

@@ -21,7 +21,7 @@ from .conf import get_settings
 from .db.replicas import reading_primary
 from .db.transactions import outside_transactions
 from .exceptions import WebhookError
-from .filestack.security import SIGNATURE_HEADER
+from .filestack.webhook_signatures import SIGNATURE_HEADER
 from .webhooks import inbox
 from .webhooks.inbox import KEPT_HEADERS, Receipt
 

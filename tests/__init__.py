@@ -26,7 +26,7 @@ def examples(most: int) -> hypothesis.settings:
 def signed_headers(body: bytes, secret: str = "whsec-A") -> dict[str, str]:  # noqa: S107  a test secret
     """Return the headers of a webhook that is sent now."""
     # Django's settings are not configured yet when this package is imported.
-    from filestack_tags.filestack.security import sign_webhook
+    from filestack_tags.filestack.webhook_signatures import sign_webhook
 
     timestamp = str(int(time.time()))
     return {"FS-Timestamp": timestamp, "FS-Signature": sign_webhook(body, timestamp, secret)}

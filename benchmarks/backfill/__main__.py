@@ -112,14 +112,14 @@ def _walked() -> int:
     """
     from unittest.mock import patch
 
-    from filestack_tags.tagging import backfill, leases, pipeline
+    from filestack_tags.tagging import asset_leases, backfill, pipeline
 
-    def refuse(asset_ids: list[int], **options: Any) -> list[leases.LeaseRefused]:
-        return [leases.LeaseRefused(pk, "tagged") for pk in asset_ids]
+    def refuse(asset_ids: list[int], **options: Any) -> list[asset_leases.LeaseRefused]:
+        return [asset_leases.LeaseRefused(pk, "tagged") for pk in asset_ids]
 
     row = backfill.start(backfill.Options())
     # Nothing is in flight, so there is nothing to wait for.
-    with patch.object(leases, "claim", refuse), patch.object(pipeline, "PAUSE", 0.0):
+    with patch.object(asset_leases, "claim", refuse), patch.object(pipeline, "PAUSE", 0.0):
         backfill.run(
             row, concurrency=500, report_progress=lambda row: None, is_stopped=lambda: False
         )

@@ -87,14 +87,14 @@ def _replaced(places: Sequence[Any], name: str, value: Any) -> Iterator[None]:
 
 
 def _bulk_update() -> AbstractContextManager[None]:
-    from filestack_tags.assets import tag_rows
+    from filestack_tags.assets import asset_tags
     from filestack_tags.tagging import results
 
     def update(objects: Sequence[Any], names: Sequence[str]) -> None:
         if objects:
             type(objects[0])._base_manager.bulk_update(objects, names, batch_size=100)
 
-    return _replaced([results, tag_rows], "update_rows", update)
+    return _replaced([results, asset_tags], "update_rows", update)
 
 
 def _bulk_create() -> AbstractContextManager[None]:

@@ -30,7 +30,7 @@ from filestack_tags.search.totals import Total, capped
 
 from . import lookups
 from .changes import ChangesModelForm
-from .sessions import with_login_redirect
+from .login_redirect import with_login_redirect
 
 NAMED = 20
 """Rows that are listed before an action on all matches."""

@@ -21,10 +21,10 @@ from filestack_tags.db.transactions import run_with_retry
 from filestack_tags.models import Asset, AssetTag, TagDecision
 from filestack_tags.models.tags import CONFIRMED
 
+from .asset_json import VisibleTagSerializer
 from .base import CREATED, View, lock_asset, operation
 from .fields import Choice, Confidence, TagName
 from .problems import CONFLICT
-from .representation import VisibleTagSerializer
 from .serializers import Body, HiddenParameters, confidence, count
 from .tags import tag_id
 

@@ -33,6 +33,7 @@ from filestack_tags.models import Asset
 from filestack_tags.search import Search
 
 from . import fields
+from .asset_json import FIELDS, AssetSerializer, describe
 from .base import CREATED, View, lock_asset, operation, row_id
 from .fields import Boolean, Choice, CommaSeparated, Strings, TagKeyField, Text
 from .filters import (
@@ -44,7 +45,6 @@ from .filters import (
 )
 from .pagination import links_of
 from .problems import INVALID_QUERY, SEARCH_TIMEOUT, ParameterError
-from .representation import FIELDS, AssetSerializer, describe
 from .serializers import Body, PageSerializer, Parameters, confidence, count
 
 SEARCH_PROBLEMS = (INVALID_QUERY, SEARCH_TIMEOUT)

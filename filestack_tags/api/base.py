@@ -36,9 +36,9 @@ from filestack_tags.db.transactions import alias, atomic, locked
 from filestack_tags.models import Asset
 
 from . import conditional
+from .asset_json import JSON
 from .pagination import KeysetPagination, NewestFirst
 from .problems import Problem, ProblemError, exception_handler
-from .representation import JSON
 from .requests import AlwaysJSON, JSONBody
 from .serializers import Body, Parameters
 

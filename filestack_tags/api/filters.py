@@ -26,9 +26,9 @@ from filestack_tags.search.language.tree import (
 from filestack_tags.search.pages import ORDERS
 from filestack_tags.search.parsing import parse_query
 
+from .asset_json import FIELDS
 from .fields import Choice, CommaSeparated, Number, Repeatable, TagName, Text, search_text
 from .problems import ParameterError
-from .representation import FIELDS
 from .serializers import PageParameters, Parameters
 
 

@@ -25,12 +25,12 @@ from filestack_tags.exceptions import (
 )
 from filestack_tags.models import SavedSearch
 
+from .asset_json import describe
 from .assets import AssetPageSerializer
 from .base import View, operation, row_id
 from .fields import Boolean, Choice, Text, search_text
 from .pagination import links_of
 from .problems import CONFLICT, INVALID_QUERY, SEARCH_TIMEOUT, ProblemError, invalid_search
-from .representation import describe
 from .serializers import Body, PageParameters, page_of
 
 

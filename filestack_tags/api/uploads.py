@@ -23,11 +23,11 @@ from filestack_tags.exceptions import (
 from filestack_tags.filestack.sources import Source
 
 from . import fields
+from .asset_json import AssetSerializer
 from .assets import registered
 from .base import CREATED, View, operation
 from .fields import Boolean, Integer, Text
 from .problems import NOT_CONFIGURED, UNAVAILABLE, ProblemError
-from .representation import AssetSerializer
 from .serializers import Body, count
 
 

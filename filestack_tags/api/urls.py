@@ -8,13 +8,13 @@ from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework.routers import SimpleRouter
 
+from .asset_json import JSON
 from .asset_tags import AssetTagViewSet
 from .assets import AssetViewSet
 from .decisions import DecisionViewSet
 from .deliveries import DeliveryViewSet
 from .jobs import JobViewSet
 from .problems import CONTENT_TYPE, NOT_FOUND
-from .representation import JSON
 from .runs import AssetWorkflowViewSet, RunViewSet
 from .saved_searches import SavedSearchViewSet
 from .tags import TagMergeViewSet, TagViewSet

@@ -212,7 +212,7 @@ def describe(asset_ids: Collection[int]) -> int:
 
     Files without metadata stay as they are. Makes no tagging call.
     """
-    from filestack_tags.filestack.shared import (
+    from filestack_tags.filestack.shared_client import (
         metadata_of,  # loads the HTTP client, which few processes need
     )
 

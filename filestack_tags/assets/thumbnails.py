@@ -109,7 +109,7 @@ def thumbnail_response(request: HttpRequest, asset: Asset, *, height: int) -> Ht
 
 
 def _fetched(asset: Asset, height: int) -> HttpResponse:
-    from filestack_tags.filestack.shared import shared_client  # loads the HTTP client
+    from filestack_tags.filestack.shared_client import shared_client  # loads the HTTP client
 
     if time.monotonic() < _outage.paused_until:
         return _nothing(HTTPStatus.SERVICE_UNAVAILABLE)

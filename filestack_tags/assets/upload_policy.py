@@ -154,7 +154,7 @@ def confirmed(handle: str, facts: Facts, *, user: Any, request: HttpRequest) -> 
     rules = rules_for(user, request)
     if not get_settings().UPLOAD_RULES and sees_everything(user):
         return facts
-    from filestack_tags.filestack.shared import shared_client  # loads the HTTP client
+    from filestack_tags.filestack.shared_client import shared_client  # loads the HTTP client
 
     try:
         file = shared_client().metadata(handle, timeout=TIMEOUT)

@@ -4,7 +4,6 @@ It has no models, no Celery and no Django REST framework; only :mod:`.client` us
 """
 
 from .client import AsyncFilestackClient, FilestackClient
-from .logic import Rule, parse_rule
 from .payloads import (
     Event,
     FileEvent,
@@ -21,8 +20,10 @@ from .payloads import (
     parse_tags_reply,
     parse_timestamp,
 )
-from .security import Security, SignedPolicy, sign_webhook, verify_webhook
+from .security import Security, SignedPolicy
 from .sources import Source, handle_from_url
+from .webhook_signatures import sign_webhook, verify_webhook
+from .workflow_logic import Rule, parse_rule
 
 __all__ = [
     "AsyncFilestackClient",

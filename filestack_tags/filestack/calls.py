@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 
 from filestack_tags.exceptions import ConfigurationError, InvalidReference, PayloadError
 
-from .chains import NO_CACHE, check_tasks
 from .errors import Reply, check_not_refused, resumes_at
 from .exchange import Call, Secrets
 from .payloads import (
@@ -31,6 +30,7 @@ from .payloads import (
 from .security import Security, SignedPolicy
 from .sources import Source
 from .storage import DEFAULT, Storage
+from .task_chains import NO_CACHE, check_tasks
 
 CDN_URL = "https://cdn.filestackcontent.com"
 API_URL = "https://www.filestackapi.com/api"
@@ -111,7 +111,7 @@ class Calls:
         Args:
             source: the file to tag.
             before: tasks inserted before ``tags``, such as ``("resize=h:2000",)``; see
-                :func:`.chains.check_tasks`.
+                :func:`.task_chains.check_tasks`.
             version: 2, the deprecated 1, or ``None`` for Filestack's default.
             fresh: send ``cache=false``, so that the picture is tagged again. Filestack charges for
                 that each time (docs: Processing API, caching).

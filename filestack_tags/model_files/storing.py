@@ -220,7 +220,7 @@ def _offer(field: AssetOf, entry: ModelFile) -> _Offer:
     if entry.asset is not None and not entry.asset.deleted_at and entry.sha256 == sha256:
         source = Source.of(entry.asset.kind, entry.asset.reference)
         return _Offer(source, facts, sha256)
-    from filestack_tags.filestack.shared import shared_client  # loads the HTTP client
+    from filestack_tags.filestack.shared_client import shared_client  # loads the HTTP client
 
     stored = shared_client().store_bytes(
         data, filename=filename, mimetype=mimetype or "application/octet-stream"
@@ -280,7 +280,7 @@ def _link_asset(field: AssetOf, entry: ModelFile, offer: _Offer) -> Stored | Non
 def _discard(entry: ModelFile, offer: _Offer) -> Stored:
     """Delete the stored copy for a row that was deleted or has another file now."""
     if offer.handle:
-        from filestack_tags.filestack.shared import shared_client
+        from filestack_tags.filestack.shared_client import shared_client
 
         try:
             shared_client().delete(offer.handle)

@@ -53,9 +53,9 @@ def time_limit(where: Any, using: str) -> AbstractContextManager[None]:
 def visible_tags(using: str) -> QuerySet[AssetTag]:
     """Return the asset tags that are shown, the most confident first, each with its tag.
 
-    See :func:`filestack_tags.search.visible.visible_asset_tags`.
+    See :func:`filestack_tags.search.visible_tags.visible_asset_tags`.
     """
-    from filestack_tags.search.visible import visible_asset_tags
+    from filestack_tags.search.visible_tags import visible_asset_tags
 
     from .tags import AssetTag
 

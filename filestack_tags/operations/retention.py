@@ -33,7 +33,7 @@ from filestack_tags.db.transactions import (
 )
 from filestack_tags.error_codes import ErrorCode
 from filestack_tags.exceptions import ConfigurationError
-from filestack_tags.filestack.security import CLOCK_SKEW
+from filestack_tags.filestack.webhook_signatures import CLOCK_SKEW
 from filestack_tags.models import (
     Asset,
     BulkJob,

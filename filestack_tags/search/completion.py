@@ -32,8 +32,8 @@ from filestack_tags.models import Tag, TagAlias
 
 from .deadline import time_limit
 from .scope import counts_within, scope_condition
-from .sql import Fragment
 from .tag_lookup import rows_of
+from .term_sql import Fragment
 
 CHECK_AFTER = 1.0
 """Seconds for which the names in memory are used without checking for changes."""

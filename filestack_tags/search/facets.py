@@ -17,8 +17,8 @@ from filestack_tags.assets.sensitive import confirmed, is_approved_in_sql
 from filestack_tags.conf import get_settings
 
 from .plan import Plan
-from .sql import Fragment
 from .tables import Tables
+from .term_sql import Fragment
 
 if TYPE_CHECKING:
     from .search import Search

@@ -9,7 +9,7 @@ from django.core.exceptions import EmptyResultSet
 from django.db.models import BooleanField, Expression, F
 from django.db.models.sql.where import WhereNode
 
-from .sql import FALSE, Compiler
+from .term_sql import FALSE, Compiler
 
 if TYPE_CHECKING:
     from .search import Search

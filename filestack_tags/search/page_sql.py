@@ -22,7 +22,7 @@ from filestack_tags.db import prepared_statements
 
 from .language.tree import Node
 from .plan import Clause, Plan
-from .sql import Fragment, Stream
+from .term_sql import Fragment, Stream
 
 MAX_SELECTS = 200
 """Maximum number of limited selects in one statement: SQLite accepts 500."""

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from django.db import connections
 
 from .language.tree import And, Everything, HasTag, Node, Not, Or, conjunction
-from .sql import NOTHING, Compiler, Fragment, Stream, joined, needs_asset
 from .statistics import estimate_rows
+from .term_sql import NOTHING, Compiler, Fragment, Stream, joined, needs_asset
 
 PROBE_COST = 8
 """How many rows a join reads in the time of one probe: a rough choice, not tuned."""

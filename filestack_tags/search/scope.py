@@ -16,9 +16,9 @@ from django.db.models import Q
 
 from filestack_tags.models import Asset
 
-from .sql import FALSE, NOTHING, Fragment, among
 from .tables import Tables
 from .tag_lookup import rows_of
+from .term_sql import FALSE, NOTHING, Fragment, among
 
 
 def scope_condition(scope: Q | None, using: str) -> Fragment:

@@ -24,8 +24,8 @@ from .pages import Neighbours, Order, Page
 from .parsing import parse_query
 from .plan import Plan
 from .scope import scope_condition
-from .sql import Compiler
 from .tag_lookup import TagNames, default_database, look_up
+from .term_sql import Compiler
 from .totals import Total
 
 

@@ -21,8 +21,8 @@ from filestack_tags.db import prepared_statements
 from filestack_tags.db.transactions import alias, run_with_retry
 from filestack_tags.models import AssetTag, Tag, TagStatistic
 
-from .sql import MAX_SCORE, Stream
 from .tables import Tables
+from .term_sql import MAX_SCORE, Stream
 
 Counts = dict[tuple[int, int], int]
 """``{(tag id, score): assets}``."""

@@ -23,7 +23,7 @@ from .language.tree import HasTag, Node, label_text, leaves
 from .tables import Tables
 
 if TYPE_CHECKING:
-    from .sql import Fragment
+    from .term_sql import Fragment
 
 Row = TypeVar("Row", bound=Model)
 

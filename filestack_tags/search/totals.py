@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import connections
 
-from .sql import Fragment
+from .term_sql import Fragment
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet

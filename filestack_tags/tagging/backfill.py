@@ -23,8 +23,8 @@ from filestack_tags.models import Asset, AssetQuerySet, Backfill, TaggingRun
 from filestack_tags.search import Search
 from filestack_tags.search.deadline import in_background
 
-from . import budget, leases, pipeline
-from .leases import Lease, LeaseRefused
+from . import asset_leases, budget, pipeline
+from .asset_leases import Lease, LeaseRefused
 from .results import Outcome
 from .taggers import get_tagger, is_paid
 
@@ -87,7 +87,7 @@ def matching(options: Options) -> AssetQuerySet:
     objects = Asset.objects.using(alias())
     assets = objects.search(options.query) if options.query.strip() else objects.present()
     if options.force:
-        return assets.exclude(tagging_state__in=leases.OPEN_STATES)
+        return assets.exclude(tagging_state__in=asset_leases.OPEN_STATES)
     resting = Q(tagging_state__in=(Asset.State.NEW, Asset.State.STALE, Asset.State.FAILED))
     if options.outdated:
         same = Q(current_run__tagger=tagger)
@@ -195,7 +195,7 @@ class _Walk:
         self._report_progress = report_progress
         self._options = Options(**backfill.options)
         self._counts = Counter(backfill.counts)
-        self._request = leases.LeaseRequest(
+        self._request = asset_leases.LeaseRequest(
             TaggingRun.Trigger.COMMAND,
             tagger=self._options.tagger,
             force=self._options.force or self._options.outdated,
@@ -226,7 +226,7 @@ class _Walk:
         del self._next[: len(asset_ids)]
         self._pending.update(asset_ids)
         self._lowest = min([*asset_ids, *([] if self._lowest is None else [self._lowest])])
-        return leases.acquire(asset_ids, request=self._request) if asset_ids else []
+        return asset_leases.acquire(asset_ids, request=self._request) if asset_ids else []
 
     def may_have_more(self) -> bool:
         return bool(self._next or self._retries or not self._is_read)

@@ -23,9 +23,9 @@ from filestack_tags.conf import get_settings
 from filestack_tags.db.transactions import alias
 from filestack_tags.models import Asset
 
-from . import circuit_breaker, leases, rate_limit
+from . import asset_leases, circuit_breaker, rate_limit
 from . import queue as tagging_queue
-from .leases import Lease, LeaseRefused
+from .asset_leases import Lease, LeaseRefused
 from .queue import CallResult
 from .results import Outcome
 from .taggers.concurrent_calls import ConcurrentCalls
@@ -121,7 +121,7 @@ def _release(unused: list[Lease], *, to_idle: bool) -> list[Lease]:
     """
     try:
         if unused:
-            leases.release(unused, to_idle=to_idle)
+            asset_leases.release(unused, to_idle=to_idle)
     except (OperationalError, InterfaceError):
         logger.warning("The database is away; %s assets are not released yet", len(unused))
         return unused
@@ -234,7 +234,7 @@ class _QueuedAssets:
     def _is_due(self, asset_id: int) -> bool:
         """Check an asset before it uses a permit of the rate limit; report one that is not due."""
         asset = Asset.objects.using(alias()).filter(pk=asset_id).first()
-        if asset and leases.is_due(asset, timezone.now()):
+        if asset and asset_leases.is_due(asset, timezone.now()):
             return True
         state = "gone" if not asset or asset.deleted_at else asset.tagging_state
         self._report_progress(Outcome(state, asset_id=asset_id, was_called=False))
@@ -244,8 +244,8 @@ class _QueuedAssets:
         first = [pk for pk in asset_ids if pk in self._first]
         others = [pk for pk in asset_ids if pk not in self._first]
         self._first = [pk for pk in self._first if pk not in first]
-        leased = leases.acquire(first) if first else []
-        leased += leases.acquire(others, skip_locked=True) if others else []
+        leased = asset_leases.acquire(first) if first else []
+        leased += asset_leases.acquire(others, skip_locked=True) if others else []
         self._refused |= {item.asset_id for item in leased if isinstance(item, LeaseRefused)}
         return leased
 

@@ -1,8 +1,8 @@
 """Tagging: call a tagger for an asset's tags and apply its reply, once.
 
-An asset that needs tags is *queued*; :mod:`.leases` leases it and opens a run. The tagger is called
-outside any transaction, and :func:`apply_replies` closes the run in a short one. After a crash the
-lease expires, and :func:`due` finds the asset again.
+An asset that needs tags is *queued*; :mod:`.asset_leases` leases it and opens a run. The tagger is
+called outside any transaction, and :func:`apply_replies` closes the run in a short one. After a
+crash the lease expires, and :func:`due` finds the asset again.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from filestack_tags.error_codes import ErrorCode
 from filestack_tags.exceptions import FilestackTagsError, RateLimited, TaggerError
 from filestack_tags.models import Asset, AssetQuerySet, TaggingRun
 
-from . import circuit_breaker, leases, results
-from .leases import OPEN_STATES, Lease, LeaseRefused
+from . import asset_leases, circuit_breaker, results
+from .asset_leases import OPEN_STATES, Lease, LeaseRefused
 from .results import Outcome
 from .taggers import PendingJob, TaggerReply, get_tagger
 from .taggers.concurrent_calls import call_tagger
@@ -178,7 +178,7 @@ def _open(until: datetime) -> AssetQuerySet:
     assets = Asset.objects.using(alias()).filter(
         tagging_state__in=OPEN_STATES, due_at__lte=until
     )
-    blocked = leases.blocked_taggers()
+    blocked = asset_leases.blocked_taggers()
     if not blocked:
         return assets
     default = {""} if get_settings().TAGGER in blocked else set()
@@ -191,7 +191,7 @@ def tag(asset_id: int) -> Outcome:
     Idempotent: an asset that is not due, already leased, archived or deleted is left alone. Never
     raises because of the tagger: the error is saved on the run and the asset.
     """
-    (lease,) = leases.acquire([asset_id])
+    (lease,) = asset_leases.acquire([asset_id])
     if isinstance(lease, LeaseRefused):
         return lease.outcome()
     answer: CallResult

@@ -17,7 +17,7 @@ from django.dispatch import Signal
 from django.utils import timezone
 
 from filestack_tags import metrics
-from filestack_tags.assets import tag_rows, tags
+from filestack_tags.assets import asset_tags, tags
 from filestack_tags.conf import get_settings
 from filestack_tags.db.datetimes import to_database_time
 from filestack_tags.db.set_based import update_rows
@@ -36,7 +36,7 @@ from filestack_tags.models import Asset, AssetTag, TaggingRun
 from filestack_tags.outbound import outbox
 from filestack_tags.signals import asset_tagged, tagging_failed
 
-from . import circuit_breaker, retries, rules
+from . import circuit_breaker, retry_times, rules
 from .taggers import PendingJob, TaggerReply, TagScore
 
 GIVEN_UP = frozenset({ErrorCode.ABANDONED, ErrorCode.WORKFLOW_DEADLINE})
@@ -198,7 +198,7 @@ class _Batch:
         self._now = timezone.now()
         self._changed_runs: dict[int, TaggingRun] = {}
         self._changed_assets: dict[int, Asset] = {}
-        self._tags: dict[int, tag_rows.TagResult] = {}
+        self._tags: dict[int, asset_tags.TagResult] = {}
         self._retries: dict[int, datetime] = {}
         self._given_up: list[TaggingRun] = []
         self._metrics: list[tuple[str, dict[str, str]]] = []
@@ -221,7 +221,7 @@ class _Batch:
         update_rows([*self._changed_assets.values()], ASSET_COLUMNS)
         self._announce(replied, [run for run, _ in failed])
         if self._tags:
-            tag_rows.replace(self._assets, self._tags)
+            asset_tags.replace(self._assets, self._tags)
         return [self._outcome(result) for result in results]
 
     def count(self) -> None:
@@ -285,7 +285,7 @@ class _Batch:
                 asset.tags_at = result_at if reply.has_tags else None
                 asset.current_run = run
                 tag_scores = _by_tag(reply.scores, self._tag_ids)
-                self._tags[asset.pk] = tag_rows.TagResult(run.pk, tag_scores)
+                self._tags[asset.pk] = asset_tags.TagResult(run.pk, tag_scores)
         return closed
 
     def _keep_open(
@@ -319,14 +319,14 @@ class _Batch:
                     continue
                 run.job_id, run.workflow_id = job.job_id, job.workflow_id
                 self._changed_runs[run.pk] = run
-            if self._now >= retries.deadline(run):
+            if self._now >= retry_times.deadline(run):
                 error = TaggerError(
                     "The workflow job did not finish in time.",
                     code=ErrorCode.WORKFLOW_DEADLINE,
                 )
                 timed_out.append((run.pk, error))
             else:
-                self._change(run).due_at = retries.poll_at(run, self._now)
+                self._change(run).due_at = retry_times.poll_at(run, self._now)
         return timed_out, superseded
 
     def _close_failed(self, run_id: int, error: TaggerError) -> TaggingRun | None:
@@ -337,10 +337,10 @@ class _Batch:
         code, text = sanitize_text(error.code, 50), sanitize_text(str(error))
         asset = self._change(run)
         asset.error, asset.error_code = text, code
-        if run.job_id is not None and error.retryable and self._now < retries.deadline(run):
+        if run.job_id is not None and error.retryable and self._now < retry_times.deadline(run):
             asset.due_at = max(
-                retries.retry_at(asset.attempts, error, self._now),
-                retries.poll_at(run, self._now),
+                retry_times.retry_at(asset.attempts, error, self._now),
+                retry_times.poll_at(run, self._now),
             )
             self._retries[run.pk] = asset.due_at
             return None
@@ -387,7 +387,7 @@ class _Batch:
         if is_running and can_retry and asset.attempts < get_settings().MAX_ATTEMPTS:
             name = "tagging.retried"
             asset.tagging_state = Asset.State.QUEUED
-            asset.due_at = retries.retry_at(asset.attempts, error, self._now)
+            asset.due_at = retry_times.retry_at(asset.attempts, error, self._now)
             self._retries[run.pk] = asset.due_at
         elif is_running or asset.tagging_state in (Asset.State.NEW, Asset.State.STALE):
             asset.tagging_state = Asset.State.FAILED

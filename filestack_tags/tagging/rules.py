@@ -10,8 +10,8 @@ from typing import Any
 from filestack_tags.conf import get_settings
 from filestack_tags.db.text import sanitize_text
 from filestack_tags.exceptions import PayloadError, RuleError
-from filestack_tags.filestack.logic import Rule, parse_rule
 from filestack_tags.filestack.payloads.reading import decode
+from filestack_tags.filestack.workflow_logic import Rule, parse_rule
 
 from .taggers import TaggerReply
 

@@ -22,7 +22,7 @@ from filestack_tags import metrics
 from filestack_tags.assets import registry
 from filestack_tags.assets.lookup import asset_id_of, tag_id_of
 from filestack_tags.concurrency.debounce import Debouncer
-from filestack_tags.concurrency.lanes import Lanes
+from filestack_tags.concurrency.keyed_executor import KeyedExecutor
 from filestack_tags.concurrency.single_flight import SingleFlight
 from filestack_tags.conf import get_settings
 from filestack_tags.curation import bulk, merging
@@ -460,7 +460,7 @@ def _have_tagged(queued: Sequence[int]) -> None:
         on_commit(partial(publish, tag_asset, pk))
 
 
-_outbound_lanes = Lanes(_deliver, OUTBOUND_ENDPOINTS)
+_outbound_lanes = KeyedExecutor(_deliver, OUTBOUND_ENDPOINTS)
 
 _inbox_flight = SingleFlight(INBOX_TASKS)
 _inbox_debouncer = Debouncer(

@@ -15,7 +15,7 @@ from kombu import Connection, Producer
 from kombu.exceptions import OperationalError
 
 from filestack_tags import metrics
-from filestack_tags.concurrency.publisher import Publisher
+from filestack_tags.concurrency.message_publisher import Publisher
 from filestack_tags.conf import get_settings
 
 if TYPE_CHECKING:

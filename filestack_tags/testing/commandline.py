@@ -152,7 +152,7 @@ def missing(config: EmulatorConfig) -> list[str]:
     if config.tagger is not None:
         return []
     # Imports Django, which the emulator does not need until it analyzes a picture.
-    from filestack_tags.tagging.taggers.local.extra import INSTALL, missing_packages
+    from filestack_tags.tagging.taggers.local.required_packages import INSTALL, missing_packages
 
     packages = missing_packages()
     if not packages:

@@ -18,7 +18,7 @@ from filestack_tags.db.text import reference_digest
 from filestack_tags.models import Asset, TaggingRun
 from filestack_tags.tagging.queue import wants_tagging
 
-from .received import PROCESSED, HandlerResult, ReceivedEvent
+from .received_event import PROCESSED, HandlerResult, ReceivedEvent
 
 WRITTEN = (
     *("filename", "mimetype", "size", "sha256", "container", "key", "store_status"),

@@ -24,7 +24,7 @@ from filestack_tags.db.transactions import alias, retry_on_deadlock
 from filestack_tags.error_codes import ErrorCode
 from filestack_tags.exceptions import WebhookSignatureInvalid
 from filestack_tags.filestack.payloads import event_key
-from filestack_tags.filestack.security import verify_webhook, verify_webhook_chunks
+from filestack_tags.filestack.webhook_signatures import verify_webhook, verify_webhook_chunks
 from filestack_tags.models import WebhookDelivery
 
 logger = logging.getLogger(__name__)

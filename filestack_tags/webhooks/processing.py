@@ -31,7 +31,7 @@ from filestack_tags.tagging import results
 
 from . import handlers, workflow_jobs
 from .handlers import Handler
-from .received import HandlerResult, ReceivedEvent
+from .received_event import HandlerResult, ReceivedEvent
 
 logger = logging.getLogger(__name__)
 

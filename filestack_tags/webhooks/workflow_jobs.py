@@ -25,7 +25,7 @@ from filestack_tags.tagging import results, workflows
 from filestack_tags.tagging.taggers import TaggerReply
 from filestack_tags.tagging.taggers.filestack import job_error, result_of, without_tags
 
-from .received import IGNORED, PROCESSED, HandlerResult, ReceivedEvent, clamp_to_past
+from .received_event import IGNORED, PROCESSED, HandlerResult, ReceivedEvent, clamp_to_past
 
 CLOCK_SKEW = timedelta(minutes=2)
 """How long before its run a job may appear to have started, since clocks may differ."""

@@ -18,11 +18,11 @@ from rest_framework.exceptions import ErrorDetail
 from rest_framework.renderers import JSONRenderer
 from rest_framework.test import APIClient
 
-from filestack_tags.api import representation
-from filestack_tags.api.representation import AssetSerializer, describe
+from filestack_tags.api import asset_json
+from filestack_tags.api.asset_json import AssetSerializer, describe
 from filestack_tags.assets import registry
 from filestack_tags.models import Asset, AssetTag, Tag, score_of
-from filestack_tags.search.visible import visible_asset_tags
+from filestack_tags.search.visible_tags import visible_asset_tags
 
 from .rows import person, tagged
 
@@ -34,9 +34,9 @@ writers = pytest.mark.parametrize("writer", ["orjson", "json"])
 @pytest.fixture
 def written(monkeypatch: pytest.MonkeyPatch, writer: str) -> None:
     """Render responses with orjson, or as if it were not installed."""
-    assert representation.orjson is not None
+    assert asset_json.orjson is not None
     if writer == "json":
-        monkeypatch.setattr(representation, "orjson", None)
+        monkeypatch.setattr(asset_json, "orjson", None)
 
 
 def at(hour: int, microsecond: int = 0) -> datetime:
@@ -109,9 +109,9 @@ def test_assets_are_rendered_as_their_serializer_does(zone: str) -> None:
     ids = [rich().pk, tagged("plain").pk]
     with timezone.override(zone):
         expected = [AssetSerializer(Asset.objects.get(pk=pk)).data for pk in ids]
-        assert representation.JSON().render(
-            describe(ids, "default")
-        ) == representation.JSON().render(expected)
+        assert asset_json.JSON().render(describe(ids, "default")) == asset_json.JSON().render(
+            expected
+        )
 
 
 @pytest.mark.django_db
@@ -222,7 +222,7 @@ def test_no_assets_need_no_query_and_assets_without_their_tags_one(
     ],
 )
 def test_json_says_what_rest_framework_would(data: Any) -> None:
-    found, expected = representation.JSON().render(data), JSONRenderer().render(data)
+    found, expected = asset_json.JSON().render(data), JSONRenderer().render(data)
     assert (found and json.loads(found)) == (expected and json.loads(expected))
 
 
@@ -232,11 +232,11 @@ def test_settings_of_the_host_do_not_change_the_json(monkeypatch: pytest.MonkeyP
     # UNICODE_JSON and COMPACT_JSON set these when REST framework is imported.
     monkeypatch.setattr(JSONRenderer, "ensure_ascii", True)
     monkeypatch.setattr(JSONRenderer, "compact", False)
-    assert representation.JSON().render({"a": "ä", "b": [1]}) == '{"a":"ä","b":[1]}'.encode()
+    assert asset_json.JSON().render({"a": "ä", "b": [1]}) == '{"a":"ä","b":[1]}'.encode()
 
 
 @writers
 @pytest.mark.usefixtures("written")
 def test_what_is_no_json_is_an_error() -> None:
     with pytest.raises(TypeError, match="object"):
-        representation.JSON().render({"a": object()})
+        asset_json.JSON().render({"a": object()})

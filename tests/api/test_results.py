@@ -8,8 +8,8 @@ import pytest
 from rest_framework.test import APIClient
 
 from filestack_tags import curation
+from filestack_tags.api.asset_json import FIELDS, describe
 from filestack_tags.api.problems import INVALID_PARAMETER, INVALID_QUERY
-from filestack_tags.api.representation import FIELDS, describe
 from filestack_tags.models import Asset, Tag
 
 from .rows import person, tagged

@@ -20,7 +20,7 @@ from filestack_tags.curation import bulk
 from filestack_tags.db import transactions
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetTag, BulkJob, Tag, TaggingRun, WebhookDelivery
-from filestack_tags.tagging import leases, queue, results
+from filestack_tags.tagging import asset_leases, queue, results
 from filestack_tags.testing.payloads import fp_delete, fp_overwrite, fp_upload, fs_workflow
 from filestack_tags.webhooks import inbox
 from filestack_tags.webhooks import processing as webhooks_processing
@@ -204,7 +204,7 @@ def test_neither_a_sweep_nor_a_task_waits_for_what_somebody_writes() -> None:
 
     def look() -> tuple[list[int], set[int], list[int]]:
         try:
-            claimed = leases.acquire([held, free], skip_locked=True)
+            claimed = asset_leases.acquire([held, free], skip_locked=True)
             return inbox.due(), set(queue.due()), [work.asset_id for work in claimed]
         finally:
             connections.close_all()

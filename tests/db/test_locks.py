@@ -34,7 +34,7 @@ from filestack_tags.models import (
     WebhookDelivery,
 )
 from filestack_tags.operations import retention
-from filestack_tags.tagging import leases, queue
+from filestack_tags.tagging import asset_leases, queue
 from filestack_tags.tagging.taggers import PendingJob
 from filestack_tags.testing.payloads import fp_delete, fp_overwrite, fp_upload, fs_workflow
 from filestack_tags.webhooks import handlers, inbox, processing
@@ -99,7 +99,9 @@ def everything(script: Any, settings: Any) -> None:
         script[:] = [ServerError("Filestack answered 502."), scripted.reply({"sky": 90})]
         assert queue.tag(pk).retry_at
         later(hours=1)
-        assert isinstance(leases.acquire([pk])[0], leases.Lease)  # and its process dies
+        assert isinstance(
+            asset_leases.acquire([pk])[0], asset_leases.Lease
+        )  # and its process dies
         later(hours=1)
         assert queue.tag(pk).state == TaggingRun.State.SUCCEEDED
         assert inbox.replay([delivery]) == [delivery]
@@ -125,7 +127,7 @@ def everything(script: Any, settings: Any) -> None:
 
         # A job whose answer is lost: its webhook finds the run by the file.
         queue.request([pk], tagger="workflow")
-        assert isinstance(leases.acquire([pk])[0], leases.Lease)
+        assert isinstance(asset_leases.acquire([pk])[0], asset_leases.Lease)
         process(fs_workflow("h", tags={"sea": 60}, job_id="job-4"))
         assert TaggingRun.objects.get(job_id="job-4").trigger == TaggingRun.Trigger.CODE
 

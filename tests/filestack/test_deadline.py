@@ -13,7 +13,7 @@ import pytest
 from filestack_tags.exceptions import ConnectionFailed
 from filestack_tags.filestack import AsyncFilestackClient, FilestackClient, Source
 from filestack_tags.filestack.deadline import Deadline, resolve
-from filestack_tags.filestack.shared import metadata_of
+from filestack_tags.filestack.shared_client import metadata_of
 from filestack_tags.outbound import http
 from filestack_tags.tagging.taggers import get_tagger
 from tests.dripping import TLS_WAYS, WAYS, Dripping, dripping

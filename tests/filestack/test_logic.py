@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from filestack_tags.exceptions import RuleError
-from filestack_tags.filestack.logic import (
+from filestack_tags.filestack.workflow_logic import (
     ATTESTED,
     COMPARISONS,
     MAX_DEPTH,
@@ -264,7 +264,7 @@ def test_a_rule_that_filestack_could_not_hold_says_so() -> None:
 
 def test_logic_is_read_without_django() -> None:
     code = (
-        "import sys; import filestack_tags.filestack.logic; "
+        "import sys; import filestack_tags.filestack.workflow_logic; "
         "assert not [name for name in sys.modules if name.split('.')[0] == 'django']"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

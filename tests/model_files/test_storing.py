@@ -23,7 +23,7 @@ from django.utils import timezone
 from filestack_tags import tasks
 from filestack_tags.exceptions import ConnectionFailed
 from filestack_tags.fields import AssetOf, storage_of
-from filestack_tags.filestack.shared import shared_client
+from filestack_tags.filestack.shared_client import shared_client
 from filestack_tags.model_files import storing
 from filestack_tags.models import Asset, ModelFile, TaggingRun
 from filestack_tags.testing import Account, EmulatorApp, EmulatorConfig, EmulatorServer

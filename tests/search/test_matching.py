@@ -23,7 +23,7 @@ from filestack_tags.search.language.parser import parse
 from filestack_tags.search.language.tree import Comparison
 from filestack_tags.search.parsing import search_limits
 from filestack_tags.search.periods import bounds_of
-from filestack_tags.search.visible import visible_asset_tags
+from filestack_tags.search.visible_tags import visible_asset_tags
 
 pytestmark = pytest.mark.django_db
 

@@ -9,7 +9,7 @@ import pytest
 from django.core.management import call_command
 
 from filestack_tags import curation
-from filestack_tags.api.representation import describe
+from filestack_tags.api.asset_json import describe
 from filestack_tags.assets import sensitive_labels
 from filestack_tags.assets.sensitive import report
 from filestack_tags.exceptions import CurationError
@@ -17,7 +17,7 @@ from filestack_tags.models import Asset, AssetTag, Tag
 from filestack_tags.search import Search
 from filestack_tags.search import completion as completion
 from filestack_tags.search.language.tree import Comparison, HasTag, Query
-from filestack_tags.search.visible import visible_asset_tags
+from filestack_tags.search.visible_tags import visible_asset_tags
 from tests.api.rows import tagged
 
 pytestmark = pytest.mark.django_db

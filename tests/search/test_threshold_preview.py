@@ -12,7 +12,7 @@ from filestack_tags import curation
 from filestack_tags.models import Asset, AssetTag, Tag
 from filestack_tags.search import threshold_preview
 from filestack_tags.search.threshold_preview import preview
-from filestack_tags.search.visible import visible_asset_tags
+from filestack_tags.search.visible_tags import visible_asset_tags
 
 from .test_matching import an_asset
 

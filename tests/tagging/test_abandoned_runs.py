@@ -12,7 +12,7 @@ from filestack_tags import tasks
 from filestack_tags.assets import registry
 from filestack_tags.conf import get_settings
 from filestack_tags.models import Asset, TaggingRun
-from filestack_tags.tagging import abandoned_runs, leases, queue, results
+from filestack_tags.tagging import abandoned_runs, asset_leases, queue, results
 from tests import scripted
 
 pytestmark = pytest.mark.django_db
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db
 def run(asset: Asset, script: Any) -> TaggingRun:
     """A run that was started three leases ago, by a process that crashed."""
     queue.request([asset.pk])
-    leases.acquire([asset.pk])
+    asset_leases.acquire([asset.pk])
     started_at = timezone.now() - 3 * timedelta(seconds=get_settings().LEASE_SECONDS)
     TaggingRun.objects.update(started_at=started_at)
     return TaggingRun.objects.get()

@@ -19,7 +19,7 @@ from filestack_tags.exceptions import (
 )
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, Backfill, TaggingRun
-from filestack_tags.tagging import backfill, circuit_breaker, leases, queue
+from filestack_tags.tagging import asset_leases, backfill, circuit_breaker, queue
 from filestack_tags.tagging.taggers import PendingJob
 from tests import scripted
 
@@ -197,7 +197,7 @@ def test_it_stops_where_no_more_calls_are_allowed_and_goes_on_later(
 def test_what_others_are_at_work_on_is_left_to_them(script: Any) -> None:
     ids = registered(3)
     queue.request(ids[:1])
-    leases.acquire(ids[:1])
+    asset_leases.acquire(ids[:1])
     assert run()[0].counts == {"tagged": 2}
 
 

@@ -14,8 +14,8 @@ from filestack_tags.db.transactions import atomic
 from filestack_tags.error_codes import ErrorCode
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, Spending, TaggingRun
+from filestack_tags.tagging import asset_leases, queue
 from filestack_tags.tagging import budget as tagging_budget
-from filestack_tags.tagging import leases, queue
 from tests import scripted
 
 pytestmark = pytest.mark.django_db
@@ -57,10 +57,12 @@ def test_the_budget_stops_calls_and_leaves_the_rest_queued(
     settings: Any, queued: list[int], limit: str
 ) -> None:
     budget(settings, **{limit: 4})
-    claimed = leases.acquire(queued)
-    assert [type(item) for item in claimed] == [leases.Lease] * 4 + [leases.LeaseRefused] * 2
+    claimed = asset_leases.acquire(queued)
+    assert [type(item) for item in claimed] == [asset_leases.Lease] * 4 + [
+        asset_leases.LeaseRefused
+    ] * 2
     held = claimed[4]
-    assert isinstance(held, leases.LeaseRefused)
+    assert isinstance(held, asset_leases.LeaseRefused)
     assert (held.blocked_by, held.state) == ("budget", Asset.State.QUEUED)
     left = Asset.objects.get(pk=queued[5])
     assert (left.tagging_state, left.attempts) == (Asset.State.QUEUED, 0)
@@ -90,20 +92,24 @@ def test_the_next_day_and_the_next_month_have_their_own(settings: Any) -> None:
 
 
 def test_what_is_given_back_was_not_spent(queued: list[int]) -> None:
-    works = [item for item in leases.acquire(queued) if isinstance(item, leases.Lease)]
+    works = [
+        item for item in asset_leases.acquire(queued) if isinstance(item, asset_leases.Lease)
+    ]
     queue.apply_replies([(works[0], scripted.reply({"sky": 90}))])
-    leases.release(works)
+    asset_leases.release(works)
     assert tagging_budget.usage().today == 1
     states = dict(Asset.objects.values_list("pk", "tagging_state"))
     assert [states[pk] for pk in queued] == [Asset.State.TAGGED] + [Asset.State.QUEUED] * 5
     assert set(Asset.objects.values_list("attempts", flat=True)) == {0}
     assert TaggingRun.objects.filter(error_code=ErrorCode.RELEASED).count() == 5
-    assert [type(item) for item in leases.acquire(queued[1:])] == [leases.Lease] * 5
+    assert [type(item) for item in asset_leases.acquire(queued[1:])] == [asset_leases.Lease] * 5
 
 
 def test_what_is_given_back_may_go_to_rest(queued: list[int]) -> None:
-    works = [item for item in leases.acquire(queued) if isinstance(item, leases.Lease)]
-    leases.release(works, to_idle=True)
+    works = [
+        item for item in asset_leases.acquire(queued) if isinstance(item, asset_leases.Lease)
+    ]
+    asset_leases.release(works, to_idle=True)
     assert set(Asset.objects.values_list("tagging_state", "due_at")) == {("new", None)}
 
 
@@ -139,12 +145,16 @@ def test_calls_are_given_back_to_the_day_on_which_they_were_claimed(
     moment, later = BOUNDARIES[boundary]
     with time_machine.travel(moment, tick=False) as clock:
         Asset.objects.update(due_at=timezone.now())
-        works = [item for item in leases.acquire(queued) if isinstance(item, leases.Lease)]
+        works = [
+            item
+            for item in asset_leases.acquire(queued)
+            if isinstance(item, asset_leases.Lease)
+        ]
         assert len(works) == 4
         clock.shift(later)
         queue.apply_replies([(works[0], scripted.reply({"sky": 90}))])
-        leases.release(works)
-        leases.release(works)  # changes nothing
+        asset_leases.release(works)
+        asset_leases.release(works)  # changes nothing
     # Exactly one call was made, on the day of the claim.
     assert dict(Spending.objects.filter(calls__gt=0).values_list("day", "calls")) == {
         moment.date(): 1
@@ -153,15 +163,17 @@ def test_calls_are_given_back_to_the_day_on_which_they_were_claimed(
         left = tagging_budget.usage().left()
         assert left == 3
         Asset.objects.filter(tagging_state=Asset.State.QUEUED).update(due_at=timezone.now())
-        claimed = leases.acquire(queued[1:])
-    assert sum(isinstance(item, leases.Lease) for item in claimed) == left
+        claimed = asset_leases.acquire(queued[1:])
+    assert sum(isinstance(item, asset_leases.Lease) for item in claimed) == left
 
 
 def test_giving_back_more_than_was_counted_leaves_nothing(queued: list[int]) -> None:
-    works = [item for item in leases.acquire(queued) if isinstance(item, leases.Lease)]
+    works = [
+        item for item in asset_leases.acquire(queued) if isinstance(item, asset_leases.Lease)
+    ]
     Spending.objects.update(calls=2)
-    leases.release(works)
+    asset_leases.release(works)
     assert tagging_budget.usage().today == 0
     Spending.objects.all().delete()
-    leases.release(works)
+    asset_leases.release(works)
     assert tagging_budget.usage().today == 0

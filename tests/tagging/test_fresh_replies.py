@@ -14,7 +14,7 @@ from filestack_tags.assets import registry
 from filestack_tags.filestack.client import FilestackClient
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, TaggingRun
-from filestack_tags.tagging import leases, pipeline, queue
+from filestack_tags.tagging import asset_leases, pipeline, queue
 from filestack_tags.testing import EmulatorConfig, EmulatorServer
 from tests.account import AccountApp
 
@@ -170,6 +170,8 @@ def test_a_forced_request_is_not_answered_by_an_earlier_reply(account: Account) 
     assert len(account.app.tagged) == 2
     # Several files with the same bytes in one forced request still need one call.
     assert queue.request(ids, force=True) == ids
-    (work,) = [item for item in leases.acquire(ids) if isinstance(item, leases.Lease)]
+    (work,) = [
+        item for item in asset_leases.acquire(ids) if isinstance(item, asset_leases.Lease)
+    ]
     assert work.fresh
     assert work.shared is None

@@ -18,7 +18,7 @@ from filestack_tags.assets import registry
 from filestack_tags.exceptions import TaggerError
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetTag, TaggingRun
-from filestack_tags.tagging import budget, leases, pipeline, queue, results
+from filestack_tags.tagging import asset_leases, budget, pipeline, queue, results
 from filestack_tags.tagging.taggers import PendingJob, TaggerReply, TagScore
 from tests import scripted
 
@@ -220,8 +220,12 @@ def test_whatever_job_is_named_it_is_kept_or_refused(script: Any, answer: Any) -
     assert run.job_id or ended(pk).error_code == "tagger_error" or run.error
 
 
-def works(number: int) -> list[leases.Lease]:
-    return [item for item in leases.acquire(queued(number)) if isinstance(item, leases.Lease)]
+def works(number: int) -> list[asset_leases.Lease]:
+    return [
+        item
+        for item in asset_leases.acquire(queued(number))
+        if isinstance(item, asset_leases.Lease)
+    ]
 
 
 @pytest.mark.django_db
@@ -310,7 +314,7 @@ class TestTheDatabase:
             raise error("no")
 
         script[:] = [answer]
-        monkeypatch.setattr(leases, "release", fail)
+        monkeypatch.setattr(asset_leases, "release", fail)
         pipeline.run(
             Supply(ids),
             concurrency=2,
@@ -349,7 +353,7 @@ class Supply:
         return ids
 
     def acquire(self, asset_ids: Any) -> Any:
-        return leases.acquire(asset_ids)
+        return asset_leases.acquire(asset_ids)
 
     def may_have_more(self) -> bool:
         return False

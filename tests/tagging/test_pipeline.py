@@ -17,7 +17,14 @@ from filestack_tags.db.datetimes import to_database_time
 from filestack_tags.exceptions import InvalidApplication, ServerError
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, Circuit, TaggingRun
-from filestack_tags.tagging import budget, circuit_breaker, leases, pipeline, queue, rate_limit
+from filestack_tags.tagging import (
+    asset_leases,
+    budget,
+    circuit_breaker,
+    pipeline,
+    queue,
+    rate_limit,
+)
 from filestack_tags.tagging.results import Outcome
 from filestack_tags.tagging.taggers import PendingJob
 from tests import scripted
@@ -250,6 +257,6 @@ def test_a_task_whose_asset_was_taken_along_costs_neither_a_permit_nor_a_claim(
     work(ids[0])
     asked: list[int] = []
     monkeypatch.setattr(rate_limit, "permits", asked.append)
-    monkeypatch.setattr(leases, "acquire", asked.append)
+    monkeypatch.setattr(asset_leases, "acquire", asked.append)
     assert [(one.asset_id, one.state) for one in work(ids[1])] == [(ids[1], "tagged")]
     assert not asked

@@ -13,7 +13,7 @@ from filestack_tags.filestack.calls import Calls
 from filestack_tags.filestack.errors import Reply
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, Circuit, TaggingRun
-from filestack_tags.tagging import leases, queue
+from filestack_tags.tagging import asset_leases, queue
 from tests import scripted
 
 pytestmark = pytest.mark.django_db
@@ -114,7 +114,9 @@ def test_files_of_another_app_do_not_hold_up_the_others(
     ids = queued(12)
     script[:] = [by_file({f"h{number}" for number in refused})]
     if together:
-        works = [item for item in leases.acquire(ids) if isinstance(item, leases.Lease)]
+        works = [
+            item for item in asset_leases.acquire(ids) if isinstance(item, asset_leases.Lease)
+        ]
         queue.apply_replies([(work, answer_of(script[0], work.source)) for work in works])
     else:
         for pk in ids:

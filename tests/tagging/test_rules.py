@@ -12,9 +12,9 @@ import pytest
 from django.utils import timezone
 
 from filestack_tags.assets import registry
-from filestack_tags.filestack.logic import parse_rule
 from filestack_tags.filestack.payloads import parse_tags_reply
 from filestack_tags.filestack.sources import Source
+from filestack_tags.filestack.workflow_logic import parse_rule
 from filestack_tags.models import Asset, TaggingRun
 from filestack_tags.signals import asset_tagged
 from filestack_tags.tagging import results, rules

@@ -16,7 +16,7 @@ from django.core.management import CommandError, call_command
 from django.test import override_settings
 
 from filestack_tags.management.commands.filestack_tags_emulator import account_from_settings
-from filestack_tags.tagging.taggers.local import extra
+from filestack_tags.tagging.taggers.local import required_packages
 from filestack_tags.testing import Account, EmulatorConfig
 from filestack_tags.testing.commandline import (
     add_arguments,
@@ -96,7 +96,7 @@ def test_it_warns_at_start_when_no_picture_can_be_tagged(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert missing(EmulatorConfig()) == []
-    monkeypatch.setitem(extra.PACKAGES, "no_such_module", "no-such-package")
+    monkeypatch.setitem(required_packages.PACKAGES, "no_such_module", "no-such-package")
     shown = "\n".join(missing(EmulatorConfig()))
     assert "no-such-package" in shown
     assert "pip install" in shown

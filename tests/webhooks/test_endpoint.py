@@ -15,7 +15,7 @@ from django.utils import timezone
 from filestack_tags import checks, metrics
 from filestack_tags.assets import registry
 from filestack_tags.exceptions import ConfigurationError
-from filestack_tags.filestack.security import sign_webhook
+from filestack_tags.filestack.webhook_signatures import sign_webhook
 from filestack_tags.models import Asset, TaggingRun, WebhookDelivery
 from filestack_tags.operations import retention
 from filestack_tags.testing.payloads import event, fp_delete

@@ -28,8 +28,8 @@ from django.views.decorators.http import require_safe
 from filestack_tags import tasks
 from filestack_tags.admin.base import ReadOnlyAdmin, total_text
 from filestack_tags.admin.explain import explained
+from filestack_tags.admin.login_redirect import post_only
 from filestack_tags.admin.lookups import is_number
-from filestack_tags.admin.sessions import post_only
 from filestack_tags.assets.visibility import assets_of, sees_everything
 from filestack_tags.curation import bulk
 from filestack_tags.exceptions import FilestackTagsError, SearchError

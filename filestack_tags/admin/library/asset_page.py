@@ -29,6 +29,7 @@ from django.views.decorators.http import require_safe
 from filestack_tags import curation, tasks
 from filestack_tags.admin.display import raw_block, sensitive_mark, text_block
 from filestack_tags.admin.forms import AddTagForm, RegisterForm
+from filestack_tags.admin.login_redirect import post_only
 from filestack_tags.admin.records.run_history import RunHistory
 from filestack_tags.admin.review.decide import (
     DECIDED,
@@ -38,7 +39,6 @@ from filestack_tags.admin.review.decide import (
     decide,
     question,
 )
-from filestack_tags.admin.sessions import post_only
 from filestack_tags.assets.registry import Facts
 from filestack_tags.assets.sensitive import unapproved_ids
 from filestack_tags.assets.thumbnails import thumbnail_response
@@ -53,7 +53,7 @@ from filestack_tags.exceptions import CurationError, DecidedMeanwhile, OutOfScop
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetTag
 from filestack_tags.operations.status import not_configured
-from filestack_tags.search.visible import visible_asset_tags
+from filestack_tags.search.visible_tags import visible_asset_tags
 from filestack_tags.tagging import workflows
 
 from .cells import picture

@@ -35,7 +35,7 @@ from .filters import (
     TypeFilter,
     shows_archived,
 )
-from .finding import AssetSearchPages, is_query_only
+from .search_pages import AssetSearchPages, is_query_only
 from .uploads import UploadScreen
 
 

@@ -32,7 +32,7 @@ from filestack_tags.search.language.tree import Everything, Node, Query
 from filestack_tags.search.parsing import parse_query
 from filestack_tags.search.totals import Total
 
-from . import browsing, terms
+from . import asset_list, search_terms
 from .cells import Cells
 from .filters import HasTerm
 
@@ -42,7 +42,7 @@ VIEW = "view"
 CAME_FROM = "_changelist_filters"
 """Django's parameter on an asset's page for the list that led there."""
 
-PLACES = (PAGE_VAR, ALL_VAR, VIEW, browsing.CURSOR)
+PLACES = (PAGE_VAR, ALL_VAR, VIEW, asset_list.CURSOR)
 """Parameters that affect neither the content nor the order of a list."""
 
 VIEWS = {"grid": 160, "table": 64}
@@ -58,7 +58,7 @@ class AssetChangeList(ValidatedChangeList):
     unknown: tuple[SafeString, ...] = ()
     """Messages about names that are not tags."""
 
-    list_page: browsing.ListPage | None = None
+    list_page: asset_list.ListPage | None = None
     """The page, if it was read by keyset."""
 
     total: Total
@@ -122,13 +122,13 @@ class AssetChangeList(ValidatedChangeList):
                 "text": term.text,
                 "url": self.get_query_string({SEARCH_VAR: term.rest or None}),
             }
-            for term in terms.terms(self.typed)
+            for term in search_terms.terms(self.typed)
         ]
 
     @property
     def minimum(self) -> int | None:
         """The value of the confidence slider; None when the search has no tag."""
-        return terms.minimum(self.typed)
+        return search_terms.minimum(self.typed)
 
     @property
     def kept(self) -> list[tuple[str, str]]:
@@ -160,14 +160,14 @@ class KeysetChangeList(AssetChangeList):
     """Pages without numbers, which cost the same at any depth."""
 
     shows_hints = True
-    list_request: browsing.ListRequest | None
+    list_request: asset_list.ListRequest | None
     """The search, order and position, None if the search language cannot express them."""
 
     # Parsing the request
 
     def get_filters_params(self, params: Any = None) -> dict[str, Any]:
         found = super().get_filters_params(params)
-        return {name: found[name] for name in found if name not in browsing.PARAMETERS}
+        return {name: found[name] for name in found if name not in asset_list.PARAMETERS}
 
     def get_filters(self, request: HttpRequest) -> Any:
         """Read the filters once: some query the database for their choices."""
@@ -180,7 +180,7 @@ class KeysetChangeList(AssetChangeList):
     ) -> QuerySet[Any]:
         """Return all matches; they are only read for an action on all of them."""
         for held in (self.params, self.filter_params):
-            held.pop(browsing.CURSOR, None)  # only links to pages have a cursor
+            held.pop(asset_list.CURSOR, None)  # only links to pages have a cursor
         self.list_request, self._matches = None, None
         self.scope = scope_of(request.user)
         self.notes: list[tuple[int, str]] = []
@@ -203,7 +203,7 @@ class KeysetChangeList(AssetChangeList):
     def _terms(self, request: HttpRequest) -> list[Node] | None:
         """Return the terms of the filters, None if the search language cannot express them."""
         specs, _any, unclaimed, _twice, _active = self.get_filters(request)
-        ordered = self.model_admin.get_ordering(request) and browsing.ORDER not in self.params
+        ordered = self.model_admin.get_ordering(request) and asset_list.ORDER not in self.params
         if unclaimed or ordered or _is_narrowed(self.root_queryset, self.scope):
             return None
         said = []
@@ -224,7 +224,7 @@ class KeysetChangeList(AssetChangeList):
 
     def _matching(self, request: HttpRequest, filters: Iterable[Node]) -> QuerySet[Any]:
         using = self.root_queryset.db
-        self.list_request = browsing.parse_request(
+        self.list_request = asset_list.parse_request(
             request.GET, self.query, filters, user=request.user, using=using
         )
         search = self.list_request.search
@@ -261,16 +261,16 @@ class KeysetChangeList(AssetChangeList):
             for level, note in self.notes:
                 messages.add_message(request, level, note)
 
-    def _read_page(self, request: HttpRequest, list_request: browsing.ListRequest) -> None:
+    def _read_page(self, request: HttpRequest, list_request: asset_list.ListRequest) -> None:
         size, cap = self.list_per_page, base.COUNT_LIMIT
-        self.list_page = browsing.read_page(list_request, size=size, cap=cap)
+        self.list_page = asset_list.read_page(list_request, size=size, cap=cap)
         self.total = self.list_page.total
         self.result_count = self.total.count
         self.can_show_all = self.total.is_exact and self.result_count <= self.list_max_show_all
         if self.show_all and self.can_show_all and self.result_count > size:
             whole = replace(list_request, cursor=None)
             size = self.list_max_show_all
-            self.list_page = browsing.read_page(whole, size=size, cap=cap)
+            self.list_page = asset_list.read_page(whole, size=size, cap=cap)
         self.notes += [(messages.WARNING, note) for note in self.list_page.notes]
         # Through the admin's own queryset: a host may have added columns to it.
         ids = self.list_page.page.ids
@@ -305,7 +305,7 @@ class KeysetChangeList(AssetChangeList):
     def get_query_string(self, new_params: Any = None, remove: Any = None) -> str:
         """Return the parameters of a link; a column to sort by replaces an order."""
         if new_params and new_params.get(ORDER_VAR):
-            new_params = {browsing.ORDER: None, browsing.ORDER_TAG: None, **new_params}
+            new_params = {asset_list.ORDER: None, asset_list.ORDER_TAG: None, **new_params}
         return super().get_query_string(new_params, remove)
 
     @property
@@ -317,9 +317,9 @@ class KeysetChangeList(AssetChangeList):
         page = self.list_page.page
         if page.previous:
             links["first"] = self.get_query_string()
-            links["previous"] = self.get_query_string({browsing.CURSOR: page.previous})
+            links["previous"] = self.get_query_string({asset_list.CURSOR: page.previous})
         if page.next:
-            links["next"] = self.get_query_string({browsing.CURSOR: page.next})
+            links["next"] = self.get_query_string({asset_list.CURSOR: page.next})
         if links and self.can_show_all:
             links["all"] = self.get_query_string({ALL_VAR: ""})
         return links
@@ -378,7 +378,7 @@ def _condition(rows: QuerySet[Any]) -> tuple[Any, ...]:
     return (sql, *params)
 
 
-def _name(sorting: browsing.Sorting) -> str:
+def _name(sorting: asset_list.Sorting) -> str:
     match sorting.order:
         case "newest":
             return _("Newest")

@@ -23,7 +23,7 @@ from filestack_tags.exceptions import InvalidLabel, SavedSearchError, SearchErro
 from filestack_tags.models import SavedSearch
 from filestack_tags.search.pages import Order
 
-from .browsing import Sorting
+from .asset_list import Sorting
 
 MENU = 50
 """Maximum searches in the menu; the list has all of them."""

@@ -21,8 +21,8 @@ from throttled import MemoryStore, Throttled, per_min
 from filestack_tags import tasks
 from filestack_tags.admin.badges import badges_of, render_badges
 from filestack_tags.admin.forms import StoredForm
+from filestack_tags.admin.login_redirect import post_only
 from filestack_tags.admin.lookups import is_number
-from filestack_tags.admin.sessions import post_only
 from filestack_tags.assets import upload_policy
 from filestack_tags.assets.registry import Facts
 from filestack_tags.assets.visibility import scope_of

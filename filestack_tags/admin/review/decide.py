@@ -13,8 +13,8 @@ from django.utils.translation import gettext_lazy
 
 from filestack_tags import curation
 from filestack_tags.admin.forms import AddTagForm, ConfidenceForm
+from filestack_tags.admin.login_redirect import is_script
 from filestack_tags.admin.lookups import is_number
-from filestack_tags.admin.sessions import is_script
 from filestack_tags.assets import tags
 from filestack_tags.assets.visibility import assets_of, decisions_of, tags_named_to
 from filestack_tags.curation import throttle

@@ -28,8 +28,8 @@ from filestack_tags.admin.base import capped_total, total_text
 from filestack_tags.admin.display import sensitive_mark
 from filestack_tags.admin.forms import ReviewForm
 from filestack_tags.admin.library.asset_page import AssetPage
+from filestack_tags.admin.login_redirect import post_only
 from filestack_tags.admin.lookups import ids_in, is_number
-from filestack_tags.admin.sessions import post_only
 from filestack_tags.assets.sensitive import unapproved_ids
 from filestack_tags.assets.visibility import assets_of, decisions_of, sees_everything, tags_of
 from filestack_tags.conf import get_settings

@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy
 from filestack_tags import tasks
 from filestack_tags.admin.base import UnscopedAdmin
 from filestack_tags.admin.forms import require_tag
-from filestack_tags.admin.sessions import post_only
+from filestack_tags.admin.login_redirect import post_only
 from filestack_tags.assets.visibility import sees_everything
 from filestack_tags.curation import merging
 from filestack_tags.db.text import MAX_LABEL_LENGTH

@@ -24,7 +24,7 @@ from django.utils.cache import patch_vary_headers
 from filestack_tags.assets.visibility import digest_of
 from filestack_tags.db.transactions import alias
 from filestack_tags.models import Asset, AssetTag, BulkJob, BulkJobPart
-from filestack_tags.search.visible import visible_asset_tags
+from filestack_tags.search.visible_tags import visible_asset_tags
 
 COLUMNS = (
     *("id", "kind", "reference", "filename", "type", "size", "width", "height"),

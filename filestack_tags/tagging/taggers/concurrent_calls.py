@@ -20,8 +20,8 @@ from filestack_tags.error_codes import ErrorCode
 from filestack_tags.exceptions import ConfigurationError, TaggerError
 from filestack_tags.filestack.sources import Source
 
-from .answers import check_answer, check_error
 from .base import JobTagger, PendingJob, Tagger, TaggerReply, get_tagger, options_of
+from .reply_checks import check_answer, check_error
 
 Key = TypeVar("Key")
 Answer = TaggerReply | PendingJob

@@ -9,7 +9,7 @@ from filestack_tags.conf import get_settings
 from filestack_tags.error_codes import ErrorCode
 from filestack_tags.exceptions import ConfigurationError, TaggerError
 from filestack_tags.filestack.payloads import WorkflowJob
-from filestack_tags.filestack.shared import shared_client
+from filestack_tags.filestack.shared_client import shared_client
 from filestack_tags.filestack.sources import Source
 from filestack_tags.tagging import workflows
 

@@ -12,8 +12,8 @@ from django.utils import translation
 from hypothesis import given
 
 from filestack_tags import curation
-from filestack_tags.admin.library import terms
-from filestack_tags.admin.library.terms import Term, Word
+from filestack_tags.admin.library import search_terms
+from filestack_tags.admin.library.search_terms import Term, Word
 from filestack_tags.models import Tag
 from filestack_tags.search import completion as completion
 from filestack_tags.search.language.parser import Limits, parse
@@ -41,7 +41,7 @@ def three(db: None) -> None:
 
 def test_each_required_term_is_removed_alone_and_what_is_nested_stays_whole() -> None:
     query = parse("sky>=80 (beach OR -(sea x)) -person include:hidden")
-    assert terms.terms(query) == [
+    assert search_terms.terms(query) == [
         Term("sky>=80", "(beach OR -(sea x)) -person include:hidden"),
         Term("beach OR -(sea x)", "sky>=80 -person include:hidden"),
         Term("-person", "sky>=80 (beach OR -(sea x)) include:hidden"),
@@ -50,26 +50,26 @@ def test_each_required_term_is_removed_alone_and_what_is_nested_stays_whole() ->
 
 
 def test_alternatives_are_one_term_and_nothing_is_none() -> None:
-    assert terms.terms(parse("a OR b")) == [Term("a OR b", "")]
-    assert terms.terms(parse("")) == []
+    assert search_terms.terms(parse("a OR b")) == [Term("a OR b", "")]
+    assert search_terms.terms(parse("")) == []
 
 
 @given(queries)
 def test_whatever_is_clicked_can_be_read_again_and_says_the_same_of_the_rest(
     query: Query,
 ) -> None:
-    shown = [term.text for term in terms.terms(query)]
-    for index, term in enumerate(terms.terms(query)):
-        rest = [each.text for each in terms.terms(parse(term.rest, WIDE))]
+    shown = [term.text for term in search_terms.terms(query)]
+    for index, term in enumerate(search_terms.terms(query)):
+        rest = [each.text for each in search_terms.terms(parse(term.rest, WIDE))]
         assert rest == shown[:index] + shown[index + 1 :]
     for name in ("AND", 'say "hi"', "new york"):
-        added = parse(terms.with_tag(query, name), WIDE)
-        assert terms.stance(added, name) == "included"
-        out = parse(terms.with_tag(added, name, exclude=True), WIDE)
-        assert terms.stance(out, name) == "excluded"
-        assert terms.stance(parse(terms.without_tag(out, name), WIDE), name) == ""
-    raised = parse(terms.with_minimum(query, 70), WIDE)
-    assert terms.minimum(raised) in (None, 70)
+        added = parse(search_terms.with_tag(query, name), WIDE)
+        assert search_terms.stance(added, name) == "included"
+        out = parse(search_terms.with_tag(added, name, exclude=True), WIDE)
+        assert search_terms.stance(out, name) == "excluded"
+        assert search_terms.stance(parse(search_terms.without_tag(out, name), WIDE), name) == ""
+    raised = parse(search_terms.with_minimum(query, 70), WIDE)
+    assert search_terms.minimum(raised) in (None, 70)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_whatever_is_clicked_can_be_read_again_and_says_the_same_of_the_rest(
 def test_a_tag_is_required_or_excluded_once(
     text: str, name: str, exclude: bool, expected: str
 ) -> None:
-    assert terms.with_tag(parse(text), name, exclude=exclude) == expected
+    assert search_terms.with_tag(parse(text), name, exclude=exclude) == expected
 
 
 @pytest.mark.parametrize(
@@ -104,9 +104,9 @@ def test_the_minimum_is_that_of_all_tags_asked_for(
     text: str, least: int | None, raised: str
 ) -> None:
     query = parse(text)
-    assert terms.minimum(query) == least
-    assert terms.with_minimum(query, 70) == raised
-    assert terms.minimum(parse(terms.with_minimum(query, 0))) in (0, None)
+    assert search_terms.minimum(query) == least
+    assert search_terms.with_minimum(query, 70) == raised
+    assert search_terms.minimum(parse(search_terms.with_minimum(query, 0))) in (0, None)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_the_word_under_the_caret_is_what_is_completed(
     text: str, expected: Word | None
 ) -> None:
     caret = text.index("|")
-    assert terms.word_at(text.replace("|", ""), caret) == expected
+    assert search_terms.word_at(text.replace("|", ""), caret) == expected
 
 
 # Completion

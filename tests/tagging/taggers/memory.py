@@ -39,7 +39,7 @@ def main() -> None:
     settings.configure()
     from filestack_tags.exceptions import TaggerError
     from filestack_tags.tagging.taggers.local import tag_picture
-    from filestack_tags.tagging.taggers.local.decoders import Decoder
+    from filestack_tags.tagging.taggers.local.decoder_pool import Decoder
 
     small = io.BytesIO()
     Image.new("RGB", (400, 300), "red").save(small, "JPEG")

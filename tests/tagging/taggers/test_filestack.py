@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from filestack_tags.exceptions import ConfigurationError, ConnectionFailed, TaggerError
-from filestack_tags.filestack.shared import shared_client
+from filestack_tags.filestack.shared_client import shared_client
 from filestack_tags.filestack.sources import Source
 from filestack_tags.tagging.taggers import PendingJob, TagScore, get_tagger
 from filestack_tags.tagging.taggers.filestack import FilestackTagger, WorkflowTagger

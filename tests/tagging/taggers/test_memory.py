@@ -17,8 +17,8 @@ import pytest
 from PIL import Image, features
 
 from filestack_tags.exceptions import UnreadableImage
-from filestack_tags.tagging.taggers.local import decoders, tag_picture
-from filestack_tags.tagging.taggers.local.decoders import DECODERS, MEMORY
+from filestack_tags.tagging.taggers.local import decoder_pool, tag_picture
+from filestack_tags.tagging.taggers.local.decoder_pool import DECODERS, MEMORY
 
 pytestmark = [
     pytest.mark.slow,
@@ -152,7 +152,7 @@ def test_after_a_picture_that_was_refused_the_next_one_is_tagged() -> None:
 
 def test_a_decoder_that_was_killed_is_replaced() -> None:
     tag_picture(png(*SMALL))
-    for decoder in decoders._idle:
+    for decoder in decoder_pool._idle:
         decoder._process.kill()
     assert tag_picture(png(*SMALL))["square"] == 100
 
@@ -175,12 +175,12 @@ def test_no_more_pictures_are_decoded_at_once_than_there_are_decoders(
         done.set()
 
     for _ in range(DECODERS):
-        decoders.slots.acquire()
+        decoder_pool.slots.acquire()
     waiting.append(threading.Thread(target=tag))
     waiting[0].start()
     assert not done.wait(0.2)
     for _ in range(DECODERS):
-        decoders.slots.release()
+        decoder_pool.slots.release()
     assert done.wait(60)
 
 

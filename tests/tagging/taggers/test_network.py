@@ -9,10 +9,10 @@ from threading import Barrier
 import numpy as np
 import pytest
 
-from filestack_tags.tagging.taggers.local import session
+from filestack_tags.tagging.taggers.local import network_session
 from filestack_tags.tagging.taggers.local.network import convolutions
+from filestack_tags.tagging.taggers.local.network_session import classify, get_session
 from filestack_tags.tagging.taggers.local.pictures import network_views, open_picture
-from filestack_tags.tagging.taggers.local.session import classify, get_session
 from filestack_tags.tagging.taggers.local.weights import Weights, read_weights, weights_path
 from tests.tagging.taggers import oracle
 
@@ -57,7 +57,7 @@ def test_the_shares_are_the_mean_softmax_of_the_views(photos: Path) -> None:
 
 
 def test_threads_that_come_together_build_one_session(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "_session", None)
+    monkeypatch.setattr(network_session, "_session", None)
     together = Barrier(2)
 
     def build(_: int) -> int:

@@ -15,7 +15,11 @@ from hypothesis import strategies as st
 from PIL import Image, features
 
 from filestack_tags.exceptions import UnreadableImage
-from filestack_tags.tagging.taggers.local.decoder import MAX_PIXELS, UPRIGHT, WORKING_SIDE
+from filestack_tags.tagging.taggers.local.decoder_process import (
+    MAX_PIXELS,
+    UPRIGHT,
+    WORKING_SIDE,
+)
 from filestack_tags.tagging.taggers.local.pictures import MAX_BYTES, network_views, open_picture
 
 RED, BLUE = (220, 20, 20), (20, 20, 220)

@@ -11,7 +11,7 @@ from PIL import Image
 from filestack_tags.error_codes import ErrorCode
 from filestack_tags.exceptions import UnreadableImage
 
-from .decoders import decode
+from .decoder_pool import decode
 from .network import INPUT_SIZE
 
 MAX_BYTES = 64 * 1024 * 1024
@@ -25,7 +25,9 @@ class Picture:
     """An upright picture on white, and its EXIF data."""
 
     image: Image.Image
-    """RGB, its sides at most :data:`~.decoder.WORKING_SIDE` and :data:`~.decoder.LONGEST_SIDE`."""
+    """RGB, its sides at most :data:`~.decoder_process.WORKING_SIDE` and
+    :data:`~.decoder_process.LONGEST_SIDE`.
+    """
     width: int
     """Of the original, in pixels, upright."""
     height: int
@@ -42,9 +44,10 @@ def open_picture(data: bytes) -> Picture:
     A separate process decodes it, with memory limited by the operating system.
 
     Raises:
-        UnreadableImage: when there are more than :data:`MAX_BYTES` or :data:`~.decoder.MAX_PIXELS`,
-            when decoding needs more memory than :data:`~.decoders.MEMORY`, when the format is not
-            one of :data:`~.decoder.FORMATS`, or when the bytes are broken or truncated.
+        UnreadableImage: when there are more than :data:`MAX_BYTES` or
+            :data:`~.decoder_process.MAX_PIXELS`, when decoding needs more memory than
+            :data:`~.decoder_pool.MEMORY`, when the format is not one of
+            :data:`~.decoder_process.FORMATS`, or when the bytes are broken or truncated.
         TaggerUnavailable: when the process cannot be started.
     """
     if len(data) > MAX_BYTES:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from filestack_tags.error_codes import ErrorCode
 from filestack_tags.exceptions import TaggerError
 from filestack_tags.fields import storage_of
-from filestack_tags.filestack.shared import shared_client
+from filestack_tags.filestack.shared_client import shared_client
 from filestack_tags.tagging.taggers.base import TaggerReply, TagScore
 
-from .extra import require_packages
+from .required_packages import require_packages
 
 if TYPE_CHECKING:
     from filestack_tags.filestack.sources import Source
@@ -26,7 +26,7 @@ def tag_picture(data: bytes) -> dict[str, int]:
     """Return ``{label: confidence}``, highest first, then by name; deterministic.
 
     Confidence is 0–100: the rounded share from the network or a measurement, not a probability. A
-    readable picture has at least one tag, its orientation. At most :data:`~.decoders.DECODERS`
+    readable picture has at least one tag, its orientation. At most :data:`~.decoder_pool.DECODERS`
     pictures are tagged at a time; other threads wait.
 
     Raises:
@@ -36,7 +36,7 @@ def tag_picture(data: bytes) -> dict[str, int]:
             ones.
     """
     require_packages()
-    from .decoders import slots
+    from .decoder_pool import slots
 
     with slots:
         return _tags_of(data)
@@ -45,8 +45,8 @@ def tag_picture(data: bytes) -> dict[str, int]:
 def _tags_of(data: bytes) -> dict[str, int]:
     from .colours import visual_tags
     from .labels import content_tags
+    from .network_session import classify
     from .pictures import network_views, open_picture
-    from .session import classify
 
     picture = open_picture(data)
     return confidences(visual_tags(picture), content_tags(classify(network_views(picture))))
@@ -84,7 +84,7 @@ class LocalTagger:
             TaggerError: when the host's storage does not have it.
         """
         require_packages()
-        from .decoders import slots
+        from .decoder_pool import slots
 
         with slots:
             tags = _tags_of(_bytes_of(source, fresh=fresh))

@@ -16,7 +16,7 @@ from filestack_tags.filestack.client import FilestackClient
 from filestack_tags.filestack.payloads import parse_tags_reply
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetTag, TaggingRun
-from filestack_tags.tagging import budget, leases, pipeline, queue
+from filestack_tags.tagging import asset_leases, budget, pipeline, queue
 from filestack_tags.tagging.taggers import PendingJob, TaggerReply
 from filestack_tags.testing import EmulatorApp, EmulatorConfig, EmulatorServer
 
@@ -32,13 +32,19 @@ def registered(number: int, **facts: Any) -> list[int]:
     ]
 
 
-def works(ids: list[int], **options: Any) -> list[leases.Lease]:
-    return [item for item in leases.acquire(ids, **options) if isinstance(item, leases.Lease)]
-
-
-def refusals(ids: list[int], **options: Any) -> list[leases.LeaseRefused]:
+def works(ids: list[int], **options: Any) -> list[asset_leases.Lease]:
     return [
-        item for item in leases.acquire(ids, **options) if isinstance(item, leases.LeaseRefused)
+        item
+        for item in asset_leases.acquire(ids, **options)
+        if isinstance(item, asset_leases.Lease)
+    ]
+
+
+def refusals(ids: list[int], **options: Any) -> list[asset_leases.LeaseRefused]:
+    return [
+        item
+        for item in asset_leases.acquire(ids, **options)
+        if isinstance(item, asset_leases.LeaseRefused)
     ]
 
 
@@ -72,9 +78,9 @@ def test_assets_at_rest_are_claimed_on_request_alone(script: Any) -> None:
     ids = [new, tagged, queued, gone]
     by_id = {item.asset_id: item.state for item in refusals([new, tagged, gone])}
     assert by_id == {new: "new", tagged: "tagged", gone: "gone"}
-    backfill = leases.LeaseRequest(TaggingRun.Trigger.COMMAND)
+    backfill = asset_leases.LeaseRequest(TaggingRun.Trigger.COMMAND)
     assert [work.asset_id for work in works(ids, request=backfill)] == [new, queued]
-    again = leases.LeaseRequest(TaggingRun.Trigger.COMMAND, force=True)
+    again = asset_leases.LeaseRequest(TaggingRun.Trigger.COMMAND, force=True)
     assert [work.asset_id for work in works(ids, request=again)] == [tagged]
     assert TaggingRun.objects.get(asset=new).trigger == TaggingRun.Trigger.COMMAND
 
@@ -125,21 +131,21 @@ class TestTheSameBytes:
     def test_wait_for_the_call_that_is_under_way(self) -> None:
         ids = registered(3, sha256="ab" * 32)
         queue.request(ids)
-        claimed = leases.acquire(ids)
+        claimed = asset_leases.acquire(ids)
         assert [type(item) for item in claimed] == [
-            leases.Lease, leases.LeaseRefused, leases.LeaseRefused,
+            asset_leases.Lease, asset_leases.LeaseRefused, asset_leases.LeaseRefused,
         ]  # fmt: skip
         assert all(
-            item.retry_at for item in claimed[1:] if isinstance(item, leases.LeaseRefused)
+            item.retry_at for item in claimed[1:] if isinstance(item, asset_leases.LeaseRefused)
         )
         assert budget.usage().today == 1
-        assert isinstance(leases.acquire(ids[1:2])[0], leases.LeaseRefused)
+        assert isinstance(asset_leases.acquire(ids[1:2])[0], asset_leases.LeaseRefused)
 
     def test_are_asked_about_again_where_a_newer_answer_is_wanted(self) -> None:
         first, second, third = registered(3, sha256="ab" * 32)
         queue.request([first])
         queue.apply_replies([(works([first])[0], reply())])
-        fresh = leases.LeaseRequest(
+        fresh = asset_leases.LeaseRequest(
             TaggingRun.Trigger.COMMAND, force=True, fresh_since=timezone.now()
         )
         (work,) = works([second], request=fresh)

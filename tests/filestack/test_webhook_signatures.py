@@ -14,7 +14,7 @@ from filestack_tags.exceptions import (
     WebhookNotConfigured,
     WebhookSignatureInvalid,
 )
-from filestack_tags.filestack.security import sign_webhook, verify_webhook
+from filestack_tags.filestack.webhook_signatures import sign_webhook, verify_webhook
 from tests.payloads import decoded, payload
 
 VECTORS = decoded("webhook_vectors.json")

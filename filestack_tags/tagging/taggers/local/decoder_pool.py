@@ -18,8 +18,8 @@ from typing import IO, Any, cast
 
 from filestack_tags.exceptions import TaggerUnavailable, UnreadableImage
 
-from . import decoder
-from .decoder import READY, REPLY, REQUEST
+from . import decoder_process
+from .decoder_process import READY, REPLY, REQUEST
 
 DECODERS = 2
 """Maximum pictures that a process reads and decodes at once, despite ``TAGGING_CONCURRENCY``."""
@@ -30,7 +30,7 @@ MEMORY = 280 * 1024 * 1024
 slots = threading.BoundedSemaphore(DECODERS)
 """Hold one while the bytes of a picture are in memory."""
 
-_PROGRAM = str(Path(decoder.__file__))
+_PROGRAM = str(Path(decoder_process.__file__))
 _idle: list[Decoder] = []
 _lock = threading.Lock()
 
@@ -94,7 +94,7 @@ class Decoder:
 
 
 def decode(data: bytes) -> tuple[dict[str, Any], bytes]:
-    """Return the facts of a picture and its pixels; see :func:`.decoder.decode`.
+    """Return the facts of a picture and its pixels; see :func:`.decoder_process.decode`.
 
     Raises:
         UnreadableImage: when the picture is broken, or needs more than :data:`MEMORY`; its code

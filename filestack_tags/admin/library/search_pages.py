@@ -32,7 +32,7 @@ from filestack_tags.search.facets import Facets
 from filestack_tags.search.language.tree import label_text
 from filestack_tags.search.parsing import parse_query
 
-from . import browsing, saved_searches, terms
+from . import asset_list, saved_searches, search_terms
 from .asset_page import AssetPage
 from .changelist import CAME_FROM, VIEW, VIEWS
 
@@ -77,7 +77,7 @@ class AssetSearchPages(AssetPage):
         text = before + request.GET.get("after", "")
         if len(text) > MAX_TYPED:
             return JsonResponse({"error": _("This search is too long.")}, status=400)
-        word = terms.word_at(text, len(before))
+        word = search_terms.word_at(text, len(before))
         if word is None:
             return JsonResponse({"before": before, "after": text[len(before) :], "tags": []})
         allowed = request.user.has_perm("filestack_tags.search_hidden")
@@ -180,7 +180,7 @@ class AssetSearchPages(AssetPage):
         if list_request is None or changelist.problem:
             return context  # a request outside the search language has no order for neighbours
         try:
-            found = browsing.neighbours(list_request, int(object_id))
+            found = asset_list.neighbours(list_request, int(object_id))
         except SearchTimeout:
             return context
         for name, pk in (("previous_url", found.previous), ("next_url", found.next)):
@@ -218,13 +218,13 @@ def _shown(changelist: Any, url: str) -> dict[str, Any]:
         {
             "name": tag.name,
             "count": tag.count,
-            "stance": (stance := terms.stance(typed, tag.name)),
+            "stance": (stance := search_terms.stance(typed, tag.name)),
             "toggle": link(
-                terms.without_tag(typed, tag.name)
+                search_terms.without_tag(typed, tag.name)
                 if stance == "included"
-                else terms.with_tag(typed, tag.name)
+                else search_terms.with_tag(typed, tag.name)
             ),
-            "exclude": link(terms.with_tag(typed, tag.name, exclude=True)),
+            "exclude": link(search_terms.with_tag(typed, tag.name, exclude=True)),
         }
         for tag in found.tags
     ]
@@ -236,7 +236,7 @@ def _with_minimum(request: HttpRequest, least: str) -> str:
     del said[AT_LEAST]
     value = int(least) if is_number(least, digits=3) else 0
     with suppress(SearchError):  # the list shows what is wrong with it
-        said[SEARCH_VAR] = terms.with_minimum(
+        said[SEARCH_VAR] = search_terms.with_minimum(
             parse_query(said.get(SEARCH_VAR, "")), min(value, 100)
         )
     return f"?{urlencode(list(said.lists()), doseq=True)}"

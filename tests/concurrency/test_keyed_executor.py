@@ -1,4 +1,4 @@
-"""Lanes: work for many keys in a few threads, one thread for a key."""
+"""Work for many keys in a few threads, one thread for a key."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from filestack_tags.concurrency.lanes import Lanes
+from filestack_tags.concurrency.keyed_executor import KeyedExecutor
 
 LONGEST = 10.0
 """Timeout in seconds for something that should happen."""
@@ -22,7 +22,7 @@ class Work:
         self.gate = Event()
         self.begun: Queue[int] = Queue()
         self.left: dict[int, int] = {}
-        self.lanes = Lanes(self.do, limit)
+        self.lanes = KeyedExecutor(self.do, limit)
 
     def do(self, key: int) -> bool:
         self.begun.put(key)

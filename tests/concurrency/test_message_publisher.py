@@ -19,7 +19,7 @@ from django.test import Client
 from django.utils import timezone
 
 from filestack_tags import metrics, tasks
-from filestack_tags.concurrency.publisher import Publisher
+from filestack_tags.concurrency.message_publisher import Publisher
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, Heartbeat, WebhookDelivery
 from filestack_tags.tasks import broker as sending
@@ -206,7 +206,7 @@ def test_who_waited_in_vain_is_the_last_to_wait() -> None:
 
 FORK = """
 import os
-from filestack_tags.concurrency.publisher import Publisher
+from filestack_tags.concurrency.message_publisher import Publisher
 publisher = Publisher(lambda name, error: print("dropped", name), lambda: 10.0)
 publisher.put("a", lambda: os.write(1, b"%d " % os.getpid()))
 publisher.flush()

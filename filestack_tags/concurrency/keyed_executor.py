@@ -1,4 +1,4 @@
-"""Lanes: work for each key in turn, in a few threads, so that a slow key delays no other.
+"""Work for each key in turn, in a few threads, so that a slow key delays no other.
 
 No Django, no Celery: the caller defines the work for a key.
 """
@@ -14,7 +14,7 @@ from threading import Condition, Thread
 logger = logging.getLogger(__name__)
 
 
-class Lanes:
+class KeyedExecutor:
     """Call ``work`` for keys: one thread for each key, and at most ``limit`` keys at once.
 
     While ``work`` returns true there is more to do for its key, after the keys that wait. The

@@ -2,7 +2,7 @@
 
 It runs as a script and imports nothing of this package, so it starts quickly and stays small. The
 operating system limits its memory (``RLIMIT_AS``): no format, header or metadata can make a picture
-use more. :mod:`.decoders` starts it and communicates with it.
+use more. :mod:`.decoder_pool` starts it and communicates with it.
 
 A request is :data:`REQUEST` and the bytes of the picture; a reply is :data:`REPLY`, a JSON object
 and the pixels. One byte signals that the process is ready.
