@@ -297,7 +297,9 @@ class TaggerError(FilestackTagsError):
     ) -> None:
         super().__init__(message)
         self.message = message
-        self.code = str(code or self.code)
+        code = code or self.code
+        # Any other type is reported by the check of the tagger's reply.
+        self.code = str(code) if isinstance(code, str) else code
         self.fix = str(fix or self.fix)
         self.retryable = self.retryable if retryable is None else retryable
         self.retry_at = retry_at

@@ -65,7 +65,9 @@ def make_everything(user: Any) -> dict[type[Model], Model]:
             raw_body=b"{}",
             asset=asset,
         ),
-        ModelFile.objects.create(field="shop.Picture.file", row="1", name="a.jpg", due_at=None),
+        ModelFile.objects.create(
+            field="shop.Picture.file", row="1", name="a.jpg", state="registered", due_at=None
+        ),
         Spending.objects.create(day="2026-11-30", calls=3),
         Circuit.objects.create(tagger="filestack", opened_at=timezone.now(), reason="Refused"),
         Heartbeat.objects.create(name="refresh_statistics", found={"tags": 3}),

@@ -293,4 +293,4 @@ def test_every_admin_that_changes_rows_uses_the_one_mechanism(rf: Any, user: Use
         if screen.has_change_permission(request):
             assert issubclass(screen.get_form(request, model()), ChangesForm), model
             checked.append(model.__name__)
-    assert sorted(checked) == ["SavedSearch", "Tag", "OutboundEndpoint"]
+    assert sorted(checked) == ["OutboundEndpoint", "SavedSearch", "Tag"]

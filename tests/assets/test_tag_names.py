@@ -129,7 +129,7 @@ def test_a_decision_about_a_hidden_name_is_not_there(
     reply = admin.post(
         f"{ADMIN}asset/{asset.pk}/decide/", {"undo": str(decision.pk)}, follow=True
     )
-    assert "There is no such decision" in reply.content.decode()
+    assert "The decision or the tag does not exist." in reply.content.decode()
     assert not TagDecision.objects.exclude(undoes=None).exists()
 
 

@@ -161,7 +161,7 @@ def test_what_cannot_be_decided_keeps_nothing_else_from_being_decided(
     assert [bool(outcome.error) for outcome in found] == [False, True, True, False]
     assert isinstance(found[2].error, Asset.DoesNotExist)
     assert found[0].decision_id == last().pk
-    assert (last().origin, last().job) == ("job", 7)
+    assert (last().origin, last().job_id) == ("job", 7)
     (missing,) = curation.decide_many(Act.ADD, [(asset.pk, 10**6)], user=ann)
     assert "There is no tag" in str(missing.error)
     for act, confidence in ((Act.CHANGE, None), (Act.UNDO, None), (Act.ADD, -1)):

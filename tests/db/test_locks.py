@@ -266,7 +266,7 @@ class TestTheFilesOfAHostsRows:
 
         def offer(field: AssetOf, entry: ModelFile) -> storing._Offer:
             if entry.name.endswith(".txt"):
-                raise storing._LeftOut("Words are not tagged.")
+                raise storing._Skipped("Words are not tagged.")
             if is_away and is_away.pop():
                 raise ServerError("The storage answered 502.")
             return storing._Offer(Source.handle(f"h{len(entry.name)}{entry.name[7]}"), Facts())
@@ -320,7 +320,7 @@ class TestTheFilesOfAHostsRows:
             place = (sql, *(frame.f_code.co_name for frame, _ in walk_stack(None)))
             # Retrying the host's own writes is not our task, nor those in its transactions, such as
             # in delete().
-            is_ours = "retried" in place and "_deleted" not in place
+            is_ours = "run_with_retry" in place and "_deleted" not in place
             if WRITES.search(sql) and is_ours and place not in failed:
                 failed.add(place)
                 raise OperationalError(1213, "Deadlock found when trying to get lock")

@@ -99,10 +99,10 @@ def test_tls_that_is_never_established_ends_at_the_deadline(way: str) -> None:
         ends_in_time(server, lambda: late(lambda: client.tags(HANDLE)))
         url = f"https://{server.address}/"
         answer = ends_in_time(server, lambda: post(url))
-    assert answer == http.Answer(error="ConnectTimeout")
+    assert answer == http.PostResult(error="ConnectTimeout")
 
 
-def post(url: str) -> http.Answer:
+def post(url: str) -> http.PostResult:
     return http.post(url, LARGE, {}, timeout=SECONDS, insecure=True)
 
 
@@ -110,7 +110,7 @@ def post(url: str) -> http.Answer:
 def test_posting_ends_at_its_deadline(way: str) -> None:
     with dripping(way) as server:
         answer = ends_in_time(server, lambda: post(f"http://{server.address}/"))
-    assert isinstance(answer, http.Answer)
+    assert isinstance(answer, http.PostResult)
     assert answer.status is None
     assert answer.error in ("ReadTimeout", "WriteTimeout")
 
@@ -122,7 +122,7 @@ def test_posting_does_not_wait_for_the_body_of_the_answer() -> None:
             server,
             lambda: http.post(url, b"{}", {}, timeout=LONGEST, insecure=True),
         )
-    assert answer == http.Answer(status=200)
+    assert answer == http.PostResult(status=200)
 
 
 @ways
@@ -168,7 +168,7 @@ def test_a_resolver_that_does_not_answer_ends_at_the_deadline(
         assert not answered.is_set()
     finally:
         answered.set()
-    assert answer == http.Answer(error="The host's name was not resolved in time.")
+    assert answer == http.PostResult(error="The host's name was not resolved in time.")
 
 
 def test_each_address_of_a_host_gets_only_what_is_left(

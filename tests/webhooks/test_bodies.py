@@ -191,9 +191,9 @@ class TestTooLarge:
     [
         ({"HTTP_TRANSFER_ENCODING": "chunked"}, 411, "Transfer-Encoding: chunked"),
         ({"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True}, 200, "Stored"),
-        ({"wsgi.input_terminated": True}, 400, "without its body"),
-        ({"CONTENT_LENGTH": "0"}, 400, "without its body"),
-        ({"CONTENT_LENGTH": "9999"}, 400, "ended before the whole body"),
+        ({"wsgi.input_terminated": True}, 400, "has no body"),
+        ({"CONTENT_LENGTH": "0"}, 400, "has no body"),
+        ({"CONTENT_LENGTH": "9999"}, 400, "closed before the whole body"),
     ],
 )
 def test_a_body_that_did_not_come_is_no_wrong_signature(
@@ -258,7 +258,7 @@ def test_a_chunked_body_is_stored_under_asgi(length: int) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_a_chunked_body_under_asgi_is_refused_with_its_own_reason(settings: Any) -> None:
     status, text = post_by_asgi(signed=BODY)
-    assert (status, "without its body" in text) == (400, True)
+    assert (status, "has no body" in text) == (400, True)
     assert not WebhookDelivery.objects.exists()
     settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"WEBHOOK_MAX_SIZE": 40}
     status, text = post_by_asgi(BODY[:10], BODY[10:], signed=BODY)
