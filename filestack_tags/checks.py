@@ -21,7 +21,7 @@ from .assets import upload_policy, visibility
 from .conf import SETTING, Settings, configured, get_settings, unknown_keys
 from .db.transactions import alias, atomic, unapplied_migrations
 from .exceptions import ConfigurationError, FilestackTagsError, RuleError
-from .filestack.hosts import is_loopback
+from .filestack.private_hosts import is_loopback
 from .filestack.storage import Storage
 from .operations import sinks
 from .operations.report import report

@@ -25,12 +25,12 @@ from filestack_tags.models import (
     BulkJobItem,
     BulkJobPart,
     Circuit,
+    DailyUsage,
     Heartbeat,
     ModelFile,
     OutboundEndpoint,
     OutboundMessage,
     SavedSearch,
-    Spending,
     Tag,
     TagAlias,
     TagDecision,
@@ -56,7 +56,7 @@ SOURCES = sorted(
 DOCS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))
 MODELS = (
     *(Asset, AssetTag, Tag, TagAlias, TagDecision, TagStatistic, TaggingRun, WebhookDelivery),
-    *(Backfill, Circuit, Heartbeat, Spending),
+    *(Backfill, Circuit, Heartbeat, DailyUsage),
     *(BulkJob, BulkJobItem, BulkJobPart),
     *(TagMerge, TagMergeRow),
     *(ModelFile, SavedSearch),

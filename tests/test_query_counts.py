@@ -20,11 +20,11 @@ from filestack_tags.models import (
     Backfill,
     BulkJob,
     BulkJobItem,
+    DailyUsage,
     ModelFile,
     OutboundEndpoint,
     OutboundMessage,
     SavedSearch,
-    Spending,
     Tag,
     TagAlias,
     TagDecision,
@@ -96,7 +96,7 @@ def fill(first: int, end: int, root: User) -> None:
         ModelFile.objects.create(field="a.b.c", row=str(number), name="x.jpg", asset=other)
         TagAlias.objects.create(tag=sky, key=f"alias {number}")
         Backfill.objects.create(query="sky")
-        Spending.objects.create(day=date(2026, 11, 28) - timedelta(days=number), calls=1)
+        DailyUsage.objects.create(day=date(2026, 11, 28) - timedelta(days=number), calls=1)
 
 
 def value_of(path: str) -> Any:
@@ -115,7 +115,7 @@ def value_of(path: str) -> Any:
         "/outboundmessage/": lambda: OutboundMessage.objects.earliest("pk").pk,
         "/modelfile/": lambda: ModelFile.objects.earliest("pk").pk,
         "/backfill/": lambda: Backfill.objects.earliest("pk").pk,
-        "/spending/": lambda: Spending.objects.earliest("pk").pk,
+        "/dailyusage/": lambda: DailyUsage.objects.earliest("pk").pk,
     }
     return next((row() for place, row in known.items() if re.search(place, path)), "1")
 

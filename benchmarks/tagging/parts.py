@@ -98,9 +98,9 @@ def _bulk_update() -> AbstractContextManager[None]:
 
 
 def _bulk_create() -> AbstractContextManager[None]:
-    from filestack_tags.db import set_based
+    from filestack_tags.db import bulk_statements
 
-    return _replaced([set_based], "_can_copy", lambda connection: False)
+    return _replaced([bulk_statements], "_can_copy", lambda connection: False)
 
 
 def _plain_counts() -> AbstractContextManager[None]:

@@ -14,7 +14,7 @@ from filestack_tags.assets import tags
 from filestack_tags.conf import get_settings
 from filestack_tags.db.text import MAX_LABEL_LENGTH, label_key
 from filestack_tags.exceptions import InvalidLabel, InvalidReference
-from filestack_tags.filestack.hosts import require_public
+from filestack_tags.filestack.private_hosts import require_public
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, Tag, TagAlias
 from filestack_tags.operations.status import not_configured

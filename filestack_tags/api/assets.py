@@ -27,7 +27,7 @@ from filestack_tags.filestack.calls import (
     MAX_UPLOAD_TAG_VALUE,
     MAX_UPLOAD_TAGS,
 )
-from filestack_tags.filestack.hosts import require_public
+from filestack_tags.filestack.private_hosts import require_public
 from filestack_tags.filestack.sources import STORAGE_ALIAS, Source
 from filestack_tags.models import Asset
 from filestack_tags.search import Search

@@ -10,7 +10,7 @@ from operator import or_
 
 from django.db.models import Q
 
-from filestack_tags.db.set_based import check_references, insert_rows, update_rows
+from filestack_tags.db.bulk_statements import check_references, insert_rows, update_rows
 from filestack_tags.db.transactions import alias
 from filestack_tags.models import Asset, AssetTag, score_of
 

@@ -14,8 +14,8 @@ from django.db import IntegrityError
 from django.db.models import CharField, Q, QuerySet
 from django.utils import timezone
 
+from filestack_tags.db.bulk_statements import update_rows
 from filestack_tags.db.datetimes import to_database_time
-from filestack_tags.db.set_based import update_rows
 from filestack_tags.db.text import reference_digest, sanitize_json, sanitize_text
 from filestack_tags.db.transactions import alias, atomic, locked, on_commit, retry_on_deadlock
 from filestack_tags.exceptions import OutOfScope

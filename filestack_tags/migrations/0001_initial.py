@@ -200,7 +200,7 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name="Spending",
+            name="DailyUsage",
             fields=[
                 (
                     "id",

@@ -12,7 +12,7 @@ from .decisions import TagDecision
 from .deliveries import WebhookDelivery
 from .leases import Leased, LeaseLost
 from .model_files import ModelFile
-from .operations import Backfill, Circuit, Heartbeat, Spending
+from .operations import Backfill, Circuit, DailyUsage, Heartbeat
 from .outbound import OutboundEndpoint, OutboundMessage
 from .runs import TaggingRun
 from .saved_searches import SavedSearch
@@ -29,6 +29,7 @@ __all__ = [
     "BulkJobItem",
     "BulkJobPart",
     "Circuit",
+    "DailyUsage",
     "Heartbeat",
     "LeaseLost",
     "Leased",
@@ -36,7 +37,6 @@ __all__ = [
     "OutboundEndpoint",
     "OutboundMessage",
     "SavedSearch",
-    "Spending",
     "Tag",
     "TagAlias",
     "TagDecision",

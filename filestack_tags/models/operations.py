@@ -10,7 +10,7 @@ from filestack_tags.db.replicas import ReplicaManager
 from filestack_tags.fields import ExactCharField
 
 
-class Spending(models.Model):
+class DailyUsage(models.Model):
     """How many tagging calls were made on one day. Counted before they are made."""
 
     day = models.DateField(_("day (UTC)"), unique=True)

@@ -25,7 +25,7 @@ def search_assets(
     assets: Assets, query: str | Query, *, include_hidden: bool, scope: Q | None
 ) -> Assets:
     """Return the assets that match; each evaluation looks up the tags of the search again."""
-    from filestack_tags.search.matches import Matches
+    from filestack_tags.search.matching_assets import Matches
 
     search = new_search(query, include_hidden=include_hidden, scope=scope, using=assets.db)
     return assets.filter(Matches(search, renews_names=True))
@@ -44,7 +44,7 @@ def time_limit(where: Any, using: str) -> AbstractContextManager[None]:
     See :func:`filestack_tags.search.deadline.time_limit`.
     """
     from filestack_tags.search import deadline
-    from filestack_tags.search.matches import search_in
+    from filestack_tags.search.matching_assets import search_in
 
     search = search_in(where)
     return nullcontext() if search is None else deadline.time_limit(using, search.query)

@@ -21,7 +21,7 @@ import httpx2
 from filestack_tags.exceptions import EndpointError
 from filestack_tags.filestack.client import hide_urls
 from filestack_tags.filestack.deadline import Deadline, bounded, resolve, timeouts
-from filestack_tags.filestack.hosts import is_public
+from filestack_tags.filestack.private_hosts import is_public
 
 MAX_URL = 2000
 

@@ -18,7 +18,7 @@ from .deadline import time_limit
 from .facets import Facets
 from .hints import Hint
 from .language.tree import Node, Query, conjunction
-from .matches import Matches
+from .matching_assets import Matches
 from .page_sql import Row, by_id
 from .pages import Neighbours, Order, Page
 from .parsing import parse_query

@@ -16,7 +16,7 @@ from django.utils import timezone
 from filestack_tags import metrics
 from filestack_tags.assets.registry import idle_state
 from filestack_tags.conf import get_settings
-from filestack_tags.db.set_based import update_rows
+from filestack_tags.db.bulk_statements import update_rows
 from filestack_tags.db.transactions import alias, atomic, locked, retry_on_deadlock
 from filestack_tags.error_codes import ErrorCode
 from filestack_tags.filestack.payloads import parse_tags_reply

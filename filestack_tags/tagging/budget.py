@@ -17,7 +17,7 @@ from django.utils import timezone
 from filestack_tags import metrics
 from filestack_tags.conf import get_settings
 from filestack_tags.db.transactions import alias, locked, retry_on_deadlock
-from filestack_tags.models import Spending
+from filestack_tags.models import DailyUsage
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ def day_of(moment: datetime) -> date:
 def open_day(moment: datetime) -> date:
     """Create the row of a day, ahead of the transaction that counts on it; return the day."""
     day = day_of(moment)
-    if not Spending.objects.using(alias()).filter(day=day).exists():
-        Spending.objects.using(alias()).get_or_create(day=day)
+    if not DailyUsage.objects.using(alias()).filter(day=day).exists():
+        DailyUsage.objects.using(alias()).get_or_create(day=day)
     return day
 
 
@@ -71,7 +71,7 @@ def reserve(calls: int, day: date) -> int:
     """
     if not calls:
         return 0
-    row = locked(Spending.objects.filter(day=day)).get()
+    row = locked(DailyUsage.objects.filter(day=day)).get()
     left = _usage_until(day).left()
     granted = calls if left is None else min(calls, left)
     if granted:
@@ -88,13 +88,13 @@ def refund(moments: Iterable[datetime]) -> None:
     Call it in a transaction. ``moments`` are the times at which the calls' runs were opened.
     """
     for day, calls in sorted(Counter(map(day_of, moments)).items()):
-        row = Spending.objects.using(alias()).filter(day=day)
+        row = DailyUsage.objects.using(alias()).filter(day=day)
         # A count never falls below zero, even if the row was changed by hand.
         left = Case(When(calls__gte=calls, then=F("calls") - calls), default=Value(0))
         row.update(calls=left)
 
 
 def _usage_until(day: date) -> Usage:
-    days = Spending.objects.using(alias()).filter(day__gte=day.replace(day=1), day__lte=day)
+    days = DailyUsage.objects.using(alias()).filter(day__gte=day.replace(day=1), day__lte=day)
     counted = dict(days.values_list("day", "calls"))
     return Usage(today=counted.get(day, 0), month=sum(counted.values()))

@@ -19,8 +19,8 @@ from django.utils import timezone
 
 from filestack_tags.assets.registry import queue
 from filestack_tags.conf import get_settings
+from filestack_tags.db.bulk_statements import update_rows
 from filestack_tags.db.datetimes import CLOCKS_DIFFER
-from filestack_tags.db.set_based import update_rows
 from filestack_tags.db.transactions import (
     alias,
     atomic,

@@ -19,8 +19,8 @@ from django.utils import timezone
 from filestack_tags import metrics
 from filestack_tags.assets import asset_tags, tags
 from filestack_tags.conf import get_settings
+from filestack_tags.db.bulk_statements import update_rows
 from filestack_tags.db.datetimes import to_database_time
-from filestack_tags.db.set_based import update_rows
 from filestack_tags.db.text import label_key, sanitize_text
 from filestack_tags.db.transactions import (
     alias,
@@ -36,7 +36,7 @@ from filestack_tags.models import Asset, AssetTag, TaggingRun
 from filestack_tags.outbound import outbox
 from filestack_tags.signals import asset_tagged, tagging_failed
 
-from . import circuit_breaker, retry_times, rules
+from . import circuit_breaker, due_times, result_rules
 from .taggers import PendingJob, TaggerReply, TagScore
 
 GIVEN_UP = frozenset({ErrorCode.ABANDONED, ErrorCode.WORKFLOW_DEADLINE})
@@ -269,7 +269,7 @@ class _Batch:
             run.state = (
                 TaggingRun.State.SUPERSEDED if is_superseded else TaggingRun.State.SUCCEEDED
             )
-            run.rule_results = rules.evaluate(reply)
+            run.rule_results = result_rules.evaluate(reply)
             run.raw_reply = sanitize_text(reply.raw)
             run.http_status = reply.status
             run.version = reply.version
@@ -319,14 +319,14 @@ class _Batch:
                     continue
                 run.job_id, run.workflow_id = job.job_id, job.workflow_id
                 self._changed_runs[run.pk] = run
-            if self._now >= retry_times.deadline(run):
+            if self._now >= due_times.deadline(run):
                 error = TaggerError(
                     "The workflow job did not finish in time.",
                     code=ErrorCode.WORKFLOW_DEADLINE,
                 )
                 timed_out.append((run.pk, error))
             else:
-                self._change(run).due_at = retry_times.poll_at(run, self._now)
+                self._change(run).due_at = due_times.poll_at(run, self._now)
         return timed_out, superseded
 
     def _close_failed(self, run_id: int, error: TaggerError) -> TaggingRun | None:
@@ -337,10 +337,10 @@ class _Batch:
         code, text = sanitize_text(error.code, 50), sanitize_text(str(error))
         asset = self._change(run)
         asset.error, asset.error_code = text, code
-        if run.job_id is not None and error.retryable and self._now < retry_times.deadline(run):
+        if run.job_id is not None and error.retryable and self._now < due_times.deadline(run):
             asset.due_at = max(
-                retry_times.retry_at(asset.attempts, error, self._now),
-                retry_times.poll_at(run, self._now),
+                due_times.retry_at(asset.attempts, error, self._now),
+                due_times.poll_at(run, self._now),
             )
             self._retries[run.pk] = asset.due_at
             return None
@@ -348,7 +348,7 @@ class _Batch:
         run.error_code, run.error = code, text
         run.http_status = error.status
         run.raw_reply = sanitize_text(error.raw_reply)
-        run.rule_results = rules.evaluate_failure(error.raw_reply)
+        run.rule_results = result_rules.evaluate_failure(error.raw_reply)
         self._close(run)
         return run
 
@@ -387,7 +387,7 @@ class _Batch:
         if is_running and can_retry and asset.attempts < get_settings().MAX_ATTEMPTS:
             name = "tagging.retried"
             asset.tagging_state = Asset.State.QUEUED
-            asset.due_at = retry_times.retry_at(asset.attempts, error, self._now)
+            asset.due_at = due_times.retry_at(asset.attempts, error, self._now)
             self._retries[run.pk] = asset.due_at
         elif is_running or asset.tagging_state in (Asset.State.NEW, Asset.State.STALE):
             asset.tagging_state = Asset.State.FAILED

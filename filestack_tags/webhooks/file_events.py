@@ -13,12 +13,12 @@ from django.utils import timezone
 
 from filestack_tags.assets import registry
 from filestack_tags.conf import get_settings
-from filestack_tags.db.set_based import update_rows
+from filestack_tags.db.bulk_statements import update_rows
 from filestack_tags.db.text import reference_digest
 from filestack_tags.models import Asset, TaggingRun
 from filestack_tags.tagging.queue import wants_tagging
 
-from .received_event import PROCESSED, HandlerResult, ReceivedEvent
+from .handler_types import PROCESSED, HandlerResult, ReceivedEvent
 
 WRITTEN = (
     *("filename", "mimetype", "size", "sha256", "container", "key", "store_status"),

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from filestack_tags import metrics
 
 from . import file_events, workflow_jobs
-from .received_event import IGNORED, HandlerResult, ReceivedEvent
+from .handler_types import IGNORED, HandlerResult, ReceivedEvent
 
 Handler = Callable[[Sequence[ReceivedEvent]], dict[int, HandlerResult]]
 

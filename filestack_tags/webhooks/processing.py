@@ -19,7 +19,7 @@ from django.db import DataError, OperationalError
 from filestack_tags import metrics
 from filestack_tags.concurrency.backoff import backoff
 from filestack_tags.conf import get_settings
-from filestack_tags.db.set_based import update_rows
+from filestack_tags.db.bulk_statements import update_rows
 from filestack_tags.db.text import sanitize_text
 from filestack_tags.db.transactions import alias, atomic, retry_on_deadlock
 from filestack_tags.error_codes import ErrorCode
@@ -30,8 +30,8 @@ from filestack_tags.models import Leased, LeaseLost, WebhookDelivery
 from filestack_tags.tagging import results
 
 from . import handlers, workflow_jobs
+from .handler_types import HandlerResult, ReceivedEvent
 from .handlers import Handler
-from .received_event import HandlerResult, ReceivedEvent
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from functools import cached_property
 from django.db.models import Q
 
 from filestack_tags.assets import registry, tags
-from filestack_tags.db.set_based import update_rows
+from filestack_tags.db.bulk_statements import update_rows
 from filestack_tags.db.text import reference_digest
 from filestack_tags.db.transactions import alias, locked
 from filestack_tags.exceptions import PayloadError, TaggerError
@@ -25,7 +25,7 @@ from filestack_tags.tagging import results, workflows
 from filestack_tags.tagging.taggers import TaggerReply
 from filestack_tags.tagging.taggers.filestack import job_error, result_of, without_tags
 
-from .received_event import IGNORED, PROCESSED, HandlerResult, ReceivedEvent, clamp_to_past
+from .handler_types import IGNORED, PROCESSED, HandlerResult, ReceivedEvent, clamp_to_past
 
 CLOCK_SKEW = timedelta(minutes=2)
 """How long before its run a job may appear to have started, since clocks may differ."""

@@ -16,10 +16,10 @@ from filestack_tags.models import (
     Backfill,
     BulkJob,
     Circuit,
+    DailyUsage,
     Heartbeat,
     ModelFile,
     OutboundMessage,
-    Spending,
     Tag,
     TagDecision,
     TaggingRun,
@@ -68,7 +68,7 @@ def make_everything(user: Any) -> dict[type[Model], Model]:
         ModelFile.objects.create(
             field="shop.Picture.file", row="1", name="a.jpg", state="registered", due_at=None
         ),
-        Spending.objects.create(day="2026-11-30", calls=3),
+        DailyUsage.objects.create(day="2026-11-30", calls=3),
         Circuit.objects.create(tagger="filestack", opened_at=timezone.now(), reason="Refused"),
         Heartbeat.objects.create(name="refresh_statistics", found={"tags": 3}),
         Backfill.objects.create(query="animal", state="finished", counts={"queued": 2}),

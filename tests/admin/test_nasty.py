@@ -112,7 +112,7 @@ def test_odd_texts_on_every_list(root: Client) -> None:
 
 
 def test_a_year_that_the_calendar_ends_with(root: Client) -> None:
-    url = reverse("admin:filestack_tags_spending_changelist")
+    url = reverse("admin:filestack_tags_dailyusage_changelist")
     for year in ("0", "1", "9998", "9999", "10000", "-5"):
         for more in ({}, {"day__month": "12"}, {"day__month": "12", "day__day": "31"}):
             assert ask(root, url, {"day__year": year, **more}) in (200, 302, 400), (year, more)

@@ -24,12 +24,12 @@ from filestack_tags.models import (
     Backfill,
     BulkJob,
     Circuit,
+    DailyUsage,
     Heartbeat,
     ModelFile,
     OutboundEndpoint,
     OutboundMessage,
     SavedSearch,
-    Spending,
     Tag,
     TagDecision,
     TaggingRun,
@@ -57,7 +57,7 @@ QUERIES = (
 """Parameters of pages that take a search, a tag or confidences."""
 
 OF_THE_INSTALLATION = (
-    *(Backfill, Circuit, Heartbeat, ModelFile, OutboundMessage, Spending, OutboundEndpoint),
+    *(Backfill, Circuit, Heartbeat, ModelFile, OutboundMessage, DailyUsage, OutboundEndpoint),
 )
 """Models whose rows concern all users' assets, or none."""
 
@@ -137,7 +137,7 @@ def theirs(anna: User) -> Asset:
     Backfill.objects.create(query='"Hidden Harbour"')
     Circuit.objects.create(tagger="theirs", reason="theirs")
     Heartbeat.objects.create(name="theirs")
-    Spending.objects.create(day=date(2026, 11, 24))
+    DailyUsage.objects.create(day=date(2026, 11, 24))
     return asset
 
 
@@ -158,7 +158,7 @@ def addresses(asset: Asset) -> list[str]:
         "outboundmessage": OutboundMessage.objects.get().pk,
         "savedsearch": SavedSearch.objects.get().pk,
         "saved-searches": SavedSearch.objects.get().pk,
-        "spending": Spending.objects.get().pk,
+        "dailyusage": DailyUsage.objects.get().pk,
         "tag": tag.pk,
         "tags": tag.key,
         "aliases": tag.key,

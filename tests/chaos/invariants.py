@@ -16,7 +16,7 @@ from filestack_tags.conf import get_settings
 from filestack_tags.models import (
     Asset,
     AssetTag,
-    Spending,
+    DailyUsage,
     Tag,
     TaggingRun,
     WebhookDelivery,
@@ -292,7 +292,7 @@ def every_call_has_its_run(facts: Facts) -> Finding:
 def calls_are_within_the_budget(facts: Facts) -> Finding:
     name = "calls made are counted, and within the budget"
     calls = facts.calls.total()
-    counted = Spending.objects.aggregate(total=Sum("calls"))["total"] or 0
+    counted = DailyUsage.objects.aggregate(total=Sum("calls"))["total"] or 0
     if not counted:
         return Finding(name, 0, f"NOT CONFIGURED: nothing counts the {calls} calls")
     budget = get_settings().BUDGET_PER_DAY

@@ -19,7 +19,7 @@ from filestack_tags.db.text import reference_digest
 from filestack_tags.models import (
     Asset,
     AssetTag,
-    Spending,
+    DailyUsage,
     Tag,
     TaggingRun,
     WebhookDelivery,
@@ -122,7 +122,7 @@ def facts(db: None) -> Facts:
             run=run,
         )
     delivery("fp.upload:1", state="processed", asset=asset)
-    Spending.objects.create(day=timezone.now().date(), calls=1)
+    DailyUsage.objects.create(day=timezone.now().date(), calls=1)
     return Facts(
         seed="seed",
         files={HANDLE: {"serial": 1, "version": 0, "overwrites": 0, "deleted": False}},
@@ -211,5 +211,5 @@ def test_every_invariant_has_been_broken(facts: Facts) -> None:
 def test_more_calls_than_the_budget_allows_are_told(facts: Facts, settings: Any) -> None:
     settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "BUDGET_PER_DAY": 1}
     assert not [finding for finding in judge(facts) if finding.broken]
-    Spending.objects.update(calls=2)
+    DailyUsage.objects.update(calls=2)
     assert [finding.name for finding in judge(facts) if finding.broken] == [BUDGET]

@@ -47,7 +47,7 @@ KEYS = {
     "filestack_tags_webhookdelivery": {"id", "event_key"},
     "filestack_tags_tag": {"id", "key"},
     "filestack_tags_circuit": {"id", "tagger"},
-    "filestack_tags_spending": {"id", "day"},
+    "filestack_tags_dailyusage": {"id", "day"},
     "filestack_tags_modelfile": {"id", "field", "row"},
     "shop_photo": {"id"},
 }

@@ -81,7 +81,7 @@ def _furnish() -> list[str]:
         "bulkjob/",
         f"bulkjob/{job.pk}/change/",
         "circuit/",
-        "spending/",
+        "dailyusage/",
         "heartbeat/",
         "heartbeat/operations/",
         "backfill/",

@@ -45,7 +45,7 @@ def use_admin_and_api(client: Client, asset: Asset) -> None:
     user = get_user_model().objects.create_superuser(**names)
     client.force_login(user)
     pages = ("asset", "tag", "taggingrun", "webhookdelivery")
-    for page in (*pages, "circuit", "spending", "heartbeat", "backfill"):
+    for page in (*pages, "circuit", "dailyusage", "heartbeat", "backfill"):
         found = client.get(f"/admin/filestack_tags/{page}/")
         assert found.status_code == 200, page
     tasks.sweep()

@@ -16,8 +16,8 @@ from filestack_tags.filestack.sources import Source
 from filestack_tags.models import (
     Asset,
     Circuit,
+    DailyUsage,
     Heartbeat,
-    Spending,
     TaggingRun,
     WebhookDelivery,
 )
@@ -177,9 +177,9 @@ def test_an_open_circuit_is_a_problem_with_its_reason(settings: Any) -> None:
 
 def test_a_budget_that_is_used_up_is_a_problem(settings: Any) -> None:
     heartbeat.beat("sweep")
-    Spending.objects.create(day=date(2026, 3, 10), calls=7)
-    Spending.objects.create(day=date(2026, 3, 1), calls=3)
-    Spending.objects.create(day=date(2026, 2, 28), calls=100)
+    DailyUsage.objects.create(day=date(2026, 3, 10), calls=7)
+    DailyUsage.objects.create(day=date(2026, 3, 1), calls=3)
+    DailyUsage.objects.create(day=date(2026, 2, 28), calls=100)
     settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {
         "BUDGET_PER_DAY": 7,
         "BUDGET_PER_MONTH": 100,

@@ -31,7 +31,7 @@ from schemathesis.openapi.checks import RejectedPositiveData  # noqa: E402
 from filestack_tags.api.filters import TagFilter  # noqa: E402
 from filestack_tags.db.text import is_visible, label_key  # noqa: E402
 from filestack_tags.exceptions import FilestackTagsError  # noqa: E402
-from filestack_tags.filestack.hosts import require_public  # noqa: E402
+from filestack_tags.filestack.private_hosts import require_public  # noqa: E402
 from filestack_tags.filestack.sources import Source  # noqa: E402
 from filestack_tags.search import Search  # noqa: E402
 from filestack_tags.search.language.fields import read_fact  # noqa: E402

@@ -13,7 +13,7 @@ from filestack_tags.assets import registry
 from filestack_tags.db.transactions import atomic
 from filestack_tags.error_codes import ErrorCode
 from filestack_tags.filestack.sources import Source
-from filestack_tags.models import Asset, Spending, TaggingRun
+from filestack_tags.models import Asset, DailyUsage, TaggingRun
 from filestack_tags.tagging import asset_leases, queue
 from filestack_tags.tagging import budget as tagging_budget
 from tests import scripted
@@ -86,7 +86,7 @@ def test_the_next_day_and_the_next_month_have_their_own(settings: Any) -> None:
             with atomic():
                 granted.append(tagging_budget.reserve(4, day))
     assert granted == [3, 2, 3]
-    assert list(Spending.objects.order_by("day").values_list("day", "calls")) == [
+    assert list(DailyUsage.objects.order_by("day").values_list("day", "calls")) == [
         (date(2026, 1, 30), 3), (date(2026, 1, 31), 2), (date(2026, 2, 1), 3),
     ]  # fmt: skip
 
@@ -156,7 +156,7 @@ def test_calls_are_given_back_to_the_day_on_which_they_were_claimed(
         asset_leases.release(works)
         asset_leases.release(works)  # changes nothing
     # Exactly one call was made, on the day of the claim.
-    assert dict(Spending.objects.filter(calls__gt=0).values_list("day", "calls")) == {
+    assert dict(DailyUsage.objects.filter(calls__gt=0).values_list("day", "calls")) == {
         moment.date(): 1
     }
     with time_machine.travel(moment, tick=False):
@@ -171,9 +171,9 @@ def test_giving_back_more_than_was_counted_leaves_nothing(queued: list[int]) -> 
     works = [
         item for item in asset_leases.acquire(queued) if isinstance(item, asset_leases.Lease)
     ]
-    Spending.objects.update(calls=2)
+    DailyUsage.objects.update(calls=2)
     asset_leases.release(works)
     assert tagging_budget.usage().today == 0
-    Spending.objects.all().delete()
+    DailyUsage.objects.all().delete()
     asset_leases.release(works)
     assert tagging_budget.usage().today == 0

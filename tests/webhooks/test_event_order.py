@@ -18,7 +18,7 @@ from filestack_tags.models import Asset, LeaseLost, TaggingRun, WebhookDelivery
 from filestack_tags.tagging import queue
 from filestack_tags.testing.payloads import fp_delete, fp_overwrite, fp_upload, fs_workflow
 from filestack_tags.webhooks import handlers, processing
-from filestack_tags.webhooks.received_event import ReceivedEvent
+from filestack_tags.webhooks.handler_types import ReceivedEvent
 from tests import scripted
 
 pytestmark = pytest.mark.django_db

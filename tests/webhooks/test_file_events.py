@@ -20,7 +20,7 @@ from filestack_tags.signals import asset_registered
 from filestack_tags.tagging import results
 from filestack_tags.testing.payloads import event, fp_delete, fp_overwrite, fp_upload
 from filestack_tags.webhooks import file_events, handlers, processing
-from filestack_tags.webhooks.received_event import ReceivedEvent
+from filestack_tags.webhooks.handler_types import ReceivedEvent
 from tests import scripted
 from tests.webhooks.test_processing import rows, store
 

@@ -19,7 +19,7 @@ from filestack_tags.models import Asset, AssetQuerySet, AssetTag, TaggingRun, We
 from filestack_tags.signals import asset_registered
 from filestack_tags.testing.payloads import fp_delete, fp_overwrite, fp_upload, fs_workflow
 from filestack_tags.webhooks import handlers, processing, workflow_jobs
-from filestack_tags.webhooks.received_event import ReceivedEvent
+from filestack_tags.webhooks.handler_types import ReceivedEvent
 
 pytestmark = pytest.mark.django_db
 

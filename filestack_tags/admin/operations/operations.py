@@ -17,7 +17,7 @@ from django.utils.translation import ngettext
 from filestack_tags.admin.base import UnscopedAdmin
 from filestack_tags.admin.display import raw_block, text_block
 from filestack_tags.assets.visibility import sees_everything
-from filestack_tags.models import Backfill, Circuit, Heartbeat, Spending
+from filestack_tags.models import Backfill, Circuit, DailyUsage, Heartbeat
 from filestack_tags.tagging import circuit_breaker
 
 from .report import operations_view
@@ -61,8 +61,8 @@ class CircuitAdmin(UnscopedAdmin):
         return text_block(row.reason)
 
 
-@admin.register(Spending)
-class SpendingAdmin(UnscopedAdmin):
+@admin.register(DailyUsage)
+class DailyUsageAdmin(UnscopedAdmin):
     list_display = ("day", "calls")
     sortable_by = ()
     date_hierarchy = "day"

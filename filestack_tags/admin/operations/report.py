@@ -67,7 +67,7 @@ def operations_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
         "jobs": _may(request, "view_bulkjob"),
         "merges": _may(request, "view_tag"),
         "backfills": _may(request, "view_backfill"),
-        "spending": _may(request, "view_spending"),
+        "spending": _may(request, "view_dailyusage"),
     }
     found = report.report()
     return TemplateResponse(

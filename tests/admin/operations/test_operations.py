@@ -11,7 +11,7 @@ from django.db import ProgrammingError
 from django.test import Client
 from django.utils import timezone
 
-from filestack_tags.models import Backfill, Circuit, Heartbeat, Spending
+from filestack_tags.models import Backfill, Circuit, DailyUsage, Heartbeat
 from filestack_tags.operations import heartbeat
 from filestack_tags.templatetags import filestack_tags as tags
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db
 APP = "/admin/filestack_tags/"
 CIRCUITS = f"{APP}circuit/"
 REASON = "Filestack refused tags (HTTP 200): Invalid <Application>. Check API_KEY."
-LEDGERS = ("circuit", "spending", "heartbeat", "backfill")
+LEDGERS = ("circuit", "dailyusage", "heartbeat", "backfill")
 VIEWS = tuple(f"view_{name}" for name in LEDGERS)
 
 
@@ -118,8 +118,8 @@ def test_heartbeats_and_backfills_show_what_they_came_to(
     shown = page(client.get(f"{APP}backfill/{row.pk}/change/"))
     assert '"limit": 5' in shown.text
     assert '"succeeded": 4' in shown.text
-    Spending.objects.create(day=date(2026, 3, 10), calls=12)
-    assert "12" in page(client.get(f"{APP}spending/")).text
+    DailyUsage.objects.create(day=date(2026, 3, 10), calls=12)
+    assert "12" in page(client.get(f"{APP}dailyusage/")).text
 
 
 @pytest.mark.parametrize("name", LEDGERS)
@@ -129,7 +129,7 @@ def test_they_are_read_only_for_superusers_too(
     client.force_login(User.objects.create_superuser("root"))
     row: Any = {
         "circuit": lambda: opened,
-        "spending": lambda: Spending.objects.create(day=date(2026, 3, 10)),
+        "dailyusage": lambda: DailyUsage.objects.create(day=date(2026, 3, 10)),
         "heartbeat": lambda: Heartbeat.objects.get(),
         "backfill": lambda: Backfill.objects.create(),
     }[name]()

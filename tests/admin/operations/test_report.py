@@ -32,7 +32,7 @@ EVERYTHING = (
         "view_backfill",
         "view_taggingrun",
     ),
-    *("view_circuit", "change_circuit", "view_spending"),
+    *("view_circuit", "change_circuit", "view_dailyusage"),
     *("view_webhookdelivery", "replay_webhookdelivery"),
 )
 

@@ -17,7 +17,7 @@ from filestack_tags.filestack.sources import Source
 from filestack_tags.filestack.workflow_logic import parse_rule
 from filestack_tags.models import Asset, TaggingRun
 from filestack_tags.signals import asset_tagged
-from filestack_tags.tagging import results, rules
+from filestack_tags.tagging import result_rules, results
 from filestack_tags.tagging.results import Result
 from filestack_tags.tagging.taggers import TaggerReply
 from filestack_tags.testing.payloads import fs_workflow, tags_reply
@@ -47,8 +47,8 @@ def job(**tasks: Any) -> TaggerReply:
 
 
 def test_of_a_call_the_reply_is_looked_at() -> None:
-    assert rules.outputs(called({"sky": 80})) == [tags_reply({"sky": 80})]
-    assert rules.evaluate(called({"sky": 80})) == {
+    assert result_rules.outputs(called({"sky": 80})) == [tags_reply({"sky": 80})]
+    assert result_rules.evaluate(called({"sky": 80})) == {
         "sky": True, "sure of sky": False, "safe": False, "not safe": False, "bird": False,
     }  # fmt: skip
 
@@ -60,15 +60,15 @@ def test_of_a_job_each_tasks_data_is_looked_at_for_itself() -> None:
         late={"error": "service temporarily unavailable"},
         small={"url": "https://cdn.filestackcontent.com/h", "mimetype": "image/png"},
     )
-    assert rules.outputs(reply) == [tags_reply({"sky": 95}), {"sfw": True}]
-    assert rules.evaluate(reply) == {
+    assert result_rules.outputs(reply) == [tags_reply({"sky": 95}), {"sfw": True}]
+    assert result_rules.evaluate(reply) == {
         "sky": True, "sure of sky": True, "safe": True, "not safe": False, "bird": False,
     }  # fmt: skip
 
 
 def test_one_task_of_which_it_is_true_is_enough() -> None:
     reply = job(a={"data": tags_reply({"sea": 1})}, b={"data": tags_reply({"sky": 95})})
-    assert rules.evaluate(reply)["sky"] is True
+    assert result_rules.evaluate(reply)["sky"] is True
 
 
 @pytest.mark.parametrize(
@@ -77,8 +77,8 @@ def test_one_task_of_which_it_is_true_is_enough() -> None:
 def test_of_a_tagger_of_the_hosts_the_tags_are_looked_at(raw: str) -> None:
     reply = scripted.reply({"sky": 90}, {"bird": 100})
     own = TaggerReply(reply.scores, raw=raw)
-    assert rules.outputs(own) == [{"tags": {"auto": {"sky": 90}, "user": {"bird": 100}}}]
-    assert rules.evaluate(own)["sure of sky"] is True
+    assert result_rules.outputs(own) == [{"tags": {"auto": {"sky": 90}, "user": {"bird": 100}}}]
+    assert result_rules.evaluate(own)["sure of sky"] is True
 
 
 @pytest.mark.django_db

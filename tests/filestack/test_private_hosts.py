@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from filestack_tags.exceptions import InvalidReference
-from filestack_tags.filestack.hosts import LOCAL_NAMES, is_public, require_public
+from filestack_tags.filestack.private_hosts import LOCAL_NAMES, is_public, require_public
 
 PRIVATE = [
     "127.0.0.1",
