@@ -102,6 +102,7 @@ def test_a_temporary_failure_is_retried_later_and_then_settles(
         assert asset.tagging_state == State.QUEUED
         assert asset.due_at == outcome.retry_at
         assert timedelta(0) <= asset.due_at - timezone.now() <= timedelta(seconds=15)
+        Asset.objects.update(due_at=timezone.now() + timedelta(seconds=15))  # the longest delay
         assert tagging_queue.tag(asset.pk).state == State.QUEUED
         clock.shift(16)
         tagging_queue.tag(asset.pk)
