@@ -125,7 +125,7 @@ def theirs(anna: User) -> Asset:
     saved_searches.save(shared, user=other)
     TagMerge.objects.create(
         source_id=hidden.pk,
-        target_id=0,
+        target_id=10**6,
         source_name="Hidden Harbour",
         target_name="Hidden Harbour",
     )

@@ -234,6 +234,7 @@ def test_a_key_makes_asking_twice_one_job(person: User) -> None:
         (Request("export", tag="sky"), "tag"),
         (Request("run_workflow", tagger="none"), "tagger"),
         (Request("export", asset_ids=()), "asset_ids"),
+        (Request("export", asset_ids=(1, 0)), "asset_ids"),
         (Request("export", asset_ids=tuple(range(10_001))), "asset_ids"),
     ],
 )

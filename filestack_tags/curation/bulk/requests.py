@@ -401,6 +401,8 @@ def _checked(request: BulkRequest, user: AbstractBaseUser | None) -> dict[str, A
             "reaches any number of assets.",
             parameter="asset_ids",
         )
+    if request.asset_ids and min(request.asset_ids) < 1:
+        raise BulkError("The ids of assets start at 1.", parameter="asset_ids")
     parameters: dict[str, Any] = {}
     if "tag" in takes:
         parameters["tag"] = _tag(request, parse_query(request.query), user)
