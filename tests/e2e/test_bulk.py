@@ -150,7 +150,7 @@ def test_a_job_says_how_far_it_is_until_it_is_cancelled(
         expect(
             page.get_by_text("The job was canceled. Completed changes are kept.")
         ).to_be_visible()
-    expect_end(page, "cancelled", "450 of 900")
+    expect_end(page, "canceled", "450 of 900")
     page.get_by_role("button", name="Undo").click()
     expect_end(page, "finished", "450 of 450")
     assert seed.database(_having, "archive") == {}
@@ -186,7 +186,7 @@ def test_cancelling_without_a_session_leads_to_the_login_and_back_to_the_job(
         expect(
             page.get_by_text("The job was canceled. Completed changes are kept.")
         ).to_be_visible()
-    expect_end(page, "cancelled", "0 of 3")
+    expect_end(page, "canceled", "0 of 3")
     assert seed.database(_having, "archive") == {}
 
 

@@ -184,7 +184,7 @@ def test_what_does_not_reach_the_server_is_told(
     page.goto(f"{ASSETS}{cat.pk}/change/")
     page.context.set_offline(True)
     page.get_by_role("button", name="Accept cat").click()
-    expect(page.locator("#fst-said")).to_contain_text("did not reach the server")
+    expect(page.locator("#fst-said")).to_contain_text("The request failed")
     page.context.set_offline(False)
     page.get_by_role("button", name="Accept cat").click()
     expect(page.locator("#fst-said")).to_have_text("Accepted cat.")
@@ -309,7 +309,7 @@ def test_what_waits_is_not_done_after_a_failure_and_a_tag_is_put_back(
     expect(box).to_have_value("")
     page.locator("[data-fst-row]", has_text="dog").focus()
     press(page, "r")
-    expect(page.locator("#fst-said")).to_contain_text("did not reach the server")
+    expect(page.locator("#fst-said")).to_contain_text("The request failed")
     expect(box).to_have_value("pet")
     page.wait_for_timeout(2000)
     assert seed.database(_decisions) == {"cat": (0, 93), "dog": (0, 41)}

@@ -56,7 +56,7 @@ def _furnish() -> list[str]:
         url="https://example.com/hook", events=["tag.decided"], is_active=False
     )
     message = OutboundMessage.objects.create(
-        endpoint=endpoint, event="tag.decided", body="{}", due_at=None
+        endpoint=endpoint, event="tag.decided", body="{}", state="sent", due_at=None
     )
     return [
         "",

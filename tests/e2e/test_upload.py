@@ -101,7 +101,7 @@ def test_dropped_files_become_assets_and_their_tags_fill_in(
     expect(items).to_have_count(4)
     failed = page.locator('.fst-upload[data-state="failed"]')
     expect(failed).to_have_count(1)
-    expect(failed).to_contain_text(re.compile("Filestack refused the file .400.: no room"))
+    expect(failed).to_contain_text(re.compile("Filestack rejected the file .400.: no room"))
     expect(page.locator('.fst-upload[data-state="stored"]')).to_have_count(3)
     axe()
     failed.get_by_role("button", name="Try again").click()
@@ -191,7 +191,9 @@ def test_a_session_that_ended_is_said(
 
     page.locator("input[type=file]").set_input_files(photos(1)[0])
 
-    expect(page.locator('.fst-upload[data-state="failed"]')).to_contain_text("not logged in")
+    expect(page.locator('.fst-upload[data-state="failed"]')).to_contain_text(
+        "Your session has expired"
+    )
     complaints.clear()
 
 
