@@ -89,7 +89,11 @@ def fill(first: int, end: int, root: User) -> None:
         )
         BulkJob.objects.create(action="export", requested_by=root, undoes=job)
         TagMerge.objects.create(
-            source_id=10**6, target_id=sky.pk, source_name="a", target_name="Sky", started_by=root
+            source_id=10**6,
+            target_id=sky.pk,
+            source_name="a",
+            target_name="Sky",
+            started_by=root,
         )
         SavedSearch.objects.create(name=f"saved {number}", query="sky", owner=root)
         OutboundMessage.objects.create(endpoint=endpoint, event="asset.tagged", body="{}")
