@@ -17,7 +17,7 @@ import pytest
 from .conftest import ROOT, Built, run
 
 PACKAGE = "filestack_tags"
-PARTS = ("tests/api", "tests/webhooks", "tests/test_documents.py")
+PARTS = ("tests/webhooks", "tests/test_documents.py")
 """The tests run here. tox runs the whole suite on the wheel, too."""
 
 
