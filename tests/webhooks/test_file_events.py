@@ -136,7 +136,7 @@ class TestStatements:
         told = [event("fp.scan", {}), event("fp.telepathy", {})] * 8
         for number, one in enumerate(told):
             told[number] = one | {"id": number}
-        assert count_statements(processing.process, told) <= 9 + 2 * self.singly * 16
+        assert count_statements(processing.process, told) <= 12 + 2 * self.singly * 16
         assert set(WebhookDelivery.objects.values_list("state", flat=True)) == {State.IGNORED}
 
     def test_one_upload_takes_few(self) -> None:
