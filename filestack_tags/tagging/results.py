@@ -326,7 +326,7 @@ class _Batch:
                 )
                 timed_out.append((run.pk, error))
             else:
-                self._change(run).due_at = due_times.poll_at(run, self._now)
+                self._poll(run, due_times.poll_at(run, self._now))
         return timed_out, superseded
 
     def _close_failed(self, run_id: int, error: TaggerError) -> TaggingRun | None:
@@ -338,11 +338,9 @@ class _Batch:
         asset = self._change(run)
         asset.error, asset.error_code = text, code
         if run.job_id is not None and error.retryable and self._now < due_times.deadline(run):
-            asset.due_at = max(
-                due_times.retry_at(asset.attempts, error, self._now),
-                due_times.poll_at(run, self._now),
-            )
-            self._retries[run.pk] = asset.due_at
+            retry_at = due_times.retry_at(asset.attempts, error, self._now)
+            if self._poll(run, max(retry_at, due_times.poll_at(run, self._now))):
+                self._retries[run.pk] = asset.due_at
             return None
         run.state = TaggingRun.State.FAILED
         run.error_code, run.error = code, text
@@ -351,6 +349,17 @@ class _Batch:
         run.rule_results = result_rules.evaluate_failure(error.raw_reply)
         self._close(run)
         return run
+
+    def _poll(self, run: TaggingRun, at: datetime) -> bool:
+        """Have a job polled later, unless its asset was archived or overwritten meanwhile.
+
+        Such an asset waits for nothing or for a new run. The job's webhook still finds the run.
+        """
+        asset = self._change(run)
+        is_running = asset.tagging_state == Asset.State.RUNNING
+        if is_running:
+            asset.due_at = at
+        return is_running
 
     def _close(self, run: TaggingRun) -> None:
         run.finished_at = self._now

@@ -449,3 +449,39 @@ def test_stored_images_and_unknown_types_want_tags(
 def test_nothing_wants_tags_when_switched_off(asset: Asset, settings: Any) -> None:
     settings.FILESTACK_TAGS = {"AUTO_TAG": False}
     assert not tagging_queue.wants_tagging(asset)
+
+
+STARTED = PendingJob("wf", "job-1", raw="{}")
+
+
+@pytest.mark.parametrize("answer", [STARTED, ServerError("Filestack answered 502.")])
+@pytest.mark.parametrize("change", ["archived", "overwritten"])
+def test_a_job_of_an_asset_that_changed_meanwhile_stays_open_for_its_webhook(
+    asset: Asset, script: Any, settings: Any, change: str, answer: Any
+) -> None:
+    settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {
+        "TAGGER": "tests.scripted.FollowedTagger",
+        "AUTO_TAG": False,
+    }
+
+    def change_and_answer(source: Source) -> Any:
+        if change == "archived":
+            registry.archive(asset.pk)
+        else:
+            registry.content_changed(asset.pk, facts=registry.Facts(size=2), at=timezone.now())
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    queue(asset)
+    if answer is not STARTED:  # the job runs already, and its poll fails
+        script[:] = [STARTED]
+        tagging_queue.tag(asset.pk)
+        Asset.objects.update(due_at=timezone.now())
+    script[:] = [change_and_answer]
+    tagging_queue.tag(asset.pk)
+    run = TaggingRun.objects.get()
+    assert (run.state, run.job_id) == (TaggingRun.State.STARTED, "job-1")
+    asset.refresh_from_db()
+    assert asset.due_at is None
+    assert asset.tagging_state in (State.NEW, State.STALE)
