@@ -1773,7 +1773,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="modelfile",
-            index=models.Index(fields=["state", "due_at"], name="fst_model_file_due"),
+            index=models.Index(fields=["due_at"], name="fst_model_file_due"),
         ),
         migrations.AddConstraint(
             model_name="modelfile",

@@ -58,7 +58,7 @@ class ModelFile(Leased):
             ),
             open_means_due(("waiting",), "fst_model_file_open"),
         )
-        indexes = (models.Index(fields=("state", "due_at"), name="fst_model_file_due"),)
+        indexes = (models.Index(fields=("due_at",), name="fst_model_file_due"),)
 
     def __str__(self) -> str:
         return f"{self.field} {self.row}"
