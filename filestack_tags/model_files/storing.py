@@ -118,6 +118,8 @@ def record_file(field: AssetOf, row_id: Any, name: str, *, is_new: bool = False)
                 state=ModelFile.State.WAITING,
                 due_at=timezone.now(),
                 attempts=0,
+                error="",
+                error_code="",
                 updated_at=timezone.now(),
             )
             _link(field, row_id, None)

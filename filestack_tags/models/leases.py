@@ -156,7 +156,7 @@ def _reopen(rows: LeasedQuerySet[Any], ids: Sequence[int]) -> list[int]:
         closed = rows.using(alias()).filter(pk__in=ids, due_at=None)
         reopened = list(closed.order_by("pk").values_list("pk", flat=True))
         rows.model._base_manager.using(alias()).filter(pk__in=reopened).update(
-            state=rows.model.QUEUED, due_at=timezone.now(), attempts=0
+            state=rows.model.QUEUED, due_at=timezone.now(), attempts=0, error="", error_code=""
         )
     return reopened
 
