@@ -152,7 +152,8 @@ class BulkJobAdmin(ReadOnlyAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         job = self._job(request, object_id)
-        items = job.items.exclude(outcome="changed").order_by("outcome", "-asset_id")
+        shown = (BulkJobItem.Outcome.FAILED, BulkJobItem.Outcome.SKIPPED)
+        items = job.items.filter(outcome__in=shown).order_by("outcome", "-asset_id")
         return TemplateResponse(
             request,
             "filestack_tags/admin/bulk_job.html",
