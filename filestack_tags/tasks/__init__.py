@@ -1,9 +1,9 @@
 """Celery tasks, and the functions that enqueue them.
 
 Tasks take ids, call one service function each and may run twice. They are enqueued after commit, by
-a thread of the process (:mod:`.publisher`), so a broker that is down or does not answer delays no
-request. The row is committed, and :func:`sweep` enqueues it again. Queues and routes are up to the
-host: route ``filestack_tags.*`` as you like.
+a thread of the process (:mod:`filestack_tags.concurrency.message_publisher`), so a broker that is
+down or does not answer delays no request. The row is committed, and :func:`sweep` enqueues it
+again. Queues and routes are up to the host: route ``filestack_tags.*`` as you like.
 """
 
 from __future__ import annotations
@@ -176,12 +176,16 @@ def store_model_files() -> None:
     """
     until = monotonic() + STORE_SLICE
     while ids := storing.due():
+        states = set()
         for pk in ids:
             stored = storing.store(pk)
+            states.add(stored.state)
             _have_tagged(stored.to_tag)
             # Eager tasks would not wait for the retry time.
             if stored.retry_at and not store_model_files.app.conf.task_always_eager:
                 publish(store_model_files, at=stored.retry_at)
+        if states == {"not_due"}:  # locked by other transactions: the sweep finds them again
+            return
         if is_over(until):
             publish(store_model_files)
             return
@@ -200,8 +204,8 @@ def send_outbound() -> None:
         while delivery.send_due():
             pass
         return
-    started = _outbound_lanes.start(delivery.endpoints_due())
-    _outbound_lanes.wait(started, OUTBOUND_WAIT)
+    started = _outbound_executor.start(delivery.endpoints_due())
+    _outbound_executor.wait(started, OUTBOUND_WAIT)
 
 
 def _deliver(endpoint_id: int) -> bool:
@@ -460,7 +464,7 @@ def _have_tagged(queued: Sequence[int]) -> None:
         on_commit(partial(publish, tag_asset, pk))
 
 
-_outbound_lanes = KeyedExecutor(_deliver, OUTBOUND_ENDPOINTS)
+_outbound_executor = KeyedExecutor(_deliver, OUTBOUND_ENDPOINTS)
 
 _inbox_flight = SingleFlight(INBOX_TASKS)
 _inbox_debouncer = Debouncer(
