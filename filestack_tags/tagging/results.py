@@ -201,7 +201,9 @@ class _Batch:
         self._tags: dict[int, asset_tags.TagResult] = {}
         self._retries: dict[int, datetime] = {}
         self._given_up: list[TaggingRun] = []
-        self._metrics: list[tuple[str, dict[str, str]]] = []
+        self._completed: list[str] = []
+        self._retried_codes: list[str] = []
+        self._failed_codes: list[str] = []
 
     def apply(self, results: Sequence[Result]) -> list[Outcome]:
         """Write the results; return the outcome of each."""
@@ -226,8 +228,12 @@ class _Batch:
 
     def count(self) -> None:
         """Count the results in the metrics."""
-        for name, labels in self._metrics:
-            metrics.count(name, **labels)
+        for state in self._completed:
+            metrics.count("tagging.completed", state=state)
+        for code in self._retried_codes:
+            metrics.count("tagging.retried", code=code)
+        for code in self._failed_codes:
+            metrics.count("tagging.failed", code=code)
 
     def _outcome(self, result: Result) -> Outcome:
         run = self._runs[result.run_id]
@@ -277,7 +283,7 @@ class _Batch:
             run.notes = sanitize_text(reply.notes)
             run.result_at = result_at
             self._close(run)
-            self._metrics.append(("tagging.completed", {"state": run.state}))
+            self._completed.append(run.state)
             closed.append(run)
             if is_shown:
                 asset.tags_version = run.content_version
@@ -338,9 +344,12 @@ class _Batch:
         asset = self._change(run)
         asset.error, asset.error_code = text, code
         if run.job_id is not None and error.retryable and self._now < due_times.deadline(run):
-            retry_at = due_times.retry_at(asset.attempts, error, self._now)
-            if self._poll(run, max(retry_at, due_times.poll_at(run, self._now))):
-                self._retries[run.pk] = asset.due_at
+            at = max(
+                due_times.retry_at(asset.attempts, error, self._now),
+                due_times.poll_at(run, self._now),
+            )
+            if self._poll(run, at):
+                self._retries[run.pk] = at
             return None
         run.state = TaggingRun.State.FAILED
         run.error_code, run.error = code, text
@@ -392,17 +401,17 @@ class _Batch:
         asset = self._assets[run.asset_id]
         is_running = asset.tagging_state == Asset.State.RUNNING and not is_active
         can_retry = error.retryable or error.code in circuit_breaker.AT_ONCE
-        name = "tagging.failed"
         if is_running and can_retry and asset.attempts < get_settings().MAX_ATTEMPTS:
-            name = "tagging.retried"
             asset.tagging_state = Asset.State.QUEUED
             asset.due_at = due_times.retry_at(asset.attempts, error, self._now)
             self._retries[run.pk] = asset.due_at
-        elif is_running or asset.tagging_state in (Asset.State.NEW, Asset.State.STALE):
+            self._retried_codes.append(error.code)
+            return
+        if is_running or asset.tagging_state in (Asset.State.NEW, Asset.State.STALE):
             asset.tagging_state = Asset.State.FAILED
             asset.due_at = None
             self._given_up.append(run)
-        self._metrics.append((name, {"code": error.code}))
+        self._failed_codes.append(error.code)
 
     def _announce(self, replied: Iterable[TaggingRun], failed: Iterable[TaggingRun]) -> None:
         """Send the signals and messages about results of the present contents."""
