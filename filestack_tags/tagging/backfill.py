@@ -169,6 +169,10 @@ def run(
         is_stopped: called frequently.
     """
     walk = _Walk(backfill, report_progress)
+
+    def is_over() -> bool:
+        return bool(walk.blocked_by) or is_stopped()
+
     backfill.state = Backfill.State.RUNNING
     walk.save()
     try:
@@ -176,11 +180,12 @@ def run(
             walk,
             concurrency=concurrency or get_settings().TAGGING_CONCURRENCY,
             report_progress=walk.record,
-            is_stopped=lambda: bool(walk.blocked_by) or is_stopped(),
+            is_stopped=is_over,
+            is_interrupted=is_over,
             to_idle=True,
         )
     finally:
-        is_done = not (walk.blocked_by or is_stopped()) and not walk.may_have_more()
+        is_done = not is_over() and not walk.may_have_more()
         backfill.state = Backfill.State.FINISHED if is_done else Backfill.State.STOPPED
         backfill.finished_at = timezone.now() if is_done else None
         walk.save()

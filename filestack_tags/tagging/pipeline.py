@@ -35,6 +35,11 @@ logger = logging.getLogger(__name__)
 SLICE = 10.0
 """Seconds after which a task makes room for others; the next task continues."""
 
+GRACE = 5.0
+"""Seconds after a slice in which the calls of leased assets may begin. The others are released, so
+that a task ends in time although each call takes as long as it may.
+"""
+
 SAMPLED = 4
 """How many times more assets than needed are looked up, so that two pipelines seldom lease the same
 ones.
@@ -68,12 +73,14 @@ def run(
     concurrency: int,
     report_progress: ReportProgress,
     is_stopped: Callable[[], bool],
+    is_interrupted: Callable[[], bool] = lambda: False,
     to_idle: bool = False,
 ) -> None:
     """Call the tagger for all assets of ``supply``, ``concurrency`` at once; report each outcome.
 
-    Once ``is_stopped`` returns true, nothing more is leased. Calls in flight are awaited and
-    applied. Assets whose call has not begun are queued again, or become idle with ``to_idle``.
+    Once ``is_stopped`` returns true, nothing more is leased, and the calls of leased assets are
+    made and applied. Once ``is_interrupted`` also returns true, only calls that have begun are:
+    the other assets are queued again, or become idle with ``to_idle``.
     While the database is unreachable the answers are kept for as long as their lease lasts, because
     they cost money.
 
@@ -89,7 +96,8 @@ def run(
         while True:
             wait = PAUSE
             if problem or is_stopped():
-                unused = _release([*unused, *calls.cancel()], to_idle=to_idle)
+                if problem or is_interrupted():
+                    unused = _release([*unused, *calls.cancel()], to_idle=to_idle)
             elif (early := resume_at - monotonic()) > 0:
                 wait = early
             else:
@@ -265,9 +273,10 @@ def work(
     """Tag a queued asset, and others that are due along with it; the body of the task.
 
     Reports the outcome of each. If a process has several callers, one works for at most
-    :data:`SLICE` seconds, and the others return at once. Then, or once ``is_interrupted`` returns
-    true, calls that have begun are completed and the other assets are released. Returns the asset's
-    state as far as it is known; never raises because of a tagger.
+    :data:`SLICE` seconds, and the others return at once. Then the calls of leased assets are
+    completed. After :data:`GRACE`, or once ``is_interrupted`` returns true, only calls that have
+    begun are, and the other assets are released. Returns the asset's state as far as it is known;
+    never raises because of a tagger.
     """
     state: str = Asset.State.QUEUED
     first = [asset_id]
@@ -288,6 +297,7 @@ def work(
             concurrency=get_settings().TAGGING_CONCURRENCY,
             report_progress=report,
             is_stopped=is_over,
+            is_interrupted=lambda: is_interrupted() or monotonic() >= until + GRACE,
         )
         first.clear()
         return not is_over()

@@ -8,7 +8,11 @@ process. Only custom taggers may use the database in these threads.
 from __future__ import annotations
 
 import time
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+from queue import Empty, SimpleQueue
+from threading import Thread
 from time import monotonic
 from types import TracebackType
 from typing import Generic, Self, TypeVar
@@ -33,13 +37,17 @@ LINGER = 0.1
 class ConcurrentCalls(Generic[Key]):
     """Make calls, at most ``concurrency`` at once; the others wait for a free thread.
 
-    Use it as a context manager, from one thread. Calls that are running on exit are abandoned:
-    their threads end with their deadline.
+    Use it as a context manager, from one thread. Calls that are running on exit are abandoned. The
+    threads are daemons, unlike those of an executor, so that the process can exit without them.
     """
 
     def __init__(self, concurrency: int) -> None:
-        self._pool = ThreadPoolExecutor(concurrency, "filestack_tags-tagger")
+        self._concurrency = concurrency
+        self._threads = 0
         self._calls: dict[Future[Answer], Key] = {}
+        self._waiting: SimpleQueue[tuple[Future[Answer], Callable[[], Answer]] | None]
+        self._waiting = SimpleQueue()
+        self._finished: SimpleQueue[tuple[float, Future[Answer]]] = SimpleQueue()
 
     def __len__(self) -> int:
         """Return how many calls were started and not collected."""
@@ -54,7 +62,9 @@ class ConcurrentCalls(Generic[Key]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self.cancel()
+        for _ in range(self._threads):
+            self._waiting.put(None)
 
     def start(
         self,
@@ -70,20 +80,45 @@ class ConcurrentCalls(Generic[Key]):
 
         The call is not made before ``at`` (monotonic clock). With ``fresh``, it bypasses caches.
         """
-        call = self._pool.submit(_call_at, at, tagger, source, job_id, fresh=fresh)
+        call: Future[Answer] = Future()
         self._calls[call] = key
+        self._waiting.put((call, partial(_call_at, at, tagger, source, job_id, fresh=fresh)))
+        if self._threads < min(self._concurrency, len(self._calls)):
+            self._threads += 1
+            Thread(target=self._work, name="filestack_tags-tagger", daemon=True).start()
 
     def collect(self, timeout: float) -> list[tuple[Key, Answer | Exception]]:
         """Return finished calls, after waiting up to ``timeout`` seconds for the first."""
-        done, running = wait(self._calls, timeout, FIRST_COMPLETED)
-        if done and running:
-            done, _ = wait(self._calls, min(timeout, LINGER))
-        return [(self._calls.pop(call), _result(call)) for call in done]
+        finished: list[Future[Answer]] = []
+        until = monotonic() + timeout
+        while len(finished) < len(self._calls):
+            try:
+                finished_at, call = self._finished.get(timeout=max(until - monotonic(), 0))
+            except Empty:
+                break
+            if not finished:
+                until = min(until, finished_at + LINGER)
+            finished.append(call)
+        return [(self._calls.pop(call), _result(call)) for call in finished]
 
     def cancel(self) -> list[Key]:
         """Cancel and return the calls that have not begun; they do not count."""
         canceled = [call for call in self._calls if call.cancel()]
         return [self._calls.pop(call) for call in canceled]
+
+    def _work(self) -> None:
+        try:
+            while (item := self._waiting.get()) is not None:
+                call, make = item
+                if not call.set_running_or_notify_cancel():
+                    continue
+                try:
+                    call.set_result(make())
+                except BaseException as error:  # noqa: BLE001  # _result() returns it
+                    call.set_exception(error)
+                self._finished.put((monotonic(), call))
+        finally:
+            connections.close_all()
 
 
 def _call_at(
@@ -104,7 +139,6 @@ def _call_at(
         raise
     finally:
         metrics.observe("call.seconds", monotonic() - began, tagger=tagger, outcome=outcome)
-        connections.close_all()
     return answer
 
 

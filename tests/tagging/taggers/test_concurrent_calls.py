@@ -1,4 +1,4 @@
-"""Calls in calls: many at once, collected in the order they end."""
+"""Concurrent calls: many at once, collected in the order they end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from filestack_tags.exceptions import ServerError, TaggerError
 from filestack_tags.filestack.sources import Source
-from filestack_tags.tagging.taggers import TaggerReply
+from filestack_tags.tagging.taggers import TaggerReply, concurrent_calls
 from filestack_tags.tagging.taggers.concurrent_calls import ConcurrentCalls
 from tests import scripted
 
@@ -144,6 +144,17 @@ def test_calls_that_nobody_waits_for_any_more_are_abandoned() -> None:
     assert gate.most == 1  # the second call was not made
     with ConcurrentCalls[str](1) as calls:
         assert calls.collect(0.05) == []
+
+
+def test_after_the_first_answer_the_others_are_waited_for_a_moment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(concurrent_calls, "LINGER", 10)
+    with ConcurrentCalls[str](2) as calls:
+        calls.start("fast", "blocking", SOURCE)
+        calls.start("slow", "gated", SOURCE)
+        threading.Timer(0.2, gate.opened.set).start()
+        assert {key for key, _ in calls.collect(60)} == {"fast", "slow"}
 
 
 def test_after_the_first_answer_the_others_are_waited_for_only_a_moment() -> None:
