@@ -17,7 +17,7 @@ from filestack_tags.db.transactions import alias, atomic, retry_on_deadlock
 from filestack_tags.error_codes import ErrorCode
 from filestack_tags.models import Asset, TaggingRun
 
-from . import results
+from . import run_locks
 
 CLOSED = ("state", "error_code", "error", "finished_at")
 """The columns that closing a run writes."""
@@ -40,7 +40,7 @@ def close(limit: int = 1000) -> int:
 @retry_on_deadlock
 def _close(run_id: int) -> bool:
     with atomic():
-        run, asset = results.lock_run(run_id)
+        run, asset = run_locks.lock_run(run_id)
         if run.state != TaggingRun.State.STARTED or asset.tagging_state == Asset.State.RUNNING:
             return False
         run.state = TaggingRun.State.FAILED

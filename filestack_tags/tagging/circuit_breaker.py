@@ -35,7 +35,7 @@ from filestack_tags.models import Circuit
 
 logger = logging.getLogger(__name__)
 
-AT_ONCE = frozenset({InvalidApplication.code})
+OPENS_AT_ONCE = frozenset({InvalidApplication.code})
 """Errors about the account: every other call would fail with them too."""
 OF_A_FILE = frozenset({AccessDenied.code, PolicyRejected.code})
 """Errors that may concern one file only. Each asset counts once."""
@@ -53,7 +53,7 @@ LONGEST_WAIT = timedelta(days=32)
 
 def trips(error: TaggerError) -> bool:
     """Whether an error concerns the account rather than the file."""
-    return error.code in AT_ONCE or error.code in COUNTED
+    return error.code in OPENS_AT_ONCE or error.code in COUNTED
 
 
 def blocked() -> set[str]:
@@ -188,7 +188,7 @@ def _is_answer(error: TaggerError | None) -> bool:
 
 
 def _opens_at_once(error: TaggerError) -> bool:
-    return error.code in AT_ONCE or error.retry_at is not None
+    return error.code in OPENS_AT_ONCE or error.retry_at is not None
 
 
 def _close(row: Circuit) -> None:

@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 SWEEP_AFTER = timedelta(seconds=60)
 """How long after it fell due an asset counts as having lost its task."""
 
-AT_ONCE = 500
+BATCH_SIZE = 500
 """Assets queued in one transaction."""
 
 QUEUED = (
@@ -93,7 +93,7 @@ def request(
     every queued one. Unknown, archived, running and other queued assets are left out, and, unless
     ``force``, those whose tags describe the present content.
 
-    Uses a transaction for every :data:`AT_ONCE` assets, which locks them in the order of their ids.
+    Uses a transaction for every :data:`BATCH_SIZE` assets, which locks them in the order of their ids.
 
     Args:
         asset_ids: the assets.
@@ -112,8 +112,8 @@ def request(
     queued: set[int] = set()
     ordered = sorted(ids)
     fresh_since = timezone.now() if force else None
-    for start in range(0, len(ordered), AT_ONCE):
-        batch = ordered[start : start + AT_ONCE]
+    for start in range(0, len(ordered), BATCH_SIZE):
+        batch = ordered[start : start + BATCH_SIZE]
         queued |= _request(batch, checked, fresh_since=fresh_since, tagger=tagger)
     return [pk for pk in ids if pk in queued]
 

@@ -6,14 +6,11 @@ failures, and jobs that were started.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
-from typing import Any
 
 from django.db import IntegrityError, InterfaceError, OperationalError
-from django.dispatch import Signal
 from django.utils import timezone
 
 from filestack_tags import metrics
@@ -26,17 +23,13 @@ from filestack_tags.db.transactions import (
     alias,
     atomic,
     is_reachable,
-    locked,
-    on_commit,
     retry_on_deadlock,
 )
 from filestack_tags.error_codes import ErrorCode
 from filestack_tags.exceptions import TaggerError
 from filestack_tags.models import Asset, AssetTag, TaggingRun
-from filestack_tags.outbound import outbox
-from filestack_tags.signals import asset_tagged, tagging_failed
 
-from . import circuit_breaker, due_times, result_rules
+from . import circuit_breaker, due_times, result_events, result_rules, run_locks
 from .taggers import PendingJob, TaggerReply, TagScore
 
 GIVEN_UP = frozenset({ErrorCode.ABANDONED, ErrorCode.WORKFLOW_DEADLINE})
@@ -44,7 +37,7 @@ GIVEN_UP = frozenset({ErrorCode.ABANDONED, ErrorCode.WORKFLOW_DEADLINE})
 
 SOURCES = {"auto": int(AssetTag.Source.AUTO), "user": int(AssetTag.Source.USER)}
 
-AT_ONCE = 50
+BATCH_SIZE = 50
 """Results in one transaction: more gain little and hold their locks longer."""
 
 ASSET_COLUMNS = (
@@ -107,7 +100,7 @@ def apply(
 def apply_all(results: Sequence[Result]) -> list[Outcome | Exception]:
     """Apply results; return the outcome of each, or the error that kept its run open.
 
-    Uses a transaction for every :data:`AT_ONCE` results, with the assets' rows locked. A run is
+    Uses a transaction for every :data:`BATCH_SIZE` results, with the assets' rows locked. A run is
     closed once: later calls change nothing.
 
     * A reply closes its run. If an asset has several, the newest by (content version,
@@ -120,15 +113,15 @@ def apply_all(results: Sequence[Result]) -> list[Outcome | Exception]:
     * A job keeps its run open for the job's webhook. The asset is due when to poll the job.
 
     A result that cannot be applied does not affect the others. After a deadlock or a lost
-    connection the transaction is retried. Inside a transaction, pass :data:`AT_ONCE` results at
+    connection the transaction is retried. Inside a transaction, pass :data:`BATCH_SIZE` results at
     most: its locks last until the end, and more results would lock assets after tags.
 
     Raises:
         OperationalError: when the database stayed unreachable. Retrying all of them is safe.
     """
     outcomes: list[Outcome | Exception] = []
-    for start in range(0, len(results), AT_ONCE):
-        outcomes += _apply_or_split(results[start : start + AT_ONCE])
+    for start in range(0, len(results), BATCH_SIZE):
+        outcomes += _apply_or_split(results[start : start + BATCH_SIZE])
     return outcomes
 
 
@@ -161,7 +154,7 @@ def _apply(results: Sequence[Result]) -> list[Outcome]:
     """Apply results in one transaction, all or none."""
     tag_ids = _tag_ids(results)
     with atomic():
-        assets, runs = lock_runs({result.run_id for result in results})
+        assets, runs = run_locks.lock_runs({result.run_id for result in results})
         for result in results:
             if result.run_id not in runs:
                 raise TaggingRun.DoesNotExist(f"There is no run {result.run_id}.")
@@ -400,7 +393,7 @@ class _Batch:
     def _settle_failed(self, run: TaggingRun, error: TaggerError, *, is_active: bool) -> None:
         asset = self._assets[run.asset_id]
         is_running = asset.tagging_state == Asset.State.RUNNING and not is_active
-        can_retry = error.retryable or error.code in circuit_breaker.AT_ONCE
+        can_retry = error.retryable or error.code in circuit_breaker.OPENS_AT_ONCE
         if is_running and can_retry and asset.attempts < get_settings().MAX_ATTEMPTS:
             asset.tagging_state = Asset.State.QUEUED
             asset.due_at = due_times.retry_at(asset.attempts, error, self._now)
@@ -422,10 +415,7 @@ class _Batch:
             if run.state == TaggingRun.State.SUCCEEDED or run.rule_results
         ]
         evaluated = [run for run in failed if self._is_present(run) and run.rule_results]
-        _send(asset_tagged, [*tagged, *evaluated])
-        _send(tagging_failed, self._given_up)
-        outbox.record(outbox.TAGGED, map(_message, tagged))
-        outbox.record(outbox.FAILED, map(_failure_message, self._given_up))
+        result_events.announce(tagged, evaluated, self._given_up)
 
     def _is_present(self, run: TaggingRun) -> bool:
         return run.content_version == self._assets[run.asset_id].content_version
@@ -455,58 +445,6 @@ def _by_tag(scores: Iterable[TagScore], ids: Mapping[str, int]) -> dict[int, tup
         if current is None or (offer[1], offer[0]) > (current[1], current[0]):
             best[tag_id] = offer
     return best
-
-
-def _message(run: TaggingRun) -> dict[str, Any]:
-    """Return the outbound message for a result. No tag names: they may be private."""
-    return {"asset_id": run.asset_id, "run_id": run.pk, "rules": run.rule_results}
-
-
-def _failure_message(run: TaggingRun) -> dict[str, Any]:
-    return {"asset_id": run.asset_id, "run_id": run.pk, "error_code": run.error_code}
-
-
-def _send(signal: Signal, runs: Iterable[TaggingRun]) -> None:
-    """Send a signal for runs, once the transaction has committed."""
-    ids = [run.pk for run in runs]
-    if ids:
-        on_commit(partial(_send_now, signal, ids))
-
-
-def _send_now(signal: Signal, run_ids: Sequence[int]) -> None:
-    if not signal.has_listeners(TaggingRun):
-        return
-    runs = TaggingRun.objects.using(alias()).select_related("asset").in_bulk(run_ids)
-    for run_id in run_ids:
-        if run := runs.get(run_id):
-            signal.send_robust(sender=TaggingRun, asset=run.asset, run=run)
-
-
-def lock_run(run_id: int) -> tuple[TaggingRun, Asset]:
-    """Lock the run's asset, then the run, and return both with current values.
-
-    Raises:
-        TaggingRun.DoesNotExist: when there is no such run.
-    """
-    assets, runs = lock_runs([run_id])
-    if run_id not in runs:
-        raise TaggingRun.DoesNotExist(f"There is no run {run_id}.")
-    return runs[run_id], assets[runs[run_id].asset_id]
-
-
-def lock_runs(run_ids: Collection[int]) -> tuple[dict[int, Asset], dict[int, TaggingRun]]:
-    """Lock the runs' assets in the order of their ids, then the runs; return both by id.
-
-    Return current values, read under the lock. Runs that do not exist are left out.
-    """
-    ids = sorted(run_ids)
-    # A run never changes its asset. A join would lock the runs first on MariaDB.
-    runs = TaggingRun.objects.using(alias()).filter(pk__in=ids)
-    asset_ids = sorted(set(runs.values_list("asset_id", flat=True)))
-    assets = locked(Asset.objects.filter(pk__in=asset_ids)).order_by("pk")
-    assets_by_id = {asset.pk: asset for asset in assets}
-    locked_runs = locked(TaggingRun.objects.filter(pk__in=ids)).order_by("pk")
-    return assets_by_id, {run.pk: run for run in locked_runs}
 
 
 def active_on(asset_ids: Iterable[int]) -> set[int]:

@@ -69,8 +69,8 @@ def process(delivery_ids: Sequence[int]) -> list[Outcome]:
     for good. After any other error it is retried, up to ``WEBHOOK_MAX_ATTEMPTS`` times.
     """
     outcomes: list[Outcome] = []
-    for start in range(0, len(delivery_ids), results.AT_ONCE):
-        ids = delivery_ids[start : start + results.AT_ONCE]
+    for start in range(0, len(delivery_ids), results.BATCH_SIZE):
+        ids = delivery_ids[start : start + results.BATCH_SIZE]
         new = _acquire(ids, only_new=True)
         outcomes += _apply(new)
         together = {delivery.pk for delivery in new}

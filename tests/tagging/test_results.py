@@ -158,14 +158,14 @@ class TestTogether:
             return len(captured)
 
         states_of([result(new_run(new_asset()), sky=1, sea=1)])  # creates the tags
-        few, many = statements(2), statements(results.AT_ONCE)
+        few, many = statements(2), statements(results.BATCH_SIZE)
         if connection.vendor == "postgresql":
             assert many == few
         else:  # a statement for each updated row, and 100 tag rows in one
-            assert many <= few + 2 * (results.AT_ONCE - 2)
+            assert many <= few + 2 * (results.BATCH_SIZE - 2)
 
     def test_more_results_than_one_transaction_takes_are_all_applied(self) -> None:
-        given = [result(new_run(new_asset()), sky=9) for _ in range(results.AT_ONCE + 1)]
+        given = [result(new_run(new_asset()), sky=9) for _ in range(results.BATCH_SIZE + 1)]
         assert states_of(given) == [State.SUCCEEDED] * len(given)
         assert Tag.objects.get().asset_count == len(given)
         assert states_of([]) == []
