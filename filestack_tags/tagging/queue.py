@@ -93,7 +93,8 @@ def request(
     every queued one. Unknown, archived, running and other queued assets are left out, and, unless
     ``force``, those whose tags describe the present content.
 
-    Uses a transaction for every :data:`BATCH_SIZE` assets, which locks them in the order of their ids.
+    Uses a transaction for every :data:`BATCH_SIZE` assets, which locks them in the order of their
+    ids.
 
     Args:
         asset_ids: the assets.

@@ -102,7 +102,7 @@ def prepare(events: Iterable[ReceivedEvent]) -> None:
 def apply(events: Sequence[ReceivedEvent]) -> dict[int, HandlerResult]:
     """Apply workflow jobs; return the result of each, by delivery id.
 
-    Call it in a transaction, for :data:`.results.AT_ONCE` jobs at most. Of several, leaves out
+    Call it in a transaction, for :data:`.results.BATCH_SIZE` jobs at most. Of several, leaves out
     those with the id or the file of an earlier one, and those that may have to restore an archived
     file.
 
