@@ -130,8 +130,8 @@ class Settings:
     """Maximum attempts for one tagging request before the asset fails."""
 
     RETRY_DELAY: int = 15
-    """Longest delay in seconds before the first retry; doubled for each further one. The delay is
-    random between zero and that.
+    """Longest delay in seconds before the first retry; doubled for each further one. Half of the
+    delay is random.
     """
 
     RETRY_DELAY_MAX: int = HOUR
@@ -198,8 +198,10 @@ class Settings:
     accepts statements of 16 MiB by default, in which a body may take twice its size.
     """
 
-    WEBHOOK_MAX_ATTEMPTS: int = 8
-    """Maximum attempts to process one delivery before it fails."""
+    WEBHOOK_MAX_ATTEMPTS: int = 9
+    """Maximum attempts to process one delivery before it fails. With the default ``RETRY_DELAY``
+    the last one is 32 to 64 minutes after the first.
+    """
 
     OUTBOUND_WEBHOOKS: bool = False
     """Whether outbound webhooks are sent to the endpoints listed in the admin."""
@@ -208,8 +210,8 @@ class Settings:
     """Seconds for the whole request to an endpoint, up to the headers of its response."""
 
     OUTBOUND_MAX_ATTEMPTS: int = 14
-    """Maximum attempts to send a message. With ``RETRY_DELAY`` doubled each time, that is ten hours
-    on average.
+    """Maximum attempts to send a message. With the default ``RETRY_DELAY`` the last one is 10 to 21
+    hours after the first.
     """
 
     OUTBOUND_ALLOW_INSECURE: bool = False

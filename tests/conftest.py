@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from django.test import Client, TransactionTestCase
 
 from filestack_tags import metrics
 from filestack_tags.assets import registry
+from filestack_tags.concurrency import backoff
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetTag
 from filestack_tags.search import completion
@@ -92,6 +94,13 @@ def _events_are_declared(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     end()
     assert not wrong
+
+
+@pytest.fixture
+def longest_delay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Delay each retry by the longest time that its jitter allows."""
+    longest = SimpleNamespace(uniform=lambda low, high: high)
+    monkeypatch.setattr(backoff, "_random", longest)
 
 
 @pytest.fixture

@@ -14,11 +14,10 @@ def exponential(attempts: int, *, base: float, longest: float) -> float:
 
 
 def backoff(attempts: int, *, base: float, longest: float) -> timedelta:
-    """Return the delay after this many attempts: exponential, with full jitter.
+    """Return the delay after this many attempts: exponential, with equal jitter.
 
-    The delay is random between zero and :func:`exponential`, so that everything that failed at the
-    same moment does not return at the same moment.
+    Half of :func:`exponential` is fixed, so that nothing is retried at once. The other half is
+    random, so that what failed at the same moment is not retried at the same moment.
     """
-    return timedelta(
-        seconds=_random.uniform(0, exponential(attempts, base=base, longest=longest))
-    )
+    seconds = exponential(attempts, base=base, longest=longest)
+    return timedelta(seconds=_random.uniform(seconds / 2, seconds))

@@ -187,7 +187,7 @@ def test_one_asset_that_fails_keeps_no_other_from_its_change(
 
 
 def test_a_batch_that_fails_as_a_whole_is_tried_again_and_then_fails_the_job(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, longest_delay: None
 ) -> None:
     tagged(3)
     job = asked("add_tag", tag="x")
@@ -196,14 +196,20 @@ def test_a_batch_that_fails_as_a_whole_is_tried_again_and_then_fails_the_job(
         raise RuntimeError
 
     monkeypatch.setattr(batches, "_next", broken)
-    states = []
-    for _ in range(batches.TRIES):
-        set_due()
-        assert not bulk.step(job.pk).goes_on
-        job.refresh_from_db()
-        states.append(job.state)
-    assert states[-1] == State.FAILED
-    assert State.FAILED not in states[:-1]
+    with time_machine.travel(timezone.now(), tick=False) as clock:
+        for attempt, delay in enumerate((15, 30), 1):
+            step = bulk.step(job.pk)
+            assert (step.goes_on, step.retry_at) == (
+                False,
+                timezone.now() + timedelta(seconds=delay),
+            )
+            assert bulk.step(job.pk) == bulk.Step()  # not before the retry time
+            job.refresh_from_db()
+            assert (job.state, job.attempts) == (State.WAITING, attempt)
+            clock.shift(delay)
+        assert bulk.step(job.pk).retry_at is None
+    job.refresh_from_db()
+    assert (job.state, job.attempts) == (State.FAILED, batches.TRIES)
     assert "traceback" in job.error
 
 

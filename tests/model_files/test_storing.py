@@ -313,11 +313,7 @@ def test_a_file_that_cannot_be_tagged_says_why_and_costs_nothing(
 def test_what_a_passing_fault_kept_back_is_tried_again_until_attempts_are_used_up(
     filestack: EmulatorApp, committing: Committing, settings: Any
 ) -> None:
-    settings.FILESTACK_TAGS = {
-        **settings.FILESTACK_TAGS,
-        "MAX_ATTEMPTS": 2,
-        "RETRY_DELAY": 3600,
-    }
+    settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "MAX_ATTEMPTS": 2, "RETRY_DELAY": 60}
     filestack.faults.add("server_error", operation="store", status=503, times=3)
     photo = saved(committing)
     entry = ModelFile.objects.get()
@@ -325,7 +321,7 @@ def test_what_a_passing_fault_kept_back_is_tried_again_until_attempts_are_used_u
     assert entry.error
     tasks.store_model_files()
     assert ModelFile.objects.get().attempts == 1  # not before it is due
-    with time_machine.travel(timezone.now() + timedelta(seconds=3601), tick=False):
+    with time_machine.travel(timezone.now() + timedelta(seconds=61), tick=False):
         tasks.store_model_files()
     assert ModelFile.objects.get().state == "failed"
     filestack.faults.clear()

@@ -16,7 +16,6 @@ from django.utils import timezone
 from standardwebhooks import WebhookVerificationError
 
 from filestack_tags import curation, tasks
-from filestack_tags.db.datetimes import to_database_time
 from filestack_tags.exceptions import EndpointError, FileNotFound
 from filestack_tags.models import OutboundEndpoint, OutboundMessage, Tag, TaggingRun
 from filestack_tags.operations import retention
@@ -265,31 +264,31 @@ def test_who_answers_410_is_told_no_more(
 
 
 @pytest.mark.parametrize(
-    ("status", "retry_after", "least", "most"),
+    ("status", "retry_after", "seconds"),
     [
-        (503, "7200", 7200, 7215),
-        (429, "7200", 7200, 7215),
-        (400, "7200", 7200, 7215),
-        (503, "Sun, 01 Nov 2026 14:00:00 GMT", 7200, 7215),
-        (503, "Sunday, 01-Nov-26 14:00:00 GMT", 7200, 7215),
-        (503, "Sun Nov  1 14:00:00 2026", 7200, 7215),
-        (503, "99999999999999999999", 86400, 86400),
-        (503, "Sat, 01 Jan 2998 00:00:00 GMT", 86400, 86400),
-        (503, "1", 1, 16),
-        (503, "Sun, 01 Nov 2026 11:00:00 GMT", 0, 15),
-        (503, "-7200", 0, 15),
-        (503, "7200.5", 0, 15),
-        (503, "soon", 0, 15),
-        (503, "", 0, 15),
+        (503, "7200", 7215),
+        (429, "7200", 7215),
+        (400, "7200", 7215),
+        (503, "Sun, 01 Nov 2026 14:00:00 GMT", 7215),
+        (503, "Sunday, 01-Nov-26 14:00:00 GMT", 7215),
+        (503, "Sun Nov  1 14:00:00 2026", 7215),
+        (503, "99999999999999999999", 86400),
+        (503, "Sat, 01 Jan 2998 00:00:00 GMT", 86400),
+        (503, "1", 16),
+        (503, "Sun, 01 Nov 2026 11:00:00 GMT", 15),
+        (503, "-7200", 15),
+        (503, "7200.5", 15),
+        (503, "soon", 15),
+        (503, "", 15),
     ],
 )
 def test_a_receiver_that_says_when_is_left_alone_until_then(
     receiver: Receiver,
     endpoint: OutboundEndpoint,
+    longest_delay: None,
     status: int,
     retry_after: str,
-    least: int,
-    most: int,
+    seconds: int,
 ) -> None:
     """In seconds and in each date format, but at most a day."""
     receiver.answers, receiver.retry_after = [status], retry_after
@@ -298,9 +297,23 @@ def test_a_receiver_that_says_when_is_left_alone_until_then(
         assert delivery.send_due() == 1
         message = OutboundMessage.objects.get()
         assert message.state == State.WAITING
-        assert message.due_at is not None
-        wait = (message.due_at - to_database_time(datetime.now(UTC))).total_seconds()
-    assert least <= wait <= most
+        assert message.due_at == timezone.now() + timedelta(seconds=seconds)
+
+
+def test_delays_double_up_to_six_hours(
+    receiver: Receiver, endpoint: OutboundEndpoint, longest_delay: None
+) -> None:
+    receiver.answers = [500] * 13
+    delays = []
+    with time_machine.travel(datetime(2026, 11, 1, 12, tzinfo=UTC), tick=False) as clock:
+        tagged("h1", {"sky": 90})
+        for _ in receiver.answers[:]:
+            delivery.send_due()
+            due_at = OutboundMessage.objects.get().due_at
+            assert due_at is not None
+            delays.append((due_at - timezone.now()).total_seconds())
+            clock.shift(delays[-1])
+    assert delays == [*(15 * 2**number for number in range(11)), 21600, 21600]
 
 
 def test_who_is_asked_for_too_much_gets_nothing_more_until_then(
