@@ -20,7 +20,7 @@ def examples(most: int) -> hypothesis.settings:
     """Return the settings of a property with expensive examples: at most this many, or fewer if the
     profile says so.
     """
-    return hypothesis.settings(max_examples=min(most, hypothesis.settings.default.max_examples))
+    return hypothesis.settings(max_examples=min(most, hypothesis.settings().max_examples))
 
 
 def signed_headers(body: bytes, secret: str = "whsec-A") -> dict[str, str]:  # noqa: S107  a test secret
