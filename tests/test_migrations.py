@@ -15,7 +15,7 @@ from filestack_tags.models import Asset, AssetTag
 FIRST = [("filestack_tags", "0001_initial")]
 APP = "filestack_tags"
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def migrate(targets: list[tuple[str, str]]) -> Any:

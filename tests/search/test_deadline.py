@@ -20,8 +20,6 @@ from filestack_tags.search.completion import clear_cache, complete
 from filestack_tags.search.deadline import in_background, time_limit
 from tests.api.rows import tagged
 
-pytestmark = pytest.mark.slow
-
 PREFIX = "urn:filestack-tags:problem:"
 
 
