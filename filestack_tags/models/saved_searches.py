@@ -81,13 +81,11 @@ class SavedSearch(models.Model):
     def assets(self, user: Any = None) -> AssetQuerySet:
         """Return the assets of :meth:`search`, as a queryset; newest first, or oldest.
 
-        Only :meth:`page` supports the order by confidence.
+        Each evaluation looks up the named tags again. Only :meth:`page` supports the order by
+        confidence.
         """
-        return (
-            self.search(user)
-            .assets()
-            .order_by("id" if self.order == self.Order.OLDEST else "-id")
-        )
+        matches = self.search(user).assets(renews_names=True)
+        return matches.order_by("id" if self.order == self.Order.OLDEST else "-id")
 
     def page(self, user: Any = None, *, size: int = 50, cursor: str | None = None) -> Page:
         """Return one page of :meth:`search`, in the saved order.

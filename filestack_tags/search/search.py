@@ -96,21 +96,30 @@ class Search:
         return str(self.query)
 
     def assets(
-        self, queryset: QuerySet[Any] | None = None, *, archived: bool = False
+        self,
+        queryset: QuerySet[Any] | None = None,
+        *,
+        archived: bool = False,
+        renews_names: bool = False,
     ) -> AssetQuerySet:
         """Return the matching assets as a queryset, which can be filtered, ordered and sliced.
 
-        Runs no query before it is evaluated.
+        Runs no query before it is evaluated. All evaluations use the names and minimums that the
+        search looked up once, unless ``renews_names`` is true.
 
         Args:
             queryset: the assets to search, anything but a slice. By default the present ones in the
                 scope. A given queryset is not limited to the scope.
             archived: whether the tags of archived assets count too, which takes longer.
+            renews_names: whether each evaluation looks up the named tags again, for a queryset that
+                outlives a request.
         """
         rows: Any = queryset
         if rows is None:
             rows = Asset.objects.using(self.using).within(self.scope).present()
-        matches: AssetQuerySet = rows.filter(Matches(self, archived=archived))
+        matches: AssetQuerySet = rows.filter(
+            Matches(self, archived=archived, renews_names=renews_names)
+        )
         return matches
 
     def page(

@@ -52,6 +52,17 @@ def test_a_saved_search_finds_what_matches_by_now(ann: User) -> None:
     assert [asset.reference for asset in newest.assets()] == ["third", "second", "first"]
 
 
+def test_a_queryset_that_is_kept_follows_changes_of_tags(ann: User) -> None:
+    tagged("one", {"sky": 90, "person": 60})
+    sky = save(SavedSearchInput("sky", "sky"), user=ann).assets()
+    clear = save(SavedSearchInput("clear", "sky -person"), user=ann).assets()
+    assert (sky.count(), clear.count()) == (1, 0)
+    curation.set_minimum(Tag.objects.get(key="person").pk, 61)
+    assert clear.count() == 1
+    curation.hide(Tag.objects.get(key="sky").pk, hidden=True)
+    assert (sky.count(), clear.count()) == (0, 0)
+
+
 def test_its_pages_come_in_the_order_that_was_saved(ann: User) -> None:
     tagged("low", {"sky": 60, "sea": 90})
     tagged("high", {"sky": 90, "sea": 60})
