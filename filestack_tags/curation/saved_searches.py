@@ -70,7 +70,8 @@ def save(
 
     Raises:
         SavedSearchError: when the owner has another one of that name, or name or order are wrong.
-        SearchError: when the search cannot be parsed.
+        SearchError: when the search cannot be parsed, or a prefix in it matches too many tags.
+        SearchTimeout: when looking up its tags takes longer than ``SEARCH_TIMEOUT``.
         InvalidLabel: when ``order_tag`` cannot be a tag.
         SavedSearch.DoesNotExist: when the owner has none with that id.
     """
@@ -101,7 +102,9 @@ def check(
 
     Raises the same errors as :func:`save`.
     """
-    Search(data.query, user=user, using=alias()).names()
+    search = Search(data.query, user=user, using=alias())
+    with search.time_limit():
+        search.names()  # raises an error for prefixes of too many tags
     if data.order not in Order.values:
         raise SavedSearchError(
             _("Unknown order “%(order)s”. Allowed orders: %(orders)s.")

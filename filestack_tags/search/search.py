@@ -242,7 +242,8 @@ class Search:
         Args:
             analyze: whether to count the driver's rows and the matches, which reads them all.
         """
-        return self.plan().explain(analyze=analyze)
+        with self.time_limit():
+            return self.plan().explain(analyze=analyze)
 
     def time_limit(self, *, seconds: float | None = None) -> AbstractContextManager[None]:
         """Return the time limit of a block for this search.

@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 
 from filestack_tags.curation import bulk, saved_searches
 from filestack_tags.exceptions import SearchTimeout
-from filestack_tags.models import Asset, AssetTag, Tag
+from filestack_tags.models import Asset, AssetTag, SavedSearch, Tag
 from filestack_tags.search import Search
 from filestack_tags.search.completion import clear_cache, complete
 from filestack_tags.search.deadline import in_background, time_limit
@@ -61,6 +61,7 @@ PARTS = {
     "facets": lambda q: Search("sky", scope=q).facets(),
     "histogram": lambda q: Search("sky", scope=q).histogram(Tag.objects.get(key="sky").pk),
     "hints": lambda q: Search("sky", scope=q).hints(),
+    "explain": lambda q: Search("sky", scope=q).explain(analyze=True),
     "rows": lambda q: list(Asset.objects.within(q).search("sky")),
     "count": lambda q: Asset.objects.within(q).search("sky").count(),
     "exists": lambda q: Asset.objects.within(q).search("sky").exists(),
@@ -89,6 +90,18 @@ def test_outside_a_transaction_the_connection_stays_usable(limited, part):
     assert not connection.in_atomic_block
     with time_limit("default", seconds=60):
         assert Search("sky").total().count == 1
+
+
+@pytest.fixture
+def never_in_scope(slow, settings):
+    path = f"{__name__}.{never.__name__}"
+    settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "ASSET_SCOPE": path}
+
+
+def test_checking_a_search_to_save_is_stopped(never_in_scope):
+    user = User.objects.create_user("anna")
+    with pytest.raises(SearchTimeout):
+        saved_searches.check(saved_searches.SavedSearchInput("Skies", "sk*"), user=user)
 
 
 def test_completion_offers_nothing_where_counting_takes_too_long(slow):
@@ -223,10 +236,17 @@ def test_the_api_answers_with_a_problem(late, path):
 
 
 def test_previews_of_jobs_and_saved_searches_answer_with_a_problem(late):
-    client = client_of("view_asset", "tag_asset", "view_savedsearch", "add_savedsearch")
-    saved = saved_searches.save(
-        saved_searches.SavedSearchInput("Skies", "sky"), user=User.objects.get(username="anna")
-    )
+    of_searches = ("view_savedsearch", "add_savedsearch", "change_savedsearch")
+    client = client_of("view_asset", "tag_asset", *of_searches)
+    anna = User.objects.get(username="anna")
+    saved = SavedSearch.objects.create(name="Skies", query="sky", owner=anna)
+    for method, path in (("post", ""), ("patch", f"{saved.pk}/")):
+        reply = getattr(client, method)(
+            f"/api/v1/saved-searches/{path}",
+            {"name": "Sea", "query": "sea"},
+            content_type="application/json",
+        )
+        assert (reply.status_code, reply.json()["type"]) == (400, PREFIX + "search-timeout")
     reply = client.get(f"/api/v1/saved-searches/{saved.pk}/assets/")
     assert (reply.status_code, reply.json()["type"]) == (400, PREFIX + "search-timeout")
     for ids in (None, [late.pk]):
@@ -257,6 +277,11 @@ def test_the_admin_says_so_and_shows_the_page(late, path):
     client = client_of("view_asset", "change_asset", "view_tag")
     reply = client.get(f"/admin/filestack_tags/{path.format(pk=late.pk)}")
     assert reply.status_code == 200, reply
+
+
+def test_counting_tags_in_the_admin_is_stopped(never_in_scope):
+    reply = client_of("view_asset").get("/admin/filestack_tags/asset/facets/?q=sk*")
+    assert "Counting the tags took too long." in reply.content.decode()
 
 
 def test_a_list_that_takes_too_long_names_its_reason(late, settings):

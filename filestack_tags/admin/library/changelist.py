@@ -233,8 +233,6 @@ class KeysetChangeList(AssetChangeList):
                 self.unknown = tuple(
                     hinted(hint) for hint in search.hints(self.list_request.typed)
                 )
-        else:
-            search.names()  # raises an error for a prefix of too many tags
         matches = search.assets(self.root_queryset.filter(deleted_at=None))
         return self._with_related(matches).order_by("-pk")
 

@@ -84,7 +84,7 @@ class SavedSearchAdmin(BaseAdmin):
     """Users see their own searches and those shared with them, and change their own."""
 
     form = SavedSearchForm
-    service_errors = (SavedSearchError,)
+    service_errors = (SavedSearchError, SearchError)
     list_display = ("__str__", "search_link", "order", "owner", "shared", "created_at")
     list_select_related = ("owner",)
     list_filter = ("shared",)

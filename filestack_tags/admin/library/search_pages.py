@@ -181,7 +181,7 @@ class AssetSearchPages(AssetPage):
             return context  # a request outside the search language has no order for neighbours
         try:
             found = asset_list.neighbours(list_request, int(object_id))
-        except SearchTimeout:
+        except SearchError:  # it took too long, or a prefix matches too many tags
             return context
         for name, pk in (("previous_url", found.previous), ("next_url", found.next)):
             if pk is not None:
@@ -209,6 +209,8 @@ def _shown(changelist: Any, url: str) -> dict[str, Any]:
         found: Facets = changelist.list_request.search.facets(limit=FACETS, sample=SAMPLE)
     except SearchTimeout:
         return {"facets": None, "tags": [], "took_too_long": True}
+    except SearchError:  # a prefix matches too many tags
+        return {"facets": None, "tags": []}
     typed = parse_query(changelist.query)
 
     def link(text: str) -> str:

@@ -14,7 +14,7 @@ from hypothesis import given
 from filestack_tags import curation
 from filestack_tags.admin.library import search_terms
 from filestack_tags.admin.library.search_terms import Term, Word
-from filestack_tags.models import Tag
+from filestack_tags.models import Asset, Tag
 from filestack_tags.search import completion as completion
 from filestack_tags.search.language.parser import Limits, parse
 from filestack_tags.search.language.tree import Query
@@ -213,6 +213,18 @@ def test_what_cannot_be_counted_says_so(editor: Client, three: None, page: Any) 
     for query in ({"presence": "archived"}, {"q": "sky ("}):
         assert "not available" in page(editor.get(FACETS, query, **AS_PART)).text
     assert "No asset" in page(editor.get(FACETS, {"q": "untagged"}, **AS_PART)).text
+
+
+def test_tags_and_neighbors_are_left_out_if_a_prefix_matches_too_many_tags(
+    editor: Client, three: None, page: Any, settings: Any
+) -> None:
+    settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "SEARCH_MAX_WILDCARD_TAGS": 1}
+    assert "not available for this list" in page(editor.get(FACETS, {"q": "s*"})).text
+    asset = Asset.objects.latest("pk")
+    result = {"_changelist_filters": "q=s*"}
+    links = page(editor.get(f"{LIST}{asset.pk}/change/", result)).links
+    assert "Back to the results" in links
+    assert not {"Previous asset", "Next asset"} & links.keys()
 
 
 def test_the_tags_of_a_result_are_a_page_of_their_own_without_javascript(

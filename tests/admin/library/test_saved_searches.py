@@ -164,6 +164,18 @@ def test_a_name_that_is_taken_meanwhile_is_said_too(
     assert SavedSearch.objects.count() == 1
 
 
+def test_a_search_that_times_out_when_it_is_saved_is_explained(
+    client: Client, monkeypatch: pytest.MonkeyPatch, page: Any, settings: Any
+) -> None:
+    """The form looked up its tags in time."""
+    monkeypatch.setattr(SavedSearchForm, "clean", lambda form: form.cleaned_data)
+    settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "SEARCH_TIMEOUT": 1e-9}
+    data = {"name": "Skies", "query": "sky", "order": "newest", "_save": "1"}
+    reply = client.post(ADD, data, follow=True)
+    assert "The search took too long and was stopped." in page(reply).text
+    assert not SavedSearch.objects.exists()
+
+
 def test_after_saving_one_may_go_on_with_another(client: Client) -> None:
     reply = client.post(ADD, {"name": "a", "order": "newest", "_addanother": "1"})
     assert reply["Location"] == ADD
