@@ -43,13 +43,13 @@ help:
 	@echo "make bench-backfill  measure the memory of a backfill of a million assets; needs PostgreSQL"
 	@echo "make bench-admin    measure the admin's pages with 100,000 assets; needs PostgreSQL"
 	@echo "make lint           style, types, import contracts, migrations, spelling"
-	@echo "make dist-test      the suite and the tutorial with the installed wheel"
+	@echo "make dist-test      the contents of the wheel, and a part of the suite and the tutorial with it"
 	@echo "make docs           the manual as HTML; warnings are errors"
 	@echo "make openapi        generate docs/openapi.yaml, the schema of the REST API"
 	@echo "make openapi-check  compare it with the views"
 	@echo "make schemathesis   the API against that schema, as three users; SCHEMA_SECONDS=600 runs longer"
 	@echo "make clients        generate clients from the schema, and call the API with them; needs npm and node"
-	@echo "make tox            the suite on every installed Python and Django"
+	@echo "make tox            the quick tests on every installed Python and Django, and the linters"
 	@echo "make clean          remove .venv and all generated files"
 
 demo: $(BASE)
