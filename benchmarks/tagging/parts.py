@@ -43,7 +43,8 @@ def _measure() -> None:
         "as it is": nullcontext,
         "bulk_update": _bulk_update,
         "bulk_create": _bulk_create,
-        "counts by group": _plain_counts,
+        "counts by change": _counts_by_change,
+        "names in batches": _names_in_batches,
     }
     for name, replaced in parts.items():
         work = applying.new_work(library, (BATCHES + WARM) * applying.TOGETHER)
@@ -103,10 +104,16 @@ def _bulk_create() -> AbstractContextManager[None]:
     return _replaced([bulk_statements], "_can_copy", lambda connection: False)
 
 
-def _plain_counts() -> AbstractContextManager[None]:
+def _counts_by_change() -> AbstractContextManager[None]:
     from filestack_tags.assets import tags
 
-    return _replaced([tags], "_can_adjust_together", lambda: False)
+    return _replaced([tags], "_adjust_together", tags._adjust_by_change)
+
+
+def _names_in_batches() -> AbstractContextManager[None]:
+    from filestack_tags.assets import tags
+
+    return _replaced([tags], "_existing_ids_by_array", tags._existing_ids_in_batches)
 
 
 if __name__ == "__main__":

@@ -53,10 +53,14 @@ def existing_ids(keys: Iterable[str]) -> dict[str, int]:
     An alias takes precedence over the tag with that key, which is being merged into the alias's
     tag.
     """
-    ordered = sorted(keys)
+    find = _existing_ids_by_array if _has_arrays() else _existing_ids_in_batches
+    return find(sorted(keys))
+
+
+def _existing_ids_in_batches(keys: list[str]) -> dict[str, int]:
     ids: dict[str, int] = {}
-    for start in range(0, len(ordered), BATCH):
-        batch = ordered[start : start + BATCH]
+    for start in range(0, len(keys), BATCH):
+        batch = keys[start : start + BATCH]
         tags = Tag.objects.using(alias()).filter(key__in=batch)
         ids.update(tags.values_list("key", "pk"))
         aliases = TagAlias.objects.using(alias()).filter(key__in=batch)
@@ -81,12 +85,14 @@ def adjust_counts(changes: Mapping[int, int]) -> None:
     tag with others. Tags whose count changes by 0 are left alone.
     """
     counted = {tag_id: change for tag_id, change in sorted(changes.items()) if change}
-    if _can_adjust_together():
-        _adjust_together(counted)
-        return
-    _lock(counted)
+    adjust = _adjust_together if _has_arrays() else _adjust_by_change
+    adjust(counted)
+
+
+def _adjust_by_change(changes: Mapping[int, int]) -> None:
+    _lock(changes)
     by_change: defaultdict[int, list[int]] = defaultdict(list)
-    for tag_id, change in counted.items():
+    for tag_id, change in changes.items():
         by_change[change].append(tag_id)
     for change, group in by_change.items():
         # The floor is not in the WHERE: MariaDB would use the index on the count, and lock rows in
@@ -97,8 +103,27 @@ def adjust_counts(changes: Mapping[int, int]) -> None:
         Tag.objects.using(alias()).filter(pk__in=group).update(asset_count=floored)
 
 
-def _can_adjust_together() -> bool:
+def _has_arrays() -> bool:
     return connections[alias()].vendor == "postgresql"
+
+
+def _existing_ids_by_array(keys: list[str]) -> dict[str, int]:
+    """Look up all keys in one statement of PostgreSQL, which gets them as one parameter.
+
+    Compared with ``key__in``, a first reply of 20 tags takes 0.8 instead of 1.4 ms of processor
+    time, of the worker and the database together. See ``python -m benchmarks.tagging.parts``.
+    """
+    connection = connections[alias()]
+    quote = connection.ops.quote_name
+    tags, aliases = quote(Tag._meta.db_table), quote(TagAlias._meta.db_table)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT key, id, false AS is_alias FROM {tags} WHERE key = ANY(%s)"  # noqa: S608  contains no values
+            f" UNION ALL SELECT key, tag_id, true FROM {aliases} WHERE key = ANY(%s)"
+            " ORDER BY is_alias",
+            [keys, keys],
+        )
+        return {key: tag_id for key, tag_id, _ in cursor.fetchall()}
 
 
 def _lock(tag_ids: Iterable[int]) -> None:
