@@ -45,6 +45,9 @@ SAMPLED = 4
 ones.
 """
 
+LEASED_TOGETHER = 32
+"""Assets leased in one transaction: their calls start when it ends."""
+
 PAUSE = 0.5
 """Seconds between database queries while waiting."""
 
@@ -144,16 +147,17 @@ def _room(calls: ConcurrentCalls[Lease], concurrency: int) -> int:
     That is up to twice ``concurrency`` in all, so that the next calls are ready while answers are
     applied. While a circuit recovers, it is what the circuit breaker allows.
     """
-    room = _missing(calls, concurrency if concurrency == 1 else 2 * concurrency)
+    target = concurrency if concurrency == 1 else 2 * concurrency
+    room = _missing(target, calls.unfinished())
     if room and (allowed := circuit_breaker.allowed(concurrency)) < concurrency:
-        return _missing(calls, allowed)
+        return _missing(allowed, len(calls))
     return room
 
 
-def _missing(calls: ConcurrentCalls[Lease], target: int) -> int:
+def _missing(target: int, present: int) -> int:
     """Return how many are missing to ``target``, or 0 if few: leasing one costs as much as many."""
-    missing = target - len(calls)
-    return missing if missing >= (max(target // 4, 1) if calls else 1) else 0
+    missing = target - present
+    return missing if missing >= (max(target // 4, 1) if present else 1) else 0
 
 
 def _fill(
@@ -170,6 +174,23 @@ def _fill(
     ids = supply.candidates(room) if room else []
     if not ids:
         return 0.0
+    for start in range(0, len(ids), LEASED_TOGETHER):
+        portion = ids[start : start + LEASED_TOGETHER]
+        if wait := _start(calls, supply, portion, report_progress):
+            return wait
+    return 0.0
+
+
+def _start(
+    calls: ConcurrentCalls[Lease],
+    supply: Supply,
+    ids: Sequence[int],
+    report_progress: ReportProgress,
+) -> float:
+    """Lease assets and start their calls.
+
+    Return after how many seconds to continue if the rate limit kept some from being leased, else 0.
+    """
     began = monotonic()
     delays, wait = rate_limit.permits(len(ids))
     permitted = ids[: len(delays)]

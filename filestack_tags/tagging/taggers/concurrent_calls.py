@@ -30,7 +30,7 @@ from .reply_checks import check_answer, check_error
 Key = TypeVar("Key")
 Answer = TaggerReply | PendingJob
 
-LINGER = 0.1
+LINGER = 0.05
 """Seconds to wait for more answers after the first one: applying them together is faster."""
 
 
@@ -52,6 +52,10 @@ class ConcurrentCalls(Generic[Key]):
     def __len__(self) -> int:
         """Return how many calls were started and not collected."""
         return len(self._calls)
+
+    def unfinished(self) -> int:
+        """Return how many calls were started and have no answer yet."""
+        return len(self._calls) - self._finished.qsize()
 
     def __enter__(self) -> Self:
         return self
