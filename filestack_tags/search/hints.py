@@ -82,7 +82,7 @@ def hints(search: Search, typed: Query) -> tuple[Hint, ...]:
 def _hints(search: Search, typed: Query) -> Iterator[Hint]:
     runs = [run for run in _runs(typed.where) if len(run) > 1]
     phrases = [phrase for run in runs for phrase in _phrases(run)]
-    names = search.names(*phrases)
+    names = search.names(typed.where, *phrases)
     labelled = [
         leaf
         for leaf in leaves(conjunction((typed.where, *phrases)))

@@ -51,6 +51,11 @@ def test_words_that_are_one_tag_are_offered_first(query, phrase, suggestion):
     assert str(parse(suggestion)) == suggestion
 
 
+def test_hints_are_for_any_typed_text():
+    hints = Search("clock").hints(parse("golden gate skyy"))
+    assert [hint.term for hint in hints] == ["golden gate", "skyy"]
+
+
 @pytest.mark.parametrize(
     "query", ["clock wall", "wall OR clock", "wall>=50 clock", "wall -clock"]
 )
