@@ -178,6 +178,7 @@ def test_the_admin_looks_up_names_once_a_request():
     # A lookup of names, and no query else, is added by a search that matches everything.
     assert number(f"{page}?q=sky") - number(page) == 1
     assert number(f"{page}?q=sky&tag=sky&confidence=50") - number(page) == 2  # statistics
+    assert number(f"{page}?q=sky&o=6") - number(f"{page}?o=6") == 1
     assert number(f"{page}facets/?q=sky+sea") - number(f"{page}facets/?q=-name:x") == 1
 
 

@@ -196,8 +196,7 @@ class KeysetChangeList(AssetChangeList):
             self.problem = explained(error, self.query)
             return self.root_queryset.none()
         if self.params.get(ORDER_VAR):
-            self.unknown = ()  # AssetAdmin.get_search_results() reports them
-            return super().get_queryset(request, exclude_parameters)
+            return self._matches.order_by(*self.get_ordering(request, self._matches))
         return self._matches
 
     def _terms(self, request: HttpRequest) -> list[Node] | None:
