@@ -60,6 +60,7 @@ class ProblemSerializer(serializers.Serializer[Any]):
     position = count(required=False)
     found = serializers.CharField(required=False, allow_blank=True)
     expected = serializers.ListField(child=serializers.CharField(), required=False)
+    terms = serializers.ListField(child=serializers.CharField(), required=False)
     suggestion = serializers.CharField(required=False, allow_blank=True)
     unknown = serializers.ListField(child=serializers.CharField(), required=False)
     allowed = serializers.ListField(child=serializers.CharField(), required=False)

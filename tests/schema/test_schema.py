@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import yaml
+
 from filestack_tags.api.problems import PROBLEMS
 from filestack_tags.api.urls import router
 
@@ -72,6 +74,12 @@ def test_every_problem_of_a_request_is_in_the_schema() -> None:
     besides = {"method-not-allowed", "not-acceptable"}
     missing = {problem.name for problem in PROBLEMS if f"`{problem.name}`" not in text}
     assert missing == besides
+
+
+def test_every_member_of_a_problem_is_in_the_schema() -> None:
+    schemas = yaml.safe_load(COMMITTED.read_text("utf-8"))["components"]["schemas"]
+    members = {member for problem in PROBLEMS for member in problem.members}
+    assert members <= schemas["Problem"]["properties"].keys()
 
 
 def test_the_api_needs_no_drf_spectacular() -> None:
