@@ -108,8 +108,8 @@ class Plan:
             Clause(clause.node, clause.streams, sum(rows[each] for each in clause.streams))
             for clause in self.clauses
         ]
-        if driver := getattr(self, "driver", None):
-            self.driver = sized[self.clauses.index(driver)]
+        if self.driver:
+            self.driver = sized[self.clauses.index(self.driver)]
         self.clauses = sized
 
     def matches(self, *, without: Clause | None = None) -> Fragment:

@@ -20,8 +20,7 @@ from django.utils import timezone
 from filestack_tags.conf import get_settings
 from filestack_tags.db.transactions import alias, retry_on_deadlock
 from filestack_tags.models import Asset, AssetQuerySet, Backfill, TaggingRun
-from filestack_tags.search import Search
-from filestack_tags.search.deadline import in_background
+from filestack_tags.search.deadline import in_background, time_limit
 
 from . import asset_leases, budget, pipeline
 from .asset_leases import Lease, LeaseRefused
@@ -111,7 +110,7 @@ def estimate(options: Options, *, going_on: Backfill | None = None) -> Estimate:
     assets = matching(options)
     if going_on is not None and going_on.position is not None:
         assets = assets.filter(pk__lt=going_on.position)
-    with Search(options.query, using=alias()).time_limit(seconds=in_background()):
+    with time_limit(alias(), seconds=in_background()):
         number = assets.count()
         if options.limit is not None:
             number = min(number, options.limit)
@@ -282,8 +281,7 @@ class _Walk:
                 assets = assets.filter(pk__lt=position)
             wanted = READ_AHEAD if left is None else min(left, READ_AHEAD)
             newest = assets.order_by("-pk").values_list("pk", flat=True)
-            search = Search(self._options.query, using=alias())
-            with search.time_limit(seconds=in_background()):
+            with time_limit(alias(), seconds=in_background()):
                 ids = list(newest[:wanted])
             if not ids:
                 return
