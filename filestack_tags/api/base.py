@@ -29,7 +29,7 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 from rest_framework.viewsets import ViewSet
 
-from filestack_tags.assets.visibility import assets_of, sees_everything
+from filestack_tags.assets.visibility import assets_of, sees_everything, sees_hidden_tags
 from filestack_tags.curation import throttle
 from filestack_tags.db.replicas import reading_primary
 from filestack_tags.db.transactions import alias, atomic, locked
@@ -288,7 +288,7 @@ class View(ViewSet):
         """
         if not self.query.get("include"):
             return False
-        if not self.request.user.has_perm("filestack_tags.search_hidden"):
+        if not sees_hidden_tags(self.request.user):
             raise PermissionDenied(_("You do not have permission to see hidden tags."))
         return True
 

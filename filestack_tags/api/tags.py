@@ -128,11 +128,10 @@ class MergeSerializer(Body):
     into = TagName()
 
 
-FIELDS = ("key", "name", "asset_count", "min_confidence", "hidden", "aliases")
-
-
 class TagParameters(HiddenParameters):
-    fields = CommaSeparated(FIELDS, help_text="the members of a tag to return")  # type: ignore[assignment]  # a field, as DRF allows
+    fields = CommaSeparated(  # type: ignore[assignment]  # a field, as DRF allows
+        tuple(TagSerializer().fields), help_text="the members of a tag to return"
+    )
 
 
 class TagListParameters(TagParameters, PageParameters):

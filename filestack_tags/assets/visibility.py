@@ -26,8 +26,6 @@ from .sensitive import is_approved, unapproved_ids
 NOTHING = "nothing"
 """The digest of a scope without any asset. Users without assets share no searches."""
 
-SEARCH_HIDDEN = "filestack_tags.search_hidden"
-
 Hook = Callable[[Any], Q | None]
 
 
@@ -82,7 +80,7 @@ def sees_hidden_tags(user: Any) -> bool:
 
     That requires ``search_hidden``. Code without a user may see all.
     """
-    return user is None or bool(user.has_perm(SEARCH_HIDDEN))
+    return user is None or bool(user.has_perm("filestack_tags.search_hidden"))
 
 
 def asset_tags_named_to(user: Any, rows: QuerySet[AssetTag]) -> QuerySet[AssetTag]:

@@ -24,7 +24,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext as _
 
 from filestack_tags.admin.lookups import InvalidListParameters, is_number
-from filestack_tags.assets.visibility import scope_of
+from filestack_tags.assets.visibility import scope_of, sees_hidden_tags
 from filestack_tags.exceptions import SearchError, SearchTimeout
 from filestack_tags.operations.status import not_configured
 from filestack_tags.search.completion import complete
@@ -80,11 +80,10 @@ class AssetSearchPages(AssetPage):
         word = search_terms.word_at(text, len(before))
         if word is None:
             return JsonResponse({"before": before, "after": text[len(before) :], "tags": []})
-        allowed = request.user.has_perm("filestack_tags.search_hidden")
         found = complete(
             word.typed,
             limit=COMPLETIONS,
-            include_hidden=allowed and "include:hidden" in text,
+            include_hidden="include:hidden" in text and sees_hidden_tags(request.user),
             scope=scope_of(request.user),
         )
         tags = [
