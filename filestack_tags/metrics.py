@@ -4,8 +4,9 @@
 events with :func:`count` and :func:`observe`. A host project subscribes with :func:`subscribe`, or
 with the setting ``METRICS_SINKS``. Labels are short fixed words: never ids, URLs or secrets.
 
-Metrics describe what a process did, not the state of the database: work that was rolled back and
-repeated is counted twice. For the current backlog see :mod:`filestack_tags.operations.status`.
+What a transaction of this app changes is reported after its commit. A process that crashes just
+then does not report it, so use rows for exact numbers. For the current backlog see
+:mod:`filestack_tags.operations.status`.
 """
 
 from __future__ import annotations
@@ -236,7 +237,7 @@ _listeners: tuple[Listener, ...] = ()
 def subscribe(listener: Listener) -> Callable[[], None]:
     """Call ``listener(measurement)`` for every event; return a function that unsubscribes it.
 
-    The thread that does the work calls it immediately, perhaps inside a transaction: be quick, and
+    The thread that does the work calls it, perhaps inside a transaction of the host: be quick, and
     do not use the database. Exceptions are logged and otherwise ignored.
     """
     global _listeners

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from mimetypes import guess_type
@@ -201,8 +200,8 @@ def store(entry_id: int) -> Stored:
         offer = _offer(field, entry)
         return _link_asset(field, entry, offer) or _discard(entry, offer)
     except _Skipped as skipped:
-        entry.close(ModelFile.State.SKIPPED, str(skipped))
-        return _save(entry)
+        text = str(skipped)
+        return _save(entry, lambda: entry.close(ModelFile.State.SKIPPED, text))
     except Exception as error:  # noqa: BLE001  # storages raise their library's exceptions
         return _failed(entry, error)
 
@@ -309,21 +308,21 @@ def _failed(entry: ModelFile, error: Exception) -> Stored:
     is_final = isinstance(error, (TaggerError, InvalidReference))
     is_over = is_final and not getattr(error, "retryable", False)
     if is_over or entry.attempts >= settings.MAX_ATTEMPTS:
-        entry.close(ModelFile.State.FAILED, text, code)
-    else:
-        delay = backoff(
-            entry.attempts, base=settings.RETRY_DELAY, longest=settings.RETRY_DELAY_MAX
-        )
-        entry.retry(delay, text, code)
-    return _save(entry)
+        return _save(entry, lambda: entry.close(ModelFile.State.FAILED, text, code))
+    delay = backoff(entry.attempts, base=settings.RETRY_DELAY, longest=settings.RETRY_DELAY_MAX)
+    return _save(entry, lambda: entry.retry(delay, text, code))
 
 
 @retry_on_deadlock
-def _save(entry: ModelFile) -> Stored:
-    """Save the result for a file, unless it changed or another process has leased it by now."""
-    with suppress(LeaseLost), atomic():
-        ModelFile.objects.lock_leased([entry])
-        entry.save(using=alias(), update_fields=(*ModelFile.LEASE_FIELDS, "updated_at"))
+def _save(entry: ModelFile, change: Callable[[], None]) -> Stored:
+    """Change and save a file's entry, unless it changed or another process leased it meanwhile."""
+    try:
+        with atomic():
+            ModelFile.objects.lock_leased([entry])
+            change()
+            entry.save(using=alias(), update_fields=(*ModelFile.LEASE_FIELDS, "updated_at"))
+    except LeaseLost:
+        return Stored("changed")
     return Stored(entry.state, retry_at=entry.due_at)
 
 

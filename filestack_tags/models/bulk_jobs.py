@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from filestack_tags import metrics
 from filestack_tags.db.replicas import ReplicaManager
+from filestack_tags.db.transactions import on_commit
 from filestack_tags.fields import ExactCharField
 
 from .assets import Asset
@@ -134,21 +135,22 @@ class BulkJob(Leased):
         return self.due_at is not None
 
     def close(self, state: str, error: str = "", error_code: str = "") -> None:
-        """Set the final state and when it was reached, without saving."""
+        """Set the final state and its time, without saving; count it after the commit."""
         super().close(state, error, error_code)
         self.held = ""
         self.finished_at = timezone.now()
-        is_failed, is_finished = state == self.State.FAILED, state == self.State.FINISHED
-        metrics.count(
-            "bulk.failed"
-            if is_failed
-            else "bulk.finished"
-            if is_finished
-            else "bulk.cancelled",
-            job=self.action,
-        )
         waited = (self.finished_at - self.created_at).total_seconds()
-        metrics.observe("bulk.seconds", waited, job=self.action)
+
+        def count() -> None:
+            if state == self.State.FAILED:
+                metrics.count("bulk.failed", job=self.action)
+            elif state == self.State.FINISHED:
+                metrics.count("bulk.finished", job=self.action)
+            else:
+                metrics.count("bulk.cancelled", job=self.action)
+            metrics.observe("bulk.seconds", waited, job=self.action)
+
+        on_commit(count)
 
 
 class BulkJobItem(models.Model):

@@ -1,12 +1,14 @@
-"""Webhook deliveries: the requests that Filestack sent, and what became of them."""
+"""Webhook deliveries: the requests that Filestack sent, and the results of processing them."""
 
 from __future__ import annotations
 
 from django.db import models
 from django.utils import timezone
+from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
 from filestack_tags import metrics
+from filestack_tags.db.transactions import on_commit
 from filestack_tags.fields import ExactCharField
 
 from .assets import Asset
@@ -70,17 +72,25 @@ class WebhookDelivery(Leased):
     def __str__(self) -> str:
         return f"{self.action or '?'} #{self.pk}"
 
+    @cached_property
+    def _is_replayed(self) -> bool:
+        """Whether it was closed before this lease. Cached: a rolled back close is repeated."""
+        return self.processed_at is not None
+
     def close(self, state: str, error: str = "", error_code: str = "") -> None:
-        """Set the final state and when it was reached, without saving."""
+        """Set the final state and its time, without saving; count it after the commit."""
         super().close(state, error, error_code)
-        self.outcome, self.asset_id = "", None
-        action = self.action if self.action in metrics.ACTIONS else "unknown"
-        if state == self.State.FAILED:
-            metrics.count("webhook.failed")
-        else:
-            metrics.count("webhook.processed", action=action)
-        is_first = self.processed_at is None
-        self.processed_at = timezone.now()
-        if is_first:
-            waited = (self.processed_at - self.received_at).total_seconds()
-            metrics.observe("webhook.seconds", waited, action=action)
+        is_replayed = self._is_replayed
+        self.outcome, self.asset_id, self.processed_at = "", None, timezone.now()
+        waited = (self.processed_at - self.received_at).total_seconds()
+
+        def count() -> None:
+            action = self.action if self.action in metrics.ACTIONS else "unknown"
+            if state == self.State.FAILED:
+                metrics.count("webhook.failed")
+            else:
+                metrics.count("webhook.processed", action=action)
+            if not is_replayed:
+                metrics.observe("webhook.seconds", waited, action=action)
+
+        on_commit(count)

@@ -6,6 +6,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from filestack_tags import metrics
+from filestack_tags.db.transactions import on_commit
 from filestack_tags.fields import ExactCharField
 
 from .assets import Asset
@@ -64,6 +65,6 @@ class ModelFile(Leased):
         return f"{self.field} {self.row}"
 
     def close(self, state: str, error: str = "", error_code: str = "") -> None:
-        """Set the final state, without saving."""
+        """Set the final state, without saving; count it after the commit."""
         super().close(state, error, error_code)
-        metrics.count("model_files.closed", result=state)
+        on_commit(lambda: metrics.count("model_files.closed", result=state))

@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from filestack_tags import metrics
 from filestack_tags.db.replicas import ReplicaManager
+from filestack_tags.db.transactions import on_commit
 from filestack_tags.fields import ExactCharField
 
 from .leases import Leased, LeasedManager, one_of, open_means_due
@@ -109,6 +110,7 @@ class OutboundMessage(Leased):
         return f"{self.event} #{self.pk}"
 
     def close(self, state: str, error: str = "", error_code: str = "") -> None:
-        """Set the final state, without saving."""
+        """Set the final state, without saving; count it after the commit."""
         super().close(state, error, error_code)
-        metrics.count("outbound.sent" if state == self.State.SENT else "outbound.failed")
+        is_sent = state == self.State.SENT
+        on_commit(lambda: metrics.count("outbound.sent" if is_sent else "outbound.failed"))

@@ -24,7 +24,7 @@ from django.utils.crypto import salted_hmac
 from filestack_tags import metrics
 from filestack_tags.concurrency.backoff import backoff
 from filestack_tags.conf import get_settings
-from filestack_tags.db.transactions import alias, atomic, locked, retry_on_deadlock
+from filestack_tags.db.transactions import alias, atomic, locked, on_commit, retry_on_deadlock
 from filestack_tags.exceptions import EndpointError
 from filestack_tags.models import LeaseLost, OutboundEndpoint, OutboundMessage
 from filestack_tags.models.outbound import new_nonce
@@ -256,18 +256,18 @@ def _record(
 ) -> None:
     """Save the result of messages, unless another process has leased them meanwhile."""
     limit = get_settings().OUTBOUND_MAX_ATTEMPTS
-    for message in messages:
-        message.http_status = result.status
-        if result.is_accepted:
-            message.sent_at = timezone.now()
-            message.close(State.SENT)
-        elif is_final or message.attempts >= limit:
-            message.close(State.FAILED, result.error)
-        else:
-            message.retry(_delay(result, message.attempts), result.error)
-            metrics.count("outbound.retried")
     with suppress(LeaseLost), atomic():
         OutboundMessage.objects.lock_leased(messages)
+        for message in messages:
+            message.http_status = result.status
+            if result.is_accepted:
+                message.sent_at = timezone.now()
+                message.close(State.SENT)
+            elif is_final or message.attempts >= limit:
+                message.close(State.FAILED, result.error)
+            else:
+                message.retry(_delay(result, message.attempts), result.error)
+                on_commit(lambda: metrics.count("outbound.retried"))
         rows = OutboundMessage.objects.using(alias())
         rows.bulk_update(messages, OutboundMessage.LEASE_FIELDS)
 

@@ -17,7 +17,7 @@ from filestack_tags import metrics
 from filestack_tags.assets.registry import idle_state
 from filestack_tags.conf import get_settings
 from filestack_tags.db.bulk_statements import update_rows
-from filestack_tags.db.transactions import alias, atomic, locked, retry_on_deadlock
+from filestack_tags.db.transactions import alias, atomic, locked, on_commit, retry_on_deadlock
 from filestack_tags.error_codes import ErrorCode
 from filestack_tags.filestack.payloads import parse_tags_reply
 from filestack_tags.filestack.sources import Source
@@ -245,7 +245,7 @@ class _Acquisition:
                 f"Given up after {asset.attempts} attempts; the last one was abandoned."
             )
             asset.error_code = ErrorCode.ABANDONED
-            metrics.count("tagging.failed", code=ErrorCode.ABANDONED)
+            on_commit(lambda: metrics.count("tagging.failed", code=ErrorCode.ABANDONED))
             self._refuse(asset)
 
     def _admitted(self, assets: Sequence[Asset], jobs: Mapping[int, TaggingRun]) -> list[Asset]:

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from filestack_tags import metrics
 from filestack_tags.conf import get_settings
-from filestack_tags.db.transactions import alias, locked, retry_on_deadlock
+from filestack_tags.db.transactions import alias, locked, on_commit, retry_on_deadlock
 from filestack_tags.models import DailyUsage
 
 
@@ -78,7 +78,7 @@ def reserve(calls: int, day: date) -> int:
         row.calls += granted
         row.save(using=alias(), update_fields=("calls",))
     if granted < calls:
-        metrics.count("budget.exhausted")
+        on_commit(lambda: metrics.count("budget.exhausted"))
     return granted
 
 

@@ -22,7 +22,14 @@ from filestack_tags import metrics
 from filestack_tags.conf import get_settings
 from filestack_tags.db.datetimes import CLOCKS_DIFFER, to_database_time
 from filestack_tags.db.text import sanitize_text
-from filestack_tags.db.transactions import alias, atomic, locked, retry_on_deadlock, shared_now
+from filestack_tags.db.transactions import (
+    alias,
+    atomic,
+    locked,
+    on_commit,
+    retry_on_deadlock,
+    shared_now,
+)
 from filestack_tags.exceptions import (
     AccessDenied,
     InvalidApplication,
@@ -193,7 +200,7 @@ def _opens_at_once(error: TaggerError) -> bool:
 
 def _close(row: Circuit) -> None:
     if row.opened_at is not None:
-        metrics.count("circuit.closed", tagger=row.tagger)
+        on_commit(lambda: metrics.count("circuit.closed", tagger=row.tagger))
         logger.warning("Calls to the tagger %s were resumed", row.tagger)
         if row.error_code not in OF_A_FILE:  # no rate or quota to exceed
             row.closed_at = shared_now()
@@ -208,7 +215,7 @@ def _open(row: Circuit, errors: list[TaggerError]) -> None:
     now = shared_now()
     if row.opened_at is None:
         row.opened_at = now
-        metrics.count("circuit.opened", tagger=row.tagger)
+        on_commit(lambda: metrics.count("circuit.opened", tagger=row.tagger))
         logger.error("Calls to the tagger %s are paused: %s", row.tagger, errors[-1])
     else:
         row.opened_times += 1

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from filestack_tags import metrics
+from filestack_tags.db.transactions import on_commit
 
 from . import file_events, workflow_jobs
 from .handler_types import IGNORED, HandlerResult, ReceivedEvent
@@ -30,7 +31,7 @@ def ignore(events: Sequence[ReceivedEvent]) -> dict[int, HandlerResult]:
 
 def ignore_unknown(events: Sequence[ReceivedEvent]) -> dict[int, HandlerResult]:
     """Ignore events with an unknown action."""
-    metrics.count("webhook.unknown_action", len(events))
+    on_commit(lambda: metrics.count("webhook.unknown_action", len(events)))
     return {
         received.delivery.pk: HandlerResult(
             IGNORED, f"Unknown action {received.event.action!r}."

@@ -21,7 +21,7 @@ from filestack_tags.concurrency.backoff import backoff
 from filestack_tags.conf import get_settings
 from filestack_tags.db.bulk_statements import update_rows
 from filestack_tags.db.text import sanitize_text
-from filestack_tags.db.transactions import alias, atomic, retry_on_deadlock
+from filestack_tags.db.transactions import alias, atomic, on_commit, retry_on_deadlock
 from filestack_tags.error_codes import ErrorCode
 from filestack_tags.exceptions import PayloadError
 from filestack_tags.filestack.payloads import parse_event
@@ -189,7 +189,7 @@ def _fail(delivery: WebhookDelivery, error: Exception) -> Outcome:
                     )
                     delivery.retry(delay, text, code)
                     fields = Leased.LEASE_FIELDS  # of an earlier result, keep the rest
-                    metrics.count("webhook.retried")
+                    on_commit(lambda: metrics.count("webhook.retried"))
             delivery.save(using=alias(), update_fields=fields)
     except LeaseLost:
         return Outcome(delivery.pk, "lease_lost")

@@ -400,7 +400,10 @@ def test_what_cannot_be_undone_is_said() -> None:
 
 
 def test_what_jobs_come_to_is_told(
-    told: list[Any], person: User, monkeypatch: pytest.MonkeyPatch
+    told: list[Any],
+    person: User,
+    monkeypatch: pytest.MonkeyPatch,
+    django_capture_on_commit_callbacks: Any,
 ) -> None:
     def heard() -> list[tuple[str, float, str]]:
         said = [(one.name, one.value, "".join(one.labels.values())) for one in told]
@@ -410,7 +413,8 @@ def test_what_jobs_come_to_is_told(
     tagged(3)
     job = asked("archive", user=person, key="once")
     asked("archive", user=person, key="once")
-    with time_machine.travel(timezone.now() + timedelta(minutes=5)):
+    later = time_machine.travel(timezone.now() + timedelta(minutes=5))
+    with later, django_capture_on_commit_callbacks(execute=True):
         done(job)
     *counts, (name, seconds, action) = heard()
     assert counts == [
@@ -422,12 +426,14 @@ def test_what_jobs_come_to_is_told(
     assert (name, action) == ("bulk.seconds", "archive")
     assert 300 <= seconds < 330
     undoing = bulk.undo(job.pk, user=person)
-    bulk.cancel(undoing.pk)
-    bulk.cancel(undoing.pk)
+    with django_capture_on_commit_callbacks(execute=True):
+        bulk.cancel(undoing.pk)
+        bulk.cancel(undoing.pk)
     assert [each[0] for each in heard()] == ["bulk.requested", "bulk.cancelled", "bulk.seconds"]
     monkeypatch.setattr(batches, "_next", None)
     broken = asked("export", format="csv")
-    for _ in range(batches.TRIES):
-        set_due()
-        bulk.step(broken.pk)
+    with django_capture_on_commit_callbacks(execute=True):
+        for _ in range(batches.TRIES):
+            set_due()
+            bulk.step(broken.pk)
     assert [each[::2] for each in heard()][1] == ("bulk.failed", "export")

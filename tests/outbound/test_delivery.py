@@ -10,14 +10,21 @@ from typing import Any
 
 import pytest
 import time_machine
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from standardwebhooks import WebhookVerificationError
 
 from filestack_tags import curation, tasks
 from filestack_tags.exceptions import EndpointError, FileNotFound
-from filestack_tags.models import OutboundEndpoint, OutboundMessage, Tag, TaggingRun
+from filestack_tags.models import (
+    LeaseLost,
+    OutboundEndpoint,
+    OutboundMessage,
+    Tag,
+    TaggingRun,
+)
+from filestack_tags.models.leases import LeasedQuerySet
 from filestack_tags.operations import retention
 from filestack_tags.outbound import delivery, http, outbox
 from filestack_tags.tagging import results
@@ -161,12 +168,16 @@ def test_many_results_are_told_of_by_one_statement(endpoint: OutboundEndpoint) -
 
 
 def test_a_message_comes_again_with_the_same_id_until_it_is_accepted(
-    receiver: Receiver, endpoint: OutboundEndpoint, told: list[Any]
+    receiver: Receiver,
+    endpoint: OutboundEndpoint,
+    told: list[Any],
+    django_capture_on_commit_callbacks: Any,
 ) -> None:
     receiver.answers = [500, 302, 400]
     tagged("h1", {"sky": 90})
     for attempt in range(1, 5):
-        assert delivery.send_due() == 1
+        with django_capture_on_commit_callbacks(execute=True):
+            assert delivery.send_due() == 1
         message = OutboundMessage.objects.get()
         assert message.attempts == attempt
         assert delivery.send_due() == 0  # not before it is due
@@ -177,6 +188,35 @@ def test_a_message_comes_again_with_the_same_id_until_it_is_accepted(
     assert len(receiver.verified(delivery.secret_of(endpoint))) == 4
     names = [each.name for each in told if each.name.startswith("outbound")]
     assert names == ["outbound.retried"] * 3 + ["outbound.sent"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_repeated_transaction_is_counted_once(
+    receiver: Receiver,
+    endpoint: OutboundEndpoint,
+    told: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After a lost lease nothing is counted."""
+    receiver.answers = [400, 204]
+    bulk_update = LeasedQuerySet.bulk_update
+    errors: list[Exception] = [OperationalError("deadlock")]
+
+    def update(*args: Any) -> int:
+        updated = bulk_update(*args)
+        if errors:
+            raise errors.pop()
+        return updated
+
+    monkeypatch.setattr(LeasedQuerySet, "bulk_update", update)
+    outbox.record(outbox.TAGGED, [{"asset_id": 1}, {"asset_id": 2}])  # sends them
+    counted = [one.name for one in told if one.name.startswith("outbound")]
+    assert (counted, errors) == (["outbound.retried", "outbound.sent"], [])
+    due_again()
+    errors.append(LeaseLost())
+    told.clear()
+    assert delivery.send_due() == 1
+    assert not told
 
 
 def test_attempts_end_and_a_person_may_have_it_sent_again(
@@ -216,14 +256,19 @@ def test_an_endpoint_that_is_down_is_asked_once_for_all_that_wait(
 
 
 def test_what_is_put_off_is_given_up_in_the_end_too(
-    receiver: Receiver, endpoint: OutboundEndpoint, settings: Any, told: list[Any]
+    receiver: Receiver,
+    endpoint: OutboundEndpoint,
+    settings: Any,
+    told: list[Any],
+    django_capture_on_commit_callbacks: Any,
 ) -> None:
     settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "OUTBOUND_MAX_ATTEMPTS": 2}
     receiver.answers = [503, 503]
     outbox.record(outbox.TAGGED, [{"asset_id": pk} for pk in range(delivery.BATCH + 5)])
     delivery.send_due()
     due_again()
-    delivery.send_due()
+    with django_capture_on_commit_callbacks(execute=True):
+        delivery.send_due()
     assert len(receiver.requests) == 2
     assert set(OutboundMessage.objects.values_list("state", "attempts")) == {("failed", 2)}
     failed = sum(each.value for each in told if each.name == "outbound.failed")

@@ -8,16 +8,22 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from filestack_tags.assets import tags
+from filestack_tags.db import bulk_statements
 from filestack_tags.db.text import reference_digest
 from filestack_tags.filestack.payloads import event_key
 from filestack_tags.models import Asset, AssetQuerySet, AssetTag, TaggingRun, WebhookDelivery
 from filestack_tags.signals import asset_registered
-from filestack_tags.testing.payloads import fp_delete, fp_overwrite, fp_upload, fs_workflow
+from filestack_tags.testing.payloads import (
+    fp_delete,
+    fp_overwrite,
+    fp_upload,
+    fs_workflow,
+)
 from filestack_tags.webhooks import handlers, processing, workflow_jobs
 from filestack_tags.webhooks.handler_types import ReceivedEvent
 
@@ -231,6 +237,27 @@ def test_one_that_is_lost_to_another_process_is_left_to_it(
     assert {outcome.state for outcome in processing.process(ids)} == {"alone"}
     assert not Asset.objects.exists()
     assert not TaggingRun.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_repeated_transaction_is_counted_once(
+    monkeypatch: pytest.MonkeyPatch, told: list[Any]
+) -> None:
+    errors = [OperationalError("deadlock")]
+
+    def update_rows(*args: Any) -> None:
+        bulk_statements.update_rows(*args)
+        if errors:
+            raise errors.pop()
+
+    monkeypatch.setattr(processing, "update_rows", update_rows)
+    (outcome,) = processing.process(store({"action": "fp.telepathy", "id": 1}))
+    assert (outcome.state, errors) == (State.IGNORED, [])
+    assert [one.name for one in told if one.name.startswith("webhook.")] == [
+        "webhook.unknown_action",
+        "webhook.processed",
+        "webhook.seconds",
+    ]
 
 
 def test_those_that_were_tried_are_taken_one_by_one() -> None:

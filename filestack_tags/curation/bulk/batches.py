@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from django.db import InterfaceError, OperationalError, connections
 from django.utils import timezone
@@ -20,7 +21,7 @@ from django.utils import timezone
 from filestack_tags import metrics
 from filestack_tags.concurrency.backoff import backoff
 from filestack_tags.db.text import sanitize_text
-from filestack_tags.db.transactions import alias, atomic, retry_on_deadlock
+from filestack_tags.db.transactions import alias, atomic, on_commit, retry_on_deadlock
 from filestack_tags.exceptions import FilestackTagsError
 from filestack_tags.models import Asset, BulkJob, BulkJobItem, LeaseLost
 from filestack_tags.search.deadline import in_background
@@ -192,12 +193,7 @@ def _apply(job: BulkJob, ids: Sequence[int]) -> Effect:
 def _record(job: BulkJob, chosen: _Chosen, effect: Effect, now: datetime) -> None:
     """Record the results of the batch on the job."""
     _record_items(job, effect)
-    for word, assets in (
-        ("changed", effect.changed),
-        ("skipped", effect.skipped),
-        ("failed", effect.failed),
-    ):
-        metrics.count("bulk.assets", len(assets), job=job.action, effect=word)
+    on_commit(partial(_count, job.action, effect))
     ids = (*chosen.ids, *chosen.unmatched)
     if ids:
         job.position = min(ids)
@@ -216,6 +212,15 @@ def _record(job: BulkJob, chosen: _Chosen, effect: Effect, now: datetime) -> Non
             State.FAILED,
             f"{job.failed:,} assets failed, so it was stopped. What it did is kept.",
         )
+
+
+def _count(action: str, effect: Effect) -> None:
+    for word, assets in (
+        ("changed", effect.changed),
+        ("skipped", effect.skipped),
+        ("failed", effect.failed),
+    ):
+        metrics.count("bulk.assets", len(assets), job=action, effect=word)
 
 
 def _record_items(job: BulkJob, effect: Effect) -> None:
