@@ -7,14 +7,18 @@ import re
 import tomllib
 from configparser import ConfigParser
 from dataclasses import fields
+from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import pytest
 from django.apps import apps
+from django.core.management import get_commands
 
 from filestack_tags import signals
-from filestack_tags.conf import DEFAULTS, Settings
+from filestack_tags.conf import DEFAULTS, RENAMED, Settings
 from filestack_tags.error_codes import ErrorCode
 from filestack_tags.metrics import CATALOGUE
 from filestack_tags.models import (
@@ -40,7 +44,9 @@ from filestack_tags.models import (
     TagStatistic,
     WebhookDelivery,
 )
+from filestack_tags.operations.scheduled_tasks import SCHEDULED_TASKS
 from filestack_tags.operations.sinks.gauges import GAUGES
+from filestack_tags.templatetags.filestack_tags import register
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "filestack_tags"
@@ -240,6 +246,71 @@ def test_the_changelog_knows_the_version() -> None:
     version = project()["project"]["version"]
     assert re.search(rf"^## \[?{re.escape(version)}\b", text("CHANGELOG.md"), re.MULTILINE)
     assert "## [Unreleased]" in text("CHANGELOG.md")
+
+
+def former_names(heading: str) -> list[list[str]]:
+    """Return the cells of a table about a development version, without backquotes."""
+    section = text("docs/guides/upgrading.md").split(f"### {heading}\n")[1].split("\n### ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| ")][1:]
+    assert rows
+    return [[cell.strip(" `") for cell in line.strip("|").split(" | ")] for line in rows]
+
+
+def is_module(name: str) -> bool:
+    try:
+        spec = find_spec(f"filestack_tags.{name}")
+    except ModuleNotFoundError:
+        return False
+    return spec is not None and spec.submodule_search_locations is None
+
+
+def keywords_of(name: str) -> dict[str, bool] | None:
+    """Return whether ``path(keyword, …)`` has each keyword, or None if the path does not exist."""
+    path, _, keywords = name.rstrip(")").partition("(")
+    try:
+        value = resolve_name(f"filestack_tags.{path}")
+    except (ImportError, AttributeError):
+        return None
+    known = signature(value).parameters if keywords else {}
+    return {keyword: keyword in known for keyword in keywords.split(", ") if keyword}
+
+
+def test_former_modules_are_gone_and_their_successors_exist() -> None:
+    for former, new in former_names("Modules"):
+        assert not is_module(former), former
+        assert find_spec(f"filestack_tags.{new}"), new
+
+
+def test_former_names_are_gone_and_their_successors_exist() -> None:
+    for former, new in former_names("Functions, classes and fields"):
+        keywords = keywords_of(former)
+        assert keywords is None or (keywords and not any(keywords.values())), former
+        keywords = keywords_of(new)
+        assert keywords is not None, new
+        assert all(keywords.values()), new
+
+
+def test_every_former_setting_is_documented() -> None:
+    assert dict(former_names("Settings")) == RENAMED
+
+
+def test_other_former_names_are_gone_and_their_successors_exist() -> None:
+    schema = text("docs/openapi.yaml")
+    names = {
+        "command": {*get_commands()},
+        "template tag": {*register.tags},
+        "heartbeat": {task.name for task in SCHEDULED_TASKS},
+        "event": {*CATALOGUE},
+        "value of the label job": CATALOGUE["bulk.requested"].labels["job"],
+        "value of the label result": CATALOGUE["model_files.closed"].labels["result"],
+        "permission": {f"view_{model._meta.model_name}" for model in MODELS},
+        "action of a bulk job": {*BulkJob.Action.values},
+        "member in the REST API": {*re.findall(r"^ {8}(\w+):$", schema, re.MULTILINE)},
+        "schema in the REST API": {*re.findall(r"^ {4}(\w+):$", schema, re.MULTILINE)},
+    }
+    for what, former, new in former_names("Other names"):
+        assert former not in names[what], former
+        assert new in names[what], new
 
 
 def test_make_without_a_target_names_every_target() -> None:
