@@ -10,7 +10,6 @@ from filestack_tags.models import Asset, AssetTag, Tag, TaggingRun
 
 from . import roles
 from .data import Library, generate
-from .designs.models import NaivePicture, NaivePictureTag
 from .load import asset_row, copy_rows
 from .oracle import Oracle
 from .processes import Job, observe, summary
@@ -63,8 +62,6 @@ class Writes:
         AssetTag.objects.filter(asset__gt=last).delete()
         TaggingRun.objects.all().delete()
         Asset.objects.filter(pk__gt=last).delete()
-        NaivePictureTag.objects.filter(picture__gt=last).delete()
-        NaivePicture.objects.filter(pk__gt=last).delete()
         Tag.objects.filter(pk__gt=len(self._names)).delete()
         counts = self._oracle.frequencies
         tags = [Tag(pk=pk, asset_count=int(counts[pk])) for pk in range(1, len(counts))]
@@ -82,13 +79,9 @@ class Writes:
         return Job(APPLY, list(zip(runs, replies, strict=True)), SECONDS)
 
     def _assets(self, count: int) -> list[int]:
-        ids = self._numbers(count)
-        copy_rows(Asset, map(asset_row, ids))
-        return ids
-
-    def _numbers(self, count: int) -> list[int]:
         ids = list(range(self._next, self._next + count))
         self._next += count
+        copy_rows(Asset, map(asset_row, ids))
         return ids
 
     def _runs(self, assets: list[int]) -> list[int]:
