@@ -57,9 +57,9 @@ def _deleted(*, instance: Model, using: str, **kwargs: Any) -> None:
             storing.row_deleted(field, _key(field, instance))
 
 
-def _fields(instance: Model, said: dict[str, Any]) -> list[AssetOf]:
+def _fields(instance: Model, arguments: dict[str, Any]) -> list[AssetOf]:
     """Return the fields whose file is being saved."""
-    written: Collection[str] | None = said.get("update_fields")
+    written: Collection[str] | None = arguments.get("update_fields")
     return [
         field
         for field in asset_fields(type(instance))

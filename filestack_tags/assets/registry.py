@@ -70,7 +70,7 @@ class Facts:
         Over-long text is truncated and impossible numbers are dropped, so that a file with such a
         value can still be tagged.
         """
-        said: dict[str, Any] = {}
+        columns: dict[str, Any] = {}
         for item in fields(self):
             value = getattr(self, item.name)
             if value is None:
@@ -87,8 +87,8 @@ class Facts:
                 value = sanitize_json(value)
             elif not 0 <= value <= (MAX_SIZE if item.name == "size" else MAX_DIMENSION):
                 continue
-            said[item.name] = value
-        return said
+            columns[item.name] = value
+        return columns
 
 
 @retry_on_deadlock
@@ -119,7 +119,7 @@ def register(
             changed; new and existing files are refused alike.
     """
     moment = to_database_time(at) if at else timezone.now()
-    said = (facts or Facts()).columns()
+    columns = (facts or Facts()).columns()
     with atomic():
         asset, created = Asset.objects.using(alias()).get_or_create(
             digest=reference_digest(source.kind, source.reference),
@@ -129,7 +129,7 @@ def register(
                 "uploader": uploader,
                 "uploaded_at": moment,
                 "facts_at": moment,
-                **said,
+                **columns,
             },
         )
         if created:
@@ -138,7 +138,7 @@ def register(
             return asset, True
         asset = _lock(asset.pk)
         _require_within(asset, within)
-        refresh(asset, said, moment)
+        refresh(asset, columns, moment)
         if asset.uploader_id is None and uploader is not None:
             asset.uploader = uploader  # type: ignore[assignment]  # the host's user model
         returned = show(asset, at)
@@ -175,8 +175,8 @@ def lock_or_insert(
         if missing and not _insert(missing):
             continue
         pks = sorted({*ids.values(), *also})
-        held = locked(Asset.objects.filter(pk__in=pks)).order_by("pk") if pks else ()
-        assets = {asset.digest: asset for asset in [*missing, *held]}
+        existing = locked(Asset.objects.filter(pk__in=pks)).order_by("pk") if pks else ()
+        assets = {asset.digest: asset for asset in [*missing, *existing]}
         if ids.keys() <= assets.keys():
             return assets
     raise RuntimeError("Other processes are registering or deleting the same files.")
@@ -323,9 +323,9 @@ def restore_many(asset_ids: Collection[int]) -> set[int]:
 @retry_on_deadlock
 def _present_or_not(asset_ids: Collection[int], *, deleted_at: datetime | None) -> set[int]:
     with atomic():
-        held = locked(Asset.objects.filter(pk__in=sorted(asset_ids))).order_by("pk")
+        rows = locked(Asset.objects.filter(pk__in=sorted(asset_ids))).order_by("pk")
         changed = [
-            asset for asset in held if (hide(asset, deleted_at) if deleted_at else show(asset))
+            asset for asset in rows if (hide(asset, deleted_at) if deleted_at else show(asset))
         ]
         ids = {asset.pk for asset in changed}
         if not ids:
@@ -354,20 +354,20 @@ def _require_within(asset: Asset, scope: Q | None) -> None:
         raise OutOfScope("This file is not among those that you may register.")
 
 
-def refresh(asset: Asset, said: Mapping[str, Any], at: datetime) -> None:
+def refresh(asset: Asset, facts: Mapping[str, Any], at: datetime) -> None:
     """Update an asset's facts as of a time; older facts only fill empty values.
 
     Like the functions below, but expects a locked or unsaved asset and does not save it.
     """
     newer = asset.facts_at is None or at >= asset.facts_at
-    for name, value in said.items():
+    for name, value in facts.items():
         if newer or getattr(asset, name) in ("", None, {}):
             setattr(asset, name, value)
     if newer:
         asset.facts_at = at
 
 
-def change_content(asset: Asset, said: Mapping[str, Any], at: datetime) -> bool:
+def change_content(asset: Asset, facts: Mapping[str, Any], at: datetime) -> bool:
     """Record that the asset's file was overwritten; return whether the event is new.
 
     The existing tags then describe an earlier content. They stay, marked stale, until new ones
@@ -376,7 +376,7 @@ def change_content(asset: Asset, said: Mapping[str, Any], at: datetime) -> bool:
     if asset.content_changed_at and at < asset.content_changed_at:
         return False
     asset.sha256 = None
-    refresh(asset, said, at)
+    refresh(asset, facts, at)
     asset.content_version += 1
     asset.content_changed_at = at
     asset.tagging_state = idle_state(asset)

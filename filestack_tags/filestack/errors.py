@@ -42,7 +42,7 @@ MAX_REFUSAL = 1000
 """Longest body, in bytes, that is checked for an error message in place of a file."""
 
 MAX_RAW = 20_000
-MAX_SAID = 200
+MAX_MESSAGE = 200
 
 _COUNT = re.compile(r"[0-9]{1,9}")
 _POLICY_WORDS = re.compile(r"polic(y|ies)\b|\bsignature\b|proper credentials", re.IGNORECASE)
@@ -72,21 +72,21 @@ def error(reply: Reply) -> str:
     except PayloadError:
         text = reply.text.strip()
         # An HTML page or truncated JSON is no help to a user.
-        said = " ".join(text.split())[:MAX_SAID]
-        readable = said.isprintable() and "\ufffd" not in said
-        return said if readable and said[:1] not in ("<", "{", "[") else ""
+        message = " ".join(text.split())[:MAX_MESSAGE]
+        readable = message.isprintable() and "\ufffd" not in message
+        return message if readable and message[:1] not in ("<", "{", "[") else ""
     error = mapping(payload.get("error"))
-    said = (
+    message = (
         first_text("error", payload) or first_text("msg", error) or first_text("message", error)
     )
-    return " ".join(said.split())[:MAX_SAID]
+    return " ".join(message.split())[:MAX_MESSAGE]
 
 
-def refusal(said: str) -> type[AccessDenied] | None:
+def refusal(message: str) -> type[AccessDenied] | None:
     """Return the error that a message means whatever the status is, or ``None``."""
-    if _APPLICATION_WORDS.search(said):
+    if _APPLICATION_WORDS.search(message):
         return InvalidApplication
-    return PolicyRejected if _POLICY_WORDS.search(said) else None
+    return PolicyRejected if _POLICY_WORDS.search(message) else None
 
 
 def check_not_refused(reply: Reply) -> None:
@@ -129,7 +129,7 @@ def error_for(
     """
     text = error(reply)
     kind = _kind(reply.status, text, about)
-    said = hide(text).rstrip(".")
+    message = hide(text).rstrip(".")
     if kind is UnexpectedReply:
         return UnexpectedReply(
             _unexpected(call, reply.status, problem),
@@ -139,28 +139,28 @@ def error_for(
             raw_reply=hide(reply.text)[:MAX_RAW],
         )
     return kind(
-        f"Filestack refused {call} (HTTP {reply.status}){f': {said}' if said else ''}."
+        f"Filestack refused {call} (HTTP {reply.status}){f': {message}' if message else ''}."
         if kind is not ServerError
         else f"Filestack failed at {call} (HTTP {reply.status}).",
-        fix=_fix(kind, said, about, allows) or _rate_fix(kind, reply),
+        fix=_fix(kind, message, about, allows) or _rate_fix(kind, reply),
         retry_at=_reset(reply, now) if kind in (RateLimited, ServerError) else None,
         status=reply.status,
         raw_reply=hide(reply.text)[:MAX_RAW],
     )
 
 
-def _kind(status: int, said: str, about: About) -> type[FilestackError]:
+def _kind(status: int, message: str, about: About) -> type[FilestackError]:
     """Return the kind of error (statuses: filestack-claude-plugin's error table)."""
     if status == 429 or (status == 503 and about == "upload"):
         return RateLimited
     if status >= 500:
         return ServerError
     if status < 300 or 400 <= status < 500:
-        words = refusal(said)
+        words = refusal(message)
         if words is not None:
             return words
     if status < 400:
-        return UnexpectedReply if status >= 300 or not said else RequestRejected
+        return UnexpectedReply if status >= 300 or not message else RequestRejected
     if status in (401, 403):
         return AccessDenied
     if status in (404, 410) and about == "file":
@@ -176,9 +176,9 @@ def _unexpected(call: str, status: int, problem: str) -> str:
     return f"Filestack answered {call} in another format. {problem}".strip()
 
 
-def _fix(kind: type[FilestackError], said: str, about: About, allows: Sequence[str]) -> str:
+def _fix(kind: type[FilestackError], message: str, about: About, allows: Sequence[str]) -> str:
     if kind is PolicyRejected:
-        if "expired" in said.lower():
+        if "expired" in message.lower():
             return (
                 "The policy had expired on arrival: correct this machine's clock, or raise "
                 "POLICY_EXPIRY."

@@ -192,12 +192,12 @@ def _json(written: str, position: int) -> Any:
         value = json.loads(written, parse_constant=_refuse)
     except (ValueError, RecursionError):
         if written.startswith('"'):
-            cure = r"Text is one JSON string: \" is a quote in it, \\ a backslash."
+            fix = r"Text is one JSON string: \" is a quote in it, \\ a backslash."
         else:
-            cure = "It is a text in quotes, a number, true, false or null."
+            fix = "It is a text in quotes, a number, true, false or null."
             if '"' not in written:
-                cure += f" Did you mean {json.dumps(written[:40], ensure_ascii=False)}?"
-        raise RuleError(f"This is not a JSON value. {cure}", position=position) from None
+                fix += f" Did you mean {json.dumps(written[:40], ensure_ascii=False)}?"
+        raise RuleError(f"This is not a JSON value. {fix}", position=position) from None
     if isinstance(value, float) and not math.isfinite(value):
         raise RuleError("The number is too large.", position=position)
     return value

@@ -94,8 +94,8 @@ class LeasedQuerySet(models.QuerySet[Row]):
         Raises:
             LeaseLost: when one of them is no longer leased by this process.
         """
-        held = locked(self.model._base_manager.filter(pk__in=[row.pk for row in rows]))
-        leases = set(held.order_by("pk").values_list("pk", *LEASE))
+        locked_rows = locked(self.model._base_manager.filter(pk__in=[row.pk for row in rows]))
+        leases = set(locked_rows.order_by("pk").values_list("pk", *LEASE))
         if leases != {(row.pk, *row.lease) for row in rows}:
             raise LeaseLost
 
@@ -151,8 +151,8 @@ def _acquire(
 @retry_on_deadlock
 def _reopen(rows: LeasedQuerySet[Any], ids: Sequence[int]) -> list[int]:
     with atomic():
-        held = locked(rows.model._base_manager.filter(pk__in=ids)).order_by("pk")
-        list(held.values_list("pk"))  # evaluated for its locks
+        locked_rows = locked(rows.model._base_manager.filter(pk__in=ids)).order_by("pk")
+        list(locked_rows.values_list("pk"))  # evaluated for its locks
         closed = rows.using(alias()).filter(pk__in=ids, due_at=None)
         reopened = list(closed.order_by("pk").values_list("pk", flat=True))
         rows.model._base_manager.using(alias()).filter(pk__in=reopened).update(

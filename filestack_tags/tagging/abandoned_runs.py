@@ -1,7 +1,7 @@
 """Close abandoned runs: their process crashed, and no later run of the asset will close them.
 
-When an asset is claimed again, the claim closes its earlier runs. An asset that was archived, or
-that got its tags another way in the meantime, is never claimed again, so its runs are closed here.
+When an asset is leased again, its earlier runs are closed. An asset that was archived, or
+that got its tags another way in the meantime, is never leased again, so its runs are closed here.
 A result that still arrives is applied.
 """
 

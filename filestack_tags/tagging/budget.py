@@ -83,7 +83,7 @@ def reserve(calls: int, day: date) -> int:
 
 
 def refund(moments: Iterable[datetime]) -> None:
-    """Return counted calls that will not be made, each to the day of its claim.
+    """Return counted calls that will not be made, each to the day of its lease.
 
     Call it in a transaction. ``moments`` are the times at which the calls' runs were opened.
     """

@@ -165,7 +165,7 @@ def due(limit: int = 16) -> list[int]:
 
     They fell due more than :data:`SWEEP_AFTER` ago: they were never enqueued, the broker dropped
     the message, or their process crashed. Nothing is written, so each sweep finds them until they
-    are claimed.
+    are leased.
     """
     return _oldest(_open(timezone.now() - SWEEP_AFTER), limit)
 

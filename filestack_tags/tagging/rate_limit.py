@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 AHEAD = 0.5
 """Seconds ahead for which slots are granted."""
 NOTICE = 0.1
-"""Seconds between the request and the first slot: claiming assets takes some time, and calls that
+"""Seconds between the request and the first slot: leasing assets takes some time, and calls that
 are all delayed by the same amount keep their intervals.
 """
 
