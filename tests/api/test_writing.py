@@ -67,7 +67,7 @@ def test_registering_notes_who_did_it(client_of: Any) -> None:
     assert reply.json()["uploader"] == "client0"
 
 
-def test_registering_a_archived_file_restores_it(api: APIClient) -> None:
+def test_registering_an_archived_file_restores_it(api: APIClient) -> None:
     asset = tagged(HANDLE, {"sky": 90})
     registry.archive(asset.pk)
     reply = register(api, handle=HANDLE)

@@ -75,7 +75,7 @@ def test_a_reply_may_hold_more_tags_than_one_statement(asset: Asset, tags_of: Ta
     assert set(Tag.objects.values_list("asset_count", flat=True)) == {1}
 
 
-def test_a_reply_for_a_archived_asset_is_kept_out_of_searches_and_counts(
+def test_a_reply_for_an_archived_asset_is_kept_out_of_searches_and_counts(
     asset: Asset, tags_of: TagsOf
 ) -> None:
     apply(asset, sky=90)

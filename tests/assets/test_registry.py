@@ -109,7 +109,7 @@ def test_archiving_hides_and_restoring_brings_everything_back(
     assert Tag.objects.get().asset_count == 1
 
 
-def test_the_tags_of_a_archived_asset_have_no_score_until_it_is_restored(
+def test_the_tags_of_an_archived_asset_have_no_score_until_it_is_restored(
     asset: Asset, script: Any
 ) -> None:
     script[:] = [scripted.reply({"sky": 90, "sea": 40})]
@@ -134,7 +134,7 @@ def test_archiving_takes_an_asset_out_of_the_queue(asset: Asset) -> None:
     assert (asset.tagging_state, asset.due_at) == (Asset.State.NEW, None)
 
 
-def test_registering_a_archived_file_restores_it(asset: Asset) -> None:
+def test_registering_an_archived_file_restores_it(asset: Asset) -> None:
     registry.archive(asset.pk)
     registry.register(HANDLE, at=timezone.now() - timedelta(days=1))
     assert not Asset.objects.present().exists()

@@ -22,7 +22,7 @@ class Work:
         self.gate = Event()
         self.begun: Queue[int] = Queue()
         self.left: dict[int, int] = {}
-        self.lanes = KeyedExecutor(self.do, limit)
+        self.executor = KeyedExecutor(self.do, limit)
 
     def do(self, key: int) -> bool:
         self.begun.put(key)
@@ -39,34 +39,34 @@ def work() -> Iterator[Work]:
     made = Work()
     yield made
     made.gate.set()
-    assert made.lanes.wait(range(-20, 20), LONGEST)
+    assert made.executor.wait(range(-20, 20), LONGEST)
 
 
 def test_a_slow_key_delays_no_other(work: Work) -> None:
-    assert work.lanes.start([-1, -2]) == [-1, -2]
-    assert not work.lanes.wait([-1], 0.05)
+    assert work.executor.start([-1, -2]) == [-1, -2]
+    assert not work.executor.wait([-1], 0.05)
     for key in range(1, 10):
-        work.lanes.start([key])
-        assert work.lanes.wait([key], LONGEST)
-    assert not work.lanes.wait([-1], 0)
+        work.executor.start([key])
+        assert work.executor.wait([key], LONGEST)
+    assert not work.executor.wait([-1], 0)
 
 
-def test_no_more_keys_are_worked_on_than_there_are_lanes(work: Work) -> None:
-    work.lanes.start([-1, -2, -3, -4, 5])
+def test_no_more_keys_are_worked_on_than_the_limit_allows(work: Work) -> None:
+    work.executor.start([-1, -2, -3, -4, 5])
     assert {work.begun.get(timeout=LONGEST) for _ in range(4)} == {-1, -2, -3, -4}
-    assert not work.lanes.wait([5], 0.05)
+    assert not work.executor.wait([5], 0.05)
     assert work.begun.empty()
     work.gate.set()
-    assert work.lanes.wait([5], LONGEST)
+    assert work.executor.wait([5], LONGEST)
 
 
 def test_a_key_that_is_called_while_it_is_worked_on_is_worked_on_once_more(work: Work) -> None:
-    work.lanes.start([-1])
+    work.executor.start([-1])
     assert work.begun.get(timeout=LONGEST) == -1
     for _ in range(3):
-        assert work.lanes.start([-1]) == []
+        assert work.executor.start([-1]) == []
     work.gate.set()
-    assert work.lanes.wait([-1], LONGEST)
+    assert work.executor.wait([-1], LONGEST)
     assert work.begun.get(timeout=LONGEST) == -1
     assert work.begun.empty()
 
@@ -74,15 +74,15 @@ def test_a_key_that_is_called_while_it_is_worked_on_is_worked_on_once_more(work:
 def test_a_key_with_more_to_do_takes_turns_with_those_that_wait() -> None:
     work = Work(limit=1)
     work.left = {-1: 3}
-    work.lanes.start([-1, 2])
+    work.executor.start([-1, 2])
     work.gate.set()
-    assert work.lanes.wait([-1, 2], LONGEST)
+    assert work.executor.wait([-1, 2], LONGEST)
     assert [work.begun.get() for _ in range(4)] == [-1, 2, -1, -1]
 
 
 def test_work_that_fails_ends_its_turn_alone(work: Work, caplog: Any) -> None:
-    work.lanes.start([13, 14])
-    assert work.lanes.wait([13, 14], LONGEST)
+    work.executor.start([13, 14])
+    assert work.executor.wait([13, 14], LONGEST)
     assert "The work for 13 failed" in caplog.text
-    work.lanes.start([1])
-    assert work.lanes.wait([1], LONGEST)
+    work.executor.start([1])
+    assert work.executor.wait([1], LONGEST)

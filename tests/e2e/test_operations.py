@@ -20,7 +20,7 @@ from .seeding import Seed
 PAGE = "/admin/filestack_tags/heartbeat/operations/"
 
 
-def _clockwork() -> None:
+def _finish_scheduled_tasks() -> None:
     for name in ("sweep", "refresh_statistics", "prune"):
         heartbeat.beat(name)
 
@@ -69,7 +69,7 @@ def _failed() -> int:
 def test_trouble_is_mended_by_keys_alone(
     page: Page, login: Callable[[str], None], seed: Seed, screen: Callable[[str], None]
 ) -> None:
-    seed.database(_clockwork)
+    seed.database(_finish_scheduled_tasks)
     seed.database(_trouble)
     login("admin")
     page.goto("/admin/filestack_tags/")
@@ -103,7 +103,7 @@ def test_trouble_is_mended_by_keys_alone(
 def test_the_page_keeps_itself_up_to_date_and_the_focus_where_it_is(
     page: Page, login: Callable[[str], None], seed: Seed, axe: Callable[[], None]
 ) -> None:
-    seed.database(_clockwork)
+    seed.database(_finish_scheduled_tasks)
     login("admin")
     page.clock.install()
     page.goto(PAGE)
@@ -132,7 +132,7 @@ def _heal() -> None:
 def test_what_cannot_be_refreshed_is_said(
     page: Page, login: Callable[[str], None], seed: Seed, complaints: list[str]
 ) -> None:
-    seed.database(_clockwork)
+    seed.database(_finish_scheduled_tasks)
     login("admin")
     page.clock.install()
     page.goto(PAGE)
@@ -146,7 +146,7 @@ def test_what_cannot_be_refreshed_is_said(
 def test_without_javascript_the_page_is_whole(
     page: Page, login: Callable[[str], None], seed: Seed
 ) -> None:
-    seed.database(_clockwork)
+    seed.database(_finish_scheduled_tasks)
     seed.database(_trouble)
     login("viewer")
     page.route(

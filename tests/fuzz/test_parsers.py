@@ -25,13 +25,13 @@ from .strategies import ANSWERS, bodies, changed, recorded, webhooks, written
 answers = st.sampled_from(ANSWERS).flatmap(lambda name: changed(recorded(f"{name}.json")))
 
 
-def sanitize_text(value: Any) -> bool:
+def is_storable(value: Any) -> bool:
     """Whether every database takes it: no NUL, no lone surrogate."""
     if isinstance(value, str):
         return "\x00" not in value and bool(value.encode() or True)
     if isinstance(value, dict):
-        return all(map(sanitize_text, [*value, *value.values()]))
-    return not isinstance(value, (list, tuple)) or all(map(sanitize_text, value))
+        return all(map(is_storable, [*value, *value.values()]))
+    return not isinstance(value, (list, tuple)) or all(map(is_storable, value))
 
 
 def read(parse: Callable[[Any], Any], data: Any) -> Any:
@@ -40,7 +40,7 @@ def read(parse: Callable[[Any], Any], data: Any) -> Any:
     except PayloadError as error:
         refused = str(error)
     assert refused
-    assert sanitize_text(refused)
+    assert is_storable(refused)
     return None
 
 
@@ -48,7 +48,7 @@ def read(parse: Callable[[Any], Any], data: Any) -> Any:
 @given(data=answers.map(written) | bodies)
 def test_an_answer_is_read_or_refused(parse: Callable[[Any], Any], data: bytes) -> None:
     found = read(parse, data)
-    assert found is None or sanitize_text(found.raw)
+    assert found is None or is_storable(found.raw)
 
 
 @given(bodies)
@@ -58,7 +58,7 @@ def test_an_event_is_read_or_refused(body: bytes) -> None:
     if event is None:
         return
     assert (event.key, event.action) == (key, action)
-    assert sanitize_text(event.raw)
+    assert is_storable(event.raw)
     read(lambda found: found.file(), event)
     read(lambda found: found.workflow(), event)
 
@@ -74,4 +74,4 @@ def test_the_tags_of_an_event_are_labels_with_confidences(payload: Any) -> None:
         assert type(score.confidence) is int
         assert 0 <= score.confidence <= 100
         assert score.name.strip() == score.name != ""
-        assert sanitize_text(score.name)
+        assert is_storable(score.name)

@@ -50,7 +50,7 @@ def dead_delivery(key: str, code: str) -> WebhookDelivery:
     )
 
 
-def test_nothing_needs_anybody_while_the_clockwork_runs() -> None:
+def test_no_problem_while_the_scheduled_tasks_run() -> None:
     heartbeat.beat("sweep")
     found = report()
     assert found.problems == ()
@@ -103,7 +103,7 @@ def test_what_waits_too_long_needs_somebody_unless_calls_may_not_be_made(
     assert codes() == ["budget_exhausted", "inbox_late"]
 
 
-def test_a_clockwork_that_stopped_is_overdue_and_one_that_never_ran_is_not() -> None:
+def test_a_scheduled_task_that_stopped_is_overdue_and_one_that_never_ran_is_not() -> None:
     heartbeat.beat("sweep")
     heartbeat.beat("prune")
     heartbeat.beat("nightly-import")

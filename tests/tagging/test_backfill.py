@@ -250,7 +250,7 @@ class TestTheCommand:
         with pytest.raises(CommandError, match=r"rejects all of them\. The key is unknown\."):
             command("--concurrency", "1")
 
-    def test_lands_what_is_in_flight_when_it_is_interrupted(self, script: Any) -> None:
+    def test_applies_what_is_in_flight_when_it_is_interrupted(self, script: Any) -> None:
         registered(4)
         before = signal.getsignal(signal.SIGINT)
 

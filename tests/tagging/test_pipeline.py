@@ -215,12 +215,12 @@ def test_a_task_that_arrives_meanwhile_leaves_its_asset_to_the_one_at_work(
 def test_answers_are_kept_while_the_database_is_away(
     script: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    land, failures = queue.apply_replies, [OperationalError("gone"), OperationalError("still")]
+    apply, failures = queue.apply_replies, [OperationalError("gone"), OperationalError("still")]
 
     def away(answers: Any) -> Any:
         if failures:
             raise failures.pop()
-        return land(answers)
+        return apply(answers)
 
     monkeypatch.setattr(queue, "apply_replies", away)
     monkeypatch.setattr(pipeline, "PAUSE", 0.01)
@@ -229,7 +229,7 @@ def test_answers_are_kept_while_the_database_is_away(
     assert len(scripted.asked) == 1
 
 
-def test_what_is_in_flight_lands_before_an_error_is_raised(
+def test_what_is_in_flight_is_applied_before_an_error_is_raised(
     script: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waiting = queue.waiting

@@ -181,7 +181,7 @@ def test_a_lasting_failure_is_not_retried_and_earlier_tags_stay(
     assert heard == [run]
 
 
-def test_a_missing_setting_fails_the_run_with_its_cure(asset: Asset, settings: Any) -> None:
+def test_a_missing_setting_fails_the_run_with_its_fix(asset: Asset, settings: Any) -> None:
     settings.FILESTACK_TAGS = {"TAGGER": "no.such.Tagger"}
     queue(asset)
     tagging_queue.tag(asset.pk)

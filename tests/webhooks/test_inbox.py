@@ -279,22 +279,22 @@ def test_inside_a_transaction_each_delivery_has_its_message_when_it_commits(
 
 @pytest.mark.django_db(transaction=True)
 class TestOutsideATransaction:
-    def test_each_request_rings_once_it_has_stored_its_delivery(
+    def test_each_request_notifies_once_it_has_stored_its_delivery(
         self, client: Client, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        rung: list[int] = []
+        notified: list[int] = []
         monkeypatch.setattr(
             tasks._inbox_debouncer,
             "notify",
-            lambda: rung.append(WebhookDelivery.objects.count()),
+            lambda: notified.append(WebhookDelivery.objects.count()),
         )
-        for number in (1, 2, 2):  # a duplicate rings, too: the first message may be lost
+        for number in (1, 2, 2):  # a duplicate notifies, too: the first message may be lost
             body, headers = request(fp_upload(f"h{number}", event_id=number))
             response = client.post(
                 "/filestack/webhook/", body, content_type="application/json", headers=headers
             )
             assert response.status_code == 200
-        assert rung == [1, 2, 2]
+        assert notified == [1, 2, 2]
 
     def test_an_eager_celery_processes_the_delivery_in_the_request(self) -> None:
         tasks.receive(*request(fp_upload("h")))

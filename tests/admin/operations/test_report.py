@@ -73,7 +73,7 @@ def trouble() -> None:
     Backfill.objects.create(query="untagged", counts={"tagged": 1200})
 
 
-def test_the_page_says_what_needs_somebody_with_cures_and_links(
+def test_the_page_shows_problems_with_fixes_and_links(
     trouble: None, client_of: Any, page: Any
 ) -> None:
     shown = page(client_of(*EVERYTHING).get(PAGE))

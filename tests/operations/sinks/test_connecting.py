@@ -94,7 +94,7 @@ def test_a_sink_that_raises_is_logged_and_disturbs_nothing(
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    ("name", "cure"),
+    ("name", "fix"),
     [
         ("prometeus", "Write one of logging, prometheus, opentelemetry"),
         ("no.such.Sink", "or the dotted path of a class"),
@@ -103,13 +103,13 @@ def test_a_sink_that_raises_is_logged_and_disturbs_nothing(
         (f"{__name__}.made", "called with no arguments"),
     ],
 )
-def test_a_wrong_sink_is_a_check_with_its_cure_and_the_others_are_connected(
-    use: Any, name: str, cure: str
+def test_a_wrong_sink_is_a_check_with_its_fix_and_the_others_are_connected(
+    use: Any, name: str, fix: str
 ) -> None:
     use(name, HOST_SINK)
     ((number, text),) = messages()
     assert number == "filestack_tags.E016"
-    assert cure in text
+    assert fix in text
     assert "password" not in text
     metrics.count("webhook.received")
     assert len(made[0].heard) == 1

@@ -149,7 +149,7 @@ for call in (lambda: tag_picture(b""), lambda: get_tagger("local").tag(Source.ha
 """
 
 
-def test_without_the_extra_everything_imports_and_the_error_names_the_cure() -> None:
+def test_without_the_extra_everything_imports_and_the_error_names_the_fix() -> None:
     result = subprocess.run(
         [sys.executable, "-c", WITHOUT_THE_EXTRA],
         cwd=Path(__file__).parents[3],
