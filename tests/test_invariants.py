@@ -287,7 +287,7 @@ def test_4_a_delivery_that_can_never_be_processed_is_given_up_visibly(
         WebhookDelivery.objects.filter(state="received").update(due_at=timezone.now())
         processing.process([delivery.pk])
     delivery.refresh_from_db()
-    assert (delivery.state, delivery.attempts) == (WebhookDelivery.State.FAILED, 8)
+    assert (delivery.state, delivery.attempts) == (WebhookDelivery.State.FAILED, 9)
     monkeypatch.undo()
     assert tasks.replay([delivery.pk]) == [delivery.pk]
     processing.process([delivery.pk])
