@@ -20,21 +20,15 @@ Handler = Callable[[Sequence[ReceivedEvent]], dict[int, HandlerResult]]
 
 
 def ignore(events: Sequence[ReceivedEvent]) -> dict[int, HandlerResult]:
-    """Ignore events that do not affect tags."""
+    """Ignore events that do not affect tags, and count those with an unknown action."""
+    unknown = sum(received.event.action not in HANDLERS for received in events)
+    on_commit(lambda: metrics.count("webhook.unknown_action", unknown))
     return {
         received.delivery.pk: HandlerResult(
-            IGNORED, f"{received.event.action} does not concern the tags of an asset."
-        )
-        for received in events
-    }
-
-
-def ignore_unknown(events: Sequence[ReceivedEvent]) -> dict[int, HandlerResult]:
-    """Ignore events with an unknown action."""
-    on_commit(lambda: metrics.count("webhook.unknown_action", len(events)))
-    return {
-        received.delivery.pk: HandlerResult(
-            IGNORED, f"Unknown action {received.event.action!r}."
+            IGNORED,
+            f"{received.event.action} does not concern the tags of an asset."
+            if received.event.action in HANDLERS
+            else f"Unknown action {received.event.action!r}.",
         )
         for received in events
     }
@@ -58,8 +52,8 @@ def group_by_handler(
 ) -> list[tuple[Handler, list[ReceivedEvent]]]:
     """Return events by their handler, in the order of :data:`HANDLERS`."""
     groups: dict[Handler, list[ReceivedEvent]] = {
-        handler: [] for handler in (*HANDLERS.values(), ignore_unknown)
+        handler: [] for handler in (*HANDLERS.values(), ignore)
     }
     for received in events:
-        groups[HANDLERS.get(received.event.action, ignore_unknown)].append(received)
+        groups[HANDLERS.get(received.event.action, ignore)].append(received)
     return [(handler, group) for handler, group in groups.items() if group]

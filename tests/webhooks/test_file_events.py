@@ -114,14 +114,10 @@ def count_statements(work: Callable[[Sequence[int]], object], told: list[Any]) -
 
 @pytest.mark.django_db
 class TestStatements:
-    # On SQLite and MariaDB, each existing row is written by a separate statement.
-    singly = 0 if connection.vendor == "postgresql" else 1
-
     @pytest.mark.parametrize("number", [2, 16])
     def test_new_files_take_as_many_as_one(self, number: int) -> None:
         told = [fp_upload(f"h{n}") for n in range(number)]
-        deliveries = 2 * self.singly * number
-        assert count_statements(processing.process, told) <= 14 + deliveries
+        assert count_statements(processing.process, told) == 12
 
     def test_known_files_take_as_many_as_one(self) -> None:
         for n in range(16):
@@ -130,18 +126,18 @@ class TestStatements:
             *(fp_overwrite(f"h{n}") for n in range(8)),
             *(fp_delete(f"h{n}") for n in range(8, 16)),
         ]
-        assert count_statements(processing.process, told) <= 16 + 3 * self.singly * 16
+        assert count_statements(processing.process, told) <= 16
 
     def test_what_says_nothing_of_files_takes_hardly_any(self) -> None:
         told = [event("fp.scan", {}), event("fp.telepathy", {})] * 8
         for number, one in enumerate(told):
             told[number] = one | {"id": number}
-        assert count_statements(processing.process, told) <= 12 + 2 * self.singly * 16
+        assert count_statements(processing.process, told) == 8
         assert set(WebhookDelivery.objects.values_list("state", flat=True)) == {State.IGNORED}
 
     def test_one_upload_takes_few(self) -> None:
-        assert count_statements(alone, [fp_upload("new")]) <= 14
-        assert count_statements(alone, [fp_upload("new")]) <= 12
+        assert count_statements(alone, [fp_upload("new")]) == 12
+        assert count_statements(alone, [fp_upload("new")]) == 11
 
 
 @pytest.mark.django_db
