@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import nullcontext
+from typing import Any
 
 import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from filestack_tags.assets import registry
+from filestack_tags.assets import asset_tags, registry
 from filestack_tags.models import Asset, AssetTag, Tag, TaggingRun
 from filestack_tags.tagging import results
 from tests import scripted
@@ -86,6 +87,50 @@ def test_a_reply_for_an_archived_asset_is_kept_out_of_searches_and_counts(
     registry.restore(asset.pk)
     assert dict(AssetTag.objects.values_list("tag__key", "score")) == tags_of(asset)
     assert set(Tag.objects.values_list("asset_count", flat=True)) == {1}
+
+
+def after_reading(change: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run ``change`` once the rows of the first attempt were read, and before they are read again:
+    the failed attempt is rolled back, and the test's change with it.
+    """
+    read = asset_tags._rows_of
+    attempts: list[Collection[int]] = []
+
+    def rows_of(asset_ids: Collection[int]) -> Any:
+        attempts.append(asset_ids)
+        if len(attempts) > 1:
+            change()
+            return read(asset_ids)
+        rows = read(asset_ids)
+        change()
+        return rows
+
+    monkeypatch.setattr(asset_tags, "_rows_of", rows_of)
+
+
+def test_a_row_that_was_written_meanwhile_without_the_lock_is_replaced(
+    asset: Asset, tags_of: TagsOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def insert_row() -> None:
+        sky = Tag.objects.get(key="sky")
+        AssetTag.objects.create(asset=asset, tag=sky, confidence=70, score=70)
+
+    after_reading(insert_row, monkeypatch)
+    apply(asset, sky=90, sea=50)
+    assert tags_of(asset) == {"sky": 90, "sea": 50}
+    assert TaggingRun.objects.get().state == TaggingRun.State.SUCCEEDED
+
+
+def test_a_row_that_was_reviewed_meanwhile_without_the_lock_is_not_deleted(
+    asset: Asset, tags_of: TagsOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply(asset, sky=90, sea=50)
+    accepted = AssetTag.Decision.ACCEPTED
+    sky = AssetTag.objects.filter(tag__key="sky")
+    after_reading(lambda: sky.update(decision=accepted), monkeypatch)
+    apply(asset, sun=70)
+    assert tags_of(asset) == {"sky": 90, "sun": 70}
+    assert sky.get().decision == accepted
 
 
 def test_a_driver_that_cannot_copy_inserts(
