@@ -114,7 +114,10 @@ class BaseAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in stubs
 
     @property
     def urls(self) -> list[URLPattern]:
-        """Return our URLs; all views except lists read from the primary, see :mod:`.replicas`."""
+        """Return our URLs. All views except lists read from the primary database.
+
+        See :mod:`filestack_tags.db.replicas`.
+        """
         patterns = self.get_urls()
         for pattern in patterns:
             if not str(pattern.name).endswith("_changelist"):
@@ -244,7 +247,7 @@ class BaseAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in stubs
             locked(self.model._base_manager.filter(pk=pk)).values_list("pk").first()
 
     def service_error_message(self, error: Exception) -> str:
-        """Return the message for one of :attr:`refusals`."""
+        """Return the message for one of :attr:`service_errors`."""
         return str(error)
 
 

@@ -26,7 +26,7 @@ def require_tag(name: str) -> Tag:
     """Return the tag with this name or alias, read in one query.
 
     Raises:
-        ValidationError: when there is none.
+        ValidationError: when the tag does not exist.
     """
     try:
         key = label_key(name)

@@ -151,8 +151,9 @@ def _asset(
 def _tags(ids: Iterable[int], using: str) -> defaultdict[int, list[dict[str, Any]]]:
     """Return the visible tags by asset, most confident first.
 
-    The rule of visibility is that of ``search.visible.visible_asset_tags``. With that queryset,
-    databases read all existing tags for the tags of a page; here each is looked up by its id.
+    The rule of visibility is that of ``search.visible_tags.visible_asset_tags``. With that
+    queryset, databases read all existing tags for the tags of a page; here each is looked up by its
+    id.
     """
     key_column = connections[using].ops.quote_name("key")
     rule = (

@@ -16,7 +16,7 @@ from filestack_tags.models import Asset, AssetTag, score_of
 
 from . import tags
 
-BATCH = 100
+BATCH_SIZE = 100
 """Rows deleted in one statement: SQLite's oldest limit is 999 parameters."""
 
 UNREVIEWED = int(AssetTag.Decision.NONE)
@@ -95,9 +95,9 @@ def _rows_of(asset_ids: Collection[int]) -> dict[int, dict[int, tuple[int, int, 
 
 def _delete(pairs: list[tuple[int, int]]) -> None:
     """Delete the unreviewed rows of (asset id, tag id) pairs."""
-    for start in range(0, len(pairs), BATCH):
+    for start in range(0, len(pairs), BATCH_SIZE):
         tag_ids: dict[int, list[int]] = {}
-        for asset_id, tag_id in pairs[start : start + BATCH]:
+        for asset_id, tag_id in pairs[start : start + BATCH_SIZE]:
             tag_ids.setdefault(asset_id, []).append(tag_id)
         conditions: Iterable[Q] = (
             Q(asset=asset_id, tag__in=ids) for asset_id, ids in tag_ids.items()

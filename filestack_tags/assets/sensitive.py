@@ -20,7 +20,7 @@ from filestack_tags.models.tags import CONFIRMED
 
 from . import sensitive_labels
 
-AT_ONCE = 450
+BATCH_SIZE = 450
 """Keys in one statement: SQLite's oldest limit is 999 parameters."""
 
 
@@ -39,8 +39,8 @@ def sensitive_tags(using: str) -> Iterator[QuerySet[Tag]]:
     """Yield the tags on the list, in batches."""
     tags = Tag._base_manager.using(using)
     keys = sorted(sensitive_labels.labels())
-    for start in range(0, len(keys), AT_ONCE):
-        yield tags.filter(key__in=keys[start : start + AT_ONCE])
+    for start in range(0, len(keys), BATCH_SIZE):
+        yield tags.filter(key__in=keys[start : start + BATCH_SIZE])
 
 
 def is_approved(tag_ids: Collection[int]) -> Q:
@@ -78,7 +78,7 @@ class SensitiveTag:
 
 def report(using: str) -> list[SensitiveTag]:
     """Return the existing sensitive tags, by category and key: one query, two if the setting is on,
-    for each :data:`AT_ONCE` labels of the list.
+    for each :data:`BATCH_SIZE` labels of the list.
     """
     kept = unapproved_ids(using)
     rows = AssetTag._base_manager.using(using)

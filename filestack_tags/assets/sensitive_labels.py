@@ -2,7 +2,7 @@
 
 The list is shipped with the package and versioned; ``sensitive_labels.json`` documents its sources.
 It is compared with the keys of tags. The settings add and remove labels, and control whether labels
-on it are hidden until a user approves them: see :mod:`.assets.sensitive`.
+on it are hidden until a user approves them: see :mod:`.sensitive`.
 """
 
 from __future__ import annotations

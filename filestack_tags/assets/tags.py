@@ -18,7 +18,7 @@ from filestack_tags.db.text import label_key, label_name
 from filestack_tags.db.transactions import alias, locked
 from filestack_tags.models import Tag, TagAlias
 
-BATCH = 450
+BATCH_SIZE = 450
 """Keys in one statement, which may contain them twice: SQLite's oldest limit is 999 parameters."""
 
 
@@ -41,7 +41,7 @@ def resolve(names: Iterable[str]) -> dict[str, int]:
         Tag.objects.using(alias()).bulk_create(
             [Tag(key=key, name=label_name(spelling[key])) for key in missing],
             ignore_conflicts=True,
-            batch_size=BATCH,
+            batch_size=BATCH_SIZE,
         )
         ids |= existing_ids(missing)
     return ids
@@ -59,8 +59,8 @@ def existing_ids(keys: Iterable[str]) -> dict[str, int]:
 
 def _existing_ids_in_batches(keys: list[str]) -> dict[str, int]:
     ids: dict[str, int] = {}
-    for start in range(0, len(keys), BATCH):
-        batch = keys[start : start + BATCH]
+    for start in range(0, len(keys), BATCH_SIZE):
+        batch = keys[start : start + BATCH_SIZE]
         tags = Tag.objects.using(alias()).filter(key__in=batch)
         ids.update(tags.values_list("key", "pk"))
         aliases = TagAlias.objects.using(alias()).filter(key__in=batch)

@@ -162,7 +162,7 @@ def tags_of(user: Any) -> QuerySet[Tag]:
 
 
 def digest_of(user: Any) -> str:
-    """Return a digest that is equal for users with the same scope; ``""`` for those who see all.
+    """Return a digest that is equal for users with the same scope, ``""`` without a scope.
 
     Equal conditions with equal values have the same digest; :data:`NOTHING` is the digest of an
     empty scope.

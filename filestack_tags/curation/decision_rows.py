@@ -20,8 +20,8 @@ from filestack_tags.models import Asset, AssetTag, Tag, TagDecision, score_of
 from filestack_tags.outbound import outbox
 from filestack_tags.signals import tag_decided
 
-AT_ONCE = 450
-"""Decisions in one transaction, which statements may contain twice: see :data:`.tags.BATCH`."""
+BATCH_SIZE = 450
+"""Decisions in one transaction. Statements may contain them twice: see :data:`.tags.BATCH_SIZE`."""
 
 PAIRS = 100
 """Maximum asset tags in one DELETE."""

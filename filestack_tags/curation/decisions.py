@@ -28,7 +28,7 @@ from filestack_tags.exceptions import CurationError, DecidedMeanwhile
 from filestack_tags.models import Asset, AssetTag, Tag, TagDecision
 
 from .decision_rows import (
-    AT_ONCE,
+    BATCH_SIZE,
     Change,
     Decision,
     LockedRows,
@@ -159,7 +159,7 @@ def decide_many(
 ) -> list[Outcome]:
     """Make the same decision about many asset tags; return their outcomes, in the given order.
 
-    Uses a transaction for every :data:`.decision_rows.AT_ONCE` of them, with one statement for
+    Uses a transaction for every :data:`.decision_rows.BATCH_SIZE` of them, with one statement for
     each kind of write. Committed batches stay when a later one fails. A decision that cannot be
     made does not affect the others. Idempotent. Inside a transaction, pass one batch at most:
     its locks last until the end, and more would lock assets after tags.
@@ -182,8 +182,8 @@ def decide_many(
     rule = _rule(act, confidence)
     signature = Signature(user, origin, job)
     outcomes: list[Outcome] = []
-    for start in range(0, len(pairs), AT_ONCE):
-        batch = pairs[start : start + AT_ONCE]
+    for start in range(0, len(pairs), BATCH_SIZE):
+        batch = pairs[start : start + BATCH_SIZE]
         outcomes += run_with_retry(
             partial(_decide, act, batch, rule, signature, seen=seen, undecided=undecided)
         )

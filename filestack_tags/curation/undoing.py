@@ -15,7 +15,7 @@ from filestack_tags.exceptions import CurationError
 from filestack_tags.models import Tag, TagDecision
 
 from .decision_rows import (
-    AT_ONCE,
+    BATCH_SIZE,
     Change,
     Decision,
     LockedRows,
@@ -63,7 +63,7 @@ def undo_many(
     """Undo many decisions, the last ones first; return their outcomes, in that order.
 
     Transactions are as for :func:`.decisions.decide_many`: one for every
-    :data:`.decision_rows.AT_ONCE` of them, or fewer if several are about one asset tag. Inside
+    :data:`.decision_rows.BATCH_SIZE` of them, or fewer if several are about one asset tag. Inside
     a transaction, pass at most that many. The ``decision_id`` of an outcome is that of the
     undoing decision; ``None`` if it was undone before.
     """
@@ -71,8 +71,8 @@ def undo_many(
     rows = TagDecision.objects.using(alias())
     outcomes: list[Outcome] = []
     latest_first = sorted(set(decision_ids), reverse=True)
-    for start in range(0, len(latest_first), AT_ONCE):
-        ids = latest_first[start : start + AT_ONCE]
+    for start in range(0, len(latest_first), BATCH_SIZE):
+        ids = latest_first[start : start + BATCH_SIZE]
         decisions = rows.in_bulk(ids)
         for pk in ids:
             if pk not in decisions:

@@ -60,8 +60,7 @@ class Hint:
     Args:
         term: the term as typed: the label of a tag, with its ``*`` if it is a prefix, the words of
             a tag with several, or a fact such as ``name:IMG``.
-        near: similar tag names, and ``AND``, ``OR`` or ``NOT`` for the same word in lowercase; ()
-            when there are none.
+        near: similar tag names, and ``AND``, ``OR`` or ``NOT`` for the same word in lowercase.
         suggestion: a whole corrected search, ``""`` when nothing is obvious.
         kind: ``phrase`` for words that together are the name of a tag, ``unknown`` for a label
             without a tag, ``whole`` for a fact that only finds whole values.

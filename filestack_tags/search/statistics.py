@@ -16,7 +16,7 @@ from functools import partial
 from django.db import connections
 from django.db.models import Count
 
-from filestack_tags.assets.tags import BATCH
+from filestack_tags.assets.tags import BATCH_SIZE
 from filestack_tags.db import prepared_statements
 from filestack_tags.db.transactions import alias, run_with_retry
 from filestack_tags.models import AssetTag, Tag, TagStatistic
@@ -56,9 +56,9 @@ class Drift:
 def refresh(tag_ids: Iterable[int] | None = None) -> Drift:
     """Count again and correct the statistics; return how wrong they were.
 
-    Processes the tags in the order of their ids, :data:`~filestack_tags.assets.tags.BATCH` at a
-    time. Only wrong rows are written, so a second call writes nothing. If interrupted, some
-    tags are corrected. Concurrent calls end with the counts of one of them.
+    Processes the tags in the order of their ids, :data:`~filestack_tags.assets.tags.BATCH_SIZE` at
+    a time. Only wrong rows are written, so a second call writes nothing. If interrupted, some tags
+    are corrected. Concurrent calls end with the counts of one of them.
 
     Args:
         tag_ids: the tags to count; defaults to all.
@@ -82,8 +82,8 @@ def _correct(batch: list[int]) -> Drift:
     counted, stored = _counted(batch), _stored(batch)
     rows = TagStatistic.objects.using(alias())
     gone = sorted(stored.keys() - counted.keys())
-    for start in range(0, len(gone), BATCH // 2):
-        rows.filter(pk__in=gone[start : start + BATCH // 2]).delete()
+    for start in range(0, len(gone), BATCH_SIZE // 2):
+        rows.filter(pk__in=gone[start : start + BATCH_SIZE // 2]).delete()
     targeted = connections[alias()].features.supports_update_conflicts_with_target
     rows.bulk_create(
         [
@@ -94,7 +94,7 @@ def _correct(batch: list[int]) -> Drift:
         update_conflicts=True,
         unique_fields=("tag", "score") if targeted else None,
         update_fields=("assets",),
-        batch_size=BATCH // 2,
+        batch_size=BATCH_SIZE // 2,
     )
     return _compare(counted, stored)
 
@@ -123,8 +123,8 @@ def _batches(tag_ids: Iterable[int] | None) -> Iterator[list[int]]:
     if tag_ids is None:
         tag_ids = Tag.objects.using(alias()).values_list("pk", flat=True)
     ordered = sorted(set(tag_ids))
-    for start in range(0, len(ordered), BATCH):
-        yield ordered[start : start + BATCH]
+    for start in range(0, len(ordered), BATCH_SIZE):
+        yield ordered[start : start + BATCH_SIZE]
 
 
 # Estimates

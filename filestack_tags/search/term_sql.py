@@ -126,7 +126,7 @@ class Compiler:
         scope: another condition on the asset ``a``; see :mod:`.scope`.
         row: the alias of the asset's row, which facts are read from.
         may_join: whether the database may turn a term about tags into a join. That is right for a
-            condition of a queryset, which has no plan of its own.
+            condition of a queryset, which is not planned here.
         archived: whether archived assets are searched too. Their tags have no score, so that
             confidences and decisions are compared, which is slower.
     """

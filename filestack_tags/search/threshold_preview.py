@@ -37,7 +37,7 @@ SAMPLE = 1_800
 TRIES = 4
 """How many times as many ids are drawn, since some belong to no asset any more."""
 
-AT_ONCE = 450
+BATCH_SIZE = 450
 """Ids in one statement, within SQLite's oldest limit."""
 
 ALWAYS = 101
@@ -113,8 +113,8 @@ def preview(using: str) -> ThresholdPreview:
 
 
 def _chunks(ids: list[int]) -> Iterator[list[int]]:
-    for start in range(0, len(ids), AT_ONCE):
-        yield ids[start : start + AT_ONCE]
+    for start in range(0, len(ids), BATCH_SIZE):
+        yield ids[start : start + BATCH_SIZE]
 
 
 def _drawn(present: QuerySet[Asset]) -> Iterator[list[int]]:

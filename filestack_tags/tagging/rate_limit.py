@@ -3,7 +3,7 @@
 It uses the generic cell rate algorithm: each call has a time slot, the next slot comes an interval
 later, and slots that were not used during a pause are not made up for. Slots are granted some time
 ahead, so that none is missed while a process handles replies. With ``REDIS_URL`` all processes on
-all hosts share the rate, by the clock of Redis.
+all hosts share the rate, and the time is that of Redis.
 """
 
 from __future__ import annotations

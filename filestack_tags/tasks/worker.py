@@ -53,7 +53,7 @@ _reads = local()
 
 @task_prerun.connect
 def _read_from_primary(sender: Task[Any, Any], **_: Any) -> None:
-    """Start a task on the primary, since it reads recent writes; see :mod:`.replicas`."""
+    """Start a task on the primary, since it reads recent writes; see ``db/replicas.py``."""
     if sender.name.startswith("filestack_tags."):
         block = reading_primary()
         block.__enter__()

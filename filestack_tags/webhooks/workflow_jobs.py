@@ -88,7 +88,7 @@ class _JobEvent:
 
 
 def prepare(events: Iterable[ReceivedEvent]) -> None:
-    """Create the tags that events mention. Call it before the transaction; see :mod:`.tags`.
+    """Create the tags that events mention. Call it before the transaction; see ``assets/tags.py``.
 
     Raises:
         PayloadError: as :func:`apply`.

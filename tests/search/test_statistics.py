@@ -83,7 +83,7 @@ def test_measuring_drift_writes_nothing() -> None:
 
 def test_tags_are_counted_in_the_order_of_their_ids(monkeypatch: pytest.MonkeyPatch) -> None:
     tagged("a", **{f"tag{number}": number for number in range(10)})
-    monkeypatch.setattr(statistics, "BATCH", 4)
+    monkeypatch.setattr(statistics, "BATCH_SIZE", 4)
     ids = sorted(Tag.objects.values_list("pk", flat=True))
     assert list(statistics._batches(reversed([*ids, *ids]))) == [ids[:4], ids[4:8], ids[8:]]
     statistics.refresh()

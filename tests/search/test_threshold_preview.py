@@ -50,7 +50,7 @@ def test_a_large_installation_is_sampled_and_says_so(
     library: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(threshold_preview, "SAMPLE", 4)
-    monkeypatch.setattr(threshold_preview, "AT_ONCE", 3)
+    monkeypatch.setattr(threshold_preview, "BATCH_SIZE", 3)
     found = preview("default")
     assert found.is_approximate
     assert 0 < found.assets_read <= 4

@@ -133,7 +133,10 @@ def confirmation_parameters(data: QueryDict, error: DecidedMeanwhile) -> dict[st
 
 
 def question(data: QueryDict, user: AbstractBaseUser) -> Question | None:
-    """Return the question of :func:`asks_to_confirm`, if the user may see its asset and tag."""
+    """Return the question that :func:`confirmation_parameters` asked for.
+
+    None if the user may not see its asset or tag.
+    """
     verb, *numbers = data.get(CONFIRM, "").split(":")
     if verb not in WORDS or len(numbers) != 4:
         return None

@@ -57,7 +57,7 @@ PAGE = 20
 TAGS = 60
 """Tags to choose from: the most used ones."""
 
-AT_ONCE = 4_500
+MAX_ACCEPTED = 4_500
 """Maximum asset tags that *accept all* decides at once."""
 
 LAST = 5
@@ -156,8 +156,10 @@ class ReviewPages(AssetPage):
                 rows, following = queue.page(_position(request.GET.get("after", "")))
                 if may_decide and queue.tag and "at_least" in request.GET:
                     matches = _at_least(queue, request.GET)
-                    chosen = list(matches.values_list("asset_id", flat=True)[:AT_ONCE])
-                    total = total_text(capped_total(matches)) if len(chosen) == AT_ONCE else ""
+                    chosen = list(matches.values_list("asset_id", flat=True)[:MAX_ACCEPTED])
+                    total = (
+                        total_text(capped_total(matches)) if len(chosen) == MAX_ACCEPTED else ""
+                    )
         except SearchError as error:
             problem = str(error)
         by_asset = request.GET.get("by") == "asset" and queue.tag is not None
@@ -264,7 +266,7 @@ def _queue(request: HttpRequest, data: QueryDict) -> tuple[Queue, ReviewForm]:
 def _accept_all(queue: Queue, request: HttpRequest) -> str:
     """Accept the tag on the assets that the page counted, if it is still undecided."""
     ids = [int(word) for word in ids_in(request.POST.get("assets", ""))]
-    rows = queue.rows.filter(asset__in=ids[:AT_ONCE])
+    rows = queue.rows.filter(asset__in=ids[:MAX_ACCEPTED])
     with queue.time_limit():
         pairs = list(rows.values_list("asset_id", "tag_id"))
     outcomes = curation.decide_many(

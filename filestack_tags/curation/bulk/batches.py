@@ -41,7 +41,7 @@ Action = BulkJob.Action
 Outcome = BulkJobItem.Outcome
 State = BulkJob.State
 
-BATCH = 450
+BATCH_SIZE = 450
 """Assets in one transaction."""
 
 LEASE_SECONDS = 60
@@ -154,24 +154,24 @@ def _queue_is_full() -> bool:
 
 def _next(job: BulkJob) -> _Chosen:
     if job.action == Action.UNDO:
-        ids = to_undo(job, BATCH)
-        return _Chosen(ids, [], is_last=len(ids) < BATCH)
+        ids = to_undo(job, BATCH_SIZE)
+        return _Chosen(ids, [], is_last=len(ids) < BATCH_SIZE)
     search = search_of_job(job)
     if job.ids_digest:
         pending = job.items.using(alias()).filter(outcome=Outcome.PENDING).order_by("-asset_id")
-        ids = list(pending.values_list("asset_id", flat=True)[: BATCH + 1])
-        batch = ids[:BATCH]
+        ids = list(pending.values_list("asset_id", flat=True)[: BATCH_SIZE + 1])
+        batch = ids[:BATCH_SIZE]
         with search.time_limit(seconds=in_background()):
             matching = set(search.assets().filter(pk__in=batch).values_list("pk", flat=True))
         return _Chosen(
             [pk for pk in batch if pk in matching],
             [pk for pk in batch if pk not in matching],
-            is_last=len(ids) <= BATCH,
+            is_last=len(ids) <= BATCH_SIZE,
         )
     position = job.ceiling + 1 if job.position is None else job.position
     with search.time_limit(seconds=in_background()):
-        ids = search.ids_before(position, limit=BATCH)
-    return _Chosen(ids, [], is_last=len(ids) < BATCH)
+        ids = search.ids_before(position, limit=BATCH_SIZE)
+    return _Chosen(ids, [], is_last=len(ids) < BATCH_SIZE)
 
 
 def _apply(job: BulkJob, ids: Sequence[int]) -> Effect:
@@ -234,7 +234,7 @@ def _record_items(job: BulkJob, effect: Effect) -> None:
     if not is_list:
         room = Counter(
             {
-                Outcome.CHANGED: BATCH,
+                Outcome.CHANGED: BATCH_SIZE,
                 Outcome.SKIPPED: MOST_ITEMS - job.skipped,
                 Outcome.FAILED: MOST_ITEMS - job.failed,
             }
@@ -248,7 +248,7 @@ def _record_items(job: BulkJob, effect: Effect) -> None:
     targeted = connections[alias()].features.supports_update_conflicts_with_target
     BulkJobItem.objects.using(alias()).bulk_create(
         items,
-        batch_size=BATCH,
+        batch_size=BATCH_SIZE,
         update_conflicts=True,  # of a list of ids, each has its item already
         unique_fields=("job", "asset") if targeted else None,
         update_fields=("outcome", "reason", "error"),

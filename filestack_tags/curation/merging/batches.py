@@ -26,7 +26,7 @@ from .rows import combined
 State, Side = TagMerge.State, TagMergeRow.Side
 CHANGE_TAGS = "filestack_tags.change_tag"
 
-BATCH = 450
+BATCH_SIZE = 450
 """Assets in one transaction: as many ids as SQLite's oldest limit allows in a statement."""
 
 LEASE_SECONDS = 60
@@ -104,7 +104,7 @@ def _merge_some(merge: TagMerge) -> TagMerge:
 
 
 def _next(waiting: QuerySet[AssetTag]) -> list[int]:
-    return list(waiting.order_by("asset_id").values_list("asset_id", flat=True)[:BATCH])
+    return list(waiting.order_by("asset_id").values_list("asset_id", flat=True)[:BATCH_SIZE])
 
 
 def _merge_batch(merge: TagMerge, ids: list[int]) -> TagMerge:
@@ -155,7 +155,9 @@ def _finish_merge(merge: TagMerge) -> TagMerge:
 @retry_on_deadlock
 def _undo_some(merge: TagMerge) -> TagMerge:
     saved = TagMergeRow.objects.using(alias()).filter(merge=merge)
-    ids = sorted(set(saved.order_by("asset_id").values_list("asset_id", flat=True)[:BATCH]))
+    ids = sorted(
+        set(saved.order_by("asset_id").values_list("asset_id", flat=True)[:BATCH_SIZE])
+    )
     with atomic():
         if ids:
             done = _undo_batch(merge, ids)

@@ -136,5 +136,5 @@ def _follow(*, setting: str, **kwargs: Any) -> None:
 
 
 def follow_settings() -> None:
-    """Make the sinks follow ``override_settings``, as :mod:`.conf` does."""
+    """Make the sinks follow ``override_settings``, as :mod:`filestack_tags.conf` does."""
     setting_changed.connect(_follow, dispatch_uid="filestack_tags.operations.sinks")

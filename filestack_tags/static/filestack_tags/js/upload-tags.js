@@ -4,7 +4,7 @@ const FIRST = 500; // milliseconds
 const GROWTH = 1.5;
 const LONGEST = 10_000;
 const PATIENCE = 15 * 60_000;
-const AT_ONCE = 100;
+const MAX_IDS = 100; // in one request
 
 export class TagWatch {
   #open = new Map(); // id → last known state
@@ -31,7 +31,7 @@ export class TagWatch {
   }
 
   async #look() {
-    const ids = [...this.#open.keys()].slice(0, AT_ONCE);
+    const ids = [...this.#open.keys()].slice(0, MAX_IDS);
     let changed = false;
     try {
       for (const row of await this.ask(ids)) {
