@@ -53,6 +53,7 @@ WITH_ETAG: list[Callable[[Asset], Write]] = [
     lambda asset: ("delete", f"saved-searches/{SavedSearch.objects.get().pk}/", None),
     lambda asset: ("post", "saved-searches/", {"name": "other"}),
     lambda asset: ("post", "assets/", {"handle": "h3"}),
+    lambda asset: ("post", "jobs/", {"action": "archive", "q": "sky"}),
 ]
 WITHOUT: list[Callable[[Asset], Write]] = [
     lambda asset: ("post", f"assets/{asset.pk}/retag/", None),

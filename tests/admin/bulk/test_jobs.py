@@ -75,6 +75,24 @@ def test_all_that_match_are_tagged_from_the_list_over_a_preview(
     assert not seen.inline
 
 
+@pytest.mark.parametrize("action", ["workflow", "retag"])
+@pytest.mark.parametrize("tagger", ["os.system", "tests.scripted.Tagger", "workflow:other"])
+def test_a_form_cannot_name_a_tagger_that_is_not_offered(
+    ids: list[int],
+    client_of: Any,
+    page: Any,
+    run: Any,
+    settings: Any,
+    action: str,
+    tagger: str,
+) -> None:
+    settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "WORKFLOWS": {"look": "wf-1"}}
+    form = {"query": "sky", "action": action, "tagger": tagger}
+    shown = page(run(client_of(*EDITOR), ASK, **form, confirmed="1"))
+    assert "is not one of the available choices" in shown.text
+    assert not BulkJob.objects.exists()
+
+
 def test_what_is_changed_after_the_preview_is_previewed_again(
     ids: list[int], client_of: Any, page: Any, run: Any
 ) -> None:
