@@ -210,7 +210,7 @@ def check_time_limits(settings: Settings) -> Messages:
     """Check that tasks may run longer than the calls that they wait for (W017, W018)."""
     call = settings.CONNECT_TIMEOUT + settings.READ_TIMEOUT
     soft, hard = tasks.time_limits()
-    least = pipeline.SLICE + call + tasks.TIME_TO_LAND
+    least = pipeline.SLICE + pipeline.GRACE + call + pipeline.APPLY_SECONDS
     if hard and hard < least:
         yield _warning(
             "W017",

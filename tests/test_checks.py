@@ -414,16 +414,16 @@ def test_a_task_that_returns_a_picture_can_come_before_tags(settings: Any, task:
     ("soft", "hard", "expected"),
     [
         (None, None, []),
-        (10, 90, []),
+        (10, 95, []),
         (9, None, ["W018"]),
-        (None, 89, ["W017"]),
+        (None, 94, ["W017"]),
         (3, 5, ["W017", "W018"]),
     ],
 )
 def test_time_limits_are_long_enough_for_the_calls(
     settings: Any, soft: float | None, hard: float | None, expected: list[str]
 ) -> None:
-    """The minimum is ten seconds of claiming, the longest call, and the time to apply it."""
+    """The minimum: the time in which calls begin, the longest call, and the time to apply it."""
     settings.FILESTACK_TAGS = GOOD | {"CONNECT_TIMEOUT": 10, "READ_TIMEOUT": 60}
     former = {name: current_app.conf.get(name) for name in LIMITS}
     current_app.conf.update(task_soft_time_limit=soft, task_time_limit=hard)

@@ -40,6 +40,9 @@ GRACE = 5.0
 that a task ends in time although each call takes as long as it may.
 """
 
+APPLY_SECONDS = 10.0
+"""Maximum seconds needed to apply the replies that a task waited for."""
+
 SAMPLED = 4
 """How many times more assets than needed are looked up, so that two pipelines seldom lease the same
 ones.

@@ -15,7 +15,7 @@ import time_machine
 from django.db import OperationalError, connection
 from django.utils import timezone
 
-from filestack_tags import curation, tasks
+from filestack_tags import curation
 from filestack_tags.assets import registry
 from filestack_tags.assets.registry import Facts
 from filestack_tags.curation import merging
@@ -36,6 +36,7 @@ from filestack_tags.models import (
 from filestack_tags.operations import retention
 from filestack_tags.tagging import asset_leases, queue
 from filestack_tags.tagging.taggers import PendingJob
+from filestack_tags.tasks import actions
 from filestack_tags.testing.payloads import fp_delete, fp_overwrite, fp_upload, fs_workflow
 from filestack_tags.webhooks import handlers, inbox, processing
 from tests import scripted, signed_headers
@@ -272,7 +273,7 @@ class TestTheFilesOfAHostsRows:
             return storing._Offer(Source.handle(f"h{len(entry.name)}{entry.name[7]}"), Facts())
 
         monkeypatch.setattr(storing, "_offer", offer)
-        monkeypatch.setattr(tasks, "publish", lambda *args, **options: None)
+        monkeypatch.setattr(actions, "publish", lambda *args, **options: None)
         return lambda photo: storing.store(ModelFile.objects.get(row=str(photo.pk)).pk)
 
     def test_are_locked_before_what_is_noted_of_them_and_that_before_the_asset(

@@ -14,7 +14,9 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from filestack_tags import metrics, tasks
+from filestack_tags.concurrency.single_flight import SingleFlight
 from filestack_tags.models import Asset, WebhookDelivery
+from filestack_tags.tasks import actions, celery_tasks
 from filestack_tags.testing.payloads import event, fp_upload, fs_workflow
 from filestack_tags.webhooks import handlers, inbox, processing
 from tests import signed_headers
@@ -98,7 +100,7 @@ def test_one_task_processes_all_that_waits_however_many_it_draws_at_once(
 def test_after_its_slice_a_task_leaves_the_rest_to_the_next(
     processed: list[int], published: list[tuple[str, float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tasks, "INBOX_SLICE", -1.0)
+    monkeypatch.setattr(celery_tasks, "INBOX_SLICE", -1.0)
     ids = [receive(n) for n in range(inbox.AT_ONCE + 3)]
     tasks.process_inbox()
     assert len(processed) == inbox.AT_ONCE < len(ids)
@@ -118,7 +120,7 @@ def test_a_task_too_many_in_its_process_leaves_its_work_to_one_that_is_at_it(
     processed: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A delivery stored after the other task had looked is not missed: that task looks again."""
-    monkeypatch.setattr(tasks, "_inbox_flight", tasks.SingleFlight(1))
+    monkeypatch.setattr(celery_tasks, "_inbox_flight", SingleFlight(1))
     first = receive(1)
     later: list[int] = []
     real = inbox.due
@@ -137,7 +139,7 @@ def test_a_task_too_many_in_its_process_leaves_its_work_to_one_that_is_at_it(
 
 
 def test_a_task_that_fails_leaves_its_seat(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks, "_inbox_flight", tasks.SingleFlight(1))
+    monkeypatch.setattr(celery_tasks, "_inbox_flight", SingleFlight(1))
 
     def fail(pk: int) -> Any:
         raise DatabaseError
@@ -284,7 +286,7 @@ class TestOutsideATransaction:
     ) -> None:
         notified: list[int] = []
         monkeypatch.setattr(
-            tasks._inbox_debouncer,
+            actions._inbox_debouncer,
             "notify",
             lambda: notified.append(WebhookDelivery.objects.count()),
         )
