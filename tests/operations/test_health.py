@@ -11,8 +11,11 @@ from django.test import Client
 from django.utils import timezone
 
 from filestack_tags import tasks
-from filestack_tags.models import Circuit, Heartbeat
+from filestack_tags.assets import registry
+from filestack_tags.filestack.sources import Source
+from filestack_tags.models import Asset, Circuit, Heartbeat
 from filestack_tags.operations import health, heartbeat
+from filestack_tags.tagging import queue
 from tests.api.rows import person
 
 READY, LIVE = "/health/", "/health/live/"
@@ -84,6 +87,9 @@ def test_settings_that_cannot_be_read_are_a_503(client: Client, settings: Any) -
 
 
 def test_staff_who_may_look_at_heartbeats_see_figures() -> None:
+    asset, _ = registry.register(Source.handle("h"))
+    queue.request([asset.pk])
+    Asset.objects.update(due_at=timezone.now() - 2 * queue.SWEEP_AFTER)
     tasks.sweep()
     Circuit.objects.create(
         tagger="filestack", opened_at=timezone.now(), retry_at=timezone.now(), reason="Why."
@@ -91,8 +97,8 @@ def test_staff_who_may_look_at_heartbeats_see_figures() -> None:
     found = staff("view_heartbeat", is_staff=True).get(READY).json()
     assert found["status"] == "degraded"
     figures = found["figures"]
-    assert figures["queued"] == 0
-    assert figures["heartbeats"]["sweep"]["found"] == {}
+    assert figures["queued"] == 1
+    assert figures["heartbeats"]["sweep"]["found"] == {"assets": 1}
     assert figures["circuits"][0]["reason"] == "Why."
     assert figures["budgets"]["day"] == {"used": 0, "left": None}
 
