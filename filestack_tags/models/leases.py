@@ -11,10 +11,11 @@ them in the transaction that writes the result.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Self, TypeVar
 
-from django.db import models
+from django.db import Error, models
 from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -77,7 +78,8 @@ class LeasedQuerySet(models.QuerySet[Row]):
         """Lease the rows that are due; return them in the order of ``ids``.
 
         Rows that another transaction has locked are left out. A row that has used all its attempts
-        without a result is failed instead, because its process crashed each time.
+        without a result is failed instead, with its last recorded error. If it has none, its
+        process crashed each time.
 
         Args:
             ids: the rows.
@@ -104,6 +106,23 @@ class LeasedQuerySet(models.QuerySet[Row]):
         state, attempts, due_at = row.lease
         rows = self.using(alias()).filter(pk=row.pk, attempts=attempts, due_at=due_at)
         rows.filter(state=state).update(due_at=timezone.now())
+
+    def record_error(self, row: Row, error: Exception, *, max_attempts: int) -> None:
+        """Save why an attempt failed, if this process still leases the row. The lease stays.
+
+        If all attempts fail, :meth:`acquire` fails the row with the last recorded error. Nothing is
+        saved while the database cannot be reached.
+        """
+        name, number = type(error).__name__, max(row.attempts, 1)
+        kind = f"a database error, {name}" if isinstance(error, Error) else name
+        text = (
+            f"Attempt {number} of {max_attempts} failed with {kind}. The log of the worker has the "
+            "traceback."
+        )
+        state, attempts, due_at = row.lease
+        rows = self.using(alias()).filter(pk=row.pk, attempts=attempts, due_at=due_at)
+        with suppress(Error):
+            rows.filter(state=state).update(error=text, error_code=name[:50])
 
     def reopen(self, ids: Iterable[int]) -> list[int]:
         """Queue closed rows again, with all their attempts; return their ids.
@@ -213,11 +232,12 @@ class Leased(models.Model):
 
     def renew(self, seconds: float) -> None:
         """Extend the lease after progress, without saving; the attempts start anew."""
+        self.error = self.error_code = ""
         self.attempts, self.due_at = 0, timezone.now() + timedelta(seconds=seconds)
         self.lease = (self.state, self.attempts, self.due_at)
 
     def abandon(self) -> None:
-        """Fail it, because the process that leased it crashed on each attempt; save it."""
+        """Fail it with its last recorded error, or as crashed on each attempt; save it."""
         self.close(
             self.FAILED,
             self.error or ErrorCode.ABANDONED.english_meaning,

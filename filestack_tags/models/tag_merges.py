@@ -137,8 +137,12 @@ class TagMerge(Leased):
             self.started_by_id = user_id
 
     def abandon(self) -> None:
-        """Stop it, because the worker crashed on each attempt; save it."""
-        self.close(self.state, ErrorCode.ABANDONED.english_meaning, ErrorCode.ABANDONED)
+        """Stop it with its last recorded error, or as crashed on each attempt; save it."""
+        self.close(
+            self.state,
+            self.error or ErrorCode.ABANDONED.english_meaning,
+            self.error_code or ErrorCode.ABANDONED,
+        )
         self.save(using=alias())
 
 

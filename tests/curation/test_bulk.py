@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import time_machine
 from django.contrib.auth.models import User
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -154,6 +154,30 @@ def test_a_worker_that_dies_in_a_batch_has_done_none_of_it(
             tasks.sweep()
     job.refresh_from_db()
     assert (job.state, job.changed, sorted(decisions("x"))) == (State.FINISHED, 5, ids)
+
+
+def test_a_job_that_meets_only_database_errors_fails_with_the_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tagged(1)
+    job = asked("add_tag", tag="x")
+
+    def fail(*arguments: Any) -> None:
+        raise OperationalError("disk full: /var/secret")
+
+    monkeypatch.setattr(batches, "_next", fail)
+    for _ in range(batches.MAX_ATTEMPTS):
+        set_due()
+        with pytest.raises(OperationalError):
+            bulk.step(job.pk)
+    set_due()
+    assert bulk.step(job.pk) == bulk.Step()
+    job.refresh_from_db()
+    assert (job.state, job.error_code) == (State.FAILED, "OperationalError")
+    assert job.error == (
+        "Attempt 10 of 10 failed with a database error, OperationalError. The log of the worker "
+        "has the traceback."
+    )
 
 
 def test_a_job_that_is_cancelled_stops_after_its_batch() -> None:

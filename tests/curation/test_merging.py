@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.db import OperationalError
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
@@ -216,6 +217,31 @@ class TestAMerge:
         assert begun.due_at is None
         assert counts() == {"cat": 7}
         assert rows()[late.pk, "cat"][0] == 99
+
+    def test_stops_with_the_error_that_each_attempt_meets(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        apply(asset(), {"cats": 80})
+        begun = merging.start(tag("cats").pk, tag("cat").pk, user=None)
+
+        def fail(merge: TagMerge, **said: Any) -> TagMerge:
+            raise OperationalError("disk full: /var/secret")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(batches, "_record", fail)
+            for _ in range(batches.MAX_ATTEMPTS):
+                TagMerge.objects.update(due_at=timezone.now())
+                with pytest.raises(OperationalError):
+                    merging.work(begun.pk)
+        TagMerge.objects.update(due_at=timezone.now())
+        assert merging.work(begun.pk)
+        begun.refresh_from_db()
+        assert (begun.is_at_work, begun.error_code) == (False, "OperationalError")
+        assert begun.error.startswith("Attempt 10 of 10 failed with a database error, Operat")
+        begun = merging.start(tag("cats").pk, tag("cat").pk, user=None)
+        assert merging.work(begun.pk)
+        begun.refresh_from_db()
+        assert (begun.state, begun.error) == (TagMerge.State.MERGED, "")
 
     def test_can_be_undone_while_it_is_at_work(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(batches, "BATCH_SIZE", 2)

@@ -51,7 +51,7 @@ TRIES = 3
 """How often a whole batch may fail before the job fails."""
 
 MAX_ATTEMPTS = 10
-"""How often the worker may crash in the same batch before the job fails."""
+"""How often the same batch may meet a database error, or crash the worker, before the job fails."""
 
 MOST_FAILED = 1000
 """How many single assets may fail before the job fails."""
@@ -94,6 +94,11 @@ def step(job_id: int) -> Step:
 
     Never raises because of single assets: each is recorded with its reason. If a whole batch fails,
     it is retried a few times; then the job fails.
+
+    Raises:
+        OperationalError: when the database stays unreachable. Another call repeats the batch when
+            the lease has ended. After :data:`MAX_ATTEMPTS` the job fails with this error.
+        InterfaceError: likewise.
     """
     leased = BulkJob.objects.acquire([job_id], seconds=LEASE_SECONDS, max_attempts=MAX_ATTEMPTS)
     if not leased:
@@ -103,7 +108,8 @@ def step(job_id: int) -> Step:
         return _step(job)
     except LeaseLost:  # canceled meanwhile
         return Step()
-    except (OperationalError, InterfaceError):
+    except (OperationalError, InterfaceError) as error:
+        BulkJob.objects.record_error(job, error, max_attempts=MAX_ATTEMPTS)
         raise
     except Exception as error:
         logger.exception("A batch of bulk job %s failed", job_id)
@@ -202,7 +208,7 @@ def _record(job: BulkJob, chosen: _Chosen, effect: Effect, now: datetime) -> Non
     job.skipped += len(effect.skipped)
     job.failed += len(effect.failed)
     job.reasons = dict(Counter(job.reasons) + Counter(effect.skipped.values()))
-    job.held = job.error = job.error_code = ""
+    job.held = ""
     job.updated_at = now
     if chosen.is_last:
         job.matched = job.done

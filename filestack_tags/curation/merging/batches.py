@@ -33,7 +33,7 @@ LEASE_SECONDS = 60
 """A batch takes well under a second; a worker without progress for this long has crashed."""
 
 MAX_ATTEMPTS = 10
-"""How often the worker may crash in the same batch before the merge stops."""
+"""How often the same batch may fail, or crash the worker, before the merge stops."""
 
 
 def work(merge_id: int, *, is_stopped: Callable[[], bool] = lambda: False) -> bool:
@@ -48,7 +48,9 @@ def work(merge_id: int, *, is_stopped: Callable[[], bool] = lambda: False) -> bo
         is_stopped: called after each batch.
 
     Raises:
-        OperationalError: when the database stays unreachable; another call continues.
+        Exception: when a batch fails, for example because the database stays unreachable. Another
+            call repeats the batch when the lease has ended. After :data:`MAX_ATTEMPTS` the merge
+            stops, and ``error`` has the last exception.
     """
     leased = TagMerge.objects.acquire(
         [merge_id], seconds=LEASE_SECONDS, max_attempts=MAX_ATTEMPTS
@@ -68,8 +70,8 @@ def work(merge_id: int, *, is_stopped: Callable[[], bool] = lambda: False) -> bo
                 return False
     except LeaseLost:
         pass  # it was undone meanwhile, or another process has leased it
-    except Exception:
-        TagMerge.objects.release(merge)
+    except Exception as error:
+        TagMerge.objects.record_error(merge, error, max_attempts=MAX_ATTEMPTS)
         raise
     return True
 
