@@ -5,7 +5,8 @@ strictly. Whatever the input, the only exception is
 :class:`~filestack_tags.exceptions.PayloadError`.
 """
 
-from .events import Event, event_key, parse_event
+from .event_keys import event_key
+from .events import Event, parse_event
 from .files import FileEvent, FileMetadata, StoredFile, parse_file, parse_metadata
 from .tags import TagsReply, parse_tags_reply
 from .timestamps import parse_timestamp
