@@ -16,12 +16,13 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
-from . import apps, crashing, plan
+from . import apps, crashing, people, plan
 from .brokers import BROKERS, Broker
 from .cluster import Cluster
 from .emulator import FAULTS
 from .feeder import Feeder
 from .processes import ROOT, Group, answers, free_port, python
+from .receiver import receiving
 from .storm import Keeper, Storm
 
 CLOCKS = (0, +1, -1)
@@ -43,12 +44,19 @@ GUNICORN = (
     "--worker-class=gthread",
     "--graceful-timeout=1",
 )
-OPEN_WORK = """
-SELECT (SELECT count(*) FROM filestack_tags_webhookdelivery
-        WHERE state IN ('received', 'processing')),
-       (SELECT count(*) FROM filestack_tags_asset WHERE tagging_state IN ('queued', 'running')),
-       (SELECT count(*) FROM filestack_tags_taggingrun WHERE state = 'started')
-"""
+OPEN = {
+    **dict.fromkeys(
+        ("webhookdelivery", "outboundmessage", "modelfile", "bulkjob", "tagmerge"),
+        "due_at IS NOT NULL",
+    ),
+    "asset": "tagging_state IN ('queued', 'running')",
+    "taggingrun": "state = 'started'",
+}
+"""Work that has to end: the condition of its rows, by table."""
+OPEN_WORK = " UNION ALL ".join(
+    f"SELECT '{table}', count(*) FROM filestack_tags_{table} WHERE {condition}"
+    for table, condition in OPEN.items()
+)
 
 
 @dataclass
@@ -97,6 +105,7 @@ class Campaign:
                 "BROKER_URL": broker.url,
                 "FILESTACK_URL": f"http://127.0.0.1:{emulator_port}",
                 crashing.DIRECTORY: str(self.run),
+                people.RECEIVER: stack.enter_context(receiving()),
             }
             self._migrate(environment)
             emulator = Group(
@@ -237,18 +246,19 @@ class Campaign:
 
     def _await_calm(self, cluster: Cluster, database: str, emulator: int) -> str:
         begun = time.monotonic()
-        quiet = 0
+        quiet, last = 0, "none"
         while time.monotonic() - begun < CALM:
             with cluster.connect(database) as connection:
-                left = connection.execute(OPEN_WORK).fetchone() or (0, 0, 0)
+                rows = connection.execute(OPEN_WORK).fetchall()
+            left = {table: number for table, number in rows if number}
             pending = _control(emulator, "GET", what="")["pending_deliveries"]
-            quiet = 0 if any(left) or pending else quiet + 1
+            last = _told(left) or last
+            quiet = 0 if left or pending else quiet + 1
             if quiet == 4:
-                return f"calm after {time.monotonic() - begun:.0f} s"
+                return f"calm after {time.monotonic() - begun:.0f} s; open were last: {last}"
             time.sleep(0.5)
         return (
-            f"NOT calm after {CALM:.0f} s: {left[0]} deliveries, {left[1]} assets and {left[2]} "
-            f"runs are open, {pending} events undelivered"
+            f"NOT calm after {CALM:.0f} s: open are {_told(left)}; {pending} events undelivered"
         )
 
     def _write_events(self, emulator: int) -> None:

@@ -1,17 +1,19 @@
 """Simulated users who keep deciding about tags, and record their decisions.
 
 The last record for a file and a tag must match the table at the end. The users also re-tag assets,
-and tag files with a workflow.
+tag files with a workflow, start bulk jobs, merge tags, and save photos in a host model.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import sys
 import time
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import django
@@ -23,6 +25,12 @@ from .crashing import append
 PAUSE = 0.12
 """Seconds between two acts, on average."""
 
+RECEIVER = "CHAOS_RECEIVER"
+"""Environment variable: the URL of the endpoint for outbound webhooks."""
+
+OWN = "merge "
+"""How the names of tags begin that are only there to be merged."""
+
 
 def main() -> None:
     django.setup()
@@ -30,15 +38,16 @@ def main() -> None:
     # On SIGTERM they finish first, so that no record is lost after a commit.
     asked_to_end: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: asked_to_end.append(number))
+    act: Callable[[], None] | None = add_endpoint
     while not asked_to_end:
         time.sleep(dice.uniform(0, 2 * PAUSE))
-        act: Callable[[], None] | None = None
         while True:
             # An error may mean that the commit succeeded and its response was lost. Repeat the same
             # decision, which is idempotent, until its result is known.
             try:
                 act = act or drawn(dice)
                 act()
+                act = None
                 break
             except Error:
                 close_old_connections()
@@ -53,14 +62,23 @@ def drawn(dice: random.Random) -> Callable[[], None]:
     if not ids:
         return lambda: None
     asset_id, handle = dice.choice(ids)
-    what = dice.choices(("decide", "again", "workflow"), (85, 10, 5))[0]
-    if what != "decide":
+    newest = [pk for pk, _ in ids[:5]]
+    kinds = ("decide", "again", "workflow", "bulk", "merge", "photo")
+    what = dice.choices(kinds, (80, 8, 4, 3, 2, 3))[0]
+    if what in ("again", "workflow"):
         return partial(tag_again, asset_id, tagger="workflow" if what == "workflow" else "")
+    if what == "bulk":
+        return partial(start_job, dice.choice(("export", "retag")), newest)
+    if what == "merge":
+        return partial(merge, f"{OWN}{dice.randrange(10**9)}", newest)
+    if what == "photo":
+        return partial(save_photo, uuid.UUID(int=dice.getrandbits(128)).hex)
     act = dice.choices(("accept", "reject", "add", "withdraw"), (4, 4, 3, 1))[0]
     if act == "add":
         name, confidence = f"label {dice.randrange(LABELS):02}", dice.randrange(101)
         return partial(add, asset_id, handle, name, confidence)
-    rows = AssetTag.objects.filter(asset=asset_id).order_by("tag_id")
+    rows = AssetTag.objects.filter(asset=asset_id).exclude(tag__key__startswith=OWN)
+    rows = rows.order_by("tag_id")
     tags = list(rows.values_list("tag_id", "tag__key"))
     return partial(decide, asset_id, handle, act, dice.choice(tags)) if tags else lambda: None
 
@@ -95,6 +113,51 @@ def tag_again(asset_id: int, *, tagger: str) -> None:
     from filestack_tags.tasks import request_tagging
 
     request_tagging([asset_id], force=True, trigger="admin", tagger=tagger)
+
+
+def add_endpoint() -> None:
+    """Register the receiver of outbound webhooks."""
+    from filestack_tags.models import OutboundEndpoint, OutboundMessage
+
+    Event = OutboundMessage.Event
+    events = {"events": [Event.TAGGED.value, Event.FAILED.value]}
+    OutboundEndpoint.objects.get_or_create(url=os.environ[RECEIVER], defaults=events)
+
+
+def start_job(action: str, asset_ids: Sequence[int]) -> None:
+    """Export all assets and the newest, or re-tag the newest."""
+    from filestack_tags.curation.bulk import BulkRequest
+    from filestack_tags.tasks import start_bulk_job
+
+    newest = tuple(asset_ids)
+    if action == "retag":
+        start_bulk_job(BulkRequest(action, asset_ids=newest), user=None)
+        return
+    for ids in (None, newest):
+        start_bulk_job(BulkRequest(action, asset_ids=ids, format="jsonl"), user=None)
+
+
+def merge(name: str, asset_ids: Sequence[int]) -> None:
+    """Add two new tags to some assets, and merge them."""
+    from filestack_tags import curation, tasks
+    from filestack_tags.models import TagMerge
+
+    source, target = f"{name} source", f"{name} target"
+    if TagMerge.objects.filter(source_name=source).exists():
+        return  # committed, but the response was lost
+    for asset_id in asset_ids:
+        curation.add(asset_id, source, user=None)
+    curation.add(asset_ids[0], target, user=None)
+    tasks.merge(source, target, user=None)
+
+
+def save_photo(name: str) -> None:
+    """Save a file in a host model, which becomes an asset."""
+    from django.core.files.base import ContentFile
+
+    from tests.hosts.shop.models import Photo
+
+    Photo.objects.create(title=name, file=ContentFile(name.encode(), f"{name}.jpg"))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from tests.settings import (  # noqa: F401  Django reads them here
 from tests.settings import INSTALLED_APPS as USUAL_APPS
 
 USE_TZ = True
+MEDIA_ROOT = f"{os.environ['CHAOS_DIRECTORY']}/media"
 INSTALLED_APPS = [*USUAL_APPS, "tests.chaos"]
 
 DATABASES = {
@@ -56,6 +57,9 @@ FILESTACK_TAGS = {
     "WEBHOOK_MAX_ATTEMPTS": 20,
     "WORKFLOW_POLL_DELAY": 4,
     "WORKFLOW_TIMEOUT": 40,
+    "OUTBOUND_WEBHOOKS": True,
+    "OUTBOUND_ALLOW_INSECURE": True,
+    "OUTBOUND_TIMEOUT": 2.0,
     "BUDGET_PER_DAY": 50_000,
 }
 

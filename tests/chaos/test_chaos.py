@@ -19,9 +19,14 @@ from filestack_tags.db.text import reference_digest
 from filestack_tags.models import (
     Asset,
     AssetTag,
+    BulkJob,
+    BulkJobItem,
     DailyUsage,
+    ModelFile,
+    OutboundMessage,
     Tag,
     TaggingRun,
+    TagMerge,
     WebhookDelivery,
 )
 
@@ -123,6 +128,21 @@ def facts(db: None) -> Facts:
         )
     delivery("fp.upload:1", state="processed", asset=asset)
     DailyUsage.objects.create(day=timezone.now().date(), calls=1)
+    ended = {"due_at": None}
+    OutboundMessage.objects.create(endpoint_id=1, event="asset.tagged", state="sent", **ended)
+    ModelFile.objects.create(field="a.b.c", row="1", state="registered", **ended)
+    TagMerge.objects.create(source_id=1, target_id=2, state="merged", **ended)
+    for ids_digest in ("", "digest"):
+        job = BulkJob.objects.create(
+            action="retag",
+            ids_digest=ids_digest,
+            ceiling=asset.pk,
+            state="finished",
+            done=1,
+            changed=1,
+            **ended,
+        )
+    BulkJobItem.objects.create(job=job, asset=asset, outcome="changed")
     return Facts(
         seed="seed",
         files={HANDLE: {"serial": 1, "version": 0, "overwrites": 0, "deleted": False}},
@@ -150,7 +170,8 @@ def test_everything_holds_of_rows_that_are_right(facts: Facts) -> None:
 
 
 PROCESSED = "every event answered 2xx is processed"
-OPEN = "no delivery, asset or run is left open"
+OPEN = "no work is left open"
+COUNTED = "no asset of a bulk job is counted twice"
 TAGGED = "every asset is tagged, or failed with a reason"
 NEWEST = "tags are those of the newest content"
 HIDDEN = "deleted files are hidden, and no others"
@@ -167,6 +188,18 @@ DAMAGE: list[tuple[str, Callable[[Facts], object]]] = [
     (OPEN, lambda facts: delivery("fp.upload:3", state="processing")),
     (OPEN, lambda facts: Asset.objects.update(tagging_state="running", due_at=timezone.now())),
     (OPEN, lambda facts: TaggingRun.objects.update(state="started")),
+    (
+        OPEN,
+        lambda facts: OutboundMessage.objects.update(state="waiting", due_at=timezone.now()),
+    ),
+    (OPEN, lambda facts: ModelFile.objects.update(state="waiting", due_at=timezone.now())),
+    (OPEN, lambda facts: BulkJob.objects.update(state="running", due_at=timezone.now())),
+    (OPEN, lambda facts: TagMerge.objects.update(state="undoing", due_at=timezone.now())),
+    (OPEN, lambda facts: TagMerge.objects.update(state="merging", error="stopped")),
+    (COUNTED, lambda facts: BulkJob.objects.filter(ids_digest="").update(done=2, changed=2)),
+    (COUNTED, lambda facts: BulkJob.objects.exclude(ids_digest="").update(done=2, changed=2)),
+    (COUNTED, lambda facts: BulkJob.objects.update(done=2)),
+    (COUNTED, lambda facts: BulkJob.objects.update(action="export")),
     (TAGGED, lambda facts: Asset.objects.update(tagging_state="stale")),
     (TAGGED, lambda facts: Asset.objects.update(tagging_state="failed", error=" ")),
     (TAGGED, lambda facts: facts.files.update(OTHER=facts.files[HANDLE])),
