@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from celery import Task, shared_task
+from django.utils import timezone
 
 from filestack_tags import metrics
 from filestack_tags.db.transactions import on_commit
@@ -55,12 +56,22 @@ def _due(model: type[Leased]) -> Callable[[int], list[int]]:
     )
 
 
+def _idle(model: type[Leased]) -> Callable[[int], list[int]]:
+    """Find rows due for :data:`.queue.SWEEP_AFTER`: healthy ones are due between two batches."""
+
+    def ids(limit: int) -> list[int]:
+        idle = model._default_manager.filter(due_at__lte=timezone.now() - queue.SWEEP_AFTER)
+        return list(idle.due().values_list("pk", flat=True)[:limit])  # type: ignore[attr-defined]  # each has a LeasedManager
+
+    return ids
+
+
 _RECOVERED: Mapping[str, tuple[Callable[[int], list[int]], Task[Any, Any], bool]] = {
     "deliveries": (_due(WebhookDelivery), process_inbox, False),
     "assets": (lambda limit: queue.due(), tag_asset, True),
-    "tag_merges": (_due(TagMerge), merge_tags, True),
+    "tag_merges": (_idle(TagMerge), merge_tags, True),
     "model_files": (_due(ModelFile), store_model_files, False),
-    "bulk_jobs": (_due(BulkJob), run_bulk_job, True),
+    "bulk_jobs": (_idle(BulkJob), run_bulk_job, True),
     "outbound_endpoints": (lambda limit: delivery.endpoints_due(), send_outbound, False),
 }
 """The leased models: how to find rows that are due, the task that continues the work, and whether

@@ -156,6 +156,24 @@ def test_a_worker_that_dies_in_a_batch_has_done_none_of_it(
     assert (job.state, job.changed, sorted(decisions("x"))) == (State.FINISHED, 5, ids)
 
 
+def test_the_sweep_leaves_a_running_job_to_its_task(
+    told: list[Any], monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
+) -> None:
+    tagged(5)
+    job = asked("add_tag", tag="x")
+    with time_machine.travel(timezone.now(), tick=False) as clock:
+        assert bulk.step(job.pk).goes_on
+        assert list(BulkJob.objects.due()) == [job]  # its next batch
+        clock.shift(59)
+        assert tasks.sweep() == {}
+        assert not [one for one in told if one.name == "sweep.found"]
+        clock.shift(1)
+        with django_capture_on_commit_callbacks(execute=True):
+            assert tasks.sweep() == {"bulk_jobs": 1}
+    job.refresh_from_db()
+    assert job.state == State.FINISHED
+
+
 def test_a_job_that_meets_only_database_errors_fails_with_the_last(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
