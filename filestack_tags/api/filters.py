@@ -23,8 +23,8 @@ from filestack_tags.search.language.tree import (
     disjunction,
     negation,
 )
+from filestack_tags.search.limits import parse_query
 from filestack_tags.search.pages import ORDERS
-from filestack_tags.search.parsing import parse_query
 
 from .asset_json import FIELDS
 from .fields import Choice, CommaSeparated, Number, Repeatable, TagName, Text, search_text

@@ -19,7 +19,7 @@ from filestack_tags.conf import get_settings
 from filestack_tags.db.transactions import alias
 from filestack_tags.models import Asset, Circuit, Heartbeat, TaggingRun, WebhookDelivery
 from filestack_tags.search.totals import Total, capped
-from filestack_tags.tagging import budget as tagging_budget
+from filestack_tags.tagging import call_budget
 from filestack_tags.tagging.taggers.base import BUILT_IN
 
 COUNT_LIMIT = 10_000
@@ -156,7 +156,7 @@ def _circuits() -> tuple[Circuit, ...]:
 
 def _budgets() -> tuple[Budget, ...]:
     settings = get_settings()
-    usage = tagging_budget.usage()
+    usage = call_budget.usage()
     return (
         Budget("day", usage.today, settings.BUDGET_PER_DAY),
         Budget("month", usage.month, settings.BUDGET_PER_MONTH),

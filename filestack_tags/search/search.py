@@ -18,10 +18,10 @@ from .deadline import time_limit
 from .facets import Facets
 from .hints import Hint
 from .language.tree import Node, Query, conjunction
+from .limits import parse_query
 from .matching_assets import Matches
 from .page_sql import Row, by_id
 from .pages import Neighbours, Order, Page
-from .parsing import parse_query
 from .plan import Plan
 from .scope import scope_condition
 from .tag_lookup import TagNames, default_database, look_up

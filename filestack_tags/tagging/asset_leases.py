@@ -23,7 +23,7 @@ from filestack_tags.filestack.payloads import parse_tags_reply
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, TaggingRun
 
-from . import budget, circuit_breaker, results
+from . import call_budget, circuit_breaker, results
 from .taggers import TaggerReply, is_paid, tagger_names
 
 SLACK = timedelta(seconds=5)
@@ -117,7 +117,7 @@ def acquire(
         skip_locked: silently leave out assets that another transaction has locked.
     """
     now = timezone.now()
-    day = budget.open_day(now)
+    day = call_budget.open_day(now)
     with atomic():
         rows = locked(Asset.objects.filter(pk__in=sorted(asset_ids)), skip_locked=skip_locked)
         assets = {asset.pk: asset for asset in rows.order_by("pk")}
@@ -157,14 +157,14 @@ def release(leased: Sequence[Lease], *, to_idle: bool = False) -> None:
                 asset.due_at = None
         _write([*running.values()])
         _close(not_made, ErrorCode.RELEASED, "Stopped before the call was made.")
-        budget.refund(run.started_at for run in not_made if _is_call(run))
+        call_budget.refund(run.started_at for run in not_made if _is_call(run))
 
 
 def blocked_taggers() -> set[str]:
     """Return the taggers whose assets cannot be leased now: open circuits, or no budget left."""
     settings = get_settings()
     blocked = circuit_breaker.blocked()
-    if budget.usage().left() == 0:
+    if call_budget.usage().left() == 0:
         blocked |= {name for name in {settings.TAGGER, *tagger_names()} if is_paid(name)}
     return blocked
 
@@ -273,7 +273,7 @@ class _Acquisition:
             self._refuse(asset, retry_at=self._now + SHARED_WAIT)
         to_call = _without(assets, [*shared, *waiting])
         paid = [asset for asset in to_call if is_paid(self._tagger(asset))]
-        granted = budget.reserve(len(paid), self._day)
+        granted = call_budget.reserve(len(paid), self._day)
         for asset in paid[granted:]:
             self._refuse(asset, blocked_by="budget")
         return _without(to_call, paid[granted:]), shared

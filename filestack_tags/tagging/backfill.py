@@ -22,7 +22,7 @@ from filestack_tags.db.transactions import alias, retry_on_deadlock
 from filestack_tags.models import Asset, AssetQuerySet, Backfill, TaggingRun
 from filestack_tags.search.deadline import in_background, time_limit
 
-from . import asset_leases, budget, pipeline
+from . import asset_leases, call_budget, pipeline
 from .asset_leases import Lease, LeaseRefused
 from .results import Outcome
 from .taggers import get_tagger, is_paid
@@ -119,7 +119,7 @@ def estimate(options: Options, *, going_on: Backfill | None = None) -> Estimate:
             calls -= _repeated(assets) if settings.REUSE_TAGS_BY_HASH else 0
     price = settings.PRICE_PER_CALL
     cost = None if price is None or not calls else calls * price
-    return Estimate(number, calls, cost, budget.usage().left())
+    return Estimate(number, calls, cost, call_budget.usage().left())
 
 
 def _repeated(assets: AssetQuerySet) -> int:

@@ -21,7 +21,7 @@ from filestack_tags.search.hints import Hint
 from filestack_tags.search.language.fields import DECISIONS, SOURCES, STATUSES
 from filestack_tags.search.language.parser import parse
 from filestack_tags.search.language.tree import Comparison
-from filestack_tags.search.parsing import search_limits
+from filestack_tags.search.limits import search_limits
 from filestack_tags.search.periods import bounds_of
 from filestack_tags.search.visible_tags import visible_asset_tags
 

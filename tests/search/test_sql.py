@@ -9,7 +9,7 @@ from django.test import override_settings
 
 from filestack_tags.models import Asset, AssetTag, Tag, TagAlias
 from filestack_tags.search import Search
-from filestack_tags.search.parsing import parse_query
+from filestack_tags.search.limits import parse_query
 from filestack_tags.search.term_sql import (
     FALSE,
     TRUE,

@@ -16,7 +16,7 @@ from filestack_tags.filestack.client import FilestackClient
 from filestack_tags.filestack.payloads import parse_tags_reply
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetTag, TaggingRun
-from filestack_tags.tagging import asset_leases, budget, pipeline, queue
+from filestack_tags.tagging import asset_leases, call_budget, pipeline, queue
 from filestack_tags.tagging.taggers import PendingJob, TaggerReply
 from filestack_tags.testing import EmulatorApp, EmulatorConfig, EmulatorServer
 
@@ -126,7 +126,7 @@ class TestTheSameBytes:
         run = TaggingRun.objects.get(asset=second)
         assert run.shared_from == TaggingRun.objects.get(asset=first)
         assert (run.raw_reply, run.version) == (SKY, 2)
-        assert budget.usage().today == 1
+        assert call_budget.usage().today == 1
 
     def test_wait_for_the_call_that_is_under_way(self) -> None:
         ids = registered(3, sha256="ab" * 32)
@@ -138,7 +138,7 @@ class TestTheSameBytes:
         assert all(
             item.retry_at for item in claimed[1:] if isinstance(item, asset_leases.LeaseRefused)
         )
-        assert budget.usage().today == 1
+        assert call_budget.usage().today == 1
         assert isinstance(asset_leases.acquire(ids[1:2])[0], asset_leases.LeaseRefused)
 
     def test_are_asked_about_again_where_a_newer_answer_is_wanted(self) -> None:
@@ -214,6 +214,6 @@ def test_files_whose_digest_is_asked_for_are_tagged_by_one_call(settings: Any) -
         pipeline.work(first, lambda outcome: None)
         Asset.objects.filter(tagging_state="queued").update(due_at=timezone.now())
         pipeline.work(second, lambda outcome: None)
-    assert len(looked) == budget.usage().today == 1
+    assert len(looked) == call_budget.usage().today == 1
     known = set(Asset.objects.values_list("sha256", "tagging_state", "size"))
     assert known == {(hashlib.sha256(picture).hexdigest(), "tagged", len(picture))}

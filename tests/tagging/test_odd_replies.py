@@ -18,7 +18,7 @@ from filestack_tags.assets import registry
 from filestack_tags.exceptions import TaggerError
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, AssetTag, TaggingRun
-from filestack_tags.tagging import asset_leases, budget, pipeline, queue, results
+from filestack_tags.tagging import asset_leases, call_budget, pipeline, queue, results
 from filestack_tags.tagging.taggers import PendingJob, TaggerReply, TagScore
 from tests import scripted
 
@@ -323,7 +323,7 @@ class TestTheDatabase:
         )
         applied = AssetTag.objects.count()
         assert applied == len(asked) > 0
-        assert budget.usage().today >= applied
+        assert call_budget.usage().today >= applied
 
     def test_an_error_of_the_caller_loses_no_answer(self, script: Any) -> None:
         ids = queued(4)

@@ -19,7 +19,7 @@ from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, Circuit, TaggingRun
 from filestack_tags.tagging import (
     asset_leases,
-    budget,
+    call_budget,
     circuit_breaker,
     pipeline,
     queue,
@@ -94,7 +94,7 @@ def test_the_budget_ends_it(script: Any, settings: Any, monkeypatch: Any) -> Non
     settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"BUDGET_PER_DAY": 5}
     work(queued(9)[0])
     assert sorted(states()) == ["queued"] * 4 + ["tagged"] * 5
-    assert len(scripted.asked) == budget.usage().today == 5
+    assert len(scripted.asked) == call_budget.usage().today == 5
 
 
 def test_the_rate_only_slows_it_down(script: Any, settings: Any) -> None:

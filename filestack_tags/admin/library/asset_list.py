@@ -20,8 +20,8 @@ from filestack_tags.exceptions import (
 )
 from filestack_tags.search import Search
 from filestack_tags.search.language.tree import And, HasTag, Node, Or, Query, conjunction
+from filestack_tags.search.limits import parse_query
 from filestack_tags.search.pages import ORDERS, Neighbours, Order, Page
-from filestack_tags.search.parsing import parse_query
 from filestack_tags.search.totals import Total
 
 ORDER, ORDER_TAG, CURSOR = PARAMETERS = ("order", "order_tag", "cursor")

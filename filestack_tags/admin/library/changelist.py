@@ -29,7 +29,7 @@ from filestack_tags.assets.visibility import scope_of
 from filestack_tags.exceptions import SearchError, SearchTimeout
 from filestack_tags.models import Asset
 from filestack_tags.search.language.tree import Everything, Node, Query
-from filestack_tags.search.parsing import parse_query
+from filestack_tags.search.limits import parse_query
 from filestack_tags.search.totals import Total
 
 from . import asset_list, search_terms

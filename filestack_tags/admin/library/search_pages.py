@@ -30,7 +30,7 @@ from filestack_tags.operations.status import not_configured
 from filestack_tags.search.completion import complete
 from filestack_tags.search.facets import Facets
 from filestack_tags.search.language.tree import label_text
-from filestack_tags.search.parsing import parse_query
+from filestack_tags.search.limits import parse_query
 
 from . import asset_list, saved_searches, search_terms
 from .asset_page import AssetPage

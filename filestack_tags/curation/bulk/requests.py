@@ -29,10 +29,10 @@ from filestack_tags.exceptions import BulkError
 from filestack_tags.models import Asset, BulkJob, BulkJobItem, TaggingRun
 from filestack_tags.search import Search
 from filestack_tags.search.language.tree import Comparison, HasTag, Query, conjunction
-from filestack_tags.search.parsing import parse_query
+from filestack_tags.search.limits import parse_query
 from filestack_tags.search.scope import tags_within
 from filestack_tags.search.totals import Total
-from filestack_tags.tagging import budget, workflows
+from filestack_tags.tagging import call_budget, workflows
 from filestack_tags.tagging.taggers import check_tagger_name, is_paid
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ def preview(request: BulkRequest, *, user: AbstractBaseUser | None) -> Preview:
         assets=assets,
         calls=calls,
         cost=None if price is None or not calls else calls * price,
-        left=budget.usage().left(),
+        left=call_budget.usage().left(),
         can_be_undone=request.action in UNDONE,
     )
 

@@ -14,8 +14,7 @@ from filestack_tags.db.transactions import atomic
 from filestack_tags.error_codes import ErrorCode
 from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, DailyUsage, TaggingRun
-from filestack_tags.tagging import asset_leases, queue
-from filestack_tags.tagging import budget as tagging_budget
+from filestack_tags.tagging import asset_leases, call_budget, queue
 from tests import scripted
 
 pytestmark = pytest.mark.django_db
@@ -41,15 +40,15 @@ def budget(settings: Any, **limits: int) -> None:
 def test_every_call_is_a_run_and_is_counted(queued: list[int]) -> None:
     for pk in queued:
         queue.tag(pk)
-    assert tagging_budget.usage() == tagging_budget.Usage(today=6, month=6)
+    assert call_budget.usage() == call_budget.Usage(today=6, month=6)
     assert TaggingRun.objects.count() == len(scripted.asked) == 6
-    assert tagging_budget.usage().left() is None
+    assert call_budget.usage().left() is None
 
 
 def test_a_tagger_that_costs_nothing_is_not_counted(asset: Asset, script: Any) -> None:
     queue.request([asset.pk])
     queue.tag(asset.pk)
-    assert tagging_budget.usage().today == 0
+    assert call_budget.usage().today == 0
 
 
 @pytest.mark.parametrize("limit", ["BUDGET_PER_DAY", "BUDGET_PER_MONTH"])
@@ -67,7 +66,7 @@ def test_the_budget_stops_calls_and_leaves_the_rest_queued(
     left = Asset.objects.get(pk=queued[5])
     assert (left.tagging_state, left.attempts) == (Asset.State.QUEUED, 0)
     assert queue.waiting(10) == queue.due(10) == []
-    assert tagging_budget.usage().left() == 0
+    assert call_budget.usage().left() == 0
 
 
 def test_more_budget_is_used_at_once(settings: Any, queued: list[int]) -> None:
@@ -82,9 +81,9 @@ def test_the_next_day_and_the_next_month_have_their_own(settings: Any) -> None:
     granted = []
     for moment in ((2026, 1, 30), (2026, 1, 31), (2026, 2, 1)):
         with time_machine.travel(datetime(*moment, 12, tzinfo=UTC)):
-            day = tagging_budget.open_day(timezone.now())
+            day = call_budget.open_day(timezone.now())
             with atomic():
-                granted.append(tagging_budget.reserve(4, day))
+                granted.append(call_budget.reserve(4, day))
     assert granted == [3, 2, 3]
     assert list(DailyUsage.objects.order_by("day").values_list("day", "calls")) == [
         (date(2026, 1, 30), 3), (date(2026, 1, 31), 2), (date(2026, 2, 1), 3),
@@ -97,7 +96,7 @@ def test_what_is_given_back_was_not_spent(queued: list[int]) -> None:
     ]
     queue.apply_replies([(works[0], scripted.reply({"sky": 90}))])
     asset_leases.release(works)
-    assert tagging_budget.usage().today == 1
+    assert call_budget.usage().today == 1
     states = dict(Asset.objects.values_list("pk", "tagging_state"))
     assert [states[pk] for pk in queued] == [Asset.State.TAGGED] + [Asset.State.QUEUED] * 5
     assert set(Asset.objects.values_list("attempts", flat=True)) == {0}
@@ -160,7 +159,7 @@ def test_calls_are_given_back_to_the_day_on_which_they_were_claimed(
         moment.date(): 1
     }
     with time_machine.travel(moment, tick=False):
-        left = tagging_budget.usage().left()
+        left = call_budget.usage().left()
         assert left == 3
         Asset.objects.filter(tagging_state=Asset.State.QUEUED).update(due_at=timezone.now())
         claimed = asset_leases.acquire(queued[1:])
@@ -173,7 +172,7 @@ def test_giving_back_more_than_was_counted_leaves_nothing(queued: list[int]) -> 
     ]
     DailyUsage.objects.update(calls=2)
     asset_leases.release(works)
-    assert tagging_budget.usage().today == 0
+    assert call_budget.usage().today == 0
     DailyUsage.objects.all().delete()
     asset_leases.release(works)
-    assert tagging_budget.usage().today == 0
+    assert call_budget.usage().today == 0
