@@ -45,7 +45,7 @@ class WebhookView(View):
     * 400: malformed headers or an incomplete body.
     * 403: a wrong signature, or one that is too old.
     * 411: a body of unknown length that the server cannot read.
-    * 413: a body above ``WEBHOOK_MAX_BODY``.
+    * 413: a body above ``WEBHOOK_MAX_SIZE``.
     * 503: no secret is configured, or middleware consumed the body.
 
     The signature is the only authentication (docs: Webhooks). Override :meth:`receive` to do more

@@ -42,7 +42,7 @@ def each() -> dict[str, dict[str, float]]:
     )  # the tags are created once, not with each event
     found = {}
     for kind, (make, is_known) in KINDS.items():
-        alone, together = _handles(1), _handles(inbox.AT_ONCE)
+        alone, together = _handles(1), _handles(inbox.BATCH_SIZE)
         if is_known:
             for handle in (*alone, *together):
                 _apply([fs_workflow(handle, tags=LABELS | {"once": 50})])

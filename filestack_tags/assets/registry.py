@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
 
 SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
-TOLD_BY_THE = timedelta(seconds=1)
-"""Filestack reports the time of uploads, overwrites and deletions in whole seconds."""
+EVENT_TIME_PRECISION = timedelta(seconds=1)
+"""Filestack reports uploads, overwrites and deletions in whole seconds."""
 
 TRIES = 3
 """How often to look up assets: another process may register a file in between."""
@@ -410,7 +410,9 @@ def show(asset: Asset, at: datetime | None = None) -> bool:
 
     Filestack never reuses a handle, so an event in the same second as the deletion came before it.
     """
-    if not asset.deleted_at or (at and to_database_time(at) < asset.deleted_at + TOLD_BY_THE):
+    if not asset.deleted_at or (
+        at and to_database_time(at) < asset.deleted_at + EVENT_TIME_PRECISION
+    ):
         return False
     asset.deleted_at = None
     return True

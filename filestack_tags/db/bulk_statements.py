@@ -17,7 +17,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .transactions import alias
 
-BATCH = 100
+BATCH_SIZE = 100
 """Rows of one statement on databases other than PostgreSQL."""
 
 
@@ -32,7 +32,7 @@ def update_rows(objects: Sequence[models.Model], names: Sequence[str]) -> None:
     model, using = type(objects[0]), alias()
     connection = connections[using]
     if connection.vendor != "postgresql":
-        model._base_manager.using(using).bulk_update(objects, names, batch_size=BATCH)
+        model._base_manager.using(using).bulk_update(objects, names, batch_size=BATCH_SIZE)
         return
     quote = connection.ops.quote_name
     fields = [model._meta.get_field(name) for name in names]
@@ -63,7 +63,7 @@ def insert_rows(
     connection = connections[using]
     if not _can_copy(connection):
         objects = [model(**dict(zip(names, row, strict=True))) for row in rows]
-        model._base_manager.using(using).bulk_create(objects, batch_size=BATCH)
+        model._base_manager.using(using).bulk_create(objects, batch_size=BATCH_SIZE)
         return
     quote = connection.ops.quote_name
     columns = ", ".join(map(quote, names))

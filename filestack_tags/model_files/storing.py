@@ -43,8 +43,7 @@ from filestack_tags.tagging import queue
 
 logger = logging.getLogger(__name__)
 
-Row = models.Model
-AT_ONCE = 500
+BATCH_SIZE = 500
 """Host rows that are read together."""
 
 
@@ -163,7 +162,7 @@ def changes(field: AssetOf) -> Iterator[tuple[list[tuple[Any, str]], list[int]]]
     last: Any = None
     while found := list(
         (rows if last is None else rows.filter(pk__gt=last)).values_list("pk", field.file)[
-            :AT_ONCE
+            :BATCH_SIZE
         ]
     ):
         last = found[-1][0]
@@ -173,7 +172,7 @@ def changes(field: AssetOf) -> Iterator[tuple[list[tuple[Any, str]], list[int]]]
         yield [(pk, str(n or "")) for pk, n in found if names.get(str(pk), "") != (n or "")], []
     position = 0
     while current := list(
-        entries.filter(pk__gt=position).order_by("pk").values_list("pk", "row")[:AT_ONCE]
+        entries.filter(pk__gt=position).order_by("pk").values_list("pk", "row")[:BATCH_SIZE]
     ):
         position = current[-1][0]
         ids = {pk: _row_id(field, row) for pk, row in current}

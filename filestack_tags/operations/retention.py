@@ -52,7 +52,7 @@ logger = logging.getLogger(__name__)
 
 Kept = TypeVar("Kept", BulkJob, BulkJobItem, BulkJobPart, TagMerge, TagMergeRow)
 
-BATCH = 500
+BATCH_SIZE = 500
 """Rows in one transaction."""
 
 BATCH_OF_PARTS = 20
@@ -187,7 +187,7 @@ def _prune_merges(old: QuerySet[TagMerge]) -> Iterator[Pruned]:
 
 
 def _prune_messages(old: QuerySet[OutboundMessage]) -> Iterator[Pruned]:
-    while ids := list(old.order_by("pk").values_list("pk", flat=True)[:BATCH]):
+    while ids := list(old.order_by("pk").values_list("pk", flat=True)[:BATCH_SIZE]):
         yield Pruned(messages=_delete_messages(ids))
 
 
@@ -262,7 +262,7 @@ def _delivery_batches(old: QuerySet[WebhookDelivery]) -> Iterator[list[int]]:
     """Yield ids, oldest first; rows that stay, because they are locked, are passed only once."""
     ahead = old
     while rows := list(
-        ahead.order_by("received_at", "pk").values_list("received_at", "pk")[:BATCH]
+        ahead.order_by("received_at", "pk").values_list("received_at", "pk")[:BATCH_SIZE]
     ):
         yield [pk for _, pk in rows]
         received_at, pk = rows[-1]
@@ -276,7 +276,7 @@ def _run_batches(runs: QuerySet[TaggingRun]) -> Iterator[list[int]]:
     shared = _shared_by_current_runs()
     last = 0
     while ids := list(
-        runs.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:BATCH]
+        runs.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:BATCH_SIZE]
     ):
         yield [pk for pk in ids if pk not in shared]
         last = ids[-1]
@@ -358,7 +358,7 @@ def _prune_job(pk: int) -> Iterator[Pruned]:
     parts, items = _rows(BulkJobPart).filter(job=pk), _rows(BulkJobItem).filter(job=pk)
     while number := _delete_some(parts, BATCH_OF_PARTS):
         yield Pruned(export_parts=number)
-    while number := _delete_some(items, BATCH):
+    while number := _delete_some(items, BATCH_SIZE):
         yield Pruned(job_items=number)
 
 
@@ -382,7 +382,7 @@ def _prune_merge(pk: int) -> Iterator[int]:
         return
     rows = _rows(TagMergeRow).filter(merge=pk)
     while ids := list(
-        rows.order_by("asset_id").values_list("asset_id", flat=True).distinct()[:BATCH]
+        rows.order_by("asset_id").values_list("asset_id", flat=True).distinct()[:BATCH_SIZE]
     ):
         yield run_with_retry(partial(_raw_delete, rows.filter(asset_id__in=ids)))
 

@@ -34,7 +34,7 @@ from .http import PostResult, post, require_usable
 
 logger = logging.getLogger(__name__)
 
-BATCH = 20
+BATCH_SIZE = 20
 """Messages to one endpoint that are leased together. Even if each takes the maximum time, they are
 sent before another process counts them as lost.
 """
@@ -166,7 +166,7 @@ def endpoints_due() -> list[int]:
 
 
 def send_due() -> int:
-    """Send the messages that are due, at most :data:`BATCH` to each endpoint; return how many.
+    """Send the messages that are due, at most :data:`BATCH_SIZE` to each endpoint; return how many.
 
     Endpoints are served one after the other; see :func:`deliver`.
     """
@@ -174,13 +174,13 @@ def send_due() -> int:
 
 
 def deliver(endpoint_id: int) -> int:
-    """Send the due messages of one endpoint, at most :data:`BATCH`; return how many.
+    """Send the due messages of one endpoint, at most :data:`BATCH_SIZE`; return how many.
 
     Each request ends within ``OUTBOUND_TIMEOUT`` seconds. If the endpoint is down, one request is
     enough to show it: its other due messages count as failed too. A failed message is retried, up
     to ``OUTBOUND_MAX_ATTEMPTS`` times. Safe to run concurrently.
     """
-    messages = _acquire(endpoint_id, BATCH)
+    messages = _acquire(endpoint_id, BATCH_SIZE)
     endpoint = OutboundEndpoint.objects.using(alias()).filter(pk=endpoint_id).first()
     if endpoint is None:
         pks = [message.pk for message in messages]

@@ -28,7 +28,7 @@ REMEMBERED = 5.0
 this time.
 """
 
-BATCH = 500
+BATCH_SIZE = 500
 """Messages in one statement."""
 
 
@@ -43,14 +43,13 @@ _wakers: list[Callable[[], object]] = []
 
 
 def record(event: str, payloads: Iterable[Mapping[str, Any]]) -> None:
-    """Write a message of ``event`` for each item of ``told`` and each endpoint that subscribes to
-    it.
+    """Write a message for each payload and each endpoint that subscribes to the event.
 
     Call it in the transaction that the messages report. Nothing is sent before its commit.
 
     Args:
         event: one of :data:`EVENTS`.
-        told: the ``data`` of each message. Not evaluated if no endpoint subscribes to the event.
+        payloads: the ``data`` of each message. Not evaluated if no endpoint subscribes.
     """
     endpoint_ids = [pk for pk, events in _endpoints() if event in events]
     if not endpoint_ids:
@@ -68,7 +67,7 @@ def record(event: str, payloads: Iterable[Mapping[str, Any]]) -> None:
         for data in payloads
         for pk in endpoint_ids
     ]
-    OutboundMessage.objects.using(alias()).bulk_create(messages, batch_size=BATCH)
+    OutboundMessage.objects.using(alias()).bulk_create(messages, batch_size=BATCH_SIZE)
     on_commit(_wake)
 
 

@@ -6,7 +6,7 @@ import signal
 import sys
 from threading import current_thread, local, main_thread
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from billiard.pool import SIG_SOFT_TIMEOUT, soft_timeout_sighandler
 from celery import Task
@@ -15,9 +15,6 @@ from django.db import connections
 
 from filestack_tags.db.replicas import reading_primary
 from filestack_tags.db.transactions import alias
-
-if TYPE_CHECKING:
-    pass
 
 IN_STEPS = frozenset(
     f"filestack_tags.{name}"
@@ -48,7 +45,7 @@ def _leave_broken_connection(sender: Task[Any, Any], **_: Any) -> None:
 
 
 _reads = local()
-"""The :func:`~.replicas.reading_primary` blocks of the tasks of this thread."""
+"""The :func:`~filestack_tags.db.replicas.reading_primary` blocks of the tasks of this thread."""
 
 
 @task_prerun.connect

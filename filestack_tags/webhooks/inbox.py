@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 KEPT_HEADERS = ("FS-Timestamp", "User-Agent", "Content-Type")
 """Headers stored with a delivery. The signature is not: with the body it is a credential."""
 
-AT_ONCE = 16
+BATCH_SIZE = 16
 """Deliveries that a worker processes before it looks for more."""
 
 CANDIDATES = 256
@@ -144,7 +144,7 @@ def _store_too_large(key: str, size: int, headers: Mapping[str, str]) -> None:
     )
 
 
-def due(limit: int = AT_ONCE) -> list[int]:
+def due(limit: int = BATCH_SIZE) -> list[int]:
     """Return deliveries that may be processed now, in the order of receipt.
 
     If many are due, some are picked at random from the oldest, so that concurrent workers seldom

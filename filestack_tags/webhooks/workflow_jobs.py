@@ -374,7 +374,7 @@ def _is_before_change(moment: datetime, asset: Asset) -> bool:
     planned for the asset.
     """
     updated_at = asset.content_changed_at
-    if updated_at is None or moment >= updated_at + registry.TOLD_BY_THE:
+    if updated_at is None or moment >= updated_at + registry.EVENT_TIME_PRECISION:
         return False
     waits_for_it = asset.tagging_state in (Asset.State.NEW, Asset.State.STALE)
     return moment < updated_at or not waits_for_it

@@ -98,7 +98,7 @@ def test_registering_says_why_a_file_is_not_tagged_and_retag_tries_at_once(
 
 
 def test_retag_tells_its_progress(three: list[Asset], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(filestack_tags_retag, "BATCH", 2)
+    monkeypatch.setattr(filestack_tags_retag, "BATCH_SIZE", 2)
     assert run("filestack_tags_retag", "").splitlines() == [
         "2 of 3 assets checked, 2 queued",
         "3 of 3 assets checked, 3 queued",
@@ -179,7 +179,7 @@ def test_replay_reads_a_few_at_a_time(
     monkeypatch: pytest.MonkeyPatch,
     django_capture_on_commit_callbacks: Any,
 ) -> None:
-    monkeypatch.setattr(filestack_tags_replay, "BATCH", 2)
+    monkeypatch.setattr(filestack_tags_replay, "BATCH_SIZE", 2)
     with django_capture_on_commit_callbacks(execute=True):
         said = run("filestack_tags_replay", "--since", "2d")
     assert said.splitlines() == [

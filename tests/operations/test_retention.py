@@ -147,7 +147,7 @@ def test_a_raw_reply_stays_while_it_is_young_open_or_shown(asset: Asset) -> None
 def test_batches_go_past_what_stays_to_the_last(
     asset: Asset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "BATCH", 3)
+    monkeypatch.setattr(retention, "BATCH_SIZE", 3)
     moment = timezone.now() - timedelta(days=40)
     for number in range(10):
         delivery(str(number), state=State.FAILED if number % 4 == 1 else State.PROCESSED)
@@ -276,7 +276,7 @@ class TestLeftovers:
     def test_the_rows_before_an_old_merge_go_and_it_cannot_be_undone_any_more(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(retention, "BATCH", 1)
+        monkeypatch.setattr(retention, "BATCH_SIZE", 1)
         for number in range(2):
             tagged(f"h{number}", {"sky": 90, "heaven": 70, "sea": 10, "ocean": 20})
         old = self.merged("heaven", "sky", days=91)
@@ -292,7 +292,7 @@ class TestLeftovers:
         assert Asset.objects.search("ocean").count() == 2
 
     def test_pruning_that_was_stopped_goes_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(retention, "BATCH", 1)
+        monkeypatch.setattr(retention, "BATCH_SIZE", 1)
         for number in range(3):
             tagged(f"h{number}", {"sky": 90, "heaven": 70})
         merge = self.merged("heaven", "sky", days=91)
@@ -311,7 +311,7 @@ class TestCommand:
     def test_says_what_it_did_and_how_far_it_is_in_lines(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(retention, "BATCH", 1)
+        monkeypatch.setattr(retention, "BATCH_SIZE", 1)
         monkeypatch.setattr(filestack_tags_prune, "LINE_EVERY", 2)
         for number in range(3):
             delivery(str(number))
@@ -326,7 +326,7 @@ class TestCommand:
             def isatty(self) -> bool:
                 return True
 
-        monkeypatch.setattr(retention, "BATCH", 1)
+        monkeypatch.setattr(retention, "BATCH_SIZE", 1)
         for number in range(2):
             delivery(str(number))
         terminal = Terminal()
@@ -336,7 +336,7 @@ class TestCommand:
         assert [line.partition(" ")[0] for line in shown.split("\r")] == ["", "1", "2", "2"]
 
     def test_interrupted_it_says_what_was_done(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(retention, "BATCH", 1)
+        monkeypatch.setattr(retention, "BATCH_SIZE", 1)
         for number in range(3):
             delivery(str(number))
         real = retention._delete
@@ -423,7 +423,7 @@ def test_decisions_and_their_undo_outlive_the_runs(asset: Asset, script: Any) ->
 
 
 def test_runs_are_deleted_in_batches(asset: Asset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retention, "BATCH", 2)
+    monkeypatch.setattr(retention, "BATCH_SIZE", 2)
     for _ in range(5):
         run(asset, days=5)
     told: list[int] = []

@@ -244,7 +244,7 @@ def test_an_endpoint_that_is_down_is_asked_once_for_all_that_wait(
     receiver.answers = [503]
     for number in range(3):
         tagged(f"h{number}", {"sky": 90})
-    monkeypatch.setattr(delivery, "BATCH", 2)
+    monkeypatch.setattr(delivery, "BATCH_SIZE", 2)
     assert delivery.send_due() == 2
     assert delivery.send_due() == 0  # the third was postponed with them
     assert len(receiver.requests) == 1
@@ -264,7 +264,7 @@ def test_what_is_put_off_is_given_up_in_the_end_too(
 ) -> None:
     settings.FILESTACK_TAGS = {**settings.FILESTACK_TAGS, "OUTBOUND_MAX_ATTEMPTS": 2}
     receiver.answers = [503, 503]
-    outbox.record(outbox.TAGGED, [{"asset_id": pk} for pk in range(delivery.BATCH + 5)])
+    outbox.record(outbox.TAGGED, [{"asset_id": pk} for pk in range(delivery.BATCH_SIZE + 5)])
     delivery.send_due()
     due_again()
     with django_capture_on_commit_callbacks(execute=True):
@@ -272,7 +272,7 @@ def test_what_is_put_off_is_given_up_in_the_end_too(
     assert len(receiver.requests) == 2
     assert set(OutboundMessage.objects.values_list("state", "attempts")) == {("failed", 2)}
     failed = sum(each.value for each in told if each.name == "outbound.failed")
-    assert failed == delivery.BATCH + 5
+    assert failed == delivery.BATCH_SIZE + 5
 
 
 def test_one_endpoint_that_is_down_keeps_nothing_from_another(receiver: Receiver) -> None:
@@ -368,7 +368,7 @@ def test_who_is_asked_for_too_much_gets_nothing_more_until_then(
     receiver.answers, receiver.retry_after = [429], "3600"
     for number in range(3):
         tagged(f"h{number}", {"sky": 90})
-    monkeypatch.setattr(delivery, "BATCH", 2)
+    monkeypatch.setattr(delivery, "BATCH_SIZE", 2)
     delivery.send_due()
     soon = timezone.now() + timedelta(seconds=3590)
     assert len(receiver.requests) == 1

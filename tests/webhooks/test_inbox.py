@@ -101,9 +101,9 @@ def test_after_its_slice_a_task_leaves_the_rest_to_the_next(
     processed: list[int], published: list[tuple[str, float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(celery_tasks, "INBOX_SLICE", -1.0)
-    ids = [receive(n) for n in range(inbox.AT_ONCE + 3)]
+    ids = [receive(n) for n in range(inbox.BATCH_SIZE + 3)]
     tasks.process_inbox()
-    assert len(processed) == inbox.AT_ONCE < len(ids)
+    assert len(processed) == inbox.BATCH_SIZE < len(ids)
     assert published == [("filestack_tags.process_inbox", 0.0)]
 
 

@@ -18,7 +18,7 @@ from filestack_tags.db.transactions import alias
 from filestack_tags.management.base import AppCommand
 from filestack_tags.models import WebhookDelivery
 
-BATCH = 500
+BATCH_SIZE = 500
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 LARGEST_ID = 2**63 - 1
 EARLIEST = 2000
@@ -84,7 +84,7 @@ class Command(AppCommand):
         for ids in _batches(deliveries):
             again += len(tasks.replay(ids))
             seen += len(ids)
-            if len(ids) == BATCH:
+            if len(ids) == BATCH_SIZE:
                 self.stdout.write(f"{seen:,} deliveries checked …")
         if not seen:
             self.stdout.write("No delivery matches.")
@@ -112,7 +112,7 @@ def _batches(deliveries: QuerySet[WebhookDelivery]) -> Iterator[list[int]]:
     while ids := list(
         deliveries.filter(pk__gt=last, pk__lte=newest)
         .order_by("pk")
-        .values_list("pk", flat=True)[:BATCH]
+        .values_list("pk", flat=True)[:BATCH_SIZE]
     ):
         yield ids
         last = ids[-1]

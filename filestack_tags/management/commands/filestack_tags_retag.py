@@ -14,7 +14,7 @@ from filestack_tags.search import Search
 from filestack_tags.search.deadline import in_background
 from filestack_tags.tagging.taggers import get_tagger
 
-BATCH = 500
+BATCH_SIZE = 500
 
 
 class Command(AppCommand):
@@ -55,8 +55,8 @@ class Command(AppCommand):
             return
         matched = 0
         queued: list[int] = []
-        for start in range(0, len(ids), BATCH):
-            batch = ids[start : start + BATCH]
+        for start in range(0, len(ids), BATCH_SIZE):
+            batch = ids[start : start + BATCH_SIZE]
             queued += tasks.request_tagging(
                 batch,
                 trigger=TaggingRun.Trigger.COMMAND,
@@ -64,7 +64,7 @@ class Command(AppCommand):
                 tagger=options["tagger"],
             )
             matched += len(batch)
-            if len(ids) > BATCH:
+            if len(ids) > BATCH_SIZE:
                 self.stdout.write(
                     f"{matched} of {len(ids)} assets checked, {len(queued)} queued"
                 )
@@ -78,9 +78,9 @@ class Command(AppCommand):
 
     def _write_error(self, queued: list[int]) -> None:
         """Print the error of a first attempt that has already failed, as in eager mode."""
-        for start in range(0, len(queued), BATCH):
+        for start in range(0, len(queued), BATCH_SIZE):
             tried = Asset.objects.using(alias()).filter(
-                pk__in=queued[start : start + BATCH], attempts__gt=0
+                pk__in=queued[start : start + BATCH_SIZE], attempts__gt=0
             )
             if failed := tried.exclude(error="").order_by("pk").first():
                 self.stderr.write(f"{failed} could not be tagged: {failed.error}")
