@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -36,8 +37,15 @@ class _SharedClient:
                 self._settings, self._pid = settings, pid
             return self._client
 
+    def close(self) -> None:
+        with self._lock:
+            if self._client is not None and self._pid == os.getpid():
+                self._client.close()
+                self._client = None
+
 
 _shared = _SharedClient()
+atexit.register(_shared.close)
 
 
 def shared_client() -> FilestackClient:

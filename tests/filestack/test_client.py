@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
@@ -679,7 +680,7 @@ class served:
             return [payload("tags_sync_v2.json")]
 
         self.server = make_server("127.0.0.1", 0, app, handler_class=Handler)
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
+        self.thread = threading.threading.Thread(target=self.server.serve_forever, args=(0.01,))
         self.thread.start()
         return f"http://127.0.0.1:{self.server.server_port}", seen
 
@@ -774,3 +775,40 @@ def test_the_library_works_without_django():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert done.stdout == "[]\n"
+
+
+def test_a_process_closes_its_connections_when_it_ends(loopback_server):
+    code = (
+        "from django.conf import settings\n"
+        f"settings.configure(FILESTACK_TAGS={{'API_KEY': 'K', 'APP_SECRET': 'S', 'CDN_URL': {loopback_server!r}}})\n"
+        "from filestack_tags.filestack.shared_client import shared_client\n"
+        "from filestack_tags.filestack.sources import Source\n"
+        "shared_client().tags(Source.handle('aaaaaaaaaaaaaaaaaaaa'))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
+
+
+@pytest.fixture
+def loopback_server():
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self):
+            body = payload("tags_sync_v2.json")
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
