@@ -780,7 +780,8 @@ def test_the_library_works_without_django():
 def test_a_process_closes_its_connections_when_it_ends(loopback_server):
     code = (
         "from django.conf import settings\n"
-        f"settings.configure(FILESTACK_TAGS={{'API_KEY': 'K', 'APP_SECRET': 'S', 'CDN_URL': {loopback_server!r}}})\n"
+        "account = {'API_KEY': 'K', 'APP_SECRET': 'S'}\n"
+        f"settings.configure(FILESTACK_TAGS={{**account, 'CDN_URL': {loopback_server!r}}})\n"
         "from filestack_tags.filestack.shared_client import shared_client\n"
         "from filestack_tags.filestack.sources import Source\n"
         "shared_client().tags(Source.handle('aaaaaaaaaaaaaaaaaaaa'))\n"
