@@ -246,14 +246,14 @@ def _counts(condition: Fragment, using: str) -> dict[int, int]:
     """
     key = (using, condition.sql, repr(condition.params))
     now = time.monotonic()
-    held = _counted.get(key)
-    if held and now < held[0]:
-        return held[1]
+    cached = _counted.get(key)
+    if cached and now < cached[0]:
+        return cached[1]
     try:
         with time_limit(using):
             counts = counts_within(condition, using)
     except SearchTimeout:
-        counts = held[1] if held else {}
+        counts = cached[1] if cached else {}
     took = time.monotonic() - now
     with _counted_lock:
         _counted.pop(key, None)

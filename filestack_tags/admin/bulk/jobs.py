@@ -95,10 +95,10 @@ class BulkJobAdmin(ReadOnlyAdmin):
         """Choose an action for all matches, preview it, and start it."""
         if not request.user.has_perm("filestack_tags.view_asset"):
             raise PermissionDenied
-        said = request.POST if request.method == "POST" else request.GET
+        data = request.POST if request.method == "POST" else request.GET
         form = BulkForm(
-            said if request.method == "POST" else None,
-            initial={name: said.get(name, "") for name in ("query", "asset_ids", "action")},
+            data if request.method == "POST" else None,
+            initial={name: data.get(name, "") for name in ("query", "asset_ids", "action")},
             actions=_permitted_actions(request),
         )
         shown: bulk.Preview | None = None
@@ -258,14 +258,14 @@ class BulkJobAdmin(ReadOnlyAdmin):
 def describe_job(job: BulkJob, user: Any) -> str:
     """Return a description of a job, as ``user`` may see it."""
     action = job.undoes if job.action == BulkJob.Action.UNDO and job.undoes else job
-    said = str(BulkJob.Action(action.action).label)
+    label = str(BulkJob.Action(action.action).label)
     parameters = bulk.parameters_named_to(user, action)
     details = [
         str(parameters[name]) for name in ("tag", "tagger", "format") if parameters.get(name)
     ]
     if parameters.get("confidence"):
         details.append("{}–{}".format(*parameters["confidence"]))
-    text = f"{said}: {', '.join(details)}" if details else said
+    text = f"{label}: {', '.join(details)}" if details else label
     if action is job:
         return text
     return _("undo %(job)s (%(what)s)") % {"job": action, "what": text}

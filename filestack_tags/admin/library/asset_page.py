@@ -183,14 +183,16 @@ class AssetPage(RunHistory):
 
     def save_form(self, request: HttpRequest, form: Any, change: bool) -> Asset:
         """Register the file of the form. A known file is not registered twice."""
-        said = form.cleaned_data
+        cleaned = form.cleaned_data
         asset, created = tasks.register(
-            Source.parse(said["reference"]),
-            facts=Facts(filename=said["filename"] or None, mimetype=said["mimetype"] or None),
+            Source.parse(cleaned["reference"]),
+            facts=Facts(
+                filename=cleaned["filename"] or None, mimetype=cleaned["mimetype"] or None
+            ),
             user=current_user(request),
             trigger="admin",
             # Without the permission the field is not shown, and AUTO_TAG decides.
-            tag=said["tag"] if self.has_tag_permission(request) else None,
+            tag=cleaned["tag"] if self.has_tag_permission(request) else None,
             within=scope_of(request.user),
         )
         asset.is_new_here = created  # type: ignore[attr-defined]  # for the two methods below
@@ -313,19 +315,21 @@ class AssetPage(RunHistory):
         if not (self.has_view_permission(request) and self.has_decide_permission(request)):
             raise PermissionDenied
         asset = get_object_or_404(self.get_queryset(request), pk=pk)
-        said: dict[str, Any] = {}
+        parameters: dict[str, Any] = {}
         try:
             done = decide(asset.pk, request.POST, current_user(request))
         except DecidedMeanwhile as error:
             messages.error(request, conflict_message(error))
-            said = confirmation_parameters(request.POST, error)
+            parameters = confirmation_parameters(request.POST, error)
         except CurationError as error:
             messages.error(request, str(error))
         else:
             self.log_change(request, asset, done.text)
             messages.success(request, done.text)
-            said = done.parameters(request)
-        return HttpResponseRedirect(f"{self._url(asset.pk)}{_came_from(request, **said)}#tags")
+            parameters = done.parameters(request)
+        return HttpResponseRedirect(
+            f"{self._url(asset.pk)}{_came_from(request, **parameters)}#tags"
+        )
 
     def _decided_at(self, request: HttpRequest, pk: int) -> str:
         return self._url(pk) + _came_from(request)
@@ -343,8 +347,8 @@ class AssetPage(RunHistory):
 def _came_from(request: HttpRequest, **more: Any) -> str:
     """Return the parameter for the list that led to the page, and others, as a query string."""
     came_from = request.GET.get(CAME_FROM, "")
-    said = {CAME_FROM: came_from, **more} if came_from else more
-    return f"?{urlencode(said)}" if said else ""
+    parameters = {CAME_FROM: came_from, **more} if came_from else more
+    return f"?{urlencode(parameters)}" if parameters else ""
 
 
 def _rows(asset: Asset, user: Any) -> list[AssetTag]:

@@ -179,19 +179,19 @@ class KeysetChangeList(AssetChangeList):
         self, request: HttpRequest, exclude_parameters: Any = None
     ) -> QuerySet[Any]:
         """Return all matches; they are only read for an action on all of them."""
-        for held in (self.params, self.filter_params):
-            held.pop(asset_list.CURSOR, None)  # only links to pages have a cursor
+        for parameters in (self.params, self.filter_params):
+            parameters.pop(asset_list.CURSOR, None)  # only links to pages have a cursor
         self.list_request, self._matches = None, None
         self.scope = scope_of(request.user)
         self.notes: list[tuple[int, str]] = []
-        asked_for = self._terms(request)
-        if asked_for is None or exclude_parameters is not None:
+        filter_terms = self._terms(request)
+        if filter_terms is None or exclude_parameters is not None:
             return super().get_queryset(request, exclude_parameters)
         self.filter_specs, self.has_filters, _unclaimed, _twice, active = self._filters
         self.has_active_filters = active
         self.clear_all_filters_qs = self.get_query_string(remove=self.get_filters_params())
         try:
-            self._matches = self._matching(request, asked_for)
+            self._matches = self._matching(request, filter_terms)
         except SearchError as error:
             self.problem = explained(error, self.query)
             return self.root_queryset.none()
@@ -205,7 +205,7 @@ class KeysetChangeList(AssetChangeList):
         ordered = self.model_admin.get_ordering(request) and asset_list.ORDER not in self.params
         if unclaimed or ordered or _is_narrowed(self.root_queryset, self.scope):
             return None
-        said = []
+        terms = []
         for spec in specs:
             if isinstance(spec, HasTerm):
                 term = spec.term()
@@ -218,8 +218,8 @@ class KeysetChangeList(AssetChangeList):
                 )
             if term is None:
                 return None
-            said.append(term)
-        return said
+            terms.append(term)
+        return terms
 
     def _matching(self, request: HttpRequest, filters: Iterable[Node]) -> QuerySet[Any]:
         using = self.root_queryset.db
@@ -296,8 +296,8 @@ class KeysetChangeList(AssetChangeList):
         """The query string that passes this search to the page that saves searches."""
         if self.list_request is None or not self.search_text:
             return ""
-        said = {"query": self.search_text, **self.list_request.sorting.parameters}
-        return urlencode({name: value for name, value in said.items() if value})
+        parameters = {"query": self.search_text, **self.list_request.sorting.parameters}
+        return urlencode({name: value for name, value in parameters.items() if value})
 
     def get_query_string(self, new_params: Any = None, remove: Any = None) -> str:
         """Return the parameters of a link; a column to sort by replaces an order."""
@@ -351,8 +351,8 @@ class QueryOnlyChangeList(KeysetChangeList):
 def _view(request: HttpRequest, admin: Any) -> str:
     """Return the requested or last used view; a host's own columns require the table."""
     default = "grid" if admin.shows_only_our_columns else "table"
-    said = request.GET.get(VIEW) or request.COOKIES.get(VIEW)
-    return said if said in VIEWS else default
+    view = request.GET.get(VIEW) or request.COOKIES.get(VIEW)
+    return view if view in VIEWS else default
 
 
 def _is_narrowed(rows: QuerySet[Any], scope: Q | None) -> bool:

@@ -161,20 +161,20 @@ class AssetSearchPages(AssetPage):
         return super().change_view(request, object_id, form_url, context)
 
     def _neighbours(self, request: HttpRequest, object_id: str) -> dict[str, Any]:
-        said = request.GET.get(CAME_FROM, "")
+        came_from = request.GET.get(CAME_FROM, "")
         # Always set: for a missing variable Django logs the whole context, including signed URLs.
         nothing: dict[str, Any] = {"result_url": ""}
         is_id = is_number(object_id)
-        if not said or not is_id or not self.has_view_permission(request):
+        if not came_from or not is_id or not self.has_view_permission(request):
             return nothing
-        asking = copy(request)
-        asking.GET = QueryDict(said)
-        asking.is_query_only = True  # type: ignore[attr-defined]  # for is_query_only()
+        request_of_list = copy(request)
+        request_of_list.GET = QueryDict(came_from)
+        request_of_list.is_query_only = True  # type: ignore[attr-defined]  # for is_query_only()
         try:
-            changelist: Any = self.get_changelist_instance(asking)
+            changelist: Any = self.get_changelist_instance(request_of_list)
         except (InvalidListParameters, SuspiciousOperation):
             return nothing
-        context = {"result_url": f"{self._list_url()}?{said}"}
+        context = {"result_url": f"{self._list_url()}?{came_from}"}
         list_request = getattr(changelist, "list_request", None)
         if list_request is None or changelist.problem:
             return context  # a request outside the search language has no order for neighbours
@@ -184,7 +184,7 @@ class AssetSearchPages(AssetPage):
             return context
         for name, pk in (("previous_url", found.previous), ("next_url", found.next)):
             if pk is not None:
-                context[name] = f"{self._url(pk)}?{urlencode({CAME_FROM: said})}"
+                context[name] = f"{self._url(pk)}?{urlencode({CAME_FROM: came_from})}"
         return {**context, "has_result": True}
 
     def _list_url(self) -> str:
@@ -233,11 +233,11 @@ def _shown(changelist: Any, url: str) -> dict[str, Any]:
 
 
 def _with_minimum(request: HttpRequest, least: str) -> str:
-    said = request.GET.copy()
-    del said[AT_LEAST]
+    parameters = request.GET.copy()
+    del parameters[AT_LEAST]
     value = int(least) if is_number(least, digits=3) else 0
     with suppress(SearchError):  # the list shows what is wrong with it
-        said[SEARCH_VAR] = search_terms.with_minimum(
-            parse_query(said.get(SEARCH_VAR, "")), min(value, 100)
+        parameters[SEARCH_VAR] = search_terms.with_minimum(
+            parse_query(parameters.get(SEARCH_VAR, "")), min(value, 100)
         )
-    return f"?{urlencode(list(said.lists()), doseq=True)}"
+    return f"?{urlencode(list(parameters.lists()), doseq=True)}"

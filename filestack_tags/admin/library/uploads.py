@@ -97,9 +97,9 @@ class UploadScreen(AssetPage):
         """Return a policy and signature for a batch: the only response that contains them."""
         if not self.has_add_permission(request):
             return _refused(_("You do not have permission to add assets."), 403)
-        asked = _limiter().limit(str(request.user.pk))
-        if asked.limited:
-            wait = int(asked.state.retry_after) + 1
+        result = _limiter().limit(str(request.user.pk))
+        if result.limited:
+            wait = int(result.state.retry_after) + 1
             answer = _refused(
                 _("Too many requests. Try again in %(seconds)d seconds.") % {"seconds": wait},
                 429,
@@ -137,20 +137,20 @@ class UploadScreen(AssetPage):
         if not form.is_valid():
             text = " ".join(str(text) for texts in form.errors.values() for text in texts)
             return _refused(text, 400)
-        said = form.cleaned_data
+        cleaned = form.cleaned_data
         facts = Facts(
-            filename=said["filename"] or None,
-            mimetype=said["mimetype"] or None,
-            size=said["size"],
-            container=said["container"] or None,
-            key=said["key"] or None,
-            store_status=said["status"] or None,
+            filename=cleaned["filename"] or None,
+            mimetype=cleaned["mimetype"] or None,
+            size=cleaned["size"],
+            container=cleaned["container"] or None,
+            key=cleaned["key"] or None,
+            store_status=cleaned["status"] or None,
         )
         try:
             asset, created = tasks.register(
-                Source.handle(said["handle"]),
+                Source.handle(cleaned["handle"]),
                 facts=upload_policy.confirmed(
-                    said["handle"], facts, user=request.user, request=request
+                    cleaned["handle"], facts, user=request.user, request=request
                 ),
                 user=cast("AbstractBaseUser", request.user),  # admin pages require a login
                 trigger="admin",
