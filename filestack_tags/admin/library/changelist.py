@@ -74,7 +74,7 @@ class AssetChangeList(ValidatedChangeList):
             self.result_list = list(self.result_list)
         except SearchError as error:  # it took too long, or a prefix is too short
             self.problem = explained(error, self.query)
-            self.queryset = self.queryset.none()
+            self.queryset = self.root_queryset.none()
             super().get_results(request)
         exact = Total(self.result_count, is_exact=True)
         self.total = getattr(self.paginator, "total", exact)  # a host may set its own paginator
