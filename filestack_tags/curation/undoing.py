@@ -102,7 +102,8 @@ def _undo(decisions: Sequence[TagDecision], signature: Signature) -> list[Outcom
     with atomic():
         locked_rows = LockedRows(pairs)
         logs = _logs(pairs)
-        existing_tags = _existing_tags({tag_id for _, tag_id in pairs})
+        tags = Tag.objects.using(alias()).filter(pk__in={tag_id for _, tag_id in pairs})
+        existing_tags = set(tags.values_list("pk", flat=True))
         for pair, decision in zip(pairs, decisions, strict=True):
             log, values = logs[pair], locked_rows.rows.get(pair)
             if any(entry.undoes_id == decision.pk for entry in log):
@@ -135,11 +136,6 @@ def _logs(pairs: Sequence[Pair]) -> defaultdict[Pair, list[TagDecision]]:
 
 def _pair(decision: TagDecision) -> Pair:
     return decision.asset_id, decision.tag_id or 0
-
-
-def _existing_tags(tag_ids: Collection[int]) -> set[int]:
-    """Return the tags that were not merged into others."""
-    return set(Tag.objects.using(alias()).filter(pk__in=tag_ids).values_list("pk", flat=True))
 
 
 def _require_last(

@@ -200,7 +200,7 @@ def _undo_batch(merge: TagMerge, ids: list[int]) -> int:
             elif is_now == merged:
                 restored[pk] = was
         if restored_values is not None and (
-            pk not in newer or _outlasts(restored_values, newer[pk])
+            pk not in newer or (restored_values.decision and not newer[pk].decision)
         ):
             back[pk] = restored_values
     rows.write(merge.source_id, back, archived)
@@ -218,10 +218,6 @@ def _undo_batch(merge: TagMerge, ids: list[int]) -> int:
         },
     )
     return len(source)
-
-
-def _outlasts(restored_values: TagValues, newer: TagValues) -> bool:
-    return bool(restored_values.decision) and not newer.decision
 
 
 def _count(

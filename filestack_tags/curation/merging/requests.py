@@ -138,11 +138,11 @@ def _both(source_id: int, target_id: int) -> tuple[Tag, Tag]:
     """Return source and target, if they can be merged."""
     if source_id == target_id:
         raise CurationError("A tag cannot be merged with itself.")
-    found = Tag.objects.using(alias()).in_bulk((source_id, target_id))
-    if len(found) < 2:
+    tags = Tag.objects.using(alias()).in_bulk((source_id, target_id))
+    if len(tags) < 2:
         raise CurationError("One of the tags is not there any more: has it been merged?")
-    source, target = found[source_id], found[target_id]
-    same_tags = Q(source_id__in=found) | Q(target_id=source_id)
+    source, target = tags[source_id], tags[target_id]
+    same_tags = Q(source_id__in=tags) | Q(target_id=source_id)
     under_way = TagMerge.objects.using(alias()).filter(same_tags)
     under_way = under_way.exclude(state__in=TagMerge.COMPLETE)
     if merge := under_way.first():
@@ -171,9 +171,8 @@ def _bring_back_source(merge: TagMerge) -> None:
     aliases = TagAlias.objects.using(alias())
     key = merge.source_fields["key"]
     holder = tags.existing_ids([key]).get(key)
-    if holder not in (None, merge.target_id, merge.source_id) or _is_named(
-        merge.target_id, key
-    ):
+    target = Tag.objects.using(alias()).filter(pk=merge.target_id, key=key)
+    if holder not in (None, merge.target_id, merge.source_id) or target.exists():
         raise CurationError(f"Another tag is called {key!r} now: rename that one first.")
     aliases.filter(key=key, tag_id=merge.target_id).delete()
     if not Tag.objects.using(alias()).filter(pk=merge.source_id).exists():
@@ -188,7 +187,3 @@ def _bring_back_source(merge: TagMerge) -> None:
         Tag(**fields | {"asset_count": 0}).save(using=alias(), force_insert=True)
     back = aliases.filter(key__in=merge.alias_keys, tag_id=merge.target_id)
     back.update(tag_id=merge.source_id)
-
-
-def _is_named(tag_id: int, key: str) -> bool:
-    return Tag.objects.using(alias()).filter(pk=tag_id, key=key).exists()
