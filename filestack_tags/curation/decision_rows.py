@@ -217,10 +217,10 @@ def _upsert(rows: Sequence[AssetTag]) -> None:
 def _delete(pairs: Sequence[Pair]) -> None:
     for start in range(0, len(pairs), PAIRS):
         # Raw conditions, because MariaDB does not use an index for lists of pairs.
-        some = (
+        conditions = (
             Q(asset=asset_id, tag=tag_id) for asset_id, tag_id in pairs[start : start + PAIRS]
         )
-        AssetTag.objects.using(alias()).filter(reduce(or_, some)).delete()
+        AssetTag.objects.using(alias()).filter(reduce(or_, conditions)).delete()
 
 
 def _entry(change: Change, act: str, signature: Signature, now: datetime) -> TagDecision:

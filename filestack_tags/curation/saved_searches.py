@@ -154,9 +154,9 @@ def visible_to(user: Any) -> QuerySet[SavedSearch]:
     shared = Q(shared=True)
     if digest:
         shared &= Q(scope_digest=digest)
-    seen = Q(owner=user.pk) if digest == NOTHING else Q(owner=user.pk) | shared
+    visible = Q(owner=user.pk) if digest == NOTHING else Q(owner=user.pk) | shared
     own_first = Case(When(owner=user.pk, then=Value(0)), default=Value(1))
-    return SavedSearch.objects.filter(seen).order_by(own_first, "name", "id")
+    return SavedSearch.objects.filter(visible).order_by(own_first, "name", "id")
 
 
 def _require_free(name: str, user: AbstractBaseUser, saved_id: int | None) -> None:

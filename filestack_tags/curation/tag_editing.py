@@ -127,8 +127,8 @@ def add_alias(tag: Tag | int | str, name: str) -> TagAlias:
         if key == tag.key:
             raise CurationError(f"{name!r} is the tag's own name.")
         _require_free(key, tag)
-        made, _ = TagAlias.objects.using(alias()).get_or_create(key=key, defaults={"tag": tag})
-    return made
+        added, _ = TagAlias.objects.using(alias()).get_or_create(key=key, defaults={"tag": tag})
+    return added
 
 
 @retry_on_deadlock

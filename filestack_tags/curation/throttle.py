@@ -43,11 +43,11 @@ def count_new_tag(name: str, *, user: Any) -> None:
         raise LimitExceeded(wait)
 
 
-def _take(what: str, who: str, limit: int | None, window: int) -> int:
+def _take(kind: str, subject: str, limit: int | None, window: int) -> int:
     if limit is None:
         return 0
     number, elapsed = divmod(int(time.time()), window)
-    key = f"filestack_tags.{what}.{sha256(who.encode()).hexdigest()}.{number}"
+    key = f"filestack_tags.{kind}.{sha256(subject.encode()).hexdigest()}.{number}"
     cache.add(key, 0, timeout=window)
     try:
         count = cache.incr(key)

@@ -169,8 +169,8 @@ class _Index:
     ) -> list[Completion]:
         """Return what :meth:`search` returns, for the tags in ``counts``, ordered by these."""
         all_of_them = self.search(text, len(self._found), include_hidden)
-        seen = [each for each in all_of_them if each.tag_id in counts]
-        counted = (replace(each, count=counts[each.tag_id]) for each in seen)
+        in_scope = [each for each in all_of_them if each.tag_id in counts]
+        counted = (replace(each, count=counts[each.tag_id]) for each in in_scope)
         return nsmallest(limit, counted, key=lambda each: (-each.count, each.name))
 
 

@@ -23,7 +23,6 @@ from .language.tree import (
     Fact,
     HasTag,
     Leaf,
-    Node,
     Query,
     conjunction,
     leaves,
@@ -146,14 +145,14 @@ class _Deadline:
     ) -> Any:
         if not sql.lstrip(" \n(").startswith(("SELECT", "WITH")):
             return execute(sql, params, many, context)
-        left = self._ends_at - monotonic()
-        if left <= 0:
+        remaining = self._ends_at - monotonic()
+        if remaining <= 0:
             raise _Expired
         if self._connection.vendor == "postgresql":
-            if self._granted is None or left < self._granted * RENEW_BELOW:
-                self._grant(left)
+            if self._granted is None or remaining < self._granted * RENEW_BELOW:
+                self._grant(remaining)
         elif self._connection.vendor == "mysql" and self._connection.mysql_is_mariadb:
-            limit = f"{left:.3f}"
+            limit = f"{remaining:.3f}"
             sql = (
                 "SET STATEMENT max_statement_time = IF(@@max_statement_time = 0,"
                 f" {limit}, LEAST(@@max_statement_time, {limit})) FOR {sql}"
@@ -189,8 +188,8 @@ def _timeout(query: Query | None) -> SearchTimeout:
     terms = _slow_terms(query) if query else ()
     parts = [_("The search took too long and was stopped.")]
     if terms:
-        named = {"terms": ", ".join(map(str, terms))}
-        parts.append(_("These terms make it slow: %(terms)s.") % named)
+        values = {"terms": ", ".join(map(str, terms))}
+        parts.append(_("These terms make it slow: %(terms)s.") % values)
     parts.append(
         _(
             "Add a tag that few assets have or a period such as uploaded:>=2026-01, write more "
@@ -218,15 +217,11 @@ def _slow_terms(query: Query) -> tuple[Leaf, ...]:
 def _without(query: Query, terms: Sequence[Leaf]) -> str:
     """Return the search without some of its terms, ``""`` if nothing would be left."""
     required = query.where.terms if isinstance(query.where, And) else (query.where,)
-    kept = [term for term in required if not _contains(term, terms)]
+    kept = [term for term in required if not any(leaf in terms for leaf in leaves(term))]
     where = conjunction(kept)
     if len(kept) == len(required) or isinstance(where, Everything):
         return ""
     return str(Query(where, query.include_hidden))
-
-
-def _contains(term: Node, some: Sequence[Leaf]) -> bool:
-    return any(leaf in some for leaf in leaves(term))
 
 
 def _cost(term: Leaf) -> int:

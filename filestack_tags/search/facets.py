@@ -83,19 +83,19 @@ def _facets(search: Search, limit: int, sample: int, total: Total | None) -> Fac
     if plan.is_everything and not get_settings().MIN_CONFIDENCE:
         return _of_all(limit, include_hidden, unapproved, search.using)
     exact = total.count if total and total.is_exact else None
-    most = max(sample, EXACT)
-    candidates = _candidates(plan, most, exact)
+    cap = max(sample, EXACT)
+    candidates = _candidates(plan, cap, exact)
     rows = _counted(plan, candidates, limit, sample, include_hidden, unapproved)
-    if not candidates.are_all and rows[0][0] <= most:
+    if not candidates.are_all and rows[0][0] <= cap:
         candidates = _Candidates(plan.matches(), are_all=True)
         rows = _counted(plan, candidates, limit, sample, include_hidden, unapproved)
     found, edge = rows[0][:2]
     counted = [(row[2], row[3], row[4]) for row in rows if row[2] is not None]
-    if found <= most:
+    if found <= cap:
         tags = tuple(Facet(*row) for row in counted)
         return Facets(tags, is_approximate=False, sample_size=found, matches=found)
     # With evenly spread hashes, the nth smallest one yields their number.
-    matches = exact or round(most * HASHES / edge / candidates.covered)
+    matches = exact or round(cap * HASHES / edge / candidates.covered)
     scaled = tuple(
         Facet(tag_id, name, round(count * matches / sample)) for tag_id, name, count in counted
     )
@@ -170,16 +170,16 @@ class _Candidates:
     are_all: bool = False
 
 
-def _candidates(plan: Plan, most: int, total: int | None) -> _Candidates:
-    """Return about :data:`_SPARE` times ``most`` of the matches, or all if they are few.
+def _candidates(plan: Plan, cap: int, total: int | None) -> _Candidates:
+    """Return about :data:`_SPARE` times ``cap`` of the matches, or all if they are few.
 
     Selecting by hash has to read all matches, which takes a while for a tag of every third asset.
     PostgreSQL reads windows instead: ranges of ids of equal length, one at a random place in each
     of many equal strides. So every asset is equally likely to be read, and no single event fills
     the sample.
     """
-    wanted = _SPARE * most
-    if total is not None and total <= 2 * wanted:
+    size = _SPARE * cap
+    if total is not None and total <= 2 * size:
         return _Candidates(plan.matches(), are_all=True)
     plan.estimate()
     expected = plan.rows
@@ -187,15 +187,15 @@ def _candidates(plan: Plan, most: int, total: int | None) -> _Candidates:
         if clause is not plan.driver:
             expected *= min(clause.rows / plan.total, 1)
     expected = total or expected
-    if expected <= 2 * wanted:
+    if expected <= 2 * size:
         return _Candidates(plan.matches(), are_all=True)
     if connections[plan.using].vendor != "postgresql":
-        bound = round(HASHES * wanted / expected)
+        bound = round(HASHES * size / expected)
         matches = plan.matches()
         below = f"SELECT m.asset_id FROM ({matches.sql}) m WHERE {_HASH} < {bound:d}"  # noqa: S608  # our own statement
         return _Candidates(Fragment(below, matches.params))
     width = max(1, round(_PER_WINDOW * plan.total / expected))
-    stride = max(width, round(width * expected / wanted))
+    stride = max(width, round(width * expected / size))
     windows = int(plan.total) // stride + 1
     window = plan.matches_between("w.first", f"w.first + {width:d}")
     place = f"MOD(j * 2654435761 & 4294967295, {stride - width + 1:d})"
@@ -225,13 +225,13 @@ def _counted(
     ``found`` is the number of candidates, counted only far enough to know whether a sample is
     needed. ``edge`` is the greatest hash among them.
     """
-    most = max(sample, EXACT)
+    cap = max(sample, EXACT)
     sampled = (
         "SELECT asset_id, found, edge FROM (SELECT asset_id, COUNT(*) OVER () AS found,"  # noqa: S608  # our own statement
         " MAX(h) OVER () AS edge, ROW_NUMBER() OVER (ORDER BY h) AS place"
         f" FROM (SELECT m.asset_id, {_HASH} AS h FROM ({candidates.matches.sql}) m"
-        f" ORDER BY h LIMIT {most + 1:d}) c) p"
-        f" WHERE place <= CASE WHEN found > {most:d} THEN {sample:d} ELSE {most:d} END"
+        f" ORDER BY h LIMIT {cap + 1:d}) c) p"
+        f" WHERE place <= CASE WHEN found > {cap:d} THEN {sample:d} ELSE {cap:d} END"
     )
     tables = Tables(plan.using)
     threshold = get_settings().MIN_CONFIDENCE

@@ -106,10 +106,10 @@ def _hints(search: Search, typed: Query) -> Iterator[Hint]:
             unknown.setdefault(f"{leaf.label}*" if leaf.prefix else leaf.label, leaf)
     if not unknown:
         return
-    some = dict(list(unknown.items())[:MAX_HINTS])
-    initials = {label_key(leaf.label)[0] for leaf in some.values()}
+    first = dict(list(unknown.items())[:MAX_HINTS])
+    initials = {label_key(leaf.label)[0] for leaf in first.values()}
     candidates = _candidates(search, initials)
-    for name, leaf in some.items():
+    for name, leaf in first.items():
         near = _near(leaf, candidates)
         yield Hint(name, near, _suggestion(typed, leaf, near))
 

@@ -68,5 +68,5 @@ def search_in(where: Any) -> Search | None:
     children = (
         where.children if isinstance(where, WhereNode) else (getattr(where, "lhs", None),)
     )
-    found = (search_in(child) for child in children if child is not None)
-    return next((search for search in found if search is not None), None)
+    searches = (search_in(child) for child in children if child is not None)
+    return next((search for search in searches if search is not None), None)

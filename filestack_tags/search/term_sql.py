@@ -193,8 +193,8 @@ class Compiler:
         def extra_of(tag: KnownTag) -> Fragment:
             if tag.id not in self._names.unapproved:
                 return extra
-            known = Fragment(is_approved_in_sql((tag.id,), "{row}"))
-            return joined((extra, known), "AND") if extra else known
+            approved = Fragment(is_approved_in_sql((tag.id,), "{row}"))
+            return joined((extra, approved), "AND") if extra else approved
 
         if term.decision == "rejected":
             if term.confidence is not None:
@@ -203,14 +203,16 @@ class Compiler:
                 Stream(tag.id, NOT_FOUND, NOT_FOUND, False, extra_of(tag), tag.asset_count)
                 for tag in self._names.of(term)
             )
-        found = []
+        streams = []
         for tag in self._names.of(term):
-            own = 0 if tag.id in self._names.unapproved else tag.min_confidence
-            low, high = _range(term, self._min_confidence if own is None else own)
+            minimum = 0 if tag.id in self._names.unapproved else tag.min_confidence
+            low, high = _range(term, self._min_confidence if minimum is None else minimum)
             rescues = low > 0 and term.confidence is None and term.decision is None
             if low <= high:
-                found.append(Stream(tag.id, low, high, rescues, extra_of(tag), tag.asset_count))
-        return tuple(found)
+                streams.append(
+                    Stream(tag.id, low, high, rescues, extra_of(tag), tag.asset_count)
+                )
+        return tuple(streams)
 
     def row(self, stream: Stream, alias: str = "d", *, ordered_by_id: bool = False) -> Fragment:
         """Return the condition on the score, and the stream's other conditions on a row.

@@ -121,11 +121,11 @@ def _drawn(present: QuerySet[Asset]) -> Iterator[list[int]]:
     """Yield ids of present assets, drawn evenly from all ids, until there are enough."""
     ends = present.aggregate(first=Min("pk"), last=Max("pk"))
     ids = range(ends["first"], ends["last"] + 1)
-    left = SAMPLE
+    missing = SAMPLE
     draw = Random(0)  # noqa: S311  # deterministic, not secret
-    for some in _chunks(draw.sample(ids, min(len(ids), TRIES * SAMPLE))):
-        found = list(present.filter(pk__in=some).values_list("pk", flat=True)[:left])
-        yield found
-        left -= len(found)
-        if not left:
+    for chunk in _chunks(draw.sample(ids, min(len(ids), TRIES * SAMPLE))):
+        present_ids = list(present.filter(pk__in=chunk).values_list("pk", flat=True)[:missing])
+        yield present_ids
+        missing -= len(present_ids)
+        if not missing:
             return

@@ -101,7 +101,7 @@ class BulkJobAdmin(ReadOnlyAdmin):
             initial={name: data.get(name, "") for name in ("query", "asset_ids", "action")},
             actions=_permitted_actions(request),
         )
-        shown: bulk.Preview | None = None
+        preview: bulk.Preview | None = None
         digest = ""
         if request.method == "POST" and form.is_valid():
             job_request = form.job_request()
@@ -124,7 +124,7 @@ class BulkJobAdmin(ReadOnlyAdmin):
                         key=form.cleaned_data["key"],
                     )
                     return HttpResponseRedirect(self._url("change", job.pk))
-                shown = bulk.preview(job_request, user=_person(request))
+                preview = bulk.preview(job_request, user=_person(request))
             except SearchError as error:
                 form.add_error("query", explained(error, job_request.query))
             except FilestackTagsError as error:
@@ -136,9 +136,9 @@ class BulkJobAdmin(ReadOnlyAdmin):
             {
                 **self.page_context(request, _("Start a bulk job")),
                 "form": form,
-                "preview": shown,
+                "preview": preview,
                 "previewed": digest,
-                "total": total_text(shown.assets) if shown else "",
+                "total": total_text(preview.assets) if preview else "",
             },
         )
 
@@ -152,8 +152,8 @@ class BulkJobAdmin(ReadOnlyAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         job = self._job(request, object_id)
-        shown = (BulkJobItem.Outcome.FAILED, BulkJobItem.Outcome.SKIPPED)
-        items = job.items.filter(outcome__in=shown).order_by("outcome", "-asset_id")
+        listed = (BulkJobItem.Outcome.FAILED, BulkJobItem.Outcome.SKIPPED)
+        items = job.items.filter(outcome__in=listed).order_by("outcome", "-asset_id")
         return TemplateResponse(
             request,
             "filestack_tags/admin/bulk_job.html",
@@ -278,20 +278,20 @@ def job_progress(job: BulkJob) -> dict[str, Any]:
         "done": f"{job.done:,}",
         "matched": f"{job.matched:,}" + ("" if job.matched_is_exact else "+"),
     }
-    left = ""
+    time_left = ""
     if job.held:
-        left = _("paused until fewer assets are queued")
+        time_left = _("paused until fewer assets are queued")
     elif job.state == BulkJob.State.RUNNING and job.started_at and 0 < share < 1:
         spent = timezone.now() - job.started_at
         end = timezone.now() + spent * (1 / share - 1)
-        left = _("%(time)s left") % {"time": timeuntil(end, depth=1)}
+        time_left = _("%(time)s left") % {"time": timeuntil(end, depth=1)}
     return {
         "state": job.state,
         "state_text": str(BulkJob.State(job.state).label),
         "is_open": job.is_open,
         "share": round(share, 4),
         "text": text,
-        "left": left,
+        "left": time_left,
         "counts": {
             "done": job.done,
             "changed": job.changed,
@@ -305,18 +305,18 @@ def _with_assets(
     request: HttpRequest, items: Iterable[BulkJobItem]
 ) -> list[tuple[BulkJobItem, Asset | None, Any]]:
     """Return each item with its asset, if it exists and this user may see it, and the reason."""
-    shown = list(items)
+    rows = list(items)
     names: dict[int, Asset] = {}
-    if shown and request.user.has_perm("filestack_tags.view_asset"):
-        seen = assets_of(request.user).filter(pk__in=[item.asset_id for item in shown])
-        names = {asset.pk: asset for asset in seen.only("kind", "reference", "filename")}
+    if rows and request.user.has_perm("filestack_tags.view_asset"):
+        visible = assets_of(request.user).filter(pk__in=[item.asset_id for item in rows])
+        names = {asset.pk: asset for asset in visible.only("kind", "reference", "filename")}
     return [
         (
             item,
             names.get(item.asset_id),
             item.error or bulk.REASONS.get(item.reason, item.reason),
         )
-        for item in shown
+        for item in rows
     ]
 
 

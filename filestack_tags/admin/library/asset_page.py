@@ -170,8 +170,8 @@ class AssetPage(RunHistory):
         return ((None, {"fields": ("reference", "filename", "mimetype", *tag)}),)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        shown = ("file_size", "dimensions", "upload_tags_shown", "error")
-        return (*shown, "created_at", "updated_at") if obj else ()
+        computed = ("file_size", "dimensions", "upload_tags_shown", "error")
+        return (*computed, "created_at", "updated_at") if obj else ()
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         return {"tag": get_settings().AUTO_TAG}
@@ -355,11 +355,11 @@ def _rows(asset: Asset, user: Any) -> list[AssetTag]:
     """Return the asset's tags that the user may see by name: visible first, rejected last."""
     rows = asset_tags_named_to(user, asset.asset_tags.select_related("tag", "decided_by"))
     visible = set(visible_asset_tags(asset.asset_tags.all()).values_list("tag_id", flat=True))
-    kept = unapproved_ids(rows.db)
+    unapproved = unapproved_ids(rows.db)
     ordered = list(rows.order_by("-confidence", "tag__key"))
     for row in ordered:
         row.is_visible = row.tag_id in visible  # type: ignore[attr-defined]  # for the template
-        row.is_withheld = row.tag_id in kept  # type: ignore[attr-defined]  # likewise
+        row.is_withheld = row.tag_id in unapproved  # type: ignore[attr-defined]  # likewise
         row.mark = sensitive_mark(row.tag.key)  # type: ignore[attr-defined]  # likewise
     rejected = AssetTag.Decision.REJECTED
     return sorted(

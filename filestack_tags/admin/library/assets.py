@@ -76,16 +76,16 @@ class AssetAdmin(UploadScreen, ReviewPages, AssetSearchPages):
         """Search in the search language; if the search is invalid, say why and show nothing."""
         try:
             search = Search(search_term, user=request.user, using=queryset.db)
-            found = search.assets(queryset, archived=shows_archived(request))
-            unknown = search.hints()
+            matches = search.assets(queryset, archived=shows_archived(request))
+            hints = search.hints()
         except SearchError as error:
             if _is_list(request):
                 messages.error(request, explained(error, search_term))
             return queryset.none(), False
         if _is_list(request):
-            for tag in unknown:
-                messages.warning(request, hinted(tag))
-        return found, False
+            for hint in hints:
+                messages.warning(request, hinted(hint))
+        return matches, False
 
     def has_bulk_permission(self, request: HttpRequest) -> bool:
         """Whether the user may start any bulk job; an export only requires ``view_asset``."""
@@ -110,12 +110,12 @@ class AssetAdmin(UploadScreen, ReviewPages, AssetSearchPages):
                     messages.ERROR,
                 )
                 return None
-            what = {"query": str(list_request.search)}
+            parameters = {"query": str(list_request.search)}
         else:
-            ticked = request.POST.getlist(ACTION_CHECKBOX_NAME)
-            what = {"asset_ids": ",".join(ticked)}
+            ids = request.POST.getlist(ACTION_CHECKBOX_NAME)
+            parameters = {"asset_ids": ",".join(ids)}
         page = reverse("admin:filestack_tags_bulkjob_ask", current_app=self.admin_site.name)
-        return HttpResponseRedirect(f"{page}?{urlencode(what)}")
+        return HttpResponseRedirect(f"{page}?{urlencode(parameters)}")
 
     @admin.action(description=gettext_lazy("Tag selected assets now"), permissions=["tag"])
     def tag_now(self, request: HttpRequest, queryset: AssetQuerySet) -> None:
@@ -140,16 +140,16 @@ class AssetAdmin(UploadScreen, ReviewPages, AssetSearchPages):
     def get_actions(self, request: HttpRequest, action_location: Any = None) -> dict[str, Any]:
         # Django 6.1 passes each place that shows actions; before, there was only the list.
         place = {} if action_location is None else {"action_location": action_location}
-        shown: dict[str, Any] = super().get_actions(request, **place)
-        gone = shows_archived(request)
-        for name in ("in_bulk", "tag_now", "retag", "archive") if gone else ("restore",):
-            shown.pop(name, None)
+        actions: dict[str, Any] = super().get_actions(request, **place)
+        is_archive = shows_archived(request)
+        for name in ("in_bulk", "tag_now", "retag", "archive") if is_archive else ("restore",):
+            actions.pop(name, None)
         # Users who may re-tag here may use any workflow, except the one that is the default tagger.
-        if "retag" in shown:
-            others = workflows.taggers().keys() - {get_settings().TAGGER}
-            for tagger in sorted(others):
-                shown[tagger] = self.get_action(_by_workflow(tagger))
-        return shown
+        if "retag" in actions:
+            taggers = workflows.taggers().keys() - {get_settings().TAGGER}
+            for tagger in sorted(taggers):
+                actions[tagger] = self.get_action(_by_workflow(tagger))
+        return actions
 
     # Columns, which the page renders itself
 
@@ -189,21 +189,21 @@ class AssetAdmin(UploadScreen, ReviewPages, AssetSearchPages):
             text % {"count": queued},
             messages.SUCCESS if queued else messages.WARNING,
         )
-        if left := len(ids) - queued:
+        if remaining := len(ids) - queued:
             text = (
                 ngettext(
                     "%(count)d asset is already being tagged.",
                     "%(count)d assets are already being tagged.",
-                    left,
+                    remaining,
                 )
                 if force
                 else ngettext(
                     "%(count)d asset already has tags or is being tagged.",
                     "%(count)d assets already have tags or are being tagged.",
-                    left,
+                    remaining,
                 )
             )
-            self.message_user(request, text % {"count": left}, messages.INFO)
+            self.message_user(request, text % {"count": remaining}, messages.INFO)
 
 
 def _by_workflow(tagger: str) -> Callable[..., None]:

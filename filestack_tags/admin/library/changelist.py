@@ -64,9 +64,9 @@ class AssetChangeList(ValidatedChangeList):
     total: Total
 
     def get_filters_params(self, params: Any = None) -> dict[str, Any]:
-        found: dict[str, Any] = super().get_filters_params(params)
-        found.pop(VIEW, None)
-        return found
+        parameters: dict[str, Any] = super().get_filters_params(params)
+        parameters.pop(VIEW, None)
+        return parameters
 
     def get_results(self, request: HttpRequest) -> None:
         try:
@@ -166,8 +166,10 @@ class KeysetChangeList(AssetChangeList):
     # Parsing the request
 
     def get_filters_params(self, params: Any = None) -> dict[str, Any]:
-        found = super().get_filters_params(params)
-        return {name: found[name] for name in found if name not in asset_list.PARAMETERS}
+        parameters = super().get_filters_params(params)
+        return {
+            name: parameters[name] for name in parameters if name not in asset_list.PARAMETERS
+        }
 
     def get_filters(self, request: HttpRequest) -> Any:
         """Read the filters once: some query the database for their choices."""
@@ -210,10 +212,10 @@ class KeysetChangeList(AssetChangeList):
             if isinstance(spec, HasTerm):
                 term = spec.term()
             else:
-                left = spec.queryset(request, self.root_queryset)
+                filtered = spec.queryset(request, self.root_queryset)
                 term = (
                     None
-                    if left is not None and _is_narrowed(left, self.scope)
+                    if filtered is not None and _is_narrowed(filtered, self.scope)
                     else Everything()
                 )
             if term is None:
@@ -271,8 +273,8 @@ class KeysetChangeList(AssetChangeList):
         self.notes += [(messages.WARNING, note) for note in self.list_page.notes]
         # Through the admin's own queryset: a host may have added columns to it.
         ids = self.list_page.page.ids
-        found = self._with_related(self.root_queryset).in_bulk(ids)
-        self.result_list = [found[pk] for pk in ids if pk in found]
+        assets = self._with_related(self.root_queryset).in_bulk(ids)
+        self.result_list = [assets[pk] for pk in ids if pk in assets]
         self.multi_page = False
         self.show_full_result_count = self.model_admin.show_full_result_count
         self.show_admin_actions = True

@@ -196,8 +196,8 @@ class TypeFilter(admin.SimpleListFilter):
 
 
 def _most_used_tags(scope: Q | None) -> list[str]:
-    found = complete("", limit=SUGGESTED_TAGS, scope=scope)
-    return [tag.name for tag in found if tag.count]
+    completions = complete("", limit=SUGGESTED_TAGS, scope=scope)
+    return [tag.name for tag in completions if tag.count]
 
 
 def _one_of(choices: type[AssetTag.Source | AssetTag.Decision], name: str | None) -> str | None:

@@ -80,7 +80,7 @@ class AssetSearchPages(AssetPage):
         word = search_terms.word_at(text, len(before))
         if word is None:
             return JsonResponse({"before": before, "after": text[len(before) :], "tags": []})
-        found = complete(
+        completions = complete(
             word.typed,
             limit=COMPLETIONS,
             include_hidden="include:hidden" in text and sees_hidden_tags(request.user),
@@ -96,7 +96,7 @@ class AssetSearchPages(AssetPage):
                 if tag.min_confidence
                 else "",
             }
-            for tag in found
+            for tag in completions
         ]
         return JsonResponse({"before": word.before, "after": word.after, "tags": tags})
 
@@ -129,8 +129,8 @@ class AssetSearchPages(AssetPage):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Show the list; merge the slider's value into the search; remember the view."""
-        if (least := request.GET.get(AT_LEAST)) is not None and request.method == "GET":
-            return HttpResponseRedirect(_with_minimum(request, least))
+        if (minimum := request.GET.get(AT_LEAST)) is not None and request.method == "GET":
+            return HttpResponseRedirect(_with_minimum(request, minimum))
         context = {
             **saved_searches.menu(request, self.admin_site),
             "not_configured": not_configured(),
@@ -179,10 +179,10 @@ class AssetSearchPages(AssetPage):
         if list_request is None or changelist.problem:
             return context  # a request outside the search language has no order for neighbours
         try:
-            found = asset_list.neighbours(list_request, int(object_id))
+            neighbours = asset_list.neighbours(list_request, int(object_id))
         except SearchError:  # it took too long, or a prefix matches too many tags
             return context
-        for name, pk in (("previous_url", found.previous), ("next_url", found.next)):
+        for name, pk in (("previous_url", neighbours.previous), ("next_url", neighbours.next)):
             if pk is not None:
                 context[name] = f"{self._url(pk)}?{urlencode({CAME_FROM: came_from})}"
         return {**context, "has_result": True}
@@ -205,7 +205,7 @@ def _shown(changelist: Any, url: str) -> dict[str, Any]:
     if getattr(changelist, "list_request", None) is None or changelist.problem:
         return {"facets": None, "tags": []}
     try:
-        found: Facets = changelist.list_request.search.facets(limit=FACETS, sample=SAMPLE)
+        facets: Facets = changelist.list_request.search.facets(limit=FACETS, sample=SAMPLE)
     except SearchTimeout:
         return {"facets": None, "tags": [], "took_too_long": True}
     except SearchError:  # a prefix matches too many tags
@@ -227,15 +227,15 @@ def _shown(changelist: Any, url: str) -> dict[str, Any]:
             ),
             "exclude": link(search_terms.with_tag(typed, tag.name, exclude=True)),
         }
-        for tag in found.tags
+        for tag in facets.tags
     ]
-    return {"facets": found, "tags": tags}
+    return {"facets": facets, "tags": tags}
 
 
-def _with_minimum(request: HttpRequest, least: str) -> str:
+def _with_minimum(request: HttpRequest, minimum: str) -> str:
     parameters = request.GET.copy()
     del parameters[AT_LEAST]
-    value = int(least) if is_number(least, digits=3) else 0
+    value = int(minimum) if is_number(minimum, digits=3) else 0
     with suppress(SearchError):  # the list shows what is wrong with it
         parameters[SEARCH_VAR] = search_terms.with_minimum(
             parse_query(parameters.get(SEARCH_VAR, "")), min(value, 100)

@@ -51,13 +51,13 @@ class Word:
 def terms(query: Query) -> list[Term]:
     """Return the terms that are all required; nested terms are not split."""
     required = _required(query)
-    found = [
+    result = [
         Term(str(term), str(_of(required[:index] + required[index + 1 :], query)))
         for index, term in enumerate(required)
     ]
     if query.include_hidden:
-        found.append(Term("include:hidden", str(Query(query.where))))
-    return found
+        result.append(Term("include:hidden", str(Query(query.where))))
+    return result
 
 
 def with_tag(query: Query, name: str, *, exclude: bool = False) -> str:
@@ -66,8 +66,8 @@ def with_tag(query: Query, name: str, *, exclude: bool = False) -> str:
     A term about this tag alone is replaced.
     """
     others = [term for term in _required(query) if not _is_about(term, name)]
-    least = minimum(query)
-    confidence = Comparison(">=", least) if least and not exclude else None
+    lowest = minimum(query)
+    confidence = Comparison(">=", lowest) if lowest and not exclude else None
     term: Node = HasTag(label=name, confidence=confidence)
     return str(_of([*others, negation(term) if exclude else term], query))
 
@@ -90,10 +90,12 @@ def minimum(query: Query) -> int | None:
 
     Return 0 when none has one or they differ, and None when there is no tag.
     """
-    given = [_least(term) for term in _adjustable(query.where)]
-    if not given:
+    minimums = [
+        tag.confidence.value if tag.confidence else 0 for tag in _adjustable(query.where)
+    ]
+    if not minimums:
         return None
-    return given[0] if len(set(given)) == 1 else 0
+    return minimums[0] if len(set(minimums)) == 1 else 0
 
 
 def with_minimum(query: Query, least: int) -> str:
@@ -110,12 +112,12 @@ def word_at(text: str, caret: int) -> Word | None:
     A name that starts with a quotation mark extends to the caret, including spaces.
     """
     start, previous = 0, ""
-    for found in TOKEN.finditer(text):
-        token, end = found[0], found.end()
+    for match in TOKEN.finditer(text):
+        token, end = match[0], match.end()
         if end < caret or (end == caret and not _is_name(token)):
             start, previous = end, token
             continue
-        start = found.start()
+        start = match.start()
         break
     else:
         token, end = "", len(text)
@@ -171,10 +173,6 @@ def _is_adjustable(node: Node) -> bool:
         and bool(node.label)
         and (node.confidence is None or node.confidence.operator == ">=")
     )
-
-
-def _least(tag: HasTag) -> int:
-    return tag.confidence.value if tag.confidence else 0
 
 
 def _adjusted(node: Node, least: int) -> Node:

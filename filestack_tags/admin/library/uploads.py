@@ -63,7 +63,7 @@ class UploadScreen(AssetPage):
             "upload_stored": ("upload/stored/", post_only(self.upload_stored, page)),
             "upload_tags": ("upload/tags/", require_GET(self.upload_tags)),
         }
-        ours = [
+        patterns = [
             path(
                 route,
                 self.admin_site.admin_view(never_cache(view)),
@@ -71,11 +71,12 @@ class UploadScreen(AssetPage):
             )
             for name, (route, view) in views.items()
         ]
-        return [*ours, *super().get_urls()]
+        return [*patterns, *super().get_urls()]
 
     def upload(self, request: HttpRequest) -> HttpResponse:
         """Show the page. Without API key or secret, explain that and offer to register files."""
-        self._require_add(request)
+        if not self.has_add_permission(request):
+            raise PermissionDenied
         limits, problem = None, ""
         try:
             limits = upload_policy.rules_for(request.user, request)
@@ -100,12 +101,12 @@ class UploadScreen(AssetPage):
         result = _limiter().limit(str(request.user.pk))
         if result.limited:
             wait = int(result.state.retry_after) + 1
-            answer = _refused(
+            response = _refused(
                 _("Too many requests. Try again in %(seconds)d seconds.") % {"seconds": wait},
                 429,
             )
-            answer.headers["Retry-After"] = str(wait)
-            return answer
+            response.headers["Retry-After"] = str(wait)
+            return response
         try:
             rules = upload_policy.rules_for(request.user, request)
             permit = upload_policy.permit(rules)
@@ -175,11 +176,11 @@ class UploadScreen(AssetPage):
         if not all(map(is_number, ids)) or len(ids) > WATCHED:
             text = _("Invalid asset IDs. Send at most %(most)d numbers.") % {"most": WATCHED}
             return _refused(text, 400)
-        found = self.get_queryset(request).filter(pk__in=ids, uploader=request.user)
-        return JsonResponse({"assets": self._rows(request, list(found))})
+        assets = self.get_queryset(request).filter(pk__in=ids, uploader=request.user)
+        return JsonResponse({"assets": self._rows(request, list(assets))})
 
-    def _rows(self, request: HttpRequest, found: Sequence[Asset]) -> list[dict[str, Any]]:
-        badges = badges_of(found)
+    def _rows(self, request: HttpRequest, assets: Sequence[Asset]) -> list[dict[str, Any]]:
+        badges = badges_of(assets)
         may_look = self.has_view_permission(request)
         picture = self.pictures(64)
         return [
@@ -205,12 +206,8 @@ class UploadScreen(AssetPage):
                     },
                 ),
             }
-            for asset in found
+            for asset in assets
         ]
-
-    def _require_add(self, request: HttpRequest) -> None:
-        if not self.has_add_permission(request):
-            raise PermissionDenied
 
 
 def _refused(text: str, status: int) -> JsonResponse:

@@ -83,10 +83,10 @@ def operations_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
     )
 
 
-def _report_context(found: Report, user: Any) -> dict[str, Any]:
-    status = found.snapshot
+def _report_context(current: Report, user: Any) -> dict[str, Any]:
+    status = current.snapshot
     return {
-        "problems": [(problem, PLACES[problem.code]) for problem in found.problems],
+        "problems": [(problem, PLACES[problem.code]) for problem in current.problems],
         "queue_age": _age(status.queue_age),
         "inbox_lag": _age(status.inbox_lag),
         "failures": [
@@ -94,7 +94,7 @@ def _report_context(found: Report, user: Any) -> dict[str, Any]:
         ],
         "assets": [
             (group, ErrorCode.of_run(group.code), *_links(group))
-            for group in found.failed_assets
+            for group in current.failed_assets
         ],
         "deliveries": [
             (
@@ -102,14 +102,14 @@ def _report_context(found: Report, user: Any) -> dict[str, Any]:
                 ErrorCode.of_delivery(group.code),
                 urlencode({"error_code__exact": group.code}),
             )
-            for group in found.failed_deliveries
+            for group in current.failed_deliveries
         ],
         "limit": number_format(COUNT_LIMIT, force_grouping=True),
         "is_capped": {
             "assets": not status.failed_assets.is_exact,
             "deliveries": not status.failed_deliveries.is_exact,
         },
-        "jobs": [(job, describe_job(job, user), job_progress(job)) for job in found.jobs],
+        "jobs": [(job, describe_job(job, user), job_progress(job)) for job in current.jobs],
         "backfills": [
             (
                 row,
@@ -117,13 +117,13 @@ def _report_context(found: Report, user: Any) -> dict[str, Any]:
                 _counts(row.counts),
                 timesince(row.updated_at, status.at),
             )
-            for row in found.backfills
+            for row in current.backfills
         ],
         "scheduled_tasks": [
             (task, _age(task.beat.age), _counts(task.beat.found))
             if task.beat
             else (task, "", "")
-            for task in found.scheduled_tasks
+            for task in current.scheduled_tasks
         ],
     }
 

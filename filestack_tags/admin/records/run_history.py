@@ -75,7 +75,7 @@ def _comparison(
     if earlier is None or later is None:
         return {"note": _("A comparison needs two runs with a stored reply.")}
     labels = {run: labels_of(run) for run in (earlier, later)}
-    unreadable = [str(run) for run, found in labels.items() if found is None]
+    unreadable = [str(run) for run, reply in labels.items() if reply is None]
     if unreadable:
         return {
             "note": _(
@@ -84,9 +84,9 @@ def _comparison(
             )
             % {"runs": ", ".join(unreadable)}
         }
-    found = [labels[run] or {} for run in (earlier, later)]
-    hidden = hidden_keys(user, {key for run in found for key in run})
+    replies = [labels[run] or {} for run in (earlier, later)]
+    hidden = hidden_keys(user, {key for run in replies for key in run})
     before, after = (
-        {key: value for key, value in run.items() if key not in hidden} for run in found
+        {key: value for key, value in run.items() if key not in hidden} for run in replies
     )
     return {"difference": difference(before, after)}

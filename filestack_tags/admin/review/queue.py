@@ -122,9 +122,9 @@ class Queue:
         if after is not None:
             score, asset = after
             rows = rows.filter(Q(score__lt=score) | Q(asset__lt=asset), score__lte=score)
-        found = list(rows.select_related("asset", "tag")[: PAGE + 1])
-        last = found[PAGE - 1] if len(found) > PAGE else None
-        return found[:PAGE], f"{last.score}-{last.asset_id}" if last else ""
+        fetched = list(rows.select_related("asset", "tag")[: PAGE + 1])
+        last = fetched[PAGE - 1] if len(fetched) > PAGE else None
+        return fetched[:PAGE], f"{last.score}-{last.asset_id}" if last else ""
 
 
 class ReviewPages(AssetPage):
@@ -317,7 +317,7 @@ def _all_of(queue: Queue, rows: list[AssetTag]) -> list[AssetTag]:
     """Return every undecided visible tag in the range on the assets of ``rows``, in their order."""
     order = {row.asset_id: number for number, row in enumerate(rows)}
     minimum = get_settings().MIN_CONFIDENCE
-    found = (
+    undecided = (
         AssetTag.objects.filter(
             Q(tag__min_confidence=None, score__gte=minimum)
             | Q(score__gte=F("tag__min_confidence")),
@@ -331,7 +331,7 @@ def _all_of(queue: Queue, rows: list[AssetTag]) -> list[AssetTag]:
         .select_related("asset", "tag")
         .order_by("-score", "tag__key")
     )
-    return sorted(found, key=lambda row: order[row.asset_id])
+    return sorted(undecided, key=lambda row: order[row.asset_id])
 
 
 def _grouped(rows: list[AssetTag], *, by_asset: bool) -> list[tuple[Any, list[AssetTag]]]:

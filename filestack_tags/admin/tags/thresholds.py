@@ -51,7 +51,7 @@ def minimum_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
     found = preview(alias())
     total, all_assets = found.counts(0)
     stay, stay_assets = found.counts(minimum)
-    most = max(found.tags.values(), default=1)
+    highest = max(found.tags.values(), default=1)
     context = {
         **model_admin.page_context(request, _("Global minimum")),
         "form": form,
@@ -68,7 +68,7 @@ def minimum_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
                 "score": until,
                 "count": found.tags[until],
                 "assets": found.assets.get(until, 0),
-                "most": most,
+                "most": highest,
             }
             for until in sorted(found.tags)
         ],
@@ -112,7 +112,7 @@ def threshold_view(model_admin: Any, request: HttpRequest, pk: int) -> HttpRespo
         messages.error(request, error.message)
     requested = form.cleaned_data.get("minimum") if form.is_valid() else tag.min_confidence
     minimum = least if requested is None else requested
-    most = max(counts.values(), default=1)
+    highest = max(counts.values(), default=1)
     context = {
         **model_admin.page_context(request, _("Threshold of “%(tag)s”") % {"tag": tag.name}),
         "tag": tag,
@@ -123,7 +123,7 @@ def threshold_view(model_admin: Any, request: HttpRequest, pk: int) -> HttpRespo
         "total": sum(counts.values()),
         "stay": sum(count for score, count in counts.items() if score >= minimum),
         "bars": [
-            {"score": score, "count": counts.get(score, 0), "most": most}
+            {"score": score, "count": counts.get(score, 0), "most": highest}
             for score in range(101)
         ]
         if counts

@@ -72,8 +72,8 @@ def _decide(job: BulkJob, ids: Sequence[int]) -> Effect:
     )
     changed = [outcome.asset_id for outcome in outcomes if outcome.decision_id is not None]
     failed = {outcome.asset_id: str(outcome.error) for outcome in outcomes if outcome.error}
-    same = set(ids).difference(changed, failed)
-    return Effect(changed, {pk: "same" for pk in ids if pk in same}, failed)
+    unchanged = set(ids).difference(changed, failed)
+    return Effect(changed, {pk: "same" for pk in ids if pk in unchanged}, failed)
 
 
 def _retag(job: BulkJob, ids: Sequence[int]) -> Effect:

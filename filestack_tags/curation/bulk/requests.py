@@ -440,8 +440,8 @@ def _tag(request: BulkRequest, query: Query, user: Any) -> str:
     key = label_key(request.tag)
     if request.action == Action.ADD:
         return label_name(request.tag)
-    named = tags_named_to(user).using(alias())
-    tag = named.filter(pk=tags.existing_ids([key]).get(key, 0)).first()
+    visible = tags_named_to(user).using(alias())
+    tag = visible.filter(pk=tags.existing_ids([key]).get(key, 0)).first()
     if tag is None or not tags_within([tag.pk], _scope(user), alias()):
         raise BulkError(f"There is no tag {request.tag!r}.", parameter="tag")
     if tag.hidden and not query.include_hidden:
@@ -452,12 +452,12 @@ def _tag(request: BulkRequest, query: Query, user: Any) -> str:
     return tag.name
 
 
-def _workflow(named: str) -> str:
+def _workflow(name: str) -> str:
     taggers = workflows.taggers()
-    for tagger in (named or workflows.TAGGER, f"{workflows.TAGGER}:{named}"):
+    for tagger in (name or workflows.TAGGER, f"{workflows.TAGGER}:{name}"):
         if tagger in taggers:
             return tagger
     raise BulkError(
-        f"There is no workflow {named!r}; WORKFLOW_ID and WORKFLOWS name those there are.",
+        f"There is no workflow {name!r}; WORKFLOW_ID and WORKFLOWS name those there are.",
         parameter="tagger",
     )

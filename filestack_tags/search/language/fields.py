@@ -229,20 +229,20 @@ def _read_size(text: str) -> int:
 
 
 def _read_period(text: str) -> str:
-    wanted = _(
+    expected = _(
         "a date such as 2026-11-30, 2026-11 or 2026, or a time such as 2026-11-30T14:05Z, "
         "from 1970 to 2999"
     )
     match = _PERIOD.fullmatch(text)
     if match is None:
-        raise ValueError(wanted)
+        raise ValueError(expected)
     try:
         if "T" in text:
             datetime.fromisoformat(text)
         else:
             date(int(match[1]), int(match[2] or 1), int(match[3] or 1))
     except ValueError:
-        raise ValueError(wanted) from None
+        raise ValueError(expected) from None
     return text
 
 

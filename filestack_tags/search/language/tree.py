@@ -108,10 +108,10 @@ class HasTag:
         text += "".join(f"@{word}" for word in (self.source, self.decision) if word)
         if self.confidence is None:
             return text
-        given = self.confidence
+        comparison = self.confidence
         if is_range:
-            return f"{text}:{given.value}..{given.upper}"
-        return f"{text}{given.operator}{given.value}"
+            return f"{text}:{comparison.value}..{comparison.upper}"
+        return f"{text}{comparison.operator}{comparison.value}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +134,11 @@ class Measure:
     comparison: Comparison[int]
 
     def __str__(self) -> str:
-        given = self.comparison
+        comparison = self.comparison
         write = _size_text if self.field == "size" else str
-        if given.upper is not None:
-            return f"{self.field}:{write(given.value)}..{write(given.upper)}"
-        return f"{self.field}:{_sign(given.operator)}{write(given.value)}"
+        if comparison.upper is not None:
+            return f"{self.field}:{write(comparison.value)}..{write(comparison.upper)}"
+        return f"{self.field}:{_sign(comparison.operator)}{write(comparison.value)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +152,10 @@ class Moment:
     comparison: Comparison[str]
 
     def __str__(self) -> str:
-        given = self.comparison
-        if given.upper is not None:
-            return f"{self.field}:{given.value}..{given.upper}"
-        return f"{self.field}:{_sign(given.operator)}{given.value}"
+        comparison = self.comparison
+        if comparison.upper is not None:
+            return f"{self.field}:{comparison.value}..{comparison.upper}"
+        return f"{self.field}:{_sign(comparison.operator)}{comparison.value}"
 
 
 @dataclass(frozen=True, slots=True)
