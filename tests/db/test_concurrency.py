@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from threading import Barrier
@@ -26,6 +26,7 @@ from filestack_tags.webhooks import inbox
 from filestack_tags.webhooks import processing as webhooks_processing
 from tests import scripted, signed_headers
 from tests.api.rows import person
+from tests.db.test_locks import receive
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -60,12 +61,6 @@ def counts() -> dict[str, int]:
 def true_counts() -> dict[str, int]:
     rows = AssetTag.objects.exclude(decision=AssetTag.Decision.REJECTED)
     return {tag.key: rows.filter(tag=tag).count() for tag in Tag.objects.all()}
-
-
-def receive(event: Mapping[str, Any]) -> int:
-    body = json.dumps(event).encode()
-    headers = signed_headers(body)
-    return inbox.receive(body, headers).delivery_id
 
 
 def new_run(asset: Asset) -> TaggingRun:

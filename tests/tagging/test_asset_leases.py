@@ -19,17 +19,11 @@ from filestack_tags.models import Asset, AssetTag, TaggingRun
 from filestack_tags.tagging import asset_leases, call_budget, pipeline, queue
 from filestack_tags.tagging.taggers import PendingJob, TaggerReply
 from filestack_tags.testing import EmulatorApp, EmulatorConfig, EmulatorServer
+from tests.tagging.rows import registered
 
 pytestmark = pytest.mark.django_db
 
 SKY = '{"tags": {"auto": {"sky": 90}, "user": null}}'
-
-
-def registered(number: int, **facts: Any) -> list[int]:
-    return [
-        registry.register(Source.handle(f"h{n}"), facts=registry.Facts(**facts))[0].pk
-        for n in range(number)
-    ]
 
 
 def works(ids: list[int], **options: Any) -> list[asset_leases.Lease]:

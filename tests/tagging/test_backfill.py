@@ -22,21 +22,9 @@ from filestack_tags.models import Asset, Backfill, TaggingRun
 from filestack_tags.tagging import asset_leases, backfill, circuit_breaker, queue
 from filestack_tags.tagging.taggers import PendingJob
 from tests import scripted
+from tests.tagging.rows import registered
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def paid(script: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(scripted.ScriptedTagger, "paid", True, raising=False)
-    return script
-
-
-def registered(number: int, **facts: Any) -> list[int]:
-    return [
-        registry.register(Source.handle(f"h{n}"), facts=registry.Facts(**facts))[0].pk
-        for n in range(number)
-    ]
 
 
 def tagged(ids: list[int]) -> None:

@@ -9,28 +9,19 @@ import pytest
 import time_machine
 from django.utils import timezone
 
-from filestack_tags.assets import registry
 from filestack_tags.db.transactions import atomic
 from filestack_tags.error_codes import ErrorCode
-from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, DailyUsage, TaggingRun
 from filestack_tags.tagging import asset_leases, call_budget, queue
 from tests import scripted
+from tests.tagging import rows
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def paid(script: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(scripted.ScriptedTagger, "paid", True, raising=False)
-    return script
-
-
-@pytest.fixture
 def queued(paid: Any) -> list[int]:
-    ids = [registry.register(Source.handle(f"h{number}"))[0].pk for number in range(6)]
-    assert queue.request(ids) == ids
-    return ids
+    return rows.queued(6)
 
 
 def budget(settings: Any, **limits: int) -> None:

@@ -12,7 +12,6 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from filestack_tags import tasks
-from filestack_tags.assets import registry
 from filestack_tags.db.datetimes import to_database_time
 from filestack_tags.exceptions import InvalidApplication, ServerError
 from filestack_tags.filestack.sources import Source
@@ -28,14 +27,9 @@ from filestack_tags.tagging import (
 from filestack_tags.tagging.results import Outcome
 from filestack_tags.tagging.taggers import PendingJob
 from tests import scripted
+from tests.tagging.rows import queued
 
 pytestmark = pytest.mark.django_db
-
-
-def queued(number: int) -> list[int]:
-    ids = [registry.register(Source.handle(f"h{n}"))[0].pk for n in range(number)]
-    assert queue.request(ids) == ids
-    return ids
 
 
 def work(asset_id: int) -> list[Outcome]:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from filestack_tags.assets import registry
 from filestack_tags.exceptions import FilestackError
 from filestack_tags.filestack.calls import Calls
 from filestack_tags.filestack.errors import Reply
@@ -15,6 +14,7 @@ from filestack_tags.filestack.sources import Source
 from filestack_tags.models import Asset, Circuit, TaggingRun
 from filestack_tags.tagging import asset_leases, queue
 from tests import scripted
+from tests.tagging.rows import queued
 
 pytestmark = pytest.mark.django_db
 
@@ -61,12 +61,6 @@ def refusal(status: int, body: str) -> FilestackError:
     with pytest.raises(FilestackError) as raised:
         call.result(Reply(status, body.encode()), 0)
     return raised.value
-
-
-def queued(number: int) -> list[int]:
-    ids = [registry.register(Source.handle(f"h{n}"))[0].pk for n in range(number)]
-    assert queue.request(ids) == ids
-    return ids
 
 
 @pytest.mark.parametrize(("status", "body", "code"), OF_A_FILE)
