@@ -22,7 +22,7 @@ TOX = $(VENV)/.ready-tox
 
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo serve test test-all coverage e2e screenshots lint fuzz services-test chaos bench-search bench-ingest bench-tagging bench-backfill bench-admin dist-test docs messages openapi openapi-check schemathesis clients vendor tox clean
+.PHONY: help demo serve test test-all coverage e2e screenshots lint fuzz services-test chaos bench-search bench-ingest bench-tagging bench-backfill bench-admin bench-jobs dist-test docs messages openapi openapi-check schemathesis clients vendor tox clean
 
 help:
 	@echo "make demo           upload, tag and search real photos; stops automatically"
@@ -42,6 +42,7 @@ help:
 	@echo "make vendor         download filestack-js from npm and compare it; VERSION=4.3.9 installs another"
 	@echo "make bench-backfill  measure the memory of a backfill of a million assets; needs PostgreSQL"
 	@echo "make bench-admin    measure the admin's pages with 100,000 assets; needs PostgreSQL"
+	@echo "make bench-jobs     measure assets changed a second by bulk jobs and merges; needs PostgreSQL"
 	@echo "make lint           style, types, import contracts, migrations, spelling"
 	@echo "make dist-test      the contents of the wheel, and a part of the suite and the tutorial with it"
 	@echo "make docs           the manual as HTML; warnings are errors"
@@ -138,6 +139,9 @@ bench-backfill: $(BENCH)
 
 bench-admin: $(BENCH)
 	$(BIN)/python -m benchmarks.admin
+
+bench-jobs: $(BENCH)
+	$(BIN)/python -m benchmarks.jobs --write
 
 # Needs GNU gettext. Translate new and changed texts in the .po files by hand.
 messages: $(DEV)

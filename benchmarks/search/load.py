@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from filestack_tags.models import Asset, AssetTag, Tag
 from filestack_tags.search.statistics import refresh
 
-from .data import TAGS, TAGS_PER_ASSET, Library
+from .data import TAGS_PER_ASSET, Library
 from .designs.models import (
     JsonPicture,
     NaivePicture,
@@ -102,7 +102,7 @@ def asset_row(pk: int) -> dict[str, Any]:
 
 def _fill_app(library: Library) -> None:
     copy_rows(Asset, map(asset_row, range(1, library.assets + 1)))
-    counts = np.bincount(library.tags.ravel(), minlength=TAGS + 1)
+    counts = np.bincount(library.tags.ravel(), minlength=len(library.names) + 1)
     copy_rows(
         Tag,
         (
@@ -113,7 +113,7 @@ def _fill_app(library: Library) -> None:
     with _without_indexes(AssetTag):
         for first, tags, confidences in _chunks(library):
             columns: dict[str, Column] = {
-                "asset_id": np.repeat(np.arange(first, first + len(tags)), TAGS_PER_ASSET),
+                "asset_id": np.repeat(np.arange(first, first + len(tags)), tags.shape[1]),
                 "tag_id": tags.ravel(),
                 "confidence": confidences.ravel(),
                 "score": confidences.ravel(),

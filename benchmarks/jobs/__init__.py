@@ -1,0 +1,1 @@
+"""Assets that bulk jobs and merges change a second; see docs/benchmarks.md."""
