@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -24,7 +25,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from filestack_tags import curation
-from filestack_tags.admin.base import capped_total, total_text
+from filestack_tags.admin.base import COUNT_LIMIT, total_text
 from filestack_tags.admin.display import sensitive_mark
 from filestack_tags.admin.forms import ReviewForm
 from filestack_tags.admin.library.asset_page import AssetPage
@@ -34,9 +35,17 @@ from filestack_tags.assets.sensitive import unapproved_ids
 from filestack_tags.assets.visibility import assets_of, decisions_of, sees_everything, tags_of
 from filestack_tags.conf import get_settings
 from filestack_tags.db.transactions import alias
-from filestack_tags.exceptions import CurationError, DecidedMeanwhile, SearchError
+from filestack_tags.exceptions import (
+    CurationError,
+    CursorError,
+    DecidedMeanwhile,
+    SearchError,
+)
 from filestack_tags.models import Asset, AssetTag, Tag, TagDecision, TagStatistic
 from filestack_tags.search import Search
+from filestack_tags.search.language.tree import Comparison, HasTag, conjunction
+from filestack_tags.search.limits import parse_query
+from filestack_tags.search.pages import Page
 
 from .decide import (
     DECIDED,
@@ -78,35 +87,27 @@ class Queue:
     user: Any
 
     @cached_property
+    def _shown(self) -> Tag | None:
+        """The tag, if it may be shown here."""
+        tag = self.tag
+        return None if tag is None or tag.hidden or tag.pk in unapproved_ids(alias()) else tag
+
+    @cached_property
     def search(self) -> Search:
-        """The search.
+        """The search for the assets whose tag is in the queue, by its confidence.
 
         Raises:
             SearchError: when it cannot be parsed.
         """
-        return Search(self.query, user=self.user, using=alias())
-
-    @cached_property
-    def rows(self) -> QuerySet[AssetTag]:
-        """The undecided tags that are shown, found by the index over tag, score and asset.
-
-        Raises:
-            SearchError: when the search cannot be parsed.
-        """
-        if self.tag is None or self.tag.hidden or self.tag.pk in unapproved_ids(alias()):
-            return AssetTag.objects.none()
-        minimum = self.tag.min_confidence
-        if minimum is None:
-            minimum = get_settings().MIN_CONFIDENCE
-        rows = AssetTag.objects.filter(
-            tag=self.tag,
-            score__gte=max(self.low, minimum),
-            score__lte=self.high,
-            decision=AssetTag.Decision.NONE,
-        )
-        if self.query or self.search.scope is not None:
-            rows = rows.filter(asset__in=self.search.assets().order_by().values("pk"))
-        return rows.order_by("-score", "-asset_id")
+        query = parse_query(self.query)
+        if self.tag is not None:
+            minimum = self.tag.min_confidence
+            if minimum is None:
+                minimum = get_settings().MIN_CONFIDENCE
+            between = Comparison("..", max(self.low, minimum), self.high)
+            unreviewed = HasTag(self.tag.name, decision="none", confidence=between)
+            query = replace(query, where=conjunction((query.where, unreviewed)))
+        return Search(query, user=self.user, using=alias())
 
     def time_limit(self) -> AbstractContextManager[None]:
         """Limit how long reading the rows may take.
@@ -116,15 +117,38 @@ class Queue:
         """
         return self.search.time_limit()
 
-    def page(self, after: tuple[int, int] | None) -> tuple[list[AssetTag], str]:
-        """Return the rows after (score, asset), and where the next page begins, if there is one."""
-        rows = self.rows
-        if after is not None:
-            score, asset = after
-            rows = rows.filter(Q(score__lt=score) | Q(asset__lt=asset), score__lte=score)
-        fetched = list(rows.select_related("asset", "tag")[: PAGE + 1])
-        last = fetched[PAGE - 1] if len(fetched) > PAGE else None
-        return fetched[:PAGE], f"{last.score}-{last.asset_id}" if last else ""
+    def page(self, cursor: str) -> tuple[list[AssetTag], str]:
+        """Return the rows of a page, and the cursor of the next one, if there is one."""
+        if self._shown is None:
+            return [], ""
+        found = self._ranked(self._shown, PAGE, cursor)
+        tags = AssetTag.objects.filter(tag=self._shown, asset__in=found.ids)
+        rows = {row.asset_id: row for row in tags.select_related("asset", "tag")}
+        return [rows[pk] for pk in found.ids if pk in rows], found.next or ""
+
+    def first(self, count: int) -> tuple[list[int], str]:
+        """Return the first assets, and how many there are in all if there are more."""
+        if self._shown is None:
+            return [], ""
+        found = self._ranked(self._shown, count)
+        total = total_text(self.search.total(cap=COUNT_LIMIT)) if found.next else ""
+        return found.ids, total
+
+    def among(self, asset_ids: Sequence[int]) -> list[tuple[int, int]]:
+        """Return (asset id, tag id) for each of the assets that is in the queue."""
+        if self._shown is None:
+            return []
+        assets = self.search.assets().filter(pk__in=asset_ids).order_by("pk")
+        return [(pk, self._shown.pk) for pk in assets.values_list("pk", flat=True)]
+
+    def _ranked(self, tag: Tag, size: int, cursor: str = "") -> Page:
+        """Return a page in the order of the confidence; the first one for an invalid cursor."""
+        try:
+            return self.search.page(
+                order="confidence", tag=tag.name, size=size, cursor=cursor or None
+            )
+        except CursorError:
+            return self._ranked(tag, size)
 
 
 class ReviewPages(AssetPage):
@@ -153,13 +177,9 @@ class ReviewPages(AssetPage):
         following = total = problem = ""
         try:
             with queue.time_limit():
-                rows, following = queue.page(_position(request.GET.get("after", "")))
+                rows, following = queue.page(request.GET.get("after", ""))
                 if may_decide and queue.tag and "at_least" in request.GET:
-                    matches = _at_least(queue, request.GET)
-                    chosen = list(matches.values_list("asset_id", flat=True)[:MAX_ACCEPTED])
-                    total = (
-                        total_text(capped_total(matches)) if len(chosen) == MAX_ACCEPTED else ""
-                    )
+                    chosen, total = _at_least(queue, request.GET).first(MAX_ACCEPTED)
         except SearchError as error:
             problem = str(error)
         by_asset = request.GET.get("by") == "asset" and queue.tag is not None
@@ -266,12 +286,11 @@ def _queue(request: HttpRequest, data: QueryDict) -> tuple[Queue, ReviewForm]:
 def _accept_all(queue: Queue, request: HttpRequest) -> str:
     """Accept the tag on the assets that the page counted, if it is still undecided."""
     ids = [int(word) for word in ids_in(request.POST.get("assets", ""))]
-    rows = queue.rows.filter(asset__in=ids[:MAX_ACCEPTED])
     with queue.time_limit():
-        pairs = list(rows.values_list("asset_id", "tag_id"))
+        pairs = queue.among(ids[:MAX_ACCEPTED])
     outcomes = curation.decide_many(
         TagDecision.Act.ACCEPT,
-        sorted(pairs),
+        pairs,
         user=current_user(request),
         origin=ORIGIN,
         undecided=True,
@@ -283,10 +302,10 @@ def _accept_all(queue: Queue, request: HttpRequest) -> str:
     return text % {"count": count, "tag": queue.tag}
 
 
-def _at_least(queue: Queue, data: QueryDict) -> QuerySet[AssetTag]:
-    """Return the rows of the queue with at least the submitted confidence."""
+def _at_least(queue: Queue, data: QueryDict) -> Queue:
+    """Return the part of the queue with at least the submitted confidence."""
     at_least = _confidence(data.get("at_least", ""), 101)
-    return replace(queue, low=max(queue.low, at_least)).rows
+    return replace(queue, low=max(queue.low, at_least))
 
 
 def _tags(queue: Queue, user: Any) -> list[Tag]:
@@ -348,13 +367,6 @@ def _own_decisions(request: HttpRequest) -> list[TagDecision]:
     for decision in decisions:
         decision.named = True  # type: ignore[attr-defined]  # for the template
     return decisions
-
-
-def _position(text: str) -> tuple[int, int] | None:
-    score, _dash, asset = text.partition("-")
-    if is_number(score) and is_number(asset):
-        return int(score), int(asset)
-    return None
 
 
 def _confidence(text: str, default: int) -> int:
