@@ -204,7 +204,7 @@ $(BENCH): $(DEV)
 $(E2E): $(DEV)
 	@echo "Installing the browser driver …"
 	@$(PIP_INSTALL) --group e2e
-	@[ -n "$$CHROMIUM" ] || command -v chromium >/dev/null || \
+	@[ -n "$$CHROMIUM" ] || command -v /usr/lib/chromium/chromium-headless-shell >/dev/null || command -v chromium >/dev/null || \
 	command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { \
 	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \

@@ -24,7 +24,12 @@ from playwright.sync_api import (
 
 from .site import Site
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
+HEADLESS_SHELL = "/usr/lib/chromium/chromium-headless-shell"
+NAMES = (HEADLESS_SHELL, "chromium", "chromium-browser", "google-chrome")
+"""The first needs a fifth less processor time, as it has no windows. Its path, because Debian's
+script of that name is not replaced by the program, which would outlive it.
+"""
+
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
