@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from benchmarks.search.data import Library, generate
 
 TAGS_PER_ASSET = 10
@@ -15,4 +17,6 @@ def library(assets: int) -> Library:
     tags = generated.tags[:, :TAGS_PER_ASSET].copy()
     tags[:, 0] = len(names) - 1
     tags[::3, 1] = len(names)
-    return Library(tags, generated.confidences[:, :TAGS_PER_ASSET], names)
+    confidences = generated.confidences[:, :TAGS_PER_ASSET]
+    undecided = np.zeros(tags.shape, np.int8)
+    return Library(tags, confidences, undecided, confidences, names, is_varied=False)

@@ -9,7 +9,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from rest_framework.test import APIClient
 
-from filestack_tags.models import Asset, TagDecision, TaggingRun, WebhookDelivery
+from filestack_tags.models import Asset, TagDecision, WebhookDelivery
 
 from .data import TAGS
 from .load import MOMENT, copy_rows, settle
@@ -86,12 +86,11 @@ class Endpoints:
 
 
 def _fill_ledger() -> None:
-    """Give each asset a delivery, a run and a decision, unless the ledger is filled."""
-    if TaggingRun.objects.exists():
+    """Give each asset a delivery and a decision, unless the ledger is filled."""
+    if WebhookDelivery.objects.exists():
         return
     ids = range(1, Asset.objects.count() + 1)
     copy_rows(WebhookDelivery, map(_delivery_row, ids))
-    copy_rows(TaggingRun, map(_run_row, ids))
     copy_rows(TagDecision, map(_decision_row, ids))
     settle()
 
@@ -112,27 +111,6 @@ def _delivery_row(pk: int) -> dict[str, Any]:
         "asset_id": pk,
         "received_at": MOMENT,
         "processed_at": MOMENT,
-    }
-
-
-def _run_row(pk: int) -> dict[str, Any]:
-    return {
-        "id": pk,
-        "asset_id": pk,
-        "tagger": "filestack",
-        "version": 2,
-        "trigger": "upload",
-        "state": "failed" if pk % 1000 == 0 else "succeeded",
-        "content_version": 1,
-        "workflow_id": "",
-        "rule_results": "{}",
-        "raw_reply": "{}",
-        "error_code": "",
-        "error": "",
-        "notes": "",
-        "delivery_id": pk,
-        "started_at": MOMENT,
-        "finished_at": MOMENT,
     }
 
 

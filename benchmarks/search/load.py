@@ -11,19 +11,21 @@ import json
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
 from django.core.management import call_command
 from django.db import connection, models, transaction
 from numpy.typing import NDArray
 
-from filestack_tags.models import Asset, AssetTag, Tag
+from filestack_tags.models import Asset, AssetTag, Tag, TaggingRun
 from filestack_tags.search.statistics import refresh
 
-from .data import TAGS_PER_ASSET, Library
+from .data import ADDED, NO_ROW, Library, is_archived, is_untagged
 from .designs.models import (
     JsonPicture,
     NaivePicture,
@@ -36,6 +38,11 @@ from .designs.models import (
 )
 
 MOMENT = "2026-01-01 00:00:00"
+FIRST, YEARS = datetime(2023, 1, 1, tzinfo=UTC), timedelta(days=3 * 365)
+"""When the first asset was uploaded, and how long before the last one."""
+USERS = 20
+TYPES = {"audio/mpeg": 2003, "video/mp4": 101, "application/pdf": 53, "image/png": 10}
+"""Types other than JPEG: one of so many assets has each."""
 CHUNK = 50_000
 """Assets at once."""
 WIDTHS = {"bigint": ">i8", "integer": ">i4", "smallint": ">i2"}
@@ -100,9 +107,62 @@ def asset_row(pk: int) -> dict[str, Any]:
     }
 
 
+def varied_row(pk: int, assets: int) -> dict[str, Any]:
+    """Return the columns of the asset ``pk`` of a library of ``assets``, as different as in use.
+
+    One asset in a hundred failed, the types are :data:`TYPES`, and the assets were uploaded one
+    after the other over :data:`YEARS`.
+    """
+    moment = str(FIRST + YEARS * pk / assets)
+    failed = pk % 100 == 1
+    return asset_row(pk) | {
+        "mimetype": next(
+            (kind for kind, one_of in TYPES.items() if pk % one_of == 0), "image/jpeg"
+        ),
+        "uploader_id": 1 + pk * 7 % 97 % (USERS - 1) if pk % 3 else None,
+        "uploaded_at": moment,
+        "created_at": moment,
+        "tags_at": None if is_untagged(pk) else moment,
+        "tags_version": 0 if is_untagged(pk) else 1,
+        "current_run_id": None if is_untagged(pk) else pk,
+        "tagging_state": "failed" if failed else "new" if is_untagged(pk) else "tagged",
+        "error_code": ("file_not_found" if pk % 1000 == 1 else "rate_limited") * failed,
+        "deleted_at": moment if is_archived(pk) else None,
+    }
+
+
+def run_row(pk: int) -> dict[str, Any]:
+    """Return the columns of the run of the asset ``pk``."""
+    return {
+        "id": pk,
+        "asset_id": pk,
+        "tagger": "local" if pk % 5000 == 17 else "filestack",
+        "version": 1 if pk % 300 == 5 else 2,
+        "trigger": "upload",
+        "state": "failed" if pk % 1000 == 0 else "succeeded",
+        "content_version": 1,
+        "workflow_id": "workflow" if pk % 900 == 7 else "",
+        "rule_results": "{}",
+        "raw_reply": "{}",
+        "error_code": "",
+        "error": "",
+        "notes": "",
+        "started_at": MOMENT,
+        "finished_at": MOMENT,
+    }
+
+
 def _fill_app(library: Library) -> None:
-    copy_rows(Asset, map(asset_row, range(1, library.assets + 1)))
-    counts = np.bincount(library.tags.ravel(), minlength=len(library.names) + 1)
+    user: Any = get_user_model()
+    user.objects.bulk_create(user(pk=pk, username=f"user{pk}") for pk in range(1, USERS + 1))
+    ids = range(1, library.assets + 1)
+    if library.is_varied:
+        copy_rows(Asset, (varied_row(pk, library.assets) for pk in ids))
+        copy_rows(TaggingRun, map(run_row, ids))
+    else:
+        copy_rows(Asset, map(asset_row, ids))
+    found = library.scores.ravel() >= 0
+    counts = np.bincount(library.tags.ravel()[found], minlength=len(library.names) + 1)
     copy_rows(
         Tag,
         (
@@ -111,14 +171,14 @@ def _fill_app(library: Library) -> None:
         ),
     )
     with _without_indexes(AssetTag):
-        for first, tags, confidences in _chunks(library):
+        for rows in _chunks(library, least=-1):
             columns: dict[str, Column] = {
-                "asset_id": np.repeat(np.arange(first, first + len(tags)), tags.shape[1]),
-                "tag_id": tags.ravel(),
-                "confidence": confidences.ravel(),
-                "score": confidences.ravel(),
-                "source": 0,
-                "decision": 0,
+                "asset_id": rows.assets,
+                "tag_id": rows.tags,
+                "confidence": rows.confidences,
+                "score": rows.scores,
+                "source": (rows.decisions == ADDED).astype(np.int8),
+                "decision": rows.decisions,
             }
             copy_columns(AssetTag, columns)
 
@@ -133,16 +193,16 @@ def _fill_peers(library: Library) -> None:
     copy_rows(NaiveTag, ({"id": n, "name": name} for n, name in names))
     copy_rows(TaggitTag, ({"id": n, "name": name, "slug": name} for n, name in names))
     content_type = ContentType.objects.get_for_model(TaggitPicture).pk
-    for first, tags, confidences in _chunks(library):
-        pictures = np.repeat(np.arange(first, first + len(tags)), TAGS_PER_ASSET)
-        ids = np.arange(len(pictures)) + (first - 1) * TAGS_PER_ASSET + 1
+    done = 0
+    for rows in _chunks(library, least=0):
         common: dict[str, Column] = {
-            "id": ids,
-            "tag_id": tags.ravel(),
-            "confidence": confidences.ravel(),
+            "id": np.arange(len(rows.tags)) + done + 1,
+            "tag_id": rows.tags,
+            "confidence": rows.confidences,
         }
-        copy_columns(NaivePictureTag, {**common, "picture_id": pictures})
-        generic: dict[str, Column] = {"object_id": pictures, "content_type_id": content_type}
+        done += len(rows.tags)
+        copy_columns(NaivePictureTag, {**common, "picture_id": rows.assets})
+        generic: dict[str, Column] = {"object_id": rows.assets, "content_type_id": content_type}
         copy_columns(TaggitItem, common | generic)
 
 
@@ -157,26 +217,41 @@ def _picture_row(pk: int) -> dict[str, Any]:
 def _json_rows(library: Library) -> Iterator[dict[str, Any]]:
     names = library.names
     for number in range(library.assets):
-        tags = zip(
-            library.tags[number].tolist(), library.confidences[number].tolist(), strict=True
+        scores = zip(
+            library.tags[number].tolist(), library.scores[number].tolist(), strict=True
         )
-        held = {names[tag - 1]: confidence for tag, confidence in tags}
+        held = {names[tag - 1]: score for tag, score in scores if score >= 0}
         yield _picture_row(number + 1) | {"tags": json.dumps(held)}
 
 
-def _chunks(library: Library) -> Iterator[tuple[int, NDArray[Any], NDArray[Any]]]:
-    """Yield the first asset id, tags and confidences of a chunk of assets, rows in the order of
-    tags.
-    """
+class Rows(NamedTuple):
+    """Asset tags, as one array per column."""
+
+    assets: NDArray[Any]
+    tags: NDArray[Any]
+    confidences: NDArray[Any]
+    scores: NDArray[Any]
+    decisions: NDArray[Any]
+
+
+def _chunks(library: Library, *, least: int) -> Iterator[Rows]:
+    """Yield the rows with a score of ``least`` or more, those of an asset in the order of tags."""
+    assert least > NO_ROW
     for start in range(0, library.assets, CHUNK):
-        tags = library.tags[start : start + CHUNK]
-        order = np.argsort(tags, axis=1)
-        confidences = library.confidences[start : start + CHUNK]
-        yield (
-            start + 1,
-            np.take_along_axis(tags, order, axis=1),
-            np.take_along_axis(confidences, order, axis=1),
+        part = slice(start, start + CHUNK)
+        order = np.argsort(library.tags[part], axis=1)
+        scores, tags, confidences, decisions = (
+            np.take_along_axis(values[part], order, axis=1).ravel()
+            for values in (
+                library.scores,
+                library.tags,
+                library.confidences,
+                library.decisions,
+            )
         )
+        assets = np.repeat(np.arange(start + 1, start + 1 + len(order)), order.shape[1])
+        kept = scores >= least
+        yield Rows(*(each[kept] for each in (assets, tags, confidences, scores, decisions)))
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .data import TAGS, TAGS_PER_ASSET, Library
+from .data import TAGS, TAGS_PER_ASSET, Library, is_archived
 from .workload import PAGE, Search
 
 Ids = NDArray[np.int64]
@@ -19,14 +19,15 @@ class Oracle:
         flat = library.tags.ravel()
         order = np.argsort(flat, kind="stable")
         self._assets = (order // TAGS_PER_ASSET + 1).astype(np.int64)
-        self._confidences = library.confidences.ravel()[order]
-        self.frequencies = np.bincount(flat, minlength=TAGS + 1)
-        self._offsets = np.concatenate([[0], self.frequencies.cumsum()])
+        self._scores = library.scores.ravel()[order]
+        self.frequencies = np.bincount(flat[library.scores.ravel() >= 0], minlength=TAGS + 1)
+        rows = np.bincount(flat, minlength=TAGS + 1)
+        self._offsets = np.concatenate([[0], rows.cumsum()])
 
     def having(self, tag: int, least: int = 0) -> Ids:
         """Return the assets that have ``tag`` with a confidence of ``least`` or more."""
         start, end = self._offsets[tag], self._offsets[tag + 1]
-        found: Ids = self._assets[start:end][self._confidences[start:end] >= least]
+        found: Ids = self._assets[start:end][self._scores[start:end] >= least]
         return found
 
     def matches(self, search: Search) -> Ids:
@@ -40,6 +41,7 @@ class Oracle:
             found = ids if found is None else np.intersect1d(found, ids, assume_unique=True)
         if found is None:
             found = np.arange(1, self.library.assets + 1, dtype=np.int64)
+            found = found[~is_archived(found)]
         for tag, least in search.never:
             found = np.setdiff1d(found, self.having(tag, least), assume_unique=True)
         return found
@@ -64,6 +66,7 @@ class Oracle:
 
     def facets(self, search: Search) -> dict[int, int]:
         """Return ``{tag: matching assets that have it}``."""
-        tags = self.library.tags[self.matches(search) - 1].ravel()
+        rows = self.matches(search) - 1
+        tags = self.library.tags[rows][self.library.scores[rows] >= 0]
         counts = np.bincount(tags, minlength=TAGS + 1)
         return {int(tag): int(counts[tag]) for tag in np.flatnonzero(counts)}

@@ -60,7 +60,7 @@ class Writes:
         """Delete what was written, so that the library is as loaded."""
         last = self._library.assets
         AssetTag.objects.filter(asset__gt=last).delete()
-        TaggingRun.objects.all().delete()
+        TaggingRun.objects.filter(asset__gt=last).delete()
         Asset.objects.filter(pk__gt=last).delete()
         Tag.objects.filter(pk__gt=len(self._names)).delete()
         counts = self._oracle.frequencies
