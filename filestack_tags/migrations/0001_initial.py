@@ -1882,6 +1882,22 @@ class Migration(migrations.Migration):
             model_name="assettag",
             index=models.Index(fields=["tag", "score", "asset"], name="fst_tag_score_asset"),
         ),
+        migrations.AddIndex(
+            model_name="assettag",
+            index=models.Index(
+                condition=models.Q(("decision__gt", 0)),
+                fields=["decision", "confidence", "asset"],
+                name="fst_tag_decision",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="assettag",
+            index=models.Index(
+                condition=models.Q(("source__gt", 0)),
+                fields=["source", "confidence", "asset"],
+                name="fst_tag_source",
+            ),
+        ),
         migrations.AddConstraint(
             model_name="assettag",
             constraint=models.CheckConstraint(
@@ -1913,11 +1929,31 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="asset",
-            index=models.Index(fields=["mimetype", "-id"], name="fst_asset_mimetype"),
+            index=models.Index(
+                fields=["mimetype", "-id"],
+                name="fst_asset_mimetype",
+                opclasses=("varchar_pattern_ops", "int8_ops"),
+            ),
         ),
         migrations.AddIndex(
             model_name="asset",
             index=models.Index(fields=["sha256"], name="fst_asset_sha256"),
+        ),
+        migrations.AddIndex(
+            model_name="asset",
+            index=models.Index(
+                condition=models.Q(("error_code__gt", "")),
+                fields=["error_code"],
+                name="fst_asset_error",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="asset",
+            index=models.Index(
+                condition=models.Q(("deleted_at__isnull", False)),
+                fields=["-id"],
+                name="fst_asset_archived",
+            ),
         ),
         migrations.AddConstraint(
             model_name="asset",
@@ -2039,6 +2075,14 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="taggingrun",
             index=models.Index(fields=["workflow_id", "state"], name="fst_run_workflow"),
+        ),
+        migrations.AddIndex(
+            model_name="taggingrun",
+            index=models.Index(fields=["tagger"], name="fst_run_tagger"),
+        ),
+        migrations.AddIndex(
+            model_name="taggingrun",
+            index=models.Index(fields=["version"], name="fst_run_version"),
         ),
         migrations.AddConstraint(
             model_name="taggingrun",

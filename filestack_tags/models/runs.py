@@ -89,6 +89,8 @@ class TaggingRun(models.Model):
         indexes = (
             models.Index(fields=("state", "-id"), name="fst_run_state"),
             models.Index(fields=("workflow_id", "state"), name="fst_run_workflow"),
+            models.Index(fields=("tagger",), name="fst_run_tagger"),
+            models.Index(fields=("version",), name="fst_run_version"),
         )
         constraints = (
             models.UniqueConstraint(
