@@ -153,7 +153,7 @@ def _find(
     for prefix in prefixes:
         if connection.vendor in _BYTEWISE:
             conditions.append(f"({{0}}.{key} >= %s AND {{0}}.{key} < %s)")
-            values += [prefix, _end_of_range(prefix)]
+            values += [prefix, end_of_range(prefix)]
         else:
             conditions.append(f"{{0}}.{key} LIKE %s")
             values.append(connection.ops.prep_for_like_query(prefix) + "%")
@@ -197,11 +197,11 @@ def _find(
     ]
 
 
-def _end_of_range(prefix: str) -> str:
+def end_of_range(prefix: str) -> str:
     """Return the first text after all texts that begin with ``prefix``."""
     last = ord(prefix[-1]) + 1
     if last > 0x10FFFF:
-        return _end_of_range(prefix[:-1]) if len(prefix) > 1 else chr(0x10FFFF) * 201
+        return end_of_range(prefix[:-1]) if len(prefix) > 1 else chr(0x10FFFF) * 201
     return prefix[:-1] + chr(0xE000 if 0xD800 <= last <= 0xDFFF else last)
 
 

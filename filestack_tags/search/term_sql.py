@@ -40,10 +40,10 @@ from .language.tree import (
 )
 from .periods import bounds_of
 from .tables import Tables
-from .tag_lookup import KnownTag, TagNames
+from .tag_lookup import KnownTag, TagNames, end_of_range
 
 MAX_SCORE = 100
-_MOMENT_COLUMNS = {"uploaded": "uploaded_at", "created": "created_at", "tagged": "tags_at"}
+MOMENT_COLUMNS = {"uploaded": "uploaded_at", "created": "created_at", "tagged": "tags_at"}
 _UNINDEXED = {"mysql": "{} + 0", "sqlite": "+{}"}
 """How to compare a column so that its index is not used."""
 
@@ -151,6 +151,7 @@ class Compiler:
         self.scope = scope
         self.using = using
         self.vendor = connections[using].vendor
+        self._is_postgresql = self.vendor == "postgresql"
         self.tables = Tables(using)
 
     def condition(
@@ -179,9 +180,9 @@ class Compiler:
             case Everything():
                 return FALSE if negated else TRUE
             case Measure(field, comparison):
-                fact = _compared(f"{self._row}.{field}", comparison)
+                fact = compared(f"{self._row}.{field}", comparison)
             case Moment(field, comparison):
-                fact = self._happened(f"{self._row}.{_MOMENT_COLUMNS[field]}", comparison)
+                fact = self._happened(f"{self._row}.{MOMENT_COLUMNS[field]}", comparison)
             case Fact(field, value):
                 fact = self._fact(field, value)
         return Fragment(f"NOT COALESCE({fact.sql}, FALSE)", fact.params) if negated else fact
@@ -198,7 +199,7 @@ class Compiler:
 
         if term.decision == "rejected":
             if term.confidence is not None:
-                extra = joined((extra, _compared("{row}.confidence", term.confidence)), "AND")
+                extra = joined((extra, compared("{row}.confidence", term.confidence)), "AND")
             return tuple(
                 Stream(tag.id, NOT_FOUND, NOT_FOUND, False, extra_of(tag), tag.asset_count)
                 for tag in self._names.of(term)
@@ -301,7 +302,7 @@ class Compiler:
         parts = [] if self._include_hidden else [Fragment("t.hidden = FALSE")]
         if term.decision == "rejected":
             if term.confidence is not None:
-                parts.append(_compared("p.confidence", term.confidence))
+                parts.append(compared("p.confidence", term.confidence))
         elif term.confidence is not None or term.decision in ("accepted", "added"):
             low, high = _range(term, 0)
             parts.append(_scored(self._score("p"), Stream(0, low, high)))
@@ -337,6 +338,8 @@ class Compiler:
             case "type":
                 if value == UNKNOWN:
                     return among(f"{row}.mimetype", ("", UNKNOWN))
+                if value.find("*") == len(value) - 1 > 0:
+                    return self._begins(f"{row}.mimetype", value[:-1])
                 if "*" in value:
                     return self._like(f"{row}.mimetype", value)
                 return Fragment(f"{row}.mimetype = %s", (mime_type(value),))
@@ -348,8 +351,11 @@ class Compiler:
                 return among(f"{row}.digest", digests_of(value))
             case "by":
                 table, key, name = self.tables.user
-                rows = f"{table} u WHERE u.{key} = {row}.uploader_id AND u.{name} = %s"
-                return self._exists(rows, (value,))
+                # Does not depend on the asset, so it runs once. As an array, PostgreSQL cannot
+                # turn it into a join.
+                users = f"SELECT u.{key} FROM {table} u WHERE u.{name} = %s"
+                some = f"= ANY(ARRAY({users}))" if self._is_postgresql else f"IN ({users})"
+                return Fragment(f"{row}.uploader_id {some}", (value,))
         column, wanted = {
             "run": ("version", value[1:]),
             "tagger": ("tagger", value),
@@ -357,6 +363,18 @@ class Compiler:
         }[field]
         rows = f"{self.tables.run} r WHERE r.id = {row}.current_run_id AND r.{column} = %s"
         return self._exists(rows, (int(wanted) if field == "run" else wanted,))
+
+    def _begins(self, column: str, prefix: str) -> Fragment:
+        """Return the condition that a lowercase column begins with ``prefix``, from its index."""
+        if self.vendor == "sqlite":
+            sql = f"({column} >= %s AND {column} < %s)"
+            return Fragment(sql, (prefix, end_of_range(prefix)))
+        escaped = connections[self.using].ops.prep_for_like_query(prefix)
+        begins = Fragment(f"{column} LIKE %s", (f"{escaped}%",))
+        if self._is_postgresql:
+            return begins
+        # The column's own collation ignores accents.
+        return joined((begins, self._like(column, f"{prefix}*")), "AND")
 
     def _like(self, column: str, pattern: str) -> Fragment:
         escaped = pattern.replace("!", "!!").replace("%", "!%").replace("_", "!_")
@@ -440,7 +458,8 @@ def _decided(term: HasTag, alias: str) -> Fragment:
     return joined(parts, "AND")
 
 
-def _compared(column: str, comparison: Comparison[int]) -> Fragment:
+def compared(column: str, comparison: Comparison[int]) -> Fragment:
+    """Return the condition that a column meets ``comparison``."""
     if comparison.operator == "..":
         return Fragment(f"{column} BETWEEN %s AND %s", (comparison.value, comparison.upper))
     return Fragment(f"{column} {comparison.operator} %s", (comparison.value,))

@@ -56,7 +56,7 @@ KINDS = ("handle", "url", "alias")
 REFERENCES = ("aBc", "abc", "https://a.example/x%20y?q=(1)%7C2", "src://alias/ä")
 TAGGERS = ("filestack", "local", "my.tagger")
 WORKFLOWS = ("", "527ea8a9", "w_f%")
-MIMETYPES = ("", "image/png", "image/jpeg", "image", "video/mp4", "x_image/png")
+MIMETYPES = ("", "image/png", "image/jpeg", "image", "video/mp4", "x_image/png", "audio/mp\xe9")
 ERRORS = ("", "server_error", "file_not_found")
 STATES = ("new", "queued", "running", "tagged", "stale", "failed")
 
@@ -436,7 +436,10 @@ def searches(world: World) -> st.SearchStrategy[Query]:
         | st.sampled_from(["handle", "url", "alias"]).map(lambda value: Fact("kind", value))
         | st.sampled_from(ERRORS[1:]).map(lambda value: Fact("error", value))
         | st.sampled_from(
-            ["image/*", "*/png", "image*", "image/png", "video/mp4", "x/y", "?mage/png"]
+            [
+                *("image/*", "*/png", "image*", "image/png", "video/mp4", "x/y", "?mage/png"),
+                *("audio/*", "im_ge/*", "x_image/*", "%*", "audio/mpe*", "i*", "*"),
+            ]
         ).map(lambda value: Fact("type", value))
         | st.sampled_from(patterns).map(lambda value: Fact("name", value))
         | st.sampled_from(REFERENCES).map(lambda value: Fact("handle", value))
