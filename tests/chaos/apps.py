@@ -1,4 +1,4 @@
-"""Changes of a chaos run to the app: a shorter sweep delay, and crash points."""
+"""Changes of a chaos run to the app: shorter delays, and crash points."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ SWEEP_AFTER = timedelta(seconds=6)
 work that waits longer in a queue is enqueued again.
 """
 
+LONGEST_DELAY = 4
+"""Seconds between two attempts of an outbound message, so that all have ended soon after."""
+
 CLOCK = "CHAOS_CLOCK"
 """Environment variable: by how many seconds this process's clock is wrong."""
 
@@ -31,11 +34,13 @@ class ChaosConfig(AppConfig):
         if crashing.DIRECTORY not in os.environ:
             return
         from filestack_tags.filestack.client import FilestackClient
+        from filestack_tags.outbound import delivery
         from filestack_tags.tagging import queue
 
         from . import celery_app  # noqa: F401  the tasks are enqueued with this application
 
         queue.SWEEP_AFTER = SWEEP_AFTER
+        delivery.LONGEST_DELAY = LONGEST_DELAY
         FilestackClient.tags = _mortal(FilestackClient.tags)  # type: ignore[method-assign]
 
 

@@ -680,7 +680,7 @@ class served:
             return [payload("tags_sync_v2.json")]
 
         self.server = make_server("127.0.0.1", 0, app, handler_class=Handler)
-        self.thread = threading.threading.Thread(target=self.server.serve_forever, args=(0.01,))
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
         self.thread.start()
         return f"http://127.0.0.1:{self.server.server_port}", seen
 

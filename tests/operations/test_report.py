@@ -10,7 +10,6 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone, translation
 
-from filestack_tags import tasks
 from filestack_tags.curation import bulk
 from filestack_tags.error_codes import ErrorCode
 from filestack_tags.exceptions import PayloadError, TaggerError
@@ -18,6 +17,7 @@ from filestack_tags.models import Asset, Backfill, BulkJob, Heartbeat, TagMerge,
 from filestack_tags.operations import heartbeat
 from filestack_tags.operations import report as operations_report
 from filestack_tags.operations.report import FailureGroup, report
+from filestack_tags.tagging import queue
 from filestack_tags.tagging.queue import tag
 from filestack_tags.webhooks import inbox, processing
 from tests import scripted
@@ -173,13 +173,13 @@ def test_an_asset_has_the_code_of_its_last_error_until_it_has_its_tags(
     asset: Asset, script: Any
 ) -> None:
     script[:] = [TaggerError("No.", code="mine" * 20), scripted.reply({"sky": 90})]
-    tasks.queue.request([asset.pk])
+    queue.request([asset.pk])
     tag(asset.pk)
     asset.refresh_from_db()
     assert (asset.tagging_state, asset.error_code) == ("failed", ("mine" * 20)[:50])
     assert list(Asset.objects.search(f"status:failed error:{asset.error_code}")) == [asset]
     assert asset.runs.get().error_code == asset.error_code
-    tasks.queue.request([asset.pk])
+    queue.request([asset.pk])
     tag(asset.pk)
     asset.refresh_from_db()
     assert (asset.tagging_state, asset.error_code) == ("tagged", "")

@@ -136,6 +136,7 @@ IGNORABLE = re.compile(
 
 def plain(text: str) -> str:
     folded = unicodedata.normalize("NFKC", IGNORABLE.sub("", text)).casefold()
+    folded = folded.replace("i\u0307", "i")  # İ counts as i
     text = unicodedata.normalize("NFKC", IGNORABLE.sub("", folded))
     return " ".join(text.split())
 
