@@ -38,8 +38,11 @@ class _SharedClient:
             return self._client
 
     def close(self) -> None:
+        if self._pid != os.getpid():
+            # A forked process that made no client. Its parent may have held the lock while forking.
+            return
         with self._lock:
-            if self._client is not None and self._pid == os.getpid():
+            if self._client is not None:
                 self._client.close()
                 self._client = None
 

@@ -109,7 +109,7 @@ def run(
             else:
                 resume_at = 0.0
                 try:
-                    if delay := _fill(calls, supply, concurrency, report_progress):
+                    if delay := _fill(calls, supply, concurrency, report_progress, is_stopped):
                         wait, resume_at = delay, monotonic() + delay
                 except Exception as error:  # noqa: BLE001  # raised once the answers are applied
                     problem = error
@@ -147,8 +147,8 @@ def _release(unused: list[Lease], *, to_idle: bool) -> list[Lease]:
 def _room(calls: ConcurrentCalls[Lease], concurrency: int) -> int:
     """Return how many assets to lease.
 
-    That is up to twice ``concurrency`` in all, so that the next calls are ready while answers are
-    applied. While a circuit recovers, it is what the circuit breaker allows.
+    Up to twice ``concurrency`` wait for an answer, so that the next calls are ready while answers
+    are applied. While a circuit recovers, it is what the circuit breaker allows.
     """
     target = concurrency if concurrency == 1 else 2 * concurrency
     room = _missing(target, calls.unfinished())
@@ -168,6 +168,7 @@ def _fill(
     supply: Supply,
     concurrency: int,
     report_progress: ReportProgress,
+    is_stopped: Callable[[], bool],
 ) -> float:
     """Lease and start as many assets as there is room for.
 
@@ -177,37 +178,25 @@ def _fill(
     ids = supply.candidates(room) if room else []
     if not ids:
         return 0.0
-    for start in range(0, len(ids), LEASED_TOGETHER):
-        portion = ids[start : start + LEASED_TOGETHER]
-        if wait := _start(calls, supply, portion, report_progress):
-            return wait
-    return 0.0
-
-
-def _start(
-    calls: ConcurrentCalls[Lease],
-    supply: Supply,
-    ids: Sequence[int],
-    report_progress: ReportProgress,
-) -> float:
-    """Lease assets and start their calls.
-
-    Return after how many seconds to continue if the rate limit kept some from being leased, else 0.
-    """
     began = monotonic()
     delays, wait = rate_limit.permits(len(ids))
     permitted = ids[: len(delays)]
     settings = get_settings()
     if permitted and settings.FETCH_METADATA and settings.REUSE_TAGS_BY_HASH:
         registry.describe(permitted)
-    shared: list[tuple[Lease, CallResult]] = []
     slots = iter(delays)
-    for lease in supply.acquire(permitted):
-        if isinstance(lease, LeaseRefused):
-            report_progress(lease.outcome())
-        elif lease.shared is not None:
-            shared.append((lease, lease.shared))
-        else:
+    for start in range(0, len(permitted), LEASED_TOGETHER):
+        leases = supply.acquire(permitted[start : start + LEASED_TOGETHER])
+        refused = [lease for lease in leases if isinstance(lease, LeaseRefused)]
+        for refusal in refused:
+            report_progress(refusal.outcome())
+        shared: list[tuple[Lease, CallResult]] = []
+        for lease in leases:
+            if isinstance(lease, LeaseRefused):
+                continue
+            if lease.shared is not None:
+                shared.append((lease, lease.shared))
+                continue
             calls.start(
                 lease,
                 lease.tagger,
@@ -216,8 +205,10 @@ def _start(
                 fresh=lease.fresh,
                 at=began + next(slots),
             )
-    for outcome in _apply_until_lease_ends(shared):
-        report_progress(outcome)
+        for outcome in _apply_until_lease_ends(shared):
+            report_progress(outcome)
+        if is_stopped() or any(refusal.blocked_by for refusal in refused):
+            break
     return wait if len(permitted) < len(ids) else 0.0
 
 

@@ -23,6 +23,7 @@ from filestack_tags.db.transactions import (
     alias,
     atomic,
     is_reachable,
+    on_commit,
     retry_on_deadlock,
 )
 from filestack_tags.error_codes import ErrorCode
@@ -160,7 +161,7 @@ def _apply(results: Sequence[Result]) -> list[Outcome]:
                 raise TaggingRun.DoesNotExist(f"There is no run {result.run_id}.")
         batch = _Batch(assets, runs, tag_ids)
         outcomes = batch.apply(results)
-    batch.count()
+        on_commit(batch.count)
     return outcomes
 
 

@@ -254,3 +254,63 @@ def test_a_task_whose_asset_was_taken_along_costs_neither_a_permit_nor_a_claim(
     monkeypatch.setattr(asset_leases, "acquire", asked.append)
     assert [(one.asset_id, one.state) for one in work(ids[1])] == [(ids[1], "tagged")]
     assert not asked
+
+
+def test_assets_are_leased_in_portions(script: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "LEASED_TOGETHER", 2)
+    acquire, leased = asset_leases.acquire, []
+
+    def counting(ids: Any, **how: Any) -> Any:
+        leased.append(len(ids))
+        return acquire(ids, **how)
+
+    monkeypatch.setattr(asset_leases, "acquire", counting)
+    work(queued(7)[0])
+    assert states() == ["tagged"] * 7
+    assert max(leased) == 2
+
+
+def test_an_error_in_a_later_portion_loses_no_answer(
+    script: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "LEASED_TOGETHER", 2)
+    acquire, portions = asset_leases.acquire, []
+
+    def failing(ids: Any, **how: Any) -> Any:
+        portions.append(ids)
+        if len(portions) == 3:
+            raise OperationalError("the database is away")
+        return acquire(ids, **how)
+
+    ids = queued(7)
+    monkeypatch.setattr(asset_leases, "acquire", failing)
+    with pytest.raises(OperationalError, match="away"):
+        work(ids[0])
+    tagged = [pk for portion in portions[:2] for pk in portion]
+    assert [Asset.objects.get(pk=pk).tagging_state for pk in tagged] == ["tagged"] * len(tagged)
+    assert sorted(states()) == ["queued"] * (7 - len(tagged)) + ["tagged"] * len(tagged)
+
+
+@pytest.mark.parametrize("ends_by", ["stop", "budget"])
+def test_no_further_portion_is_leased_after_a_stop_or_a_refusal(
+    paid: Any, settings: Any, monkeypatch: pytest.MonkeyPatch, ends_by: str
+) -> None:
+    monkeypatch.setattr(pipeline, "LEASED_TOGETHER", 2)
+    if ends_by == "budget":
+        settings.FILESTACK_TAGS = settings.FILESTACK_TAGS | {"BUDGET_PER_DAY": 1}
+    acquire, portions = asset_leases.acquire, []
+
+    def counting(ids: Any, **how: Any) -> Any:
+        portions.append(ids)
+        return acquire(ids, **how)
+
+    monkeypatch.setattr(asset_leases, "acquire", counting)
+    supply = pipeline._QueuedAssets([], lambda outcome: None)
+    queued(7)
+    pipeline.run(
+        supply,
+        concurrency=8,
+        report_progress=lambda outcome: None,
+        is_stopped=lambda: len(portions) > 0,
+    )
+    assert len(portions) == 1
