@@ -97,11 +97,15 @@ class TagMergeSerializer(serializers.ModelSerializer[TagMerge]):
 
     source = serializers.CharField(source="source_name", read_only=True)  # type: ignore[assignment]  # a field, as DRF allows
     target = serializers.CharField(source="target_name", read_only=True)
+    is_at_work = serializers.BooleanField(
+        read_only=True,
+        help_text="Whether it goes on by itself. `error` is then why the last attempt failed.",
+    )
 
     class Meta:
         model = TagMerge
         fields = (
-            *("id", "source", "target", "state", "error"),
+            *("id", "source", "target", "state", "is_at_work", "error"),
             *("assets", "done", "both", "conflicts"),
             *("started_at", "updated_at"),
         )

@@ -107,18 +107,15 @@ class LeasedQuerySet(models.QuerySet[Row]):
         rows = self.using(alias()).filter(pk=row.pk, attempts=attempts, due_at=due_at)
         rows.filter(state=state).update(due_at=timezone.now())
 
-    def record_error(self, row: Row, error: Exception, *, max_attempts: int) -> None:
+    def record_error(self, row: Row, error: Exception) -> None:
         """Save why an attempt failed, if this process still leases the row. The lease stays.
 
         If all attempts fail, :meth:`acquire` fails the row with the last recorded error. Nothing is
         saved while the database cannot be reached.
         """
-        name, number = type(error).__name__, max(row.attempts, 1)
+        name = type(error).__name__
         kind = f"a database error, {name}" if isinstance(error, Error) else name
-        text = (
-            f"Attempt {number} of {max_attempts} failed with {kind}. The log of the worker has the "
-            "traceback."
-        )
+        text = f"The last attempt failed with {kind}. The log of the worker has the traceback."
         state, attempts, due_at = row.lease
         rows = self.using(alias()).filter(pk=row.pk, attempts=attempts, due_at=due_at)
         with suppress(Error):

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from celery import Task, shared_task
+from django.db.models import Q
 from django.utils import timezone
 
 from filestack_tags import metrics
@@ -57,11 +58,16 @@ def _due(model: type[Leased]) -> Callable[[int], list[int]]:
 
 
 def _idle(model: type[Leased]) -> Callable[[int], list[int]]:
-    """Find rows due for :data:`.queue.SWEEP_AFTER`: healthy ones are due between two batches."""
+    """Find rows whose lease ended, or that nobody leased for :data:`.queue.SWEEP_AFTER`.
+
+    A healthy row is due between two batches, with no attempt since its last progress.
+    """
 
     def ids(limit: int) -> list[int]:
-        idle = model._default_manager.filter(due_at__lte=timezone.now() - queue.SWEEP_AFTER)
-        return list(idle.due().values_list("pk", flat=True)[:limit])  # type: ignore[attr-defined]  # each has a LeasedManager
+        now = timezone.now()
+        is_healthy = Q(attempts=0, due_at__range=(now - queue.SWEEP_AFTER, now))
+        rows = model._default_manager.exclude(is_healthy)
+        return list(rows.due().values_list("pk", flat=True)[:limit])  # type: ignore[attr-defined]  # each has a LeasedManager
 
     return ids
 

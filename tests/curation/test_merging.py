@@ -233,11 +233,13 @@ class TestAMerge:
                 TagMerge.objects.update(due_at=timezone.now())
                 with pytest.raises(OperationalError):
                     merging.work(begun.pk)
+        assert tasks.sweep() == {}
         TagMerge.objects.update(due_at=timezone.now())
+        assert tasks.sweep() == {"tag_merges": 1}  # its lease ended
         assert merging.work(begun.pk)
         begun.refresh_from_db()
         assert (begun.is_at_work, begun.error_code) == (False, "OperationalError")
-        assert begun.error.startswith("Attempt 10 of 10 failed with a database error, Operat")
+        assert begun.error.startswith("The last attempt failed with a database error, Operat")
         begun = merging.start(tag("cats").pk, tag("cat").pk, user=None)
         assert merging.work(begun.pk)
         begun.refresh_from_db()

@@ -139,14 +139,17 @@ def test_deliveries_are_replayed_once_they_are_done(
 
 
 def test_a_listener_that_fails_does_not_disturb_the_work(
-    script: Any, caplog: pytest.LogCaptureFixture
+    script: Any,
+    caplog: pytest.LogCaptureFixture,
+    django_capture_on_commit_callbacks: Any,
 ) -> None:
     def listener(told: metrics.Measurement) -> None:
         raise RuntimeError
 
     end = metrics.subscribe(listener)
     asset, _ = tasks.register(HANDLE)
-    assert queue.tag(asset.pk).state == "succeeded"
+    with django_capture_on_commit_callbacks(execute=True):
+        assert queue.tag(asset.pk).state == "succeeded"
     end()
     assert "metrics listener failed on tagging.completed" in caplog.text
 

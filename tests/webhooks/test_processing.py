@@ -258,6 +258,11 @@ def test_a_repeated_transaction_is_counted_once(
         "webhook.processed",
         "webhook.seconds",
     ]
+    told.clear()
+    errors.append(OperationalError("deadlock"))
+    (outcome,) = processing.process(store(fs_workflow("h1", tags={"sky": 90})))
+    assert (outcome.state, errors) == (State.PROCESSED, [])
+    assert [one.name for one in told].count("tagging.completed") == 1
 
 
 def test_those_that_were_tried_are_taken_one_by_one() -> None:

@@ -109,7 +109,7 @@ def step(job_id: int) -> Step:
     except LeaseLost:  # canceled meanwhile
         return Step()
     except (OperationalError, InterfaceError) as error:
-        BulkJob.objects.record_error(job, error, max_attempts=MAX_ATTEMPTS)
+        BulkJob.objects.record_error(job, error)
         raise
     except Exception as error:
         logger.exception("A batch of bulk job %s failed", job_id)

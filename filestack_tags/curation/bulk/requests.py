@@ -24,7 +24,7 @@ from filestack_tags.assets.visibility import (
 from filestack_tags.conf import get_settings
 from filestack_tags.curation import throttle
 from filestack_tags.db.text import label_key, label_name
-from filestack_tags.db.transactions import alias, atomic, locked, retry_on_deadlock
+from filestack_tags.db.transactions import alias, atomic, locked, on_commit, retry_on_deadlock
 from filestack_tags.exceptions import BulkError
 from filestack_tags.models import Asset, BulkJob, BulkJobItem, TaggingRun
 from filestack_tags.search import Search
@@ -285,7 +285,7 @@ def _insert(job: BulkJob, ids: Sequence[int]) -> tuple[BulkJob, bool]:
             if existing is None:
                 raise
         else:
-            metrics.count("bulk.requested", job=job.action)
+            on_commit(lambda: metrics.count("bulk.requested", job=job.action))
             return job, True
     same = ("action", "parameters", "query", "ids_digest", "undoes_id")
     if any(getattr(existing, name) != getattr(job, name) for name in same):

@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 
 from filestack_tags import curation, metrics
 from filestack_tags.assets import registry
-from filestack_tags.db.transactions import alias, atomic, locked, retry_on_deadlock
+from filestack_tags.db.transactions import alias, atomic, locked, on_commit, retry_on_deadlock
 from filestack_tags.exceptions import BulkError
 from filestack_tags.models import Asset, BulkJob, BulkJobItem, TagDecision, TaggingRun
 
@@ -61,7 +61,7 @@ def undo(
             trigger=TaggingRun.Trigger(trigger),
         )
         undoing.save(using=alias(), force_insert=True)
-    metrics.count("bulk.requested", job=undoing.action)
+    on_commit(lambda: metrics.count("bulk.requested", job=undoing.action))
     return undoing
 
 

@@ -71,7 +71,7 @@ def work(merge_id: int, *, is_stopped: Callable[[], bool] = lambda: False) -> bo
     except LeaseLost:
         pass  # it was undone meanwhile, or another process has leased it
     except Exception as error:
-        TagMerge.objects.record_error(merge, error, max_attempts=MAX_ATTEMPTS)
+        TagMerge.objects.record_error(merge, error)
         raise
     return True
 
