@@ -25,6 +25,8 @@ from .changes import ChangesModelForm
 def require_tag(name: str) -> Tag:
     """Return the tag with this name or alias, read in one query.
 
+    While a tag is merged, its name is an alias of the other one already, which is returned.
+
     Raises:
         ValidationError: when the tag does not exist.
     """
@@ -33,10 +35,15 @@ def require_tag(name: str) -> Tag:
     except InvalidLabel as error:
         raise forms.ValidationError(str(error)) from error
     aliases = TagAlias.objects.filter(key=key)
-    tag = Tag.objects.filter(Q(key=key) | Q(pk__in=aliases.values("tag"))).first()
-    if tag is None:
-        raise forms.ValidationError(_("There is no tag “%(name)s”.") % {"name": name})
-    return tag
+    tags = Tag.objects.filter(Q(key=key) | Q(pk__in=aliases.values("tag")))
+    if not tags:
+        raise unknown_tag(name)
+    return min(tags, key=lambda tag: tag.key == key)
+
+
+def unknown_tag(name: str) -> forms.ValidationError:
+    """Return the error for a name that is no tag, or none that the user may see."""
+    return forms.ValidationError(_("There is no tag “%(name)s”.") % {"name": name})
 
 
 class RegisterForm(ChangesModelForm):

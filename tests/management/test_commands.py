@@ -12,9 +12,11 @@ from django.utils import timezone
 
 from filestack_tags import tasks
 from filestack_tags.assets import registry
+from filestack_tags.conf import get_settings
 from filestack_tags.filestack.sources import Source
 from filestack_tags.management.commands import filestack_tags_replay, filestack_tags_retag
 from filestack_tags.models import Asset, TaggingRun, WebhookDelivery
+from filestack_tags.search import Search
 from filestack_tags.tagging import queue
 from filestack_tags.testing import EmulatorApp, EmulatorConfig, EmulatorServer
 from filestack_tags.testing.payloads import fp_delete, fp_upload
@@ -233,6 +235,21 @@ def test_search_explains_itself(three: list[Asset], script: Any) -> None:
         "Starts from sky>=80"
     )
     assert "Matches: 1" in run("filestack_tags_search", "sky", "--explain", "--analyze")
+
+
+def test_a_search_from_the_shell_may_take_ten_times_as_long(
+    three: list[Asset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[float | None] = []
+    limit = Search.time_limit
+
+    def noting(self: Search, *, seconds: float | None = None) -> Any:
+        limits.append(seconds)
+        return limit(self, seconds=seconds)
+
+    monkeypatch.setattr(Search, "time_limit", noting)
+    run("filestack_tags_search", "sky", "--explain", "--analyze")
+    assert limits[0] == 10 * get_settings().SEARCH_TIMEOUT
 
 
 @pytest.mark.parametrize("options", [("sky (sea",), ("sky", "--limit", "0")])

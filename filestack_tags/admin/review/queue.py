@@ -27,12 +27,18 @@ from django.utils.translation import ngettext
 from filestack_tags import curation
 from filestack_tags.admin.base import COUNT_LIMIT, total_text
 from filestack_tags.admin.display import sensitive_mark
-from filestack_tags.admin.forms import ReviewForm
+from filestack_tags.admin.forms import ReviewForm, unknown_tag
 from filestack_tags.admin.library.asset_page import AssetPage
 from filestack_tags.admin.login_redirect import post_only
 from filestack_tags.admin.lookups import ids_in, is_number
 from filestack_tags.assets.sensitive import unapproved_ids
-from filestack_tags.assets.visibility import assets_of, decisions_of, sees_everything, tags_of
+from filestack_tags.assets.visibility import (
+    assets_of,
+    decisions_of,
+    sees_everything,
+    sees_hidden_tags,
+    tags_of,
+)
 from filestack_tags.conf import get_settings
 from filestack_tags.db.transactions import alias
 from filestack_tags.exceptions import (
@@ -87,8 +93,8 @@ class Queue:
     user: Any
 
     @cached_property
-    def _shown(self) -> Tag | None:
-        """The tag, if it may be shown here."""
+    def shown_tag(self) -> Tag | None:
+        """The tag, unless it is hidden or waits for approval."""
         tag = self.tag
         return None if tag is None or tag.hidden or tag.pk in unapproved_ids(alias()) else tag
 
@@ -118,37 +124,37 @@ class Queue:
         return self.search.time_limit()
 
     def page(self, cursor: str) -> tuple[list[AssetTag], str]:
-        """Return the rows of a page, and the cursor of the next one, if there is one."""
-        if self._shown is None:
+        """Return the rows of a page, and the cursor of the next one, if there is one.
+
+        Raises:
+            CursorError: when the tag, the range or the search of the cursor was another one.
+        """
+        if self.shown_tag is None:
             return [], ""
-        found = self._ranked(self._shown, PAGE, cursor)
-        tags = AssetTag.objects.filter(tag=self._shown, asset__in=found.ids)
+        found = self._ranked(self.shown_tag, PAGE, cursor)
+        tags = AssetTag.objects.filter(tag=self.shown_tag, asset__in=found.ids)
         rows = {row.asset_id: row for row in tags.select_related("asset", "tag")}
         return [rows[pk] for pk in found.ids if pk in rows], found.next or ""
 
     def first(self, count: int) -> tuple[list[int], str]:
         """Return the first assets, and how many there are in all if there are more."""
-        if self._shown is None:
+        if self.shown_tag is None:
             return [], ""
-        found = self._ranked(self._shown, count)
+        found = self._ranked(self.shown_tag, count)
         total = total_text(self.search.total(cap=COUNT_LIMIT)) if found.next else ""
         return found.ids, total
 
     def among(self, asset_ids: Sequence[int]) -> list[tuple[int, int]]:
         """Return (asset id, tag id) for each of the assets that is in the queue."""
-        if self._shown is None:
+        if self.shown_tag is None:
             return []
         assets = self.search.assets().filter(pk__in=asset_ids).order_by("pk")
-        return [(pk, self._shown.pk) for pk in assets.values_list("pk", flat=True)]
+        return [(pk, self.shown_tag.pk) for pk in assets.values_list("pk", flat=True)]
 
     def _ranked(self, tag: Tag, size: int, cursor: str = "") -> Page:
-        """Return a page in the order of the confidence; the first one for an invalid cursor."""
-        try:
-            return self.search.page(
-                order="confidence", tag=tag.name, size=size, cursor=cursor or None
-            )
-        except CursorError:
-            return self._ranked(tag, size)
+        return self.search.page(
+            order="confidence", tag=tag.name, size=size, cursor=cursor or None
+        )
 
 
 class ReviewPages(AssetPage):
@@ -177,7 +183,14 @@ class ReviewPages(AssetPage):
         following = total = problem = ""
         try:
             with queue.time_limit():
-                rows, following = queue.page(request.GET.get("after", ""))
+                try:
+                    rows, following = queue.page(request.GET.get("after", ""))
+                except CursorError:
+                    problem = _(
+                        "The link does not point to a page of this list in this order. The first "
+                        "page is shown instead."
+                    )
+                    rows, following = queue.page("")
                 if may_decide and queue.tag and "at_least" in request.GET:
                     chosen, total = _at_least(queue, request.GET).first(MAX_ACCEPTED)
         except SearchError as error:
@@ -270,9 +283,8 @@ def _queue(request: HttpRequest, data: QueryDict) -> tuple[Queue, ReviewForm]:
     form.is_valid()
     cleaned = form.cleaned_data
     tag = cleaned.get("tag")
-    is_scoped = not sees_everything(request.user)
-    if tag and is_scoped and not tags_of(request.user).filter(pk=tag.pk).exists():
-        form.add_error("tag", _("There is no tag “%(name)s”.") % {"name": data.get("tag", "")})
+    if tag and not _may_name(request.user, tag):
+        form.add_error("tag", unknown_tag(data.get("tag", "")))
         tag = None
     return Queue(
         tag=tag,
@@ -283,8 +295,22 @@ def _queue(request: HttpRequest, data: QueryDict) -> tuple[Queue, ReviewForm]:
     ), form
 
 
+def _may_name(user: Any, tag: Tag) -> bool:
+    """Whether a user may see the tag's name, and that assets in the user's scope have it."""
+    is_withheld = tag.hidden or tag.pk in unapproved_ids(alias())
+    if is_withheld and not sees_hidden_tags(user):
+        return False
+    return sees_everything(user) or tags_of(user).filter(pk=tag.pk).exists()
+
+
 def _accept_all(queue: Queue, request: HttpRequest) -> str:
-    """Accept the tag on the assets that the page counted, if it is still undecided."""
+    """Accept the tag on the assets that the page counted, if it is still undecided.
+
+    Raises:
+        CurationError: when there is no such tag, or the user may not see it.
+    """
+    if queue.tag is None:
+        raise CurationError(_("The decision or the tag does not exist."))
     ids = [int(word) for word in ids_in(request.POST.get("assets", ""))]
     with queue.time_limit():
         pairs = queue.among(ids[:MAX_ACCEPTED])

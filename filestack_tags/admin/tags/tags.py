@@ -19,7 +19,7 @@ from filestack_tags import curation
 from filestack_tags.admin.base import BaseAdmin
 from filestack_tags.admin.display import sensitive_mark
 from filestack_tags.admin.forms import TagForm
-from filestack_tags.assets.visibility import sees_everything, tags_of
+from filestack_tags.assets.visibility import sees_everything, tags_named_to, tags_of
 from filestack_tags.db.text import fold
 from filestack_tags.exceptions import CurationError
 from filestack_tags.models import Tag
@@ -68,6 +68,8 @@ class TagAdmin(BaseAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Tag]:
         tags = tags_of(request.user)
+        if not self.has_change_permission(request):
+            tags = tags.filter(pk__in=tags_named_to(request.user).values("pk"))
         ordering = self.get_ordering(request)
         return (tags.order_by(*ordering) if ordering else tags).prefetch_related("aliases")
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from collections.abc import Mapping
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -8,6 +9,7 @@ from django.core.management.base import CommandError
 from filestack_tags.exceptions import SearchError
 from filestack_tags.management.base import AppCommand
 from filestack_tags.search import Search
+from filestack_tags.search.deadline import in_background
 from filestack_tags.search.pages import ORDERS
 
 
@@ -40,14 +42,18 @@ class Command(AppCommand):
             raise CommandError("--limit must be 1 or more.")
         try:
             search = Search(query)
-            if options["explain"]:
-                self.stdout.write(search.explain(analyze=options["analyze"]))
-                return
-            page = search.page(order=options["order"], size=options["limit"])
-            for asset, confidence in zip(page.assets(), page.confidences, strict=False):
-                ranked = "" if confidence is None else f"{confidence:>4}"
-                self.stdout.write(f"{asset.pk:>10}{ranked}  {asset}")
-            self.stdout.write(f"Matches: {search.total()}")
+            with search.time_limit(seconds=in_background()):
+                self._show(search, options)
         except SearchError as error:
             pointer = " " * error.position + "^"
             raise CommandError(f"{error.message}\n  {query}\n  {pointer}") from error
+
+    def _show(self, search: Search, options: Mapping[str, Any]) -> None:
+        if options["explain"]:
+            self.stdout.write(search.explain(analyze=options["analyze"]))
+            return
+        page = search.page(order=options["order"], size=options["limit"])
+        for asset, confidence in zip(page.assets(), page.confidences, strict=False):
+            ranked = "" if confidence is None else f"{confidence:>4}"
+            self.stdout.write(f"{asset.pk:>10}{ranked}  {asset}")
+        self.stdout.write(f"Matches: {search.total()}")

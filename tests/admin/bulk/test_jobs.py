@@ -124,6 +124,9 @@ def test_what_was_ticked_is_all_that_is_changed(
     assert set(Asset.objects.exclude(deleted_at=None).values_list("pk", flat=True)) == set(
         ids[:2]
     )
+    shown = page(client.get(f"{JOBS}{BulkJob.objects.get().pk}/change/")).text
+    assert "(2 selected assets)" in shown
+    assert "all assets" not in shown
 
 
 def test_what_was_archived_comes_back_by_undo(

@@ -9,6 +9,7 @@ from django.test import Client
 
 from filestack_tags import curation
 from filestack_tags.admin.review.queue import PAGE
+from filestack_tags.curation import merging
 from filestack_tags.models import Asset, AssetTag, Tag, TagDecision
 from filestack_tags.search import statistics
 from tests.api.rows import person, tagged
@@ -222,3 +223,41 @@ def test_the_log_says_who_decided_what_and_undoes_what_is_chosen(
     viewer.post(log, chosen)
     assert TagDecision.objects.count() == 4
     assert client_of("view_asset").get(log).status_code == 403
+
+
+def test_a_tag_that_is_being_merged_stands_for_its_target(editor: Client, page: Any) -> None:
+    for name, tags in (("a", {"bike": 10, "cycle": 60}), ("b", {"cycle": 70})):
+        tagged(name, tags)
+    merging.start(tag_id("bike"), tag_id("cycle"), user=None)
+    assert listed(editor, "tag=bike") == ["b cycle", "a cycle"]
+    chosen = str(queue(editor, page, "tag=bike&at_least=40").inputs["assets"])
+    assert press(editor, state="tag=bike", all="1", assets=chosen) == [
+        "Accepted cycle on 2 assets."
+    ]
+    assert AssetTag.objects.get(tag__key="bike").decision == AssetTag.Decision.NONE
+
+
+def test_hidden_names_are_not_confirmed(client_of: Any, page: Any) -> None:
+    tagged("a", {"secret": 60})
+    curation.add_alias(tag_id("secret"), "public")
+    curation.hide(tag_id("secret"))
+    reviewer = client_of("view_asset", "change_asset")
+    for name in ("secret", "public"):
+        shown = queue(reviewer, page, f"tag={name}")
+        assert f"There is no tag “{name}”." in shown.text
+        assert shown.text.count("secret") == (name == "secret")
+        assert press(reviewer, state=f"tag={name}", all="1", assets="1") == [
+            "The decision or the tag does not exist."
+        ]
+    allowed = client_of("view_asset", "change_asset", "search_hidden")
+    assert "This tag is hidden" in queue(allowed, page, "tag=public").text
+
+
+def test_a_cursor_of_another_queue_is_explained(editor: Client, page: Any) -> None:
+    for number in range(PAGE + 1):
+        tagged(f"h{number}", {"sky": 60})
+    following = str(queue(editor, page).links["Next page"]).lstrip("?")
+    curation.set_minimum(tag_id("sky"), 50)
+    shown = queue(editor, page, following)
+    assert "The first page is shown instead." in shown.text
+    assert len(listed(editor, following)) == PAGE

@@ -154,3 +154,18 @@ def test_who_may_only_look_cannot_save(client_of: Any, sky: Tag, page: Any) -> N
 def test_tags_are_neither_made_nor_deleted_here(editor: Client, sky: Tag) -> None:
     assert editor.get(f"{LIST}add/").status_code == 403
     assert editor.post(f"{LIST}{sky.pk}/delete/", {"post": "yes"}).status_code == 403
+
+
+def test_hidden_tags_are_listed_to_who_may_change_or_search_them(
+    client_of: Any, sky: Tag, page: Any
+) -> None:
+    curation.hide(sky.pk)
+    for permissions, is_named in (
+        (("view_tag",), False),
+        (("view_tag", "change_tag"), True),
+        (("view_tag", "search_hidden"), True),
+    ):
+        client = client_of(*permissions)
+        assert ("Sky" in page(client.get(LIST)).text) is is_named
+        found = client.get(f"{LIST}{sky.pk}/change/").status_code
+        assert (found == 200) is is_named
