@@ -274,7 +274,11 @@ def test_other_former_names_are_gone_and_their_successors_exist() -> None:
         "event": {*CATALOGUE},
         "value of the label job": CATALOGUE["bulk.requested"].labels["job"],
         "value of the label result": CATALOGUE["model_files.closed"].labels["result"],
-        "permission": {f"view_{model._meta.model_name}" for model in MODELS},
+        "permission": {
+            f"{action}_{model._meta.model_name}"
+            for model in MODELS
+            for action in model._meta.default_permissions
+        },
         "action of a bulk job": {*BulkJob.Action.values},
         "member in the REST API": {*re.findall(r"^ {8}(\w+):$", schema, re.MULTILINE)},
         "schema in the REST API": {*re.findall(r"^ {4}(\w+):$", schema, re.MULTILINE)},
