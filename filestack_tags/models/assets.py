@@ -79,8 +79,9 @@ class AssetQuerySet(models.QuerySet["Asset"]):
         """Return the present assets that match ``query``.
 
         Parses the text and runs no query before the result is evaluated, so it can be called in
-        async code: ``async for asset in Asset.objects.search("sky")``. Evaluating it takes one more
-        query than other querysets, for the tags that the search names.
+        async code: ``async for asset in Asset.objects.search("sky")``. Evaluating it takes up to
+        two more queries than other querysets: for the tags that the search names, and for terms
+        such as ``by:`` if no rare tag is required.
 
         Args:
             query: a text in the search language, or the result of :func:`.language.parser.parse`.

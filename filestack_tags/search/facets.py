@@ -179,7 +179,7 @@ def _candidates(plan: Plan, cap: int, total: int | None) -> _Candidates:
     the sample.
     """
     size = _SPARE * cap
-    if total is not None and total <= 2 * size:
+    if plan.rare or (total is not None and total <= 2 * size):
         return _Candidates(plan.matches(), are_all=True)
     plan.estimate()
     expected = plan.rows

@@ -9,7 +9,9 @@ from django.core.exceptions import EmptyResultSet
 from django.db.models import BooleanField, Expression, F
 from django.db.models.sql.where import WhereNode
 
-from .term_sql import FALSE, Compiler
+from . import rare_terms
+from .plan import split
+from .term_sql import FALSE, Compiler, joined
 
 if TYPE_CHECKING:
     from .search import Search
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 class Matches(Expression):
     """The condition that an asset matches a search, compiled together with the outer query.
+
+    Compiling it looks up terms that may be rare, in one query, unless a rare tag is required.
 
     Args:
         search: the search.
@@ -48,16 +52,27 @@ class Matches(Expression):
         is_shared = using == search.using and not self._renews_names
         # Quoted as this version of Django quotes it.
         row = compiler.compile(self._pk)[0].rpartition(".")[0]
+        query = search.query
+        names = search.names() if is_shared else search.look_up_names(using)
         condition = Compiler(
-            search.names() if is_shared else search.look_up_names(using),
-            search.query.include_hidden,
+            names,
+            query.include_hidden,
             using,
             row=row,
             may_join=True,
             archived=self._archived,
-        ).condition(search.query.where, asset=f"{row}.id")
+        ).condition(query.where, asset=f"{row}.id")
         if condition == FALSE:
             raise EmptyResultSet
+        plain = Compiler(names, query.include_hidden, using)
+        clauses, others = split(query.where, plain)
+        if all(clause.rows > rare_terms.FEW for clause in clauses) and (
+            rare := rare_terms.find(others, plain)
+        ):
+            if not rare.ids:
+                raise EmptyResultSet
+            among = rare.condition(f"{row}.id", connection.vendor)
+            condition = joined((among, condition), "AND")
         return condition.sql, condition.params
 
 

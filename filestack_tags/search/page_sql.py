@@ -68,6 +68,10 @@ def by_id(plan: Plan, *, descending: bool, after: Row | None, limit: int) -> lis
     sign, word = ("<", "DESC") if descending else (">", "ASC")
     if plan.driver is None:
         bounds = [Fragment(f"a.id {sign} %s", (after.asset_id,))] if after else []
+        if plan.rare:
+            # All of them: with an order and a limit, PostgreSQL could walk the assets instead.
+            found = _fetch(plan, plan.assets("a.id, NULL", *bounds))
+            return sorted((Row(*row) for row in found), reverse=descending)[:limit]
         tail = f" ORDER BY a.id {word} LIMIT {limit}"
         return [
             Row(*row) for row in _fetch(plan, plan.assets("a.id, NULL", *bounds, tail=tail))
@@ -146,6 +150,8 @@ def _sorts(plan: Plan, ranking: Sequence[Clause], limit: int) -> bool:
 
     A walk reads rows until ``limit`` of them meet the other terms too.
     """
+    if plan.rare:
+        return True
     if len(plan.clauses) < 2 or plan.driver is None:
         return False
     return plan.driver.rows < sum(plan.examined(clause, limit) for clause in ranking)
@@ -154,7 +160,7 @@ def _sorts(plan: Plan, ranking: Sequence[Clause], limit: int) -> bool:
 def _sorted(
     plan: Plan, ranking: Sequence[Clause], *, descending: bool, after: Row | None, limit: int
 ) -> list[Row]:
-    """Read all matches from the driver, look up their confidence, and sort."""
+    """Read all matches from the driver or the rare term, look up their confidence, and sort."""
     streams = tuple(dict.fromkeys(each for clause in ranking for each in clause.streams))
     rows = plan.compiler.of_streams(streams, "r")
     sign, word = ("<", "DESC") if descending else (">", "ASC")

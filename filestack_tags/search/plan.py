@@ -3,8 +3,11 @@
 The rarest term that names tags is the *driver*, unless it has more rows than there are assets. Its
 rows are read from an index in the order of the page. The other terms are *probes*, which are
 checked for each asset: the most selective first and negations last. No statistic shows how often
-two tags occur together, so the databases' own planners guess; probing avoids that. A search without
-such a term walks the assets.
+two tags occur together, so the databases' own planners guess; probing avoids that.
+
+If all tags are common, a rare term that names no tag is looked up; see :mod:`.rare_terms`. Then the
+search reads the assets of that term only, and checks all terms, since some may have changed in the
+meantime. A search without a driver or a rare term walks the assets.
 """
 
 # ruff: noqa: S608  # names of tables and columns are put in, values never are
@@ -16,6 +19,7 @@ from dataclasses import dataclass
 
 from django.db import connections
 
+from . import rare_terms
 from .language.tree import And, Everything, HasTag, Node, Not, Or, conjunction
 from .statistics import estimate_rows
 from .term_sql import NOTHING, Compiler, Fragment, Stream, joined, needs_asset
@@ -45,21 +49,29 @@ class Clause:
 
 
 class Plan:
-    """The plan of one search. Making it takes at most one query, for statistics.
+    """The plan of one search. Making it takes at most two queries.
 
-    ``driver`` is the clause that the search starts from, None when it walks the assets. ``probes``
-    are the other terms in the order of their checks. ``is_empty`` means that nothing can match.
-    ``rows`` is about how many rows the driver has, and ``total`` how many assets there are.
+    One is for statistics, if several terms name tags. The other one looks up terms that may be
+    rare, unless a rare tag is required.
+
+    ``driver`` is the clause that the search starts from, and ``rare`` the term; both are None when
+    it walks the assets. ``probes`` are the other terms in the order of their checks. ``is_empty``
+    means that nothing can match. ``rows`` is about how many rows the driver has, and ``total`` how
+    many assets there are.
+
+    Args:
+        where: the condition on an asset.
+        compiler: compiles it.
+        former: the plan of a part of the condition, whose rare term is used.
     """
 
-    def __init__(self, where: Node, compiler: Compiler) -> None:
+    def __init__(self, where: Node, compiler: Compiler, former: Plan | None = None) -> None:
         self.where = where
         self.compiler = compiler
         self._assets = compiler.tables.asset
         self._scope = (compiler.scope,) if compiler.scope else ()
         self._conditions: dict[tuple[Node, str], Fragment] = {}
-        terms = where.terms if isinstance(where, And) else (where,)
-        self.clauses, others = _split(terms, compiler)
+        self.clauses, others = split(where, compiler)
         self.total = 0.0
         self.is_empty = any(not clause.streams for clause in self.clauses)
         self.driver: Clause | None = None
@@ -72,6 +84,14 @@ class Plan:
             # Examining more rows than there are assets is slower than examining the assets.
             if not (is_filtered and self.total and driver.rows > self.total):
                 self.driver = driver
+        self.rare: rare_terms.RareTerm | None = None
+        if former:
+            self.rare = former.rare
+        elif not self.is_empty and (self.driver is None or self.driver.rows > rare_terms.FEW):
+            self.rare = rare_terms.find(others, compiler)
+        if self.rare:
+            self.driver = None
+            self.is_empty |= not self.rare.ids
         self.probes = tuple(
             clause.node
             for clause in sorted(self.clauses, key=lambda clause: clause.rows)
@@ -85,6 +105,8 @@ class Plan:
     @property
     def rows(self) -> float:
         """About how many rows the driver has, 0 before :meth:`estimate`."""
+        if self.rare:
+            return len(self.rare.ids)
         return self.driver.rows if self.driver else self.total
 
     @property
@@ -152,6 +174,7 @@ class Plan:
         """Return a ``SELECT`` of assets, ``a``, that match and meet ``more``."""
         where = joined(
             (
+                *((self.rare.condition("a.id", self.compiler.vendor),) if self.rare else ()),
                 Fragment("a.deleted_at IS NULL"),
                 *self._scope,
                 *(self.compiler.condition(node, asset="a.id") for node in self.probes),
@@ -257,7 +280,7 @@ class Plan:
 
     def also(self, node: Node) -> Plan:
         """Return the plan of this search AND ``node``, whose labels must be in the search."""
-        return Plan(conjunction((self.where, node)), self.compiler)
+        return Plan(conjunction((self.where, node)), self.compiler, self)
 
     def _condition(self, node: Node, asset: str) -> Fragment:
         """Compile a probe once: every stream repeats it, and one may name many tags."""
@@ -266,17 +289,22 @@ class Plan:
         return self._conditions[node, asset]
 
     def explain(self, *, analyze: bool = False) -> str:
-        """Describe the plan in words: the driver, the probes, and the numbers of rows.
+        """Describe the plan in words: what it starts from, the probes, and the numbers of rows.
 
         Args:
             analyze: whether to count the driver's rows and the matches, which reads them all.
         """
         if self.is_empty:
+            if self.rare:
+                return f"Nothing can match: no asset meets {self.rare.node}."
             return "Nothing can match: a required tag does not exist."
         self.estimate()
         lines = []
-        if self.driver is None:
-            lines.append(f"Scans about {self.total:,.0f} assets: no required term names a tag.")
+        if self.rare:
+            assets = "asset" if len(self.rare.ids) == 1 else "assets"
+            lines.append(f"Starts from {self.rare.node}: {len(self.rare.ids):,} {assets}.")
+        elif self.driver is None:
+            lines.append(f"Scans about {self.total:,.0f} assets: no required term is rare.")
         else:
             driver, tags = self.driver, len(self.driver.streams)
             rows = f"about {driver.rows:,.0f} rows"
@@ -287,6 +315,8 @@ class Plan:
             lines.append(f"Starts from {driver.node}: {tags} {word}, {rows}.")
         rows_of = {clause.node: clause.rows for clause in self.clauses}
         for node in self.probes:
+            if self.rare and node is self.rare.node:
+                continue
             rows = f", about {rows_of[node]:,.0f} rows" if node in rows_of else ""
             lines.append(f"Then checks {node}{rows}.")
         if self._scope:
@@ -301,8 +331,9 @@ class Plan:
             return int(cursor.fetchone()[0])
 
 
-def _split(terms: Iterable[Node], compiler: Compiler) -> tuple[list[Clause], list[Node]]:
-    """Split the terms into possible drivers and others, dropping those that match everything."""
+def split(where: Node, compiler: Compiler) -> tuple[list[Clause], list[Node]]:
+    """Split the required terms into possible drivers and others, without ``Everything``."""
+    terms = where.terms if isinstance(where, And) else (where,)
     clauses: list[Clause] = []
     others: list[Node] = []
     for term in terms:

@@ -132,8 +132,8 @@ class Search:
     ) -> Page:
         """Return one page of the assets. Every page costs the same, at any depth.
 
-        Takes three queries in most cases: for the named tags, for statistics when they are not
-        cached and there is a choice, and for the page.
+        Takes up to four queries: for the named tags, for statistics if several tags are required,
+        for terms such as ``by:`` if no rare tag is required, and for the page.
 
         Args:
             order: ``newest`` or ``oldest`` first by id; ``confidence`` of a tag, highest first;
@@ -197,9 +197,9 @@ class Search:
 
         Exact when at most ``sample``, or :data:`~filestack_tags.search.facets.EXACT`, assets match.
         One query, besides those of a plan; a second one if statistics predicted far more matches
-        than there are. A total that :meth:`total` or :meth:`page` found is used instead of
-        statistics. For an empty search without a global threshold, the counts are those stored with
-        the tags.
+        than there are, or if many assets match and no tag is required. A total that :meth:`total`
+        or :meth:`page` found is used instead of statistics. For an empty search without a global
+        threshold, the counts are those stored with the tags.
 
         Args:
             limit: the maximum number of tags, at least 1.
@@ -237,7 +237,7 @@ class Search:
         return hints.hints(self, typed or self.query)
 
     def explain(self, *, analyze: bool = False) -> str:
-        """Describe the plan in words: the driver, the probes, and the numbers of rows.
+        """Describe the plan in words: what it starts from, the probes, and the numbers of rows.
 
         Args:
             analyze: whether to count the driver's rows and the matches, which reads them all.

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from unittest import mock
 from zoneinfo import ZoneInfo
 
 import pytest
 from django.conf import settings as django_settings
 from django.contrib.auth import get_user_model
 from django.db import connection, transaction
+from django.db.models import Q
 from django.test import override_settings
 from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
@@ -31,7 +35,7 @@ from filestack_tags.models import (
     TagStatistic,
     score_of,
 )
-from filestack_tags.search import Search
+from filestack_tags.search import Search, rare_terms
 from filestack_tags.search.language.tree import (
     And,
     Comparison,
@@ -43,6 +47,7 @@ from filestack_tags.search.language.tree import (
     Not,
     Or,
     Query,
+    conjunction,
     negation,
 )
 
@@ -469,9 +474,16 @@ def searches(world: World) -> st.SearchStrategy[Query]:
         )
     )
     tags = tag_terms(names) | tag_terms(names | labels)
+    unnamed = facts | st.builds(
+        HasTag,
+        source=st.none() | st.sampled_from(tuple(SOURCES)),
+        decision=st.none() | st.sampled_from(tuple(DECISIONS)),
+        confidence=st.none() | comparisons(CONFIDENCES),
+    )
     where = (
         tags
         | facts
+        | st.lists(unnamed | tags, min_size=2, max_size=3).map(conjunction)
         | facts.map(negation)
         | combined(tags, max_leaves=6)
         | combined(tags | facts, max_leaves=6)
@@ -479,6 +491,19 @@ def searches(world: World) -> st.SearchStrategy[Query]:
     )
     return st.builds(Query, where, st.booleans())
 
+
+FEW = st.sampled_from([0, 1, 2, 2000])
+"""Maximum number of assets that a search starts from."""
+SCOPES = (
+    (None, lambda asset: True),
+    (Q(kind="handle"), lambda asset: asset.kind == "handle"),
+    (Q(uploader__username="anna"), lambda asset: asset.uploader == "anna"),
+    (
+        Q(asset_tags__decision=AssetTag.Decision.ACCEPTED),
+        lambda asset: any(row.decision == DECISIONS["accepted"] for row in asset.rows),
+    ),
+)
+"""Scopes of a host, and whether an asset is in them."""
 
 MANY_WORLDS = settings(
     max_examples=40,  # with every profile: each database and Django runs its own SQL
@@ -493,6 +518,7 @@ def test_a_search_finds_what_reading_every_row_finds(data):
     world = data.draw(worlds(), label="world")
     package = world.package
     with (
+        ExitStack() as stack,
         transaction.atomic(),
         timezone.override(BERLIN),
         override_settings(FILESTACK_TAGS=package),
@@ -500,13 +526,22 @@ def test_a_search_finds_what_reading_every_row_finds(data):
         ids = store(world)
         for _ in range(20):
             query = data.draw(searches(world), label="query")
+            few = data.draw(FEW, label="few")
+            stack.enter_context(mock.patch.object(rare_terms, "FEW", few))
+            scope, contains = data.draw(st.sampled_from(SCOPES), label="scope")
             expected = {
                 pk
                 for pk, asset in zip(ids, world.assets, strict=True)
-                if not asset.deleted and matches(world, query, query.where, asset)
+                if not asset.deleted
+                and contains(asset)
+                and matches(world, query, query.where, asset)
             }
-            found = Asset.objects.search(str(query), include_hidden=True)
+            found = Asset.objects.within(scope).search(str(query), include_hidden=True)
             assert sorted(found.values_list("pk", flat=True)) == sorted(expected), str(query)
+            assert found.count() == len(expected), str(query)
+            assert Search(str(query), scope=scope, include_hidden=True).total().count == len(
+                expected
+            )
             expected = {
                 pk
                 for pk, asset in zip(ids, world.assets, strict=True)
@@ -588,6 +623,25 @@ def walked(search: Search, size: int, **options):
     )
 
 
+def counted(search: Search) -> Counter:
+    """The facets of a search, by key of the tag; each has a histogram of as many assets or more."""
+    facets = search.facets()
+    assert not facets.is_approximate
+    for facet in facets.tags:
+        assert sum(search.histogram(facet.tag_id).values()) >= facet.count
+    return Counter({label_key(facet.name): facet.count for facet in facets.tags})
+
+
+def visible(world: World, query: Query, assets) -> Counter:
+    """The tags that are shown on these assets, by key."""
+    return Counter(
+        label_key(world.tags[row.tag].name)
+        for asset in assets
+        for row in asset.rows
+        if row_matches(world, query, HasTag(), row)
+    )
+
+
 def wrong_statistics(data) -> None:
     """Store statistics unrelated to the tags, or none."""
     TagStatistic.objects.all().delete()
@@ -606,6 +660,7 @@ def test_pages_hold_every_match_once_in_order_both_ways_whatever_the_statistics(
     world = data.draw(worlds(), label="world")
     package = world.package
     with (
+        ExitStack() as stack,
         transaction.atomic(),
         timezone.override(BERLIN),
         override_settings(FILESTACK_TAGS=package),
@@ -614,13 +669,19 @@ def test_pages_hold_every_match_once_in_order_both_ways_whatever_the_statistics(
         wrong_statistics(data)
         for _ in range(8):
             query = data.draw(searches(world), label="query")
+            few = data.draw(FEW, label="few")
+            stack.enter_context(mock.patch.object(rare_terms, "FEW", few))
+            scope, contains = data.draw(st.sampled_from(SCOPES), label="scope")
             matched = {
                 pk: asset
                 for pk, asset in zip(ids, world.assets, strict=True)
-                if not asset.deleted and matches(world, query, query.where, asset)
+                if not asset.deleted
+                and contains(asset)
+                and matches(world, query, query.where, asset)
             }
+            search = Search(str(query), scope=scope, include_hidden=True)
+            assert counted(search) == visible(world, query, matched.values()), str(query)
             with connection.cursor() as cursor:
-                search = Search(str(query), include_hidden=True)
                 statement = search.plan().matches()
                 cursor.execute(statement.sql, statement.params)
                 assert sorted(pk for (pk,) in cursor.fetchall()) == sorted(matched), str(query)
@@ -632,4 +693,10 @@ def test_pages_hold_every_match_once_in_order_both_ways_whatever_the_statistics(
                 expected = in_order(world, query, order, tag, matched)
                 assert forward == expected, (str(query), order, tag)
                 assert backward == expected, (str(query), order, tag)
+                if expected:
+                    place = data.draw(st.integers(0, len(expected) - 1), label="place")
+                    around = search.neighbours(expected[place][0], order=order, tag=tag)
+                    before = expected[place - 1][0] if place else None
+                    after = expected[place + 1][0] if place + 1 < len(expected) else None
+                    assert (around.previous, around.next) == (before, after), str(query)
         transaction.set_rollback(True)

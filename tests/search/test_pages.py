@@ -190,6 +190,8 @@ def test_a_page_takes_at_most_three_queries_and_its_assets_one(django_assert_num
         with django_assert_num_queries(3):
             Search(query).page(order=order, size=2, cursor=page.next)
     with django_assert_num_queries(1):
+        Search("width:>1").page(size=2)
+    with django_assert_num_queries(2):  # one looks up assets with the state
         Search("status:new").page(size=2)
 
 

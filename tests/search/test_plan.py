@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime
+from unittest import mock
+
 import pytest
+from django.contrib.auth import get_user_model
 from django.db import connection
 from django.test import override_settings
 
 from filestack_tags.exceptions import SearchError
-from filestack_tags.models import Tag, TagStatistic
-from filestack_tags.search import Search, statistics
+from filestack_tags.models import Asset, Tag, TaggingRun, TagStatistic
+from filestack_tags.search import Search, rare_terms, statistics
 
 from .test_matching import an_asset
 
@@ -27,6 +32,7 @@ def library():
         if number == 0:
             tags["whale"] = 100
         an_asset(f"r{number}", tags=tags)
+    Tag.objects.filter(key="sky").update(asset_count=12)
     statistics.refresh()
 
 
@@ -114,7 +120,88 @@ def test_one_term_needs_no_statistics_and_several_need_one_query(
     with django_assert_num_queries(2):
         Search("sky sea (whale OR sand)").plan()
     with django_assert_num_queries(0):
-        Search("status:new -untagged").plan()
+        Search("width:>5 -untagged").plan()
+
+
+@pytest.mark.usefixtures("library")
+def test_rare_terms_are_looked_up_in_one_query_unless_a_rare_tag_is_required(
+    django_assert_num_queries,
+):
+    with django_assert_num_queries(1):
+        Search("status:failed tagger:x by:anna created:1999").plan()
+    with django_assert_num_queries(1):
+        Search("whale status:failed").plan()  # the names
+    with mock.patch.object(rare_terms, "FEW", 5), django_assert_num_queries(2):
+        Search("sky status:failed").plan()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "status:failed",
+        "decision:accepted",
+        "*@accepted>=50",
+        "source:user",
+        "decision:rejected OR source:user",
+        "error:server_error",
+        "by:anna",
+        "type:audio/*",
+        "type:audio/mpeg",
+        "tagger:local",
+        "run:v3",
+        "workflow:abc",
+        "uploaded:1999",
+        "created:2001-02..2001-03",
+        "tagged:<1990",
+    ],
+)
+@pytest.mark.usefixtures("library")
+def test_a_search_starts_from_a_term_that_few_assets_meet(query):
+    if connection.vendor == "mysql" and re.search("decision|accepted|source|error", query):
+        pytest.skip("MariaDB has no partial indexes.")
+    nothing = f"Nothing can match: no asset meets {Search(query)}."
+    assert Search(query).explain() == nothing
+    with mock.patch.object(rare_terms, "FEW", 5):
+        assert Search(f"sky ({query})").explain() == nothing
+    asset = an_asset(
+        "rare",
+        tags={
+            "sky": {"confidence": 70, "decision": 1, "source": 1},
+            "sea": {"confidence": 70, "decision": 2},
+        },
+        tagging_state="failed",
+        error_code="server_error",
+        mimetype="audio/mpeg",
+        uploader=get_user_model().objects.create(username="anna"),
+        uploaded_at=datetime(1999, 1, 1, tzinfo=UTC),
+        tags_at=datetime(1989, 1, 1, tzinfo=UTC),
+    )
+    Asset.objects.update(created_at=datetime(2001, 3, 1, tzinfo=UTC))
+    Asset.objects.exclude(pk=asset.pk).update(created_at=datetime(2002, 1, 1, tzinfo=UTC))
+    run = {"tagger": "local", "version": 3, "workflow_id": "abc", "content_version": 1}
+    Asset.objects.filter(pk=asset.pk).update(
+        current_run=TaggingRun.objects.create(asset=asset, trigger="api", **run)
+    )
+    number = 2 if "OR" in query else 1
+    assert Search(query).explain().startswith(f"Starts from {Search(query)}: 1 asset.")
+    for order in ("newest", "oldest", "confidence", "best"):
+        assert Search(query).page(order=order, tag="sky").ids == [asset.pk]
+    with mock.patch.object(rare_terms, "FEW", number - 1):
+        assert Search(query).explain().startswith("Scans about")
+        assert Search(query).page().ids == [asset.pk]
+
+
+@pytest.mark.usefixtures("library")
+def test_a_rare_term_comes_before_a_more_frequent_tag():
+    an_asset("rare", tags={"sky": {"confidence": 90, "decision": 1}}, tagging_state="failed")
+    with mock.patch.object(rare_terms, "FEW", 3):
+        assert Search("sky status:failed -sea").explain().splitlines() == [
+            "Starts from status:failed: 1 asset.",
+            "Then checks sky, about 12 rows.",
+            "Then checks -sea.",
+        ]
+        assert found("sky status:failed -sea") == 1
+        assert Search("sand status:failed").explain().startswith("Starts from sand")
 
 
 @pytest.mark.usefixtures("library")

@@ -145,7 +145,7 @@ def test_selecting_all_says_that_there_are_more_than_were_counted(
         ({}, 7),
         ({"q": "sky -only60"}, 8),
         ({"tag": "sky", "confidence": "50"}, 8),
-        ({"family": "image", "tagging_state__exact": "tagged"}, 7),
+        ({"family": "image", "tagging_state__exact": "tagged"}, 8),  # one looks up the type
         ({"order": "confidence", "order_tag": "sky"}, 9),  # those with sky, those without
     ],
 )
