@@ -42,8 +42,11 @@ class AssetQuerySet(models.QuerySet["Asset"]):
             super()._fetch_all()
 
     def count(self) -> int:
-        with self._time_limit():
-            return super().count()
+        if self._result_cache is None:
+            with self._time_limit():
+                count = searching.count_matches(self.query, self.db)
+                return super().count() if count is None else count
+        return super().count()
 
     def exists(self) -> bool:
         with self._time_limit():
@@ -81,7 +84,8 @@ class AssetQuerySet(models.QuerySet["Asset"]):
         Parses the text and runs no query before the result is evaluated, so it can be called in
         async code: ``async for asset in Asset.objects.search("sky")``. Evaluating it takes up to
         two more queries than other querysets: for the tags that the search names, and for terms
-        such as ``by:`` if no rare tag is required.
+        such as ``by:`` if no rare tag is required. ``count()`` of a search for several tags takes
+        up to one more, for statistics.
 
         Args:
             query: a text in the search language, or the result of :func:`.language.parser.parse`.

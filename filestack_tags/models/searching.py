@@ -50,6 +50,18 @@ def time_limit(where: Any, using: str) -> AbstractContextManager[None]:
     return nullcontext() if search is None else deadline.time_limit(using, search.query)
 
 
+def count_matches(query: Any, using: str) -> int | None:
+    """Return how many assets match, None if ``query`` is more than the search for them.
+
+    See :func:`filestack_tags.search.matching_assets.search_alone`.
+    """
+    from filestack_tags.search import totals
+    from filestack_tags.search.matching_assets import search_alone
+
+    search = search_alone(query, using)
+    return None if search is None else totals.exact(search)
+
+
 def visible_tags(using: str) -> QuerySet[AssetTag]:
     """Return the asset tags that are shown, the most confident first, each with its tag.
 

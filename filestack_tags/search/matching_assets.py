@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import EmptyResultSet
 from django.db.models import BooleanField, Expression, F
-from django.db.models.sql.where import WhereNode
+from django.db.models.lookups import IsNull
+from django.db.models.sql.where import AND, WhereNode
+
+from filestack_tags.models import Asset
 
 from . import rare_terms
-from .plan import split
+from .plan import requires_tag, split
 from .term_sql import FALSE, Compiler, joined
 
 if TYPE_CHECKING:
@@ -74,6 +77,59 @@ class Matches(Expression):
             among = rare.condition(f"{row}.id", connection.vendor)
             condition = joined((among, condition), "AND")
         return condition.sql, condition.params
+
+    def search_now(self, using: str) -> Search:
+        """Return the search for an evaluation in a database, with names as they are due."""
+        search = self.search
+        if using == search.using and not self._renews_names:
+            return search
+        return type(search)(
+            search.query,
+            scope=search.scope,
+            include_hidden=search.include_hidden,
+            using=using,
+        )
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether the search finds present assets only, and all of them in any scope."""
+        return not self._archived and self.search.scope is None
+
+
+def search_alone(query: Any, using: str) -> Search | None:
+    """Return the search if ``query`` selects the present assets that match it and no others.
+
+    Otherwise return None: with further conditions, joins, annotations, slices or a scope. Also if
+    no tag is required: then the joins of the database count faster than a plan.
+    """
+    where = query.where
+    if (
+        len(where.children) != 2
+        or where.negated
+        or where.connector != AND
+        or query.model is not Asset
+        or query.is_sliced
+        or query.distinct
+        or query.combinator
+        or query.annotations
+        or query.extra
+        or len(query.alias_map) > 1
+    ):
+        return None
+    matches, present = sorted(where.children, key=lambda child: isinstance(child, IsNull))
+    condition = getattr(matches, "lhs", matches)
+    column = getattr(getattr(present, "lhs", None), "target", None)
+    if (
+        isinstance(condition, Matches)
+        and condition.is_limited
+        and getattr(matches, "rhs", True) is True
+        and isinstance(present, IsNull)
+        and present.rhs is True
+        and column == Asset._meta.get_field("deleted_at")
+        and requires_tag(condition.search.query.where)
+    ):
+        return condition.search_now(using)
+    return None
 
 
 def search_in(where: Any) -> Search | None:

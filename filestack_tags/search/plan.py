@@ -348,6 +348,12 @@ def split(where: Node, compiler: Compiler) -> tuple[list[Clause], list[Node]]:
     return clauses, others
 
 
+def requires_tag(where: Node) -> bool:
+    """Whether a required term names tags, so that a plan has a possible driver."""
+    terms = where.terms if isinstance(where, And) else (where,)
+    return any(_named(term) for term in terms)
+
+
 def _named(term: Node) -> tuple[HasTag, ...]:
     """Return the tag terms of a clause, () when ``term`` cannot be a driver."""
     alternatives = term.terms if isinstance(term, Or) else (term,)

@@ -53,6 +53,12 @@ def total(search: Search, cap: int) -> Total:
     return Total(min(count, cap), is_exact=count <= cap)
 
 
+def exact(search: Search) -> int:
+    """Return how many assets match, counting them all."""
+    plan = search.plan()
+    return 0 if plan.is_empty else _count(plan.matches(), search.using)
+
+
 def _count(rows: Fragment, using: str) -> int:
     with connections[using].cursor() as cursor:
         cursor.execute(f"SELECT COUNT(*) FROM ({rows.sql}) x", rows.params)  # noqa: S608  # our own statement

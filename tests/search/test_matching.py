@@ -348,7 +348,8 @@ def test_the_deepest_search_permitted_runs():
         ("tagged width:>1", 1, 1),
         ("tagged status:new", 2, 2),  # one looks up assets with the state
         ("sky", 2, 2),
-        ('sky>=80 sky1 -sky2 (bea* | sk* | -"x y") run:v1 by:anna name:a*', 2, 2),
+        # Counting reads statistics.
+        ('sky>=80 sky1 -sky2 (bea* | sk* | -"x y") run:v1 by:anna name:a*', 2, 3),
     ],
 )
 def test_the_number_of_queries_does_not_grow(

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 from django.db import connection
+from django.db.models import Count, Q
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from filestack_tags.exceptions import SearchError
+from filestack_tags.models import Asset
 from filestack_tags.search import Search
 from filestack_tags.search.totals import Total
 
@@ -95,3 +98,45 @@ def test_hidden_tags_are_counted_with_permission_only():
     with pytest.raises(SearchError):
         Search("sky include:hidden").total()
     assert Search("sky include:hidden", include_hidden=True).total().count == 1
+
+
+def test_a_queryset_that_is_just_a_search_is_counted_as_its_plan_counts_it(five_skies):
+    an_asset("gone", deleted_at=timezone.now(), tags={"sky": 90, "sea": 90})
+    assets = Asset.objects
+    searched = assets.search("sky sea")
+    for rows in (searched, searched.order_by("-width"), searched.values("pk")):
+        with CaptureQueriesContext(connection) as queries:
+            assert rows.count() == 4
+        assert "EXISTS" not in queries[-1]["sql"]
+    assert assets.search("").count() == 6
+    assert assets.search("no-such-tag").count() == 0
+    assert assets.search("decision:added").count() == 0
+    list(searched)
+    with CaptureQueriesContext(connection) as queries:
+        assert searched.count() == 4
+    assert len(queries) == 0
+
+
+def test_further_conditions_of_a_queryset_count_too(five_skies):
+    rows = Asset.objects.search("sky sea")
+    assert rows.filter(width=1).count() == 1
+    assert rows.exclude(width=1).count() == 3
+    assert rows[:2].count() == 2
+    assert rows.none().count() == 0
+    assert (rows | Asset.objects.filter(reference="sand")).count() == 5
+    assert rows.values("asset_tags__tag").count() == 8
+    assert rows.values("kind").distinct().count() == 1
+    assert rows.values("kind").annotate(number=Count("pk")).count() == 1
+    assert rows.order_by().union(rows.order_by()).count() == 4
+    assert rows.search("sand").count() == 0
+    assert rows.extra(where=["width = 2"]).count() == 1
+
+
+def test_a_count_keeps_to_the_scope_and_to_archived_assets(five_skies):
+    an_asset("gone", deleted_at=timezone.now(), tags={"sky": 90, "sea": 90})
+    assert Asset.objects.within(Q(width__gte=3)).search("sky sea").count() == 2
+    assert Search("sky sea", scope=Q(width__gte=3)).assets().count() == 2
+    assert Search("sky sea").assets().count() == 4
+    assert Search("sky sea").assets(Asset.objects.all(), archived=True).count() == 5
+    assert Search("sky sea").assets(Asset.objects.filter(deleted_at=None)).count() == 4
+    assert Search("sky sea").assets(Asset.objects.exclude(deleted_at=None)).count() == 0
