@@ -84,11 +84,22 @@ def _facets(search: Search, limit: int, sample: int, total: Total | None) -> Fac
         return _of_all(limit, include_hidden, unapproved, search.using)
     exact = total.count if total and total.is_exact else None
     cap = max(sample, EXACT)
-    candidates = _candidates(plan, cap, exact)
-    rows = _counted(plan, candidates, limit, sample, include_hidden, unapproved)
+    options = (limit, include_hidden, unapproved)
+    if plan.is_unpredictable and exact is None and not (total and total.count > cap):
+        every = plan.matches()
+        first = Fragment(f"{every.sql} LIMIT {cap + 1:d}", every.params)
+        candidates = _Candidates(first, are_all=True)
+        # If there are more, their tags are counted below, in a sample.
+        rows = _counted(plan, candidates, 1, *options)
+        if rows[0][0] > cap:
+            candidates = _candidates(plan, cap, exact)
+            rows = _counted(plan, candidates, sample, *options)
+    else:
+        candidates = _candidates(plan, cap, exact)
+        rows = _counted(plan, candidates, sample, *options)
     if not candidates.are_all and rows[0][0] <= cap:
         candidates = _Candidates(plan.matches(), are_all=True)
-        rows = _counted(plan, candidates, limit, sample, include_hidden, unapproved)
+        rows = _counted(plan, candidates, sample, *options)
     found, edge = rows[0][:2]
     counted = [(row[2], row[3], row[4]) for row in rows if row[2] is not None]
     if found <= cap:
@@ -215,8 +226,8 @@ def _candidates(plan: Plan, cap: int, total: int | None) -> _Candidates:
 def _counted(
     plan: Plan,
     candidates: _Candidates,
-    limit: int,
     sample: int,
+    limit: int,
     include_hidden: bool,
     unapproved: frozenset[int],
 ) -> list[tuple[int, int, int | None, str, int]]:

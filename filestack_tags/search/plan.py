@@ -120,6 +120,12 @@ class Plan:
         is_filtered = bool(self.probes or self._scope)
         return self.driver is not None and not is_filtered and len(self.driver.streams) == 1
 
+    @property
+    def is_unpredictable(self) -> bool:
+        """Whether nothing tells how many assets match: they are walked, and checked."""
+        is_filtered = bool(self.probes or self._scope)
+        return self.driver is None and self.rare is None and is_filtered
+
     def estimate(self) -> None:
         """Look up about how many rows the clauses have, in one query."""
         if self.total:

@@ -246,6 +246,20 @@ def test_facets_ask_one_query_besides_the_plan(shoot):
     assert len(queries) == 2
 
 
+def test_few_matches_of_a_search_without_a_tag_are_counted_once(monkeypatch):
+    monkeypatch.setattr(module, "EXACT", 5)
+    for number in range(12):
+        an_asset(f"r{number}", tags={"sky": 90}, width=number // 11)
+    an_asset("last", pk=1_000_000)
+    with CaptureQueriesContext(connection) as queries:
+        found = Search("width:1").facets(sample=5)
+    assert (names(found), found.is_approximate) == ([("sky", 1)], False)
+    assert len([each for each in queries if "WITH s AS" in each["sql"]]) == 1
+    found = Search("width:0").facets(sample=5)
+    assert (found.is_approximate, found.sample_size) == (True, 5)
+    assert found.tags[0].name == "sky"
+
+
 def test_facets_without_a_search_take_the_counts_that_are_kept(shoot):
     Tag.objects.filter(key="sea").update(asset_count=99)
     Tag.objects.filter(key="sun").update(hidden=True)
