@@ -90,7 +90,7 @@ def _measure(given: argparse.Namespace, assets: int) -> int:
             reads.totals,
             reads.facets,
             reads.completion,
-            reads.walks,
+            reads.terms,
             reads.http,
         ):
             measure()
