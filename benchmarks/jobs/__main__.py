@@ -18,6 +18,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.jobs", description=__doc__)
     parser.add_argument("--assets", type=int, default=ASSETS)
     parser.add_argument("--only", default=",".join(ACTIONS), help="actions, with commas")
+    parser.add_argument("--without", help="a function of db/bulk_statements.py to do without")
     parser.add_argument("--reuse", action="store_true", help="measure what the last run loaded")
     parser.add_argument("--profile", action="store_true", help="print where the time goes")
     parser.add_argument("--write", action="store_true", help="keep the result")
@@ -40,9 +41,11 @@ def main() -> int:
 
     from benchmarks.search.load import load
 
-    from . import measure, report
+    from . import measure, parts, report
     from .library import TAGS_PER_ASSET, library
 
+    if given.without:
+        parts.replace(given.without)
     load_before = round(os.getloadavg()[0], 2)
     if given.reuse:
         call_command("migrate", verbosity=0)  # migrations newer than the data

@@ -3,41 +3,33 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from functools import partial, reduce
-from operator import or_
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, NamedTuple
 
 from django.contrib.auth.models import AbstractBaseUser
-from django.db import connections
-from django.db.models import Q
 
 from filestack_tags.assets import tags
+from filestack_tags.db.bulk_statements import (
+    among,
+    among_pairs,
+    append_rows,
+    batch_size,
+    upsert_rows,
+)
 from filestack_tags.db.transactions import alias, locked, on_commit
 from filestack_tags.models import Asset, AssetTag, Tag, TagDecision, score_of
 from filestack_tags.outbound import outbox
 from filestack_tags.signals import tag_decided
 
-BATCH_SIZE = 450
-"""Decisions in one transaction. Statements may contain them twice: see :data:`.tags.BATCH_SIZE`."""
-
-PAIRS = 100
-"""Maximum asset tags in one DELETE."""
-
 Decision = AssetTag.Decision
 Pair = tuple[int, int]
 """Asset id and tag id."""
 
-WRITTEN = (
-    *("confidence", "tagger_confidence", "score", "source"),
-    *("decision", "decided_by", "decided_at", "run"),
-)
 
-
-@dataclass(frozen=True)
-class TagValues:
+class TagValues(NamedTuple):
     """The values of an asset tag row."""
 
     confidence: int
@@ -60,17 +52,15 @@ class TagValues:
 
     def row(self, pair: Pair, *, archived: bool) -> AssetTag:
         return AssetTag(
-            asset_id=pair[0],
-            tag_id=pair[1],
-            confidence=self.confidence,
-            tagger_confidence=self.tagger_confidence,
-            score=score_of(self.confidence, self.decision, archived=archived),
-            source=self.source,
-            decision=self.decision,
-            decided_by_id=self.decided_by_id,
-            decided_at=self.decided_at,
-            run_id=self.run_id,
+            **dict(zip(COLUMNS, self.columns(pair, archived=archived), strict=True))
         )
+
+    def columns(self, pair: Pair, *, archived: bool) -> tuple[Any, ...]:
+        """Return a value for each of :data:`COLUMNS`."""
+        return (*pair, score_of(self.confidence, self.decision, archived=archived), *self)
+
+
+COLUMNS = ("asset_id", "tag_id", "score", *TagValues._fields)
 
 
 @dataclass(frozen=True)
@@ -90,8 +80,8 @@ class Signature:
         if values is None:
             return None
         if values.decision == Decision.NONE:
-            return replace(values, decided_by_id=None, decided_at=None)
-        return replace(values, decided_by_id=self.user_id, decided_at=now)
+            return values._replace(decided_by_id=None, decided_at=None)
+        return values._replace(decided_by_id=self.user_id, decided_at=now)
 
 
 @dataclass(frozen=True)
@@ -104,13 +94,19 @@ class Outcome:
 
     asset_id: int
     tag_id: int
-    asset_tag: AssetTag | None = None
     decision_id: int | None = None
     error: Exception | None = None
+    values: TagValues | None = None
+    is_archived: bool = False
+
+    @cached_property
+    def asset_tag(self) -> AssetTag | None:
+        if self.values is None:
+            return None
+        return self.values.row((self.asset_id, self.tag_id), archived=self.is_archived)
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """A row before and after (``None``: no row), and which decision that undoes."""
 
     pair: Pair
@@ -123,29 +119,30 @@ class LockedRows:
     """The assets of a batch, locked in the order of their ids, and their rows for the batch."""
 
     def __init__(self, pairs: Collection[Pair]) -> None:
-        assets = locked(Asset.objects.filter(pk__in={asset_id for asset_id, _ in pairs}))
+        assets = locked(Asset.objects.filter(among("pk", {pair[0] for pair in pairs})))
         deleted = assets.order_by("pk").values_list("pk", "deleted_at")
         self.archived = {asset_id: deleted_at is not None for asset_id, deleted_at in deleted}
         """``{asset id: whether it is archived}``, for assets that exist."""
-        rows = AssetTag.objects.using(alias()).filter(
-            asset_id__in=self.archived, tag_id__in={tag_id for _, tag_id in pairs}
-        )
+        rows = AssetTag.objects.using(alias()).filter(among_pairs(pairs))
         self.rows = {
-            (row.asset_id, row.tag_id): TagValues(
-                confidence=row.confidence,
-                source=row.source,
-                decision=row.decision,
-                tagger_confidence=row.tagger_confidence,
-                decided_by_id=row.decided_by_id,
-                decided_at=row.decided_at,
-                run_id=row.run_id,
+            (asset_id, tag_id): TagValues._make(values)
+            for asset_id, tag_id, *values in rows.values_list(
+                "asset_id", "tag_id", *TagValues._fields
             )
-            for row in rows
         }
 
-    def row(self, pair: Pair) -> AssetTag | None:
-        values = self.rows.get(pair)
-        return None if values is None else values.row(pair, archived=self.archived[pair[0]])
+    def outcome(
+        self, pair: Pair, decision_ids: Mapping[Pair, int], errors: Mapping[Pair, Exception]
+    ) -> Outcome:
+        """Return the outcome of a decision after :func:`write`."""
+        if pair in errors:
+            return Outcome(*pair, error=errors[pair])
+        return Outcome(
+            *pair,
+            decision_id=decision_ids.get(pair),
+            values=self.rows.get(pair),
+            is_archived=self.archived.get(pair[0], False),
+        )
 
 
 def write(
@@ -164,23 +161,22 @@ def write(
         return {}
     tags.lock({change.pair[1] for change in changes})
     rows, counts = [], Counter[int]()
-    for change in changes:
-        asset_id, tag_id = change.pair
-        locked_rows.rows.pop(change.pair, None)
-        if change.after is not None:
-            locked_rows.rows[change.pair] = change.after
-            rows.append(change.after.row(change.pair, archived=locked_rows.archived[asset_id]))
-        if not locked_rows.archived[asset_id]:
-            counts[tag_id] += _counts(change.after) - _counts(change.before)
+    for pair, before, after, _ in changes:
+        is_archived = locked_rows.archived[pair[0]]
+        locked_rows.rows.pop(pair, None)
+        if after is not None:
+            locked_rows.rows[pair] = after
+            rows.append(after.columns(pair, archived=is_archived))
+        if not is_archived and (change := _counts(after) - _counts(before)):
+            counts[pair[1]] += change
     _delete([change.pair for change in changes if change.after is None])
-    _upsert(rows)
-    entries = TagDecision.objects.using(alias()).bulk_create(
-        [_entry(change, act, signature, now) for change in changes]
-    )
+    upsert_rows(AssetTag, COLUMNS, rows, unique=("asset_id", "tag_id"))
+    entry = (act, signature.user_id, now, signature.origin, signature.job)
+    ids = append_rows(TagDecision, LOGGED, [_logged(change, entry) for change in changes])
     tags.adjust_counts(counts)
     on_commit(partial(_announce, changes, locked_rows.archived))
     outbox.record(outbox.DECIDED, _messages(changes, act))
-    return {change.pair: entry.pk for change, entry in zip(changes, entries, strict=True)}
+    return {change.pair: pk for change, pk in zip(changes, ids, strict=True)}
 
 
 def _messages(changes: Sequence[Change], act: str) -> Iterator[dict[str, Any]]:
@@ -204,49 +200,28 @@ def _counts(values: TagValues | None) -> bool:
     return values is not None and values.counts
 
 
-def _upsert(rows: Sequence[AssetTag]) -> None:
-    targeted = connections[alias()].features.supports_update_conflicts_with_target
-    AssetTag.objects.using(alias()).bulk_create(
-        rows,
-        update_conflicts=True,
-        update_fields=WRITTEN,
-        unique_fields=("asset", "tag") if targeted else None,
-    )
-
-
 def _delete(pairs: Sequence[Pair]) -> None:
-    for start in range(0, len(pairs), PAIRS):
-        # Raw conditions, because MariaDB does not use an index for lists of pairs.
-        conditions = (
-            Q(asset=asset_id, tag=tag_id) for asset_id, tag_id in pairs[start : start + PAIRS]
-        )
-        AssetTag.objects.using(alias()).filter(reduce(or_, conditions)).delete()
+    size = batch_size()
+    for start in range(0, len(pairs), size):
+        some = pairs[start : start + size]
+        AssetTag.objects.using(alias()).filter(among_pairs(some)).delete()
 
 
-def _entry(change: Change, act: str, signature: Signature, now: datetime) -> TagDecision:
-    entry = TagDecision(
-        asset_id=change.pair[0],
-        tag_id=change.pair[1],
-        act=act,
-        user_id=signature.user_id,
-        created_at=now,
-        origin=signature.origin,
-        job_id=signature.job,
-        undoes_id=change.undoes,
-    )
-    if (before := change.before) is not None:
-        entry.before_confidence = before.confidence
-        entry.before_decision = before.decision
-        entry.before_source = before.source
-        entry.before_tagger_confidence = before.tagger_confidence
-        entry.before_by_id = before.decided_by_id
-        entry.before_at = before.decided_at
-        entry.before_run = before.run_id
-    if (after := change.after) is not None:
-        entry.after_confidence = after.confidence
-        entry.after_decision = after.decision
-        entry.after_source = after.source
-    return entry
+LOGGED = (
+    *("asset_id", "tag_id", "undoes_id", "act", "user_id", "created_at", "origin", "job_id"),
+    *("after_confidence", "after_source", "after_decision"),
+    *("before_confidence", "before_source", "before_decision", "before_tagger_confidence"),
+    *("before_by_id", "before_at", "before_run"),
+)
+"""The columns of an entry in the log."""
+
+NO_ROW = (None, None, int(Decision.NONE), None, None, None, None)
+
+
+def _logged(change: Change, entry: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return a value for each of :data:`LOGGED`."""
+    pair, before, after, undoes = change
+    return (*pair, undoes, *entry, *(after or NO_ROW)[:3], *(before or NO_ROW))
 
 
 def _announce(changes: Iterable[Change], archived: dict[int, bool]) -> None:
@@ -256,8 +231,8 @@ def _announce(changes: Iterable[Change], archived: dict[int, bool]) -> None:
         values = change.after
         if values is None and change.before is not None:
             # A deleted row is reported with its last values, without the decision.
-            values = replace(
-                change.before, decision=Decision.NONE, decided_by_id=None, decided_at=None
+            values = change.before._replace(
+                decision=Decision.NONE, decided_by_id=None, decided_at=None
             )
         if values is None:
             continue

@@ -12,7 +12,6 @@ Functions take an asset or its id, and a tag, its id or its name.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
@@ -23,12 +22,12 @@ from django.utils.translation import gettext as _
 
 from filestack_tags.assets import tags
 from filestack_tags.assets.lookup import asset_id_of, tag_id_of
+from filestack_tags.db.bulk_statements import batch_size
 from filestack_tags.db.transactions import alias, atomic, run_with_retry
 from filestack_tags.exceptions import CurationError, DecidedMeanwhile
 from filestack_tags.models import Asset, AssetTag, Tag, TagDecision
 
 from .decision_rows import (
-    BATCH_SIZE,
     Change,
     Decision,
     LockedRows,
@@ -159,7 +158,7 @@ def decide_many(
 ) -> list[Outcome]:
     """Make the same decision about many asset tags; return their outcomes, in the given order.
 
-    Uses a transaction for every :data:`.decision_rows.BATCH_SIZE` of them, with one statement for
+    Uses a transaction for every :func:`.bulk_statements.batch_size` of them, with one statement for
     each kind of write. Committed batches stay when a later one fails. A decision that cannot be
     made does not affect the others. Idempotent. Inside a transaction, pass one batch at most:
     its locks last until the end, and more would lock assets after tags.
@@ -182,8 +181,9 @@ def decide_many(
     rule = _rule(act, confidence)
     signature = Signature(user, origin, job)
     outcomes: list[Outcome] = []
-    for start in range(0, len(pairs), BATCH_SIZE):
-        batch = pairs[start : start + BATCH_SIZE]
+    size = batch_size()
+    for start in range(0, len(pairs), size):
+        batch = pairs[start : start + size]
         outcomes += run_with_retry(
             partial(_decide, act, batch, rule, signature, seen=seen, undecided=undecided)
         )
@@ -235,12 +235,7 @@ def _decide(
             errors |= refused
             changes = {pair: each for pair, each in changes.items() if pair not in refused}
         written = write([*changes.values()], locked_rows, act, signature, now)
-    return [
-        Outcome(*pair, error=errors[pair])
-        if pair in errors
-        else Outcome(*pair, asset_tag=locked_rows.row(pair), decision_id=written.get(pair))
-        for pair in pairs
-    ]
+    return [locked_rows.outcome(pair, written, errors) for pair in pairs]
 
 
 def _decided_meanwhile(
@@ -294,11 +289,11 @@ def _rule(act: str, confidence: int | None) -> Rule:
 
 def _accepted(values: TagValues | None) -> TagValues:
     values = _there(values)
-    return replace(values, decision=Decision.ADDED if values.by_hand else Decision.ACCEPTED)
+    return values._replace(decision=Decision.ADDED if values.by_hand else Decision.ACCEPTED)
 
 
 def _rejected(values: TagValues | None) -> TagValues:
-    return replace(_there(values), decision=Decision.REJECTED)
+    return _there(values)._replace(decision=Decision.REJECTED)
 
 
 def _added(confidence: int, values: TagValues | None) -> TagValues:
@@ -310,8 +305,7 @@ def _added(confidence: int, values: TagValues | None) -> TagValues:
 def _changed(confidence: int, values: TagValues | None) -> TagValues:
     values = _accepted(values)
     machine = None if values.by_hand else _machine(values)
-    return replace(
-        values,
+    return values._replace(
         confidence=confidence,
         tagger_confidence=None if confidence == machine else machine,
     )
@@ -322,8 +316,8 @@ def _withdrawn(values: TagValues | None) -> TagValues | None:
         return values
     if values.by_hand:
         return None
-    return replace(
-        values, confidence=_machine(values), tagger_confidence=None, decision=Decision.NONE
+    return values._replace(
+        confidence=_machine(values), tagger_confidence=None, decision=Decision.NONE
     )
 
 

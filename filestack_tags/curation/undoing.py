@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.utils import timezone
 
+from filestack_tags.db.bulk_statements import among, among_pairs, batch_size
 from filestack_tags.db.transactions import alias, atomic, run_with_retry
 from filestack_tags.exceptions import CurationError
 from filestack_tags.models import Tag, TagDecision
 
 from .decision_rows import (
-    BATCH_SIZE,
     Change,
     Decision,
     LockedRows,
@@ -28,6 +28,21 @@ from .decision_rows import (
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
+
+BEFORE = (
+    *("before_confidence", "before_source", "before_decision", "before_tagger_confidence"),
+    *("before_by_id", "before_at", "before_run"),
+)
+"""The columns with the row before, in the order of :class:`TagValues`."""
+
+
+class _Decision(NamedTuple):
+    """A decision to undo."""
+
+    pk: int
+    pair: Pair
+    after_decision: int
+    before: TagValues | None
 
 
 def undo(
@@ -63,17 +78,17 @@ def undo_many(
     """Undo many decisions, the last ones first; return their outcomes, in that order.
 
     Transactions are as for :func:`.decisions.decide_many`: one for every
-    :data:`.decision_rows.BATCH_SIZE` of them, or fewer if several are about one asset tag. Inside
+    :func:`.bulk_statements.batch_size` of them, or fewer if several are about one asset tag. Inside
     a transaction, pass at most that many. The ``decision_id`` of an outcome is that of the
     undoing decision; ``None`` if it was undone before.
     """
     signature = Signature(user, origin, job)
-    rows = TagDecision.objects.using(alias())
     outcomes: list[Outcome] = []
     latest_first = sorted(set(decision_ids), reverse=True)
-    for start in range(0, len(latest_first), BATCH_SIZE):
-        ids = latest_first[start : start + BATCH_SIZE]
-        decisions = rows.in_bulk(ids)
+    size = batch_size()
+    for start in range(0, len(latest_first), size):
+        ids = latest_first[start : start + size]
+        decisions = _read(ids)
         for pk in ids:
             if pk not in decisions:
                 missing = TagDecision.DoesNotExist(f"There is no decision {pk}.")
@@ -83,103 +98,104 @@ def undo_many(
     return outcomes
 
 
-def _without_repeats(decisions: Sequence[TagDecision]) -> Iterator[list[TagDecision]]:
+def _read(ids: Collection[int]) -> dict[int, _Decision]:
+    rows = TagDecision.objects.using(alias()).filter(among("pk", ids))
+    columns = rows.values_list("pk", "asset_id", "tag_id", "after_decision", *BEFORE)
+    return {
+        pk: _Decision(pk, (asset_id, tag_id or 0), after_decision, _row(before))
+        for pk, asset_id, tag_id, after_decision, *before in columns
+    }
+
+
+def _row(before: Sequence[Any]) -> TagValues | None:
+    has_row = before[0] is not None and before[1] is not None
+    return TagValues._make(before) if has_row else None
+
+
+def _without_repeats(decisions: Sequence[_Decision]) -> Iterator[list[_Decision]]:
     """Yield the decisions in batches that contain each asset tag once."""
-    batch: dict[Pair, TagDecision] = {}
+    batch: dict[Pair, _Decision] = {}
     for decision in decisions:
-        pair = _pair(decision)
-        if pair in batch:
+        if decision.pair in batch:
             yield [*batch.values()]
             batch = {}
-        batch[pair] = decision
+        batch[decision.pair] = decision
     yield [*batch.values()]
 
 
-def _undo(decisions: Sequence[TagDecision], signature: Signature) -> list[Outcome]:
-    pairs = [_pair(decision) for decision in decisions]
+def _undo(decisions: Sequence[_Decision], signature: Signature) -> list[Outcome]:
+    pairs = [decision.pair for decision in decisions]
     changes: list[Change] = []
     errors: dict[Pair, Exception] = {}
+    later: dict[Pair, int] = {}
     with atomic():
         locked_rows = LockedRows(pairs)
-        logs = _logs(pairs)
+        logs = _logs(decisions)
         tags = Tag.objects.using(alias()).filter(pk__in={tag_id for _, tag_id in pairs})
         existing_tags = set(tags.values_list("pk", flat=True))
-        for pair, decision in zip(pairs, decisions, strict=True):
-            log, values = logs[pair], locked_rows.rows.get(pair)
-            if any(entry.undoes_id == decision.pk for entry in log):
+        for decision in decisions:
+            pair, log = decision.pair, logs[decision.pair]
+            if any(undoes_id == decision.pk for _, undoes_id in log):
                 continue
-            try:
-                _require_last(decision, log, values, is_known=pair[1] in existing_tags)
-            except CurationError as error:
-                errors[pair] = error
-                continue
-            changes.append(Change(pair, values, _before(decision), undoes=decision.pk))
+            values = locked_rows.rows.get(pair)
+            if last := _later(decision.pk, log):
+                later[pair] = last
+            elif (
+                pair[1] not in existing_tags
+                or (values.decision if values else Decision.NONE) != decision.after_decision
+            ):
+                errors[pair] = CurationError(
+                    "The tag of the asset is not as this decision left it: its tag was merged."
+                )
+            else:
+                changes.append(Change(pair, values, decision.before, undoes=decision.pk))
+        errors |= _decided_since(later)
         written = write(changes, locked_rows, TagDecision.Act.UNDO, signature, timezone.now())
-    return [
-        Outcome(*pair, error=errors[pair])
-        if pair in errors
-        else Outcome(*pair, asset_tag=locked_rows.row(pair), decision_id=written.get(pair))
-        for pair in pairs
-    ]
+    return [locked_rows.outcome(pair, written, errors) for pair in pairs]
 
 
-def _logs(pairs: Sequence[Pair]) -> defaultdict[Pair, list[TagDecision]]:
-    """Return the decisions about each asset tag, the oldest first."""
+def _logs(decisions: Sequence[_Decision]) -> defaultdict[Pair, list[tuple[int, int | None]]]:
+    """Return the decisions about each asset tag since these, the oldest first.
+
+    Each is its id, and that of the decision that it undid.
+    """
     entries = TagDecision.objects.using(alias()).filter(
-        asset__in={asset_id for asset_id, _ in pairs}, tag__in={tag_id for _, tag_id in pairs}
+        among_pairs({decision.pair for decision in decisions}),
+        pk__gte=min((decision.pk for decision in decisions), default=0),
     )
-    logs: defaultdict[Pair, list[TagDecision]] = defaultdict(list)
-    for entry in entries.select_related("user").order_by("pk"):
-        logs[_pair(entry)].append(entry)
+    logs: defaultdict[Pair, list[tuple[int, int | None]]] = defaultdict(list)
+    columns = entries.order_by("pk").values_list("asset_id", "tag_id", "pk", "undoes_id")
+    for asset_id, tag_id, pk, undoes_id in columns:
+        logs[asset_id, tag_id].append((pk, undoes_id))
     return logs
 
 
-def _pair(decision: TagDecision) -> Pair:
-    return decision.asset_id, decision.tag_id or 0
-
-
-def _require_last(
-    decision: TagDecision,
-    log: Sequence[TagDecision],
-    values: TagValues | None,
-    *,
-    is_known: bool,
-) -> None:
-    """Check that the row is as the decision left it.
+def _later(decision_id: int, log: Sequence[tuple[int, int | None]]) -> int:
+    """Return the decision that was made after this one and not undone; 0 if there is none.
 
     It reads the log from the end: an entry that undid another left the row as it was before that
     other entry.
     """
-    earlier = {after.pk: before for before, after in pairwise(log)}
-    last = log[-1]
-    while last.pk != decision.pk:
-        undone = last.undoes_id
+    earlier = {after[0]: before for before, after in pairwise(log)}
+    last, undone = log[-1]
+    while last != decision_id:
         if undone is None or undone not in earlier:
-            who = last.user.get_username() if last.user else "Somebody"
-            when = timezone.localtime(last.created_at).strftime("%Y-%m-%d %H:%M")
-            raise CurationError(
-                f"{who} decided about this tag of the asset since, on {when}:"
-                " undo that decision first."
-            )
-        last = earlier[undone]
-    if (
-        not is_known
-        or (values.decision if values else Decision.NONE) != decision.after_decision
-    ):
-        raise CurationError(
-            "The tag of the asset is not as this decision left it: its tag was merged."
+            return last
+        last, undone = earlier[undone]
+    return 0
+
+
+def _decided_since(later: Mapping[Pair, int]) -> dict[Pair, CurationError]:
+    """Return the error for each asset tag with a later decision."""
+    if not later:
+        return {}
+    rows = TagDecision.objects.using(alias()).select_related("user")
+    decisions = rows.in_bulk([*later.values()])
+    errors = {}
+    for pair, pk in later.items():
+        user, at = decisions[pk].user, timezone.localtime(decisions[pk].created_at)
+        errors[pair] = CurationError(
+            f"{user.get_username() if user else 'Somebody'} decided about this tag of the asset"
+            f" since, on {at:%Y-%m-%d %H:%M}: undo that decision first."
         )
-
-
-def _before(decision: TagDecision) -> TagValues | None:
-    if decision.before_confidence is None or decision.before_source is None:
-        return None
-    return TagValues(
-        confidence=decision.before_confidence,
-        source=decision.before_source,
-        decision=decision.before_decision,
-        tagger_confidence=decision.before_tagger_confidence,
-        decided_by_id=decision.before_by_id,
-        decided_at=decision.before_at,
-        run_id=decision.before_run,
-    )
+    return errors

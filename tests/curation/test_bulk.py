@@ -37,7 +37,7 @@ def person() -> User:
 
 @pytest.fixture(autouse=True)
 def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batches, "BATCH_SIZE", 2)
+    monkeypatch.setattr(batches, "batch_size", lambda: 2)
 
 
 def tagged(number: int, tag: str = "sky", confidence: int = 80, **facts: Any) -> list[int]:
@@ -418,7 +418,7 @@ def test_undo_takes_back_what_the_job_decided_and_nothing_else(
 def test_a_batch_takes_as_many_queries_for_many_assets_as_for_few(
     django_assert_num_queries: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batches, "BATCH_SIZE", 100)
+    monkeypatch.setattr(batches, "batch_size", lambda: 100)
     tagged(3)
     few = asked("reject_tag", query="sky", tag="sky")
     with CaptureQueriesContext(connection) as queries:

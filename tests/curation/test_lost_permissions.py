@@ -28,8 +28,8 @@ State = BulkJob.State
 
 @pytest.fixture(autouse=True)
 def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batches, "BATCH_SIZE", 2)
-    monkeypatch.setattr(merging_batches, "BATCH_SIZE", 2)
+    monkeypatch.setattr(batches, "batch_size", lambda: 2)
+    monkeypatch.setattr(merging_batches, "batch_size", lambda: 2)
 
 
 @pytest.fixture

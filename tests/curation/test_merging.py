@@ -184,7 +184,7 @@ class TestAMerge:
         assert counts() == {"cat": 2, "dog": 0}
 
     def test_goes_on_from_where_its_process_died(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(batches, "BATCH_SIZE", 2)
+        monkeypatch.setattr(batches, "batch_size", lambda: 2)
         for number in range(7):
             apply(asset(number), {"cats": 80} | ({"cat": 50} if number % 2 else {}))
         begun = merging.start(tag("cats").pk, tag("cat").pk, user=None)
@@ -246,7 +246,7 @@ class TestAMerge:
         assert (begun.state, begun.error) == (TagMerge.State.MERGED, "")
 
     def test_can_be_undone_while_it_is_at_work(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(batches, "BATCH_SIZE", 2)
+        monkeypatch.setattr(batches, "batch_size", lambda: 2)
         for number in range(5):
             apply(asset(number), {"cats": 80})
         before = rows()

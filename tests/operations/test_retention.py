@@ -231,7 +231,7 @@ class TestLeftovers:
     def test_the_file_of_an_old_export_goes_and_its_job_stays(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(bulk.batches, "BATCH_SIZE", 1)
+        monkeypatch.setattr(bulk.batches, "batch_size", lambda: 1)
         monkeypatch.setattr(retention, "BATCH_OF_PARTS", 2)
         for number in range(3):
             tagged(f"h{number}", {"sky": 90})

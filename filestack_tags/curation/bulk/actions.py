@@ -9,14 +9,15 @@ from django.utils.translation import gettext_lazy as _
 
 from filestack_tags import curation
 from filestack_tags.assets import registry, tags
-from filestack_tags.db.transactions import alias, locked
-from filestack_tags.models import Asset, AssetTag, BulkJob, TagDecision
+from filestack_tags.db.bulk_statements import among
+from filestack_tags.db.text import label_key
+from filestack_tags.db.transactions import locked
+from filestack_tags.models import Asset, BulkJob, TagDecision
 from filestack_tags.tagging import queue
 
 from . import exports
 
 Action = BulkJob.Action
-Decision = AssetTag.Decision
 
 REASONS = {
     "same": _("already in this state"),
@@ -54,24 +55,27 @@ class Effect:
 
 
 def _decide(job: BulkJob, ids: Sequence[int]) -> Effect:
-    list(locked(Asset.objects.filter(pk__in=sorted(ids))).order_by("pk"))  # in id order
     name = job.parameters["tag"]
+    if not tags.existing_ids([label_key(name)]):  # assets are locked before tags are created
+        list(locked(Asset.objects.filter(among("pk", ids))).order_by("pk"))
     (tag_id,) = tags.resolve([name]).values()
-    rows = AssetTag.objects.using(alias()).filter(asset__in=ids, tag=tag_id)
-    decisions = dict(rows.values_list("asset_id", "decision"))
     # A decision that a user made in the meantime is not overridden by accepting.
-    undecided = [
-        pk for pk in ids if job.action != Action.ACCEPT or decisions.get(pk) == Decision.NONE
-    ]
+    accepts = job.action == Action.ACCEPT
     outcomes = curation.decide_many(
         ACTS[Action(job.action)],
-        [(pk, tag_id) for pk in undecided],
+        [(pk, tag_id) for pk in ids],
         user=job.requested_by,
         origin=TagDecision.Origin.JOB,
         job=job.pk,
+        undecided=accepts,
     )
     changed = [outcome.asset_id for outcome in outcomes if outcome.decision_id is not None]
-    failed = {outcome.asset_id: str(outcome.error) for outcome in outcomes if outcome.error}
+    # So is a tag that was removed in the meantime.
+    failed = {
+        outcome.asset_id: str(outcome.error)
+        for outcome in outcomes
+        if outcome.error and not accepts
+    }
     unchanged = set(ids).difference(changed, failed)
     return Effect(changed, {pk: "same" for pk in ids if pk in unchanged}, failed)
 

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from django.db import InterfaceError, OperationalError, connections
+from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
 from filestack_tags import metrics
 from filestack_tags.concurrency.backoff import backoff
+from filestack_tags.db.bulk_statements import batch_size, upsert_rows
 from filestack_tags.db.text import sanitize_text
 from filestack_tags.db.transactions import alias, atomic, on_commit, retry_on_deadlock
 from filestack_tags.exceptions import FilestackTagsError
@@ -40,9 +41,6 @@ logger = logging.getLogger(__name__)
 Action = BulkJob.Action
 Outcome = BulkJobItem.Outcome
 State = BulkJob.State
-
-BATCH_SIZE = 450
-"""Assets in one transaction."""
 
 LEASE_SECONDS = 60
 """Seconds that a batch takes at most; after that another worker may run it."""
@@ -159,25 +157,26 @@ def _queue_is_full() -> bool:
 
 
 def _next(job: BulkJob) -> _Chosen:
+    size = batch_size()
     if job.action == Action.UNDO:
-        ids = to_undo(job, BATCH_SIZE)
-        return _Chosen(ids, [], is_last=len(ids) < BATCH_SIZE)
+        ids = to_undo(job, size)
+        return _Chosen(ids, [], is_last=len(ids) < size)
     search = search_of_job(job)
     if job.ids_digest:
         pending = job.items.using(alias()).filter(outcome=Outcome.PENDING).order_by("-asset_id")
-        ids = list(pending.values_list("asset_id", flat=True)[: BATCH_SIZE + 1])
-        batch = ids[:BATCH_SIZE]
+        ids = list(pending.values_list("asset_id", flat=True)[: size + 1])
+        batch = ids[:size]
         with search.time_limit(seconds=in_background()):
             matching = set(search.assets().filter(pk__in=batch).values_list("pk", flat=True))
         return _Chosen(
             [pk for pk in batch if pk in matching],
             [pk for pk in batch if pk not in matching],
-            is_last=len(ids) <= BATCH_SIZE,
+            is_last=len(ids) <= size,
         )
     position = job.ceiling + 1 if job.position is None else job.position
     with search.time_limit(seconds=in_background()):
-        ids = search.ids_before(position, limit=BATCH_SIZE)
-    return _Chosen(ids, [], is_last=len(ids) < BATCH_SIZE)
+        ids = search.ids_before(position, limit=size)
+    return _Chosen(ids, [], is_last=len(ids) < size)
 
 
 def _apply(job: BulkJob, ids: Sequence[int]) -> Effect:
@@ -230,47 +229,22 @@ def _count(action: str, effect: Effect) -> None:
 
 
 def _record_items(job: BulkJob, effect: Effect) -> None:
+    skipped, failed = [*effect.skipped.items()], [*effect.failed.items()]
     is_list = bool(job.ids_digest)
+    if not is_list:
+        skipped = skipped[: max(MOST_ITEMS - job.skipped, 0)]
+        failed = failed[: max(MOST_ITEMS - job.failed, 0)]
     keeps = is_list or job.action == Action.ARCHIVE  # needed to undo it
     items = [
-        *(_item(job, pk, Outcome.CHANGED) for pk in (effect.changed if keeps else ())),
-        *(_item(job, pk, Outcome.SKIPPED, reason=why) for pk, why in effect.skipped.items()),
-        *(_item(job, pk, Outcome.FAILED, error=why) for pk, why in effect.failed.items()),
+        *((pk, Outcome.CHANGED, "", "") for pk in (effect.changed if keeps else ())),
+        *((pk, Outcome.SKIPPED, why, "") for pk, why in skipped),
+        *((pk, Outcome.FAILED, "", sanitize_text(why)) for pk, why in failed),
     ]
-    if not is_list:
-        room = Counter(
-            {
-                Outcome.CHANGED: BATCH_SIZE,
-                Outcome.SKIPPED: MOST_ITEMS - job.skipped,
-                Outcome.FAILED: MOST_ITEMS - job.failed,
-            }
-        )
-        limited = []
-        for item in items:
-            if room[Outcome(item.outcome)] > 0:
-                room[Outcome(item.outcome)] -= 1
-                limited.append(item)
-        items = limited
-    targeted = connections[alias()].features.supports_update_conflicts_with_target
-    BulkJobItem.objects.using(alias()).bulk_create(
-        items,
-        batch_size=BATCH_SIZE,
-        update_conflicts=True,  # of a list of ids, each has its item already
-        unique_fields=("job", "asset") if targeted else None,
-        update_fields=("outcome", "reason", "error"),
-    )
-
-
-def _item(
-    job: BulkJob,
-    asset_id: int,
-    outcome: BulkJobItem.Outcome,
-    *,
-    reason: str = "",
-    error: str = "",
-) -> BulkJobItem:
-    return BulkJobItem(
-        job=job, asset_id=asset_id, outcome=outcome, reason=reason, error=sanitize_text(error)
+    upsert_rows(  # of a list of ids, each has its item already
+        BulkJobItem,
+        ("asset_id", "job_id", "outcome", "reason", "error"),
+        [(pk, job.pk, *outcome) for pk, *outcome in items],
+        unique=("job_id", "asset_id"),
     )
 
 

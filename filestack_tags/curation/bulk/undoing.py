@@ -111,9 +111,17 @@ def undone(job: BulkJob, ids: Sequence[int]) -> Effect:
     if _undoes_archiving(job):
         back = registry.restore_many(ids)
     else:
-        decisions = _decisions(job).filter(asset_id__in=ids).values_list("pk", flat=True)
+        decisions = _decisions(job).filter(asset_id__gte=min(ids), asset_id__lte=max(ids))
+        batch = set(ids)
         outcomes = curation.undo_many(
-            [*decisions], user=job.requested_by, origin=TagDecision.Origin.JOB, job=job.pk
+            [
+                pk
+                for pk, asset_id in decisions.values_list("pk", "asset_id")
+                if asset_id in batch
+            ],
+            user=job.requested_by,
+            origin=TagDecision.Origin.JOB,
+            job=job.pk,
         )
         back = {each.asset_id for each in outcomes if each.decision_id is not None}
     return Effect(

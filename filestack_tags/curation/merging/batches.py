@@ -16,6 +16,7 @@ from django.db.models import ProtectedError, QuerySet
 from filestack_tags.assets import tags
 from filestack_tags.assets.visibility import sees_everything, why_stopped
 from filestack_tags.curation.decision_rows import TagValues
+from filestack_tags.db.bulk_statements import among, batch_size
 from filestack_tags.db.transactions import alias, atomic, locked, retry_on_deadlock
 from filestack_tags.models import AssetTag, LeaseLost, Tag, TagMerge, TagMergeRow
 from filestack_tags.search import statistics
@@ -25,9 +26,6 @@ from .rows import combined
 
 State, Side = TagMerge.State, TagMergeRow.Side
 CHANGE_TAGS = "filestack_tags.change_tag"
-
-BATCH_SIZE = 450
-"""Assets in one transaction: as many ids as SQLite's oldest limit allows in a statement."""
 
 LEASE_SECONDS = 60
 """A batch takes well under a second; a worker without progress for this long has crashed."""
@@ -106,7 +104,7 @@ def _merge_some(merge: TagMerge) -> TagMerge:
 
 
 def _next(waiting: QuerySet[AssetTag]) -> list[int]:
-    return list(waiting.order_by("asset_id").values_list("asset_id", flat=True)[:BATCH_SIZE])
+    return list(waiting.order_by("asset_id").values_list("asset_id", flat=True)[: batch_size()])
 
 
 def _merge_batch(merge: TagMerge, ids: list[int]) -> TagMerge:
@@ -158,12 +156,12 @@ def _finish_merge(merge: TagMerge) -> TagMerge:
 def _undo_some(merge: TagMerge) -> TagMerge:
     saved = TagMergeRow.objects.using(alias()).filter(merge=merge)
     ids = sorted(
-        set(saved.order_by("asset_id").values_list("asset_id", flat=True)[:BATCH_SIZE])
+        set(saved.order_by("asset_id").values_list("asset_id", flat=True)[: batch_size()])
     )
     with atomic():
         if ids:
             done = _undo_batch(merge, ids)
-            saved.filter(asset_id__in=ids)._raw_delete(alias())
+            saved.filter(among("asset_id", ids))._raw_delete(alias())
             return _record(merge, done=-done)
         undone = _record(merge, state=State.UNDONE)
     statistics.refresh([merge.source_id, merge.target_id])
