@@ -53,7 +53,7 @@ def main() -> int:
         print(f"Loading {given.assets:,} assets …", flush=True)
         load(library(given.assets), with_peers=False)
     gc.collect()
-    user, _created = User.objects.get_or_create(username="editor", is_superuser=True)
+    user, _created = User.objects.update_or_create(pk=1, defaults={"is_superuser": True})
     actions = {}
     for each in ACTIONS:
         if each not in only:
