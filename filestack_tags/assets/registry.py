@@ -11,10 +11,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.db import IntegrityError
-from django.db.models import CharField, Q, QuerySet
+from django.db.models import CharField, Count, Q, QuerySet
 from django.utils import timezone
 
-from filestack_tags.db.bulk_statements import update_rows
+from filestack_tags.db.bulk_statements import among, update_rows
 from filestack_tags.db.datetimes import to_database_time
 from filestack_tags.db.text import reference_digest, sanitize_json, sanitize_text
 from filestack_tags.db.transactions import alias, atomic, locked, on_commit, retry_on_deadlock
@@ -323,16 +323,19 @@ def restore_many(asset_ids: Collection[int]) -> set[int]:
 @retry_on_deadlock
 def _present_or_not(asset_ids: Collection[int], *, deleted_at: datetime | None) -> set[int]:
     with atomic():
-        rows = locked(Asset.objects.filter(pk__in=sorted(asset_ids))).order_by("pk")
+        rows = locked(Asset.objects.filter(among("pk", asset_ids))).order_by("pk")
+        rows = rows.only("deleted_at", "tags_version", "content_version")
         changed = [
             asset for asset in rows if (hide(asset, deleted_at) if deleted_at else show(asset))
         ]
         ids = {asset.pk for asset in changed}
         if not ids:
             return ids
+        now = timezone.now()
         for asset in changed:
-            asset.updated_at = timezone.now()
-        update_rows(changed, ("deleted_at", "updated_at", "tagging_state", "due_at"))
+            asset.updated_at = now
+        written = ("tagging_state", "due_at") if deleted_at else ()
+        update_rows(changed, ("deleted_at", "updated_at", *written))
         rescore(hidden=ids) if deleted_at else rescore(shown=ids)
     return ids
 
@@ -427,11 +430,12 @@ def rescore(*, hidden: Collection[int] = (), shown: Collection[int] = ()) -> Non
     of_both: list[tuple[QuerySet[AssetTag], bool]] = []
     for ids, archived in ((hidden, True), (shown, False)):
         if ids:
-            rows = AssetTag.objects.using(alias()).filter(asset__in=ids)
+            rows = AssetTag.objects.using(alias()).filter(among("asset_id", ids))
             rows = rows.exclude(decision=AssetTag.Decision.REJECTED)
             of_both.append((rows, archived))
-            for tag_id in rows.values_list("tag_id", flat=True):
-                counts[tag_id] += -1 if archived else 1
+            of_tags = rows.order_by().values_list("tag_id").annotate(Count("asset_id"))
+            for tag_id, count in of_tags:
+                counts[tag_id] += -count if archived else count
     tags.lock(counts)
     for rows, archived in of_both:
         rows.update(score=score_in_sql(archived=archived))

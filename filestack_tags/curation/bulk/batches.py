@@ -54,6 +54,9 @@ MAX_ATTEMPTS = 10
 MOST_FAILED = 1000
 """How many single assets may fail before the job fails."""
 
+MOST_ARCHIVED = 400
+"""Assets in a batch that archives or restores: each of their tags is written."""
+
 MOST_ITEMS = 1000
 """Single assets that are recorded for each outcome; in a list of ids, all are recorded."""
 
@@ -158,6 +161,8 @@ def _queue_is_full() -> bool:
 
 def _next(job: BulkJob) -> _Chosen:
     size = batch_size()
+    if Action.ARCHIVE in (job.action, job.undoes and job.undoes.action):
+        size = min(size, MOST_ARCHIVED)
     if job.action == Action.UNDO:
         ids = to_undo(job, size)
         return _Chosen(ids, [], is_last=len(ids) < size)
