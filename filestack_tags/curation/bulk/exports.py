@@ -12,8 +12,9 @@ import json
 import re
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from django.db.models import Max
@@ -22,6 +23,7 @@ from django.utils import timezone
 from django.utils.cache import patch_vary_headers
 
 from filestack_tags.assets.visibility import digest_of
+from filestack_tags.db.bulk_statements import among
 from filestack_tags.db.transactions import alias
 from filestack_tags.models import Asset, AssetTag, BulkJob, BulkJobPart
 from filestack_tags.search.visible_tags import visible_asset_tags
@@ -40,12 +42,15 @@ READ = (
 _FORMULA = re.compile(r"""(^|[,;|\t\r\n\v\f\x85\u2028\u2029])(?=[\s"']*[=+\-@＝＋－＠])""")
 """Where a text would start a cell that a spreadsheet executes, whatever the separator."""
 
+_OPERATORS = frozenset("=+-@＝＋－＠")
+"""Of these, any formula begins with one."""
+
 _STARTS_CELL = ("\t", "\r", "\n")
 
 _PLAIN_NAME = re.compile(r"[^\W_][^\"\\,;|\s]*(?: [^\"\\,;|\s=+@-][^\"\\,;|\s]*)*")
 """Names that are written unchanged into the tags cell; others are JSON strings there."""
 
-_ESCAPED = {char: f"\\u{ord(char):04x}" for char in ",;|=+-@＝＋－＠"}
+_ESCAPED = {char: f"\\u{ord(char):04x}" for char in (*",;|", *_OPERATORS)}
 
 BOM = "\ufeff"
 
@@ -117,7 +122,7 @@ def safe_cell(value: Any) -> Any:
     """
     if not isinstance(value, str):
         return value
-    safe = _FORMULA.sub(r"\1'", value)
+    safe = value if _OPERATORS.isdisjoint(value) else _FORMULA.sub(r"\1'", value)
     return f"'{safe}" if safe.startswith(_STARTS_CELL) else safe
 
 
@@ -130,6 +135,7 @@ def tags_cell(tags: Iterable[tuple[str, int]]) -> str:
     return "; ".join(f"{_cell_name(name)} {confidence}" for name, confidence in tags)
 
 
+@lru_cache(maxsize=10_000)
 def _cell_name(name: str) -> str:
     if _PLAIN_NAME.fullmatch(name):
         return name
@@ -137,23 +143,16 @@ def _cell_name(name: str) -> str:
     return "".join(_ESCAPED.get(char, char) for char in text)
 
 
-def _rows(asset_ids: Sequence[int]) -> Iterator[Mapping[str, Any]]:
+def _rows(asset_ids: Sequence[int]) -> Iterator[dict[str, Any]]:
     database = alias()
-    asset_tags = AssetTag.objects.using(database).filter(asset__in=asset_ids)
+    asset_tags = AssetTag.objects.using(database).filter(among("asset_id", asset_ids))
     columns = ("asset_id", "tag__name", "confidence", "source", "decision")
-    tags: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
-    for asset_id, name, confidence, source, decision in (
+    tags: defaultdict[int, list[tuple[Any, ...]]] = defaultdict(list)
+    for asset_id, *tag in (
         visible_asset_tags(asset_tags).order_by("-confidence", "tag__key").values_list(*columns)
     ):
-        tags[asset_id].append(
-            {
-                "name": name,
-                "confidence": confidence,
-                "source": SOURCES[source],
-                "decision": DECISIONS[decision],
-            }
-        )
-    present = Asset.objects.using(database).present().filter(pk__in=asset_ids)
+        tags[asset_id].append(tuple(tag))
+    present = Asset.objects.using(database).present().filter(among("pk", asset_ids))
     for values in present.order_by("-pk").values_list(*READ):
         yield dict(zip(COLUMNS, (*map(_plain, values), tags[values[0]]), strict=True))
 
@@ -165,7 +164,7 @@ def _plain(value: Any) -> Any:
     return moment.isoformat(timespec="seconds")
 
 
-def _csv(rows: Sequence[Mapping[str, Any]], *, with_header: bool) -> str:
+def _csv(rows: Sequence[dict[str, Any]], *, with_header: bool) -> str:
     out = io.StringIO()
     writer = csv.writer(out)
     if with_header:
@@ -173,10 +172,23 @@ def _csv(rows: Sequence[Mapping[str, Any]], *, with_header: bool) -> str:
     for row in rows:
         cells = [safe_cell(value) for name, value in row.items() if name != "tags"]
         writer.writerow(
-            [*cells, tags_cell((tag["name"], tag["confidence"]) for tag in row["tags"])]
+            [*cells, tags_cell((name, confidence) for name, confidence, *_ in row["tags"])]
         )
     return out.getvalue()
 
 
-def _json_lines(rows: Sequence[Mapping[str, Any]], *, with_header: bool) -> str:
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+def _json_lines(rows: Sequence[dict[str, Any]], *, with_header: bool) -> str:
+    return "".join(
+        json.dumps(row | {"tags": [*map(_tag, row["tags"])]}, ensure_ascii=False) + "\n"
+        for row in rows
+    )
+
+
+def _tag(tag: tuple[Any, ...]) -> dict[str, Any]:
+    name, confidence, source, decision = tag
+    return {
+        "name": name,
+        "confidence": confidence,
+        "source": SOURCES[source],
+        "decision": DECISIONS[decision],
+    }
