@@ -120,7 +120,7 @@ def _decision_row(pk: int) -> dict[str, Any]:
         "asset_id": pk,
         "tag_id": 1 + pk % TAGS,
         "act": "accept",
-        "at": MOMENT,
+        "created_at": MOMENT,
         "origin": "admin",
         "before_confidence": 80,
         "before_decision": 0,

@@ -155,6 +155,7 @@ def run_row(pk: int) -> dict[str, Any]:
 def _fill_app(library: Library) -> None:
     user: Any = get_user_model()
     user.objects.bulk_create(user(pk=pk, username=f"user{pk}") for pk in range(1, USERS + 1))
+    _advance_sequence(user)
     ids = range(1, library.assets + 1)
     if library.is_varied:
         copy_rows(Asset, (varied_row(pk, library.assets) for pk in ids))
