@@ -23,7 +23,8 @@ from django.db.models import Func, Q
 
 from .transactions import alias
 
-INTEGERS = ("bigint", "integer", "smallint")
+LARGEST = {"bigint": 2**63 - 1, "integer": 2**31 - 1, "smallint": 2**15 - 1}
+"""The greatest value of each type of integer column on PostgreSQL."""
 
 BATCH_SIZE = 100
 """Rows of one statement on databases other than PostgreSQL."""
@@ -50,14 +51,23 @@ class _Among(Func):
     def as_postgresql(
         self, compiler: Any, connection: BaseDatabaseWrapper
     ) -> tuple[str, list[Any]]:
-        columns, arrays = [], []
+        columns, arrays, limits = [], [], []
         for column in self.source_expressions:
+            kind = str(column.output_field.rel_db_type(connection))
             columns.append(compiler.compile(column)[0])
-            arrays.append(f"%s::{column.output_field.rel_db_type(connection)}[]")
+            arrays.append(f"%s::{kind}[]")
+            limits.append(LARGEST[kind])
+        # No row has an id that its column cannot store.
+        possible = [
+            row
+            for row in zip(*self.values, strict=True)
+            if all(abs(value) <= limit for value, limit in zip(row, limits, strict=True))
+        ]
+        values = [[row[number] for row in possible] for number in range(len(columns))]
         if len(columns) == 1:
-            return f"{columns[0]} = ANY({arrays[0]})", [*self.values]
+            return f"{columns[0]} = ANY({arrays[0]})", values
         rows = f"SELECT * FROM unnest({', '.join(arrays)})"  # noqa: S608  contains no values
-        return f"({', '.join(columns)}) IN ({rows})", [*self.values]
+        return f"({', '.join(columns)}) IN ({rows})", values
 
 
 def among(name: str, ids: Iterable[int]) -> Q | _Among:
@@ -241,13 +251,15 @@ def _source(
         (name,) = _quoted(connection, [field])
         # Without its length: the column checks that, a cast would truncate.
         kind = field.rel_db_type(connection).partition("(")[0]
-        if lists and column.count(column[0]) == len(column):
+        # JSON values may be equal to Python and not alike, such as 1 and true.
+        may_repeat = lists and not isinstance(field, models.JSONField)
+        if may_repeat and column.count(column[0]) == len(column):
             columns.append(f"%s::{kind} AS {name}")
             values.append(field.get_db_prep_save(column[0], connection))
         else:
             columns.append(f"a{len(lists)} AS {name}")
             arrays.append(f"%s::{kind}[]")
-            lists.append(_converted(connection, field, column, is_integer=kind in INTEGERS))
+            lists.append(_converted(connection, field, column, is_integer=kind in LARGEST))
     names = ", ".join(f"a{number}" for number in range(len(lists)))
     unnest = f"unnest({', '.join(arrays)}) AS arrays ({names})"
     return f"(SELECT {', '.join(columns)} FROM {unnest}) AS new", values + lists  # noqa: S608  contains no values

@@ -90,16 +90,16 @@ def _facets(search: Search, limit: int, sample: int, total: Total | None) -> Fac
         first = Fragment(f"{every.sql} LIMIT {cap + 1:d}", every.params)
         candidates = _Candidates(first, are_all=True)
         # If there are more, their tags are counted below, in a sample.
-        rows = _counted(plan, candidates, 1, *options)
+        rows = _counted(plan, candidates, cap, 1, *options)
         if rows[0][0] > cap:
             candidates = _candidates(plan, cap, exact)
-            rows = _counted(plan, candidates, sample, *options)
+            rows = _counted(plan, candidates, cap, sample, *options)
     else:
         candidates = _candidates(plan, cap, exact)
-        rows = _counted(plan, candidates, sample, *options)
+        rows = _counted(plan, candidates, cap, sample, *options)
     if not candidates.are_all and rows[0][0] <= cap:
         candidates = _Candidates(plan.matches(), are_all=True)
-        rows = _counted(plan, candidates, sample, *options)
+        rows = _counted(plan, candidates, cap, sample, *options)
     found, edge = rows[0][:2]
     counted = [(row[2], row[3], row[4]) for row in rows if row[2] is not None]
     if found <= cap:
@@ -226,6 +226,7 @@ def _candidates(plan: Plan, cap: int, total: int | None) -> _Candidates:
 def _counted(
     plan: Plan,
     candidates: _Candidates,
+    cap: int,
     sample: int,
     limit: int,
     include_hidden: bool,
@@ -233,10 +234,9 @@ def _counted(
 ) -> list[tuple[int, int, int | None, str, int]]:
     """Return rows of (found, edge, tag id, name, count), one without a tag if no tag is found.
 
-    ``found`` is the number of candidates, counted only far enough to know whether a sample is
-    needed. ``edge`` is the greatest hash among them.
+    ``found`` is the number of candidates, counted up to ``cap`` and one more. Then only the tags of
+    ``sample`` candidates are counted. ``edge`` is the greatest hash among them.
     """
-    cap = max(sample, EXACT)
     sampled = (
         "SELECT asset_id, found, edge FROM (SELECT asset_id, COUNT(*) OVER () AS found,"  # noqa: S608  # our own statement
         " MAX(h) OVER () AS edge, ROW_NUMBER() OVER (ORDER BY h) AS place"

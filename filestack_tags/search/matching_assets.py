@@ -79,16 +79,17 @@ class Matches(Expression):
         return condition.sql, condition.params
 
     def search_now(self, using: str) -> Search:
-        """Return the search for an evaluation in a database, with names as they are due."""
+        """Return a new search for an evaluation in a database, with names as they are due."""
         search = self.search
-        if using == search.using and not self._renews_names:
-            return search
-        return type(search)(
+        new = type(search)(
             search.query,
             scope=search.scope,
             include_hidden=search.include_hidden,
             using=using,
         )
+        if using == search.using and not self._renews_names:
+            new.share_names(search)
+        return new
 
     @property
     def is_limited(self) -> bool:

@@ -40,7 +40,8 @@ class Search:
 
     The text is parsed when the object is made, which runs no query. The named tags are looked up
     once, by the first method that needs them. So make one object for each request, and do not keep
-    it: tags that are created later do not belong to it.
+    it: tags that are created later do not belong to it, and its pages and totals may miss assets
+    that match later.
 
     Each method stops after ``SEARCH_TIMEOUT``. Inside a
     :func:`~filestack_tags.search.deadline.time_limit` block, they share its limit.
@@ -264,6 +265,10 @@ class Search:
             self._names = self.look_up_names(self.using, where)
             self._plan = None
         return self._names
+
+    def share_names(self, other: Search) -> None:
+        """Use the names that another search for the same text has looked up, or looks up now."""
+        self._names = other.names()
 
     def look_up_names(self, using: str, where: Node | None = None) -> TagNames:
         """Look up the tags that the labels of the search, or of ``where``, resolve to."""

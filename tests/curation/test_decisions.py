@@ -162,6 +162,9 @@ def test_what_cannot_be_decided_keeps_nothing_else_from_being_decided(
     assert isinstance(found[2].error, Asset.DoesNotExist)
     assert found[0].decision_id == last().pk
     assert (last().origin, last().job_id) == ("job", 7)
+    for too_large in (2**31, 2**63 - 1):
+        (outcome,) = curation.decide_many(Act.ACCEPT, [(asset.pk, too_large)], user=ann)
+        assert outcome.error
     (missing,) = curation.decide_many(Act.ADD, [(asset.pk, 10**6)], user=ann)
     assert "There is no tag" in str(missing.error)
     for act, confidence in ((Act.CHANGE, None), (Act.UNDO, None), (Act.ADD, -1)):

@@ -260,6 +260,22 @@ def test_few_matches_of_a_search_without_a_tag_are_counted_once(monkeypatch):
     assert found.tags[0].name == "sky"
 
 
+@pytest.mark.parametrize(
+    ("sample", "is_approximate", "counted"), [(7, True, 7), (11, False, 11), (20, False, 11)]
+)
+def test_matches_of_a_search_without_a_tag_are_counted_up_to_the_sample(
+    monkeypatch, sample, is_approximate, counted
+):
+    monkeypatch.setattr(module, "EXACT", 5)
+    for number in range(11):
+        an_asset(f"r{number}", tags={"sky": 90}, width=0)
+    an_asset("last", pk=1_000_000)
+    found = Search("width:0").facets(sample=sample)
+    assert (found.is_approximate, found.sample_size) == (is_approximate, counted)
+    if not is_approximate:
+        assert (names(found), found.matches) == ([("sky", 11)], 11)
+
+
 def test_facets_without_a_search_take_the_counts_that_are_kept(shoot):
     Tag.objects.filter(key="sea").update(asset_count=99)
     Tag.objects.filter(key="sun").update(hidden=True)

@@ -16,7 +16,7 @@ from filestack_tags.db.datetimes import to_database_time
 from filestack_tags.db.text import label_key, reference_digest
 from filestack_tags.exceptions import SearchError
 from filestack_tags.models import Asset, AssetTag, Tag, TagAlias, TaggingRun, score_of
-from filestack_tags.search import Search
+from filestack_tags.search import Search, rare_terms
 from filestack_tags.search.hints import Hint
 from filestack_tags.search.language.fields import DECISIONS, SOURCES, STATUSES
 from filestack_tags.search.language.parser import parse
@@ -459,3 +459,15 @@ def test_a_search_asks_the_database_of_its_queryset(elsewhere):
         Hint("sea", ()),
         Hint("skyy", ("sky",), "sea sky"),
     )
+
+
+def test_a_queryset_counts_what_it_finds_now(monkeypatch):
+    monkeypatch.setattr(rare_terms, "FEW", 3)
+    for number in range(6):
+        code = "server_error" if number < 3 else ""
+        an_asset(f"r{number}", tags={"sky": 90}, error_code=code)
+    Tag.objects.update(asset_count=100)  # so that the tag is not rare
+    skies = Search("sky error:server_error").assets()
+    assert skies.count() == 3
+    an_asset("later", tags={"sky": 90}, error_code="server_error")
+    assert skies.all().count() == len(skies.all()) == 4
