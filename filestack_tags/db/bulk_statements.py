@@ -270,7 +270,7 @@ def _converted(
 ) -> list[Any]:
     """Convert values as the field does, except integers, which it would return unchanged.
 
-    Undoing a rejected tag takes 98 instead of 121 µs without that.
+    So undoing a rejected tag takes 98 instead of 121 µs.
     """
     return [
         value
