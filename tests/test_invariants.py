@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import time_machine
-from django.db import DatabaseError, IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
@@ -191,7 +191,8 @@ def test_1_a_result_that_changes_nothing_writes_no_row(
 ) -> None:
     apply(asset, scripted.reply({"sky": 90, "sea": 50}))
     run = TaggingRun.objects.create(asset=asset, tagger="t", trigger="code", content_version=1)
-    with django_assert_num_queries(10) as captured:
+    # PostgreSQL looks up the names of tags and of aliases in one statement.
+    with django_assert_num_queries(9 if connection.vendor == "postgresql" else 10) as captured:
         results.apply(run.pk, scripted.reply({"sea": 50, "sky": 90}), result_at=timezone.now())
     assert not [
         query["sql"]
