@@ -21,6 +21,9 @@ work that waits longer in a queue is enqueued again.
 LONGEST_DELAY = 4
 """Seconds between two attempts of an outbound message, so that all have ended soon after."""
 
+LEASE_SECONDS = 20
+"""Instead of one or ten minutes, so that the work of crashed processes is done within the run."""
+
 CLOCK = "CHAOS_CLOCK"
 """Environment variable: by how many seconds this process's clock is wrong."""
 
@@ -33,6 +36,8 @@ class ChaosConfig(AppConfig):
         set_the_clock_wrong(float(os.environ.get(CLOCK, "0")))
         if crashing.DIRECTORY not in os.environ:
             return
+        from filestack_tags.curation.bulk import batches as bulk_batches
+        from filestack_tags.curation.merging import batches as merge_batches
         from filestack_tags.filestack.client import FilestackClient
         from filestack_tags.outbound import delivery
         from filestack_tags.tagging import queue
@@ -41,6 +46,8 @@ class ChaosConfig(AppConfig):
 
         queue.SWEEP_AFTER = SWEEP_AFTER
         delivery.LONGEST_DELAY = LONGEST_DELAY
+        for module in (delivery, bulk_batches, merge_batches):
+            module.LEASE_SECONDS = LEASE_SECONDS  # type: ignore[attr-defined]  # each has it
         FilestackClient.tags = _mortal(FilestackClient.tags)  # type: ignore[method-assign]
 
 
