@@ -8,15 +8,18 @@ from typing import Any
 from django.db import models
 from django.db.models import Q
 
+from filestack_tags.assets import registry
 from filestack_tags.curation import decision_rows, undoing
-from filestack_tags.curation.bulk import actions, batches
+from filestack_tags.curation.bulk import actions, batches, exports
 from filestack_tags.curation.merging import batches as merging_batches
 from filestack_tags.curation.merging import rows as merging_rows
 
 Rows = Sequence[tuple[Any, ...]]
 MODULES: tuple[Any, ...] = (
+    registry,
     decision_rows,
     undoing,
+    exports,
     actions,
     batches,
     merging_batches,
@@ -25,7 +28,13 @@ MODULES: tuple[Any, ...] = (
 
 
 def replace(name: str) -> None:
-    """Replace a function in this process, wherever jobs use it."""
+    """Replace a function in this process, wherever jobs use it.
+
+    Raises:
+        SystemExit: when it is none of :data:`PLAIN`.
+    """
+    if name not in PLAIN:
+        raise SystemExit(f"--without takes one of {', '.join(PLAIN)}, not {name}.")
     for module in MODULES:
         if hasattr(module, name):
             setattr(module, name, PLAIN[name])
