@@ -16,7 +16,6 @@ from filestack_tags.db.bulk_statements import (
     among,
     among_pairs,
     append_rows,
-    batch_size,
     upsert_rows,
 )
 from filestack_tags.db.transactions import alias, locked, on_commit
@@ -201,10 +200,8 @@ def _counts(values: TagValues | None) -> bool:
 
 
 def _delete(pairs: Sequence[Pair]) -> None:
-    size = batch_size()
-    for start in range(0, len(pairs), size):
-        some = pairs[start : start + size]
-        AssetTag.objects.using(alias()).filter(among_pairs(some)).delete()
+    if pairs:
+        AssetTag.objects.using(alias()).filter(among_pairs(pairs)).delete()
 
 
 LOGGED = (

@@ -104,7 +104,9 @@ class Plan:
 
     @property
     def rows(self) -> float:
-        """About how many rows the driver has, 0 before :meth:`estimate`."""
+        """About how many rows the driver or the rare term has; for a walk, how many assets there
+        are, 0 before :meth:`estimate`.
+        """
         if self.rare:
             return len(self.rare.ids)
         return self.driver.rows if self.driver else self.total

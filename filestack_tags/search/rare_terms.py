@@ -81,7 +81,7 @@ def find(terms: Iterable[Node], compiler: Compiler) -> RareTerm | None:
 def _lookups(node: Node, compiler: Compiler) -> list[Fragment]:
     """Return the statements that read the assets of a term, [] if no index has them.
 
-    Their order keeps PostgreSQL from reading the table instead of the index.
+    Their ``ORDER BY`` keeps PostgreSQL from reading the table instead of the index.
     """
     if isinstance(node, Or):
         alternatives = [_lookups(term, compiler) for term in node.terms]

@@ -82,9 +82,7 @@ def library(name: str = "sky", *, untagged: int = 1) -> list[int]:
 
 
 def rows(model: type[Model]) -> list[dict[str, Any]]:
-    fields = [
-        field for field in model._meta.concrete_fields if field.name not in VOLATILE - {"body"}
-    ]
+    fields = [field for field in model._meta.concrete_fields if field.name not in VOLATILE]
     return [
         {field.attname: field.value_from_object(item) for field in fields}
         for item in model._base_manager.order_by("pk")

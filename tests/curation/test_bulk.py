@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 import time_machine
 from django.contrib.auth.models import User
-from django.db import OperationalError, connection
-from django.test.utils import CaptureQueriesContext
+from django.db import OperationalError
 from django.utils import timezone
 
 from filestack_tags import curation, tasks
@@ -413,23 +412,6 @@ def test_undo_takes_back_what_the_job_decided_and_nothing_else(
     curation.undo(log.get(asset=ids[2]).pk, user=None)
     assert (decisions("sky"), count("sky")) == before
     assert not AssetTag.objects.filter(tag__key="new").exists()
-
-
-def test_a_batch_takes_as_many_queries_for_many_assets_as_for_few(
-    django_assert_num_queries: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(batches, "batch_size", lambda: 100)
-    tagged(3)
-    few = asked("reject_tag", query="sky", tag="sky")
-    with CaptureQueriesContext(connection) as queries:
-        bulk.step(few.pk)
-    AssetTag.objects.update(decision=AssetTag.Decision.NONE, score=80)
-    tagged(30)
-    many = asked("reject_tag", query="sky", tag="sky")
-    with django_assert_num_queries(len(queries)):
-        bulk.step(many.pk)
-    many.refresh_from_db()
-    assert many.changed == 30
 
 
 def test_what_cannot_be_undone_is_said() -> None:

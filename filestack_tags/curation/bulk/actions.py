@@ -56,9 +56,10 @@ class Effect:
 
 def _decide(job: BulkJob, ids: Sequence[int]) -> Effect:
     name = job.parameters["tag"]
-    if not tags.existing_ids([label_key(name)]):  # assets are locked before tags are created
+    tag_id = tags.existing_ids([label_key(name)]).get(label_key(name))
+    if tag_id is None:  # assets are locked before tags are created
         list(locked(Asset.objects.filter(among("pk", ids))).order_by("pk"))
-    (tag_id,) = tags.resolve([name]).values()
+        (tag_id,) = tags.resolve([name]).values()
     # A decision that a user made in the meantime is not overridden by accepting.
     accepts = job.action == Action.ACCEPT
     outcomes = curation.decide_many(
@@ -70,7 +71,7 @@ def _decide(job: BulkJob, ids: Sequence[int]) -> Effect:
         undecided=accepts,
     )
     changed = [outcome.asset_id for outcome in outcomes if outcome.decision_id is not None]
-    # So is a tag that was removed in the meantime.
+    # Accepting a tag that was removed in the meantime changes nothing, and is no failure.
     failed = {
         outcome.asset_id: str(outcome.error)
         for outcome in outcomes

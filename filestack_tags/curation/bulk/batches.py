@@ -34,7 +34,7 @@ from .requests import (
     search_of_job,
     why_job_stopped,
 )
-from .undoing import to_undo, undone
+from .undoing import to_undo, undoes_archiving, undone
 
 logger = logging.getLogger(__name__)
 
@@ -161,7 +161,7 @@ def _queue_is_full() -> bool:
 
 def _next(job: BulkJob) -> _Chosen:
     size = batch_size()
-    if Action.ARCHIVE in (job.action, job.undoes and job.undoes.action):
+    if job.action == Action.ARCHIVE or undoes_archiving(job):
         size = min(size, MOST_ARCHIVED)
     if job.action == Action.UNDO:
         ids = to_undo(job, size)

@@ -93,7 +93,7 @@ def to_undo(job: BulkJob, limit: int) -> list[int]:
     Only assets that the user who undoes it may see are included.
     """
     changed: QuerySet[Any]
-    if _undoes_archiving(job):
+    if undoes_archiving(job):
         changed = BulkJobItem.objects.using(alias()).filter(
             job=job.undoes_id, outcome=BulkJobItem.Outcome.CHANGED
         )
@@ -108,7 +108,7 @@ def to_undo(job: BulkJob, limit: int) -> list[int]:
 
 def undone(job: BulkJob, ids: Sequence[int]) -> Effect:
     """Restore the previous state, except for assets that were changed since."""
-    if _undoes_archiving(job):
+    if undoes_archiving(job):
         back = registry.restore_many(ids)
     else:
         decisions = _decisions(job).filter(asset_id__gte=min(ids), asset_id__lte=max(ids))
@@ -129,7 +129,8 @@ def undone(job: BulkJob, ids: Sequence[int]) -> Effect:
     )
 
 
-def _undoes_archiving(job: BulkJob) -> bool:
+def undoes_archiving(job: BulkJob) -> bool:
+    """Whether a job undoes one that archived assets."""
     return job.undoes is not None and job.undoes.action == Action.ARCHIVE
 
 
