@@ -85,28 +85,27 @@ def _facets(search: Search, limit: int, sample: int, total: Total | None) -> Fac
     exact = total.count if total and total.is_exact else None
     cap = max(sample, EXACT)
     options = (limit, include_hidden, unapproved)
+    rows, covered = None, 1.0
     if plan.is_unpredictable and exact is None and not (total and total.count > cap):
         every = plan.matches()
         first = Fragment(f"{every.sql} LIMIT {cap + 1:d}", every.params)
-        candidates = _Candidates(first, are_all=True)
-        # If there are more, their tags are counted below, in a sample.
-        rows = _counted(plan, candidates, cap, 1, *options)
-        if rows[0][0] > cap:
-            candidates = _candidates(plan, cap, exact)
-            rows = _counted(plan, candidates, cap, sample, *options)
-    else:
+        few = _Candidates(first, are_all=True)
+        # If there are more, the tags of a sample are counted below: here, those of one asset.
+        rows = _counted(plan, few, cap, 1, *options)
+    if rows is None or rows[0][0] > cap:
         candidates = _candidates(plan, cap, exact)
         rows = _counted(plan, candidates, cap, sample, *options)
-    if not candidates.are_all and rows[0][0] <= cap:
-        candidates = _Candidates(plan.matches(), are_all=True)
-        rows = _counted(plan, candidates, cap, sample, *options)
+        if not candidates.are_all and rows[0][0] <= cap:
+            candidates = _Candidates(plan.matches(), are_all=True)
+            rows = _counted(plan, candidates, cap, sample, *options)
+        covered = candidates.covered
     found, edge = rows[0][:2]
     counted = [(row[2], row[3], row[4]) for row in rows if row[2] is not None]
     if found <= cap:
         tags = tuple(Facet(*row) for row in counted)
         return Facets(tags, is_approximate=False, sample_size=found, matches=found)
     # With evenly spread hashes, the nth smallest one yields their number.
-    matches = exact or round(cap * HASHES / edge / candidates.covered)
+    matches = exact or round(cap * HASHES / edge / covered)
     scaled = tuple(
         Facet(tag_id, name, round(count * matches / sample)) for tag_id, name, count in counted
     )

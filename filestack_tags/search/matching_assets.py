@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import EmptyResultSet
 from django.db.models import BooleanField, Expression, F
-from django.db.models.lookups import IsNull
-from django.db.models.sql.where import AND, WhereNode
+from django.db.models.sql.where import WhereNode
 
 from filestack_tags.models import Asset
 
@@ -92,8 +91,8 @@ class Matches(Expression):
         return new
 
     @property
-    def is_limited(self) -> bool:
-        """Whether the search finds present assets only, and all of them in any scope."""
+    def is_for_all(self) -> bool:
+        """Whether it searches all present assets: in no scope, and without archived assets."""
         return not self._archived and self.search.scope is None
 
 
@@ -103,12 +102,8 @@ def search_alone(query: Any, using: str) -> Search | None:
     Otherwise return None: with further conditions, joins, annotations, slices or a scope. Also if
     no tag is required: then the joins of the database count faster than a plan.
     """
-    where = query.where
     if (
-        len(where.children) != 2
-        or where.negated
-        or where.connector != AND
-        or query.model is not Asset
+        query.model is not Asset
         or query.is_sliced
         or query.distinct
         or query.combinator
@@ -117,20 +112,16 @@ def search_alone(query: Any, using: str) -> Search | None:
         or len(query.alias_map) > 1
     ):
         return None
-    matches, present = sorted(where.children, key=lambda child: isinstance(child, IsNull))
-    condition = getattr(matches, "lhs", matches)
-    column = getattr(getattr(present, "lhs", None), "target", None)
+    children = (getattr(child, "lhs", child) for child in query.where.children)
+    matches = next((child for child in children if isinstance(child, Matches)), None)
     if (
-        isinstance(condition, Matches)
-        and condition.is_limited
-        and getattr(matches, "rhs", True) is True
-        and isinstance(present, IsNull)
-        and present.rhs is True
-        and column == Asset._meta.get_field("deleted_at")
-        and requires_tag(condition.search.query.where)
+        matches is None
+        or not matches.is_for_all
+        or not requires_tag(matches.search.query.where)
     ):
-        return condition.search_now(using)
-    return None
+        return None
+    plain = Asset.objects.present().filter(matches).query
+    return matches.search_now(using) if query.where == plain.where else None
 
 
 def search_in(where: Any) -> Search | None:
