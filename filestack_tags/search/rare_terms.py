@@ -136,7 +136,7 @@ def _fact(field: str, value: str, node: Node, compiler: Compiler) -> Fragment | 
         case "type" if value == UNKNOWN or value.find("*") in (-1, len(value) - 1):
             return _assets(compiler, compiler.condition(node, asset="a.id"))
         case "tagger" | "run" | "workflow":
-            # The current run of an asset is one of its own runs.
+            # The current run of an asset belongs to this asset.
             column = f"r.{_RUN_COLUMNS[field]}"
             wanted = int(value[1:]) if field == "run" else value
             return Fragment(

@@ -58,7 +58,7 @@ def _due(model: type[Leased]) -> Callable[[int], list[int]]:
 
 
 def _idle(model: type[Leased]) -> Callable[[int], list[int]]:
-    """Find rows whose lease ended, or that nobody leased for :data:`.queue.SWEEP_AFTER`.
+    """Find rows whose lease ended, or that no process leased for :data:`.queue.SWEEP_AFTER`.
 
     A healthy row is due between two batches, with no attempt since its last progress.
     """
